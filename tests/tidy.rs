@@ -1,1 +1,303 @@
+//! The rules of the house that a program can check. Each rule is a function from files to findings,
+//! tried here on a bad sample as well as on the repository, so that a rule that finds nothing is
+//! known to be able to find something.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use system_tests::binaries;
+use system_tests::tree::{self, File};
+
+const FILE_LINES_MAX: usize = 600;
+const MAIN_LINES_MAX: usize = 60;
+const FOLDER_DEPTH_MAX: usize = 4;
+const VAGUE_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
+
+/// A library or language that may be named in few places, so that replacing it is one file's work.
+struct OneHome {
+    what: &'static str,
+    /// Whether a line of code names it.
+    named: fn(&str) -> bool,
+    homes: &'static [&'static str],
+}
+
+const ONE_HOME: [OneHome; 4] = [
+    OneHome {
+        what: "the YAML library (serde_saphyr)",
+        named: |line| line.contains("serde_saphyr"),
+        homes: &["proxy/config/src/document.rs"],
+    },
+    OneHome {
+        what: "the AWS SDK",
+        named: |line| line.contains("aws_sdk_") || line.contains("aws_config::"),
+        homes: &["stack/src/cloud.rs"],
+    },
+    OneHome { what: "SQL", named: names_sql, homes: &["ledger-svc/src/store/"] },
+    OneHome {
+        what: "pingora's error type",
+        named: |line| line.contains("pingora::Error") || line.contains("pingora::ErrorType"),
+        homes: &["proxy/src/edge.rs", "proxy/src/respond.rs"],
+    },
+];
+
+fn names_sql(line: &str) -> bool {
+    ["SELECT ", "INSERT INTO ", "DELETE FROM ", "CREATE TABLE ", "PRAGMA "]
+        .iter()
+        .any(|statement| line.contains(statement))
+        || (line.contains("UPDATE ") && line.contains(" SET "))
+}
+
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.split('.').next().unwrap_or(name)
+}
+
+fn too_long(files: &[File]) -> Vec<String> {
+    let limit =
+        |path: &str| if path.ends_with("main.rs") { MAIN_LINES_MAX } else { FILE_LINES_MAX };
+    files
+        .iter()
+        .map(|file| (file, file.text.lines().count(), limit(&file.path)))
+        .filter(|(_, lines, limit)| lines > limit)
+        .map(|(file, lines, limit)| {
+            format!("{}: {lines} lines, {limit} at most: a file is one idea", file.path)
+        })
+        .collect()
+}
+
+fn badly_named(files: &[File]) -> Vec<String> {
+    let mut found = Vec::new();
+    for File { path, .. } in files {
+        if path.ends_with("/mod.rs") {
+            found.push(format!("{path}: name the file after the module"));
+        }
+        if path.split('/').any(|part| VAGUE_NAMES.contains(&stem(part))) {
+            found.push(format!("{path}: a name must say what is inside"));
+        }
+        if path.matches('/').count() > FOLDER_DEPTH_MAX {
+            found.push(format!("{path}: deeper than {FOLDER_DEPTH_MAX} folders"));
+        }
+    }
+    found
+}
+
+fn away_from_home(files: &[File]) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| !is_test(&file.path)) {
+        // Unit tests beside the code come last in a file and may name what they like.
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for OneHome { what, named, homes } in &ONE_HOME {
+                if named(line) && !homes.iter().any(|home| file.path.starts_with(home)) {
+                    let homes = homes.join(", ");
+                    found.push(format!(
+                        "{}:{}: {what} is named only in {homes}",
+                        file.path,
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn skipped_tests(files: &[File]) -> Vec<String> {
+    let mark = concat!("#[", "ignore");
+    files
+        .iter()
+        .filter(|file| file.text.contains(mark))
+        .map(|file| format!("{}: a test that is skipped proves nothing", file.path))
+        .collect()
+}
+
+/// Links from one Markdown file to another file of the repository that is not there.
+fn broken_links(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with(".md")) {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for target in file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = target.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            if !exists(&format!("{folder}/{target}")) {
+                found.push(format!("{}: links to {target}, which is not there", file.path));
+            }
+        }
+    }
+    found
+}
+
+/// Decisions are `NNNN-title.md`, numbered without a gap and headed by a title.
+fn misnumbered_decisions(files: &[File]) -> Vec<String> {
+    let decisions: BTreeMap<&str, &File> = files
+        .iter()
+        .filter_map(|file| Some((file.path.strip_prefix("docs/decisions/")?, file)))
+        .collect();
+    decisions
+        .into_iter()
+        .enumerate()
+        .filter(|(at, (name, file))| {
+            !name.starts_with(&format!("{:04}-", at + 1)) || !file.text.starts_with("# ")
+        })
+        .map(|(at, (name, _))| format!("docs/decisions/{name}: number {:04} and a title", at + 1))
+        .collect()
+}
+
+/// Workspace members that a package may not depend on, directly or not; and foreign crates likewise.
+const MUST_NOT_REACH: [(&str, &[&str]); 5] = [
+    ("proxy-config", &["forebay-proxy", "forebay-nginx", "forebay-stack", "forebay-ledger"]),
+    ("forebay-nginx", &["forebay-proxy", "forebay-stack", "forebay-ledger", "pingora", "sqlx"]),
+    ("forebay-proxy", &["forebay-stack", "forebay-ledger", "sqlx"]),
+    ("forebay-stack", &["forebay-proxy", "forebay-ledger", "pingora", "sqlx"]),
+    ("forebay-ledger", &["forebay-proxy", "forebay-stack", "forebay-nginx", "proxy-config"]),
+];
+
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+fn forbidden_dependencies(graph: &Graph) -> Vec<String> {
+    let mut found = Vec::new();
+    for (package, forbidden) in MUST_NOT_REACH {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![package];
+        while let Some(next) = open.pop() {
+            for dependency in graph.get(next).into_iter().flatten() {
+                if reached.insert(dependency.as_str()) {
+                    open.push(dependency);
+                }
+            }
+        }
+        found.extend(
+            forbidden
+                .iter()
+                .filter(|name| reached.contains(*name))
+                .map(|name| format!("{package} depends on {name}")),
+        );
+    }
+    found
+}
+
+/// Normal and build dependencies by package name, as cargo resolves them for this workspace.
+fn dependency_graph() -> Graph {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--offline", "--locked"])
+        .current_dir(binaries::repository())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let names: BTreeMap<String, String> = list(&metadata["packages"])
+        .iter()
+        .map(|package| (package["id"].to_string(), text(&package["name"])))
+        .collect();
+    let mut graph = Graph::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let needs = list(&node["deps"])
+            .into_iter()
+            .filter(|dep| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev"))
+            .map(|dep| names[&dep["pkg"].to_string()].clone());
+        graph.entry(names[&node["id"].to_string()].clone()).or_default().extend(needs);
+    }
+    graph
+}
+
+fn nothing(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+fn sample(path: &str, text: &str) -> File {
+    File { path: path.to_owned(), text: text.to_owned() }
+}
+
+#[test]
+fn files_are_short() {
+    assert_eq!(too_long(&[sample("a/src/x.rs", &"x\n".repeat(601))]).len(), 1);
+    assert_eq!(too_long(&[sample("a/src/main.rs", &"x\n".repeat(61))]).len(), 1);
+    nothing(&too_long(&tree::rust_files()));
+}
+
+#[test]
+fn names_say_what_is_inside() {
+    for bad in ["a/src/mod.rs", "a/src/util.rs", "a/helpers/x.rs", "a/b/c/d/e/f.rs"] {
+        assert_eq!(badly_named(&[sample(bad, "")]).len(), 1, "{bad}");
+    }
+    nothing(&badly_named(&tree::files()));
+}
+
+#[test]
+fn what_may_be_replaced_has_one_home() {
+    let bad =
+        ["use serde_saphyr::Options;", "\"SELECT 1\"", "\"UPDATE t SET x = 1\"", "aws_sdk_s3::C"];
+    for line in bad {
+        assert_eq!(away_from_home(&[sample("proxy/src/x.rs", line)]).len(), 1, "{line}");
+    }
+    assert_eq!(away_from_home(&[sample("ledger-svc/src/store/sqlite.rs", bad[1])]).len(), 0);
+    nothing(&away_from_home(&tree::rust_files()));
+}
+
+#[test]
+fn no_test_is_skipped() {
+    assert_eq!(skipped_tests(&[sample("x.rs", concat!("#[", "ignore]"))]).len(), 1);
+    nothing(&skipped_tests(&tree::rust_files()));
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let bad = sample("docs/X.md", "see [this](missing.md#part) and [that](https://example.com)");
+    assert_eq!(broken_links(&[bad], |_| false).len(), 1);
+    nothing(&broken_links(&tree::files(), |path| {
+        binaries::repository().join(path.trim_start_matches('/')).exists()
+    }));
+}
+
+#[test]
+fn decisions_are_numbered() {
+    assert_eq!(misnumbered_decisions(&[sample("docs/decisions/0002-x.md", "# X")]).len(), 1);
+    assert_eq!(misnumbered_decisions(&[sample("docs/decisions/0001-x.md", "no title")]).len(), 1);
+    nothing(&misnumbered_decisions(&tree::files()));
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let bad = Graph::from([
+        ("forebay-stack".to_owned(), BTreeSet::from(["between".to_owned()])),
+        ("between".to_owned(), BTreeSet::from(["sqlx".to_owned()])),
+    ]);
+    assert_eq!(forbidden_dependencies(&bad), ["forebay-stack depends on sqlx"]);
+    let graph = dependency_graph();
+    assert!(graph["forebay-proxy"].contains("pingora"), "the graph is read wrongly");
+    nothing(&forbidden_dependencies(&graph));
+}
+
+/// What `tools/docs.sh` writes, made again from the binaries and compared.
+#[test]
+fn generated_documents_are_current() {
+    let printed = |name: &str, what: &str| {
+        let output = binaries::command(name).args(["docs", what]).output().unwrap();
+        assert!(output.status.success(), "{name} docs {what}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let metrics = format!(
+        "{}\n{}",
+        printed("forebay-proxy", "metrics"),
+        printed("forebay-ledger", "metrics")
+    );
+    let generated =
+        [("docs/CONFIG.md", printed("forebay-proxy", "config")), ("docs/METRICS.md", metrics)];
+    for (path, expected) in generated {
+        assert!(expected.lines().count() > 20, "{path} would be nearly empty");
+        let written = std::fs::read_to_string(binaries::repository().join(path)).unwrap();
+        assert_eq!(written, expected, "{path} is out of date: run `make docs`");
+    }
+}

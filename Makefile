@@ -1,0 +1,37 @@
+# The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
+.DEFAULT_GOAL := help
+.PHONY: help up test build lint docs picture clean
+
+ENVIRONMENT ?= environments/local.yaml
+target_dir = $(or $(CARGO_TARGET_DIR),target)
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+up: ## Install what is missing, build, run environments/local.yaml (Ctrl-C stops it)
+	@tools/install.sh up
+	cargo build --release --bins
+	$(target_dir)/release/forebay up $(ENVIRONMENT)
+
+test: ## Install what is missing, check format and lints, build, run every test
+	@tools/install.sh test
+	$(MAKE) lint
+	cargo build --workspace --bins
+	cargo nextest run --workspace
+
+lint: ## Formats, clippy as errors, dependency rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --offline check --hide-inclusion-graph bans licenses sources
+
+docs: ## Write again what is generated from code (docs/CONFIG.md, docs/METRICS.md)
+	cargo build --workspace --bins
+	tools/docs.sh $(target_dir)/debug
+
+picture: ## Make the README's picture: a browser's view of a running environment
+	@tools/install.sh test
+	cargo build --release --bins
+	FOREBAY_PICTURE=$(CURDIR)/docs/images/stream-page.png node tests/browser/picture.mjs $(target_dir)/release/forebay
+
+clean: ## Remove what was built
+	cargo clean

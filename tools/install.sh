@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs what `make up` (argument: up) or `make test` (argument: test) needs and this machine lacks.
+# With apt, as root or through sudo; elsewhere it says exactly what to install. What Forebay can run
+# without (ffmpeg, npm) is stated and passed over for `up`; `test` needs all of it.
+set -eu
+
+purpose=${1:?usage: tools/install.sh up|test}
+here=$(cd "$(dirname "$0")/.." && pwd)
+
+say() { printf 'install: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif has sudo; then sudo "$@"
+    else return 1
+    fi
+}
+
+# command:package pairs; the package is what Debian and its derivatives call it.
+wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl"
+
+missing=""
+for pair in $wanted; do
+    has "${pair%%:*}" || missing="$missing ${pair#*:}"
+done
+# The clock in the test picture is drawn with a font.
+[ -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] || missing="$missing fonts-dejavu-core"
+
+if [ -n "$missing" ]; then
+    say "missing:$missing"
+    # shellcheck disable=SC2086 # a list of package names
+    if has apt-get && as_root apt-get update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2; then
+        say "installed:$missing"
+    else
+        say "could not install them here. Please run, as an administrator:"
+        say "    apt-get install$missing"
+        say "or install the same programs with this system's own package manager."
+    fi
+fi
+
+fatal=""
+has cmake || fatal="cmake"
+if [ "$purpose" = test ]; then
+    for program in ffmpeg npm node chromium curl setpriv; do has "$program" || fatal="$fatal $program"; done
+else
+    has ffmpeg || say "going on without ffmpeg: there will be no live stream."
+    has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."
+fi
+if [ -n "$fatal" ]; then
+    say "cannot go on without: $fatal"
+    exit 69
+fi
+
+# hls.js for the stream page (embedded at build time), playwright-core for the browser test.
+node_packages() {
+    folder=$1
+    [ -e "$folder/package-lock.json" ] || return 0
+    stamp="$folder/node_modules/.installed"
+    if [ ! -e "$stamp" ] || [ "$folder/package-lock.json" -nt "$stamp" ]; then
+        (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error >&2) && touch "$stamp"
+    fi
+}
+if has npm; then
+    node_packages "$here/stack/page" || say "npm could not fetch hls.js; the stream page falls back to the browser's own player."
+fi
+
+if [ "$purpose" = test ]; then
+    node_packages "$here/tests/browser"
+    has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet; }
+    has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }
+    rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
+fi
