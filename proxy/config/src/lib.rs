@@ -1,1 +1,50 @@
-//! See docs/ARCHITECTURE.md.
+//! The one configuration model of the Forebay proxy: what the proxy runs, nginx-compat writes and
+//! the stack ships. The way of a document:
+//!
+//! 1. [`source`]: a text with the name a person knows it by.
+//! 2. [`document`]: YAML becomes a [`tree`], every key and value with its place; trees may be laid
+//!    over one another. YAML is also written here.
+//! 3. [`read`]: a tree becomes typed values; every problem is reported, not only the first.
+//! 4. [`support`]: keys whose mechanism is not there yet are refused, never ignored.
+//! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
+//! 6. [`config`] and one file per section: what it all means, with every default.
+//! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
+//! 8. [`problem`], [`render`]: what is wrong, where, and what to do about it.
+//! 9. [`schema`], [`reference`]: JSON Schema and the Markdown reference, from the same types.
+
+pub mod access_log;
+pub mod address;
+pub mod admin;
+pub mod buffer_policy;
+pub mod cache;
+pub mod cache_policy;
+pub mod config;
+pub mod document;
+pub mod host;
+pub mod lane;
+pub mod listener;
+pub mod map;
+pub mod pattern;
+pub mod problem;
+pub mod rate_limit;
+pub mod read;
+pub mod render;
+pub mod route;
+pub mod route_access;
+pub mod route_action;
+pub mod shutdown;
+pub mod source;
+pub mod telemetry;
+pub mod tree;
+pub mod units;
+pub mod upstream;
+mod written;
+
+pub use config::Config;
+pub use lane::LaneName;
+pub use problem::{Problem, Problems};
+pub use read::read;
+pub use route::Route;
+pub use source::Source;
+pub use tree::{Node, Span, Tree};
+pub use upstream::Upstream;

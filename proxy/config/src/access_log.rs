@@ -1,0 +1,91 @@
+//! The access log: one line per request.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::pattern::Template;
+use crate::units::{Percent, UnitError, unit_error};
+
+/// Where and how requests are logged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// `stdout`, `stderr`, `off`, or a file (reopened on SIGUSR1).
+    pub path: LogTarget,
+    /// What a line looks like; without it, JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+    /// Part of the successful requests that is logged; failures always are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Percent>,
+    /// Query parameters and headers whose values are replaced by `-`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
+}
+
+impl Default for AccessLog {
+    fn default() -> AccessLog {
+        AccessLog { path: LogTarget::Stdout, format: None, sample: None, redact: Vec::new() }
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    Stdout,
+    Stderr,
+    Off,
+    File(PathBuf),
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogTarget::Stdout => f.write_str("stdout"),
+            LogTarget::Stderr => f.write_str("stderr"),
+            LogTarget::Off => f.write_str("off"),
+            LogTarget::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl FromStr for LogTarget {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<LogTarget, UnitError> {
+        match text {
+            "stdout" => Ok(LogTarget::Stdout),
+            "stderr" => Ok(LogTarget::Stderr),
+            "off" => Ok(LogTarget::Off),
+            path if path.contains('/') && !path.ends_with('/') && !path.contains('\0') => {
+                Ok(LogTarget::File(path.into()))
+            }
+            _ => Err(unit_error(
+                format!("`{text}` is not a place to log to"),
+                "write `stdout`, `stderr`, `off`, or a file with its directory: `/var/log/forebay/access.log`",
+            )),
+        }
+    }
+}
+
+/// What a line looks like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// nginx's predefined `combined`.
+    Combined,
+    /// Text with variables.
+    Template(Template),
+}
+
+crate::written::written_as_text!(LogTarget, "LogTarget", {
+    "description": "Where to log: `stdout`, `stderr`, `off`, or a file.",
+    "type": "string",
+    "examples": ["stdout", "/var/log/forebay/access.log"]
+});

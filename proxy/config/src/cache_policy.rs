@@ -1,0 +1,198 @@
+//! Cache policies: what is kept, under which key, how long, and who may share it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteSize, Duration, Percent};
+
+/// How the answers of a route are cached (RFC 9111; without further keys, exactly that).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CachePolicy {
+    /// The cache that stores; a name under `caches`.
+    pub cache: String,
+    /// What makes two requests the same.
+    #[serde(default)]
+    pub key: CacheKey,
+    /// How long answers are fresh.
+    #[serde(default)]
+    pub freshness: Freshness,
+    /// How misses become requests to the origin.
+    #[serde(default)]
+    pub fill: FillRules,
+    /// Large objects stored in parts; without it, whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
+    /// Largest body stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_max: Option<ByteSize>,
+    /// Requests for an object before it is stored.
+    #[serde(default = "one")]
+    pub uses_min: u32,
+    /// Headers whose values are tags to purge by.
+    #[serde(default = "tag_headers")]
+    pub tag_headers: Vec<String>,
+    /// HLS and DASH manifests are understood: TTL by role, prefetch, blocking reload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoRules>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn tag_headers() -> Vec<String> {
+    vec!["Surrogate-Key".to_owned(), "Cache-Tag".to_owned()]
+}
+
+/// What makes two requests the same. Method, scheme, host and path always count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheKey {
+    /// Which query parameters count.
+    pub query: QueryKey,
+    /// Whether the order of query parameters counts.
+    pub query_order: bool,
+    /// Headers that count, beyond those of `Vary`.
+    pub headers: Vec<String>,
+    /// Cookies that count.
+    pub cookies: Vec<String>,
+}
+
+impl Default for CacheKey {
+    fn default() -> CacheKey {
+        CacheKey {
+            query: QueryKey::All,
+            query_order: true,
+            headers: Vec::new(),
+            cookies: Vec::new(),
+        }
+    }
+}
+
+/// Which query parameters count. CMCD never does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryKey {
+    All,
+    None,
+    /// Only these.
+    Only(Vec<String>),
+    /// All but these.
+    Except(Vec<String>),
+}
+
+/// How long answers are fresh, and when stale ones are served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Freshness {
+    /// Freshness whatever the origin says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_override: Option<Duration>,
+    /// Freshness when the origin says nothing; without it, heuristics of RFC 9111 section 4.2.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_default: Option<Duration>,
+    /// Freshness by status, when the origin says nothing: `404: 1s`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ttl_by_status: BTreeMap<String, Duration>,
+    /// How long a stale answer is served while it is fetched anew (RFC 5861).
+    pub stale_while_revalidate: Duration,
+    /// How long a stale answer is served when the origin fails (RFC 5861).
+    pub stale_if_error: Duration,
+    /// Whether a client's `Cache-Control` may force a fetch.
+    pub honor_request_cache_control: bool,
+}
+
+impl Default for Freshness {
+    fn default() -> Freshness {
+        Freshness {
+            ttl_override: None,
+            ttl_default: None,
+            ttl_by_status: BTreeMap::new(),
+            stale_while_revalidate: Duration::millis(0),
+            stale_if_error: Duration::millis(0),
+            honor_request_cache_control: true,
+        }
+    }
+}
+
+/// How misses become requests to the origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FillRules {
+    /// Whether requests for one object share one request to the origin.
+    pub collapse: bool,
+    /// How long a follower waits for a fill's head before it asks the origin itself.
+    pub collapse_wait_max: Duration,
+    /// What happens to a fill that no reader is left for.
+    pub without_readers: WithoutReaders,
+    /// Part of a body that must be there for `without_readers: finish_when_past` to finish it.
+    pub finish_past: Percent,
+    /// Times a broken fill is resumed with `Range` and `If-Range`.
+    pub resumes_max: u32,
+}
+
+impl Default for FillRules {
+    fn default() -> FillRules {
+        FillRules {
+            collapse: true,
+            collapse_wait_max: Duration::secs(5),
+            without_readers: WithoutReaders::FinishWhenPast,
+            finish_past: Percent::whole(50),
+            resumes_max: 2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutReaders {
+    Finish,
+    Stop,
+    FinishWhenPast,
+}
+
+/// Large objects stored in parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Slices {
+    /// Size of one slice.
+    pub size: ByteSize,
+    /// Slices fetched ahead of the reader.
+    pub read_ahead: u32,
+    /// Objects below this size are stored whole.
+    pub object_min: ByteSize,
+}
+
+impl Default for Slices {
+    fn default() -> Slices {
+        Slices { size: ByteSize::mib(1), read_ahead: 2, object_min: ByteSize::mib(8) }
+    }
+}
+
+/// What is done with HLS and DASH.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VideoRules {
+    /// Freshness of a media playlist, as a part of its target duration.
+    pub playlist_ttl: Percent,
+    /// Segments fetched before they are asked for.
+    pub prefetch_segments: u32,
+    /// LL-HLS blocking reload is answered from one request to the origin.
+    pub blocking_reload: bool,
+    /// Time without a new segment after which a live stream counts as stalled.
+    pub stalled_after: Duration,
+}
+
+impl Default for VideoRules {
+    fn default() -> VideoRules {
+        VideoRules {
+            playlist_ttl: Percent::whole(50),
+            prefetch_segments: 1,
+            blocking_reload: true,
+            stalled_after: Duration::secs(30),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Lanes: budgets that keep kinds of traffic from taking from one another.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteRate, ByteSize, Duration, Percent};
+
+/// The four lanes. There are exactly these: threads, scheduling and the order in which load is
+/// shed are built around them. Each exists whether or not the document names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lanes {
+    /// Requests that settle money: small, never shed before any other lane.
+    #[serde(default = "Lane::transactions")]
+    pub transactions: Lane,
+    /// Pages and API calls a person waits for; the lane of routes that name none.
+    #[serde(default = "Lane::interactive")]
+    pub interactive: Lane,
+    /// Large bodies to clients: video segments, downloads.
+    #[serde(default = "Lane::bulk")]
+    pub bulk: Lane,
+    /// Large bodies from clients.
+    #[serde(default = "Lane::upload")]
+    pub upload: Lane,
+}
+
+impl Lanes {
+    pub fn get(&self, name: LaneName) -> &Lane {
+        match name {
+            LaneName::Transactions => &self.transactions,
+            LaneName::Interactive => &self.interactive,
+            LaneName::Bulk => &self.bulk,
+            LaneName::Upload => &self.upload,
+        }
+    }
+
+    /// All four, in the order of [`LaneName::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (LaneName, &Lane)> {
+        LaneName::ALL.into_iter().map(|name| (name, self.get(name)))
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Lanes {
+        Lanes {
+            transactions: Lane::transactions(),
+            interactive: Lane::interactive(),
+            bulk: Lane::bulk(),
+            upload: Lane::upload(),
+        }
+    }
+}
+
+/// Which lane a route's requests travel in.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneName {
+    /// Requests that settle money.
+    Transactions,
+    /// Pages and API calls a person waits for.
+    #[default]
+    Interactive,
+    /// Large bodies to clients.
+    Bulk,
+    /// Large bodies from clients.
+    Upload,
+}
+
+impl LaneName {
+    pub const ALL: [LaneName; 4] =
+        [LaneName::Transactions, LaneName::Interactive, LaneName::Bulk, LaneName::Upload];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LaneName::Transactions => "transactions",
+            LaneName::Interactive => "interactive",
+            LaneName::Bulk => "bulk",
+            LaneName::Upload => "upload",
+        }
+    }
+}
+
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The budget of one lane. What is full here takes nothing from another lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// Requests in flight at once; above it a request is shed with 503 and `Retry-After`.
+    /// Default: transactions 512, interactive 2048, bulk 4096, upload 256.
+    pub requests_max: u32,
+    /// Requests that may wait for their turn instead of being shed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_max: Option<u32>,
+    /// How long a request may wait for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_time_max: Option<Duration>,
+    /// Memory for bodies under way, kernel socket buffers included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<ByteSize>,
+    /// Connections from clients at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_max: Option<u32>,
+    /// Connections to upstreams at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_connections_max: Option<u32>,
+    /// Requests to origins at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_concurrency_max: Option<u32>,
+    /// Bytes per second to clients in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_max: Option<ByteRate>,
+    /// Part of the processors' time guaranteed when all lanes want it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<Percent>,
+    /// Scheduling priority of the threads that move its bodies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<LanePriority>,
+    /// Whether and where its bodies may spill to disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spill: Option<Spill>,
+}
+
+impl Lane {
+    /// A lane that holds this many requests, with every other budget at its default.
+    pub const fn of(requests_max: u32) -> Lane {
+        Lane {
+            requests_max,
+            waiting_max: None,
+            waiting_time_max: None,
+            memory_max: None,
+            connections_max: None,
+            upstream_connections_max: None,
+            origin_concurrency_max: None,
+            bandwidth_max: None,
+            cpu_share: None,
+            priority: None,
+            spill: None,
+        }
+    }
+
+    pub const fn transactions() -> Lane {
+        Lane::of(512)
+    }
+
+    pub const fn interactive() -> Lane {
+        Lane::of(2048)
+    }
+
+    pub const fn bulk() -> Lane {
+        Lane::of(4096)
+    }
+
+    pub const fn upload() -> Lane {
+        Lane::of(256)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LanePriority {
+    /// With heads and transactions.
+    Normal,
+    /// Yields to everything else on the machine that is ready to run.
+    Low,
+}
+
+/// Where bodies go when memory is out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spill {
+    /// Directory; must not be on a file system that holds one of `protected_paths`.
+    pub path: PathBuf,
+    /// Space used at most.
+    pub bytes_max: ByteSize,
+}

@@ -1,0 +1,241 @@
+//! Listeners: where requests come in.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address::{IpNetwork, ListenAddress};
+use crate::host::HostName;
+use crate::units::{ByteSize, Duration};
+
+/// An address that accepts connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`.
+    pub address: ListenAddress,
+    /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`.
+    #[serde(default = "yes")]
+    pub http2: bool,
+    /// TLS; without it the listener speaks cleartext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Whether connections open with a PROXY protocol header (v1 or v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolIn>,
+    /// Networks whose PROXY protocol header or `client_address_header` is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// Header that trusted proxies put the client's address in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_address_header: Option<String>,
+    /// Connections open at once; above it new ones wait in the backlog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_max: Option<u32>,
+    /// Connections the kernel holds before they are accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_max: Option<u32>,
+    /// Limits on the head of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_head: Option<RequestHeadLimits>,
+    /// How long a client may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<ListenerTimeouts>,
+    /// Requests served on one connection before it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive_requests_max: Option<u32>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Listener {
+    /// A cleartext listener with every default.
+    pub fn at(address: ListenAddress) -> Listener {
+        Listener {
+            address,
+            http2: true,
+            tls: None,
+            proxy_protocol: None,
+            trusted_proxies: Vec::new(),
+            client_address_header: None,
+            connections_max: None,
+            backlog_max: None,
+            request_head: None,
+            timeouts: None,
+            keep_alive_requests_max: None,
+        }
+    }
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Certificates to choose from by server name; the first is shown when none fits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateFiles>,
+    /// Oldest TLS version accepted.
+    #[serde(default)]
+    pub minimum_version: TlsVersion,
+    /// Cipher suites by their IANA names, in order of preference; without it, those of rustls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<String>,
+    /// Certificates asked of clients (mutual TLS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
+    /// Session resumption by tickets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_tickets: Option<SessionTickets>,
+    /// Certificates fetched from an ACME authority (RFC 8555).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acme: Option<Acme>,
+    /// Whether a fresh OCSP response is sent with the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp_stapling: Option<bool>,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// PEM file with the certificate and its chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// Server names it is shown for; without it, the names in the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostName>,
+}
+
+/// A version of TLS.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// What is asked of clients in mutual TLS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificates {
+    /// PEM file with the authorities that may have signed a client's certificate.
+    pub authorities: PathBuf,
+    /// Whether a client without a certificate is refused.
+    #[serde(default)]
+    pub mode: ClientCertificateMode,
+    /// PEM file with revoked certificates (CRL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificateMode {
+    /// Without a certificate the handshake fails.
+    #[default]
+    Required,
+    /// Without a certificate the request goes on; routes may ask for one.
+    Optional,
+}
+
+/// Session resumption.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionTickets {
+    /// How long a ticket is valid; keys rotate at half of it.
+    pub lifetime: Duration,
+    /// File with keys shared between machines; without it each process makes its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for SessionTickets {
+    fn default() -> SessionTickets {
+        SessionTickets { lifetime: Duration::secs(12 * 3600), key_file: None }
+    }
+}
+
+/// Certificates from an ACME authority.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// URL of the authority's directory.
+    pub directory: String,
+    /// Names to ask a certificate for.
+    pub hosts: Vec<HostName>,
+    /// Address the authority may write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// Directory that keeps the account's key and the certificates.
+    pub state_path: PathBuf,
+}
+
+/// What is expected of the PROXY protocol on incoming connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocolIn {
+    /// Taken when it is there.
+    Optional,
+    /// A connection without it is closed.
+    Required,
+}
+
+/// Limits on the head of a request; above them the answer is 431 or 414.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestHeadLimits {
+    /// All header lines together.
+    pub bytes_max: ByteSize,
+    /// Number of header lines.
+    pub headers_max: u32,
+    /// The request target.
+    pub uri_max: ByteSize,
+}
+
+impl Default for RequestHeadLimits {
+    fn default() -> RequestHeadLimits {
+        RequestHeadLimits {
+            bytes_max: ByteSize::kib(64),
+            headers_max: 128,
+            uri_max: ByteSize::kib(16),
+        }
+    }
+}
+
+/// How long a client may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerTimeouts {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// Between two reads of a request's body.
+    pub body: Duration,
+    /// Between two writes of a response.
+    pub write: Duration,
+    /// Between two requests on one connection.
+    pub idle: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+}
+
+impl Default for ListenerTimeouts {
+    fn default() -> ListenerTimeouts {
+        ListenerTimeouts {
+            head: Duration::secs(10),
+            body: Duration::secs(30),
+            write: Duration::secs(30),
+            idle: Duration::secs(60),
+            handshake: Duration::secs(10),
+        }
+    }
+}

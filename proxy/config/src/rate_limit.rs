@@ -1,0 +1,113 @@
+//! Rate limits: how often, how many at once and how fast one key may ask.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteRate, Duration, Rate};
+
+/// A limit per key. A request without the key shares one limit with all others without it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// What is counted together; several parts make one key.
+    pub key: Vec<RequestKey>,
+    /// How often, on average (GCRA).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Requests that may come at once before `rate` is enforced.
+    #[serde(default = "one")]
+    pub burst: u32,
+    /// Requests in flight at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_max: Option<u32>,
+    /// Bytes of responses per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_max: Option<ByteRate>,
+    /// What happens above the limit.
+    #[serde(default)]
+    pub when_over: WhenOver,
+    /// How long a request is held with `when_over: delay` before it is refused.
+    #[serde(default = "delay_max")]
+    pub delay_max: Duration,
+    /// Count and report, but let everything pass.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Count together with other proxies; without it, each counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterCounter>,
+    /// Keys remembered at most; the longest unused are forgotten.
+    #[serde(default = "keys_max")]
+    pub keys_max: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn delay_max() -> Duration {
+    Duration::secs(1)
+}
+
+fn keys_max() -> u32 {
+    100_000
+}
+
+/// A part of a request to count or hash by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKey {
+    /// The client's address.
+    Client,
+    /// The route's name.
+    Route,
+    /// The host asked for.
+    Host,
+    /// The path asked for.
+    Path,
+    /// The value of this header.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The value of this query parameter.
+    Query(String),
+    /// This claim of the verified token.
+    Claim(String),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOver {
+    /// 429 with `Retry-After`.
+    #[default]
+    Reject,
+    /// Held until its turn.
+    Delay,
+}
+
+/// Counting together with other proxies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterCounter {
+    /// Redis that counts: `redis://host:port`.
+    pub redis: String,
+    /// What happens while Redis cannot be reached.
+    pub when_unavailable: WhenUnavailable,
+    /// How long Redis may take.
+    #[serde(default = "timeout")]
+    pub timeout: Duration,
+}
+
+fn timeout() -> Duration {
+    Duration::millis(50)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnavailable {
+    /// Each proxy counts for itself.
+    Local,
+    /// Requests pass.
+    Allow,
+    /// Requests are refused.
+    Refuse,
+}

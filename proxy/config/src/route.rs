@@ -1,0 +1,158 @@
+//! Routes: which requests, and what becomes of them. The first route that matches, in document
+//! order, takes the request.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::host::HostPattern;
+use crate::lane::LaneName;
+use crate::pattern::{FieldMatch, Regex};
+use crate::route_access::{Access, Auth, Cors};
+use crate::route_action::{
+    Compression, ErrorPage, Files, HeaderEdits, Mirror, Redirect, Respond, Rewrite, RouteTimeouts,
+    Split, TryStep,
+};
+use crate::units::ByteSize;
+
+/// One route. It has exactly one of `upstream`, `split`, `redirect`, `respond` and `files`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Name shown in logs and metrics; unique.
+    pub name: String,
+    /// Which requests it takes; without it, all.
+    #[serde(default, rename = "match")]
+    pub when: RouteMatch,
+    /// The upstream that answers; a name under `upstreams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Several upstreams that share the requests by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// An answer that sends the client elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// An answer written here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Respond>,
+    /// Files of a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Files>,
+    /// The lane its requests travel in.
+    #[serde(default)]
+    pub lane: LaneName,
+    /// How bodies are buffered; a name under `buffer_policies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_policy: Option<String>,
+    /// How answers are cached; a name under `cache_policies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_policy: Option<String>,
+    /// Limits that all apply; names under `rate_limits`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<String>,
+    /// Changes the path or query before the request goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+    /// Changes to the request's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderEdits>,
+    /// Changes to the response's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_headers: Option<HeaderEdits>,
+    /// Other answers in place of errors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub error_pages: Vec<ErrorPage>,
+    /// Tried in order until one exists, before the route's own action.
+    #[serde(default, rename = "try", skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<TryStep>,
+    /// A copy of each request sent to another upstream, whose answers are dropped or compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+    /// Who may ask, by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// Who may ask, by proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Compression of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// Cross-origin requests (CORS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Largest body of a request; above it the answer is 413.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_body_max: Option<ByteSize>,
+    /// Timeouts in place of the upstream's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+}
+
+impl Route {
+    /// A route that takes every request to an upstream, with every default.
+    pub fn to(name: impl Into<String>, upstream: impl Into<String>) -> Route {
+        Route {
+            name: name.into(),
+            when: RouteMatch::default(),
+            upstream: Some(upstream.into()),
+            split: None,
+            redirect: None,
+            respond: None,
+            files: None,
+            lane: LaneName::default(),
+            buffer_policy: None,
+            cache_policy: None,
+            rate_limits: Vec::new(),
+            rewrite: None,
+            request_headers: None,
+            response_headers: None,
+            error_pages: Vec::new(),
+            tries: Vec::new(),
+            mirror: None,
+            access: None,
+            auth: None,
+            compression: None,
+            cors: None,
+            request_body_max: None,
+            timeouts: None,
+        }
+    }
+}
+
+/// Which requests a route takes: all kinds of condition must hold, and of each kind with several
+/// entries one is enough (of `headers` and `query`, all). A kind left out always holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteMatch {
+    /// Listeners it answers on; names under `listeners`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<String>,
+    /// Hosts: `ledger.example.com`, `*.example.com`, `{regex: ...}`. Case, port and a trailing
+    /// dot of the request's `Host` do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPattern>,
+    /// Paths, compared without the query after `%`-escapes and dot segments are resolved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathMatch>,
+    /// Methods in capitals: `GET`, `POST`. `GET` takes `HEAD` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Headers it must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<FieldMatch>,
+    /// Query parameters it must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<FieldMatch>,
+}
+
+/// A path, in one of three forms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathMatch {
+    /// This path and no other: `/openapi.json`.
+    Exact(String),
+    /// Whatever starts with this text: `/v1/`, which does not take `/v1` or `/v10`.
+    Prefix(String),
+    /// Whatever this regular expression finds a match in; captures are `$1` or `$name`.
+    Regex(Regex),
+}

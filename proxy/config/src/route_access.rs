@@ -1,0 +1,136 @@
+//! Who may use a route: by address, by proof, and from which web pages.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address::IpNetwork;
+use crate::units::Duration;
+
+/// Access by address: `deny` first, then `allow`; with `allow` given, everyone else is refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// Networks that may ask.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpNetwork>,
+    /// Networks that may not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<IpNetwork>,
+    /// Hosts that may refer to this (`Referer`); without it, any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referers: Vec<String>,
+}
+
+/// What a request must prove.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// User and password (RFC 7617).
+    Basic(BasicAuth),
+    /// A signed token (RFC 7519).
+    Jwt(JwtAuth),
+    /// A signature in the URL or a cookie.
+    SignedUrl(SignedUrl),
+    /// Another service says.
+    Subrequest(AuthSubrequest),
+}
+
+/// User and password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    /// File with one `user:hash` a line (bcrypt or argon2).
+    pub users_file: PathBuf,
+    /// Shown to the person asked.
+    pub realm: String,
+}
+
+/// A signed token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JwtAuth {
+    /// URL of the keys (JWKS).
+    pub jwks_url: String,
+    /// `iss` the token must have.
+    pub issuer: String,
+    /// `aud`, of which the token must have one.
+    pub audiences: Vec<String>,
+    /// Difference of clocks that is forgiven.
+    #[serde(default = "leeway")]
+    pub leeway: Duration,
+    /// Cookie that may hold the token; without it, only `Authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+}
+
+fn leeway() -> Duration {
+    Duration::secs(30)
+}
+
+/// A signature in the URL or in a cookie scoped to a path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedUrl {
+    /// How it is signed.
+    pub format: SignatureFormat,
+    /// Files with keys; any may have signed, so that keys can be rotated.
+    pub key_files: Vec<PathBuf>,
+    /// Cookie that carries the signature; without it, only the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureFormat {
+    /// Forebay's own: HMAC-SHA-256 over path scope and expiry.
+    Hmac,
+    /// That of CloudFront's signed URLs and cookies.
+    Cloudfront,
+}
+
+/// Another service is asked; 2xx lets the request pass, 401 and 403 refuse it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSubrequest {
+    /// A name under `upstreams`.
+    pub upstream: String,
+    /// Path to ask for.
+    pub path: String,
+    /// Headers of its answer that are passed on with the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_headers: Vec<String>,
+}
+
+/// Cross-origin requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Origins that may ask: `https://player.example.com`, or `*`.
+    pub origins: Vec<String>,
+    /// Methods they may use.
+    #[serde(default = "methods")]
+    pub methods: Vec<String>,
+    /// Request headers they may send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// Response headers they may see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose_headers: Vec<String>,
+    /// Whether cookies may be sent.
+    #[serde(default)]
+    pub credentials: bool,
+    /// How long the answer to a preflight is kept.
+    #[serde(default = "max_age")]
+    pub max_age: Duration,
+}
+
+fn methods() -> Vec<String> {
+    vec!["GET".to_owned(), "HEAD".to_owned()]
+}
+
+fn max_age() -> Duration {
+    Duration::secs(600)
+}

@@ -1,0 +1,218 @@
+//! What a route does with a request besides passing it on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::pattern::{Regex, Template};
+use crate::rate_limit::RequestKey;
+use crate::units::{ByteSize, Duration, Percent};
+
+/// Several upstreams that share a route's requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The parts; their percentages sum to 100.
+    pub parts: Vec<SplitPart>,
+    /// Requests with the same key go the same way; without it, each is drawn by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sticky_by: Vec<RequestKey>,
+}
+
+/// One part of a split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitPart {
+    /// A name under `upstreams`.
+    pub upstream: String,
+    /// Its share of the requests.
+    pub share: Percent,
+}
+
+/// An answer that sends the client elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Where to: `https://$host$request_uri`.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308.
+    #[serde(default = "redirect_status")]
+    pub status: u16,
+}
+
+fn redirect_status() -> u16 {
+    308
+}
+
+/// An answer written in the document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Respond {
+    /// From 200 to 599.
+    pub status: u16,
+    /// The body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Template>,
+    /// Headers: name to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Template>,
+}
+
+/// Files of a directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The directory; nothing outside it is ever served.
+    pub root: PathBuf,
+    /// Part of the path that is taken off before looking in `root`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strip_prefix: Option<String>,
+    /// Files looked for when the path is a directory.
+    #[serde(default = "index")]
+    pub index: Vec<String>,
+    /// Compressed neighbours (`.br`, `.zst`, `.gz`) are served when the client takes them.
+    #[serde(default)]
+    pub precompressed: bool,
+}
+
+fn index() -> Vec<String> {
+    vec!["index.html".to_owned()]
+}
+
+/// A change of the request's target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rewrite {
+    /// Takes the matched prefix off and puts this in its place.
+    PrefixTo(String),
+    /// Replaces the whole path; may hold variables and a query.
+    To(Template),
+    /// Replaces what an expression finds in the path.
+    Regex(RegexRewrite),
+}
+
+/// A rewrite by expression.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegexRewrite {
+    /// What to find.
+    pub find: Regex,
+    /// What to put in its place; `$1` or `$name` are captures.
+    pub replace: Template,
+}
+
+/// Changes to headers, in this order: remove, set, add.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderEdits {
+    /// Headers taken out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Headers that get exactly this value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, Template>,
+    /// Headers that get this value beside those they have.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub add: BTreeMap<String, Template>,
+}
+
+/// Another answer in place of an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorPage {
+    /// Statuses it stands in for.
+    pub statuses: Vec<u16>,
+    /// Path asked for in its place, inside the proxy.
+    pub path: Template,
+    /// Status sent; without it, the error's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Whether errors the upstream answered with are replaced too, not only the proxy's own.
+    #[serde(default)]
+    pub upstream_errors: bool,
+}
+
+/// One step of `try`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TryStep {
+    /// A file below the root of `files`.
+    File(Template),
+    /// A path asked for inside the proxy.
+    Path(Template),
+    /// A status to answer with.
+    Status(u16),
+}
+
+/// A copy of each request, sent elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// A name under `upstreams`.
+    pub upstream: String,
+    /// Part of the requests that is copied.
+    #[serde(default = "all")]
+    pub share: Percent,
+    /// Whether status and body are compared and differences reported.
+    #[serde(default)]
+    pub compare: bool,
+    /// Copies under way at once; above it no copy is made.
+    #[serde(default = "in_flight_max")]
+    pub in_flight_max: u32,
+}
+
+fn all() -> Percent {
+    Percent::whole(100)
+}
+
+fn in_flight_max() -> u32 {
+    64
+}
+
+/// Compression of responses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compression {
+    /// Offered codings, the preferred first.
+    pub codings: Vec<Coding>,
+    /// Media types that are compressed.
+    pub types: Vec<String>,
+    /// Smallest body that is compressed.
+    pub body_min: ByteSize,
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        let types = ["text/*", "application/json", "application/javascript", "image/svg+xml"];
+        Compression {
+            codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
+            types: types.map(str::to_owned).to_vec(),
+            body_min: ByteSize::bytes(1024),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Coding {
+    Gzip,
+    Brotli,
+    Zstd,
+}
+
+/// Timeouts of one route in place of its upstream's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// Between two reads of a response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Duration>,
+    /// Between two writes of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Duration>,
+    /// From a request's head to the end of its response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Duration>,
+}

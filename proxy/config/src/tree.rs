@@ -1,0 +1,286 @@
+//! A parsed document: every value with the place it was written at. Trees may be laid over one
+//! another (an environment's `extends`), so a place names its source too.
+
+use crate::source::Source;
+
+/// A place in one of a tree's sources. Lines and columns count from 1, columns in characters;
+/// `start..end` are bytes of the source's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    pub source: usize,
+    pub line: usize,
+    pub column: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub span: Span,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    /// Entries in document order; keys are unique.
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub key: Key,
+    pub value: Node,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    pub text: String,
+    pub span: Span,
+}
+
+/// A scalar keeps its text, so that `1.10` is not confused with `1.1` and messages can quote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scalar {
+    pub text: String,
+    /// Written in quotes or as a block: text whatever it looks like.
+    pub quoted: bool,
+}
+
+/// What a scalar means by the core schema of YAML 1.2 (section 10.3): `yes` and `no` are text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Meaning<'a> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(&'a str),
+}
+
+impl Scalar {
+    pub fn meaning(&self) -> Meaning<'_> {
+        let text = self.text.as_str();
+        if self.quoted {
+            return Meaning::Text(text);
+        }
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => return Meaning::Null,
+            "true" | "True" | "TRUE" => return Meaning::Bool(true),
+            "false" | "False" | "FALSE" => return Meaning::Bool(false),
+            _ => {}
+        }
+        let numeric = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
+        let starts = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+        if !starts || !text.chars().all(numeric) || !text.contains(|c: char| c.is_ascii_digit()) {
+            return Meaning::Text(text);
+        }
+        if let Ok(number) = text.parse::<u64>() {
+            return Meaning::Unsigned(number);
+        }
+        if let Ok(number) = text.parse::<i64>() {
+            return Meaning::Signed(number);
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Meaning::Float(number),
+            _ => Meaning::Text(text),
+        }
+    }
+}
+
+impl Node {
+    /// The text of a scalar as written, whatever its meaning.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    pub fn as_list(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub fn as_map(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.as_map()?.iter().find(|entry| entry.key.text == key)
+    }
+
+    pub fn child(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// The node at a path such as `edge.proxy` or `routes[2].match`; an empty path is the node.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        let mut node = self;
+        for step in steps(path) {
+            node = match step {
+                Step::Key(key) => node.child(key)?,
+                Step::Index(index) => node.as_list()?.get(index)?,
+            };
+        }
+        Some(node)
+    }
+
+    /// What to call this node in a message: `a list`, `a map`, `text`, `nothing`, ...
+    pub fn kind_name(&self) -> &'static str {
+        match &self.value {
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+            Value::Scalar(scalar) => match scalar.meaning() {
+                Meaning::Null => "nothing",
+                Meaning::Bool(_) => "true or false",
+                Meaning::Unsigned(_) | Meaning::Signed(_) | Meaning::Float(_) => "a number",
+                Meaning::Text(_) => "text",
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// Splits `routes[2].match` into its steps. Keys that hold dots or brackets are written
+/// `["a.b"]`, see [`push_key`].
+pub(crate) fn steps(path: &str) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        if let Some(quoted) = rest.strip_prefix("[\"") {
+            let end = quoted.find("\"]").unwrap_or(quoted.len());
+            steps.push(Step::Key(&quoted[..end]));
+            rest = quoted.get(end + 2..).unwrap_or("");
+        } else if let Some(index) = rest.strip_prefix('[') {
+            let end = index.find(']').unwrap_or(index.len());
+            steps.push(Step::Index(index[..end].parse().unwrap_or(usize::MAX)));
+            rest = index.get(end + 1..).unwrap_or("");
+        } else {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            if end > 0 {
+                steps.push(Step::Key(&rest[..end]));
+            }
+            rest = &rest[end..];
+        }
+    }
+    steps
+}
+
+/// Appends a key to a path: `routes[2]` and `match` give `routes[2].match`.
+pub(crate) fn push_key(path: &mut String, key: &str) {
+    if key.is_empty() || key.contains(['.', '[', ']', '"']) {
+        path.push_str("[\"");
+        path.push_str(key);
+        path.push_str("\"]");
+    } else {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
+    }
+}
+
+pub(crate) fn push_index(path: &mut String, index: usize) {
+    path.push_str(&format!("[{index}]"));
+}
+
+/// A document, or several laid over one another, with the sources its places point into.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) root: Node,
+}
+
+impl Tree {
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The node at a path such as `edge.proxy` or `routes[2]`.
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        self.root.get(path)
+    }
+
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Lays `over` on top: maps merge key by key, scalars and lists of `over` replace. Every node
+    /// keeps the place it was written at.
+    pub fn overlaid_by(mut self, over: Tree) -> Tree {
+        let shift = self.sources.len();
+        let mut top = over.root;
+        shift_sources(&mut top, shift);
+        self.sources.extend(over.sources);
+        overlay(&mut self.root, top);
+        self
+    }
+
+    /// Where a node stands: its key when it has one, else itself. For messages about the whole.
+    pub fn place_of(&self, path: &str) -> Option<Span> {
+        let mut node = &self.root;
+        let mut place = node.span;
+        for step in steps(path) {
+            match step {
+                Step::Key(key) => {
+                    let entry = node.entry(key)?;
+                    place = entry.key.span;
+                    node = &entry.value;
+                }
+                Step::Index(index) => {
+                    node = node.as_list()?.get(index)?;
+                    place = node.span;
+                }
+            }
+        }
+        Some(place)
+    }
+}
+
+fn overlay(base: &mut Node, over: Node) {
+    match (&mut base.value, over) {
+        (Value::Map(below), Node { value: Value::Map(above), .. }) => {
+            for entry in above {
+                match below.iter_mut().find(|existing| existing.key.text == entry.key.text) {
+                    Some(existing) => {
+                        let both_maps = existing.value.as_map().is_some()
+                            && entry.value.as_map().is_some();
+                        if !both_maps {
+                            existing.key = entry.key;
+                        }
+                        overlay(&mut existing.value, entry.value);
+                    }
+                    None => below.push(entry),
+                }
+            }
+        }
+        (_, over) => *base = over,
+    }
+}
+
+fn shift_sources(node: &mut Node, by: usize) {
+    node.span.source += by;
+    match &mut node.value {
+        Value::Scalar(_) => {}
+        Value::List(items) => items.iter_mut().for_each(|item| shift_sources(item, by)),
+        Value::Map(entries) => {
+            for entry in entries {
+                entry.key.span.source += by;
+                shift_sources(&mut entry.value, by);
+            }
+        }
+    }
+}

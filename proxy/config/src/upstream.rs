@@ -1,0 +1,409 @@
+//! Upstreams: the servers behind the proxy and how they are chosen, spoken to and watched.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address::ServerAddress;
+use crate::listener::TlsVersion;
+use crate::rate_limit::RequestKey;
+use crate::units::{Duration, Percent};
+
+/// A group of servers that answer the same requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The servers; at least one with a weight above zero.
+    pub servers: Vec<Server>,
+    /// How a server is chosen for a request.
+    #[serde(default)]
+    pub balance: Balance,
+    /// How long a server may take.
+    #[serde(default)]
+    pub timeouts: UpstreamTimeouts,
+    /// What is spoken to the servers; without it, HTTP/1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<UpstreamProtocol>,
+    /// TLS to the servers; without it, cleartext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+    /// What of the request chooses the server, for `balance: consistent_hash`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hash_key: Vec<RequestKey>,
+    /// Keeps a client with the server it was first given, by a cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// How a server that fails is found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_checks: Option<HealthChecks>,
+    /// When a request is tried on another server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// Limits of the pool of connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionPool>,
+    /// How names of servers are looked up again while running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Resolve>,
+    /// PROXY protocol header sent at the start of each connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolOut>,
+    /// Parameters for `protocol: fastcgi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fastcgi: Option<FastCgi>,
+}
+
+impl Upstream {
+    /// An upstream of these servers, equally weighted, with every default.
+    pub fn of(addresses: impl IntoIterator<Item = ServerAddress>) -> Upstream {
+        Upstream {
+            servers: addresses.into_iter().map(Server::at).collect(),
+            balance: Balance::default(),
+            timeouts: UpstreamTimeouts::default(),
+            protocol: None,
+            tls: None,
+            hash_key: Vec::new(),
+            sticky: None,
+            health_checks: None,
+            retries: None,
+            connections: None,
+            resolve: None,
+            proxy_protocol: None,
+            fastcgi: None,
+        }
+    }
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// IP address or name, and port. A name is looked up when the document is loaded.
+    pub address: ServerAddress,
+    /// Share of the requests relative to the other servers; 0 takes none.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Used only when every other server is down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backup: bool,
+    /// Connections to this server at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_max: Option<u32>,
+    /// Time over which a server that came back grows to its full weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Duration>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Server {
+    pub fn at(address: ServerAddress) -> Server {
+        Server { address, weight: 1, backup: false, connections_max: None, slow_start: None }
+    }
+}
+
+/// How a server is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// In turn, by weight, evenly spread.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests in flight for its weight.
+    LeastConnections,
+    /// By a hash of `hash_key`, so that few keys move when servers change.
+    ConsistentHash,
+    /// The better of two at random, by a moving average of latency.
+    P2cEwma,
+}
+
+/// How long a server may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTimeouts {
+    /// To accept a connection, TLS handshake included.
+    pub connect: Duration,
+    /// Between two reads of a response.
+    pub read: Duration,
+    /// Between two writes of a request.
+    pub write: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> UpstreamTimeouts {
+        UpstreamTimeouts {
+            connect: Duration::secs(1),
+            read: Duration::secs(30),
+            write: Duration::secs(30),
+            idle: Duration::secs(60),
+        }
+    }
+}
+
+/// What is spoken to the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamProtocol {
+    Http1,
+    /// By prior knowledge in cleartext, by ALPN with `tls`.
+    Http2,
+    /// FastCGI, as php-fpm speaks it.
+    Fastcgi,
+}
+
+/// TLS to the servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTls {
+    /// Name asked for and verified; without it, the host of the server's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Whether the server's certificate is verified.
+    pub verify: bool,
+    /// PEM file with the authorities to trust; without it, those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
+    /// Certificate and key shown to the server (mutual TLS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientIdentity>,
+    /// Oldest TLS version accepted.
+    pub minimum_version: TlsVersion,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> UpstreamTls {
+        UpstreamTls {
+            server_name: None,
+            verify: true,
+            authorities: None,
+            client_certificate: None,
+            minimum_version: TlsVersion::default(),
+        }
+    }
+}
+
+/// Certificate and key shown to a server, as PEM files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientIdentity {
+    /// PEM file with the certificate and its chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// A cookie that keeps a client with its server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sticky {
+    /// Name of the cookie.
+    pub cookie: String,
+    /// How long the client stays; without it, as long as the browser is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Duration>,
+}
+
+/// How a failing server is found out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthChecks {
+    /// From the requests that pass through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive: Option<PassiveChecks>,
+    /// By probes of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<ActiveChecks>,
+}
+
+/// Failures of real requests that take a server out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PassiveChecks {
+    /// Failures in a row that take a server out.
+    pub failures_max: u32,
+    /// Statuses that count as failures.
+    pub statuses: Vec<u16>,
+    /// How long a server stays out the first time; doubles each time after.
+    pub out_for: Duration,
+    /// Largest part of the servers that may be out at once.
+    pub out_max: Percent,
+}
+
+impl Default for PassiveChecks {
+    fn default() -> PassiveChecks {
+        PassiveChecks {
+            failures_max: 5,
+            statuses: vec![502, 503, 504],
+            out_for: Duration::secs(10),
+            out_max: Percent::whole(50),
+        }
+    }
+}
+
+/// Probes sent to each server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ActiveChecks {
+    /// What a probe is.
+    pub probe: Probe,
+    /// Time between two probes of one server.
+    pub interval: Duration,
+    /// How long a probe may take.
+    pub timeout: Duration,
+    /// Failed probes in a row that take a server out.
+    pub failures_max: u32,
+    /// Good probes in a row that bring it back.
+    pub successes_min: u32,
+}
+
+impl Default for ActiveChecks {
+    fn default() -> ActiveChecks {
+        ActiveChecks {
+            probe: Probe::Tcp,
+            interval: Duration::secs(5),
+            timeout: Duration::secs(2),
+            failures_max: 3,
+            successes_min: 2,
+        }
+    }
+}
+
+/// What a probe is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A connection is accepted.
+    Tcp,
+    /// A GET is answered with an expected status.
+    Http(HttpProbe),
+    /// The gRPC health service answers SERVING for this service name.
+    Grpc(String),
+}
+
+/// A probe by HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    /// Path to ask for.
+    pub path: String,
+    /// `Host` to send; without it, the server's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Statuses that mean healthy.
+    #[serde(default = "ok_statuses")]
+    pub statuses: Vec<u16>,
+}
+
+fn ok_statuses() -> Vec<u16> {
+    vec![200, 204]
+}
+
+/// When a request is tried on another server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retries {
+    /// Attempts in all, the first included.
+    pub attempts_max: u32,
+    /// Retries at most, as a part of all requests.
+    pub budget: Percent,
+    /// What makes a request be tried again.
+    pub on: Vec<RetryOn>,
+    /// Header that makes any method safe to repeat, such as `Idempotency-Key`. Without it only
+    /// GET, HEAD, OPTIONS, TRACE, PUT and DELETE are repeated (RFC 9110 section 9.2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_header: Option<String>,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries {
+            attempts_max: 2,
+            budget: Percent::whole(10),
+            on: vec![RetryOn::ConnectFailure, RetryOn::Reset],
+            idempotency_header: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// No connection could be made.
+    ConnectFailure,
+    /// The connection broke before the response's head.
+    Reset,
+    /// The response's head did not come in time.
+    Timeout,
+    /// Status 502, 503 or 504.
+    GatewayError,
+}
+
+/// Limits of the pool of connections to the servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionPool {
+    /// Unused connections kept in all.
+    pub idle_max: u32,
+    /// Connections to all servers at once.
+    pub connections_max: u32,
+    /// Requests waiting for a connection.
+    pub waiting_max: u32,
+    /// Requests on one connection before it is closed; without it, no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_max: Option<u32>,
+}
+
+impl Default for ConnectionPool {
+    fn default() -> ConnectionPool {
+        ConnectionPool {
+            idle_max: 128,
+            connections_max: 1024,
+            waiting_max: 1024,
+            requests_max: None,
+        }
+    }
+}
+
+/// How names of servers are looked up again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resolve {
+    /// Shortest time between two lookups, whatever the record's TTL.
+    pub interval_min: Duration,
+    /// Longest time between two lookups, whatever the record's TTL.
+    pub interval_max: Duration,
+}
+
+impl Default for Resolve {
+    fn default() -> Resolve {
+        Resolve { interval_min: Duration::secs(5), interval_max: Duration::secs(300) }
+    }
+}
+
+/// PROXY protocol sent to servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocolOut {
+    V1,
+    V2,
+}
+
+/// Parameters of a FastCGI upstream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FastCgi {
+    /// Directory of the scripts, as the FastCGI server sees it.
+    pub root: PathBuf,
+    /// Script for paths that name no script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Further parameters: name to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+}
