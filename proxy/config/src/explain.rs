@@ -1,0 +1,235 @@
+//! What a request would meet: listener, route, lane, upstream and policies, and why each earlier
+//! route does not take it. Pure; asks the same [`Router`] as the proxy.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::host::normalize_host;
+use crate::lane::LaneName;
+use crate::listener::Listener;
+use crate::matching::{Mismatch, Router, Target, normalize_path};
+use crate::route::Route;
+
+/// Why there is nothing to explain.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ExplainError {
+    #[error("`{0}` is not a URL; write scheme, host and path: `http://ledger.example.com/v1/x`")]
+    Url(String),
+    #[error("`{0}` is not a method; write it in capitals, such as `GET`")]
+    Method(String),
+    #[error("there is no listener `{0}`; the document has {1}")]
+    Listener(String, String),
+}
+
+/// What a request would meet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    pub method: String,
+    pub url: String,
+    pub listener: Option<ListenerMet>,
+    /// The host that routes are compared with.
+    pub host: String,
+    /// The path that routes are compared with; bytes that are not UTF-8 are shown as U+FFFD.
+    pub path: String,
+    pub route: Option<RouteMet>,
+    /// The routes before it, each with why it does not take the request.
+    pub passed_over: Vec<PassedOver>,
+    /// What happens, in a sentence.
+    pub outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListenerMet {
+    pub name: String,
+    pub address: String,
+    pub tls: bool,
+    /// How it was chosen.
+    pub because: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RouteMet {
+    pub name: String,
+    pub index: usize,
+    pub lane: LaneName,
+    pub lane_requests_max: u32,
+    pub upstream: Option<String>,
+    pub servers: Vec<String>,
+    pub buffer_policy: Option<String>,
+    pub cache_policy: Option<String>,
+    pub rate_limits: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PassedOver {
+    pub route: String,
+    pub reason: String,
+}
+
+/// Explains one request. `listener` names the listener it comes in on; without it, the URL's
+/// scheme and port decide.
+pub fn explain(
+    config: &Config,
+    method: &str,
+    url: &str,
+    listener: Option<&str>,
+) -> Result<Explanation, ExplainError> {
+    let uri: http::Uri = url.parse().map_err(|_| ExplainError::Url(url.to_owned()))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(ExplainError::Url(url.to_owned()));
+    };
+    if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(ExplainError::Method(method.to_owned()));
+    }
+    let https = scheme == "https";
+    let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let listener = choose_listener(config, listener, https, port)?;
+
+    let host = authority.as_str().rsplit('@').next().unwrap_or("");
+    let name = listener.as_ref().map_or("", |met| met.name.as_str());
+    let target = Target { listener: name, host, path: uri.path(), method };
+    let router = Router::new(config);
+    let found = router.find(&target);
+    let passed_over = (0..found.unwrap_or(config.routes.len()))
+        .filter_map(|index| {
+            let mismatch = router.mismatch(index, &target)?;
+            let route = &config.routes[index];
+            Some(PassedOver {
+                route: route.name.clone(),
+                reason: reason(mismatch, route, &target),
+            })
+        })
+        .collect();
+    let route = found.map(|index| route_met(config, index));
+    let outcome = match (&route, &listener) {
+        (_, None) => "no listener takes it: the connection is refused".to_owned(),
+        (None, _) => "no route takes it: it is answered with 404".to_owned(),
+        (Some(met), _) => match &met.upstream {
+            Some(upstream) => format!("it goes to upstream `{upstream}` in lane `{}`", met.lane),
+            None => format!("route `{}` answers it itself", met.name),
+        },
+    };
+    Ok(Explanation {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        listener,
+        host: normalize_host(host).into_owned(),
+        path: String::from_utf8_lossy(&normalize_path(uri.path())).into_owned(),
+        route,
+        passed_over,
+        outcome,
+    })
+}
+
+fn choose_listener(
+    config: &Config,
+    wanted: Option<&str>,
+    https: bool,
+    port: u16,
+) -> Result<Option<ListenerMet>, ExplainError> {
+    let met = |name: &str, listener: &Listener, because: String| ListenerMet {
+        name: name.to_owned(),
+        address: listener.address.to_string(),
+        tls: listener.tls.is_some(),
+        because,
+    };
+    if let Some(wanted) = wanted {
+        return match config.listeners.get(wanted) {
+            Some(listener) => Ok(Some(met(wanted, listener, "it was named".to_owned()))),
+            None => {
+                let names: Vec<_> = config.listeners.keys().map(|n| format!("`{n}`")).collect();
+                Err(ExplainError::Listener(wanted.to_owned(), names.join(", ")))
+            }
+        };
+    }
+    let scheme = if https { "https" } else { "http" };
+    let fits = |listener: &Listener| {
+        listener.tls.is_some() == https
+            && listener.address.socket().is_some_and(|address| address.port() == port)
+    };
+    if let Some((name, listener)) = config.listeners.iter().find(|(_, l)| fits(l)) {
+        let because = format!("it speaks {scheme} on port {port}");
+        return Ok(Some(met(name, listener, because)));
+    }
+    match config.listeners.iter().next() {
+        Some((name, listener)) if config.listeners.len() == 1 => {
+            let because = format!("it is the only one, although not {scheme} on port {port}");
+            Ok(Some(met(name, listener, because)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn route_met(config: &Config, index: usize) -> RouteMet {
+    let route = &config.routes[index];
+    let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
+    let servers = upstream.map_or_else(Vec::new, |upstream| {
+        upstream.servers.iter().map(|server| server.address.to_string()).collect()
+    });
+    RouteMet {
+        name: route.name.clone(),
+        index,
+        lane: route.lane,
+        lane_requests_max: config.lanes.get(route.lane).requests_max,
+        upstream: route.upstream.clone(),
+        servers,
+        buffer_policy: route.buffer_policy.clone(),
+        cache_policy: route.cache_policy.clone(),
+        rate_limits: route.rate_limits.clone(),
+    }
+}
+
+fn reason(mismatch: Mismatch, route: &Route, target: &Target<'_>) -> String {
+    match mismatch {
+        Mismatch::Listener => format!("listener `{}` is not one of its listeners", target.listener),
+        Mismatch::Host => {
+            format!("host `{}` is not one of its hosts", normalize_host(target.host))
+        }
+        Mismatch::Path => format!(
+            "path `{}` is not one of its paths",
+            String::from_utf8_lossy(&normalize_path(target.path))
+        ),
+        Mismatch::Method => {
+            let methods = route.when.methods.join(", ");
+            format!("method {} is not one of its methods ({methods})", target.method)
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.method, self.url)?;
+        match &self.listener {
+            Some(met) => {
+                let tls = if met.tls { ", TLS" } else { "" };
+                let (name, address, because) = (&met.name, &met.address, &met.because);
+                writeln!(f, "  listener  {name} ({address}{tls}): {because}")?;
+            }
+            None => writeln!(f, "  listener  none speaks this scheme on this port")?,
+        }
+        writeln!(f, "  host      {}", self.host)?;
+        writeln!(f, "  path      {}", self.path)?;
+        for passed in &self.passed_over {
+            writeln!(f, "  not       {}: {}", passed.route, passed.reason)?;
+        }
+        if let Some(met) = &self.route {
+            writeln!(f, "  route     {}", met.name)?;
+            writeln!(f, "  lane      {} (at most {} at once)", met.lane, met.lane_requests_max)?;
+            if let Some(upstream) = &met.upstream {
+                writeln!(f, "  upstream  {upstream} ({})", met.servers.join(", "))?;
+            }
+            let policies = [("buffering", &met.buffer_policy), ("caching  ", &met.cache_policy)];
+            for (title, policy) in policies {
+                if let Some(policy) = policy {
+                    writeln!(f, "  {title} {policy}")?;
+                }
+            }
+            if !met.rate_limits.is_empty() {
+                writeln!(f, "  limits    {}", met.rate_limits.join(", "))?;
+            }
+        }
+        writeln!(f, "  outcome   {}", self.outcome)
+    }
+}

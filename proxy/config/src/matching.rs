@@ -1,0 +1,333 @@
+//! Which route takes a request. The proxy and `explain` ask the same [`Router`].
+//!
+//! What is compared, and in which form:
+//! - host: without port, without one trailing dot, case does not count ([`normalize_host`]);
+//! - path: without the query, with `%`-escapes decoded (except `%2F` and `%25`, which are data, not
+//!   structure), dot segments resolved and slashes merged ([`normalize_path`]); so no spelling of a
+//!   path slips past a route. What is sent upstream is not changed by this;
+//! - method: exactly; a route for `GET` takes `HEAD` too.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::config::Config;
+use crate::host::{HostPattern, normalize_host};
+use crate::route::{PathMatch, Route};
+
+/// What of a request routes look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Name of the listener it came in on.
+    pub listener: &'a str,
+    /// `Host` or `:authority`, as sent; empty when there is none.
+    pub host: &'a str,
+    /// Path as sent, without the query.
+    pub path: &'a str,
+    pub method: &'a str,
+}
+
+/// Why a route does not take a request: the first condition that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    Listener,
+    Host,
+    Path,
+    Method,
+}
+
+/// The routes of a document, compiled. Immutable; a lookup allocates only for hosts with capitals
+/// and for paths that are not in normal form.
+#[derive(Clone, Debug)]
+pub struct Router {
+    routes: Vec<CompiledRoute>,
+    /// For each host named exactly: the routes that can take it, in document order.
+    by_host: HashMap<String, Vec<usize>>,
+    /// For every other host: the routes with a wildcard, an expression or no host at all.
+    other_hosts: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct CompiledRoute {
+    listeners: Vec<String>,
+    hosts: Vec<HostTest>,
+    paths: Vec<PathTest>,
+    methods: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum HostTest {
+    Any,
+    Exact(String),
+    /// `.example.com` for `*.example.com`.
+    Below(String),
+    Regex(regex::Regex),
+}
+
+#[derive(Clone, Debug)]
+enum PathTest {
+    Exact(Vec<u8>),
+    Prefix(Vec<u8>),
+    Regex(regex::bytes::Regex),
+}
+
+impl Router {
+    pub fn new(config: &Config) -> Router {
+        let routes: Vec<CompiledRoute> = config.routes.iter().map(CompiledRoute::new).collect();
+        let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
+        for host in routes.iter().flat_map(|route| &route.hosts) {
+            if let HostTest::Exact(host) = host {
+                by_host.entry(host.clone()).or_default();
+            }
+        }
+        for (host, candidates) in &mut by_host {
+            candidates.extend((0..routes.len()).filter(|at| routes[*at].takes_host(host)));
+        }
+        let open = |route: &CompiledRoute| {
+            route.hosts.is_empty() || route.hosts.iter().any(|h| !matches!(h, HostTest::Exact(_)))
+        };
+        let other_hosts = (0..routes.len()).filter(|at| open(&routes[*at])).collect();
+        Router { routes, by_host, other_hosts }
+    }
+
+    /// The index in `Config::routes` of the route that takes the request.
+    pub fn find(&self, target: &Target<'_>) -> Option<usize> {
+        let host = normalize_host(target.host);
+        let path = normalize_path(target.path);
+        let candidates = self.by_host.get(host.as_ref()).unwrap_or(&self.other_hosts);
+        candidates
+            .iter()
+            .copied()
+            .find(|at| self.routes[*at].mismatch(target, &host, &path).is_none())
+    }
+
+    /// Why the route at `index` does not take the request; `None` when it would.
+    pub fn mismatch(&self, index: usize, target: &Target<'_>) -> Option<Mismatch> {
+        let host = normalize_host(target.host);
+        let path = normalize_path(target.path);
+        self.routes[index].mismatch(target, &host, &path)
+    }
+}
+
+impl CompiledRoute {
+    fn new(route: &Route) -> CompiledRoute {
+        let when = &route.when;
+        CompiledRoute {
+            listeners: when.listeners.clone(),
+            hosts: when.hosts.iter().map(HostTest::new).collect(),
+            paths: when.paths.iter().map(PathTest::new).collect(),
+            methods: when.methods.clone(),
+        }
+    }
+
+    fn mismatch(&self, target: &Target<'_>, host: &str, path: &[u8]) -> Option<Mismatch> {
+        if !self.listeners.is_empty() && !self.listeners.iter().any(|l| l == target.listener) {
+            return Some(Mismatch::Listener);
+        }
+        if !self.takes_host(host) {
+            return Some(Mismatch::Host);
+        }
+        if !self.paths.is_empty() && !self.paths.iter().any(|test| test.takes(path)) {
+            return Some(Mismatch::Path);
+        }
+        if !self.methods.is_empty() && !self.methods.iter().any(|m| takes_method(m, target.method))
+        {
+            return Some(Mismatch::Method);
+        }
+        None
+    }
+
+    fn takes_host(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|test| test.takes(host))
+    }
+}
+
+fn takes_method(written: &str, method: &str) -> bool {
+    written == method || (written == "GET" && method == "HEAD")
+}
+
+impl HostTest {
+    fn new(pattern: &HostPattern) -> HostTest {
+        match pattern {
+            HostPattern::Name(name) => {
+                let name = name.canonical();
+                match name.strip_prefix('*') {
+                    Some("") => HostTest::Any,
+                    Some(below) => HostTest::Below(below.to_owned()),
+                    None => HostTest::Exact(name),
+                }
+            }
+            HostPattern::Regex(pattern) => {
+                let whole = format!("^(?:{})$", pattern.regex.as_str());
+                HostTest::Regex(regex::Regex::new(&whole).expect("checked when it was read"))
+            }
+        }
+    }
+
+    fn takes(&self, host: &str) -> bool {
+        match self {
+            HostTest::Any => true,
+            HostTest::Exact(name) => name == host,
+            HostTest::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+            HostTest::Regex(regex) => regex.is_match(host),
+        }
+    }
+}
+
+impl PathTest {
+    fn new(pattern: &PathMatch) -> PathTest {
+        match pattern {
+            PathMatch::Exact(path) => PathTest::Exact(normalize_path(path).into_owned()),
+            PathMatch::Prefix(path) => PathTest::Prefix(normalize_path(path).into_owned()),
+            PathMatch::Regex(regex) => PathTest::Regex(
+                regex::bytes::Regex::new(regex.as_str()).expect("checked when it was read"),
+            ),
+        }
+    }
+
+    fn takes(&self, path: &[u8]) -> bool {
+        match self {
+            PathTest::Exact(exact) => path == exact,
+            PathTest::Prefix(prefix) => path.starts_with(prefix),
+            PathTest::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+/// A path in the form routes are compared with; borrowed when it already is in that form.
+pub fn normalize_path(path: &str) -> Cow<'_, [u8]> {
+    let bytes = path.as_bytes();
+    let plain = !bytes.contains(&b'%')
+        && !bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
+    if plain {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned(resolve_segments(&decode(bytes)))
+}
+
+/// Decodes escapes except `%2F` and `%25`; a broken escape stays as it is.
+fn decode(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%')
+            .then(|| Some((hex(*bytes.get(at + 1)?)?, hex(*bytes.get(at + 2)?)?)))
+            .flatten();
+        match escape.map(|(high, low)| high * 16 + low) {
+            Some(b'/') => decoded.extend_from_slice(b"%2F"),
+            Some(b'%') => decoded.extend_from_slice(b"%25"),
+            Some(byte) => decoded.push(byte),
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+                continue;
+            }
+        }
+        at += 3;
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Removes `.` and `..` segments (RFC 3986 section 5.2.4) and empty ones.
+fn resolve_segments(path: &[u8]) -> Vec<u8> {
+    if path.first() != Some(&b'/') {
+        return path.to_vec();
+    }
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut is_directory = false;
+    for segment in path.split(|byte| *byte == b'/') {
+        is_directory = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let mut resolved = Vec::with_capacity(path.len());
+    for segment in &kept {
+        resolved.push(b'/');
+        resolved.extend_from_slice(segment);
+    }
+    if is_directory || kept.is_empty() {
+        resolved.push(b'/');
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_in_one_form() {
+        let cases: &[(&str, &str)] = &[
+            ("/v1/transfers", "/v1/transfers"),
+            ("/v1/./transfers", "/v1/transfers"),
+            ("/public/../admin", "/admin"),
+            ("/public/%2e%2E/admin", "/admin"),
+            ("/../../etc", "/etc"),
+            ("//v1///x", "/v1/x"),
+            ("/v1/", "/v1/"),
+            ("/v1//", "/v1/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/%761/", "/v1/"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%252Fb", "/a%252Fb"),
+            ("/a%zz%4", "/a%zz%4"),
+            ("*", "*"),
+            ("", ""),
+            ("/.well-known/x", "/.well-known/x"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(normalize_path(path).as_ref(), expected.as_bytes(), "{path}");
+        }
+        assert_eq!(normalize_path("/%ff").as_ref(), b"/\xff");
+    }
+
+    #[test]
+    fn normal_paths_are_borrowed() {
+        assert!(matches!(normalize_path("/live/title/segment-17.m4s"), Cow::Borrowed(_)));
+    }
+
+    fn router(routes: &str) -> Router {
+        let text = format!(
+            "version: 1\nlisteners: {{ a: {{ address: '127.0.0.1:8080' }} }}\nupstreams: {{ u: {{ servers: [ {{ address: '127.0.0.1:1' }} ] }} }}\nroutes:\n{routes}"
+        );
+        match Config::load(crate::Source::new("test.yaml", text)) {
+            Ok(config) => Router::new(&config),
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+
+    #[test]
+    fn the_first_route_that_matches_takes_the_request() {
+        let router = router(
+            "- { name: a, match: { hosts: [api.example.com], paths: [ { prefix: /v1/ } ], methods: [GET, POST] }, upstream: u }\n\
+             - { name: b, match: { hosts: ['*.example.com'] }, upstream: u }\n\
+             - { name: c, match: { paths: [ { exact: /health } ] }, upstream: u }\n",
+        );
+        let cases: &[(&str, &str, &str, Option<usize>)] = &[
+            ("api.example.com", "/v1/x", "GET", Some(0)),
+            ("API.Example.COM:8080", "/v1/x", "HEAD", Some(0)),
+            ("api.example.com.", "/%76%31/x", "POST", Some(0)),
+            ("api.example.com", "/v1/x", "DELETE", Some(1)),
+            ("api.example.com", "/v1", "GET", Some(1)),
+            ("a.b.example.com", "/", "GET", Some(1)),
+            ("example.com", "/", "GET", None),
+            ("example.com", "/health", "GET", Some(2)),
+            ("", "/health", "GET", Some(2)),
+            ("[::1]:8080", "/health", "GET", Some(2)),
+            ("notexample.com", "/", "GET", None),
+        ];
+        for (host, path, method, expected) in cases {
+            let target = Target { listener: "a", host, path, method };
+            assert_eq!(router.find(&target), *expected, "{method} {host}{path}");
+        }
+    }
+}
