@@ -31,7 +31,7 @@ docs: ## Write again what is generated from code (docs/CONFIG.md, docs/METRICS.m
 picture: ## Make the README's picture: a browser's view of a running environment
 	@tools/install.sh test
 	cargo build --release --bins
-	FOREBAY_PICTURE=$(CURDIR)/docs/images/stream-page.png node tests/browser/picture.mjs $(target_dir)/release/forebay
+	tools/picture.sh $(target_dir)/release/forebay docs/images/stream-page.png
 
 clean: ## Remove what was built
 	cargo clean

@@ -1,7 +1,7 @@
 // Opens the stream page in Chromium as a viewer would, watches the picture while transfers are posted
 // from the page, and prints what was seen as one line of JSON. Exit status 1 when something is wrong.
 //
-//   node play.mjs PAGE_URL [--seconds 20] [--screenshot FILE] [--width 1440] [--post]
+//   node play.mjs PAGE_URL [--seconds 20] [--screenshot FILE] [--width 1440]
 import { parseArgs } from "node:util";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
