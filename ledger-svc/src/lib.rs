@@ -1,1 +1,28 @@
-//! See docs/ARCHITECTURE.md.
+//! Forebay's double-entry ledger. A transfer travels like this:
+//!
+//! 1. `http::transfers` takes the request, its idempotency key and its body;
+//! 2. `transfer::parse` reads the body (`money::Amount`: exact, strings only) and fingerprints it;
+//! 3. `writer` gathers what waits in a bounded queue into a batch: one SQL transaction;
+//! 4. `store` locks and reads the accounts and the keys the batch names;
+//! 5. `batch::decide` replays known keys and hands each new transfer to
+//! 6. `posting::post`, which is pure: entries and new balances, or a rejection;
+//! 7. `store` writes transfers, entries, balances and answers, and commits;
+//! 8. only then is each request of the batch answered, on its own merits.
+//!
+//! Reads (`http::accounts`, `http::reports` …) go to `store::Reader` and answer with `report`
+//! types; they never wait for the writer. Any error is a `http::problem`. `service` ties one
+//! database, its writer and two listeners together; `command` is the command line.
+
+pub mod account;
+pub mod batch;
+pub mod command;
+pub mod http;
+pub mod json;
+pub mod metrics;
+pub mod money;
+pub mod posting;
+pub mod report;
+pub mod service;
+pub mod store;
+pub mod transfer;
+pub mod writer;

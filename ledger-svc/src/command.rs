@@ -1,0 +1,261 @@
+//! The command line.
+
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::http;
+use crate::http::server;
+use crate::metrics;
+use crate::service::{Options, ServiceError};
+use crate::store::{self, DatabaseUrl, StoreError};
+use crate::transfer::ENTRIES_MAX_DEFAULT;
+use crate::writer;
+
+/// Exit codes of every Forebay binary; 2 (usage) is clap's.
+const FAILURE: u8 = 1;
+const BAD_DOCUMENT: u8 = 65;
+const UNAVAILABLE: u8 = 69;
+
+/// Double-entry ledger service
+#[derive(Debug, Parser)]
+#[command(
+    name = "forebay-ledger",
+    version,
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database, 69 database or address unavailable."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the ledger's API until TERM, INT or QUIT, then answer what was accepted and stop
+    Serve(Box<ServeArgs>),
+    /// Create or update the database's tables; does nothing when they are current
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Print the OpenAPI 3.1 document
+    Openapi,
+    /// Print documentation generated from the code
+    #[command(hide = true)]
+    Docs {
+        #[command(subcommand)]
+        page: Page,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Page {
+    /// The metrics, as Markdown
+    Metrics,
+}
+
+#[derive(Debug, Args)]
+struct DatabaseArgs {
+    /// The database: sqlite:PATH, created when missing; sqlite:PATH?synchronous=extra flushes the
+    /// directory too
+    #[arg(long, env = "FOREBAY_LEDGER_DATABASE", value_name = "URL")]
+    database: DatabaseUrl,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Address of the API; port 0 takes a free one
+    #[arg(
+        long,
+        env = "FOREBAY_LEDGER_LISTEN",
+        default_value = "127.0.0.1:8081",
+        value_name = "ADDRESS"
+    )]
+    listen: SocketAddr,
+    /// Address of /healthz, /readyz and /metrics; port 0 takes a free one
+    #[arg(
+        long,
+        env = "FOREBAY_LEDGER_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9091",
+        value_name = "ADDRESS"
+    )]
+    admin_listen: SocketAddr,
+    /// Write the addresses as JSON to this file once both are bound
+    #[arg(long, value_name = "PATH")]
+    addresses_file: Option<PathBuf>,
+    /// Refuse a database that needs migration instead of migrating it
+    #[arg(long)]
+    no_migrate: bool,
+    /// Writes that may wait for a batch; further ones get 503 with Retry-After
+    #[arg(long, default_value_t = 4096, value_name = "WRITES", value_parser = count)]
+    queue_max: usize,
+    /// Writes committed in one SQL transaction at most
+    #[arg(long, default_value_t = 1000, value_name = "WRITES", value_parser = count)]
+    batch_max: usize,
+    /// Entries in one transfer at most
+    #[arg(long, default_value_t = ENTRIES_MAX_DEFAULT, value_name = "ENTRIES", value_parser = count)]
+    entries_max: usize,
+    /// Size of a request's body at most
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", value_parser = count)]
+    body_bytes_max: usize,
+    /// Size of a request's header fields at most
+    #[arg(long, default_value_t = 16 << 10, value_name = "BYTES", value_parser = count)]
+    header_bytes_max: usize,
+    /// Connections held open at once; further ones wait in the kernel
+    #[arg(long, default_value_t = 4096, value_name = "CONNECTIONS", value_parser = count)]
+    connections_max: usize,
+    /// For a request's body to arrive; then 408
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
+    body_timeout: Duration,
+    /// For a request to be answered; then 503
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    request_timeout: Duration,
+    /// For a request's head to arrive and for an idle connection; keep it above the proxy's own
+    #[arg(long, default_value = "75s", value_name = "DURATION", value_parser = duration)]
+    idle_timeout: Duration,
+    /// For what was accepted to be answered after a stop
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    drain: Duration,
+    /// Log level (error, warn, info, debug, trace) or tracing filter
+    #[arg(long, env = "FOREBAY_LEDGER_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+impl ServeArgs {
+    fn options(&self) -> Options {
+        Options {
+            database: self.database.database.clone(),
+            migrate: !self.no_migrate,
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            http: http::Limits {
+                body_bytes_max: self.body_bytes_max,
+                header_bytes_max: self.header_bytes_max,
+                entries_max: self.entries_max,
+                body_timeout: self.body_timeout,
+                request_timeout: self.request_timeout,
+            },
+            server: server::Limits {
+                connections_max: self.connections_max,
+                idle_timeout: self.idle_timeout,
+                drain_timeout: self.drain,
+            },
+            writer: writer::Limits { queue_max: self.queue_max, batch_max: self.batch_max },
+        }
+    }
+}
+
+/// Runs the command and says what became of it, on standard error when it failed.
+pub fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::serve(&args),
+        Command::Migrate { database } => migrate(&database.database),
+        Command::Openapi => openapi(),
+        Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forebay-ledger: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let store_code = |error: &StoreError| {
+        if error.is_bad_document() { BAD_DOCUMENT } else { UNAVAILABLE }
+    };
+    match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
+        (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),
+        (None, Some(ServiceError::Bind { .. })) => UNAVAILABLE,
+        (None, Some(ServiceError::Writer(_)) | None) => FAILURE,
+    }
+}
+
+fn migrate(database: &DatabaseUrl) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let migrated = runtime.block_on(store::migrate(database))?;
+    print(&match migrated.applied {
+        0 => format!("{database} is current (version {})\n", migrated.version),
+        applied => {
+            format!("{database}: {applied} migrations, now at version {}\n", migrated.version)
+        }
+    })
+}
+
+fn openapi() -> anyhow::Result<()> {
+    print(&(http::document().to_pretty_json()? + "\n"))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) if count <= tokio::sync::Semaphore::MAX_PERMITS => Ok(count),
+        Ok(_) => Err(format!("must be at most {}", tokio::sync::Semaphore::MAX_PERMITS)),
+        Err(_) => Err("must be a whole number".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a duration; write 250ms, 30s, 5m or 1h");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let (seconds, ms) = match unit {
+        "ms" => (Some(number / 1000), number % 1000),
+        "s" => (Some(number), 0),
+        "m" => (number.checked_mul(60), 0),
+        "h" => (number.checked_mul(3600), 0),
+        _ => return Err(wrong()),
+    };
+    let seconds = seconds.filter(|seconds| *seconds <= 86_400).ok_or("must be at most 24h")?;
+    Ok(Duration::from_secs(seconds) + Duration::from_millis(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for bad in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "25h",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

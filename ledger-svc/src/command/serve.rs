@@ -1,0 +1,67 @@
+//! `forebay-ledger serve`: runs the service until a signal, then drains it.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::ServeArgs;
+use crate::service::{self, Service};
+
+pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log)
+        .with_context(|| format!("--log {:?} is not a level or filter", args.log))?;
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(args))
+}
+
+async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    // Installed first: a signal during the start must not kill a half-open database.
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+
+    let mut service = service::start(args.options()).await?;
+    if let Some(path) = &args.addresses_file {
+        write_addresses(path, &service)
+            .with_context(|| format!("cannot write the addresses file {}", path.display()))?;
+    }
+    tracing::info!(
+        listen = %service.listen,
+        admin_listen = %service.admin_listen,
+        database = %args.database.database,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let signal = tokio::select! {
+        _ = term.recv() => "TERM",
+        _ = int.recv() => "INT",
+        _ = quit.recv() => "QUIT",
+        error = service.failed() => return Err(error.into()),
+    };
+    tracing::info!(signal, "stopping");
+    let unanswered = service.stop().await?;
+    if unanswered > 0 {
+        tracing::warn!(unanswered, "stopped at the drain limit with requests unanswered");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Beside it first, then renamed: whoever waits for the file never reads half of it.
+fn write_addresses(path: &Path, service: &Service) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let addresses = json!({
+        "listen": service.listen.to_string(),
+        "admin_listen": service.admin_listen.to_string(),
+    });
+    let mut file = std::fs::File::create(&beside)?;
+    writeln!(file, "{addresses}")?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

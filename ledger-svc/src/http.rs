@@ -1,0 +1,77 @@
+//! The HTTP side: routes, their documentation and the layers around them.
+
+pub mod accounts;
+pub mod admin;
+pub mod currencies;
+pub mod extract;
+pub mod observe;
+pub mod openapi;
+pub mod problem;
+pub mod reports;
+pub mod server;
+pub mod transfers;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::metrics::Metrics;
+use crate::store::Reader;
+use crate::writer;
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub body_bytes_max: usize,
+    pub header_bytes_max: usize,
+    pub entries_max: usize,
+    pub body_timeout: Duration,
+    pub request_timeout: Duration,
+}
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub reader: Reader,
+    pub writer: writer::Handle,
+    pub metrics: Metrics,
+    pub limits: Limits,
+}
+
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Base::openapi())
+        .routes(routes!(currencies::create, currencies::list))
+        .routes(routes!(accounts::create, accounts::list))
+        .routes(routes!(accounts::get))
+        .routes(routes!(accounts::balance))
+        .routes(routes!(accounts::entries))
+        .routes(routes!(transfers::create, transfers::list))
+        .routes(routes!(transfers::get))
+        .routes(routes!(reports::trial_balance))
+}
+
+/// The OpenAPI 3.1 document, as served at `/openapi.json`.
+pub fn document() -> OpenApi {
+    openapi::with_problems(api().into_openapi())
+}
+
+/// The main listener's routes.
+pub fn router(app: App) -> Router {
+    let (routes, _) = api().split_for_parts();
+    routes
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
+        .fallback(observe::not_found)
+        .method_not_allowed_fallback(observe::method_not_allowed)
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes_max))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app)
+}

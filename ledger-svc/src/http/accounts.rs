@@ -1,0 +1,108 @@
+//! `/v1/accounts`: the chart, balances and entries.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::App;
+use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::problem::{Kind, Problem};
+use crate::account::AccountBody;
+use crate::json;
+use crate::report::{Account, AccountBalance, AccountEntry, Page};
+use crate::store::Created;
+
+/// Open an account
+///
+/// Opening one that exists with the same properties answers 200.
+#[utoipa::path(
+    post, path = "/v1/accounts", operation_id = "createAccount", tag = "chart",
+    request_body = AccountBody,
+    responses(
+        (status = 201, description = "Opened", body = Account,
+            headers(("Location" = String, description = "The account's address"))),
+        (status = 200, description = "It was there already, exactly so", body = Account),
+    )
+)]
+pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response, Problem> {
+    let body: AccountBody = json::read(&body.0)?;
+    body.validate()?;
+    let currency = body.currency.clone();
+    match app.writer.account(body).await? {
+        Created::New(account) => {
+            let location = [(header::LOCATION, format!("/v1/accounts/{}", account.code))];
+            Ok((StatusCode::CREATED, location, Json(account)).into_response())
+        }
+        Created::Existing(account) => Ok(Json(account).into_response()),
+        Created::Conflict(existing) => Err(Problem::new(
+            Kind::AlreadyExists,
+            format!(
+                "{} exists as {:?} in {} with a normal balance of {}",
+                existing.code, existing.name, existing.currency, existing.normal_balance
+            ),
+        )),
+        Created::UnknownCurrency => Err(Problem::new(
+            Kind::UnknownCurrency,
+            format!("there is no currency {currency:?}; add it with POST /v1/currencies"),
+        )),
+    }
+}
+
+/// List the accounts
+#[utoipa::path(
+    get, path = "/v1/accounts", operation_id = "listAccounts", tag = "chart",
+    params(Paging),
+    responses((status = 200, description = "A page of accounts by code", body = Page<Account>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    Params(paging): Params<Paging>,
+) -> Result<PageOf<Account>, Problem> {
+    Ok(Json(app.reader.accounts(paging.after_code(), paging.limit()?).await?))
+}
+
+/// Get an account
+#[utoipa::path(
+    get, path = "/v1/accounts/{code}", operation_id = "getAccount", tag = "chart",
+    params(("code" = String, Path, description = "The account's code")),
+    responses((status = 200, description = "The account", body = Account))
+)]
+pub async fn get(State(app): State<App>, Segment(code): Segment) -> Result<Json<Account>, Problem> {
+    app.reader.account(&code).await?.map(Json).ok_or_else(|| missing(&code))
+}
+
+/// Get an account's balance
+#[utoipa::path(
+    get, path = "/v1/accounts/{code}/balance", operation_id = "getBalance", tag = "reports",
+    params(("code" = String, Path, description = "The account's code")),
+    responses((status = 200, description = "Its totals and its balance by its normal side", body = AccountBalance))
+)]
+pub async fn balance(
+    State(app): State<App>,
+    Segment(code): Segment,
+) -> Result<Json<AccountBalance>, Problem> {
+    app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
+}
+
+/// List an account's entries
+///
+/// In booking order, each with the balance after it.
+#[utoipa::path(
+    get, path = "/v1/accounts/{code}/entries", operation_id = "listEntries", tag = "reports",
+    params(("code" = String, Path, description = "The account's code"), Paging),
+    responses((status = 200, description = "A page of entries", body = Page<AccountEntry>))
+)]
+pub async fn entries(
+    State(app): State<App>,
+    Segment(code): Segment,
+    Params(paging): Params<Paging>,
+) -> Result<PageOf<AccountEntry>, Problem> {
+    let page = app.reader.entries(&code, paging.after_number()?, paging.limit()?).await?;
+    page.map(Json).ok_or_else(|| missing(&code))
+}
+
+fn missing(code: &str) -> Problem {
+    let code: String = code.chars().take(128).collect();
+    Problem::new(Kind::AccountNotFound, format!("there is no account {code:?}"))
+}

@@ -1,0 +1,127 @@
+//! The OpenAPI document: what the handlers declare, plus the problems of each operation, which
+//! come from one table so that no handler has to repeat them.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{
+    ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder, example::ExampleBuilder,
+};
+
+use super::problem::{self, KINDS, Kind};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Forebay ledger",
+        description = "Double-entry ledger: amounts are exact decimals in JSON strings, transfers balance in every currency, and what is posted is never changed."
+    ),
+    tags(
+        (name = "chart", description = "Currencies and accounts"),
+        (name = "transfers", description = "Posting and looking up"),
+        (name = "reports", description = "Balances, entries and the trial balance"),
+    ),
+    components(schemas(problem::Details))
+)]
+pub struct Base;
+
+/// Any operation may end so.
+const ALWAYS: &[Kind] =
+    &[Kind::HeadersTooLarge, Kind::Internal, Kind::DatabaseUnavailable, Kind::TimedOut];
+/// Any operation with a body.
+const BODY: &[Kind] = &[
+    Kind::MalformedRequest,
+    Kind::MalformedJson,
+    Kind::RequestTimeout,
+    Kind::BodyTooLarge,
+    Kind::UnsupportedMediaType,
+    Kind::InvalidBody,
+    Kind::QueueFull,
+    Kind::Stopping,
+];
+const LISTING: &[Kind] = &[Kind::InvalidParameter];
+const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
+const POSTING: &[Kind] = &[
+    Kind::IdempotencyKeyMissing,
+    Kind::IdempotencyKeyInvalid,
+    Kind::IdempotencyKeyReused,
+    Kind::UnknownAccount,
+    Kind::InvalidAmount,
+    Kind::Unbalanced,
+    Kind::BalanceOverflow,
+];
+
+/// Every operation and the groups of problems it may end with.
+const OPERATIONS: &[(&str, &[&[Kind]])] = &[
+    ("createCurrency", &[ALWAYS, BODY, &[Kind::AlreadyExists]]),
+    ("listCurrencies", &[ALWAYS, LISTING]),
+    ("createAccount", &[ALWAYS, BODY, &[Kind::AlreadyExists, Kind::UnknownCurrency]]),
+    ("listAccounts", &[ALWAYS, LISTING]),
+    ("getAccount", &[ALWAYS, OF_ACCOUNT]),
+    ("getBalance", &[ALWAYS, OF_ACCOUNT]),
+    ("listEntries", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("createTransfer", &[ALWAYS, BODY, POSTING]),
+    ("listTransfers", &[ALWAYS, LISTING]),
+    ("getTransfer", &[ALWAYS, &[Kind::MalformedRequest, Kind::TransferNotFound]]),
+    ("getTrialBalance", &[ALWAYS, LISTING]),
+];
+
+/// The problems an operation may end with.
+pub fn problems_of(operation_id: &str) -> Vec<Kind> {
+    OPERATIONS
+        .iter()
+        .filter(|(id, _)| *id == operation_id)
+        .flat_map(|(_, groups)| groups.iter().copied().flatten().copied())
+        .collect()
+}
+
+/// Adds the problems to a document made from the handlers.
+pub fn with_problems(mut document: Document) -> Document {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            add_problems(operation);
+        }
+    }
+    let mut description = document.info.description.take().unwrap_or_default();
+    description.push_str(
+        "\n\nEvery error is `application/problem+json` (RFC 9457), told apart by its `type`:\n\n| status | `type` | meaning |\n|---|---|---|\n",
+    );
+    for row in &KINDS {
+        let line =
+            format!("| {} | `{}` | {}. {} |\n", row.status, row.type_uri(), row.title, row.meaning);
+        description.push_str(&line);
+    }
+    document.info.description = Some(description);
+    document
+}
+
+fn add_problems(operation: &mut Operation) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
+    for kind in problems_of(&id) {
+        by_status.entry(kind.row().status).or_default().push(kind);
+    }
+    for (status, kinds) in by_status {
+        let mut content =
+            ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+        let mut titles = Vec::new();
+        for kind in kinds {
+            let row = kind.row();
+            titles.push(format!("`{}`: {}", row.name, row.title));
+            let example = json!({
+                "type": row.type_uri(), "title": row.title, "status": row.status, "detail": row.meaning,
+            });
+            content = content.examples_from_iter([(
+                row.name,
+                RefOr::T(ExampleBuilder::new().summary(row.title).value(Some(example)).build()),
+            )]);
+        }
+        let response = ResponseBuilder::new()
+            .description(titles.join("; "))
+            .content(problem::CONTENT_TYPE, content.build())
+            .build();
+        operation.responses.responses.insert(status.to_string(), RefOr::T(response));
+    }
+}

@@ -1,0 +1,436 @@
+//! Every error the service answers with, as one table, in the form of RFC 9457 problem details.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::account::NameError;
+use crate::json::JsonError;
+use crate::posting::{Imbalance, Rejection};
+use crate::store::StoreError;
+use crate::transfer::{KeyError, TransferError};
+use crate::writer::WriteError;
+
+/// What kind of error; the last part of the problem's `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    MalformedRequest,
+    MalformedJson,
+    InvalidParameter,
+    IdempotencyKeyMissing,
+    IdempotencyKeyInvalid,
+    NotFound,
+    AccountNotFound,
+    TransferNotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    AlreadyExists,
+    IdempotencyKeyReused,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidBody,
+    UnknownCurrency,
+    UnknownAccount,
+    InvalidAmount,
+    Unbalanced,
+    BalanceOverflow,
+    HeadersTooLarge,
+    Internal,
+    QueueFull,
+    Stopping,
+    DatabaseUnavailable,
+    TimedOut,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct KindRow {
+    pub kind: Kind,
+    pub name: &'static str,
+    pub status: u16,
+    pub title: &'static str,
+    /// For the documentation: when it happens and what to do.
+    pub meaning: &'static str,
+}
+
+const fn row(
+    kind: Kind,
+    status: u16,
+    name: &'static str,
+    title: &'static str,
+    meaning: &'static str,
+) -> KindRow {
+    KindRow { kind, name, status, title, meaning }
+}
+
+/// In the order of `Kind`.
+pub const KINDS: [KindRow; 26] = [
+    row(
+        Kind::MalformedRequest,
+        400,
+        "malformed-request",
+        "The request is malformed",
+        "The body or path could not be read as HTTP says it should be.",
+    ),
+    row(
+        Kind::MalformedJson,
+        400,
+        "malformed-json",
+        "The body is not JSON",
+        "`line` and `column` say where.",
+    ),
+    row(
+        Kind::InvalidParameter,
+        400,
+        "invalid-parameter",
+        "A parameter is not valid",
+        "A query parameter is unknown, out of its range or of another type.",
+    ),
+    row(
+        Kind::IdempotencyKeyMissing,
+        400,
+        "idempotency-key-missing",
+        "The Idempotency-Key header is missing",
+        "Send a unique value per transfer, and the same value when retrying.",
+    ),
+    row(
+        Kind::IdempotencyKeyInvalid,
+        400,
+        "idempotency-key-invalid",
+        "The Idempotency-Key header is not valid",
+        "Send one header of 1 to 255 visible ASCII characters.",
+    ),
+    row(Kind::NotFound, 404, "not-found", "There is nothing here", "No route has this path."),
+    row(
+        Kind::AccountNotFound,
+        404,
+        "account-not-found",
+        "There is no such account",
+        "The path names an account that does not exist.",
+    ),
+    row(
+        Kind::TransferNotFound,
+        404,
+        "transfer-not-found",
+        "There is no such transfer",
+        "The path names a transfer that does not exist.",
+    ),
+    row(
+        Kind::MethodNotAllowed,
+        405,
+        "method-not-allowed",
+        "The method is not allowed here",
+        "`Allow` lists the methods that are.",
+    ),
+    row(
+        Kind::RequestTimeout,
+        408,
+        "request-timeout",
+        "The body took too long to arrive",
+        "Nothing was done; send it again.",
+    ),
+    row(
+        Kind::AlreadyExists,
+        409,
+        "already-exists",
+        "The code is taken",
+        "A currency or account of this code exists with other properties. Creating it again with the same ones answers 200.",
+    ),
+    row(
+        Kind::IdempotencyKeyReused,
+        409,
+        "idempotency-key-reused",
+        "The Idempotency-Key was used for another transfer",
+        "The key belongs to a posted transfer with another body; nothing was posted now.",
+    ),
+    row(
+        Kind::BodyTooLarge,
+        413,
+        "body-too-large",
+        "The body is too large",
+        "Split the request; the limit is in `detail`.",
+    ),
+    row(
+        Kind::UnsupportedMediaType,
+        415,
+        "unsupported-media-type",
+        "The body must be JSON",
+        "Send `Content-Type: application/json`.",
+    ),
+    row(
+        Kind::InvalidBody,
+        422,
+        "invalid-body",
+        "The body is not what is expected here",
+        "A field is missing, unknown, of another type or breaks its rule; `field`, `line` and `column` say where.",
+    ),
+    row(
+        Kind::UnknownCurrency,
+        422,
+        "unknown-currency",
+        "There is no such currency",
+        "Create the currency first.",
+    ),
+    row(
+        Kind::UnknownAccount,
+        422,
+        "unknown-account",
+        "An account does not exist",
+        "Nothing was posted; create the account and send the transfer again, under the same key if you like.",
+    ),
+    row(
+        Kind::InvalidAmount,
+        422,
+        "invalid-amount",
+        "An amount does not fit its currency",
+        "It has more decimals than the currency's scale or is beyond 64 bits of minor units.",
+    ),
+    row(
+        Kind::Unbalanced,
+        422,
+        "unbalanced",
+        "Debits and credits differ",
+        "`imbalances` gives both sums for each currency that does not balance.",
+    ),
+    row(
+        Kind::BalanceOverflow,
+        422,
+        "balance-overflow",
+        "A balance would overflow",
+        "An account's total would leave 64 bits of minor units; nothing was posted.",
+    ),
+    row(
+        Kind::HeadersTooLarge,
+        431,
+        "headers-too-large",
+        "The header fields are too large",
+        "Send fewer or shorter ones.",
+    ),
+    row(
+        Kind::Internal,
+        500,
+        "internal",
+        "Something went wrong in the service",
+        "The log has the reason.",
+    ),
+    row(
+        Kind::QueueFull,
+        503,
+        "queue-full",
+        "Too many writes are waiting",
+        "Nothing was done; wait for `Retry-After` seconds and send it again.",
+    ),
+    row(
+        Kind::Stopping,
+        503,
+        "stopping",
+        "The service is stopping",
+        "Send it again, a transfer under the same key.",
+    ),
+    row(
+        Kind::DatabaseUnavailable,
+        503,
+        "database-unavailable",
+        "The database could not answer",
+        "Whether a write was done is open; send it again, a transfer under the same key.",
+    ),
+    row(
+        Kind::TimedOut,
+        503,
+        "timed-out",
+        "The answer took too long",
+        "Whether a write was done is open; send it again, a transfer under the same key.",
+    ),
+];
+
+/// Seconds a client should wait before it retries a 503.
+const RETRY_AFTER_S: &str = "1";
+
+impl Kind {
+    pub fn row(self) -> &'static KindRow {
+        &KINDS[self as usize]
+    }
+}
+
+impl KindRow {
+    /// The problem's `type`. An identifier, not an address.
+    pub fn type_uri(&self) -> String {
+        format!("urn:forebay:ledger:problem:{}", self.name)
+    }
+}
+
+/// An error (RFC 9457). `type` identifies it; programs should not read `detail`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Details {
+    #[serde(rename = "type")]
+    #[schema(example = "urn:forebay:ledger:problem:unbalanced")]
+    pub type_uri: String,
+    #[schema(example = "Debits and credits differ")]
+    pub title: String,
+    #[schema(example = 422)]
+    pub status: u16,
+    /// What was wrong with this request.
+    pub detail: String,
+    /// The field of the body, such as `entries[1].amount`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Line of the body, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column of that line in bytes, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// With `unbalanced`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imbalances: Option<Vec<Imbalance>>,
+}
+
+/// A problem on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub kind: Kind,
+    details: Box<Details>,
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let row = kind.row();
+        let details = Details {
+            type_uri: row.type_uri(),
+            title: row.title.to_owned(),
+            status: row.status,
+            detail: detail.into(),
+            field: None,
+            line: None,
+            column: None,
+            imbalances: None,
+        };
+        Self { kind, details: Box::new(details) }
+    }
+
+    fn at(mut self, field: String) -> Self {
+        self.details.field = (!field.is_empty()).then_some(field);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let row = self.kind.row();
+        let body = serde_json::to_vec(&*self.details).expect("strings and numbers serialise");
+        let mut response = body.into_response();
+        *response.status_mut() =
+            StatusCode::from_u16(row.status).expect("the table has valid statuses");
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if row.status == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response.extensions_mut().insert(self.kind);
+        response
+    }
+}
+
+/// The media type of every error.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let kind = if error.malformed { Kind::MalformedJson } else { Kind::InvalidBody };
+        let mut problem = Self::new(kind, error.to_string()).at(error.field);
+        problem.details.line = Some(error.line);
+        problem.details.column = Some(error.column);
+        problem
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(Kind::InvalidBody, error.to_string())
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let kind = match error {
+            KeyError::Missing => Kind::IdempotencyKeyMissing,
+            KeyError::Several | KeyError::Length(_) | KeyError::Characters => {
+                Kind::IdempotencyKeyInvalid
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Json(error) => error.into(),
+            TransferError::Text(error) => Self::from(error).at("description".into()),
+            TransferError::TooFewEntries(_) | TransferError::TooManyEntries { .. } => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("entries".into())
+            }
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let detail = rejection.to_string();
+        match rejection {
+            Rejection::UnknownAccounts(_) => Self::new(Kind::UnknownAccount, detail),
+            Rejection::Amount { entry, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::Unbalanced(imbalances) => {
+                let mut problem = Self::new(Kind::Unbalanced, detail);
+                problem.details.imbalances = Some(imbalances);
+                problem
+            }
+            Rejection::Overflow { entry, .. } => {
+                Self::new(Kind::BalanceOverflow, detail).at(format!("entries[{entry}].amount"))
+            }
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let kind = match error {
+            WriteError::QueueFull(_) => Kind::QueueFull,
+            WriteError::Stopped => Kind::Stopping,
+            WriteError::Failed(_) => Kind::DatabaseUnavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "reading failed");
+        let kind = match error {
+            StoreError::Corrupt(_) => Kind::Internal,
+            _ => Kind::DatabaseUnavailable,
+        };
+        Self::new(kind, "the database could not be read")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds() {
+        let mut names = HashSet::new();
+        for (index, row) in KINDS.iter().enumerate() {
+            assert_eq!(row.kind as usize, index, "{}", row.name);
+            assert!(names.insert(row.name));
+            assert!(StatusCode::from_u16(row.status).unwrap().as_u16() >= 400);
+        }
+    }
+}

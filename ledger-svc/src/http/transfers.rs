@@ -1,0 +1,101 @@
+//! `/v1/transfers`: posting and looking up.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use uuid::Uuid;
+
+use super::App;
+use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::problem::{Kind, Problem};
+use crate::batch::{Answer, Verdict};
+use crate::report::{Page, TransferSummary};
+use crate::transfer::{self, IdempotencyKey, KeyError, Transfer, TransferBody};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Post a transfer
+///
+/// Answered after it is durable. The same key with the same body (white space and the order of
+/// object keys aside) gets the first answer again, byte for byte, and posts nothing; with another
+/// body it gets 409. A transfer that is rejected changes nothing and does not use up its key.
+#[utoipa::path(
+    post, path = "/v1/transfers", operation_id = "createTransfer", tag = "transfers",
+    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+        description = "Unique per transfer, the same when retrying; visible ASCII characters")),
+    request_body = TransferBody,
+    responses((status = 201, description = "Posted, now or under this key before", body = Transfer,
+        headers(
+            ("Location" = String, description = "The transfer's address"),
+            ("Idempotency-Replayed" = String, description = "`true` when it was posted before"),
+        )))
+)]
+pub async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let request = transfer::parse(key, &body.0, app.limits.entries_max)?;
+    match app.writer.transfer(request).await? {
+        Verdict::Posted(answer) => Ok(answered(&answer)),
+        Verdict::Replayed(answer) => {
+            let mut response = answered(&answer);
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Verdict::KeyReused => Err(Problem::new(
+            Kind::IdempotencyKeyReused,
+            "this Idempotency-Key belongs to a posted transfer with another body; use a new key for a new transfer",
+        )),
+        Verdict::Rejected(rejection) => Err(rejection.into()),
+    }
+}
+
+/// List the transfers
+///
+/// In booking order, without their entries.
+#[utoipa::path(
+    get, path = "/v1/transfers", operation_id = "listTransfers", tag = "transfers",
+    params(Paging),
+    responses((status = 200, description = "A page of transfers", body = Page<TransferSummary>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    Params(paging): Params<Paging>,
+) -> Result<PageOf<TransferSummary>, Problem> {
+    Ok(Json(app.reader.transfers(paging.after_number()?, paging.limit()?).await?))
+}
+
+/// Get a transfer
+#[utoipa::path(
+    get, path = "/v1/transfers/{id}", operation_id = "getTransfer", tag = "transfers",
+    params(("id" = String, Path, description = "The transfer's UUID")),
+    responses((status = 200, description = "The transfer with its entries", body = Transfer))
+)]
+pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<Transfer>, Problem> {
+    let missing = || Problem::new(Kind::TransferNotFound, "there is no transfer with this id");
+    let id: Uuid = id.parse().map_err(|_| missing())?;
+    app.reader.transfer(id).await?.map(Json).ok_or_else(missing)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, KeyError> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let value = values.next().ok_or(KeyError::Missing)?;
+    if values.next().is_some() {
+        return Err(KeyError::Several);
+    }
+    IdempotencyKey::parse(value.as_bytes())
+}
+
+/// The stored bytes as they are: a replay must not depend on how this version would write them.
+fn answered(answer: &Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::CREATED);
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::LOCATION, format!("/v1/transfers/{}", answer.transfer_id)),
+    ];
+    (status, headers, answer.body.to_string()).into_response()
+}

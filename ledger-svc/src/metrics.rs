@@ -1,0 +1,280 @@
+//! Every metric of the service, as one table: what is registered, what is documented and what is
+//! scraped are the same rows. Base units; every label has a bounded set of values.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram(&'static [f64]),
+}
+
+struct Row {
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+}
+
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+
+const HTTP_REQUESTS: Row = Row {
+    name: "forebay_ledger_http_requests_total",
+    kind: Kind::Counter,
+    labels: &["route", "method", "status"],
+    help: "Requests answered, by route template (\"unmatched\" when there is none), method and status.",
+};
+const HTTP_SECONDS: Row = Row {
+    name: "forebay_ledger_http_request_duration_seconds",
+    kind: Kind::Histogram(SECONDS),
+    labels: &["route", "method"],
+    help: "From the whole head read to the answer ready, by route template and method.",
+};
+const HTTP_IN_FLIGHT: Row = Row {
+    name: "forebay_ledger_http_requests_in_flight",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Requests read but not yet answered.",
+};
+const CONNECTIONS: Row = Row {
+    name: "forebay_ledger_http_connections",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Open connections on the main listener.",
+};
+const CONNECTIONS_CAPACITY: Row = Row {
+    name: "forebay_ledger_http_connections_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most connections held open at once (--connections-max); further ones wait in the kernel.",
+};
+const QUEUE_DEPTH: Row = Row {
+    name: "forebay_ledger_queue_depth",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Writes waiting for the next batch.",
+};
+const QUEUE_CAPACITY: Row = Row {
+    name: "forebay_ledger_queue_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most writes that may wait (--queue-max); further ones get 503 with Retry-After.",
+};
+const BATCH_SIZE: Row = Row {
+    name: "forebay_ledger_batch_writes",
+    kind: Kind::Histogram(SIZES),
+    labels: &[],
+    help: "Writes gathered into one SQL transaction.",
+};
+const COMMIT_SECONDS: Row = Row {
+    name: "forebay_ledger_commit_duration_seconds",
+    kind: Kind::Histogram(SECONDS),
+    labels: &[],
+    help: "Duration of the commit alone: the flush to the disk.",
+};
+const BATCH_SECONDS: Row = Row {
+    name: "forebay_ledger_batch_duration_seconds",
+    kind: Kind::Histogram(SECONDS),
+    labels: &[],
+    help: "Duration of a whole batch: lock, read, post, write and commit.",
+};
+const BATCH_FAILURES: Row = Row {
+    name: "forebay_ledger_batch_failures_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Batches that failed in the database; none of their writes was acknowledged.",
+};
+const TRANSFERS: Row = Row {
+    name: "forebay_ledger_transfers_posted_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Transfers posted.",
+};
+const ENTRIES: Row = Row {
+    name: "forebay_ledger_entries_posted_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Entries of the transfers posted.",
+};
+const REPLAYS: Row = Row {
+    name: "forebay_ledger_transfers_replayed_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Transfers answered from their idempotency key.",
+};
+const PROBLEMS: Row = Row {
+    name: "forebay_ledger_rejections_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    help: "Requests answered with a problem, by the problem's name.",
+};
+const BUILD: Row = Row {
+    name: "forebay_ledger_build_info",
+    kind: Kind::Gauge,
+    labels: &["version"],
+    help: "Always 1; the label says which version runs.",
+};
+
+const TABLE: [&Row; 16] = [
+    &HTTP_REQUESTS,
+    &HTTP_SECONDS,
+    &HTTP_IN_FLIGHT,
+    &CONNECTIONS,
+    &CONNECTIONS_CAPACITY,
+    &QUEUE_DEPTH,
+    &QUEUE_CAPACITY,
+    &BATCH_SIZE,
+    &BATCH_SECONDS,
+    &COMMIT_SECONDS,
+    &BATCH_FAILURES,
+    &TRANSFERS,
+    &ENTRIES,
+    &REPLAYS,
+    &PROBLEMS,
+    &BUILD,
+];
+
+/// The service's metrics, ready to be counted and scraped.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub http_requests: IntCounterVec,
+    pub http_seconds: HistogramVec,
+    pub http_in_flight: prometheus::IntGauge,
+    pub connections: prometheus::IntGauge,
+    pub connections_capacity: prometheus::IntGauge,
+    pub queue_depth: prometheus::IntGauge,
+    pub queue_capacity: prometheus::IntGauge,
+    pub batch_writes: prometheus::Histogram,
+    pub batch_seconds: prometheus::Histogram,
+    pub commit_seconds: prometheus::Histogram,
+    pub batch_failures: prometheus::IntCounter,
+    pub transfers: prometheus::IntCounter,
+    pub entries: prometheus::IntCounter,
+    pub replays: prometheus::IntCounter,
+    pub problems: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers the table.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        gauges(&registry, &BUILD).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let none: [&str; 0] = [];
+        Self {
+            http_requests: counters(&registry, &HTTP_REQUESTS),
+            http_seconds: histograms(&registry, &HTTP_SECONDS),
+            http_in_flight: gauges(&registry, &HTTP_IN_FLIGHT).with_label_values(&none),
+            connections: gauges(&registry, &CONNECTIONS).with_label_values(&none),
+            connections_capacity: gauges(&registry, &CONNECTIONS_CAPACITY).with_label_values(&none),
+            queue_depth: gauges(&registry, &QUEUE_DEPTH).with_label_values(&none),
+            queue_capacity: gauges(&registry, &QUEUE_CAPACITY).with_label_values(&none),
+            batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),
+            batch_seconds: histograms(&registry, &BATCH_SECONDS).with_label_values(&none),
+            commit_seconds: histograms(&registry, &COMMIT_SECONDS).with_label_values(&none),
+            batch_failures: counters(&registry, &BATCH_FAILURES).with_label_values(&none),
+            transfers: counters(&registry, &TRANSFERS).with_label_values(&none),
+            entries: counters(&registry, &ENTRIES).with_label_values(&none),
+            replays: counters(&registry, &REPLAYS).with_label_values(&none),
+            problems: counters(&registry, &PROBLEMS),
+            registry,
+        }
+    }
+
+    /// The Prometheus text format.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("writing to memory does not fail");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const VALID: &str = "the table has valid, unique names";
+
+fn counters(registry: &Registry, row: &Row) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(row.name, row.help), row.labels).expect(VALID);
+    registry.register(Box::new(counters.clone())).expect(VALID);
+    counters
+}
+
+fn gauges(registry: &Registry, row: &Row) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(row.name, row.help), row.labels).expect(VALID);
+    registry.register(Box::new(gauges.clone())).expect(VALID);
+    gauges
+}
+
+fn histograms(registry: &Registry, row: &Row) -> HistogramVec {
+    let buckets = match row.kind {
+        Kind::Histogram(buckets) => buckets.to_vec(),
+        Kind::Counter | Kind::Gauge => Vec::new(),
+    };
+    let options = HistogramOpts::new(row.name, row.help).buckets(buckets);
+    let histograms = HistogramVec::new(options, row.labels).expect(VALID);
+    registry.register(Box::new(histograms.clone())).expect(VALID);
+    histograms
+}
+
+/// Seconds as Prometheus wants them.
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+/// The table as Markdown, for docs/METRICS.md.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "## forebay-ledger\n\nServed on the admin listener at `/metrics`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for row in TABLE {
+        let kind = match row.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        };
+        let labels: Vec<String> = row.labels.iter().map(|label| format!("`{label}`")).collect();
+        text.push_str(&format!(
+            "| `{}` | {kind} | {} | {} |\n",
+            row.name,
+            labels.join(", "),
+            row.help
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_scraped_and_documented() {
+        let metrics = Metrics::new();
+        metrics.http_requests.with_label_values(&["/v1/x", "GET", "200"]).inc();
+        metrics.http_seconds.with_label_values(&["/v1/x", "GET"]).observe(0.1);
+        metrics.problems.with_label_values(&["unbalanced"]).inc();
+        let (text, documented) = (metrics.text(), markdown());
+        for row in TABLE {
+            let kind = match row.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram(_) => "histogram",
+            };
+            assert!(text.contains(&format!("# TYPE {} {kind}\n", row.name)), "{}", row.name);
+            assert!(documented.contains(&format!("| `{}` | {kind} |", row.name)), "{}", row.name);
+            assert_eq!(row.name.ends_with("_total"), kind == "counter", "{}", row.name);
+        }
+    }
+}

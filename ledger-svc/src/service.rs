@@ -1,0 +1,142 @@
+//! One running ledger: a database, its writer, the main and the admin listener.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::http::server::{self, Gauges};
+use crate::http::{self, App, admin};
+use crate::metrics::Metrics;
+use crate::store::{self, DatabaseUrl, Reader, StoreError};
+use crate::writer;
+
+/// Connections the admin listener holds at once; it has one or two clients.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Everything a service is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub database: DatabaseUrl,
+    /// Create or update the tables at the start.
+    pub migrate: bool,
+    /// Port 0 takes a free one.
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub http: http::Limits,
+    pub server: server::Limits,
+    pub writer: writer::Limits,
+}
+
+/// Why a service did not start or did not end well.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {address}: {reason}; choose another with {flag}")]
+    Bind { address: SocketAddr, flag: &'static str, reason: std::io::Error },
+    #[error("the writer ended unexpectedly: {0}")]
+    Writer(String),
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// The address the main listener really has.
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    stop: watch::Sender<bool>,
+    main: JoinHandle<u64>,
+    admin_stop: watch::Sender<bool>,
+    admin: JoinHandle<u64>,
+    writer: JoinHandle<Result<(), StoreError>>,
+    reader: Reader,
+}
+
+/// Binds, opens the database and starts to serve.
+pub async fn start(options: Options) -> Result<Service, ServiceError> {
+    let main = bind(options.listen, "--listen").await?;
+    let admin = bind(options.admin_listen, "--admin-listen").await?;
+    let (store_writer, reader) = store::open(&options.database, options.migrate).await?;
+
+    let metrics = Metrics::new();
+    metrics
+        .connections_capacity
+        .set(i64::try_from(options.server.connections_max).unwrap_or(i64::MAX));
+    let (handle, writer) = writer::start(store_writer, options.writer, metrics.clone());
+    let gauges = Gauges {
+        connections: metrics.connections.clone(),
+        in_flight: metrics.http_in_flight.clone(),
+    };
+    let app = App { reader: reader.clone(), writer: handle, metrics, limits: options.http };
+
+    let (stop, stopped) = watch::channel(false);
+    let (admin_stop, admin_stopped) = watch::channel(false);
+    let admin_limits = server::Limits {
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        drain_timeout: Duration::ZERO,
+        ..options.server
+    };
+    Ok(Service {
+        listen: main.1,
+        admin_listen: admin.1,
+        stop,
+        admin_stop,
+        main: tokio::spawn(server::serve(
+            main.0,
+            http::router(app.clone()),
+            options.server,
+            gauges,
+            stopped,
+        )),
+        admin: tokio::spawn(server::serve(
+            admin.0,
+            admin::router(app),
+            admin_limits,
+            Gauges::unwatched(),
+            admin_stopped,
+        )),
+        writer,
+        reader,
+    })
+}
+
+async fn bind(
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ServiceError> {
+    let failed = |reason| ServiceError::Bind { address, flag, reason };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+impl Service {
+    /// Ends only when the writer does before it was told to: the service cannot go on then.
+    pub async fn failed(&mut self) -> ServiceError {
+        match (&mut self.writer).await {
+            Ok(Err(error)) => error.into(),
+            Ok(Ok(())) => ServiceError::Writer("nobody needs it any more".into()),
+            Err(error) => ServiceError::Writer(error.to_string()),
+        }
+    }
+
+    /// Stops accepting, answers what was accepted, closes the database. Returns how many requests
+    /// were left unanswered at the drain limit. The admin listener answers until the last.
+    pub async fn stop(self) -> Result<u64, ServiceError> {
+        // Sending fails only when the listener has ended already.
+        let _ = self.stop.send(true);
+        let unanswered = self.main.await.unwrap_or(0);
+        let _ = self.admin_stop.send(true);
+        let _ = self.admin.await;
+        match self.writer.await {
+            Ok(ended) => ended?,
+            Err(error) => return Err(ServiceError::Writer(error.to_string())),
+        }
+        self.reader.close().await;
+        Ok(unanswered)
+    }
+}

@@ -1,0 +1,272 @@
+//! The writer: one task that owns the writing connection. It takes what waits in a bounded queue
+//! (no timer: while one batch commits, the next gathers), runs it as one SQL transaction and
+//! answers each request after the commit.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::account::{AccountBody, CurrencyBody};
+use crate::batch::{self, Verdict};
+use crate::metrics::{Metrics, seconds};
+use crate::report::Account;
+use crate::store::{self, Created, StoreError};
+use crate::transfer::TransferRequest;
+
+/// Entries after which a batch is closed, however few transfers it has: a thousand transfers of a
+/// thousand entries each must not become one commit.
+const BATCH_ENTRIES_MAX: usize = 20_000;
+
+/// How much may wait and how much is committed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub queue_max: usize,
+    pub batch_max: usize,
+}
+
+/// Why a write was not done. `Failed` and `Stopped` leave the outcome open only until the same
+/// idempotency key is sent again.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WriteError {
+    #[error("{0} writes are waiting already")]
+    QueueFull(usize),
+    #[error("the service is stopping")]
+    Stopped,
+    #[error("the database could not commit: {0}")]
+    Failed(String),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+
+enum Task {
+    Transfer(TransferRequest, Reply<Verdict>),
+    Currency(CurrencyBody, Reply<Created<CurrencyBody>>),
+    Account(AccountBody, Reply<Created<Account>>),
+    Probe(Reply<()>),
+}
+
+/// Where handlers hand in their writes.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    queue: mpsc::Sender<Task>,
+    metrics: Metrics,
+}
+
+impl Handle {
+    pub async fn transfer(&self, request: TransferRequest) -> Result<Verdict, WriteError> {
+        self.hand_in(|reply| Task::Transfer(request, reply)).await
+    }
+
+    pub async fn currency(&self, body: CurrencyBody) -> Result<Created<CurrencyBody>, WriteError> {
+        self.hand_in(|reply| Task::Currency(body, reply)).await
+    }
+
+    pub async fn account(&self, body: AccountBody) -> Result<Created<Account>, WriteError> {
+        self.hand_in(|reply| Task::Account(body, reply)).await
+    }
+
+    /// Succeeds once a write has really been committed after this call.
+    pub async fn probe(&self) -> Result<(), WriteError> {
+        self.hand_in(Task::Probe).await
+    }
+
+    async fn hand_in<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(task(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => WriteError::QueueFull(self.queue.max_capacity()),
+            mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
+        })?;
+        self.observe_depth();
+        answer.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Read at every scrape too, so that the gauge is never older than the scrape.
+    pub fn observe_depth(&self) {
+        let depth = self.queue.max_capacity() - self.queue.capacity();
+        self.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+}
+
+/// Starts the writer. It ends, and closes the database, when every handle is gone.
+pub fn start(
+    store: store::Writer,
+    limits: Limits,
+    metrics: Metrics,
+) -> (Handle, tokio::task::JoinHandle<Result<(), StoreError>>) {
+    let (queue, waiting) = mpsc::channel(limits.queue_max);
+    metrics.queue_capacity.set(i64::try_from(limits.queue_max).unwrap_or(i64::MAX));
+    let task = tokio::spawn(run(store, waiting, limits.batch_max, metrics.clone()));
+    (Handle { queue, metrics }, task)
+}
+
+async fn run(
+    mut store: store::Writer,
+    mut waiting: mpsc::Receiver<Task>,
+    batch_max: usize,
+    metrics: Metrics,
+) -> Result<(), StoreError> {
+    while let Some(first) = waiting.recv().await {
+        let gathered = Gathered::drain(first, &mut waiting, batch_max);
+        let began = Instant::now();
+        #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
+        metrics.batch_writes.observe(gathered.len() as f64);
+        match commit(&mut store, &gathered).await {
+            Ok(outcome) => {
+                metrics.batch_seconds.observe(seconds(began.elapsed()));
+                metrics.commit_seconds.observe(seconds(outcome.commit));
+                count(&outcome, &metrics);
+                gathered.answer(outcome);
+            }
+            Err(error) => {
+                metrics.batch_failures.inc();
+                tracing::error!(%error, writes = gathered.len(), "batch failed, nothing of it is acknowledged");
+                store.reset().await;
+                gathered.fail(&WriteError::Failed(error.to_string()));
+                if matches!(error, StoreError::Replaced { .. }) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    store.close().await
+}
+
+/// The tasks of one batch, by kind: what is created first, so that transfers of the same batch
+/// may use it. No client can tell the difference, as none of them has been answered yet.
+#[derive(Default)]
+struct Gathered {
+    currencies: Vec<(CurrencyBody, Reply<Created<CurrencyBody>>)>,
+    accounts: Vec<(AccountBody, Reply<Created<Account>>)>,
+    transfers: Vec<TransferRequest>,
+    transfer_replies: Vec<Reply<Verdict>>,
+    probes: Vec<Reply<()>>,
+}
+
+/// What a committed batch came to, in the order of `Gathered`.
+struct Outcome {
+    currencies: Vec<Created<CurrencyBody>>,
+    accounts: Vec<Created<Account>>,
+    verdicts: Vec<Verdict>,
+    entries: u64,
+    commit: Duration,
+}
+
+impl Gathered {
+    fn drain(first: Task, waiting: &mut mpsc::Receiver<Task>, batch_max: usize) -> Self {
+        let mut gathered = Self::default();
+        let mut entries = gathered.add(first);
+        while gathered.len() < batch_max && entries < BATCH_ENTRIES_MAX {
+            let Ok(task) = waiting.try_recv() else { break };
+            entries += gathered.add(task);
+        }
+        gathered
+    }
+
+    /// Returns how many entries the task brings.
+    fn add(&mut self, task: Task) -> usize {
+        match task {
+            Task::Transfer(request, reply) => {
+                let entries = request.transfer.entries.len();
+                self.transfers.push(request);
+                self.transfer_replies.push(reply);
+                return entries;
+            }
+            Task::Currency(body, reply) => self.currencies.push((body, reply)),
+            Task::Account(body, reply) => self.accounts.push((body, reply)),
+            Task::Probe(reply) => self.probes.push(reply),
+        }
+        0
+    }
+
+    fn len(&self) -> usize {
+        self.currencies.len() + self.accounts.len() + self.transfers.len() + self.probes.len()
+    }
+
+    fn answer(self, outcome: Outcome) {
+        // A requester that has gone away misses its answer and finds it again under its key.
+        for ((_, reply), created) in self.currencies.into_iter().zip(outcome.currencies) {
+            let _ = reply.send(Ok(created));
+        }
+        for ((_, reply), created) in self.accounts.into_iter().zip(outcome.accounts) {
+            let _ = reply.send(Ok(created));
+        }
+        for (reply, verdict) in self.transfer_replies.into_iter().zip(outcome.verdicts) {
+            let _ = reply.send(Ok(verdict));
+        }
+        for reply in self.probes {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    fn fail(self, error: &WriteError) {
+        for (_, reply) in self.currencies {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for (_, reply) in self.accounts {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for reply in self.transfer_replies {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for reply in self.probes {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}
+
+async fn commit(store: &mut store::Writer, gathered: &Gathered) -> Result<Outcome, StoreError> {
+    let now = Timestamp::now();
+    let mut batch = store.begin().await?;
+    let mut currencies = Vec::with_capacity(gathered.currencies.len());
+    for (body, _) in &gathered.currencies {
+        currencies.push(batch.create_currency(body).await?);
+    }
+    let mut accounts = Vec::with_capacity(gathered.accounts.len());
+    for (body, _) in &gathered.accounts {
+        accounts.push(batch.create_account(body, now).await?);
+    }
+    if !gathered.probes.is_empty() {
+        batch.probe(now).await?;
+    }
+    let (verdicts, entries) = post(&mut batch, &gathered.transfers, now).await?;
+    let began = Instant::now();
+    batch.commit().await?;
+    Ok(Outcome { currencies, accounts, verdicts, entries, commit: began.elapsed() })
+}
+
+/// The transfers of a batch: read, judge, write. Returns the verdicts and the entries written.
+async fn post(
+    batch: &mut store::Batch<'_>,
+    transfers: &[TransferRequest],
+    now: Timestamp,
+) -> Result<(Vec<Verdict>, u64), StoreError> {
+    let keys: BTreeSet<&str> = transfers.iter().map(|request| request.key.as_str()).collect();
+    let accounts: BTreeSet<&str> = transfers
+        .iter()
+        .flat_map(|request| &request.transfer.entries)
+        .map(|entry| entry.account.as_str())
+        .collect();
+    let snapshot = batch.lock_and_read(&Vec::from_iter(keys), &Vec::from_iter(accounts)).await?;
+    let (verdicts, changes) = batch::decide(transfers, snapshot, now, Uuid::now_v7);
+    if !changes.transfers.is_empty() {
+        batch.write(&changes).await?;
+    }
+    let entries = changes.transfers.iter().map(|new| new.entries.len() as u64).sum();
+    Ok((verdicts, entries))
+}
+
+fn count(outcome: &Outcome, metrics: &Metrics) {
+    metrics.entries.inc_by(outcome.entries);
+    for verdict in &outcome.verdicts {
+        match verdict {
+            Verdict::Posted(_) => metrics.transfers.inc(),
+            Verdict::Replayed(_) => metrics.replays.inc(),
+            // Counted by its reason where the problem is answered.
+            Verdict::KeyReused | Verdict::Rejected(_) => {}
+        }
+    }
+}
