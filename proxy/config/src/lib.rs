@@ -30,6 +30,8 @@ pub mod pattern;
 pub mod problem;
 pub mod rate_limit;
 pub mod read;
+mod read_error;
+mod reader;
 pub mod render;
 pub mod route;
 pub mod route_access;
@@ -40,6 +42,7 @@ pub mod telemetry;
 pub mod tree;
 pub mod units;
 pub mod upstream;
+pub mod suggest;
 mod written;
 
 pub use config::Config;

@@ -229,6 +229,11 @@ impl Tree {
         self
     }
 
+    /// The path of a node of this tree; `None` for a node of another.
+    pub fn path_of(&self, node: &Node) -> Option<String> {
+        path_to(&self.root, node, String::new())
+    }
+
     /// Where a node stands: its key when it has one, else itself. For messages about the whole.
     pub fn place_of(&self, path: &str) -> Option<Span> {
         let mut node = &self.root;
@@ -247,6 +252,25 @@ impl Tree {
             }
         }
         Some(place)
+    }
+}
+
+fn path_to(from: &Node, wanted: &Node, path: String) -> Option<String> {
+    if std::ptr::eq(from, wanted) {
+        return Some(path);
+    }
+    match &from.value {
+        Value::Scalar(_) => None,
+        Value::List(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let mut path = path.clone();
+            push_index(&mut path, index);
+            path_to(item, wanted, path)
+        }),
+        Value::Map(entries) => entries.iter().find_map(|entry| {
+            let mut path = path.clone();
+            push_key(&mut path, &entry.key.text);
+            path_to(&entry.value, wanted, path)
+        }),
     }
 }
 
