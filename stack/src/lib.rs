@@ -1,1 +1,37 @@
-//! See docs/ARCHITECTURE.md.
+//! The `forebay` command: one environment file becomes a running environment on this machine.
+//!
+//! The way of an environment, stop by stop:
+//!
+//! 1. [`command`]: what people type, and the exit codes.
+//! 2. [`document`]: the file and what it `extends`, as one tree that knows its places.
+//! 3. [`validate`]: the tree becomes an [`environment`], or every problem is told at once.
+//! 4. [`state`]: the run's folder, its lock, and what `status` and `down` read.
+//! 5. [`ports`]: the wished addresses, or the next free ones.
+//! 6. [`plan`]: environment + machine + addresses → children, files, URLs. Pure.
+//! 7. [`supervisor`]: runs the plan; [`lifecycle`] and [`backoff`] decide, purely.
+//! 8. [`session`]: one run from start to drain; [`seed`] creates the accounts asked for.
+//! 9. [`report`]: what people read.
+//!
+//! Beside that way: [`stream`] (what ffmpeg is told) and [`origin`] with its [`page`], the child
+//! that serves the live segments.
+
+pub mod backoff;
+pub mod command;
+pub mod document;
+pub mod environment;
+pub mod http;
+pub mod leftover;
+pub mod lifecycle;
+pub mod origin;
+pub mod page;
+pub mod plan;
+pub mod ports;
+pub mod programs;
+pub mod report;
+pub mod seed;
+pub mod session;
+pub mod signals;
+pub mod state;
+pub mod stream;
+pub mod supervisor;
+pub mod validate;

@@ -1,0 +1,66 @@
+//! `forebay down`: asks a run to drain, and waits until it is gone.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Down, Failure, say, status};
+use crate::leftover;
+use crate::state::StateFolder;
+
+/// Three stages of ten seconds, and some.
+const GONE_MAX: Duration = Duration::from_secs(40);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) fn run(asked: &Down) -> Result<(), Failure> {
+    let environment = asked.place.file.path()?;
+    let state = asked.place.state(&environment)?;
+    let run = status::observe(&state, &environment)?;
+    match run.pid {
+        Some(pid) => {
+            say(&format!("stopping {} (pid {pid})", run.name));
+            stop(&state, pid)?;
+            say(&format!("{} has stopped", run.name));
+        }
+        None => say(&format!("{} is not running", run.name)),
+    }
+    if !state.path.exists() {
+        return Ok(());
+    }
+    // Taken as a run would: one that was started meanwhile keeps its files.
+    let claim = state.claim(&environment).map_err(anyhow::Error::from)?;
+    leftover::end(&state);
+    if asked.delete_data {
+        state.delete()?;
+        say(&format!("deleted {}", state.path.display()));
+    } else {
+        state.clear_run()?;
+        let (data, logs) = (state.ledger_data(), state.logs());
+        if data.exists() {
+            say(&format!(
+                "kept: the ledger's data ({}) and the logs ({}); --delete-data deletes them",
+                data.display(),
+                logs.display()
+            ));
+        }
+    }
+    drop(claim);
+    Ok(())
+}
+
+fn stop(state: &StateFolder, pid: u32) -> Result<(), Failure> {
+    let target = Pid::from_raw(pid.cast_signed())
+        .ok_or_else(|| anyhow::anyhow!("{pid} is not the id of a process"))?;
+    // The lock was just seen held by this process, so the id is not another's.
+    kill_process(target, Signal::TERM)
+        .map_err(|error| anyhow::anyhow!("process {pid} cannot be asked to stop: {error}"))?;
+    let deadline = Instant::now() + GONE_MAX;
+    while state.holder()?.is_some() {
+        if Instant::now() > deadline {
+            let told = format!("process {pid} has not stopped within {} s", GONE_MAX.as_secs());
+            return Err(Failure::Failed(anyhow::anyhow!(told)));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The environment: what one `NAME.yaml` says, after `extends`, before it is resolved to a target.
+
+use std::collections::BTreeMap;
+
+use proxy_config::Config;
+use proxy_config::units::Duration;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+/// Sections the AWS target will read. Known, so that they are not called misspelt, and refused.
+pub const NOT_SUPPORTED_YET: [&str; 10] = [
+    "network",
+    "database",
+    "cache",
+    "queues",
+    "workers",
+    "functions",
+    "cdn",
+    "storage",
+    "alarms",
+    "budget",
+];
+
+/// The upstreams an environment gives to its proxy document.
+pub const LEDGER: &str = "ledger";
+/// The live origin of this machine: segments and the stream page.
+pub const ORIGIN: &str = "origin";
+
+/// An environment that was read and found sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// Names the state folder, and later the deployed stacks.
+    pub name: String,
+    /// What the proxy runs; its provided upstreams hold placeholder addresses.
+    pub proxy: Config,
+    /// Absent: no ledger is started.
+    pub ledger: Option<Ledger>,
+    /// Live streams by name; each is served at `/live/NAME/index.m3u8`.
+    pub streams: BTreeMap<String, Stream>,
+}
+
+/// The document as written, `extends` already applied.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "A Forebay environment")]
+pub struct Document {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Small letters, digits and `-`; at most 40.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9-]{0,39}$"))]
+    pub name: String,
+    /// Another environment file, relative to this one; this file is laid over it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "read by document::load before the typed reading")]
+    extends: Option<String>,
+    /// The edge: the proxy and what it does.
+    #[expect(dead_code, reason = "edge.proxy is a document of its own, read by proxy-config")]
+    edge: Edge,
+    /// The ledger; without this section none is started.
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
+    /// Live streams that ffmpeg makes on this machine, by name.
+    #[serde(default)]
+    pub streams: BTreeMap<String, Stream>,
+}
+
+/// The edge of an environment.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Edge {
+    /// A proxy document, or the path of one relative to this file. Its routes may name the
+    /// upstreams `ledger` and `origin`, which the environment provides.
+    #[expect(dead_code, reason = "read by proxy-config, from the same tree")]
+    proxy: AnyProxy,
+}
+
+/// Accepts anything here: [`Config::from_node`] reads this part and reports its problems.
+#[derive(Clone, Debug)]
+struct AnyProxy;
+
+impl<'de> Deserialize<'de> for AnyProxy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl JsonSchema for AnyProxy {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ProxyDocumentOrPath".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let document = generator.subschema_for::<Config>();
+        schemars::json_schema!({ "anyOf": [document, { "type": "string" }] })
+    }
+}
+
+/// What the ledger holds from the start.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Currencies beside those of ISO 4217, which every ledger has.
+    #[serde(default)]
+    pub currencies: Vec<Currency>,
+    /// Accounts created through the ledger's API where they are missing.
+    #[serde(default)]
+    pub accounts: Vec<Account>,
+}
+
+/// A currency of one's own.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Currency {
+    /// 3 to 12 capital letters and digits, a letter first.
+    pub code: String,
+    /// Number of decimals, 0 to 12; it never changes.
+    pub scale: u8,
+}
+
+/// An account of the chart.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Parts of small letters, digits, `-` and `_`, joined by colons: `assets:cash:eur`.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// The one currency it holds.
+    pub currency: String,
+    /// The side on which it grows.
+    pub normal_balance: NormalBalance,
+}
+
+/// The side on which a balance counts as positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NormalBalance {
+    /// Assets and expenses.
+    Debit,
+    /// Liabilities, equity and income.
+    Credit,
+}
+
+impl NormalBalance {
+    /// The word in the ledger's API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debit => "debit",
+            Self::Credit => "credit",
+        }
+    }
+}
+
+/// A live stream made by ffmpeg: a test picture with a clock, and a tone.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stream {
+    /// Length of a segment, `1s` to `10s`; each starts with a key frame.
+    pub segment: Duration,
+    /// Segments in the playlist, 3 to 60.
+    pub window: u32,
+    /// Width of the picture in pixels, even, 160 to 1920.
+    pub width: u32,
+    /// Height of the picture in pixels, even, 90 to 1080.
+    pub height: u32,
+    /// Frames per second, 5 to 60.
+    pub frames_per_second: u32,
+    /// Bits of video per second, in thousands, 100 to 8000.
+    pub bitrate_kbit: u32,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            segment: Duration::secs(1),
+            window: 10,
+            width: 640,
+            height: 360,
+            frames_per_second: 25,
+            bitrate_kbit: 800,
+        }
+    }
+}
+
+/// The JSON Schema of an environment file, for editors.
+pub fn schema() -> Schema {
+    schemars::schema_for!(Document)
+}

@@ -1,0 +1,259 @@
+//! From a tree to an [`Environment`]: types, sections not supported yet, and what types cannot say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use proxy_config::address::{ListenAddress, ServerAddress};
+use proxy_config::tree::{Entry, Value};
+use proxy_config::{Config, Node, Problem, Problems, Tree, Upstream};
+
+use crate::document::{self, Loaded};
+use crate::environment::{
+    Account, Document, Environment, LEDGER, Ledger, NOT_SUPPORTED_YET, ORIGIN, Stream,
+};
+
+/// Reads and validates the environment at `path`; every problem at once.
+pub fn environment(path: &Path) -> Result<Environment, Problems> {
+    validate(&document::load(path)?)
+}
+
+/// Validates a loaded environment.
+pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
+    let Loaded { tree, proxy } = loaded;
+    let mut problems = not_supported_yet(tree);
+    // The refused sections are known names: the typed reading must not call them misspelt.
+    let readable = without(tree.root(), &NOT_SUPPORTED_YET);
+    let document = collect(proxy_config::read::<Document>(tree, &readable), &mut problems);
+    let has_ledger = tree.get("ledger").is_some();
+    problems.extend(taken_upstreams(tree, proxy.as_ref(), has_ledger));
+    let mut foreign = None;
+    let config = match (proxy, tree.get("edge.proxy")) {
+        (Some(own), _) => {
+            let read = Config::from_node(own, own.root(), &provided(has_ledger));
+            read.map_err(|error| foreign = Some(error)).ok()
+        }
+        (None, Some(node)) if node.as_map().is_some() => {
+            collect(Config::from_node(tree, node, &provided(has_ledger)), &mut problems)
+        }
+        (None, Some(node)) => {
+            let message = format!("`edge.proxy` is {}", node.kind_name());
+            let problem = Problem::new("edge.proxy", Some(node.span), message);
+            problems.push(problem.hint("write a proxy document here, or the path of one"));
+            None
+        }
+        // Its absence is reported by the typed reading.
+        (None, None) => None,
+    };
+    if let Some(document) = &document {
+        meaning(tree, document, &mut problems);
+    }
+    if let Some(config) = &config {
+        problems.extend(listeners_of_this_machine(proxy.as_ref().unwrap_or(tree), config));
+    }
+    match (document, config, foreign, problems.is_empty()) {
+        (Some(document), Some(proxy), None, true) => Ok(Environment {
+            name: document.name,
+            proxy,
+            ledger: document.ledger,
+            streams: document.streams,
+        }),
+        // Problems of two documents cannot be told as one: the environment's come first.
+        (_, _, Some(foreign), true) => Err(foreign),
+        _ => Err(Problems::new(tree, problems)),
+    }
+}
+
+/// The upstreams the environment provides, at addresses only `resolve` knows.
+pub fn provided(has_ledger: bool) -> BTreeMap<String, Upstream> {
+    let at =
+        |port: u16| Upstream::of([ServerAddress::Socket(SocketAddr::from(([127, 0, 0, 1], port)))]);
+    let mut provided = BTreeMap::from([(ORIGIN.to_owned(), at(crate::plan::ORIGIN_PORT))]);
+    if has_ledger {
+        provided.insert(LEDGER.to_owned(), at(crate::plan::LEDGER_PORT));
+    }
+    provided
+}
+
+fn collect<T>(result: Result<T, Problems>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|found| problems.extend(found.iter().cloned())).ok()
+}
+
+fn not_supported_yet(tree: &Tree) -> Vec<Problem> {
+    let refuse = |entry: &Entry| {
+        let name = &entry.key.text;
+        let message = format!("`{name}` is not supported yet");
+        Problem::new(name, Some(entry.key.span), message)
+            .hint("it belongs to the AWS target, which is not there yet; leave it out for now")
+    };
+    let entries = NOT_SUPPORTED_YET.iter().filter_map(|name| tree.root().entry(name));
+    entries.map(refuse).collect()
+}
+
+fn without(node: &Node, names: &[&str]) -> Node {
+    let mut node = node.clone();
+    if let Value::Map(entries) = &mut node.value {
+        entries.retain(|entry| !names.contains(&entry.key.text.as_str()));
+    }
+    node
+}
+
+fn taken_upstreams(tree: &Tree, proxy: Option<&Tree>, has_ledger: bool) -> Vec<Problem> {
+    let (node, prefix) = match proxy {
+        Some(_) => return Vec::new(),
+        None => (tree.get("edge.proxy.upstreams"), "edge.proxy.upstreams"),
+    };
+    let names = [ORIGIN, LEDGER].into_iter().filter(|name| *name != LEDGER || has_ledger);
+    let entries = names.filter_map(|name| node?.entry(name));
+    let refuse = |entry: &Entry| {
+        let name = &entry.key.text;
+        let message = format!("upstream `{name}` is provided by the environment");
+        Problem::new(format!("{prefix}.{name}"), Some(entry.key.span), message)
+            .hint("leave it out here, or give yours another name")
+    };
+    entries.map(refuse).collect()
+}
+
+fn meaning(tree: &Tree, document: &Document, problems: &mut Vec<Problem>) {
+    let mut refuse = |path: String, message: String, hint: &str| {
+        let span = tree.get(&path).map(|node| node.span).or_else(|| tree.place_of(&path));
+        problems.push(Problem::new(path, span, message).hint(hint));
+    };
+    if document.version != 1 {
+        let message = format!("version {} is not known", document.version);
+        refuse("version".to_owned(), message, "write `version: 1`");
+    }
+    if !is_name(&document.name) {
+        let message = format!("`{}` is not a name for an environment", document.name);
+        let hint = "use at most 40 small letters, digits and `-`, a letter first";
+        refuse("name".to_owned(), message, hint);
+    }
+    for (name, stream) in &document.streams {
+        if !is_name(name) {
+            let message = format!("`{name}` is not a name for a stream");
+            let hint = "use at most 40 small letters, digits and `-`, a letter first";
+            refuse(format!("streams.{name}"), message, hint);
+        }
+        for (field, message, hint) in stream_faults(stream) {
+            refuse(format!("streams.{name}.{field}"), message, &hint);
+        }
+    }
+    if let Some(ledger) = &document.ledger {
+        for (path, message, hint) in ledger_faults(ledger) {
+            refuse(path, message, hint);
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.len() <= 40
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(known)
+}
+
+/// (field, message, hint) of everything a stream asks for that cannot be made.
+fn stream_faults(stream: &Stream) -> Vec<(&'static str, String, String)> {
+    let Stream { width, height, frames_per_second, window, bitrate_kbit, .. } = stream;
+    let limits = [
+        ("window", *window, 3, 60),
+        ("width", *width, 160, 1920),
+        ("height", *height, 90, 1080),
+        ("frames_per_second", *frames_per_second, 5, 60),
+        ("bitrate_kbit", *bitrate_kbit, 100, 8000),
+    ];
+    let mut faults: Vec<(&'static str, String, String)> = limits
+        .into_iter()
+        .filter(|(_, value, min, max)| !(min..=max).contains(&value))
+        .map(|(field, value, min, max)| {
+            let message = format!("`{field}` is {value}");
+            (field, message, format!("it may be {min} to {max}"))
+        })
+        .collect();
+    for (field, value) in [("width", width), ("height", height)] {
+        if !value.is_multiple_of(2) {
+            let hint = format!("H.264 needs an even number: write {}", value + 1);
+            faults.push((field, format!("`{field}` is {value}, an odd number"), hint));
+        }
+    }
+    let segment_ms = stream.segment.as_millis();
+    if !(1_000..=10_000).contains(&segment_ms) {
+        let message = format!("a segment of {} cannot be made", stream.segment);
+        faults.push(("segment", message, "it may be 1s to 10s".to_owned()));
+    } else if (segment_ms * u64::from(*frames_per_second)) % 1000 != 0 {
+        let message = format!(
+            "a segment of {} at {frames_per_second} frames per second is not a whole number of frames",
+            stream.segment
+        );
+        faults.push(("segment", message, "whole seconds always fit".to_owned()));
+    }
+    faults
+}
+
+fn ledger_faults(ledger: &Ledger) -> Vec<(String, String, &'static str)> {
+    const CURRENCY: &str = "use 3 to 12 capital letters and digits, a letter first: `EUR`";
+    let mut faults = Vec::new();
+    for (n, currency) in ledger.currencies.iter().enumerate() {
+        if !is_currency(&currency.code) {
+            let message = format!("`{}` is not the code of a currency", currency.code);
+            faults.push((format!("ledger.currencies[{n}].code"), message, CURRENCY));
+        }
+        if currency.scale > 12 {
+            let message = format!("a currency cannot have {} decimals", currency.scale);
+            faults.push((format!("ledger.currencies[{n}].scale"), message, "it may be 0 to 12"));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (n, Account { code, name, currency, .. }) in ledger.accounts.iter().enumerate() {
+        let at = |field: &str| format!("ledger.accounts[{n}].{field}");
+        if !is_account_code(code) {
+            let hint = "use parts of small letters, digits, `-` and `_`, joined by colons: \
+                `assets:cash:eur`";
+            faults.push((at("code"), format!("`{code}` is not the code of an account"), hint));
+        } else if !seen.insert(code) {
+            let message = format!("account `{code}` is listed twice");
+            faults.push((at("code"), message, "an account is created once; leave one out"));
+        }
+        if name.trim().is_empty() || name.chars().count() > 200 {
+            let hint = "use 1 to 200 characters";
+            faults.push((at("name"), "the name is empty or too long".to_owned(), hint));
+        }
+        if !is_currency(currency) {
+            let message = format!("`{currency}` is not the code of a currency");
+            faults.push((at("currency"), message, CURRENCY));
+        }
+    }
+    faults
+}
+
+fn is_currency(code: &str) -> bool {
+    (3..=12).contains(&code.len())
+        && code.starts_with(|c: char| c.is_ascii_uppercase())
+        && code.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+}
+
+fn is_account_code(code: &str) -> bool {
+    let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    code.len() <= 128
+        && code.split(':').all(|part| {
+            part.starts_with(small) && part.chars().all(|c| small(c) || c == '-' || c == '_')
+        })
+}
+
+/// `up` moves taken ports, which only addresses with ports have.
+fn listeners_of_this_machine(tree: &Tree, config: &Config) -> Vec<Problem> {
+    let addresses = config
+        .listeners
+        .iter()
+        .map(|(name, listener)| (format!("listeners.{name}.address"), &listener.address))
+        .chain([("admin.address".to_owned(), &config.admin.address)]);
+    addresses
+        .filter(|(_, address)| matches!(address, ListenAddress::Unix(_)))
+        .map(|(path, address)| {
+            let full = format!("edge.proxy.{path}");
+            let span = tree.get(&full).or_else(|| tree.get(&path)).map(|node| node.span);
+            let message = format!("an environment cannot listen on `{address}`");
+            Problem::new(full, span, message).hint("write an IP address and a port")
+        })
+        .collect()
+}
