@@ -1,1 +1,39 @@
-//! See docs/ARCHITECTURE.md.
+//! The Forebay edge proxy. The way of a request:
+//!
+//! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on one runtime.
+//! 2. [`connection`]: TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
+//!    pingora's `HttpProxy`, and choose between a latency and a bulk runtime (DESIGN.md 3).
+//! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
+//! 4. [`request`], [`path`]: one valid form, or a refusal.
+//! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
+//! 6. [`lane`]: a place in the lane, or shed.
+//! 7. [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
+//! 8. Bodies stream through pingora; nothing here holds one whole.
+//! 9. [`respond`]: every failure becomes a response in this one place.
+//! 10. [`finish`]: [`metrics`] and a line in the [`access_log`].
+//!
+//! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
+//! [`admin`], [`operator_log`], [`command`] (the command line).
+
+pub mod access_log;
+pub mod admin;
+pub mod command;
+pub mod connection;
+pub mod drain;
+pub mod edge;
+pub mod finish;
+pub mod generation;
+pub mod headers;
+pub mod lane;
+pub mod listen;
+pub mod metrics;
+pub mod operator_log;
+pub mod path;
+pub mod reload;
+pub mod request;
+pub mod respond;
+pub mod route;
+pub mod server;
+pub mod signals;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,299 @@
+//! One JSON line per request, handed to a writer thread through a bounded queue. When the queue
+//! is full the line is dropped and counted: a slow disk never slows a request.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
+use proxy_config::access_log::LogTarget;
+use serde::Serialize;
+
+use crate::metrics::Metrics;
+
+/// Lines that may wait for the writer, about 4 MiB.
+const QUEUE_LINES_MAX: usize = 8192;
+
+/// One finished request. Absent values are left out of the line.
+#[derive(Debug, Serialize)]
+pub struct Entry<'a> {
+    /// When the request head had arrived, RFC 3339 in UTC with milliseconds.
+    pub time: String,
+    pub request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    pub listener: &'a str,
+    pub method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+    pub path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<&'a str>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client spoke it.
+    pub protocol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<&'a str>,
+    /// The status sent; absent when the client left before one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Body bytes, without heads and framing.
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+    pub duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_address: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_reused: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_connect_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_first_byte_ms: Option<f64>,
+    /// Attempts beyond the first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// A name of `respond::Failure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+    /// The response was not whole when it ended.
+    pub aborted: bool,
+    /// Number of the configuration the request was served under.
+    pub generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referer: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// Milliseconds with microseconds as decimals.
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+enum Order {
+    Line(Vec<u8>),
+    Reopen,
+    Retarget(Target),
+    Stop,
+}
+
+/// Where lines go, open. Without a sink they are thrown away.
+struct Target {
+    path: Option<PathBuf>,
+    sink: Option<BufWriter<Box<dyn Write + Send>>>,
+}
+
+impl Target {
+    fn open(target: &LogTarget) -> io::Result<Target> {
+        let (path, sink): (Option<PathBuf>, Option<Box<dyn Write + Send>>) = match target {
+            LogTarget::Off => (None, None),
+            LogTarget::Stdout => (None, Some(Box::new(io::stdout()))),
+            LogTarget::Stderr => (None, Some(Box::new(io::stderr()))),
+            LogTarget::File(path) => (Some(path.clone()), Some(Box::new(open_file(path)?))),
+        };
+        Ok(Target { path, sink: sink.map(BufWriter::new) })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.write_all(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.as_mut().map_or(Ok(()), Write::flush)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if let Some(path) = &self.path {
+            self.sink = Some(BufWriter::new(Box::new(open_file(path)?)));
+        }
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The way to the writer thread.
+pub struct AccessLog {
+    orders: SyncSender<Order>,
+    dropped: IntCounter,
+}
+
+/// The writer thread; kept apart so that stopping consumes it.
+pub struct Writer {
+    orders: SyncSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// A target that could be opened; see [`AccessLog::retarget`].
+pub struct Opened(Target);
+
+/// Opens a target without writing to it, so that a reload can refuse one that cannot be opened.
+pub fn open(target: &LogTarget) -> io::Result<Opened> {
+    Target::open(target).map(Opened)
+}
+
+/// Starts the writer thread.
+pub fn start(opened: Opened, metrics: &Metrics) -> io::Result<(AccessLog, Writer)> {
+    let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
+    let errors = metrics.access_log_write_errors.with_label_values::<&str>(&[]);
+    let thread = std::thread::Builder::new()
+        .name("access-log".to_owned())
+        .spawn(move || write_lines(opened.0, &inbox, &errors))?;
+    let dropped = metrics.access_log_dropped.with_label_values::<&str>(&[]);
+    Ok((AccessLog { orders: orders.clone(), dropped }, Writer { orders, thread }))
+}
+
+impl AccessLog {
+    pub fn write(&self, entry: &Entry<'_>) {
+        let mut line = serde_json::to_vec(entry).expect("an entry of plain values is always JSON");
+        line.push(b'\n');
+        if self.orders.try_send(Order::Line(line)).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Closes and opens the file again, after it was rotated. Blocks while the queue is full.
+    pub fn reopen(&self) {
+        // The writer lives as long as the process; without it there is nothing to reopen.
+        let _ = self.orders.send(Order::Reopen);
+    }
+
+    /// Goes on with another target. Blocks while the queue is full.
+    pub fn retarget(&self, opened: Opened) {
+        let _ = self.orders.send(Order::Retarget(opened.0));
+    }
+}
+
+impl Writer {
+    /// Writes what is queued and stops, waiting at most `patience`.
+    pub fn stop(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut order = Order::Stop;
+        while let Err(TrySendError::Full(back)) = self.orders.try_send(order) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            order = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn write_lines(mut target: Target, inbox: &Receiver<Order>, errors: &IntCounter) {
+    let note = |done: io::Result<()>| {
+        if let Err(error) = done {
+            if errors.get() == 0 {
+                tracing::error!(%error, "the access log cannot be written; further errors are counted");
+            }
+            errors.inc();
+        }
+    };
+    while let Ok(order) = inbox.recv() {
+        let mut next = Some(order);
+        while let Some(order) = next {
+            match order {
+                Order::Line(line) => note(target.write(&line)),
+                Order::Reopen => note(target.reopen()),
+                Order::Retarget(to) => {
+                    note(target.flush());
+                    target = to;
+                }
+                Order::Stop => {
+                    note(target.flush());
+                    return;
+                }
+            }
+            next = inbox.try_recv().ok();
+        }
+        note(target.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> Entry<'_> {
+        Entry {
+            time: "2026-01-01T00:00:00.000Z".to_owned(),
+            request_id: "id",
+            client: None,
+            listener: "public",
+            method: "GET",
+            host: None,
+            path,
+            query: None,
+            protocol: "HTTP/1.1".to_owned(),
+            tls: None,
+            status: Some(200),
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_ms: millis(Duration::from_micros(1500)),
+            first_byte_ms: None,
+            route: None,
+            lane: None,
+            upstream: None,
+            upstream_address: None,
+            upstream_reused: None,
+            upstream_connect_ms: None,
+            upstream_first_byte_ms: None,
+            retries: 0,
+            error: None,
+            aborted: false,
+            generation: 1,
+            user_agent: Some("a\"b\n\u{1b}"),
+            referer: None,
+        }
+    }
+
+    #[test]
+    fn lines_survive_rotation_and_hostile_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let metrics = Metrics::new();
+        let target = LogTarget::File(path.clone());
+        let (log, writer) = start(open(&target).unwrap(), &metrics).unwrap();
+        log.write(&entry("/one"));
+        log.reopen();
+        log.write(&entry("/two"));
+        writer.stop(Duration::from_secs(10));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["path"], "/one");
+        assert_eq!(lines[1]["user_agent"], "a\"b\n\u{1b}");
+        assert_eq!(lines[1]["duration_ms"], 1.5);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (orders, _inbox) = sync_channel(1);
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let log = AccessLog { orders, dropped: dropped.clone() };
+        log.write(&entry("/kept"));
+        log.write(&entry("/dropped"));
+        assert_eq!(dropped.get(), 1);
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line. Exit codes: 0 ok, 1 failure, 2 usage, 65 bad document, 69 unavailable.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use proxy_config::{Config, Problems, Source};
+use thiserror::Error;
+
+use crate::server::StartFault;
+
+mod check;
+mod docs;
+mod dump;
+mod explain;
+mod run;
+mod schema;
+
+/// Forebay's edge proxy.
+///
+/// Signals: QUIT stops gracefully, TERM and INT stop at once, HUP reloads the document, USR1
+/// reopens log files.
+#[derive(Debug, Parser)]
+#[command(name = "forebay-proxy", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy in the foreground.
+    Run(run::Options),
+    /// Say whether a document is right, and everything that is wrong with it.
+    Check(check::Options),
+    /// Say which listener, route and lane a request would meet, and why.
+    Explain(explain::Options),
+    /// Print a document with every default written out.
+    Dump(dump::Options),
+    /// Print the JSON Schema of the document, for editors.
+    Schema,
+    /// Print generated documentation as Markdown.
+    #[command(hide = true)]
+    Docs(docs::Options),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct OutputOption {
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+/// Why a command did not do what it was asked to. The exit code follows from it.
+#[derive(Debug, Error)]
+enum Fault {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Document(Problems),
+    #[error("cannot read {path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error(transparent)]
+    Start(#[from] StartFault),
+    /// Told already, in the form asked for.
+    #[error("")]
+    ToldBadDocument,
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Fault {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Fault::Usage(_) => 2,
+            Fault::Document(_) | Fault::ToldBadDocument => 65,
+            Fault::Start(StartFault::Tls(_)) => 65,
+            Fault::Start(StartFault::System(_)) | Fault::Other(_) => 1,
+            Fault::Read { .. } | Fault::Start(_) => 69,
+        }
+    }
+}
+
+/// Parses the command line, does what it says and gives the exit code.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Explain(options) => explain::run(&options),
+        Command::Dump(options) => dump::run(&options),
+        Command::Schema => schema::run(),
+        Command::Docs(options) => docs::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            match &fault {
+                Fault::ToldBadDocument => {}
+                Fault::Document(problems) => eprint!("{problems}"),
+                fault => eprintln!("forebay-proxy: {fault}"),
+            }
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Source, Fault> {
+    Source::read(path).map_err(|error| Fault::Read { path: path.display().to_string(), error })
+}
+
+fn load(path: &Path) -> Result<Config, Fault> {
+    Config::load(read(path)?).map_err(Fault::Document)
+}
+
+/// Prints to standard output; a reader that went away early (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Fault> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The document every command takes.
+#[derive(Debug, Args)]
+struct Document {
+    /// The configuration document.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}

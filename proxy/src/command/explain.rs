@@ -1,0 +1,65 @@
+//! `forebay-proxy explain FILE METHOD URL`
+
+use clap::Args;
+use proxy_config::Config;
+use proxy_config::explain::{Explanation, explain};
+use proxy_config::matching::Target;
+
+use super::{Document, Fault, Output, OutputOption, load, print};
+use crate::path::normalize_target;
+use crate::route::refusal_in;
+
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    document: Document,
+    /// Method of the request, such as GET.
+    method: String,
+    /// URL of the request, such as <http://ledger.example.com/v1/transfers>.
+    url: String,
+    /// Listener it comes in on; without it, the URL's scheme and port decide.
+    #[arg(long)]
+    listener: Option<String>,
+    #[command(flatten)]
+    output: OutputOption,
+}
+
+pub fn run(options: &Options) -> Result<(), Fault> {
+    let config = load(&options.document.file)?;
+    let (method, url) = (options.method.as_str(), options.url.as_str());
+    let mut explanation = explain(&config, method, url, options.listener.as_deref())
+        .map_err(|error| Fault::Usage(error.to_string()))?;
+    if let Some(refusal) = refusal(&config, &explanation) {
+        explanation.outcome = refusal;
+    }
+    match options.output.output {
+        Output::Text => print(&format!("{explanation}\n")),
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&explanation)
+                .map_err(|error| Fault::Other(error.into()))?;
+            print(&format!("{text}\n"))
+        }
+    }
+}
+
+/// What the proxy itself would answer before any upstream is asked.
+fn refusal(config: &Config, explanation: &Explanation) -> Option<String> {
+    let uri: http::Uri = explanation.url.parse().ok()?;
+    let sent = uri.path_and_query().map_or("/", |target| target.as_str());
+    if let Err(fault) = normalize_target(sent.as_bytes()) {
+        return Some(format!("it is answered with 400: {fault}"));
+    }
+    let listener = explanation.listener.as_ref()?;
+    if explanation.route.is_some() {
+        return None;
+    }
+    let target = Target {
+        listener: &listener.name,
+        host: &explanation.host,
+        path: &explanation.path,
+        method: &explanation.method,
+    };
+    let failure = refusal_in(config, &target);
+    let status = failure.status()?.as_u16();
+    Some(format!("no route takes it; it is answered with {status}: {failure}"))
+}

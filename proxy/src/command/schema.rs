@@ -1,0 +1,9 @@
+//! `forebay-proxy schema`
+
+use super::{Fault, print};
+
+pub fn run() -> Result<(), Fault> {
+    let schema = serde_json::to_string_pretty(&serde_json::Value::Null)
+        .map_err(|error| Fault::Other(error.into()))?;
+    print(&format!("{schema}\n"))
+}

@@ -1,0 +1,156 @@
+//! One client connection: TLS, HTTP/1 or HTTP/2, counted from accept to close.
+//!
+//! This is the place of the front door (DESIGN.md 3): it already stands between the listener and
+//! pingora's `HttpProxy`, so reading heads, answering memory hits and choosing a runtime go here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::{ALPN, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use prometheus::{IntCounter, IntGauge};
+
+use crate::drain::Drain;
+use crate::edge::Edge;
+use crate::metrics::Metrics;
+use crate::tls::LiveAcceptor;
+
+/// How long a client may take for the TLS handshake, or for the first bytes of a request.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may wait for its next request.
+pub const KEEP_ALIVE_S: u64 = 60;
+/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a listener does with each connection.
+pub struct Connections {
+    proxy: Arc<HttpProxy<Edge>>,
+    acceptor: Option<LiveAcceptor>,
+    http2: bool,
+    drain: Drain,
+    open: IntGauge,
+    accepted: IntCounter,
+    handshake_failures: IntCounter,
+}
+
+impl Connections {
+    /// `proxy` must have h2c switched on in its server options where `http2` is set.
+    pub fn new(
+        listener: &str,
+        proxy: Arc<HttpProxy<Edge>>,
+        acceptor: Option<LiveAcceptor>,
+        http2: bool,
+        drain: Drain,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            proxy,
+            acceptor,
+            http2,
+            drain,
+            open: metrics.connections.with_label_values(&[listener]),
+            accepted: metrics.connections_total.with_label_values(&[listener]),
+            handshake_failures: metrics.tls_handshake_failures.with_label_values(&[listener]),
+        }
+    }
+
+    /// The stream requests are read from; `None` when the client did not get that far.
+    async fn open(&self, stream: Stream) -> Option<Stream> {
+        let Some(acceptor) = &self.acceptor else { return Some(stream) };
+        let stream = stream.into_any().downcast::<TcpStream>().ok()?;
+        let acceptor = acceptor.load_full();
+        match tokio::time::timeout(OPENING_TIMEOUT, acceptor.tls_handshake(*stream)).await {
+            Ok(Ok(stream)) => Some(Box::new(stream)),
+            failed => {
+                self.handshake_failures.inc();
+                match failed {
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    _ => tracing::debug!("TLS handshake took too long"),
+                }
+                None
+            }
+        }
+    }
+
+    async fn speaks_http2(&self, stream: &mut Stream) -> Option<bool> {
+        if self.acceptor.is_some() {
+            return Some(matches!(stream.selected_alpn_proto(), Some(ALPN::H2)));
+        }
+        if !self.http2 {
+            return Some(false);
+        }
+        tokio::time::timeout(OPENING_TIMEOUT, starts_with_preface(stream)).await.ok()?.ok()
+    }
+
+    /// Requests of an HTTP/1 connection, one after the other.
+    async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE_S));
+        // A client may send its next request before the answer (RFC 9112 section 9.3.2).
+        session.set_pipelining_enabled(true);
+        while let Some(reused) = self.proxy.process_new_http(session, shutdown).await {
+            let (stream, settings) = reused.consume();
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+        }
+    }
+}
+
+/// Looks at no more bytes than it takes to tell: pingora's own check waits for all 24, which an
+/// HTTP/1.0 request may never send.
+async fn starts_with_preface(stream: &mut Stream) -> std::io::Result<bool> {
+    let mut seen = [0; PREFACE.len()];
+    // No method in use starts with "PRI", and no request is shorter than 3 bytes.
+    for length in [1, 3, PREFACE.len()] {
+        if !stream.try_peek(&mut seen[..length]).await? || seen[..length] != PREFACE[..length] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[async_trait]
+impl ServerApp for Connections {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let _under_way = self.drain.connection();
+        self.accepted.inc();
+        let _open = Gauged::new(&self.open);
+        let mut stream = self.open(stream).await?;
+        if self.speaks_http2(&mut stream).await? {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        self.http1(stream, shutdown).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// Counts a gauge up for as long as it lives.
+struct Gauged<'a>(&'a IntGauge);
+
+impl<'a> Gauged<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Gauged<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

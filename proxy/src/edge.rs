@@ -1,0 +1,277 @@
+//! The request's way through the proxy, as pingora's phases. Each phase delegates; nothing is
+//! decided here that could be decided in a file of its own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use proxy_config::matching::Target;
+
+use crate::connection::KEEP_ALIVE_S;
+use crate::drain::UnderWay;
+use crate::generation::{Generation, State};
+use crate::headers::{self, Downstream};
+use crate::lane::Permit;
+use crate::respond::{self, Failure};
+use crate::route::Route;
+use crate::upstream::{Attempts, failure_kind};
+use crate::{finish, request};
+
+/// The proxy behind one listener.
+pub struct Edge {
+    pub listener: String,
+    pub state: Arc<State>,
+}
+
+/// One request, from its head to the end of its response. Whatever way it ends, dropping it gives
+/// back the place in its lane.
+pub struct Exchange {
+    pub begun: Instant,
+    pub generation: Arc<Generation>,
+    pub request_id: String,
+    pub client: Option<IpAddr>,
+    pub tls: Option<String>,
+    pub route: Option<Arc<Route>>,
+    pub permit: Option<Permit>,
+    pub attempts: Attempts,
+    pub attempt_begun: Option<Instant>,
+    pub connected: Option<Instant>,
+    pub connect_time: Option<Duration>,
+    pub reused: Option<bool>,
+    pub upstream_first_byte: Option<Duration>,
+    pub first_byte: Option<Duration>,
+    pub failure: Option<Failure>,
+    /// The status this proxy answered by itself.
+    pub answered: Option<StatusCode>,
+    _under_way: UnderWay,
+}
+
+impl Edge {
+    /// Everything that can refuse a request before an upstream is asked.
+    fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+        request::admit(session)?;
+        let head = session.req_header();
+        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let target = Target {
+            listener: &self.listener,
+            host: host.unwrap_or_default(),
+            path: head.uri.path(),
+            method: head.method.as_str(),
+        };
+        let route = exchange.generation.routes.choose(&target)?;
+        exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
+        exchange.route = Some(route);
+        Ok(())
+    }
+
+    async fn answer(&self, session: &mut Session, failure: Failure, exchange: &mut Exchange) {
+        exchange.answered = respond::send(session, &failure, &exchange.request_id).await;
+        if exchange.answered.is_some() {
+            exchange.first_byte.get_or_insert(exchange.begun.elapsed());
+        }
+        exchange.failure = Some(failure);
+    }
+
+    fn count_failure(&self, exchange: &Exchange, error: &Error) {
+        if let (Some(route), ErrorSource::Upstream) = (&exchange.route, error.esource()) {
+            let labels = [route.upstream.name.as_str(), failure_kind(error.etype())];
+            self.state.metrics.upstream_failures.with_label_values(&labels).inc();
+        }
+    }
+
+    fn count_retry(&self, exchange: &Exchange, reason: &str) {
+        if let Some(route) = &exchange.route {
+            let labels = [route.upstream.name.as_str(), reason];
+            self.state.metrics.upstream_retries.with_label_values(&labels).inc();
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange {
+            begun: Instant::now(),
+            generation: self.state.current(),
+            request_id: String::new(),
+            client: None,
+            tls: None,
+            route: None,
+            permit: None,
+            attempts: Attempts::default(),
+            attempt_begun: None,
+            connected: None,
+            connect_time: None,
+            reused: None,
+            upstream_first_byte: None,
+            first_byte: None,
+            failure: None,
+            answered: None,
+            _under_way: self.state.drain.request(),
+        }
+    }
+
+    /// Without modules: pingora would add its compression, switched off, to every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        exchange.request_id = request::request_id(&session.req_header().headers);
+        exchange.client =
+            session.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+        exchange.tls = tls.map(|tls| tls.version.to_string());
+        if session.get_keepalive() == Some(0) {
+            // Pingora forgets the limit with each request that may be followed by another.
+            session.set_keepalive(Some(KEEP_ALIVE_S));
+        }
+        let Err(failure) = self.admit(session, exchange) else { return Ok(false) };
+        self.answer(session, failure, exchange).await;
+        Ok(true)
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
+        exchange.attempt_begun = Some(Instant::now());
+        let route = exchange.route.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let peer = route.upstream.next_peer(&mut exchange.attempts);
+        peer.map(Box::new).ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        self.count_failure(exchange, &error);
+        let route = exchange.route.clone();
+        let again = route.is_some_and(|route| route.upstream.try_another(&mut exchange.attempts));
+        if again {
+            self.count_retry(exchange, "connect");
+        }
+        error.set_retry(again);
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.connect_time = exchange.attempt_begun.map(|begun| begun.elapsed());
+        exchange.connected = Some(Instant::now());
+        exchange.reused = Some(reused);
+        if let Some(route) = &exchange.route {
+            route.upstream.connected(reused);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let route = exchange.route.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let server = route.upstream.server_name(&exchange.attempts).unwrap_or_default();
+        let downstream = Downstream {
+            client: exchange.client,
+            tls: exchange.tls.is_some(),
+            request_id: &exchange.request_id,
+        };
+        headers::to_upstream(head, &downstream, server)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        headers::from_upstream(head);
+        if !head.status.is_informational() {
+            exchange.upstream_first_byte = exchange.connected.map(|at| at.elapsed());
+            exchange.first_byte = Some(exchange.begun.elapsed());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        _exchange: &mut Exchange,
+    ) -> Result<()> {
+        respond::fit_protocol(session, head);
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        self.count_failure(exchange, &error);
+        let mut error = error.more_context(format!("server {peer}"));
+        error.retry.decide_reuse(reused);
+        let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
+        let harmless = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && *error.esource() == ErrorSource::Upstream;
+        let again = stale && harmless && exchange.attempts.after_stale_connection();
+        if again {
+            self.count_retry(exchange, "stale_connection");
+        }
+        error.set_retry(again);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        let failure = Failure::of(error);
+        if !matches!(failure, Failure::ClientGone | Failure::BadRequest(_)) {
+            let request_id = &exchange.request_id;
+            tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
+        }
+        self.answer(session, failure, exchange).await;
+        let error_code = exchange.answered.map_or(0, |status| status.as_u16());
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        exchange.permit = None;
+        finish::record(self, session, error.is_some(), exchange);
+    }
+
+    /// `fail_to_proxy` has said it, with the request's id.
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+}

@@ -1,0 +1,87 @@
+//! The last stop of a request: metrics and the access log line.
+
+use std::time::Instant;
+
+use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::access_log::{Entry, millis};
+use crate::edge::{Edge, Exchange};
+use crate::metrics::code_label;
+use crate::route::NO_ROUTE;
+
+/// Counts the request and writes its line.
+pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange) {
+    let begun_ago = exchange.begun.elapsed();
+    // Without an answer of this proxy's own, a failure means that the client has no whole response.
+    let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
+    let sent = session.response_written().map(|head| head.status);
+    let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
+    let (bytes_in, bytes_out) = (session.body_bytes_read(), session.body_bytes_sent());
+
+    let route = exchange.route.as_deref();
+    let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
+    let lane = route.map_or(NO_ROUTE, |route| route.lane.name());
+    let code = status.map_or_else(|| "aborted".to_owned(), code_label);
+    let labels = [edge.listener.as_str(), name, lane, code.as_str()];
+    edge.state.metrics.requests.with_label_values(&labels).inc();
+    let series = route.map_or(&exchange.generation.routes.unmatched, |route| &route.series);
+    series.seconds.observe(begun_ago.as_secs_f64());
+    series.bytes_in.inc_by(bytes_in as u64);
+    series.bytes_out.inc_by(bytes_out as u64);
+    if let Some(first_byte) = exchange.first_byte {
+        series.first_byte_seconds.observe(first_byte.as_secs_f64());
+    }
+    if aborted {
+        series.aborted.inc();
+    }
+    if let (Some(route), Some(first_byte)) = (route, exchange.upstream_first_byte) {
+        route.upstream.first_byte_seconds.observe(first_byte.as_secs_f64());
+    }
+
+    let head = session.req_header();
+    let path = String::from_utf8_lossy(head.raw_path());
+    let (path, query) = path.split_once('?').map_or((&*path, None), |(path, q)| (path, Some(q)));
+    edge.state.access_log.write(&Entry {
+        time: begun_at(exchange.begun),
+        request_id: &exchange.request_id,
+        client: exchange.client.map(|client| client.to_string()),
+        listener: &edge.listener,
+        method: head.method.as_str(),
+        host: text(head, &HOST).or_else(|| head.uri.authority().map(|a| a.as_str())),
+        path,
+        query,
+        protocol: format!("{:?}", head.version),
+        tls: exchange.tls.as_deref(),
+        status,
+        bytes_in,
+        bytes_out,
+        duration_ms: millis(begun_ago),
+        first_byte_ms: exchange.first_byte.map(millis),
+        route: route.map(|route| route.name.as_str()),
+        lane: route.map(|route| route.lane.name()),
+        upstream: route.map(|route| route.upstream.name.as_str()),
+        upstream_address: route.and_then(|r| r.upstream.server_name(&exchange.attempts)),
+        upstream_reused: exchange.reused,
+        upstream_connect_ms: exchange.connect_time.map(millis),
+        upstream_first_byte_ms: exchange.upstream_first_byte.map(millis),
+        retries: exchange.attempts.retries(),
+        error: exchange.failure.as_ref().map(crate::respond::Failure::name),
+        aborted,
+        generation: exchange.generation.number,
+        user_agent: text(head, &USER_AGENT),
+        referer: text(head, &REFERER),
+    });
+}
+
+fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {
+    head.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Wall-clock time of an instant, RFC 3339 in UTC with milliseconds.
+fn begun_at(begun: Instant) -> String {
+    let now = jiff::Timestamp::now();
+    let begun = now.checked_sub(begun.elapsed()).unwrap_or(now);
+    format!("{begun:.3}")
+}

@@ -1,0 +1,63 @@
+//! What is in force: one configuration and everything made from it, replaced as a whole by a
+//! reload, and the state of the process that outlives every configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use proxy_config::Config;
+
+use crate::access_log::AccessLog;
+use crate::drain::Drain;
+use crate::lane::Lanes;
+use crate::metrics::Metrics;
+use crate::route::Routes;
+use crate::tls::LiveAcceptor;
+use crate::upstream::ServerFault;
+
+/// One configuration made ready. A request keeps the generation it began with.
+pub struct Generation {
+    /// 1 at start, one more per reload that succeeded.
+    pub number: u64,
+    pub config: Config,
+    pub routes: Routes,
+}
+
+impl Generation {
+    /// Changes nothing yet: see [`Generation::enter_into_force`]. Blocks on name look-ups.
+    pub fn new(
+        number: u64,
+        config: Config,
+        metrics: &Metrics,
+        lanes: &Lanes,
+    ) -> Result<Self, ServerFault> {
+        let routes = Routes::new(&config, metrics, lanes)?;
+        Ok(Self { number, config, routes })
+    }
+
+    /// Sets what generations share: lane limits and the metrics that describe the configuration.
+    pub fn enter_into_force(&self, metrics: &Metrics, lanes: &Lanes) {
+        for (name, lane) in self.config.lanes.iter() {
+            let requests_max = usize::try_from(lane.requests_max).unwrap_or(usize::MAX);
+            lanes.named(name.as_str(), metrics).set_requests_max(requests_max);
+        }
+        let number = i64::try_from(self.number).unwrap_or(i64::MAX);
+        metrics.config_generation.with_label_values::<&str>(&[]).set(number);
+    }
+}
+
+/// The process: one of each.
+pub struct State {
+    pub metrics: Metrics,
+    pub lanes: Lanes,
+    pub access_log: AccessLog,
+    pub drain: Drain,
+    pub acceptors: BTreeMap<String, LiveAcceptor>,
+    pub generation: ArcSwap<Generation>,
+}
+
+impl State {
+    pub fn current(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+}

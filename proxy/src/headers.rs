@@ -1,0 +1,203 @@
+//! What a proxy must take off messages, and what it adds.
+//!
+//! Taken off in both directions: fields named by `Connection`, and the hop-by-hop fields of
+//! RFC 9110 section 7.6.1. Added to requests:
+//! - `X-Forwarded-For` and `Forwarded` (RFC 7239) are lists; the address this proxy saw is appended,
+//!   so only the last entry is this proxy's word, the others are the client's.
+//! - `X-Forwarded-Proto` and `X-Forwarded-Host` are set, never passed on: they state one fact.
+//! - `Host` goes on as sent. `X-Request-Id` goes on as logged.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+pub const X_REQUEST_ID: &str = "x-request-id";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Hop-by-hop fields. Transfer-Encoding is not among them: pingora frames each side by it, having
+/// decoded what it received.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that a `Connection` header cannot take off: without them a message means another thing.
+const NEVER_NOMINATED: [&str; 6] =
+    ["content-length", "transfer-encoding", "content-encoding", "content-range", "host", "date"];
+
+/// What this proxy knows of the client's side of a request.
+pub struct Downstream<'a> {
+    pub client: Option<IpAddr>,
+    pub tls: bool,
+    pub request_id: &'a str,
+}
+
+/// Prepares a request for the upstream. `server` stands in for Host when an HTTP/1.0 client sent
+/// none.
+pub fn to_upstream(
+    head: &mut RequestHeader,
+    downstream: &Downstream<'_>,
+    server: &str,
+) -> Result<()> {
+    for name in to_take_off(&head.headers) {
+        head.remove_header(&name);
+    }
+    let host = head.headers.get(HOST).cloned();
+    let scheme = if downstream.tls { "https" } else { "http" };
+    if let Some(client) = downstream.client {
+        let addresses = appended(&head.headers, X_FORWARDED_FOR, &client.to_string());
+        head.insert_header(X_FORWARDED_FOR, addresses)?;
+        let element = forwarded_element(client, host.as_ref(), scheme);
+        let elements = appended(&head.headers, FORWARDED.as_str(), &element);
+        head.insert_header(FORWARDED, elements)?;
+    }
+    head.insert_header(X_FORWARDED_PROTO, scheme)?;
+    match host {
+        Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,
+        None => {
+            head.remove_header(X_FORWARDED_HOST);
+            head.insert_header(HOST, server)?;
+        }
+    }
+    head.insert_header(X_REQUEST_ID, downstream.request_id)
+}
+
+/// Prepares a response for the client.
+pub fn from_upstream(head: &mut ResponseHeader) {
+    for name in to_take_off(&head.headers) {
+        head.remove_header(&name);
+    }
+}
+
+fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
+    let nominated = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| !NEVER_NOMINATED.contains(&name.as_str()));
+    nominated.chain(HOP_BY_HOP).filter(|name| headers.contains_key(name)).collect()
+}
+
+/// The list with one more entry; several fields of that name become one.
+fn appended(headers: &HeaderMap, name: &str, entry: &str) -> Vec<u8> {
+    let mut list = Vec::new();
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(entry.as_bytes());
+    list
+}
+
+/// RFC 7239 section 4: IPv6 addresses in brackets and quotes, the host quoted for its port.
+fn forwarded_element(client: IpAddr, host: Option<&HeaderValue>, scheme: &str) -> String {
+    let client = match client {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    // The host was checked to hold nothing that would need escaping inside quotes.
+    match host.and_then(|host| host.to_str().ok()) {
+        Some(host) => format!("for={client};host=\"{host}\";proto={scheme}"),
+        None => format!("for={client};proto={scheme}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in headers {
+            head.append_header((*name).to_owned(), *value).unwrap();
+        }
+        head
+    }
+
+    fn sent(headers: &[(&str, &str)], client: &str, tls: bool) -> HeaderMap {
+        let mut head = request(headers);
+        let client = client.parse().ok();
+        let downstream = Downstream { client, tls, request_id: "id-1" };
+        to_upstream(&mut head, &downstream, "10.0.0.1:80").unwrap();
+        head.headers.clone()
+    }
+
+    #[test]
+    fn the_client_is_appended_and_single_facts_are_set() {
+        let headers = sent(
+            &[
+                ("Host", "a.example:8080"),
+                ("X-Forwarded-For", "1.1.1.1"),
+                ("X-Forwarded-For", "2.2.2.2"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Host", "evil.example"),
+                ("Forwarded", "for=1.1.1.1"),
+            ],
+            "192.0.2.7",
+            false,
+        );
+        assert_eq!(headers[X_FORWARDED_FOR], "1.1.1.1, 2.2.2.2, 192.0.2.7");
+        assert_eq!(headers[X_FORWARDED_PROTO], "http");
+        assert_eq!(headers[X_FORWARDED_HOST], "a.example:8080");
+        assert_eq!(
+            headers[FORWARDED],
+            "for=1.1.1.1, for=192.0.2.7;host=\"a.example:8080\";proto=http"
+        );
+        assert_eq!(headers[HOST], "a.example:8080");
+        assert_eq!(headers[X_REQUEST_ID], "id-1");
+    }
+
+    #[test]
+    fn ipv6_is_quoted_and_a_missing_host_becomes_the_server() {
+        let headers = sent(&[("X-Forwarded-Host", "evil.example")], "2001:db8::1", true);
+        assert_eq!(headers[FORWARDED], "for=\"[2001:db8::1]\";proto=https");
+        assert_eq!(headers[HOST], "10.0.0.1:80");
+        assert!(!headers.contains_key(X_FORWARDED_HOST));
+    }
+
+    #[test]
+    fn hop_by_hop_fields_are_taken_off_both_ways() {
+        let fields = [
+            ("Connection", "close, X-Secret, content-length"),
+            ("X-Secret", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("Proxy-Authorization", "Basic x"),
+            ("Proxy-Authenticate", "Basic"),
+            ("TE", "trailers"),
+            ("Trailer", "X"),
+            ("Upgrade", "h2c"),
+            ("Content-Length", "0"),
+            ("X-Kept", "1"),
+        ];
+        let headers = sent(&fields, "192.0.2.7", false);
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in fields {
+            response.append_header(name, value).unwrap();
+        }
+        from_upstream(&mut response);
+        for headers in [&headers, &response.headers] {
+            assert!(headers.contains_key("x-kept") && headers.contains_key("content-length"));
+            for gone in &fields[..9] {
+                assert!(!headers.contains_key(gone.0), "{}", gone.0);
+            }
+        }
+    }
+}

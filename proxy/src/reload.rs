@@ -1,0 +1,129 @@
+//! Taking a new document into force without dropping a request. Everything that can fail is done
+//! first; a document that is wrong in any way changes nothing.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use proxy_config::listener::Listener;
+use proxy_config::{Config, Problems, Source};
+use thiserror::Error;
+
+use crate::access_log;
+use crate::generation::{Generation, State};
+use crate::tls::{self, TlsFault};
+use crate::upstream::ServerFault;
+
+/// Why a reload changed nothing.
+#[derive(Debug, Error)]
+pub enum ReloadFault {
+    #[error("the document cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("the document is wrong:\n{0}")]
+    Document(Problems),
+    #[error("{0} cannot be changed while running; restart the proxy for it")]
+    NeedsRestart(String),
+    #[error("the access log cannot be opened: {0}")]
+    AccessLog(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    #[error(transparent)]
+    Server(#[from] ServerFault),
+}
+
+/// Reads the document and puts it into force; returns the number of the new generation. Blocks on
+/// files and name look-ups. In-flight requests finish on the generation they began with.
+pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
+    let config = Config::load(Source::read(document)?).map_err(ReloadFault::Document)?;
+    let current = state.current();
+    if let Some(what) = needs_restart(&current.config, &config) {
+        return Err(ReloadFault::NeedsRestart(what));
+    }
+    let acceptors = config
+        .listeners
+        .iter()
+        .map(|(name, listener)| Ok((name.clone(), tls::acceptor(name, listener)?)))
+        .collect::<Result<Vec<_>, TlsFault>>()?;
+    let moved_log = match config.access_log == current.config.access_log {
+        true => None,
+        false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
+    };
+    let number = current.number + 1;
+    let generation = Generation::new(number, config, &state.metrics, &state.lanes)?;
+
+    generation.enter_into_force(&state.metrics, &state.lanes);
+    state.generation.store(Arc::new(generation));
+    for (name, acceptor) in acceptors {
+        if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {
+            live.store(Arc::new(acceptor));
+        }
+    }
+    if let Some(opened) = moved_log {
+        state.access_log.retarget(opened);
+    }
+    Ok(number)
+}
+
+/// What of a change needs sockets that are bound at start only.
+fn needs_restart(old: &Config, new: &Config) -> Option<String> {
+    if old.admin.address != new.admin.address {
+        return Some("`admin.address`".to_owned());
+    }
+    let names = old.listeners.keys().chain(new.listeners.keys());
+    for name in names {
+        let (Some(was), Some(is)) = (old.listeners.get(name), new.listeners.get(name)) else {
+            return Some(format!("which listeners there are (`listeners.{name}`)"));
+        };
+        let socket = |listener: &Listener| {
+            (listener.address.clone(), listener.http2, listener.tls.is_some())
+        };
+        if socket(was) != socket(is) {
+            return Some(format!("address, http2 and use of TLS of `listeners.{name}`"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let text = format!(
+            "version: 1\n{text}\nupstreams: {{ u: {{ servers: [ {{ address: 127.0.0.1:1 }} ] }} }}\nroutes: [ {{ name: r, upstream: u }} ]\n"
+        );
+        match Config::load(Source::new("test.yaml", text)) {
+            Ok(config) => config,
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+
+    #[test]
+    fn only_sockets_need_a_restart() {
+        let old = config("listeners: { a: { address: 127.0.0.1:8080 } }");
+        let cases = [
+            (
+                "listeners: { a: { address: 127.0.0.1:8080 } }\nlanes: { bulk: { requests_max: 1 } }",
+                None,
+            ),
+            ("listeners: { a: { address: 127.0.0.1:8081 } }", Some("listeners.a")),
+            ("listeners: { a: { address: 127.0.0.1:8080, http2: false } }", Some("listeners.a")),
+            (
+                "listeners: { a: { address: 127.0.0.1:8080 }, b: { address: 127.0.0.1:8081 } }",
+                Some("listeners.b"),
+            ),
+            ("listeners: { b: { address: 127.0.0.1:8080 } }", Some("listeners.a")),
+            (
+                "listeners: { a: { address: 127.0.0.1:8080 } }\nadmin: { address: 127.0.0.1:9999 }",
+                Some("admin.address"),
+            ),
+        ];
+        for (text, expected) in cases {
+            let got = needs_restart(&old, &config(text));
+            match expected {
+                None => assert_eq!(got, None, "{text}"),
+                Some(part) => assert!(got.is_some_and(|got| got.contains(part)), "{text}"),
+            }
+        }
+    }
+}

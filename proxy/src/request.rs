@@ -1,0 +1,240 @@
+//! What a request must be before anything is decided on it, and the one form it then has:
+//! origin-form target, one valid Host, one reading of its length.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::path::normalize_target;
+use crate::respond::Failure;
+
+/// Longest request id taken over from a client, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Checks the request and brings it into its one form, in place.
+///
+/// Errors: `BadRequest` and `NotImplemented`, never anything about the upstream.
+pub fn admit(session: &mut Session) -> Result<(), Failure> {
+    let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    let head = session.req_header_mut();
+    if let Some(raw) = raw {
+        check_lines(&raw)?;
+        check_length(&head.headers, &raw)?;
+    }
+    check_upgrade(head)?;
+    settle_host(head)?;
+    settle_target(head)
+}
+
+/// Every line ends in CRLF (RFC 9112 section 2.2). A parser that takes a bare LF as an end and one
+/// that does not would see different headers.
+fn check_lines(raw: &[u8]) -> Result<(), Failure> {
+    let mut before = 0;
+    for byte in raw {
+        if (*byte == b'\n') != (before == b'\r') {
+            return Err(Failure::BadRequest("a line of the request head does not end in CR LF"));
+        }
+        before = *byte;
+    }
+    Ok(())
+}
+
+/// One statement of the body's length (RFC 9112 section 6.3). Pingora drops Content-Length when
+/// Transfer-Encoding is there too, so what was sent is looked up in the raw head.
+fn check_length(headers: &HeaderMap, raw: &[u8]) -> Result<(), Failure> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if raw_names(raw).any(|name| name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
+        {
+            return Err(Failure::BadRequest("both Content-Length and Transfer-Encoding are given"));
+        }
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Failure::NotImplemented("the only transfer coding supported is chunked"));
+        }
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let text = length.as_bytes();
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        if number.is_none() || !text.iter().all(u8::is_ascii_digit) {
+            return Err(Failure::BadRequest("Content-Length is not a number"));
+        }
+        if lengths.next().is_some() {
+            return Err(Failure::BadRequest("Content-Length is given more than once"));
+        }
+    }
+    Ok(())
+}
+
+fn raw_names(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
+    raw.split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter_map(|line| line.iter().position(|byte| *byte == b':').map(|at| &line[..at]))
+}
+
+/// Upgrades are refused until the proxy can carry them: forwarding `Upgrade: h2c` would let a
+/// client speak past every rule here, and dropping `Upgrade: websocket` would fail without a word.
+fn check_upgrade(head: &RequestHeader) -> Result<(), Failure> {
+    if head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE) {
+        return Err(Failure::NotImplemented(
+            "upgrading the connection is not supported; HTTP/2 is spoken by prior knowledge or ALPN",
+        ));
+    }
+    Ok(())
+}
+
+/// One Host that is a host and an optional port (RFC 9112 section 3.2). HTTP/2's `:authority` and
+/// an absolute target become the Host; only an HTTP/1.0 request may be without.
+fn settle_host(head: &mut RequestHeader) -> Result<(), Failure> {
+    let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next().cloned();
+    if hosts.next().is_some() {
+        return Err(Failure::BadRequest("Host is given more than once"));
+    }
+    let host = match (host, authority) {
+        (Some(host), Some(authority)) if host.as_bytes() != authority.as_bytes() => {
+            return Err(Failure::BadRequest("Host differs from the authority of the target"));
+        }
+        (Some(host), _) => host,
+        (None, Some(authority)) => {
+            let value = HeaderValue::from_str(&authority)
+                .map_err(|_| Failure::BadRequest("the authority of the target is not a host"))?;
+            head.insert_header(HOST, value.clone()).map_err(|_| Failure::Internal)?;
+            value
+        }
+        (None, None) if head.version == Version::HTTP_10 => return Ok(()),
+        (None, None) => return Err(Failure::BadRequest("Host is missing")),
+    };
+    if is_host(host.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Failure::BadRequest("Host is not a host name or address with an optional port"))
+    }
+}
+
+/// `name`, `192.0.2.1`, `[::1]`, each with an optional port.
+fn is_host(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else { return false };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            ("v6", port)
+        }
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let port_is_fine = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+    };
+    !name.is_empty() && name.len() <= 255 && name.bytes().all(legal) && port_is_fine
+}
+
+/// The target as path and query in its one form; `*` stays for OPTIONS (RFC 9112 section 3.2.4).
+fn settle_target(head: &mut RequestHeader) -> Result<(), Failure> {
+    let target: &[u8] = match head.uri.path_and_query() {
+        Some(target) if head.raw_path_is_utf8() => target.as_str().as_bytes(),
+        _ => head.raw_path(),
+    };
+    if target == b"*" && head.method == Method::OPTIONS {
+        return Ok(());
+    }
+    let form = normalize_target(target).map_err(Failure::Target)?;
+    if head.uri.authority().is_some() || form != head.raw_path() {
+        let form = form.into_owned();
+        head.set_raw_path(&form)
+            .map_err(|_| Failure::BadRequest("the request target cannot be parsed"))?;
+    }
+    Ok(())
+}
+
+/// The id under which the request is logged and passed on: the client's own if it is short and
+/// plain, so that one id can be followed through several proxies; otherwise a new one.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    headers
+        .get(crate::headers::X_REQUEST_ID)
+        .map(HeaderValue::as_bytes)
+        .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain))
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> RequestHeader {
+        let mut head = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+        head.set_version(Version::HTTP_11);
+        for (name, value) in headers {
+            head.append_header((*name).to_owned(), *value).unwrap();
+        }
+        head
+    }
+
+    #[test]
+    fn hosts() {
+        for host in ["a", "example.com:8443", "a_b.c", "192.0.2.1:80", "[::1]", "[2001:db8::1]:443"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a:b", "a:70000", "a b", "u@h", "a/b", "a%41", "[::1", "[x]", "a:80:90",
+            "[::1]x", "a:+80", "a,b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn lines_end_in_cr_lf() {
+        assert!(check_lines(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
+        for raw in [&b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..], b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n"] {
+            assert!(check_lines(raw).is_err());
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        let refused: &[&[(&str, &str)]] = &[
+            &[("Content-Length", "+5")],
+            &[("Content-Length", "5, 5")],
+            &[("Content-Length", "5"), ("Content-Length", "5")],
+            &[("Content-Length", "99999999999999999999")],
+            &[("Content-Length", "-1")],
+            &[("Transfer-Encoding", "gzip, chunked")],
+            &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")],
+            &[("Transfer-Encoding", "chunked, identity")],
+        ];
+        for headers in refused {
+            assert!(check_length(&head("POST", "/", headers).headers, b"").is_err(), "{headers:?}");
+        }
+        let chunked = head("POST", "/", &[("Transfer-Encoding", "chunked")]).headers.clone();
+        assert!(check_length(&chunked, b"POST / HTTP/1.1\r\nA: b\r\n\r\n").is_ok());
+        assert!(check_length(&chunked, b"POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn absolute_targets_become_origin_form() {
+        let mut absolute = head("GET", "http://a.example/x?y", &[("Host", "a.example")]);
+        settle_host(&mut absolute).unwrap();
+        settle_target(&mut absolute).unwrap();
+        assert_eq!(absolute.raw_path(), b"/x?y");
+        assert_eq!(absolute.headers[HOST], "a.example");
+    }
+
+    #[test]
+    fn request_ids_are_taken_over_only_when_plain() {
+        let with = |id: &str| head("GET", "/", &[("X-Request-Id", id)]).headers.clone();
+        assert_eq!(request_id(&with("abc-1.2_3")), "abc-1.2_3");
+        for odd in ["", "a b", "a\"b", &"x".repeat(65)] {
+            assert_ne!(request_id(&with(odd)), odd);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The one place where failures become responses. Bodies are problem+json (RFC 9457) and say
+//! nothing about what stands behind the proxy.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+use serde::Serialize;
+use thiserror::Error as ThisError;
+
+use crate::path::TargetFault;
+
+/// After how many seconds a client that was shed may come back.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Every way a request can end without the upstream's answer. The text is what the client reads.
+#[derive(Clone, Debug, ThisError, PartialEq, Eq)]
+pub enum Failure {
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("{0}")]
+    Target(TargetFault),
+    #[error("{0}")]
+    NotImplemented(&'static str),
+    #[error("nothing is served at this host and path")]
+    NoRoute,
+    #[error("this path does not take this method")]
+    MethodNotAllowed { allow: String },
+    #[error("the request took too long to arrive")]
+    RequestTimeout,
+    #[error("too many requests of this kind are in progress; try again shortly")]
+    LaneFull,
+    #[error("no server is available; try again shortly")]
+    NoServer,
+    #[error("the server behind this proxy could not be reached")]
+    UpstreamUnreachable,
+    #[error("the server behind this proxy did not answer in time")]
+    UpstreamTimeout,
+    #[error("the server behind this proxy gave no valid answer")]
+    UpstreamBroken,
+    #[error("the client went away")]
+    ClientGone,
+    #[error("the proxy could not handle the request")]
+    Internal,
+}
+
+impl Failure {
+    /// The name under which the access log has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Failure::BadRequest(_) => "bad_request",
+            Failure::Target(_) => "bad_target",
+            Failure::NotImplemented(_) => "not_implemented",
+            Failure::NoRoute => "no_route",
+            Failure::MethodNotAllowed { .. } => "method_not_allowed",
+            Failure::RequestTimeout => "request_timeout",
+            Failure::LaneFull => "lane_full",
+            Failure::NoServer => "no_server",
+            Failure::UpstreamUnreachable => "upstream_unreachable",
+            Failure::UpstreamTimeout => "upstream_timeout",
+            Failure::UpstreamBroken => "upstream_broken",
+            Failure::ClientGone => "client_gone",
+            Failure::Internal => "internal",
+        }
+    }
+
+    /// None when there is nobody to answer.
+    pub fn status(&self) -> Option<StatusCode> {
+        Some(match self {
+            Failure::BadRequest(_) | Failure::Target(_) => StatusCode::BAD_REQUEST,
+            Failure::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Failure::NoRoute => StatusCode::NOT_FOUND,
+            Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Failure::LaneFull | Failure::NoServer => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Failure::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Failure::ClientGone => return None,
+            Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        })
+    }
+
+    /// What a pingora error means here. Its text stays in the operator's log.
+    pub fn of(error: &Error) -> Failure {
+        use ErrorType as T;
+        match (error.esource(), error.etype()) {
+            (_, T::Custom(name)) if *name == NO_SERVER => Failure::NoServer,
+            (
+                ErrorSource::Upstream,
+                T::ConnectTimedout | T::ReadTimedout | T::WriteTimedout | T::TLSHandshakeTimedout,
+            ) => Failure::UpstreamTimeout,
+            (
+                ErrorSource::Upstream,
+                T::ConnectRefused
+                | T::ConnectNoRoute
+                | T::ConnectError
+                | T::ConnectProxyFailure
+                | T::SocketError
+                | T::BindError
+                | T::TLSHandshakeFailure
+                | T::InvalidCert,
+            ) => Failure::UpstreamUnreachable,
+            (ErrorSource::Upstream, _) => Failure::UpstreamBroken,
+            (ErrorSource::Downstream, T::ReadTimedout) => Failure::RequestTimeout,
+            (
+                ErrorSource::Downstream,
+                T::ReadError | T::WriteError | T::WriteTimedout | T::ConnectionClosed | T::H2Error,
+            ) => Failure::ClientGone,
+            (ErrorSource::Downstream, _) => Failure::BadRequest("the request is malformed"),
+            (ErrorSource::Internal | ErrorSource::Unset, _) => Failure::Internal,
+        }
+    }
+}
+
+/// Custom pingora error for an upstream none of whose servers may take a request.
+pub const NO_SERVER: &str = "no_server";
+
+/// The body, as RFC 9457 section 3.1 has it.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+}
+
+/// Answers the client, unless it is gone or has already been sent a response head: then the
+/// connection is left to break, because a broken transfer must not look like a whole one.
+/// Returns the status sent.
+pub async fn send(
+    session: &mut Session,
+    failure: &Failure,
+    request_id: &str,
+) -> Option<StatusCode> {
+    let status = failure.status()?;
+    let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+    if begun {
+        return None;
+    }
+    if matches!(failure, Failure::BadRequest(_) | Failure::Target(_) | Failure::NotImplemented(_)) {
+        // What follows on this connection cannot be trusted to start where we think it does.
+        session.set_keepalive(None);
+    }
+    let body = body(failure, status, request_id);
+    let head = head(failure, status, request_id, body.len()).ok()?;
+    let has_body = session.req_header().method != http::Method::HEAD;
+    let written = async {
+        session.write_response_header(Box::new(head), !has_body).await?;
+        if has_body {
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok::<(), Box<Error>>(())
+    };
+    match written.await {
+        Ok(()) => Some(status),
+        Err(error) => {
+            tracing::debug!(%error, "the client left before its error response was written");
+            None
+        }
+    }
+}
+
+/// Frames a response in a way the client's protocol has: HTTP/1.0 knows no chunks, so there the
+/// body ends with the connection.
+pub fn fit_protocol(session: &mut Session, head: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10
+        && head.remove_header(&TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
+}
+
+fn body(failure: &Failure, status: StatusCode, request_id: &str) -> Bytes {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: &failure.to_string(),
+        request_id,
+    };
+    Bytes::from(serde_json::to_vec(&problem).expect("a struct of strings is always JSON"))
+}
+
+fn head(
+    failure: &Failure,
+    status: StatusCode,
+    request_id: &str,
+    length: usize,
+) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(6))?;
+    head.insert_header(CONTENT_TYPE, "application/problem+json")?;
+    head.set_content_length(length)?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    head.insert_header(crate::headers::X_REQUEST_ID, request_id)?;
+    if let Failure::MethodNotAllowed { allow } = failure {
+        head.insert_header(ALLOW, allow.as_str())?;
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        head.insert_header(RETRY_AFTER, RETRY_AFTER_S)?;
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pingora_errors_become_the_status_a_client_can_act_on() {
+        use ErrorType as T;
+        let cases = [
+            (T::ConnectRefused, ErrorSource::Upstream, Some(502)),
+            (T::ConnectTimedout, ErrorSource::Upstream, Some(504)),
+            (T::ReadTimedout, ErrorSource::Upstream, Some(504)),
+            (T::InvalidHTTPHeader, ErrorSource::Upstream, Some(502)),
+            (T::ConnectionClosed, ErrorSource::Upstream, Some(502)),
+            (T::ConnectionClosed, ErrorSource::Downstream, None),
+            (T::ReadTimedout, ErrorSource::Downstream, Some(408)),
+            (T::InvalidHTTPHeader, ErrorSource::Downstream, Some(400)),
+            (T::InternalError, ErrorSource::Internal, Some(500)),
+            (T::Custom(NO_SERVER), ErrorSource::Unset, Some(503)),
+        ];
+        for (etype, source, expected) in cases {
+            let mut error = Error::new(etype.clone());
+            error.esource = source.clone();
+            let status = Failure::of(&error).status().map(|status| status.as_u16());
+            assert_eq!(status, expected, "{etype:?} {source:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_problem_json_and_503_says_when_to_come_back() {
+        let status = Failure::LaneFull.status().unwrap();
+        let body = body(&Failure::LaneFull, status, "id-1");
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["status"], 503);
+        assert_eq!(problem["request_id"], "id-1");
+        let head = head(&Failure::LaneFull, status, "id-1", body.len()).unwrap();
+        assert_eq!(head.headers[RETRY_AFTER], "1");
+        assert_eq!(head.headers[CONTENT_TYPE], "application/problem+json");
+    }
+}

@@ -1,0 +1,121 @@
+//! Which route takes a request, and the running things behind it: lane, upstream, metric series.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus::{Histogram, IntCounter};
+use proxy_config::Config;
+use proxy_config::matching::{Mismatch, Router, Target};
+
+use crate::lane::{Lane, Lanes};
+use crate::metrics::Metrics;
+use crate::respond::Failure;
+use crate::upstream::{ServerFault, Upstream};
+
+/// The route and lane label of requests that matched none.
+pub const NO_ROUTE: &str = "none";
+
+/// The metric series of one route and lane.
+pub struct Series {
+    pub seconds: Histogram,
+    pub first_byte_seconds: Histogram,
+    pub bytes_in: IntCounter,
+    pub bytes_out: IntCounter,
+    pub aborted: IntCounter,
+}
+
+impl Series {
+    fn new(metrics: &Metrics, route: &str, lane: &str) -> Self {
+        let labels = &[route, lane];
+        Self {
+            seconds: metrics.request_seconds.with_label_values(labels),
+            first_byte_seconds: metrics.first_byte_seconds.with_label_values(labels),
+            bytes_in: metrics.request_bytes.with_label_values(labels),
+            bytes_out: metrics.response_bytes.with_label_values(labels),
+            aborted: metrics.requests_aborted.with_label_values(labels),
+        }
+    }
+}
+
+/// One route with what it needs at hand.
+pub struct Route {
+    pub name: String,
+    pub lane: Arc<Lane>,
+    pub upstream: Arc<Upstream>,
+    pub series: Series,
+}
+
+/// The routes of one configuration.
+pub struct Routes {
+    router: Router,
+    routes: Vec<Arc<Route>>,
+    /// Methods each route takes; empty for all.
+    methods: Vec<Vec<String>>,
+    pub unmatched: Series,
+}
+
+impl Routes {
+    /// Blocks while names of servers are looked up.
+    pub fn new(config: &Config, metrics: &Metrics, lanes: &Lanes) -> Result<Self, ServerFault> {
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|(name, upstream)| {
+                Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, metrics)?)))
+            })
+            .collect::<Result<BTreeMap<_, _>, ServerFault>>()?;
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| {
+                let upstream = route.upstream.as_deref().and_then(|name| upstreams.get(name));
+                let lane = lanes.named(route.lane.as_str(), metrics);
+                Arc::new(Route {
+                    name: route.name.clone(),
+                    series: Series::new(metrics, &route.name, lane.name()),
+                    upstream: Arc::clone(
+                        upstream.expect("validation refuses a route without a known upstream"),
+                    ),
+                    lane,
+                })
+            })
+            .collect();
+        Ok(Self {
+            router: Router::new(config),
+            routes,
+            methods: config.routes.iter().map(|route| route.when.methods.clone()).collect(),
+            unmatched: Series::new(metrics, NO_ROUTE, NO_ROUTE),
+        })
+    }
+
+    /// The first route in document order that takes the request. Errors: `NoRoute`, and
+    /// `MethodNotAllowed` when a route would take it with another method.
+    pub fn choose(&self, target: &Target<'_>) -> Result<Arc<Route>, Failure> {
+        match self.router.find(target) {
+            Some(index) => Ok(Arc::clone(&self.routes[index])),
+            None => Err(refusal(&self.router, &self.methods, target)),
+        }
+    }
+}
+
+fn refusal(router: &Router, methods: &[Vec<String>], target: &Target<'_>) -> Failure {
+    let mut allow: Vec<&str> = (0..methods.len())
+        .filter(|index| router.mismatch(*index, target) == Some(Mismatch::Method))
+        .flat_map(|index| methods[index].iter().map(String::as_str))
+        .collect();
+    if allow.is_empty() {
+        return Failure::NoRoute;
+    }
+    if allow.contains(&"GET") {
+        allow.push("HEAD");
+    }
+    allow.sort_unstable();
+    allow.dedup();
+    Failure::MethodNotAllowed { allow: allow.join(", ") }
+}
+
+/// What the proxy would answer to a request no route takes; for `explain`.
+pub fn refusal_in(config: &Config, target: &Target<'_>) -> Failure {
+    let methods: Vec<_> = config.routes.iter().map(|route| route.when.methods.clone()).collect();
+    refusal(&Router::new(config), &methods, target)
+}

@@ -1,0 +1,242 @@
+//! Assembly: sockets, state, services on one runtime, signals, the end.
+//!
+//! Pingora's `Server` is not used: its graceful stop sleeps a fixed time, a QUIT means upgrade to
+//! it, and its listeners panic when a port is taken. Its services run just as well here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::ListenerConfig;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use proxy_config::Config;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::access_log::{self, Writer};
+use crate::admin::Admin;
+use crate::connection::Connections;
+use crate::drain::Drain;
+use crate::edge::Edge;
+use crate::generation::{Generation, State};
+use crate::lane::Lanes;
+use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
+use crate::metrics::Metrics;
+use crate::reload::reload;
+use crate::signals::{Signals, Wish};
+use crate::tls::{self, TlsFault};
+use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, ServerFault};
+
+/// How long the access log's last lines may take to be written at the end.
+const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
+/// After how long an HTTP/2 connection without a request is closed.
+const HTTP2_IDLE: Duration = Duration::from_secs(60);
+
+/// Why the proxy did not start.
+#[derive(Debug, Error)]
+pub enum StartFault {
+    #[error(transparent)]
+    Bind(#[from] BindFault),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    #[error(transparent)]
+    Server(#[from] ServerFault),
+    #[error("the access log {path} cannot be opened: {error}")]
+    AccessLog { path: String, error: io::Error },
+    #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
+    AddressesFile { path: PathBuf, error: io::Error },
+    #[error("the system refused a thread, a runtime or a signal handler: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs the proxy until a signal ends it. `document` is what a reload reads again.
+pub fn run(
+    config: Config,
+    document: &Path,
+    addresses_file: Option<&Path>,
+) -> Result<(), StartFault> {
+    let sockets = bind(&config)?;
+    let addresses = Addresses::of(&sockets);
+    let (state, log_writer) = prepare(config)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("latency").enable_all().build()?;
+    let (stop, stopping) = watch::channel(false);
+    let draining = Arc::new(AtomicBool::new(false));
+    serve(&runtime, sockets, &state, &stopping, &draining);
+
+    let end = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        if let Some(path) = addresses_file {
+            addresses
+                .write(path)
+                .map_err(|error| StartFault::AddressesFile { path: path.to_owned(), error })?;
+        }
+        tracing::info!(listeners = ?addresses.listeners, admin = addresses.admin, "serving");
+        let wish = obey(&mut signals, &state, document).await;
+        if wish == Wish::StopGracefully {
+            draining.store(true, Ordering::Release);
+            state.metrics.draining.with_label_values::<&str>(&[]).set(1);
+            // Nobody listening any more is as good as being told.
+            let _ = stop.send(true);
+            drain(&mut signals, &state).await;
+        }
+        Ok(())
+    });
+    runtime.shutdown_background();
+    log_writer.stop(LOG_FLUSH_MAX);
+    if let Some(path) = addresses_file {
+        // Gone already is gone enough.
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("stopped");
+    end
+}
+
+/// Everything that can fail before the first connection, apart from sockets.
+fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
+    let (metrics, lanes) = (Metrics::new(), Lanes::default());
+    let mut acceptors = std::collections::BTreeMap::new();
+    for (name, listener) in &config.listeners {
+        if let Some(acceptor) = tls::acceptor(name, listener)? {
+            acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
+        }
+    }
+    let opened = access_log::open(&config.access_log.path).map_err(|error| {
+        StartFault::AccessLog { path: config.access_log.path.to_string(), error }
+    })?;
+    let generation = Generation::new(1, config, &metrics, &lanes)?;
+    generation.enter_into_force(&metrics, &lanes);
+    let (access_log, writer) = access_log::start(opened, &metrics)?;
+    let state = State {
+        metrics,
+        lanes,
+        access_log,
+        drain: Drain::default(),
+        acceptors,
+        generation: ArcSwap::from_pointee(generation),
+    };
+    Ok((Arc::new(state), writer))
+}
+
+/// Starts a service per listener, and the admin service, which goes on while others drain.
+fn serve(
+    runtime: &Runtime,
+    sockets: Sockets,
+    state: &Arc<State>,
+    stopping: &watch::Receiver<bool>,
+    draining: &Arc<AtomicBool>,
+) {
+    let config = &state.current().config;
+    for (name, socket) in sockets.listeners {
+        let http2 = config.listeners.get(&name).is_some_and(|listener| listener.http2);
+        let app = connections(name.clone(), http2, state, runtime);
+        start(runtime, name, socket, app, stopping.clone());
+    }
+    let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
+    let (never, until_the_end) = watch::channel(false);
+    start(runtime, "admin".to_owned(), sockets.admin, admin, until_the_end);
+    runtime.spawn(async move { never.closed().await });
+}
+
+fn connections(name: String, http2: bool, state: &Arc<State>, runtime: &Runtime) -> Connections {
+    let conf = ServerConf {
+        threads: runtime.metrics().num_workers(),
+        max_retries: ATTEMPTS_MAX,
+        upstream_keepalive_pool_size: POOL_CONNECTIONS_MAX,
+        ..ServerConf::default()
+    };
+    let edge = Edge { listener: name.clone(), state: Arc::clone(state) };
+    let mut proxy = http_proxy(&Arc::new(conf), edge);
+    let mut options = HttpServerOptions::default();
+    options.h2c = http2;
+    options.h2_idle_timeout = Some(HTTP2_IDLE);
+    proxy.server_options = Some(options);
+    let acceptor = state.acceptors.get(&name).cloned();
+    Connections::new(&name, Arc::new(proxy), acceptor, http2, state.drain.clone(), &state.metrics)
+}
+
+fn start<A>(
+    runtime: &Runtime,
+    name: String,
+    socket: Socket,
+    app: A,
+    stopping: watch::Receiver<bool>,
+) where
+    A: pingora::apps::ServerApp + Send + Sync + 'static,
+{
+    let mut service = Service::new(name, app);
+    service.add_listener(ListenerConfig::tcp(socket.address.to_string()));
+    let fds = socket.into_fds();
+    runtime.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
+}
+
+/// Does what signals ask for until one of them asks to stop.
+async fn obey(signals: &mut Signals, state: &Arc<State>, document: &Path) -> Wish {
+    loop {
+        match signals.next().await {
+            Wish::Reload => reload_and_tell(state, document).await,
+            Wish::ReopenLogs => reopen_logs(state).await,
+            stop => return stop,
+        }
+    }
+}
+
+async fn reload_and_tell(state: &Arc<State>, document: &Path) {
+    let (on, from) = (Arc::clone(state), document.to_owned());
+    let done = tokio::task::spawn_blocking(move || reload(&on, &from)).await;
+    let result = match done {
+        Ok(Ok(generation)) => {
+            tracing::info!(generation, "reloaded");
+            "ok"
+        }
+        Ok(Err(fault)) => {
+            tracing::error!(document = %document.display(), "reload refused, nothing changed: {fault}");
+            "refused"
+        }
+        Err(panic) => {
+            tracing::error!(%panic, "reload failed");
+            "refused"
+        }
+    };
+    state.metrics.config_reloads.with_label_values(&[result]).inc();
+}
+
+async fn reopen_logs(state: &Arc<State>) {
+    let on = Arc::clone(state);
+    if tokio::task::spawn_blocking(move || on.access_log.reopen()).await.is_ok() {
+        tracing::info!("log files reopened");
+    }
+}
+
+/// Waits for requests under way, or for the drain time, or for someone who has no patience.
+async fn drain(signals: &mut Signals, state: &State) {
+    let patience = state.current().config.shutdown.drain.as_std();
+    tracing::info!(requests = state.drain.requests(), "stopping gracefully");
+    let deadline = Instant::now() + patience;
+    let finished = state.drain.finished(deadline);
+    tokio::pin!(finished);
+    loop {
+        tokio::select! {
+            whole = &mut finished => {
+                if !whole {
+                    tracing::warn!(requests = state.drain.requests(), "cut off after shutdown.drain");
+                }
+                return;
+            }
+            wish = signals.next() => {
+                if wish == Wish::StopFast {
+                    return;
+                }
+            }
+        }
+    }
+}
