@@ -130,10 +130,7 @@ impl FromStr for ServerAddress {
             };
         }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(unit_error(
-                message(),
-                format!("it has no port; write `{text}:80`"),
-            ));
+            return Err(unit_error(message(), format!("it has no port; write `{text}:80`")));
         };
         let port = match port.parse::<u16>() {
             Ok(port) if port > 0 => port,

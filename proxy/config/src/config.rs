@@ -16,12 +16,15 @@ use crate::listener::Listener;
 use crate::map::Map;
 use crate::problem::Problems;
 use crate::rate_limit::RateLimit;
+use crate::read::read_all;
 use crate::route::Route;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
+use crate::support;
 use crate::telemetry::Telemetry;
 use crate::tree::{Node, Tree};
 use crate::upstream::Upstream;
+use crate::validate::validate;
 
 /// The configuration of a Forebay proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,12 +89,32 @@ impl Config {
         node: &Node,
         provided: &BTreeMap<String, Upstream>,
     ) -> Result<Config, Problems> {
-        let _ = provided;
-        crate::read::read(tree, node)
+        let base = tree.path_of(node).unwrap_or_default();
+        let refused = support::refusals(node, &base);
+        let mut reading = read_all::<Config>(tree, node);
+        let mut problems = reading.problems;
+        if let Some(config) = &mut reading.value {
+            for (name, upstream) in provided {
+                config.upstreams.entry(name.clone()).or_insert_with(|| upstream.clone());
+            }
+            problems.extend(validate(config, node, &base, &reading.pruned));
+        }
+        // A key that is refused need not be right as well.
+        problems.retain(|problem| !refused.iter().any(|r| is_within(&problem.path, &r.path)));
+        problems.extend(refused);
+        match reading.value {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems::new(tree, problems)),
+        }
     }
 
     /// The document with every default written out; loads back equal.
     pub fn to_yaml(&self) -> String {
         crate::document::to_yaml(self)
     }
+}
+
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -80,7 +80,8 @@ impl<'a> Builder<'a> {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(..), _) => {}
                 (Event::StreamEnd, _) => {
-                    let problem = Problem::new("", Some(start_of_document()), "the document is empty");
+                    let problem =
+                        Problem::new("", Some(start_of_document()), "the document is empty");
                     return Err(problem.hint("begin with `version: 1`"));
                 }
                 (event, span) => {
@@ -201,7 +202,8 @@ impl<'a> Builder<'a> {
         if let Event::Scalar(text, _, _, tag) = event {
             self.refuse_tag(tag.is_some(), span);
             if text == "<<" {
-                let problem = Problem::new(self.path.clone(), Some(span), "merge keys are not read");
+                let problem =
+                    Problem::new(self.path.clone(), Some(span), "merge keys are not read");
                 self.problems.push(problem.hint("write the keys out"));
             }
             return Ok(Key { text: text.into_owned(), span });

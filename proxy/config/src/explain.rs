@@ -96,10 +96,7 @@ pub fn explain(
         .filter_map(|index| {
             let mismatch = router.mismatch(index, &target)?;
             let route = &config.routes[index];
-            Some(PassedOver {
-                route: route.name.clone(),
-                reason: reason(mismatch, route, &target),
-            })
+            Some(PassedOver { route: route.name.clone(), reason: reason(mismatch, route, &target) })
         })
         .collect();
     let route = found.map(|index| route_met(config, index));

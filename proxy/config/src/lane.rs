@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::units::{ByteRate, ByteSize, Duration, Percent};
 
@@ -14,16 +14,16 @@ use crate::units::{ByteRate, ByteSize, Duration, Percent};
 #[serde(deny_unknown_fields, default)]
 pub struct Lanes {
     /// Requests that settle money: small, never shed before any other lane.
-    #[serde(default = "Lane::transactions")]
+    #[serde(deserialize_with = "transactions")]
     pub transactions: Lane,
     /// Pages and API calls a person waits for; the lane of routes that name none.
-    #[serde(default = "Lane::interactive")]
+    #[serde(deserialize_with = "interactive")]
     pub interactive: Lane,
     /// Large bodies to clients: video segments, downloads.
-    #[serde(default = "Lane::bulk")]
+    #[serde(deserialize_with = "bulk")]
     pub bulk: Lane,
     /// Large bodies from clients.
-    #[serde(default = "Lane::upload")]
+    #[serde(deserialize_with = "upload")]
     pub upload: Lane,
 }
 
@@ -52,6 +52,38 @@ impl Default for Lanes {
             upload: Lane::upload(),
         }
     }
+}
+
+fn transactions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
+    lane_or(Lane::transactions(), deserializer)
+}
+
+fn interactive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
+    lane_or(Lane::interactive(), deserializer)
+}
+
+fn bulk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
+    lane_or(Lane::bulk(), deserializer)
+}
+
+fn upload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
+    lane_or(Lane::upload(), deserializer)
+}
+
+/// What a document does not say about a lane is that lane's own default.
+fn lane_or<'de, D: Deserializer<'de>>(default: Lane, deserializer: D) -> Result<Lane, D::Error> {
+    let mut lane = Lane::deserialize(deserializer)?;
+    if lane.requests_max == NOT_SAID {
+        lane.requests_max = default.requests_max;
+    }
+    Ok(lane)
+}
+
+/// Stands for a number that was not written; no limit of this size can be meant.
+const NOT_SAID: u32 = u32::MAX;
+
+fn not_said() -> u32 {
+    NOT_SAID
 }
 
 /// Which lane a route's requests travel in.
@@ -108,6 +140,8 @@ impl fmt::Display for LaneName {
 pub struct Lane {
     /// Requests in flight at once; above it a request is shed with 503 and `Retry-After`.
     /// Default: transactions 512, interactive 2048, bulk 4096, upload 256.
+    #[serde(default = "not_said")]
+    #[schemars(transform = without_default)]
     pub requests_max: u32,
     /// Requests that may wait for their turn instead of being shed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +173,11 @@ pub struct Lane {
     /// Whether and where its bodies may spill to disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spill: Option<Spill>,
+}
+
+/// The default differs by lane, so the schema of one lane has none.
+fn without_default(schema: &mut Schema) {
+    schema.remove("default");
 }
 
 impl Lane {

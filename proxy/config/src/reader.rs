@@ -35,11 +35,7 @@ enum Way<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn root(
-        node: &'a Node,
-        base: &'a str,
-        left_out: &'a HashSet<usize>,
-    ) -> Reader<'a> {
+    pub(crate) fn root(node: &'a Node, base: &'a str, left_out: &'a HashSet<usize>) -> Reader<'a> {
         Reader { node, way: Way::Root(base), left_out }
     }
 
@@ -102,8 +98,11 @@ impl<'a> Reader<'a> {
                 "a map" => "write its keys below it, or `{}` for none".to_owned(),
                 _ => "write a value, or remove the key".to_owned(),
             };
-            return ReadError::new(format!("{wanted} is expected, but there is nothing"), Some(hint))
-                .or_at(|| self.at());
+            return ReadError::new(
+                format!("{wanted} is expected, but there is nothing"),
+                Some(hint),
+            )
+            .or_at(|| self.at());
         }
         let found = match self.node.as_text() {
             Some(text) => format!("`{text}` is {}", self.node.kind_name()),
@@ -117,17 +116,17 @@ impl<'a> Reader<'a> {
             Some(Meaning::Unsigned(number)) => i128::from(number),
             Some(Meaning::Signed(number)) => i128::from(number),
             Some(Meaning::Text(text)) if text.parse::<i128>().is_ok() => {
-                return Err(self.unlike(
-                    "a whole number",
-                    Some(format!("remove the quotes: `{text}`")),
-                ));
+                return Err(
+                    self.unlike("a whole number", Some(format!("remove the quotes: `{text}`")))
+                );
             }
             _ => return Err(self.unlike("a whole number", None)),
         };
         if number < minimum || number > maximum {
             let hint = format!("write a whole number from {minimum} to {maximum}");
-            return Err(ReadError::new(format!("{number} is out of range"), Some(hint))
-                .or_at(|| self.at()));
+            return Err(
+                ReadError::new(format!("{number} is out of range"), Some(hint)).or_at(|| self.at())
+            );
         }
         Ok(number)
     }
@@ -148,12 +147,15 @@ impl<'a> Reader<'a> {
     }
 
     /// An error of `visit`: placed here unless further in, and silenced when what is missing was
-    /// reported and left out before.
+    /// reported and left out before, perhaps under a misspelt key.
     fn settle(&self, error: ReadError) -> ReadError {
         let mut error = error.or_at(|| self.at());
         if let (Fault::Missing(key), Some(at)) = (&error.fault, &error.at)
             && at.node == identity(self.node)
-            && self.node.child(key).is_some_and(|child| self.is_left_out(child))
+            && self.node.as_map().unwrap_or(&[]).iter().any(|entry| {
+                self.is_left_out(&entry.value)
+                    && suggest::closest(&entry.key.text, [*key]).is_some()
+            })
         {
             error.fault = Fault::Consequence;
         }
@@ -332,7 +334,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, ReadError> {
         if self.node.as_map().is_none() {
             let keys = suggest::list(fields);
-            let hint = (self.meaning() != Some(Meaning::Null)).then(|| format!("keys here: {keys}"));
+            let hint =
+                (self.meaning() != Some(Meaning::Null)).then(|| format!("keys here: {keys}"));
             return Err(self.unlike("a map", hint));
         }
         self.deserialize_map(visitor)
@@ -346,9 +349,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, ReadError> {
         let one_of = || Some(format!("exactly one of {}", suggest::list(variants)));
         let choice = match &self.node.value {
-            Value::Scalar(_) => {
-                Choice { reader: &self, name: self.text("text")?, entry: None }
-            }
+            Value::Scalar(_) => Choice { reader: &self, name: self.text("text")?, entry: None },
             Value::Map(entries) if entries.len() == 1 => {
                 let entry = &entries[0];
                 if self.is_left_out(&entry.value) {
@@ -457,10 +458,7 @@ impl<'de> EnumAccess<'de> for Choice<'_> {
     type Error = ReadError;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self), ReadError> {
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), ReadError> {
         let name: StrDeserializer<'_, ReadError> = self.name.into_deserializer();
         let variant = seed.deserialize(name).map_err(|error| match self.entry {
             Some(entry) => error.or_at(|| At { span: entry.key.span, ..self.reader.at() }),

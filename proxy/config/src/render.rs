@@ -37,9 +37,11 @@ impl Problems {
     }
 
     fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
-        let mut group = Level::ERROR.primary_title(clean(&problem.message)).elements(
-            self.snippet(problem.span, AnnotationKind::Primary, None),
-        );
+        let mut group = Level::ERROR.primary_title(clean(&problem.message)).elements(self.snippet(
+            problem.span,
+            AnnotationKind::Primary,
+            None,
+        ));
         if let Some((span, label)) = &problem.related {
             group = group.elements(self.snippet(Some(*span), AnnotationKind::Context, Some(label)));
         }

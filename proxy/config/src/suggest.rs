@@ -10,9 +10,7 @@ pub fn closest<'a>(
     let distance_max = (wanted.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate)
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
         .filter(|(distance, candidate)| {
             *distance <= distance_max && *distance < candidate.chars().count()
         })

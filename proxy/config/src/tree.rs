@@ -280,8 +280,8 @@ fn overlay(base: &mut Node, over: Node) {
             for entry in above {
                 match below.iter_mut().find(|existing| existing.key.text == entry.key.text) {
                     Some(existing) => {
-                        let both_maps = existing.value.as_map().is_some()
-                            && entry.value.as_map().is_some();
+                        let both_maps =
+                            existing.value.as_map().is_some() && entry.value.as_map().is_some();
                         if !both_maps {
                             existing.key = entry.key;
                         }

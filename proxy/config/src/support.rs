@@ -1,0 +1,285 @@
+//! What is there and what is not yet. A key of the model whose mechanism is missing is refused at
+//! its place, so that nothing a person writes is silently ignored. When a mechanism arrives, its
+//! line moves from [`NOT_YET`] to [`SUPPORTED`].
+//!
+//! In a pattern `*` is any name, `[]` any item of a list and `[1+]` any but the first.
+
+use crate::problem::Problem;
+use crate::tree::{Key, Node, Span, Value, push_index, push_key};
+
+/// A key, or some of its values, that is refused.
+#[derive(Debug)]
+pub struct NotYet {
+    pub pattern: &'static str,
+    /// Values that are refused, `unix:*` meaning all that begin so; empty when the key itself is.
+    pub values: &'static [&'static str],
+    /// What to do meanwhile.
+    pub instead: &'static str,
+}
+
+const fn key(pattern: &'static str, instead: &'static str) -> NotYet {
+    NotYet { pattern, values: &[], instead }
+}
+
+const fn values(
+    pattern: &'static str,
+    values: &'static [&'static str],
+    instead: &'static str,
+) -> NotYet {
+    NotYet { pattern, values, instead }
+}
+
+/// Keys that are read and acted on.
+pub const SUPPORTED: &[&str] = &[
+    "version",
+    "listeners",
+    "listeners.*",
+    "listeners.*.address",
+    "listeners.*.http2",
+    "listeners.*.tls",
+    "listeners.*.tls.certificates",
+    "listeners.*.tls.certificates[]",
+    "listeners.*.tls.certificates[].certificate",
+    "listeners.*.tls.certificates[].key",
+    "listeners.*.tls.minimum_version",
+    "upstreams",
+    "upstreams.*",
+    "upstreams.*.servers",
+    "upstreams.*.servers[]",
+    "upstreams.*.servers[].address",
+    "upstreams.*.servers[].weight",
+    "upstreams.*.balance",
+    "upstreams.*.timeouts",
+    "upstreams.*.timeouts.connect",
+    "upstreams.*.timeouts.read",
+    "upstreams.*.timeouts.write",
+    "upstreams.*.timeouts.idle",
+    "routes",
+    "routes[]",
+    "routes[].name",
+    "routes[].match",
+    "routes[].match.hosts",
+    "routes[].match.hosts[]",
+    "routes[].match.paths",
+    "routes[].match.paths[]",
+    "routes[].match.paths[].exact",
+    "routes[].match.paths[].prefix",
+    "routes[].match.methods",
+    "routes[].match.methods[]",
+    "routes[].upstream",
+    "routes[].lane",
+    "lanes",
+    "lanes.transactions",
+    "lanes.transactions.requests_max",
+    "lanes.interactive",
+    "lanes.interactive.requests_max",
+    "lanes.bulk",
+    "lanes.bulk.requests_max",
+    "lanes.upload",
+    "lanes.upload.requests_max",
+    "admin",
+    "admin.address",
+    "access_log",
+    "access_log.path",
+    "shutdown",
+    "shutdown.drain",
+];
+
+const NO_UNIX: &str = "use an IP address and a port";
+const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
+const ONE_UPSTREAM: &str = "remove it; a route passes its requests to its `upstream`";
+
+/// What is refused, and what to do meanwhile.
+pub const NOT_YET: &[NotYet] = &[
+    values("listeners.*.address", &["unix:*"], NO_UNIX),
+    key("listeners.*.tls.certificates[1+]", "use one certificate that has all names"),
+    key(
+        "listeners.*.tls.certificates[].hosts",
+        "remove it; there is one certificate for all hosts",
+    ),
+    key("listeners.*.tls.cipher_suites", "remove it; the suites of rustls are used"),
+    key("listeners.*.tls.client_certificates", "remove it; clients are not asked for certificates"),
+    key("listeners.*.tls.session_tickets", "remove it; sessions are resumed as rustls does"),
+    key("listeners.*.tls.acme", "fetch certificates by other means and name the files"),
+    key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
+    key("listeners.*.proxy_protocol", "remove it, and turn it off in what stands before the proxy"),
+    key("listeners.*.trusted_proxies", "remove it; the client is the address that connects"),
+    key("listeners.*.client_address_header", "remove it; the client is the address that connects"),
+    key("listeners.*.connections_max", "remove it; requests are bounded by their lanes"),
+    key("listeners.*.backlog_max", "remove it; the system's default is used"),
+    key("listeners.*.request_head", "remove it; built-in limits are used"),
+    key("listeners.*.timeouts", "remove it; built-in timeouts are used"),
+    key("listeners.*.keep_alive_requests_max", "remove it; a connection takes any number"),
+    values("upstreams.*.servers[].address", &["unix:*"], NO_UNIX),
+    key("upstreams.*.servers[].backup", "remove it; every server with a weight takes requests"),
+    key("upstreams.*.servers[].connections_max", "remove it; requests are bounded by their lanes"),
+    key("upstreams.*.servers[].slow_start", "remove it; a server takes its full weight at once"),
+    values(
+        "upstreams.*.balance",
+        &["least_connections", "consistent_hash", "p2c_ewma"],
+        "use `round_robin`",
+    ),
+    key("upstreams.*.protocol", "remove it; HTTP/1.1 is spoken to the servers"),
+    key("upstreams.*.tls", "remove it and reach the servers in cleartext, on a private network"),
+    key("upstreams.*.hash_key", "remove it, and use `balance: round_robin`"),
+    key("upstreams.*.sticky", "remove it; each request may go to another server"),
+    key("upstreams.*.health_checks", "remove it; a server that fails stays in turn"),
+    key("upstreams.*.retries", "remove it; a request is tried once"),
+    key("upstreams.*.connections", "remove it; built-in limits are used"),
+    key("upstreams.*.resolve", "remove it; names are looked up when the document is loaded"),
+    key("upstreams.*.proxy_protocol", "remove it, and turn it off on the servers"),
+    key("upstreams.*.fastcgi", "put a web server that speaks FastCGI in between"),
+    key("routes[].match.listeners", "tell the routes apart by host"),
+    key("routes[].match.hosts[].regex", "write the names, or `*.example.com` for all below one"),
+    key("routes[].match.paths[].regex", "use `exact` or `prefix`"),
+    key("routes[].match.headers", "tell the routes apart by host, path or method"),
+    key("routes[].match.query", "tell the routes apart by host, path or method"),
+    key("routes[].split", ONE_UPSTREAM),
+    key("routes[].redirect", ONE_UPSTREAM),
+    key("routes[].respond", ONE_UPSTREAM),
+    key("routes[].files", ONE_UPSTREAM),
+    key("routes[].buffer_policy", "remove it; bodies are streamed"),
+    key("routes[].cache_policy", "remove it; nothing is cached"),
+    key("routes[].rate_limits", "remove it; requests are bounded by their lane"),
+    key("routes[].rewrite", "remove it; the path is passed on as it came"),
+    key("routes[].request_headers", "remove it; headers are passed on as they came"),
+    key("routes[].response_headers", "remove it; headers are passed on as they came"),
+    key("routes[].error_pages", "remove it; errors are passed on as they came"),
+    key("routes[].try", ONE_UPSTREAM),
+    key("routes[].mirror", "remove it; nothing is copied"),
+    key("routes[].access", "remove it, and restrict access by network means"),
+    key("routes[].auth", "remove it, and let the upstream check who asks"),
+    key("routes[].compression", "remove it; bodies are passed on as they came"),
+    key("routes[].cors", "remove it, and let the upstream answer for CORS"),
+    key("routes[].request_body_max", "remove it, and let the upstream limit bodies"),
+    key("routes[].timeouts", "set the timeouts of its upstream"),
+    key("lanes.*.waiting_max", ONE_BY_ONE),
+    key("lanes.*.waiting_time_max", ONE_BY_ONE),
+    key("lanes.*.memory_max", ONE_BY_ONE),
+    key("lanes.*.connections_max", ONE_BY_ONE),
+    key("lanes.*.upstream_connections_max", ONE_BY_ONE),
+    key("lanes.*.origin_concurrency_max", ONE_BY_ONE),
+    key("lanes.*.bandwidth_max", ONE_BY_ONE),
+    key("lanes.*.cpu_share", ONE_BY_ONE),
+    key("lanes.*.priority", ONE_BY_ONE),
+    key("lanes.*.spill", ONE_BY_ONE),
+    key("buffer_policies", "remove it; bodies are streamed"),
+    key("cache_policies", "remove it; nothing is cached"),
+    key("caches", "remove it; nothing is cached"),
+    key("rate_limits", "remove it; requests are bounded by their lanes"),
+    key("maps", "remove it; there are no variables"),
+    values("admin.address", &["unix:*"], NO_UNIX),
+    key("admin.tokens", "remove it; the admin listener only shows"),
+    key("access_log.format", "remove it; lines are JSON"),
+    key("access_log.sample", "remove it; every request is logged"),
+    key("access_log.redact", "remove it, and redact where the log is read"),
+    key("telemetry", "remove it; no traces are sent"),
+    key("protected_paths", "remove it; nothing is cached or spilled to disk"),
+];
+
+/// Every key of a document that is not supported yet, each at its place. Paths begin with `base`.
+pub fn refusals(root: &Node, base: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    walk(root, None, &mut base.to_owned(), &mut Vec::new(), &mut problems);
+    problems
+}
+
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+fn walk<'a>(
+    node: &'a Node,
+    own_key: Option<&'a Key>,
+    path: &mut String,
+    steps: &mut Vec<At<'a>>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(refused) = NOT_YET.iter().find(|entry| refuses(entry, node, steps)) {
+        problems.push(refusal(refused, node, own_key.map(|key| key.span), path));
+        return;
+    }
+    let above = path.len();
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                push_index(path, index);
+                steps.push(At::Index(index));
+                walk(item, None, path, steps, problems);
+                steps.pop();
+                path.truncate(above);
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                push_key(path, &entry.key.text);
+                steps.push(At::Key(&entry.key.text));
+                walk(&entry.value, Some(&entry.key), path, steps, problems);
+                steps.pop();
+                path.truncate(above);
+            }
+        }
+    }
+}
+
+fn refuses(entry: &NotYet, node: &Node, steps: &[At<'_>]) -> bool {
+    if !matches(entry.pattern, steps) {
+        return false;
+    }
+    let text = node.as_text().unwrap_or("");
+    let is_refused = |value: &&str| match value.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == *value,
+    };
+    entry.values.is_empty() || entry.values.iter().any(|value| is_refused(value))
+}
+
+fn refusal(entry: &NotYet, node: &Node, key: Option<Span>, path: &str) -> Problem {
+    let name = if entry.values.is_empty() {
+        entry.pattern.rsplit('.').next().unwrap_or(entry.pattern).replace("[1+]", "")
+    } else {
+        node.as_text().unwrap_or("").to_owned()
+    };
+    let (message, span) = match key {
+        _ if entry.pattern.ends_with("[1+]") => {
+            (format!("more than one of `{name}` is not supported yet"), node.span)
+        }
+        Some(key) if entry.values.is_empty() => (format!("`{name}` is not supported yet"), key),
+        _ => (format!("`{name}` is not supported yet"), node.span),
+    };
+    Problem::new(path, Some(span), message).hint(entry.instead)
+}
+
+fn matches(pattern: &str, steps: &[At<'_>]) -> bool {
+    let mut parts = pattern_parts(pattern);
+    let all = steps.iter().all(|step| match (parts.next(), step) {
+        (Some("*"), At::Key(_)) | (Some("[]"), At::Index(_)) => true,
+        (Some("[1+]"), At::Index(index)) => *index > 0,
+        (Some(part), At::Key(key)) => part == *key,
+        _ => false,
+    });
+    all && parts.next().is_none()
+}
+
+/// `routes[].name` → `routes`, `[]`, `name`.
+fn pattern_parts(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('.').flat_map(|part| {
+        let at = part.find('[').unwrap_or(part.len());
+        let (name, index) = part.split_at(at);
+        [name, index].into_iter().filter(|part| !part.is_empty())
+    })
+}
+
+/// Whether a key of the schema, as a pattern, is refused: itself or something it stands in.
+pub fn not_yet(pattern: &str) -> Option<&'static NotYet> {
+    NOT_YET.iter().filter(|entry| entry.values.is_empty()).find(|entry| {
+        let mut parts = pattern_parts(pattern);
+        pattern_parts(entry.pattern).all(|wanted| match parts.next() {
+            Some(part) => wanted == "*" || wanted == part,
+            None => false,
+        })
+    })
+}

@@ -1,0 +1,141 @@
+//! Rules for listeners and the admin listener.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::address::ListenAddress;
+use crate::config::Config;
+use crate::listener::{ListenerTimeouts, ListenerTls};
+use crate::validate::{Findings, child, item};
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    if config.listeners.is_empty() {
+        findings.add(
+            "listeners",
+            "there is no listener, so no request can come in",
+            "add one: `public: { address: 127.0.0.1:8080 }`",
+        );
+    }
+    findings.names("listeners", &config.listeners, "a listener");
+    for (name, listener) in &config.listeners {
+        let path = child("listeners", name);
+        if let Some(tls) = &listener.tls {
+            check_tls(tls, &format!("{path}.tls"), findings);
+        }
+        if let Some(timeouts) = &listener.timeouts {
+            check_timeouts(timeouts, &format!("{path}.timeouts"), findings);
+        }
+        let limits = [
+            ("connections_max", listener.connections_max),
+            ("backlog_max", listener.backlog_max),
+            ("keep_alive_requests_max", listener.keep_alive_requests_max),
+        ];
+        for (key, limit) in limits {
+            if let Some(limit) = limit {
+                findings.not_zero(format!("{path}.{key}"), limit);
+            }
+        }
+        if let Some(head) = &listener.request_head {
+            findings.not_zero(format!("{path}.request_head.bytes_max"), head.bytes_max.as_bytes());
+            findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
+            findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
+        }
+        let believes =
+            listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
+        if believes && listener.trusted_proxies.is_empty() {
+            findings.add(
+                &path,
+                "a client's address is taken from what it says, but no proxy is trusted",
+                "add `trusted_proxies` with the networks of the proxies in front",
+            );
+        }
+    }
+    check_clashes(config, findings);
+}
+
+fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
+    if tls.certificates.is_empty() && tls.acme.is_none() {
+        findings.add(
+            path,
+            "TLS needs a certificate",
+            "add `certificates: [ { certificate: /path/cert.pem, key: /path/key.pem } ]`",
+        );
+    }
+    for (index, files) in tls.certificates.iter().enumerate() {
+        let path = item(format!("{path}.certificates"), index);
+        for (key, file) in [("certificate", &files.certificate), ("key", &files.key)] {
+            if file.as_os_str().is_empty() {
+                findings.add(format!("{path}.{key}"), "the path is empty", "name a PEM file");
+            }
+        }
+        if files.certificate == files.key && !files.key.as_os_str().is_empty() {
+            findings.add_related(
+                &format!("{path}.key"),
+                "certificate and key are the same file",
+                "name the file of the private key",
+                (&format!("{path}.certificate"), "the certificate"),
+            );
+        }
+    }
+}
+
+fn check_timeouts(timeouts: &ListenerTimeouts, path: &str, findings: &mut Findings<'_>) {
+    let all = [
+        ("head", timeouts.head),
+        ("body", timeouts.body),
+        ("write", timeouts.write),
+        ("idle", timeouts.idle),
+        ("handshake", timeouts.handshake),
+    ];
+    for (key, time) in all {
+        findings.time_not_zero(format!("{path}.{key}"), time);
+    }
+}
+
+/// Two listeners cannot share an address, nor one take all addresses of a port and another one.
+fn check_clashes(config: &Config, findings: &mut Findings<'_>) {
+    let admin = [("admin.address".to_owned(), &config.admin.address)];
+    let listeners = config.listeners.iter().map(|(name, listener)| {
+        (format!("{}.address", child("listeners", name)), &listener.address)
+    });
+    let all: Vec<(String, &ListenAddress)> = listeners.chain(admin).collect();
+    for (index, (path, address)) in all.iter().enumerate() {
+        let Some((earlier, other)) = all[..index].iter().find(|(_, other)| clash(address, other))
+        else {
+            continue;
+        };
+        let message = if address == other {
+            format!("`{address}` is taken twice")
+        } else {
+            format!("`{address}` and `{other}` cannot both be listened on")
+        };
+        let hint = "give each listener a port of its own";
+        findings.add_related(path, message, hint, (earlier, "taken here"));
+    }
+}
+
+fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one.socket(), other.socket()) {
+        (Some(one), Some(other)) => {
+            one.port() == other.port() && (covers(one, other) || covers(other, one))
+        }
+        (None, None) => one == other,
+        _ => false,
+    }
+}
+
+/// `[::]` takes IPv4 too unless the system says otherwise.
+fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    match wide.ip() {
+        ip if ip == narrow.ip() => true,
+        IpAddr::V4(ip) => ip.is_unspecified() && narrow.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    }
+}
+
+/// Whether a server at this address is the listener itself.
+pub(crate) fn is_own(listener: &ListenAddress, server: SocketAddr) -> bool {
+    listener.socket().is_some_and(|own| {
+        let all_of_this_machine = own.ip().is_unspecified() && server.ip().is_loopback();
+        own.port() == server.port() && (own.ip() == server.ip() || all_of_this_machine)
+    })
+}

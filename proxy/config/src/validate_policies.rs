@@ -1,0 +1,203 @@
+//! Rules for lanes, policies, caches, limits, maps and the rest.
+
+use std::path::Path;
+
+use crate::buffer_policy::{BufferMode, BufferSide};
+use crate::cache_policy::CachePolicy;
+use crate::config::Config;
+use crate::rate_limit::RateLimit;
+use crate::validate::{Findings, child, item};
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    check_lanes(config, findings);
+    findings.names("buffer_policies", &config.buffer_policies, "a buffer policy");
+    for (name, policy) in &config.buffer_policies {
+        let path = child("buffer_policies", name);
+        for (key, side) in [("responses", &policy.responses), ("requests", &policy.requests)] {
+            if let Some(side) = side {
+                check_buffer(side, &format!("{path}.{key}"), findings);
+            }
+        }
+    }
+    findings.names("cache_policies", &config.cache_policies, "a cache policy");
+    for (name, policy) in &config.cache_policies {
+        check_cache_policy(config, policy, &child("cache_policies", name), findings);
+    }
+    check_caches(config, findings);
+    findings.names("rate_limits", &config.rate_limits, "a rate limit");
+    for (name, limit) in &config.rate_limits {
+        check_rate_limit(limit, &child("rate_limits", name), findings);
+    }
+    check_maps(config, findings);
+    check_rest(config, findings);
+}
+
+fn check_lanes(config: &Config, findings: &mut Findings<'_>) {
+    let mut cpu_sum = 0;
+    for (name, lane) in config.lanes.iter() {
+        let path = child("lanes", name.as_str());
+        let limits = [
+            ("requests_max", Some(lane.requests_max)),
+            ("connections_max", lane.connections_max),
+            ("upstream_connections_max", lane.upstream_connections_max),
+            ("origin_concurrency_max", lane.origin_concurrency_max),
+        ];
+        for (key, limit) in limits {
+            if let Some(limit) = limit {
+                findings.not_zero(format!("{path}.{key}"), limit);
+            }
+        }
+        if let Some(memory) = lane.memory_max {
+            findings.not_zero(format!("{path}.memory_max"), memory.as_bytes());
+        }
+        if let Some(bandwidth) = lane.bandwidth_max {
+            findings.not_zero(format!("{path}.bandwidth_max"), bandwidth.0.as_bytes());
+        }
+        if lane.waiting_max.is_some_and(|max| max > 0) && lane.waiting_time_max.is_none() {
+            let hint = "add `waiting_time_max: 1s`";
+            findings.add(format!("{path}.waiting_max"), "requests would wait for ever", hint);
+        }
+        if let Some(spill) = &lane.spill {
+            absolute(&spill.path, format!("{path}.spill.path"), findings);
+            findings.not_zero(format!("{path}.spill.bytes_max"), spill.bytes_max.as_bytes());
+        }
+        cpu_sum += lane.cpu_share.map_or(0, |share| u32::from(share.hundredths()));
+    }
+    if cpu_sum > 10_000 {
+        let message = "the lanes' CPU shares sum to more than 100%";
+        findings.add("lanes", message, "make the shares sum to at most 100%");
+    }
+}
+
+fn check_buffer(side: &BufferSide, path: &str, findings: &mut Findings<'_>) {
+    if side.low_water > side.high_water {
+        findings.add_related(
+            &format!("{path}.low_water"),
+            format!(
+                "the low water mark {} is above the high one {}",
+                side.low_water, side.high_water
+            ),
+            "make `low_water` at most `high_water`",
+            (&format!("{path}.high_water"), "the high water mark"),
+        );
+    }
+    if side.mode != BufferMode::Off
+        && side.high_water > side.memory_max
+        && side.mode == BufferMode::Memory
+    {
+        let message = format!("the high water mark {} can never be reached", side.high_water);
+        let hint = format!("make it at most `memory_max` ({})", side.memory_max);
+        findings.add(format!("{path}.high_water"), message, hint);
+    }
+    if side.mode == BufferMode::Spill {
+        findings.not_zero(format!("{path}.spill_max"), side.spill_max.as_bytes());
+    }
+}
+
+fn check_cache_policy(
+    config: &Config,
+    policy: &CachePolicy,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    findings.must_exist(format!("{path}.cache"), &policy.cache, "caches", &config.caches);
+    for status in policy.freshness.ttl_by_status.keys() {
+        let is_status = status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status));
+        if !is_status {
+            let place = child(&format!("{path}.freshness.ttl_by_status"), status);
+            findings.add(place, format!("`{status}` is not a status"), "write one such as `404`");
+        }
+    }
+    if let Some(slices) = &policy.slices {
+        findings.not_zero(format!("{path}.slices.size"), slices.size.as_bytes());
+    }
+    if let Some(body_max) = policy.body_max {
+        findings.not_zero(format!("{path}.body_max"), body_max.as_bytes());
+    }
+}
+
+fn check_caches(config: &Config, findings: &mut Findings<'_>) {
+    findings.names("caches", &config.caches, "a cache");
+    for (name, cache) in &config.caches {
+        let path = child("caches", name);
+        findings.not_zero(format!("{path}.memory_max"), cache.memory_max.as_bytes());
+        if cache.object_memory_max > cache.memory_max {
+            let hint = format!("make it at most `memory_max` ({})", cache.memory_max);
+            let message = "one object may be larger than the whole memory";
+            findings.add(format!("{path}.object_memory_max"), message, hint);
+        }
+        if let Some(disk) = &cache.disk {
+            absolute(&disk.path, format!("{path}.disk.path"), findings);
+            findings.not_zero(format!("{path}.disk.bytes_max"), disk.bytes_max.as_bytes());
+        }
+        if let Some(url) = &cache.purge_redis {
+            redis_url(url, format!("{path}.purge_redis"), findings);
+        }
+    }
+}
+
+fn check_rate_limit(limit: &RateLimit, path: &str, findings: &mut Findings<'_>) {
+    if limit.key.is_empty() {
+        findings.add(format!("{path}.key"), "nothing to count by", "write `key: [client]`");
+    }
+    if limit.rate.is_none() && limit.concurrency_max.is_none() && limit.bandwidth_max.is_none() {
+        findings.add(path, "this limits nothing", "add `rate: 100/s`");
+    }
+    if let Some(rate) = limit.rate {
+        findings.not_zero(format!("{path}.rate"), rate.count);
+    }
+    if let Some(concurrency) = limit.concurrency_max {
+        findings.not_zero(format!("{path}.concurrency_max"), concurrency);
+    }
+    if let Some(bandwidth) = limit.bandwidth_max {
+        findings.not_zero(format!("{path}.bandwidth_max"), bandwidth.0.as_bytes());
+    }
+    findings.not_zero(format!("{path}.burst"), limit.burst);
+    findings.not_zero(format!("{path}.keys_max"), limit.keys_max);
+    if let Some(cluster) = &limit.cluster {
+        redis_url(&cluster.redis, format!("{path}.cluster.redis"), findings);
+        findings.time_not_zero(format!("{path}.cluster.timeout"), cluster.timeout);
+    }
+}
+
+fn check_maps(config: &Config, findings: &mut Findings<'_>) {
+    for (name, map) in &config.maps {
+        let path = child("maps", name);
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.is_empty() || !name.chars().all(legal) {
+            let message = format!("`{name}` cannot be the name of a variable");
+            findings.add(&path, message, "use `a-z`, `0-9` and `_`");
+        }
+        if map.cases.is_empty() {
+            let hint = "add a case: `- { when: { exact: a }, value: b }`";
+            findings.add(format!("{path}.cases"), "there is no case", hint);
+        }
+    }
+}
+
+fn check_rest(config: &Config, findings: &mut Findings<'_>) {
+    if let Some(telemetry) = &config.telemetry
+        && !telemetry.otlp_endpoint.starts_with("http://")
+        && !telemetry.otlp_endpoint.starts_with("https://")
+    {
+        let message = format!("`{}` is not the URL of a collector", telemetry.otlp_endpoint);
+        findings.add("telemetry.otlp_endpoint", message, "write `http://127.0.0.1:4318`");
+    }
+    for (index, path) in config.protected_paths.iter().enumerate() {
+        absolute(path, item("protected_paths", index), findings);
+    }
+}
+
+fn absolute(path: &Path, place: String, findings: &mut Findings<'_>) {
+    if !path.is_absolute() {
+        let message = format!("`{}` is not an absolute path", path.display());
+        findings.add(place, message, "begin it with `/`");
+    }
+}
+
+fn redis_url(url: &str, place: String, findings: &mut Findings<'_>) {
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        let message = format!("`{url}` is not the URL of a Redis");
+        findings.add(place, message, "write `redis://127.0.0.1:6379`");
+    }
+}

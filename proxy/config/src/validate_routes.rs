@@ -1,0 +1,259 @@
+//! Rules for routes.
+
+use crate::config::Config;
+use crate::host::HostPattern;
+use crate::matching::normalize_path;
+use crate::route::{PathMatch, Route, RouteMatch};
+use crate::route_access::Auth;
+use crate::route_action::TryStep;
+use crate::shadowing;
+use crate::validate::{Findings, item};
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    if config.routes.is_empty() {
+        findings.add(
+            "routes",
+            "there is no route, so every request would be answered with 404",
+            "add one: `- { name: all, upstream: NAME }`",
+        );
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let path = item("routes", index);
+        findings.name(format!("{path}.name"), &route.name, "a route");
+        if let Some(earlier) = config.routes[..index].iter().position(|r| r.name == route.name) {
+            findings.add_related(
+                &format!("{path}.name"),
+                format!("two routes are named `{}`", route.name),
+                "give each route a name of its own: logs and metrics tell them apart by it",
+                (&format!("{}.name", item("routes", earlier)), "first named here"),
+            );
+        }
+        check_match(config, &route.when, &format!("{path}.match"), findings);
+        check_action(route, &path, findings);
+        check_references(config, route, &path, findings);
+        check_details(route, &path, findings);
+    }
+    check_shadows(config, findings);
+}
+
+fn check_match(config: &Config, when: &RouteMatch, path: &str, findings: &mut Findings<'_>) {
+    for (index, listener) in when.listeners.iter().enumerate() {
+        let place = item(format!("{path}.listeners"), index);
+        findings.must_exist(place, listener, "listeners", &config.listeners);
+    }
+    let hosts: Vec<String> = when.hosts.iter().map(host_key).collect();
+    twice(&hosts, &format!("{path}.hosts"), findings);
+    twice(&when.methods, &format!("{path}.methods"), findings);
+    for (index, pattern) in when.paths.iter().enumerate() {
+        check_path(pattern, &item(format!("{path}.paths"), index), findings);
+    }
+    for (index, method) in when.methods.iter().enumerate() {
+        check_method(method, &item(format!("{path}.methods"), index), findings);
+    }
+    let fields = [("headers", &when.headers), ("query", &when.query)];
+    for (section, fields) in fields {
+        for (index, field) in fields.iter().enumerate() {
+            let place = item(format!("{path}.{section}"), index);
+            if section == "headers" && field.name.parse::<http::HeaderName>().is_err() {
+                let message = format!("`{}` is not the name of a header", field.name);
+                findings.add(format!("{place}.name"), message, "write one such as `x-api-key`");
+            }
+            if field.absent && field.value.is_some() {
+                let hint = "remove `value`, or remove `absent`";
+                findings.add(place, "what must be absent cannot have a value", hint);
+            }
+        }
+    }
+}
+
+fn host_key(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Name(name) => name.canonical(),
+        HostPattern::Regex(pattern) => format!("regex {}", pattern.regex),
+    }
+}
+
+fn twice(values: &[String], path: &str, findings: &mut Findings<'_>) {
+    for (index, value) in values.iter().enumerate() {
+        if let Some(earlier) = values[..index].iter().position(|other| other == value) {
+            findings.add_related(
+                &item(path, index),
+                format!("`{value}` is listed twice"),
+                "remove one of the two",
+                (&item(path, earlier), "first listed here"),
+            );
+        }
+    }
+}
+
+fn check_path(pattern: &PathMatch, path: &str, findings: &mut Findings<'_>) {
+    let (form, text) = match pattern {
+        PathMatch::Exact(text) => ("exact", text),
+        PathMatch::Prefix(text) => ("prefix", text),
+        PathMatch::Regex(_) => return,
+    };
+    let place = format!("{path}.{form}");
+    if !text.starts_with('/') {
+        let hint = format!("write `/{}`", text.trim_start_matches('*').trim_start_matches('/'));
+        findings.add(place, format!("path `{text}` does not begin with `/`"), hint);
+    } else if let Some(at) = text.find(['?', '#']) {
+        let message = format!("path `{text}` holds a query, which paths are compared without");
+        findings.add(place, message, format!("write `{}`", &text[..at]));
+    } else if text.contains('*') {
+        let hint = match text.trim_end_matches('*') {
+            start if !start.contains('*') => format!("write `{{prefix: {start}}}`"),
+            _ => "write the part before the first `*` as a `prefix`".to_owned(),
+        };
+        findings.add(place, format!("`*` has no meaning in path `{text}`"), hint);
+    } else if text.contains(char::is_whitespace) {
+        findings.add(place, format!("path `{text}` holds a space"), "write a space as `%20`");
+    } else if !text.contains('%') && normalize_path(text).as_ref() != text.as_bytes() {
+        let normal = String::from_utf8_lossy(&normalize_path(text)).into_owned();
+        findings.add(
+            place,
+            format!("path `{text}` is not in normal form"),
+            format!("write `{normal}`"),
+        );
+    }
+}
+
+fn check_method(method: &str, path: &str, findings: &mut Findings<'_>) {
+    let upper = method.to_ascii_uppercase();
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    if method.parse::<http::Method>().is_err() {
+        let hint = format!("methods are words such as {}", crate::suggest::list(&known[..6]));
+        findings.add(path, format!("`{method}` is not a method"), hint);
+    } else if method != upper {
+        let message = format!("methods are compared as written, and `{method}` is never sent");
+        findings.add(path, message, format!("write `{upper}`"));
+    } else if !known.contains(&method)
+        && let Some(closest) = crate::suggest::closest(method, known)
+    {
+        let hint = format!("did you mean `{closest}`?");
+        findings.add(path, format!("`{method}` is not a method anyone sends"), hint);
+    }
+}
+
+fn check_action(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let all = [
+        ("upstream", route.upstream.is_some()),
+        ("split", route.split.is_some()),
+        ("redirect", route.redirect.is_some()),
+        ("respond", route.respond.is_some()),
+        ("files", route.files.is_some()),
+    ];
+    let given: Vec<&str> = all.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    match given.as_slice() {
+        [] => findings.add(
+            path,
+            format!("route `{}` does not say what answers its requests", route.name),
+            "add `upstream: NAME`",
+        ),
+        [_] => {}
+        [first, second, ..] => findings.add_related(
+            &format!("{path}.{second}"),
+            format!("`{first}` and `{second}` cannot both answer a request"),
+            "keep one of the two",
+            (&format!("{path}.{first}"), "the other is here"),
+        ),
+    }
+}
+
+fn check_references(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let upstreams = &config.upstreams;
+    if let Some(name) = &route.upstream {
+        findings.must_exist(format!("{path}.upstream"), name, "upstreams", upstreams);
+    }
+    if let Some(split) = &route.split {
+        for (index, part) in split.parts.iter().enumerate() {
+            let place = format!("{}.upstream", item(format!("{path}.split.parts"), index));
+            findings.must_exist(place, &part.upstream, "upstreams", upstreams);
+        }
+        let sum: u32 = split.parts.iter().map(|part| u32::from(part.share.hundredths())).sum();
+        if sum != 10_000 {
+            let message = format!("the shares sum to {}%, not 100%", f64::from(sum) / 100.0);
+            findings.add(format!("{path}.split.parts"), message, "make the shares sum to 100%");
+        }
+    }
+    if let Some(mirror) = &route.mirror {
+        let place = format!("{path}.mirror.upstream");
+        findings.must_exist(place, &mirror.upstream, "upstreams", upstreams);
+        findings.not_zero(format!("{path}.mirror.in_flight_max"), mirror.in_flight_max);
+    }
+    if let Some(Auth::Subrequest(auth)) = &route.auth {
+        let place = format!("{path}.auth.subrequest.upstream");
+        findings.must_exist(place, &auth.upstream, "upstreams", upstreams);
+    }
+    if let Some(name) = &route.buffer_policy {
+        let place = format!("{path}.buffer_policy");
+        findings.must_exist(place, name, "buffer_policies", &config.buffer_policies);
+    }
+    if let Some(name) = &route.cache_policy {
+        let place = format!("{path}.cache_policy");
+        findings.must_exist(place, name, "cache_policies", &config.cache_policies);
+    }
+    for (index, name) in route.rate_limits.iter().enumerate() {
+        let place = item(format!("{path}.rate_limits"), index);
+        findings.must_exist(place, name, "rate_limits", &config.rate_limits);
+    }
+}
+
+fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if let Some(redirect) = &route.redirect
+        && ![301, 302, 303, 307, 308].contains(&redirect.status)
+    {
+        let message = format!("{} does not redirect", redirect.status);
+        findings.add(format!("{path}.redirect.status"), message, "write 301, 302, 303, 307 or 308");
+    }
+    if let Some(respond) = &route.respond {
+        findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
+    }
+    for (index, page) in route.error_pages.iter().enumerate() {
+        let place = item(format!("{path}.error_pages"), index);
+        for (at, status) in page.statuses.iter().enumerate() {
+            findings.status(item(format!("{place}.statuses"), at), *status, 400, 599);
+        }
+    }
+    if !route.tries.is_empty() && route.files.is_none() {
+        let needs_files = route.tries.iter().any(|step| matches!(step, TryStep::File(_)));
+        if needs_files {
+            let hint = "add `files: { root: /path }`";
+            findings.add(format!("{path}.try"), "`file` needs a directory to look in", hint);
+        }
+    }
+    if let Some(cors) = &route.cors
+        && cors.credentials
+        && cors.origins.iter().any(|origin| origin == "*")
+    {
+        let hint = "name the origins, or set `credentials: false`";
+        findings.add(format!("{path}.cors.origins"), "browsers refuse `*` with credentials", hint);
+    }
+    if let Some(limit) = route.request_body_max {
+        findings.not_zero(format!("{path}.request_body_max"), limit.as_bytes());
+    }
+    if let Some(timeouts) = &route.timeouts {
+        let all = [("read", timeouts.read), ("write", timeouts.write), ("total", timeouts.total)];
+        for (key, time) in all {
+            if let Some(time) = time {
+                findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
+            }
+        }
+    }
+}
+
+fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let earlier = config.routes[..index]
+            .iter()
+            .position(|earlier| shadowing::takes_all_of(&earlier.when, &route.when));
+        if let Some(earlier) = earlier {
+            let name = &config.routes[earlier].name;
+            findings.add_related(
+                &item("routes", index),
+                format!("route `{}` never matches: `{name}` takes every request of it", route.name),
+                format!("move it before `{name}`, or narrow what `{name}` matches"),
+                (&item("routes", earlier), "takes the requests first"),
+            );
+        }
+    }
+}

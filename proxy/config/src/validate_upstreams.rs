@@ -1,0 +1,146 @@
+//! Rules for upstreams.
+
+use crate::address::ServerAddress;
+use crate::config::Config;
+use crate::upstream::{Balance, HealthChecks, Probe, Upstream, UpstreamProtocol};
+use crate::validate::{Findings, child, item};
+use crate::validate_listeners::is_own;
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    findings.names("upstreams", &config.upstreams, "an upstream");
+    for (name, upstream) in &config.upstreams {
+        let path = child("upstreams", name);
+        check_servers(config, upstream, &path, findings);
+        check_balance(upstream, &path, findings);
+        check_protocol(upstream, &path, findings);
+        check_limits(upstream, &path, findings);
+        if let Some(checks) = &upstream.health_checks {
+            check_health(checks, &format!("{path}.health_checks"), findings);
+        }
+    }
+}
+
+fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let servers = &upstream.servers;
+    let section = format!("{path}.servers");
+    if servers.is_empty() {
+        let hint = "add one: `servers: [ { address: 127.0.0.1:8081 } ]`";
+        findings.add(&section, "an upstream needs at least one server", hint);
+    } else if servers.iter().all(|server| server.weight == 0) {
+        let hint = "give at least one server a weight of 1";
+        findings.add(&section, "every server has weight 0, so none takes a request", hint);
+    }
+    for (index, server) in servers.iter().enumerate() {
+        let address_path = format!("{}.address", item(&section, index));
+        if let Some(earlier) = servers[..index].iter().position(|s| s.address == server.address) {
+            findings.add_related(
+                &address_path,
+                format!("server `{}` is listed twice", server.address),
+                "list it once and raise its `weight`",
+                (&format!("{}.address", item(&section, earlier)), "first listed here"),
+            );
+        }
+        let ServerAddress::Socket(address) = &server.address else {
+            continue;
+        };
+        for (name, listener) in &config.listeners {
+            if is_own(&listener.address, *address) {
+                let own = format!("{}.address", child("listeners", name));
+                findings.add_related(
+                    &address_path,
+                    format!("server `{address}` is the proxy's own listener `{name}`"),
+                    "requests would go round in a circle; name the server behind the proxy",
+                    (&own, "the listener"),
+                );
+            }
+        }
+    }
+}
+
+fn check_balance(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let hashes = upstream.balance == Balance::ConsistentHash;
+    if hashes && upstream.hash_key.is_empty() {
+        let hint = "add `hash_key: [client]`, or another part of the request";
+        findings.add(format!("{path}.balance"), "`consistent_hash` needs a `hash_key`", hint);
+    }
+    if !hashes && !upstream.hash_key.is_empty() {
+        let hint = "set `balance: consistent_hash`, or remove `hash_key`";
+        findings.add(format!("{path}.hash_key"), "`hash_key` has no effect here", hint);
+    }
+}
+
+fn check_protocol(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let is_fastcgi = upstream.protocol == Some(UpstreamProtocol::Fastcgi);
+    if is_fastcgi && upstream.fastcgi.is_none() {
+        let hint = "add `fastcgi: { root: /path/of/scripts }`";
+        findings.add(format!("{path}.protocol"), "`fastcgi` needs a `fastcgi` section", hint);
+    }
+    if !is_fastcgi && upstream.fastcgi.is_some() {
+        let hint = "set `protocol: fastcgi`, or remove the section";
+        findings.add(format!("{path}.fastcgi"), "`fastcgi` has no effect here", hint);
+    }
+    if is_fastcgi && upstream.tls.is_some() {
+        findings.add(format!("{path}.tls"), "FastCGI has no TLS", "remove `tls`");
+    }
+}
+
+fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let timeouts = &upstream.timeouts;
+    let all = [
+        ("connect", timeouts.connect),
+        ("read", timeouts.read),
+        ("write", timeouts.write),
+        ("idle", timeouts.idle),
+    ];
+    for (key, time) in all {
+        findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
+    }
+    if let Some(retries) = &upstream.retries {
+        findings.not_zero(format!("{path}.retries.attempts_max"), retries.attempts_max);
+    }
+    if let Some(pool) = &upstream.connections {
+        findings.not_zero(format!("{path}.connections.connections_max"), pool.connections_max);
+        if pool.idle_max > pool.connections_max {
+            let message = "more unused connections are kept than there may be";
+            let hint = "make `idle_max` at most `connections_max`";
+            findings.add(format!("{path}.connections.idle_max"), message, hint);
+        }
+    }
+    if let Some(resolve) = &upstream.resolve
+        && resolve.interval_min > resolve.interval_max
+    {
+        let hint = "make `interval_min` at most `interval_max`";
+        findings.add(
+            format!("{path}.resolve.interval_min"),
+            "the shortest is above the longest",
+            hint,
+        );
+    }
+}
+
+fn check_health(checks: &HealthChecks, path: &str, findings: &mut Findings<'_>) {
+    if let Some(passive) = &checks.passive {
+        findings.not_zero(format!("{path}.passive.failures_max"), passive.failures_max);
+        for (index, status) in passive.statuses.iter().enumerate() {
+            findings.status(item(format!("{path}.passive.statuses"), index), *status, 400, 599);
+        }
+    }
+    let Some(active) = &checks.active else { return };
+    findings.time_not_zero(format!("{path}.active.interval"), active.interval);
+    findings.time_not_zero(format!("{path}.active.timeout"), active.timeout);
+    findings.not_zero(format!("{path}.active.failures_max"), active.failures_max);
+    findings.not_zero(format!("{path}.active.successes_min"), active.successes_min);
+    if active.timeout > active.interval {
+        let hint = "make `timeout` at most `interval`";
+        findings.add(format!("{path}.active.timeout"), "probes of one server would overlap", hint);
+    }
+    if let Probe::Http(probe) = &active.probe {
+        let path = format!("{path}.active.probe.http");
+        if !probe.path.starts_with('/') {
+            findings.add(format!("{path}.path"), "a path begins with `/`", "write `/healthz`");
+        }
+        for (index, status) in probe.statuses.iter().enumerate() {
+            findings.status(item(format!("{path}.statuses"), index), *status, 200, 599);
+        }
+    }
+}
