@@ -44,13 +44,7 @@ impl FromStr for ListenAddress {
             return unix_path(text, path).map(ListenAddress::Unix);
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return match address.port() {
-                0 => Err(unit_error(
-                    format!("`{text}` has no port to listen on"),
-                    "write a port from 1 to 65535",
-                )),
-                _ => Ok(ListenAddress::Socket(address)),
-            };
+            return Ok(ListenAddress::Socket(address));
         }
         Err(listen_hint(text))
     }
@@ -233,7 +227,7 @@ impl FromStr for IpNetwork {
 }
 
 crate::written::written_as_text!(ListenAddress, "ListenAddress", {
-    "description": "Where to listen: IP address and port, or `unix:` and an absolute path.",
+    "description": "Where to listen: IP address and port (0: any free one), or `unix:` and an absolute path.",
     "type": "string",
     "examples": ["127.0.0.1:8080", "[::]:443"]
 });

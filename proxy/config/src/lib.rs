@@ -4,13 +4,13 @@
 //! 1. [`source`]: a text with the name a person knows it by.
 //! 2. [`document`]: YAML becomes a [`tree`], every key and value with its place; trees may be laid
 //!    over one another. YAML is also written here.
-//! 3. [`read`]: a tree becomes typed values; every problem is reported, not only the first.
+//! 3. [`mod@read`]: a tree becomes typed values; every problem is reported, not only the first.
 //! 4. [`support`]: keys whose mechanism is not there yet are refused, never ignored.
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
 //! 8. [`problem`], [`render`]: what is wrong, where, and what to do about it.
-//! 9. [`schema`], [`reference`]: JSON Schema and the Markdown reference, from the same types.
+//! 9. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
 
 pub mod access_log;
 pub mod address;
@@ -32,10 +32,12 @@ pub mod rate_limit;
 pub mod read;
 mod read_error;
 mod reader;
+pub mod reference;
 pub mod render;
 pub mod route;
 pub mod route_access;
 pub mod route_action;
+pub mod schema;
 mod shadowing;
 pub mod shutdown;
 pub mod source;

@@ -116,7 +116,10 @@ fn check_clashes(config: &Config, findings: &mut Findings<'_>) {
 fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one.socket(), other.socket()) {
         (Some(one), Some(other)) => {
-            one.port() == other.port() && (covers(one, other) || covers(other, one))
+            // Port 0 is any free one, another each time.
+            one.port() != 0
+                && one.port() == other.port()
+                && (covers(one, other) || covers(other, one))
         }
         (None, None) => one == other,
         _ => false,

@@ -1,0 +1,137 @@
+//! The Markdown reference of the document (`docs/CONFIG.md`), generated from the schema.
+
+use std::fmt::Write;
+
+use crate::schema::{KeyDoc, keys};
+use crate::support::NOT_YET;
+
+const OPENING: &str = "\
+# Configuration of the proxy
+
+This page is generated from the types of `proxy/config`: do not edit it.
+
+A document is one YAML file. Unknown and duplicate keys are errors, and so is a key without a value. \
+Keys marked **not yet** are part of the format, but their mechanism is not there: a document that \
+uses one is refused. `forebay-proxy check FILE` shows everything that is wrong, \
+`forebay-proxy dump --effective FILE` every default, `forebay-proxy schema` the JSON Schema for editors.
+
+## Quantities
+
+| Kind | Written | Meaning |
+|---|---|---|
+| size | `64MiB`, `64KiB`, `10MB`, `512B`, `4096` | bytes; KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000 |
+| time | `250ms`, `30s`, `5m`, `1h`, `7d` | a whole number and one unit |
+| rate | `100/s`, `6000/m`, `10/h` | per second, minute or hour |
+| bandwidth | `5MB/s` | bytes per second |
+| percentage | `50%`, `0.5%` | from `0%` to `100%`, at most two decimals |
+| address | `127.0.0.1:8080`, `[::1]:8080` | IP address and port; servers also by name |
+| network | `10.0.0.0/8`, `192.0.2.7` | a network or one address |
+";
+
+/// The whole page.
+pub fn markdown() -> String {
+    let keys = keys();
+    let mut page = OPENING.to_owned();
+    table(&mut page, "The document", "", &keys);
+    for key in &keys {
+        let has_children = keys.iter().any(|other| parent(&other.pattern) == key.pattern);
+        if has_children {
+            section(&mut page, key, &keys);
+        }
+    }
+    page
+}
+
+fn section(page: &mut String, key: &KeyDoc, keys: &[KeyDoc]) {
+    let title = format!("`{}`", shown(&key.pattern));
+    let mut text = String::new();
+    if key.not_yet.is_some() {
+        text.push_str("**Not yet.** ");
+    }
+    text.push_str(&key.description);
+    if keys.iter().any(|other| parent(&other.pattern) == key.pattern && is_named(other)) {
+        table(page, &title, &text, &children(key, keys));
+    }
+}
+
+fn children(key: &KeyDoc, keys: &[KeyDoc]) -> Vec<KeyDoc> {
+    keys.iter().filter(|other| parent(&other.pattern) == key.pattern).cloned().collect()
+}
+
+fn table(page: &mut String, title: &str, text: &str, keys: &[KeyDoc]) {
+    let _ = write!(page, "\n## {title}\n\n");
+    if !text.is_empty() {
+        let _ = write!(page, "{text}\n\n");
+    }
+    page.push_str("| Key | What | Default | Meaning |\n|---|---|---|---|\n");
+    let depth = keys.iter().map(|key| parent(&key.pattern).len()).min().unwrap_or(0);
+    for key in keys.iter().filter(|key| parent(&key.pattern).len() == depth && is_named(key)) {
+        let name = key.pattern.rsplit('.').next().unwrap_or(&key.pattern);
+        let default = match (&key.default, key.required) {
+            (_, true) => "required".to_owned(),
+            (Some(default), false) => format!("`{default}`"),
+            (None, false) => "none".to_owned(),
+        };
+        let mark = if key.not_yet.is_some() { "**not yet** " } else { "" };
+        let row = format!("{mark}{}{}", key.description, choices(key));
+        let row = row.replace('|', "\\|");
+        let _ = writeln!(page, "| `{name}` | {} | {default} | {row} |", key.kind);
+    }
+}
+
+fn choices(key: &KeyDoc) -> String {
+    let refused: Vec<&str> = NOT_YET
+        .iter()
+        .filter(|entry| entry.pattern == key.pattern)
+        .flat_map(|entry| entry.values.iter().copied())
+        .collect();
+    let values: Vec<String> = key
+        .values
+        .iter()
+        .map(|(value, meaning)| {
+            let mark = if refused.contains(&value.as_str()) { " (**not yet**)" } else { "" };
+            let meaning = meaning.trim_end_matches('.');
+            match meaning {
+                "" => format!("`{value}`{mark}"),
+                meaning => format!("`{value}`{mark}: {meaning}"),
+            }
+        })
+        .collect();
+    if values.is_empty() { String::new() } else { format!(" — {}", values.join("; ")) }
+}
+
+/// Keys have names; items of lists and maps do not.
+fn is_named(key: &KeyDoc) -> bool {
+    !key.pattern.ends_with("[]") && !key.pattern.ends_with(".*")
+}
+
+fn parent(pattern: &str) -> &str {
+    match pattern.strip_suffix("[]") {
+        Some(list) => list,
+        None => pattern.rsplit_once('.').map_or("", |(parent, _)| parent),
+    }
+}
+
+fn shown(pattern: &str) -> String {
+    pattern.replace('*', "NAME")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_every_key_with_its_default_and_marks_what_is_not_there() {
+        let page = markdown();
+        assert!(page.contains("\n## `upstreams.NAME.timeouts`\n"));
+        assert!(page.contains("| `connect` | time | `1s` | To accept a connection"));
+        assert!(page.contains("| `name` | text | required |"));
+        assert!(page.contains("**not yet** How answers are cached"));
+        assert!(page.contains("`least_connections` (**not yet**)"));
+        for key in keys().iter().filter(|key| is_named(key)) {
+            let name = key.pattern.rsplit('.').next().expect("a name");
+            assert!(page.contains(&format!("| `{name}` |")), "{}", key.pattern);
+        }
+        assert!(page.lines().all(|line| !line.starts_with('|') || line.ends_with('|')));
+    }
+}
