@@ -25,7 +25,8 @@ fn the_live_picture_plays_for_twenty_seconds_while_transfers_are_posted() {
     let running = Running::start();
     let page = running.url("page");
     let seen = watch(&page, 1440, 20);
-    assert_eq!(seen["player"], "hls.js", "`make` builds hls.js in: {seen}");
+    let player = seen["player"].as_str().unwrap_or_default();
+    assert!(player.starts_with("hls.js"), "`make` builds hls.js in: {seen}");
     assert_eq!(seen["watched"]["stalls"], 0, "{seen}");
     assert_eq!(seen["page"]["stalls"], 0, "the page's own count agrees: {seen}");
     let played = seen["playedSeconds"].as_f64().expect("a number");
@@ -40,7 +41,7 @@ fn the_live_picture_plays_for_twenty_seconds_while_transfers_are_posted() {
         "everything comes through the proxy: {seen}"
     );
 
-    let report = ureq::get(format!("{}/v1/trial-balance", running.url("ledger")))
+    let report = ureq::get(running.url("trial_balance"))
         .call()
         .and_then(|mut response| response.body_mut().read_json::<Value>())
         .expect("the ledger answers");

@@ -29,14 +29,14 @@ fn get_json(url: &str) -> Value {
 
 /// Posts a transfer between the first two accounts of one currency; true when it was taken.
 fn post_transfer(api: &str, key: &str) -> bool {
-    let accounts = get_json(&format!("{api}/v1/accounts"));
-    let accounts = accounts["accounts"].as_array().expect("a list of accounts").clone();
+    let accounts = get_json(&format!("{api}/accounts"));
+    let accounts = accounts["items"].as_array().expect("a list of accounts").clone();
     let debit = &accounts[0];
     let credit = accounts[1..].iter().find(|other| other["currency"] == debit["currency"]);
     let credit = credit.expect("local.yaml has two accounts of one currency");
     let entry = |account: &Value, direction: &str| json!({ "account": account["code"], "direction": direction, "amount": "1.25" });
     let body = json!({ "description": "test", "entries": [entry(debit, "debit"), entry(credit, "credit")] });
-    ureq::post(format!("{api}/v1/transfers"))
+    ureq::post(format!("{api}/transfers"))
         .header("Idempotency-Key", key)
         .send_json(&body)
         .is_ok_and(|response| response.status() == 201)
@@ -44,7 +44,7 @@ fn post_transfer(api: &str, key: &str) -> bool {
 
 /// Debits summed over the currencies of the trial balance; asserts that every difference is zero.
 fn balanced_debits(api: &str) -> f64 {
-    let report = get_json(&format!("{api}/v1/trial-balance"));
+    let report = get_json(&format!("{api}/trial-balance"));
     let currencies = report["currencies"].as_array().expect("currencies");
     for currency in currencies {
         let difference = currency["difference"].as_str().expect("amounts are strings");
@@ -61,7 +61,7 @@ fn media_sequence(playlist: &str) -> Option<u64> {
 fn up_shows_a_live_stream_and_a_balanced_ledger_through_the_proxy() {
     let mut running = Running::start();
     let printed = running.printed_so_far();
-    let keys = ["page", "playlist", "ledger", "ledger_docs", "admin"];
+    let keys = ["page", "playlist", "ledger", "ledger_docs", "proxy_admin"];
     for key in keys {
         assert!(printed.contains(&running.url(key)), "{key} is not in the block:\n{printed}");
     }
@@ -81,7 +81,7 @@ fn up_shows_a_live_stream_and_a_balanced_ledger_through_the_proxy() {
     assert!(post_transfer(&api, "first"), "and answered again for the same key");
     assert!((balanced_debits(&api) - 1.25).abs() < 1e-9, "but booked once");
 
-    let admin = running.url("admin");
+    let admin = running.url("proxy_admin");
     let (_, _, metrics) = get(&format!("{admin}/metrics"));
     assert!(
         metrics.contains("lane=\"transactions\""),
@@ -95,9 +95,12 @@ fn up_shows_a_live_stream_and_a_balanced_ledger_through_the_proxy() {
     let stopped = running.stop(Signal::INT);
     assert!(stopped.exit.success(), "{:?}\n{}", stopped.exit, stopped.printed);
     assert_eq!(stopped.alive, Vec::<u32>::new(), "no process is left");
-    let stale: Vec<_> =
-        stopped.files.iter().filter(|file| !file.contains("ledger.sqlite")).collect();
-    assert!(stale.iter().all(|file| file.starts_with("logs/")), "no stale file is left: {stale:?}");
+    let kept = |file: &String| {
+        ["owner", "ledger/ledger.sqlite", "ledger/ledger.sqlite.lock"].contains(&file.as_str())
+            || file.starts_with("logs/")
+    };
+    let stale: Vec<_> = stopped.files.iter().filter(|file| !kept(file)).collect();
+    assert!(stale.is_empty(), "only data and logs are kept: {stale:?}");
 }
 
 #[test]
@@ -183,13 +186,14 @@ fn a_taken_port_is_moved_and_said_so() {
 
 #[test]
 fn without_ffmpeg_everything_else_runs_and_it_is_said() {
-    let running = Running::start_as(&Setup {
-        ffmpeg: Some("/nonexistent/ffmpeg".into()),
-        ..Setup::default()
-    });
+    let programs = tempfile::tempdir().expect("a temporary folder");
+    std::os::unix::fs::symlink("/usr/bin/setpriv", programs.path().join("setpriv"))
+        .expect("it is writable");
+    let setup = Setup { programs: Some(programs.path().to_owned()), ..Setup::default() };
+    let running = Running::start_as(&setup);
     let printed = running.printed_so_far();
     assert!(printed.contains("ffmpeg") && printed.contains("apt"), "{printed}");
-    assert!(post_transfer(&running.url("ledger"), "no stream needed"));
+    assert!(post_transfer(&running.url("ledger"), "no-stream-needed"));
     assert_eq!(get(&running.url("page")).0, 200);
 }
 

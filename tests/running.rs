@@ -25,14 +25,14 @@ pub struct Setup {
     pub folder: Arc<TempDir>,
     /// The public listener's address; port 0 means a free one.
     pub public: String,
-    /// The ffmpeg to use instead of the installed one.
-    pub ffmpeg: Option<PathBuf>,
+    /// Where programs such as ffmpeg are looked for; the machine's own PATH without it.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { folder, public: "127.0.0.1:0".to_owned(), ffmpeg: None }
+        Self { folder, public: "127.0.0.1:0".to_owned(), programs: None }
     }
 }
 
@@ -55,8 +55,8 @@ impl Running {
         let file = environment_file(&setup.public);
         std::fs::write(folder.path().join("test.yaml"), file).expect("it is writable");
         let mut command = Self::forebay(folder.path(), "up");
-        if let Some(ffmpeg) = &setup.ffmpeg {
-            command.env("FOREBAY_FFMPEG", ffmpeg);
+        if let Some(programs) = &setup.programs {
+            command.env("PATH", programs);
         }
         let mut up =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
