@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -65,7 +66,8 @@ pub struct CurrencyBody {
     #[schema(example = "EUR", pattern = "^[A-Z][A-Z0-9]{2,11}$")]
     pub code: String,
     /// Number of decimals, 0 to 12. It never changes.
-    #[schema(example = 2, maximum = 12)]
+    #[serde(deserialize_with = "read_scale")]
+    #[schema(example = 2, minimum = 0, maximum = 12)]
     pub scale: u8,
 }
 
@@ -107,12 +109,10 @@ pub enum NameError {
         "currency code {0:?} is not valid: write 3 to 12 capital letters and digits, a letter first, such as \"EUR\""
     )]
     Currency(String),
-    #[error("scale {0} is too large: a currency has at most {SCALE_MAX} decimals")]
-    Scale(u8),
 }
 
 impl CurrencyBody {
-    /// Checks the code and the scale.
+    /// Checks the code; the scale is checked when it is read.
     pub fn validate(&self) -> Result<(), NameError> {
         let bytes = self.code.as_bytes();
         let shaped = (3..=12).contains(&bytes.len())
@@ -120,9 +120,6 @@ impl CurrencyBody {
             && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         if !shaped {
             return Err(NameError::Currency(excerpt(&self.code)));
-        }
-        if self.scale > SCALE_MAX {
-            return Err(NameError::Scale(self.scale));
         }
         Ok(())
     }
@@ -136,6 +133,14 @@ impl AccountBody {
             return Err(NameError::TextEmpty { what: "account name" });
         }
         validate_text("account name", &self.name, NAME_CHARS_MAX)
+    }
+}
+
+fn read_scale<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let scale = i64::deserialize(deserializer)?;
+    match u8::try_from(scale) {
+        Ok(scale @ 0..=SCALE_MAX) => Ok(scale),
+        _ => Err(de::Error::custom(format!("scale is {scale}; it goes from 0 to {SCALE_MAX}"))),
     }
 }
 
@@ -187,15 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn currency_codes_and_scales() {
-        let check = |code: &str, scale| CurrencyBody { code: code.into(), scale }.validate();
+    fn currency_codes() {
+        let check = |code: &str| CurrencyBody { code: code.into(), scale: 2 }.validate();
         for good in ["EUR", "USDT", "P01NTS", "ABCDEFGHIJKL"] {
-            assert_eq!(check(good, 12), Ok(()), "{good}");
+            assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in ["", "EU", "eur", "1EU", "EU R", "ÄÖÜ", "ABCDEFGHIJKLM"] {
-            assert!(check(bad, 2).is_err(), "{bad:?}");
+            assert!(check(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(check("EUR", 13), Err(NameError::Scale(13)));
     }
 
     #[test]

@@ -157,3 +157,143 @@ fn rendered(entry: &PostedEntry) -> TransferEntry {
         currency: entry.currency.code.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::account::Side;
+    use crate::money::Currency;
+    use crate::posting::Standing;
+    use crate::transfer::{self, IdempotencyKey};
+
+    const ACCOUNTS: [&str; 4] = ["a", "b", "c", "d"];
+
+    fn snapshot(debits_minor: i64) -> Snapshot {
+        let standing = |account_id| Standing {
+            account_id,
+            currency: Currency { code: "EUR".into(), scale: 2 },
+            balance: Balance { debits_minor, credits_minor: 0, entries: 0 },
+        };
+        let accounts = ACCOUNTS.iter().zip(1..).map(|(code, id)| ((*code).into(), standing(id)));
+        Snapshot { accounts: Accounts(accounts.collect()), ..Snapshot::default() }
+    }
+
+    fn request(key: &str, from: &str, to: &str, debit: &str, credit: &str) -> TransferRequest {
+        let body = format!(
+            r#"{{"description":"","entries":[{{"account":"{from}","direction":"debit","amount":"{debit}"}},{{"account":"{to}","direction":"credit","amount":"{credit}"}}]}}"#
+        );
+        let key = IdempotencyKey::parse(key.as_bytes()).unwrap();
+        transfer::parse(key, body.as_bytes(), 10).unwrap()
+    }
+
+    /// Ids that only depend on how many were drawn.
+    fn decided(requests: &[TransferRequest], snapshot: Snapshot) -> (Vec<Verdict>, Changes) {
+        let mut drawn = 0;
+        decide(requests, snapshot, Timestamp::UNIX_EPOCH, || {
+            drawn += 1;
+            Uuid::from_u128(drawn)
+        })
+    }
+
+    /// Requests of which some are unbalanced, name no account, overflow, or repeat a key.
+    fn any_requests() -> impl Strategy<Value = Vec<TransferRequest>> {
+        let account = || prop::sample::select(vec!["a", "b", "c", "d", "nowhere"]);
+        let amount = || prop::sample::select(vec!["1.00", "1.01", "7", "9.99"]);
+        let one = (0..30_u32, account(), account(), amount(), amount(), any::<bool>());
+        prop::collection::vec(one, 0..20).prop_map(|requests| {
+            let one = |(key, from, to, debit, credit, balanced): (u32, &str, &str, _, _, bool)| {
+                request(&key.to_string(), from, to, debit, if balanced { debit } else { credit })
+            };
+            requests.into_iter().map(one).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_rejected_transfer_changes_nothing(
+            requests in any_requests(),
+            room_minor in prop::sample::select(vec![500, 3_000, i64::MAX]),
+        ) {
+            let start = snapshot(i64::MAX - room_minor);
+            let (verdicts, changes) = decided(&requests, start.clone());
+            prop_assert_eq!(verdicts.len(), requests.len());
+            let posted: Vec<TransferRequest> = requests
+                .iter()
+                .zip(&verdicts)
+                .filter(|(_, verdict)| matches!(verdict, Verdict::Posted(_)))
+                .map(|(request, _)| request.clone())
+                .collect();
+            let (again, same) = decided(&posted, start);
+            prop_assert_eq!(changes, same);
+            prop_assert!(again.iter().all(|verdict| matches!(verdict, Verdict::Posted(_))));
+        }
+
+        #[test]
+        fn each_key_posts_once_and_numbers_have_no_gaps(requests in any_requests()) {
+            let (verdicts, changes) = decided(&requests, snapshot(0));
+            let mut first: HashMap<&str, (&TransferRequest, &Answer)> = HashMap::new();
+            for (request, verdict) in requests.iter().zip(&verdicts) {
+                match (first.get(request.key.as_str()), verdict) {
+                    (None, Verdict::Posted(answer)) => {
+                        first.insert(request.key.as_str(), (request, answer));
+                    }
+                    (None, Verdict::Rejected(_)) => {}
+                    (Some((earlier, answer)), Verdict::Replayed(replayed)) => {
+                        prop_assert_eq!(earlier.fingerprint, request.fingerprint);
+                        prop_assert_eq!(*answer, replayed);
+                    }
+                    (Some((earlier, _)), Verdict::KeyReused) => {
+                        prop_assert_ne!(earlier.fingerprint, request.fingerprint);
+                    }
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            prop_assert_eq!(changes.transfers.len(), first.len());
+            for (new, seq) in changes.transfers.iter().zip(1..) {
+                prop_assert_eq!((new.seq, new.entry_id_first), (seq, 2 * seq - 1));
+            }
+        }
+
+        #[test]
+        fn the_order_of_requests_does_not_change_the_balances(
+            (one, other) in prop::collection::vec((0..4_usize, 0..4_usize, 1..500_u32), 0..12)
+                .prop_map(|moves| {
+                    let one = |(index, (from, to, euro)): (usize, (usize, usize, u32))| {
+                        let amount = euro.to_string();
+                        request(&index.to_string(), ACCOUNTS[from], ACCOUNTS[to], &amount, &amount)
+                    };
+                    moves.into_iter().enumerate().map(one).collect::<Vec<_>>()
+                })
+                .prop_flat_map(|r| (Just(r.clone()), Just(r).prop_shuffle())),
+        ) {
+            let (one, other) = (decided(&one, snapshot(0)).1, decided(&other, snapshot(0)).1);
+            prop_assert_eq!(one.balances, other.balances);
+        }
+    }
+
+    #[test]
+    fn known_keys_are_answered_from_before() {
+        let before = request("k", "a", "b", "1", "1");
+        let (verdicts, changes) = decided(std::slice::from_ref(&before), snapshot(0));
+        let Verdict::Posted(answer) = &verdicts[0] else { panic!() };
+        let mut known = snapshot(0);
+        known.answers.insert("k".into(), changes.transfers[0].stored.clone());
+        let other = request("k", "a", "b", "2", "2");
+        let (verdicts, changes) = decided(&[before, other], known);
+        assert_eq!(verdicts, [Verdict::Replayed(answer.clone()), Verdict::KeyReused]);
+        assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn a_clock_set_back_books_at_the_last_time() {
+        let mut later = snapshot(0);
+        later.booked_at_last_us = 86_400_000_000;
+        let (_, changes) = decided(&[request("k", "a", "b", "1", "1")], later);
+        let transfer = &changes.transfers[0].transfer;
+        assert_eq!(transfer.booked_at.as_microsecond(), 86_400_000_000);
+        assert_eq!(transfer.effective_date.to_string(), "1970-01-02");
+        assert_eq!(transfer.entries[0].direction, Side::Debit);
+    }
+}

@@ -61,8 +61,7 @@ enum Page {
 
 #[derive(Debug, Args)]
 struct DatabaseArgs {
-    /// The database: sqlite:PATH, created when missing; sqlite:PATH?synchronous=extra flushes the
-    /// directory too
+    /// The database: sqlite:PATH, created when missing
     #[arg(long, env = "FOREBAY_LEDGER_DATABASE", value_name = "URL")]
     database: DatabaseUrl,
 }
@@ -87,7 +86,7 @@ struct ServeArgs {
         value_name = "ADDRESS"
     )]
     admin_listen: SocketAddr,
-    /// Write the addresses as JSON to this file once both are bound
+    /// Write the addresses as JSON to this file once both are bound; removed at the stop
     #[arg(long, value_name = "PATH")]
     addresses_file: Option<PathBuf>,
     /// Refuse a database that needs migration instead of migrating it

@@ -1,6 +1,11 @@
 //! Reading a JSON body so that a mistake is answered with its place: field, line and column.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use thiserror::Error;
 
 /// Why a body could not be read.
@@ -18,10 +23,10 @@ pub struct JsonError {
     pub message: String,
 }
 
-/// Reads the whole of `bytes` as one `T`; anything after it is an error.
+/// Reads the whole of `bytes` as one object `T`; anything after it is an error.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = match error.path().to_string() {
             path if path == "." => String::new(),
             path => path,
@@ -30,6 +35,37 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })?;
     deserializer.end().map_err(|error| place(String::new(), &error))?;
     Ok(value)
+}
+
+/// Reads a list of objects; for `#[serde(deserialize_with)]`.
+pub fn objects<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+/// A `T` written as a JSON object. Derived reading also takes an array of the fields in their
+/// order, which no documentation promises and a new field would silently shift.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
 fn place(field: String, error: &serde_json::Error) -> JsonError {
@@ -47,8 +83,6 @@ fn place(field: String, error: &serde_json::Error) -> JsonError {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -61,7 +95,7 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Outer {
-        #[expect(dead_code, reason = "only read by serde")]
+        #[serde(deserialize_with = "objects")]
         entries: Vec<Inner>,
     }
 
@@ -70,9 +104,12 @@ mod tests {
         // body, malformed, field, line, part of the message
         let cases = [
             ("", true, "", 1, "EOF"),
-            ("{\n \"entries\": [}", true, "entries", 2, "expected value"),
+            ("\u{fffd}", true, "", 1, "expected value"),
+            ("{\n \"entries\": [}", true, "entries[0]", 2, "expected value"),
             ("{\"entries\": []} x", true, "", 1, "trailing characters"),
             ("{}", false, "", 1, "missing field `entries`"),
+            ("[[]]", false, "", 1, "expected a JSON object"),
+            ("{\"entries\": [[\"1\"]]}", false, "entries[0]", 1, "expected a JSON object"),
             (
                 "{\"entries\": [{\"amount\": \"1\"},\n{\"amount\": 2}]}",
                 false,
@@ -82,20 +119,21 @@ mod tests {
             ),
             ("{\"entries\": [], \"extra\": 1}", false, "extra", 1, "unknown field `extra`"),
             ("{\"entries\": [], \"entries\": []}", false, "entries", 1, "duplicate field"),
-            ("[[[[", false, "", 1, ""),
         ];
         for (body, malformed, field, line, message) in cases {
             let error = read::<Outer>(body.as_bytes()).expect_err(body);
-            if body != "[[[[" {
-                assert_eq!(error.malformed, malformed, "{body}: {error:?}");
-            }
-            assert!(
-                error.field == field || error.field.is_empty() || body == "[[[[",
-                "{body}: {error:?}"
-            );
-            assert_eq!(error.line, line, "{body}: {error:?}");
+            assert_eq!((error.malformed, error.line), (malformed, line), "{body}: {error:?}");
+            assert!(error.field == field || error.field.is_empty(), "{body}: {error:?}");
             assert!(error.message.contains(message), "{body}: {error:?}");
             assert!(!error.message.contains(" at line "), "{error:?}");
         }
+    }
+
+    #[test]
+    fn objects_are_read_and_deep_nesting_is_refused() {
+        let body = b"{\"entries\": [{\"amount\": \"1\"}]}";
+        assert_eq!(read::<Outer>(body).unwrap().entries.len(), 1);
+        let deep = format!("{{\"entries\": {}", "[".repeat(100_000));
+        assert!(read::<Outer>(deep.as_bytes()).is_err());
     }
 }

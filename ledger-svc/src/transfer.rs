@@ -32,6 +32,7 @@ pub struct TransferBody {
     #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
     pub effective_date: Option<Date>,
     /// Two or more. In every currency, debits and credits sum to the same.
+    #[serde(deserialize_with = "json::objects")]
     #[schema(min_items = 2, max_items = 1000)]
     pub entries: Vec<EntryBody>,
 }

@@ -25,6 +25,10 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
 
+    if let Some(path) = &args.addresses_file {
+        remove_addresses(path)
+            .with_context(|| format!("cannot remove the old addresses file {}", path.display()))?;
+    }
     let mut service = service::start(args.options()).await?;
     if let Some(path) = &args.addresses_file {
         write_addresses(path, &service)
@@ -45,6 +49,10 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     };
     tracing::info!(signal, "stopping");
     let unanswered = service.stop().await?;
+    if let Some(path) = &args.addresses_file {
+        remove_addresses(path)
+            .with_context(|| format!("cannot remove the addresses file {}", path.display()))?;
+    }
     if unanswered > 0 {
         tracing::warn!(unanswered, "stopped at the drain limit with requests unanswered");
     }
@@ -64,4 +72,12 @@ fn write_addresses(path: &Path, service: &Service) -> io::Result<()> {
     writeln!(file, "{addresses}")?;
     file.sync_all()?;
     std::fs::rename(&beside, path)
+}
+
+/// Addresses nobody serves any more would mislead whoever waits for the file.
+fn remove_addresses(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

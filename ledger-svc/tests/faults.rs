@@ -1,0 +1,180 @@
+//! The real binary, killed and stopped under load: what it acknowledged is there, exactly once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::api::everything;
+use crate::binary::{ended, serving, signal};
+use crate::running::{Api, DEADLINE, moving, open_pair};
+
+/// Key and body of each acknowledged transfer.
+type Acknowledged = Vec<(String, String)>;
+
+/// Posts one after another until the service is gone.
+async fn post_until_gone(api: Api, client: String, count: Arc<AtomicUsize>) -> Acknowledged {
+    let mut acknowledged = Vec::new();
+    for index in 0.. {
+        let key = format!("{client}-{index}");
+        let body = moving("eur:credit", "eur:debit", "0.01");
+        let Ok(response) = api.transfer_request(&key, &body).send().await else { break };
+        assert_eq!(response.status(), 201);
+        // An answer cut off is no acknowledgement.
+        let Ok(body) = response.text().await else { break };
+        acknowledged.push((key, body));
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    acknowledged
+}
+
+/// Everything in the books agrees with everything else, and holds what was acknowledged.
+async fn check(api: &Api, acknowledged: &[(String, String)]) {
+    let transfers = everything(api, "/v1/transfers").await;
+    let mut by_id: HashMap<&str, usize> = HashMap::new();
+    for transfer in &transfers {
+        *by_id.entry(transfer["id"].as_str().unwrap()).or_default() += 1;
+    }
+    assert!(by_id.values().all(|count| *count == 1));
+    for (key, body) in acknowledged {
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(
+            by_id.get(body["id"].as_str().unwrap()),
+            Some(&1),
+            "{key} was acknowledged and is gone"
+        );
+    }
+    let mut entries_by_transfer: BTreeMap<String, usize> = BTreeMap::new();
+    for code in ["eur:debit", "eur:credit"] {
+        let entries = everything(api, &format!("/v1/accounts/{code}/entries")).await;
+        let balance = api.read(&format!("/v1/accounts/{code}/balance")).await;
+        assert_eq!(balance["entries"], entries.len());
+        for (entry, number) in entries.iter().zip(1_i64..) {
+            assert_eq!(entry["number"], number);
+            *entries_by_transfer.entry(entry["transfer"].to_string()).or_default() += 1;
+        }
+        if let Some(last) = entries.last() {
+            assert_eq!(last["balance"], balance["balance"]);
+        }
+    }
+    assert_eq!(entries_by_transfer.len(), transfers.len());
+    assert!(entries_by_transfer.values().all(|count| *count == 2), "a transfer is half there");
+    let trial = api.read("/v1/trial-balance").await;
+    assert_eq!(trial["currencies"][0]["difference"], "0.00");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_under_load_nothing_acknowledged_is_lost_or_doubled() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut acknowledged: Acknowledged = Vec::new();
+    for round in 0..6 {
+        let mut running = serving(directory.path(), &[]).await;
+        if round == 0 {
+            open_pair(&running.api).await;
+        } else {
+            check(&running.api, &acknowledged).await;
+            // The last ones again: each is answered as it was, none is posted twice.
+            for (key, body) in acknowledged.iter().rev().take(20) {
+                let again =
+                    running.api.transfer(key, &moving("eur:credit", "eur:debit", "0.01")).await;
+                assert_eq!((again.is_replay(), &again.body), (true, body));
+            }
+        }
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for client in 0..16 {
+            let name = format!("r{round}-c{client}");
+            clients.spawn(post_until_gone(running.api.clone(), name, Arc::clone(&count)));
+        }
+        // Another moment in every round, measured in work so that a slow machine gets there too.
+        let reached = async {
+            while count.load(Ordering::Relaxed) < 40 + 37 * round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, reached).await.expect("no progress");
+        signal(&running.child, "-KILL");
+        assert_eq!(ended(&mut running.child).await.code(), None);
+        acknowledged.extend(clients.join_all().await.into_iter().flatten());
+    }
+    let running = serving(directory.path(), &[]).await;
+    check(&running.api, &acknowledged).await;
+    // Every key once more, those without an answer included, brings each to exactly one transfer.
+    let posted = everything(&running.api, "/v1/transfers").await.len();
+    assert!(posted >= acknowledged.len());
+    println!("{} acknowledged in 6 rounds, {posted} posted", acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graceful_stop_answers_every_request_it_has_begun_to_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = serving(directory.path(), &[]).await;
+    open_pair(&running.api).await;
+    let address = running.api.base.strip_prefix("http://").unwrap().to_owned();
+    let mut begun = Vec::new();
+    for index in 0..12 {
+        let body = moving("eur:credit", "eur:debit", "1.00").to_string();
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "POST /v1/transfers HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nidempotency-key: g{index}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{}", &body[..20]).as_bytes()).await.unwrap();
+        begun.push((stream, body));
+    }
+    // Connections that ask for nothing must not hold the stop up.
+    let _silent = TcpStream::connect(&address).await.unwrap();
+    running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 12.0).await;
+    signal(&running.child, "-TERM");
+    let refused = async {
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, refused).await.expect("it still accepts");
+    for (stream, body) in &mut begun {
+        stream.write_all(&body.as_bytes()[20..]).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    assert_eq!(ended(&mut running.child).await.code(), Some(0));
+    let again = serving(directory.path(), &[]).await;
+    let balance = again.api.read("/v1/accounts/eur:debit/balance").await;
+    assert_eq!(balance["debits"], "12.00");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_keeps_every_acknowledgement() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = serving(directory.path(), &[]).await;
+    open_pair(&running.api).await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for client in 0..16 {
+        clients.spawn(post_until_gone(
+            running.api.clone(),
+            format!("c{client}"),
+            Arc::clone(&count),
+        ));
+    }
+    let reached = async {
+        while count.load(Ordering::Relaxed) < 200 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, reached).await.expect("no progress");
+    signal(&running.child, "-TERM");
+    assert_eq!(ended(&mut running.child).await.code(), Some(0));
+    let acknowledged: Acknowledged = clients.join_all().await.into_iter().flatten().collect();
+    let again = serving(directory.path(), &[]).await;
+    check(&again.api, &acknowledged).await;
+    let posted = everything(&again.api, "/v1/transfers").await.len();
+    assert_eq!(posted, acknowledged.len(), "everything posted was also answered");
+}

@@ -1,0 +1,149 @@
+//! A database that stalls or fails: what waits is bounded, what is answered is true, and the
+//! service recovers by itself. The stall is another connection holding the engine's write lock.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::running::{Answer, DEADLINE, Running, answer, moving, open_pair, running_with};
+
+/// A plain connection on the service's file.
+pub async fn connect(path: &Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap()
+}
+
+pub async fn execute(connection: &mut SqliteConnection, sql: &str) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
+}
+
+async fn stall(running: &Running) -> SqliteConnection {
+    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
+    execute(&mut connection, "BEGIN IMMEDIATE").await.unwrap();
+    connection
+}
+
+fn post(running: &Running, key: &str) -> tokio::task::JoinHandle<Answer> {
+    let request = running.api.transfer_request(key, &moving("eur:credit", "eur:debit", "1"));
+    tokio::spawn(answer(request))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_sheds_and_what_waits_is_answered() {
+    let running = running_with(|options| options.writer.queue_max = 2).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running).await;
+    // One write is in the stalled batch, two wait; the rest has no place.
+    let first = post(&running, "first");
+    running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 1.0).await;
+    let waiting: Vec<_> = (0..8).map(|i| post(&running, &format!("k{i}"))).collect();
+    let (mut shed, mut kept) = (0, Vec::new());
+    running.api.metric_reaches("forebay_ledger_queue_depth", 2.0).await;
+    assert!((running.api.metric("forebay_ledger_queue_capacity").await - 2.0).abs() < 0.1);
+    running.api.metric_reaches("forebay_ledger_rejections_total{reason=\"queue-full\"}", 1.0).await;
+    // Reads go on meanwhile.
+    assert_eq!(running.api.get("/v1/trial-balance").await.status, 200);
+    stalled.close().await.unwrap();
+    for task in waiting {
+        let answer = task.await.unwrap();
+        if answer.status == 503 {
+            assert_eq!(answer.problem(), "queue-full");
+            assert_eq!(answer.headers["retry-after"], "1");
+            shed += 1;
+        } else {
+            assert_eq!(answer.status, 201);
+            kept.push(answer);
+        }
+    }
+    assert_eq!(first.await.unwrap().status, 201);
+    assert!(shed > 0 && !kept.is_empty(), "{shed} shed, {} kept", kept.len());
+    let posted = running.api.metric("forebay_ledger_transfers_posted_total").await;
+    assert!((posted - (1 + kept.len()) as f64).abs() < 0.1, "{posted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timed_out_request_is_found_again_under_its_key() {
+    let running =
+        running_with(|options| options.http.request_timeout = Duration::from_millis(300)).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running).await;
+    let timed_out = post(&running, "key").await.unwrap();
+    assert_eq!(timed_out.problem(), "timed-out");
+    stalled.close().await.unwrap();
+    let answered = async {
+        loop {
+            let answer = post(&running, "key").await.unwrap();
+            if answer.status == 201 {
+                return answer;
+            }
+        }
+    };
+    let answered = tokio::time::timeout(DEADLINE, answered).await.unwrap();
+    assert!(answered.is_replay(), "the first attempt was committed once the stall ended");
+    let balance = running.api.read("/v1/accounts/eur:debit/balance").await;
+    assert_eq!(balance["debits"], "1.00");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers() {
+    let running = running_with(|_| {}).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running).await;
+    // Longer than the engine's own patience: the batch fails.
+    let failed = post(&running, "key").await.unwrap();
+    assert_eq!(failed.problem(), "database-unavailable");
+    let ready = answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await;
+    assert_eq!(ready.problem(), "database-unavailable");
+    assert_eq!(running.api.get("/v1/accounts").await.status, 200);
+    stalled.close().await.unwrap();
+    let ready = async {
+        while answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await.status
+            != 200
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ready).await.expect("ready again without a restart");
+    let posted = post(&running, "key").await.unwrap();
+    assert_eq!((posted.status.as_u16(), posted.is_replay()), (201, false));
+    assert!(running.api.metric("forebay_ledger_batch_failures_total").await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_bounded() {
+    let running = running_with(|options| options.writer.batch_max = 4).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running).await;
+    let waiting: Vec<_> = (0..33).map(|i| post(&running, &format!("k{i}"))).collect();
+    running.api.metric_reaches("forebay_ledger_queue_depth", 29.0).await;
+    let before = running.api.metric("forebay_ledger_batch_writes_count").await;
+    stalled.close().await.unwrap();
+    for task in waiting {
+        assert_eq!(task.await.unwrap().status, 201);
+    }
+    let batches = running.api.metric("forebay_ledger_batch_writes_count").await - before;
+    assert!(batches >= 7.0, "29 waiting writes took {batches} batches of at most 4");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_answers_what_waits_for_the_writer() {
+    let running = running_with(|_| {}).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running).await;
+    let waiting: Vec<_> = (0..20).map(|i| post(&running, &format!("k{i}"))).collect();
+    running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 20.0).await;
+    let path = running.directory.path().join("ledger.sqlite");
+    let stopping = tokio::spawn(running.service.stop());
+    stalled.close().await.unwrap();
+    for task in waiting {
+        assert_eq!(task.await.unwrap().status, 201);
+    }
+    assert_eq!(tokio::time::timeout(DEADLINE, stopping).await.unwrap().unwrap().unwrap(), 0);
+    let mut connection = connect(&path).await;
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM transfers")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(stored, 20);
+}

@@ -1,0 +1,191 @@
+//! The database file: append-only, migrated once, refused when foreign, unsafe or in use.
+
+use std::path::Path;
+
+use forebay_ledger::store::{self, StoreError};
+use sqlx::Connection;
+
+use crate::pressure::{connect, execute};
+use crate::running::{Api, moving, open_pair, options, running};
+
+fn url(path: &Path) -> store::DatabaseUrl {
+    format!("sqlite:{}", path.display()).parse().unwrap()
+}
+
+async fn refused(path: &Path) -> StoreError {
+    store::open(&url(path), true).await.expect_err("it should have been refused")
+}
+
+#[tokio::test]
+async fn what_is_posted_cannot_be_changed_by_sql_either() {
+    let running = running().await;
+    open_pair(&running.api).await;
+    let posted = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
+    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
+    for sql in [
+        "UPDATE transfers SET description = 'x'",
+        "DELETE FROM transfers",
+        "INSERT OR REPLACE INTO transfers SELECT seq, id, 'x', effective_date, booked_at_us, entry_id_first, entries FROM transfers",
+        "INSERT OR REPLACE INTO transfers SELECT seq + 1, id, 'x', effective_date, booked_at_us, entry_id_first, entries FROM transfers",
+        "UPDATE entries SET amount_minor = 1",
+        "DELETE FROM entries WHERE id = 1",
+        "INSERT OR REPLACE INTO entries SELECT id, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor FROM entries",
+        "INSERT OR REPLACE INTO entries SELECT id + 10, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor FROM entries",
+        "UPDATE idempotency_keys SET body = 'x'",
+        "INSERT OR REPLACE INTO idempotency_keys SELECT key, fingerprint, transfer_seq, 200, body FROM idempotency_keys",
+        "UPDATE accounts SET currency = 'USD'",
+        "DELETE FROM accounts",
+        "UPDATE currencies SET scale = 3 WHERE code = 'EUR'",
+        "DELETE FROM currencies",
+    ] {
+        let error = execute(&mut connection, sql).await.expect_err(sql).to_string();
+        assert!(error.contains("append-only") || error.contains("never changed"), "{sql}: {error}");
+    }
+    for sql in [
+        "UPDATE balances SET debits_minor = -1",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'sideways', 1, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1.5, 0, 0)",
+        "INSERT INTO entries VALUES (99, 77, 1, 99, 'debit', 1, 0, 0)",
+    ] {
+        execute(&mut connection, sql).await.expect_err(sql);
+    }
+    let location = posted.headers["location"].to_str().unwrap();
+    assert_eq!(running.api.get(location).await.body, posted.body);
+}
+
+#[tokio::test]
+async fn a_restart_finds_everything_again() {
+    let running = running().await;
+    open_pair(&running.api).await;
+    let first = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
+    let trial = running.api.read("/v1/trial-balance").await;
+    assert_eq!(running.service.stop().await.unwrap(), 0);
+    let database = running.directory.path().join("ledger.sqlite");
+    assert!(!running.directory.path().join("ledger.sqlite-wal").exists(), "the log is folded in");
+    let service = forebay_ledger::service::start(options(&database)).await.unwrap();
+    let api = Api::new(service.listen, service.admin_listen);
+    assert_eq!(api.read("/v1/trial-balance").await, trial);
+    let again = api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
+    assert_eq!((again.is_replay(), again.body), (true, first.body));
+    service.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn migrating_twice_does_nothing_the_second_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    let Err(StoreError::Unmigrated { .. }) = store::open(&url(&path), false).await else {
+        panic!("an empty database has no tables yet")
+    };
+    let first = store::migrate(&url(&path)).await.unwrap();
+    assert!(first.applied > 0);
+    let bytes = std::fs::read(&path).unwrap();
+    let second = store::migrate(&url(&path)).await.unwrap();
+    assert_eq!((second.applied, second.version), (0, first.version));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    store::open(&url(&path), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_database_has_one_service() {
+    let running = running().await;
+    let path = running.directory.path().join("ledger.sqlite");
+    let link = running.directory.path().join("other-name.sqlite");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [&path, &link] {
+        let error = refused(path).await;
+        assert!(matches!(error, StoreError::Locked { .. }) && !error.is_bad_document());
+        assert!(
+            error.to_string().contains(&format!("by process {}", std::process::id())),
+            "{error}"
+        );
+    }
+    assert!(matches!(store::migrate(&url(&path)).await, Err(StoreError::Locked { .. })));
+    running.service.stop().await.unwrap();
+    store::open(&url(&path), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_has_been_replaced_stops_writing() {
+    let mut running = running().await;
+    open_pair(&running.api).await;
+    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
+    execute(&mut connection, "UPDATE service SET epoch = epoch + 1").await.unwrap();
+    let answer = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
+    assert_eq!(answer.problem(), "database-unavailable");
+    let error = running.service.failed().await.to_string();
+    assert!(error.contains("took over"), "{error}");
+}
+
+#[tokio::test]
+async fn foreign_databases_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(
+        path("text"),
+        "not a database, but long enough to be mistaken for one".repeat(20),
+    )
+    .unwrap();
+    for (name, sql) in [("tables", "CREATE TABLE t (x)"), ("marked", "PRAGMA application_id = 7")] {
+        std::fs::write(path(name), "").unwrap();
+        let mut connection = connect(&path(name)).await;
+        execute(&mut connection, sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
+    for name in ["text", "tables", "marked"] {
+        let before = std::fs::read(path(name)).unwrap();
+        let error = refused(&path(name)).await;
+        assert!(matches!(error, StoreError::Foreign { .. }), "{name}: {error}");
+        assert!(error.is_bad_document());
+        assert_eq!(std::fs::read(path(name)).unwrap(), before, "{name}");
+    }
+    let missing = refused(&path("no/such/directory.sqlite")).await;
+    assert!(matches!(missing, StoreError::Open { .. }) && !missing.is_bad_document());
+    let error = refused(directory.path()).await;
+    assert!(!matches!(error, StoreError::Locked { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn other_versions_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, sql) in [
+        (
+            "newer",
+            "INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1",
+        ),
+        ("changed", "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1"),
+    ] {
+        let path = directory.path().join(name);
+        store::migrate(&url(&path)).await.unwrap();
+        let mut connection = connect(&path).await;
+        assert_eq!(execute(&mut connection, sql).await.unwrap(), 1);
+        connection.close().await.unwrap();
+        let error = refused(&path).await;
+        assert!(matches!(error, StoreError::OtherVersion { .. }), "{name}: {error}");
+        assert!(error.to_string().contains("another version"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn unsafe_settings_are_refused_by_name_with_the_safe_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("l.sqlite");
+    for (level, accepted) in [("off", false), ("normal", false), ("full", true), ("extra", true)] {
+        let url = format!("sqlite:{}?synchronous={level}", path.display()).parse().unwrap();
+        match store::open(&url, true).await {
+            Ok((writer, _)) => {
+                assert!(accepted, "{level}");
+                writer.close().await.unwrap();
+            }
+            Err(error) => {
+                assert!(
+                    !accepted && matches!(error, StoreError::Unsafe { .. }),
+                    "{level}: {error}"
+                );
+                let said = error.to_string();
+                assert!(said.contains("PRAGMA synchronous") && said.contains("FULL"), "{said}");
+            }
+        }
+    }
+}
