@@ -3,21 +3,25 @@
 
 const REFRESH_MS = 2000;
 const TRANSFERS_SHOWN = 5;
+const PAGE = 100;
+const PAGES_AT_ONCE = 20;
 const element = (id) => document.getElementById(id);
 
 export function showLedger(facts) {
   let accounts = [];
+  const lastTransfers = transfersFromTheEnd();
   const refresh = async () => {
     try {
-      const [trial, list, transfers] = await Promise.all([
-        read("/v1/trial-balance"), read("/v1/accounts"), read("/v1/transfers"),
+      const [trial, chart, transfers] = await Promise.all([
+        read("/v1/trial-balance"), read("/v1/accounts"), lastTransfers(),
       ]);
-      const named = new Map(items(list, "accounts").map((account) => [account.code, account]));
-      const balances = trial.accounts.map((row) => ({ ...named.get(code(row)), ...row, code: code(row) }));
+      const names = new Map(chart.items.map(({ code, name }) => [code, name]));
+      const balances = trial.accounts.map((row) => (
+        { ...row, code: row.account, name: names.get(row.account) ?? row.account }));
       showTrial(trial.currencies);
-      showAccounts(balances);
-      showTransfers(items(transfers, "transfers"));
-      if (balances.map((row) => row.code).join() !== accounts.map((row) => row.code).join()) {
+      showAccounts(balances, trial.next_cursor !== null);
+      showTransfers(transfers);
+      if (balances.map(({ code }) => code).join() !== accounts.map(({ code }) => code).join()) {
         offer(balances);
       }
       accounts = balances;
@@ -26,8 +30,7 @@ export function showLedger(facts) {
       state(error.message, true);
     }
   };
-  const form = element("transfer");
-  form.addEventListener("submit", (event) => {
+  element("transfer").addEventListener("submit", (event) => {
     event.preventDefault();
     post(accounts, facts).then(refresh);
   });
@@ -44,8 +47,23 @@ async function read(path) {
   return answer.json();
 }
 
-const code = (row) => row.code ?? row.account;
-const items = (list, name) => (Array.isArray(list) ? list : list[name] ?? list.items ?? []);
+// The ledger lists transfers in booking order. This reads on from where it was the last time, a few
+// pages at most in one go, and keeps the newest.
+function transfersFromTheEnd() {
+  let cursor = "";
+  let kept = [];
+  const page = () => read(`/v1/transfers?limit=${PAGE}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+  return async () => {
+    let { items, next_cursor: next } = await page();
+    for (let n = 0; next !== null && n < PAGES_AT_ONCE; n += 1) {
+      kept = [...kept, ...items].slice(-TRANSFERS_SHOWN);
+      cursor = next;
+      ({ items, next_cursor: next } = await page());
+    }
+    return [...kept, ...items].slice(-TRANSFERS_SHOWN).reverse();
+  };
+}
+
 const isZero = (amount) => /^-?0*(\.0*)?$/.test(amount);
 
 function showTrial(currencies) {
@@ -61,43 +79,44 @@ function showTrial(currencies) {
   element("trial").replaceChildren(...(rows.length ? rows : [make("li", "No currency in use yet.")]));
 }
 
-function showAccounts(balances) {
-  element("accounts").replaceChildren(...balances.map((account) => {
-    const name = make("td", account.name ?? account.code);
-    name.append(make("small", account.code));
-    const balance = make("td", `${account.balance} ${account.currency}`);
-    balance.className = "number";
+function showAccounts(balances, more) {
+  const rows = balances.map(({ code, name, balance, currency }) => {
+    const label = make("td", name);
+    label.append(make("small", code));
+    const amount = make("td", `${balance} ${currency}`);
+    amount.className = "number";
     const row = make("tr");
-    row.append(name, balance);
+    row.append(label, amount);
     return row;
-  }));
+  });
+  if (more) {
+    const row = make("tr");
+    row.append(make("td", "There are more accounts than are shown here."));
+    rows.push(row);
+  }
+  element("accounts").replaceChildren(...rows);
 }
 
 function showTransfers(transfers) {
-  const newest = [...transfers]
-    .sort((a, b) => (at(a) < at(b) ? 1 : -1)).slice(0, TRANSFERS_SHOWN);
-  const rows = newest.map((transfer) => {
-    const debits = transfer.entries.filter((entry) => entry.direction === "debit");
+  const rows = transfers.map(({ description, booked_at: at, entries }) => {
     const row = make("li");
-    row.append(
-      make("span", transfer.description),
-      make("span", debits.map((entry) => `${entry.amount} ${entry.currency ?? ""}`.trim()).join(", ")),
-    );
+    const time = make("span", `${entries} entries, ${new Date(at).toLocaleTimeString()}`);
+    time.className = "quiet";
+    row.append(make("span", description), time);
     return row;
   });
   element("transfers").replaceChildren(...(rows.length ? rows : [make("li", "None yet.")]));
 }
 
-const at = (transfer) => transfer.created_at ?? transfer.posted_at ?? transfer.id;
-
 function offer(balances) {
-  const option = (account) => new Option(`${account.name ?? account.code} (${account.currency})`, account.code);
+  const option = (account) => new Option(`${account.name} (${account.currency})`, account.code);
   element("debit").replaceChildren(...balances.map(option));
   element("credit").replaceChildren(...balances.map(option));
+  element("credit").value = "";
   offerCredit(balances);
 }
 
-// The other account must hold the same currency; the first such is chosen.
+// The other account must hold the same currency; one that grows by a credit is chosen first.
 function offerCredit(balances) {
   const debit = balances.find((account) => account.code === element("debit").value);
   const fits = (account) => account.currency === debit?.currency && account.code !== debit.code;
@@ -105,7 +124,9 @@ function offerCredit(balances) {
     option.disabled = !fits(balances.find((account) => account.code === option.value));
   }
   if (element("credit").selectedOptions[0]?.disabled ?? true) {
-    element("credit").value = balances.find(fits)?.code ?? "";
+    const fitting = balances.filter(fits);
+    const chosen = fitting.find((account) => account.normal_balance === "credit") ?? fitting[0];
+    element("credit").value = chosen?.code ?? "";
   }
 }
 

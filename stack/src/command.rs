@@ -27,7 +27,7 @@ Exit codes:
 
 /// Run an environment, the one its file describes: proxy, ledger, live stream.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "forebay", version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -39,7 +39,7 @@ pub struct Environment {
     pub streams: BTreeMap<String, Stream>,
 }
 
-/// The document as written, `extends` already applied.
+/// An environment: a proxy, a ledger and live streams, and where they listen.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "A Forebay environment")]

@@ -23,8 +23,8 @@ pub const LEDGER_PORT: u16 = 8081;
 pub const ORIGIN_PORT: u16 = 8082;
 const LEDGER_ADMIN_PORT: u16 = 9091;
 
-const LEDGER_ADMIN: &str = "ledger admin";
 const PROXY_ADMIN: &str = "proxy admin";
+const LEDGER_ADMIN: &str = "ledger admin";
 
 /// Segments before a stream counts as there: what a player keeps between itself and the live edge.
 const SEGMENTS_READY: usize = 3;
@@ -89,8 +89,14 @@ pub fn wishes(environment: &Environment, any_port: bool) -> Vec<(String, SocketA
         wishes.push((LEDGER_ADMIN.to_owned(), loopback(LEDGER_ADMIN_PORT)));
     }
     wishes.push((ORIGIN.to_owned(), loopback(ORIGIN_PORT)));
-    if any_port {
-        wishes.iter_mut().for_each(|(_, address)| address.set_port(0));
+    // Port 0 is any free one. Whoever writes it runs several environments side by side, where the
+    // ports nobody chose would only collide.
+    let any_inner = wishes.iter().any(|(_, address)| address.port() == 0);
+    for (name, address) in &mut wishes {
+        let inner = [LEDGER, LEDGER_ADMIN, ORIGIN].contains(&name.as_str());
+        if any_port || (inner && any_inner) {
+            address.set_port(0);
+        }
     }
     wishes
 }
@@ -177,7 +183,7 @@ fn ledger(machine: &Machine, listen: SocketAddr, admin: SocketAddr) -> ChildSpec
         &"--admin-listen",
         &admin,
         &"--database",
-        &sqlite_url(&machine.state.ledger_data()),
+        &format!("sqlite:{}", machine.state.ledger_data().display()),
     ]);
     let probe = Probe::Http { url: format!("http://{admin}/readyz") };
     ChildSpec { stop_stage: 1, ..child(LEDGER, argv, &machine.state.path, probe) }
@@ -218,12 +224,6 @@ fn proxy(machine: &Machine, admin: SocketAddr) -> ChildSpec {
 
 fn words(parts: &[&dyn std::fmt::Display]) -> Vec<String> {
     parts.iter().map(ToString::to_string).collect()
-}
-
-/// In a URL, these three characters of a path would mean something else.
-fn sqlite_url(path: &Path) -> String {
-    let path = path.display().to_string();
-    format!("sqlite:{}", path.replace('%', "%25").replace('?', "%3F").replace('#', "%23"))
 }
 
 fn urls(
@@ -331,4 +331,147 @@ fn tries(environment: &Environment, urls: &BTreeMap<String, String>) -> Vec<Stri
     }
     tries.push(format!("{curl} {api}/trial-balance"));
     tries
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_config::{Config, Source};
+
+    use super::*;
+    use crate::validate;
+
+    fn environment() -> Environment {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../environments/local.yaml");
+        validate::environment(&root).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn machine(ffmpeg: Result<Ffmpeg, FfmpegMissing>) -> Machine {
+        Machine {
+            forebay: "/bin/forebay".into(),
+            proxy: "/bin/forebay-proxy".into(),
+            ledger: "/bin/forebay-ledger".into(),
+            ffmpeg,
+            setpriv: Some("/bin/setpriv".into()),
+            has_player: true,
+            folder: "/environments".into(),
+            state: StateFolder { path: "/state".into() },
+        }
+    }
+
+    fn ffmpeg() -> Result<Ffmpeg, FfmpegMissing> {
+        Ok(Ffmpeg { path: "/bin/ffmpeg".into(), clock_font: None })
+    }
+
+    /// Every wish granted, ten thousand ports higher.
+    fn plan(environment: &Environment, machine: &Machine) -> LocalPlan {
+        let addresses = wishes(environment, false)
+            .into_iter()
+            .map(|(name, address)| (name, SocketAddr::new(address.ip(), address.port() + 10_000)))
+            .collect();
+        resolve(environment, machine, &addresses, Vec::new())
+    }
+
+    #[test]
+    fn the_proxy_document_holds_the_addresses_of_this_run() {
+        let plan = plan(&environment(), &machine(ffmpeg()));
+        let (path, text) = &plan.files[0];
+        assert_eq!(path, Path::new("/state/proxy.yaml"));
+        let config = Config::load(Source::new("proxy.yaml", text.as_str()))
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.listeners["public"].address.to_string(), "127.0.0.1:18080");
+        assert_eq!(config.admin.address.to_string(), "127.0.0.1:19090");
+        let server = |name: &str| config.upstreams[name].servers[0].address.to_string();
+        assert_eq!(server("ledger"), "127.0.0.1:18081");
+        assert_eq!(server("origin"), "127.0.0.1:18082");
+    }
+
+    #[test]
+    fn children_are_told_their_addresses_and_stop_in_order() {
+        let plan = plan(&environment(), &machine(ffmpeg()));
+        let mut children: Vec<(u8, &str, String)> = plan
+            .children
+            .iter()
+            .map(|c| (c.stop_stage, c.name.as_str(), c.argv.join(" ")))
+            .collect();
+        children.sort();
+        assert_eq!(
+            children[0],
+            (0, "proxy", "/bin/forebay-proxy run /state/proxy.yaml".to_owned())
+        );
+        assert_eq!(
+            children[1],
+            (
+                1,
+                "ledger",
+                "/bin/forebay-ledger serve --listen 127.0.0.1:18081 \
+                 --admin-listen 127.0.0.1:19091 --database sqlite:/state/ledger/ledger.sqlite"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            children[2],
+            (
+                2,
+                "origin",
+                "/bin/forebay origin --directory /state/live --listen 127.0.0.1:18082".to_owned()
+            )
+        );
+        assert_eq!((children[3].0, children[3].1), (2, "stream clock"));
+        assert_eq!(plan.fresh_folders, [Path::new("/state/live"), Path::new("/state/live/clock")]);
+    }
+
+    #[test]
+    fn every_url_goes_through_the_proxy_except_the_admin_ones() {
+        let plan = plan(&environment(), &machine(ffmpeg()));
+        insta::assert_debug_snapshot!((plan.urls, plan.tries, plan.notes));
+    }
+
+    #[test]
+    fn without_ffmpeg_everything_else_runs_and_it_is_said() {
+        let missing = FfmpegMissing::NotInstalled { install: "install it" };
+        let plan = plan(&environment(), &machine(Err(missing)));
+        assert_eq!(plan.children.len(), 3);
+        assert!(!plan.urls.contains_key("playlist"));
+        assert_eq!(
+            plan.notes,
+            ["There is NO LIVE STREAM: ffmpeg is not installed; install it with: install it. \
+              Everything else runs."]
+        );
+    }
+
+    #[test]
+    fn without_a_ledger_section_there_is_no_ledger() {
+        let environment = Environment { ledger: None, ..environment() };
+        let plan = plan(&environment, &machine(ffmpeg()));
+        assert!(plan.children.iter().all(|child| child.name != "ledger"));
+        assert!(plan.seed.is_none() && plan.tries.is_empty());
+        assert!(!plan.urls.contains_key("ledger"));
+    }
+
+    #[test]
+    fn any_port_means_every_port() {
+        let wishes = wishes(&environment(), true);
+        assert_eq!(wishes.len(), 5);
+        assert!(wishes.iter().all(|(_, address)| address.port() == 0));
+    }
+
+    #[test]
+    fn port_zero_in_the_file_means_any_there_and_behind() {
+        let mut environment = environment();
+        let public = environment.proxy.listeners.get_mut("public").unwrap();
+        public.address = ListenAddress::Socket("127.0.0.1:0".parse().unwrap());
+        let open: Vec<String> = wishes(&environment, false)
+            .into_iter()
+            .filter_map(|(name, address)| (address.port() == 0).then_some(name))
+            .collect();
+        assert_eq!(open, ["listener public", "ledger", "ledger admin", "origin"]);
+    }
+
+    #[test]
+    fn an_address_of_all_interfaces_is_reached_over_loopback() {
+        let of = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(of("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(of("[::]:80"), "[::1]:80");
+        assert_eq!(of("192.0.2.1:80"), "192.0.2.1:80");
+    }
 }

@@ -21,6 +21,9 @@ const LABELS: [(&str, &str); 9] = [
     ("ledger_admin", "ledger admin"),
 ];
 
+/// Of a child's last lines, which may be long ones of a machine's making.
+const LINE_CHARS_MAX: usize = 240;
+
 /// The one block `up` prints when everything is there.
 pub fn block(run: &Run, tries: &[String], took_s: f32) -> String {
     let mut text = format!("\n{} is up ({took_s:.1} s)\n\n", run.name);
@@ -81,6 +84,7 @@ pub fn notice(notice: &Notice) -> Option<String> {
             let wait_ms = wait.as_millis();
             let mut text = format!("{name} {how}; restart {restart} in {wait_ms} ms");
             for line in tail {
+                let line: String = line.chars().take(LINE_CHARS_MAX).collect();
                 let _ = write!(text, "\n    | {line}");
             }
             Some(text)

@@ -62,6 +62,9 @@ pub enum StateError {
         .folder.display(), .owner.display(), .environment.display()
     )]
     Owned { folder: PathBuf, owner: PathBuf, environment: PathBuf },
+    /// What stands behind a `?` would be taken for parameters of the database.
+    #[error("the path of the state folder {} has a `?` in it, which a database URL cannot have", .0.display())]
+    Unspeakable(PathBuf),
     /// The file system refuses.
     #[error("state folder {}: {source}", .folder.display())]
     Io { folder: PathBuf, source: io::Error },
@@ -122,6 +125,9 @@ impl StateFolder {
     /// Takes the folder for a run of `environment`. A lock left by a killed run is none.
     pub fn claim(&self, environment: &Path) -> Result<Claim, StateError> {
         let broken = |source| StateError::Io { folder: self.path.clone(), source };
+        if self.path.to_string_lossy().contains('?') {
+            return Err(StateError::Unspeakable(self.path.clone()));
+        }
         fs::create_dir_all(&self.path).map_err(broken)?;
         let lock = self.take_lock().map_err(broken)?.ok_or(StateError::Running)?;
         self.check_owner(environment)?;
@@ -205,6 +211,11 @@ impl StateFolder {
     /// Removes what only a running environment needs; data, logs and the owner stay.
     pub fn clear_run(&self) -> io::Result<()> {
         remove_folder(&self.live())?;
+        let ledger_lock = self.ledger_data().with_extension("sqlite.lock");
+        // Our ledger is gone by now; one that somebody runs by hand on this data keeps its lock.
+        if File::open(&ledger_lock).is_ok_and(|file| file.try_lock().is_ok()) {
+            remove_file(&ledger_lock)?;
+        }
         for file in [self.proxy_document(), self.state(), self.lock()] {
             remove_file(&file)?;
         }

@@ -9,7 +9,7 @@ pub mod log;
 pub mod probe;
 
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use child::{ChildSpec, Launcher, Process};
 /// Reports that may wait; each child has at most two tasks that report, so this never fills.
 const REPORTS_MAX: usize = 256;
 const TAIL_LINES: usize = 8;
+const FILE_TIME_LAG: Duration = Duration::from_millis(15);
 
 /// What is worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,24 +154,26 @@ impl Supervisor {
             if names.is_empty() {
                 continue;
             }
+            if hurried {
+                self.gone(stage).await;
+                continue;
+            }
             tell(format!("stopping {}", names.join(", ")));
             for child in self.children.iter().filter(|c| c.spec.stop_stage == stage) {
                 if let Some(process) = &child.process {
                     process.ask_to_stop(child.spec.stop);
                 }
             }
-            if !hurried {
-                tokio::select! {
-                    () = self.gone(stage) => {}
-                    () = tokio::time::sleep(drain_max) => {
-                        let late = self.running_in(stage).join(", ");
-                        let waited_s = drain_max.as_secs_f32();
-                        tell(format!("{late} did not finish within {waited_s} s: killed"));
-                    }
-                    () = &mut hurry => {
-                        hurried = true;
-                        tell("asked again: killing everything at once".to_owned());
-                    }
+            tokio::select! {
+                () = self.gone(stage) => {}
+                () = tokio::time::sleep(drain_max) => {
+                    let late = self.running_in(stage).join(", ");
+                    let waited_s = drain_max.as_secs_f32();
+                    tell(format!("{late} did not finish within {waited_s} s: killed"));
+                }
+                () = &mut hurry => {
+                    hurried = true;
+                    tell("asked again: killing everything at once".to_owned());
                 }
             }
             // Only this stage is late; after a second request nothing is waited for.
@@ -208,11 +211,14 @@ impl Supervisor {
         child.drop_helpers();
         child.life.after(Happened::Started, child.started, &self.pace);
         let start = child.start;
+        // File times come from a clock that is a few milliseconds behind this one.
+        let started = SystemTime::now() - FILE_TIME_LAG;
         let exit = match self.launcher.start(&child.spec, again) {
             Ok((process, watcher)) => {
                 child.process = Some(process);
                 child.tasks.push(tokio::spawn(probe_on(
                     child.spec.probe.clone(),
+                    started,
                     self.pace,
                     Sender { reporter: reporter.clone(), child: index, start },
                 )));
@@ -339,12 +345,12 @@ impl Sender {
     }
 }
 
-async fn probe_on(probe: probe::Probe, pace: Pace, sender: Sender) {
+async fn probe_on(probe: probe::Probe, started: SystemTime, pace: Pace, sender: Sender) {
     let mut wait = pace.probe_starting;
     loop {
         tokio::time::sleep(wait).await;
         let asked = probe.clone();
-        let result = tokio::task::spawn_blocking(move || asked.ask()).await;
+        let result = tokio::task::spawn_blocking(move || asked.ask(started)).await;
         let Ok(result) = result else { return };
         if result.is_ok() {
             wait = pace.probe_healthy;

@@ -7,10 +7,11 @@ use std::path::Path;
 use proxy_config::address::{ListenAddress, ServerAddress};
 use proxy_config::tree::{Entry, Value};
 use proxy_config::{Config, Node, Problem, Problems, Tree, Upstream};
+use serde::de::DeserializeOwned;
 
 use crate::document::{self, Loaded};
 use crate::environment::{
-    Account, Document, Environment, LEDGER, Ledger, NOT_SUPPORTED_YET, ORIGIN, Stream,
+    Account, Currency, Document, Environment, LEDGER, NOT_SUPPORTED_YET, ORIGIN, Stream,
 };
 
 /// Reads and validates the environment at `path`; every problem at once.
@@ -45,9 +46,7 @@ pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
         // Its absence is reported by the typed reading.
         (None, None) => None,
     };
-    if let Some(document) = &document {
-        meaning(tree, document, &mut problems);
-    }
+    problems.extend(meaning(tree));
     if let Some(config) = &config {
         problems.extend(listeners_of_this_machine(proxy.as_ref().unwrap_or(tree), config));
     }
@@ -114,36 +113,49 @@ fn taken_upstreams(tree: &Tree, proxy: Option<&Tree>, has_ledger: bool) -> Vec<P
     entries.map(refuse).collect()
 }
 
-fn meaning(tree: &Tree, document: &Document, problems: &mut Vec<Problem>) {
-    let mut refuse = |path: String, message: String, hint: &str| {
-        let span = tree.get(&path).map(|node| node.span).or_else(|| tree.place_of(&path));
-        problems.push(Problem::new(path, span, message).hint(hint));
-    };
-    if document.version != 1 {
-        let message = format!("version {} is not known", document.version);
-        refuse("version".to_owned(), message, "write `version: 1`");
+/// What the types cannot say, of every part that can be read: a fault in one account must not hide
+/// those of the others.
+fn meaning(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(version) = readable::<u32>(tree, "version").filter(|version| *version != 1) {
+        let message = format!("version {version} is not known");
+        let problem = Problem::new("version", tree.get("version").map(|node| node.span), message);
+        problems.push(problem.hint("write `version: 1`"));
     }
-    if !is_name(&document.name) {
-        let message = format!("`{}` is not a name for an environment", document.name);
-        let hint = "use at most 40 small letters, digits and `-`, a letter first";
-        refuse("name".to_owned(), message, hint);
+    if let Some(name) = readable::<String>(tree, "name").filter(|name| !is_name(name)) {
+        let message = format!("`{name}` is not a name for an environment");
+        let problem = Problem::new("name", tree.get("name").map(|node| node.span), message);
+        problems.push(problem.hint(NAME_HINT));
     }
-    for (name, stream) in &document.streams {
+    for entry in tree.get("streams").and_then(Node::as_map).unwrap_or_default() {
+        let name = &entry.key.text;
         if !is_name(name) {
-            let message = format!("`{name}` is not a name for a stream");
-            let hint = "use at most 40 small letters, digits and `-`, a letter first";
-            refuse(format!("streams.{name}"), message, hint);
+            problems.push(
+                Problem::new(
+                    format!("streams.{name}"),
+                    Some(entry.key.span),
+                    format!("`{name}` is not a name for a stream"),
+                )
+                .hint(NAME_HINT),
+            );
         }
-        for (field, message, hint) in stream_faults(stream) {
-            refuse(format!("streams.{name}.{field}"), message, &hint);
+        let faults = proxy_config::read::<Stream>(tree, &entry.value).map(|s| stream_faults(&s));
+        for (field, message, hint) in faults.unwrap_or_default() {
+            let span = entry.value.child(field).unwrap_or(&entry.value).span;
+            let path = format!("streams.{name}.{field}");
+            problems.push(Problem::new(path, Some(span), message).hint(hint));
         }
     }
-    if let Some(ledger) = &document.ledger {
-        for (path, message, hint) in ledger_faults(ledger) {
-            refuse(path, message, hint);
-        }
-    }
+    problems.extend(ledger_faults(tree));
+    problems
 }
+
+/// The value at a path, where it is there and of its type; the typed reading reports the rest.
+fn readable<T: DeserializeOwned>(tree: &Tree, path: &str) -> Option<T> {
+    proxy_config::read(tree, tree.get(path)?).ok()
+}
+
+const NAME_HINT: &str = "use at most 40 small letters, digits and `-`, a letter first";
 
 fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -190,40 +202,50 @@ fn stream_faults(stream: &Stream) -> Vec<(&'static str, String, String)> {
     faults
 }
 
-fn ledger_faults(ledger: &Ledger) -> Vec<(String, String, &'static str)> {
+fn ledger_faults(tree: &Tree) -> Vec<Problem> {
     const CURRENCY: &str = "use 3 to 12 capital letters and digits, a letter first: `EUR`";
-    let mut faults = Vec::new();
-    for (n, currency) in ledger.currencies.iter().enumerate() {
-        if !is_currency(&currency.code) {
-            let message = format!("`{}` is not the code of a currency", currency.code);
-            faults.push((format!("ledger.currencies[{n}].code"), message, CURRENCY));
+    let list = |path: &str| tree.get(path).and_then(Node::as_list).unwrap_or_default();
+    let mut problems = Vec::new();
+    let mut refuse = |path: String, item: &Node, field: &str, message: String, hint: &str| {
+        let span = item.child(field).unwrap_or(item).span;
+        problems.push(Problem::new(format!("{path}.{field}"), Some(span), message).hint(hint));
+    };
+    for (n, item) in list("ledger.currencies").iter().enumerate() {
+        let Ok(Currency { code, scale }) = proxy_config::read(tree, item) else { continue };
+        let path = format!("ledger.currencies[{n}]");
+        if !is_currency(&code) {
+            let message = format!("`{code}` is not the code of a currency");
+            refuse(path.clone(), item, "code", message, CURRENCY);
         }
-        if currency.scale > 12 {
-            let message = format!("a currency cannot have {} decimals", currency.scale);
-            faults.push((format!("ledger.currencies[{n}].scale"), message, "it may be 0 to 12"));
+        if scale > 12 {
+            let message = format!("a currency cannot have {scale} decimals");
+            refuse(path, item, "scale", message, "it may be 0 to 12");
         }
     }
     let mut seen = BTreeSet::new();
-    for (n, Account { code, name, currency, .. }) in ledger.accounts.iter().enumerate() {
-        let at = |field: &str| format!("ledger.accounts[{n}].{field}");
-        if !is_account_code(code) {
+    for (n, item) in list("ledger.accounts").iter().enumerate() {
+        let Ok(Account { code, name, currency, .. }) = proxy_config::read(tree, item) else {
+            continue;
+        };
+        let path = || format!("ledger.accounts[{n}]");
+        if name.trim().is_empty() || name.chars().count() > 200 {
+            let message = "the name is empty or too long".to_owned();
+            refuse(path(), item, "name", message, "use 1 to 200 characters");
+        }
+        if !is_currency(&currency) {
+            let message = format!("`{currency}` is not the code of a currency");
+            refuse(path(), item, "currency", message, CURRENCY);
+        }
+        if !is_account_code(&code) {
             let hint = "use parts of small letters, digits, `-` and `_`, joined by colons: \
                 `assets:cash:eur`";
-            faults.push((at("code"), format!("`{code}` is not the code of an account"), hint));
-        } else if !seen.insert(code) {
+            refuse(path(), item, "code", format!("`{code}` is not the code of an account"), hint);
+        } else if !seen.insert(code.clone()) {
             let message = format!("account `{code}` is listed twice");
-            faults.push((at("code"), message, "an account is created once; leave one out"));
-        }
-        if name.trim().is_empty() || name.chars().count() > 200 {
-            let hint = "use 1 to 200 characters";
-            faults.push((at("name"), "the name is empty or too long".to_owned(), hint));
-        }
-        if !is_currency(currency) {
-            let message = format!("`{currency}` is not the code of a currency");
-            faults.push((at("currency"), message, CURRENCY));
+            refuse(path(), item, "code", message, "an account is created once; leave one out");
         }
     }
-    faults
+    problems
 }
 
 fn is_currency(code: &str) -> bool {

@@ -12,7 +12,7 @@ pub(super) fn run(asked: &Check) -> Result<(), Failure> {
             let streams = environment.streams.len();
             let accounts = environment.ledger.map_or(0, |ledger| ledger.accounts.len());
             say(&format!(
-                "{name} is fine: environment {}, {routes} routes, {streams} streams, {accounts} accounts",
+                "{name} is fine: environment {}; routes: {routes}, streams: {streams}, accounts: {accounts}",
                 environment.name
             ));
             Ok(())
@@ -24,7 +24,8 @@ pub(super) fn run(asked: &Check) -> Result<(), Failure> {
         }
         (Err(problems), Output::Text) => Err(problems.into()),
         (Err(problems), Output::Json) => {
-            let told = serde_json::json!({ "ok": false, "problems": problems.to_json() });
+            let mut told = problems.to_json();
+            told["ok"] = false.into();
             say(&told.to_string());
             Err(Failure::ToldDocument)
         }

@@ -77,7 +77,9 @@ fn claim(state: &StateFolder, path: &Path, name: &str) -> Result<Claim, Failure>
         Err(StateError::Running) => {
             let told = state.last_told().unwrap_or_default();
             let pid = told.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-            let since = told.started_at.map_or_else(|| "just now".to_owned(), |at| at.to_string());
+            let since = told
+                .started_at
+                .map_or_else(|| "just now".to_owned(), |at| at.strftime("%FT%TZ").to_string());
             say(&format!("{name} is already running: pid {pid}, since {since}\n"));
             say(&format!("{}\nIt stops with `forebay down`.", report::urls(&told)));
             Err(Failure::Told)

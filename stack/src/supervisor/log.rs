@@ -1,6 +1,5 @@
 //! A child's output: one file of limited size, and the one before it.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -39,8 +38,16 @@ impl RotatedLog {
     }
 }
 
-/// The last `lines_max` lines of the log at `path`; empty when there is none.
+/// The last `lines_max` lines of the log at `path`, also across a rotation; empty when there is
+/// none.
 pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
+    let mut text = last_bytes(&previous(path));
+    text.push_str(&last_bytes(path));
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(lines_max)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn last_bytes(path: &Path) -> String {
     const TAIL_BYTES: u64 = 8 << 10;
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
@@ -50,15 +57,7 @@ pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
-    let mut lines = VecDeque::with_capacity(lines_max);
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        if lines.len() == lines_max {
-            lines.pop_front();
-        }
-        lines.push_back(line.to_owned());
-    }
-    lines.into()
+    read().unwrap_or_default()
 }
 
 fn previous(path: &Path) -> PathBuf {

@@ -18,8 +18,9 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// Asks once; the error says what is wrong. Blocks for at most a second.
-    pub fn ask(&self) -> Result<(), String> {
+    /// Asks once a child that was started at `started`; the error says what is wrong. Blocks for at
+    /// most a second.
+    pub fn ask(&self, started: SystemTime) -> Result<(), String> {
         match self {
             Self::Http { url } => match http::get(url, HTTP_TIMEOUT) {
                 Ok(answer) if answer.status == 200 => Ok(()),
@@ -27,13 +28,18 @@ impl Probe {
                 Err(error) => Err(format!("{url}: {error}")),
             },
             Self::Playlist { path, age_max, segments_min } => {
-                playlist_is_live(path, *age_max, *segments_min)
+                playlist_is_live(path, *age_max, *segments_min, started)
             }
         }
     }
 }
 
-fn playlist_is_live(path: &Path, age_max: Duration, segments_min: usize) -> Result<(), String> {
+fn playlist_is_live(
+    path: &Path,
+    age_max: Duration,
+    segments_min: usize,
+    started: SystemTime,
+) -> Result<(), String> {
     let unreadable = |error| format!("playlist {}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let summary = playlist::summary(&text);
@@ -46,6 +52,10 @@ fn playlist_is_live(path: &Path, age_max: Duration, segments_min: usize) -> Resu
         return Err(format!("{} of {segments_min} segments published", summary.segments));
     }
     let published = std::fs::metadata(path).and_then(|m| m.modified()).map_err(unreadable)?;
+    // What its predecessor published says nothing about this process.
+    if published < started {
+        return Err("nothing published yet".to_owned());
+    }
     // A clock set back makes an age negative: then the playlist counts as fresh.
     let age = SystemTime::now().duration_since(published).unwrap_or_default();
     if age > age_max {
@@ -65,7 +75,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.m3u8");
         let ask = |segments_min, age_max| {
-            Probe::Playlist { path: path.clone(), age_max, segments_min }.ask()
+            Probe::Playlist { path: path.clone(), age_max, segments_min }
+                .ask(SystemTime::UNIX_EPOCH)
         };
         let minute = Duration::from_secs(60);
         assert!(ask(1, minute).unwrap_err().contains("No such file"));
@@ -74,6 +85,9 @@ mod tests {
         std::fs::write(folder.path().join("init.mp4"), "x").unwrap();
         assert_eq!(ask(1, minute), Ok(()));
         assert_eq!(ask(3, minute).unwrap_err(), "1 of 3 segments published");
+        let later = SystemTime::now() + minute;
+        let probe = Probe::Playlist { path: path.clone(), age_max: minute, segments_min: 1 };
+        assert_eq!(probe.ask(later).unwrap_err(), "nothing published yet");
         let old = SystemTime::now() - Duration::from_secs(90);
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         assert!(ask(1, minute).unwrap_err().starts_with("no new segment for 90."));
@@ -93,9 +107,9 @@ mod tests {
             }
         });
         let probe = Probe::Http { url: url.clone() };
-        assert_eq!(probe.ask(), Ok(()));
-        assert_eq!(probe.ask(), Err(format!("{url} answers 503")));
+        assert_eq!(probe.ask(SystemTime::now()), Ok(()));
+        assert_eq!(probe.ask(SystemTime::now()), Err(format!("{url} answers 503")));
         server.join().unwrap();
-        assert!(probe.ask().is_err());
+        assert!(probe.ask(SystemTime::now()).is_err());
     }
 }

@@ -1,0 +1,125 @@
+//! The commands that start nothing, as people run them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn forebay(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("FOREBAY_STATE_DIR")
+        .env_remove("FOREBAY_FFMPEG")
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn init_writes_a_file_that_passes_check_and_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = forebay(folder.path(), &["init", "new"]);
+    assert_eq!(first.status.code(), Some(0), "{}", err(&first));
+    assert!(out(&first).contains("forebay up new/forebay.yaml"), "{}", out(&first));
+    let checked = forebay(&folder.path().join("new"), &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    assert!(out(&checked).starts_with("forebay.yaml is fine"), "{}", out(&checked));
+    fs::write(folder.path().join("new/forebay.yaml"), "mine").unwrap();
+    let second = forebay(folder.path(), &["init", "new"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(err(&second).contains("stays as it is"), "{}", err(&second));
+    assert_eq!(fs::read_to_string(folder.path().join("new/forebay.yaml")).unwrap(), "mine");
+}
+
+#[test]
+fn shipped_environments_pass_check() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["base", "local"] {
+        let checked = forebay(&root, &["check", &format!("environments/{name}.yaml")]);
+        assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    }
+}
+
+#[test]
+fn check_tells_problems_as_text_and_as_json_with_code_65() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("forebay.yaml"), "version: 1\nnmae: x\nbudget: 1\n").unwrap();
+    let text = forebay(folder.path(), &["check"]);
+    assert_eq!(text.status.code(), Some(65));
+    for expected in ["forebay.yaml:2:1", "did you mean `name`?", "not supported yet", "`edge`"] {
+        assert!(err(&text).contains(expected), "{expected}: {}", err(&text));
+    }
+    let json = forebay(folder.path(), &["check", "-o", "json"]);
+    assert_eq!(json.status.code(), Some(65));
+    let told: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+    assert_eq!(told["ok"], false);
+    let lines: Vec<_> = told["problems"].as_array().unwrap().iter().map(|p| &p["line"]).collect();
+    assert!(lines.contains(&&serde_json::json!(2)) && lines.contains(&&serde_json::json!(3)));
+}
+
+#[test]
+fn files_that_are_not_there_have_their_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = forebay(folder.path(), &["check", "none.yaml"]);
+    assert_eq!(named.status.code(), Some(65));
+    assert!(err(&named).contains("none.yaml cannot be read"), "{}", err(&named));
+    let unnamed = forebay(folder.path(), &["up"]);
+    assert_eq!(unnamed.status.code(), Some(69));
+    assert!(err(&unnamed).contains("forebay init"), "{}", err(&unnamed));
+    assert_eq!(forebay(folder.path(), &["fly"]).status.code(), Some(2));
+}
+
+#[test]
+fn status_and_down_of_what_does_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    forebay(folder.path(), &["init"]);
+    let status = forebay(folder.path(), &["status"]);
+    assert_eq!(status.status.code(), Some(69));
+    assert_eq!(out(&status), "my-environment is not running\n");
+    let json = forebay(folder.path(), &["status", "-o", "json"]);
+    assert_eq!(json.status.code(), Some(69));
+    let told: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+    assert_eq!(told["name"], "my-environment");
+    assert_eq!(told["running"], false);
+    assert_eq!(told["pid"], serde_json::Value::Null);
+    assert_eq!(told["children"], serde_json::json!([]));
+    let down = forebay(folder.path(), &["down"]);
+    assert_eq!(down.status.code(), Some(0), "{}", err(&down));
+    assert_eq!(out(&down), "my-environment is not running\n");
+    assert!(!folder.path().join(".forebay").exists());
+}
+
+#[test]
+fn what_is_generated_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let schema = forebay(folder.path(), &["schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&out(&schema)).unwrap();
+    assert!(schema["properties"]["streams"].is_object());
+    assert!(schema["$defs"]["Route"].is_object(), "the proxy document is part of it");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = forebay(folder.path(), &["completions", shell]);
+        assert_eq!(script.status.code(), Some(0));
+        assert!(out(&script).contains("forebay"));
+    }
+    let man = forebay(folder.path(), &["man", "pages"]);
+    assert_eq!(man.status.code(), Some(0), "{}", err(&man));
+    let page = fs::read_to_string(folder.path().join("pages/forebay.1")).unwrap();
+    assert!(page.contains(".TH forebay 1"), "{page}");
+    assert!(folder.path().join("pages/forebay-up.1").exists());
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = forebay(folder.path(), &["--help"]);
+    for code in ["   0  ", "   1  ", "   2  ", "  65  ", "  69  "] {
+        assert!(out(&help).contains(code), "{}", out(&help));
+    }
+}
