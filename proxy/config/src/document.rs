@@ -30,14 +30,10 @@ impl Tree {
         }
         let mut builder = Builder::new(&source.text);
         let root = builder.document();
-        let mut problems = builder.problems;
+        let problems = builder.problems;
         match root {
             Ok(root) if problems.is_empty() => Ok(Tree { sources: vec![source], root }),
-            Ok(_) => Err(Problems::in_sources(vec![source], problems)),
-            Err(stop) => {
-                problems.push(stop);
-                Err(Problems::in_sources(vec![source], problems))
-            }
+            _ => Err(Problems::in_sources(vec![source], problems)),
         }
     }
 }
@@ -60,7 +56,15 @@ struct Builder<'a> {
     path: String,
 }
 
+/// Nothing can be read after this; why is among the problems.
+struct Stop;
+
 impl<'a> Builder<'a> {
+    fn stop(&mut self, problem: Problem) -> Stop {
+        self.problems.push(problem);
+        Stop
+    }
+
     fn new(text: &'a str) -> Builder<'a> {
         let mut options = granit_parser::options! { emit_unresolved_aliases: true };
         options.set_emit_comments(false);
@@ -74,15 +78,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The one document of the text. `Err` is a problem after which nothing can be read.
-    fn document(&mut self) -> Result<Node, Problem> {
+    /// The one document of the text.
+    fn document(&mut self) -> Result<Node, Stop> {
         loop {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(..), _) => {}
                 (Event::StreamEnd, _) => {
                     let problem =
                         Problem::new("", Some(start_of_document()), "the document is empty");
-                    return Err(problem.hint("begin with `version: 1`"));
+                    return Err(self.stop(problem.hint("begin with `version: 1`")));
                 }
                 (event, span) => {
                     let root = self.node(event, span, 0)?;
@@ -93,32 +97,38 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn end_of_stream(&mut self) -> Result<(), Problem> {
+    fn end_of_stream(&mut self) -> Result<(), Stop> {
         loop {
             match self.next()? {
                 (Event::StreamEnd, _) => return Ok(()),
                 (Event::DocumentEnd, _) => {}
                 (_, span) => {
                     let problem = Problem::new("", Some(span), "a second document starts here");
-                    return Err(problem.hint("a file holds one document: remove the `---`"));
+                    return Err(
+                        self.stop(problem.hint("a file holds one document: remove the `---`"))
+                    );
                 }
             }
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Stop> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => Ok((event, self.span(span.start, span.end))),
-            Some(Err(error)) => Err(self.syntax_problem(&error)),
+            Some(Err(error)) => {
+                let problem = self.syntax_problem(&error);
+                Err(self.stop(problem))
+            }
             None => Ok((Event::StreamEnd, start_of_document())),
         }
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Problem> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Stop> {
         self.count(1, span)?;
         if depth > DEPTH_MAX {
             let message = format!("values are nested deeper than {DEPTH_MAX} levels");
-            return Err(Problem::new(self.path.clone(), Some(span), message));
+            let problem = Problem::new(self.path.clone(), Some(span), message);
+            return Err(self.stop(problem));
         }
         let (node, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span),
@@ -145,7 +155,9 @@ impl<'a> Builder<'a> {
                 (Node { span, value: Value::Map(self.map(depth)?) }, anchor)
             }
             _ => {
-                return Err(Problem::new(self.path.clone(), Some(span), "a value is missing here"));
+                let message = "a value is missing here";
+                let problem = Problem::new(self.path.clone(), Some(span), message);
+                return Err(self.stop(problem));
             }
         };
         if anchor != 0 {
@@ -154,7 +166,7 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Vec<Node>, Problem> {
+    fn list(&mut self, depth: usize) -> Result<Vec<Node>, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -168,7 +180,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<Entry>, Problem> {
+    fn map(&mut self, depth: usize) -> Result<Vec<Entry>, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut places: HashMap<String, Span> = HashMap::new();
         loop {
@@ -198,7 +210,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn key(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Key, Problem> {
+    fn key(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Key, Stop> {
         if let Event::Scalar(text, _, _, tag) = event {
             self.refuse_tag(tag.is_some(), span);
             if text == "<<" {
@@ -215,23 +227,23 @@ impl<'a> Builder<'a> {
         Ok(Key { text: place, span })
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Problem> {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&anchor) else {
             let problem =
                 Problem::new(self.path.clone(), Some(span), "this alias stands inside its anchor");
-            return Err(problem.hint("a value cannot contain itself"));
+            return Err(self.stop(problem.hint("a value cannot contain itself")));
         };
         let node = node.clone();
         self.count(nodes_in(&node), span)?;
         Ok(node)
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Problem> {
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Stop> {
         self.nodes += nodes;
         if self.nodes > NODES_MAX {
             let message = format!("the document has more than {NODES_MAX} values");
             let problem = Problem::new(self.path.clone(), Some(span), message);
-            return Err(problem.hint("aliases count as often as they are used"));
+            return Err(self.stop(problem.hint("aliases count as often as they are used")));
         }
         Ok(())
     }
@@ -283,7 +295,9 @@ fn syntax_hint(kind: &ErrorKind) -> Option<&'static str> {
         | ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::SimpleKeyExpected => Some("check the indentation and the `:` after each key"),
-        ErrorKind::UnclosedQuotedScalar => Some("close the quotes"),
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => {
+            Some("close the quotes of the text that begins above")
+        }
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::ExpectedFlowMappingSeparator
         | ErrorKind::ExpectedFlowSequenceSeparator => Some("close the bracket, or add a comma"),

@@ -91,7 +91,7 @@ impl FromStr for HostName {
         if name.contains('*') {
             return Err(unit_error(
                 message,
-                "`*` may only stand for the first labels: `*.example.com`; otherwise use `{regex: ...}`",
+                "`*` may only stand for the first labels: `*.example.com`",
             ));
         }
         if is_ip(name) && name == text {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::units::{ByteRate, ByteSize, Duration, Percent};
+use crate::units::{ByteRate, ByteSize, Duration, Percent, unit_error};
 
 /// The four lanes. There are exactly these: threads, scheduling and the order in which load is
 /// shed are built around them. Each exists whether or not the document names it.
@@ -55,32 +56,47 @@ impl Default for Lanes {
 }
 
 fn transactions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
-    lane_or(Lane::transactions(), deserializer)
+    lane_or(Lane::transactions().requests_max, deserializer)
 }
 
 fn interactive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
-    lane_or(Lane::interactive(), deserializer)
+    lane_or(Lane::interactive().requests_max, deserializer)
 }
 
 fn bulk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
-    lane_or(Lane::bulk(), deserializer)
+    lane_or(Lane::bulk().requests_max, deserializer)
 }
 
 fn upload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lane, D::Error> {
-    lane_or(Lane::upload(), deserializer)
+    lane_or(Lane::upload().requests_max, deserializer)
 }
 
 /// What a document does not say about a lane is that lane's own default.
-fn lane_or<'de, D: Deserializer<'de>>(default: Lane, deserializer: D) -> Result<Lane, D::Error> {
+fn lane_or<'de, D: Deserializer<'de>>(
+    requests_max: u32,
+    deserializer: D,
+) -> Result<Lane, D::Error> {
     let mut lane = Lane::deserialize(deserializer)?;
     if lane.requests_max == NOT_SAID {
-        lane.requests_max = default.requests_max;
+        lane.requests_max = requests_max;
     }
     Ok(lane)
 }
 
-/// Stands for a number that was not written; no limit of this size can be meant.
+/// More requests at once than a process can hold.
+const REQUESTS_MAX: u32 = 10_000_000;
+
+/// Stands for a number that was not written; above what may be written.
 const NOT_SAID: u32 = u32::MAX;
+
+fn requests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let requests = u32::deserialize(deserializer)?;
+    if requests > REQUESTS_MAX {
+        let message = format!("{requests} requests at once are more than any process can hold");
+        return Err(D::Error::custom(unit_error(message, format!("at most {REQUESTS_MAX}"))));
+    }
+    Ok(requests)
+}
 
 fn not_said() -> u32 {
     NOT_SAID
@@ -140,7 +156,7 @@ impl fmt::Display for LaneName {
 pub struct Lane {
     /// Requests in flight at once; above it a request is shed with 503 and `Retry-After`.
     /// Default: transactions 512, interactive 2048, bulk 4096, upload 256.
-    #[serde(default = "not_said")]
+    #[serde(default = "not_said", deserialize_with = "requests")]
     #[schemars(transform = without_default)]
     pub requests_max: u32,
     /// Requests that may wait for their turn instead of being shed.

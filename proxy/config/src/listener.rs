@@ -13,7 +13,8 @@ use crate::units::{ByteSize, Duration};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`.
+    /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`. Port 0
+    /// is any free one.
     pub address: ListenAddress,
     /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`.
     #[serde(default = "yes")]

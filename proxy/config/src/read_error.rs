@@ -88,8 +88,8 @@ impl de::Error for ReadError {
             suggest::hint(found, expected, "possible values")
         } else {
             let forms: Vec<String> =
-                expected.iter().map(|form| format!("`{{{form}: {found}}}`")).collect();
-            format!("write one of {}", forms.join(", "))
+                expected.iter().take(2).map(|form| format!("`{{{form}: {found}}}`")).collect();
+            format!("write for example {}", forms.join(" or "))
         };
         ReadError::new(format!("`{found}` is not a possible value here"), Some(hint))
     }

@@ -69,14 +69,13 @@ impl<'a> Reader<'a> {
 
     /// Scalars are shown themselves; lists, maps and what is empty by their key.
     fn place(&self) -> Span {
-        let own = match &self.node.value {
+        match &self.node.value {
             Value::Scalar(scalar) if scalar.meaning() != Meaning::Null => self.node.span,
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => match self.way {
                 Way::Key(_, key) => key.span,
                 Way::Root(_) | Way::Index(..) => first_key(self.node).unwrap_or(self.node.span),
             },
-        };
-        own
+        }
     }
 
     fn is_left_out(&self, node: &Node) -> bool {
@@ -104,6 +103,11 @@ impl<'a> Reader<'a> {
             )
             .or_at(|| self.at());
         }
+        let hint = hint.or_else(|| match (wanted, &self.node.value) {
+            ("a map", Value::List(_)) => Some("write `name: ...` instead of `- ...`".to_owned()),
+            ("a list", Value::Map(_)) => Some("begin each item with `- `".to_owned()),
+            _ => None,
+        });
         let found = match self.node.as_text() {
             Some(text) => format!("`{text}` is {}", self.node.kind_name()),
             None => format!("this is {}", self.node.kind_name()),
@@ -210,6 +214,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 word @ ("true" | "false") => Some(format!("remove the quotes: `{word}`")),
                 _ => None,
             },
+            Some(Meaning::Unsigned(1)) => Some("write `true`".to_owned()),
+            Some(Meaning::Unsigned(0)) => Some("write `false`".to_owned()),
             _ => None,
         };
         Err(self.unlike("`true` or `false`", hint))

@@ -19,7 +19,7 @@ pub fn closest<'a>(
 }
 
 /// A hint for a name that is not there: the closest one, and all there are.
-pub fn hint<'a>(written: &str, candidates: &[&'a str], what: &str) -> String {
+pub fn hint(written: &str, candidates: &[&str], what: &str) -> String {
     let all = list(candidates);
     match closest(written, candidates.iter().copied()) {
         Some(closest) if candidates.len() == 1 => format!("did you mean `{closest}`?"),

@@ -234,7 +234,7 @@ fn refuses(entry: &NotYet, node: &Node, steps: &[At<'_>]) -> bool {
         Some(start) => text.starts_with(start),
         None => text == *value,
     };
-    entry.values.is_empty() || entry.values.iter().any(|value| is_refused(value))
+    entry.values.is_empty() || entry.values.iter().any(is_refused)
 }
 
 fn refusal(entry: &NotYet, node: &Node, key: Option<Span>, path: &str) -> Problem {

@@ -69,6 +69,10 @@ impl Findings<'_> {
         self.problems.push(problem.hint(hint));
     }
 
+    pub(crate) fn is_written(&self, path: &str) -> bool {
+        self.root.get(path).is_some()
+    }
+
     /// A problem between two values.
     pub(crate) fn add_related(
         &mut self,

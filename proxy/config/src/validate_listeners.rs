@@ -93,11 +93,14 @@ fn check_timeouts(timeouts: &ListenerTimeouts, path: &str, findings: &mut Findin
 
 /// Two listeners cannot share an address, nor one take all addresses of a port and another one.
 fn check_clashes(config: &Config, findings: &mut Findings<'_>) {
-    let admin = [("admin.address".to_owned(), &config.admin.address)];
+    let admin = ("admin.address".to_owned(), &config.admin.address);
     let listeners = config.listeners.iter().map(|(name, listener)| {
         (format!("{}.address", child("listeners", name)), &listener.address)
     });
-    let all: Vec<(String, &ListenAddress)> = listeners.chain(admin).collect();
+    let mut all: Vec<(String, &ListenAddress)> = listeners.collect();
+    let admin_is_written = findings.is_written("admin.address");
+    // What is written is reported, not the default it clashes with.
+    all.insert(if admin_is_written { all.len() } else { 0 }, admin);
     for (index, (path, address)) in all.iter().enumerate() {
         let Some((earlier, other)) = all[..index].iter().find(|(_, other)| clash(address, other))
         else {
@@ -108,13 +111,20 @@ fn check_clashes(config: &Config, findings: &mut Findings<'_>) {
         } else {
             format!("`{address}` and `{other}` cannot both be listened on")
         };
-        let hint = "give each listener a port of its own";
-        findings.add_related(path, message, hint, (earlier, "taken here"));
+        if earlier == "admin.address" && !admin_is_written {
+            let hint = format!("the admin listener is at `{other}` unless `admin.address` is set");
+            findings.add(path, message, hint);
+        } else {
+            let hint = "give each listener a port of its own";
+            findings.add_related(path, message, hint, (earlier, "taken here"));
+        }
     }
 }
 
 fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one.socket(), other.socket()) {
+        // Port 0 is a different one each time.
+        (Some(one), _) if one.port() == 0 => false,
         (Some(one), Some(other)) => {
             // Port 0 is any free one, another each time.
             one.port() != 0
