@@ -95,6 +95,9 @@ struct ServeArgs {
     /// Writes that may wait for a batch; further ones get 503 with Retry-After
     #[arg(long, default_value_t = 4096, value_name = "WRITES", value_parser = count)]
     queue_max: usize,
+    /// Entries of all waiting transfers; further transfers get 503 with Retry-After
+    #[arg(long, default_value_t = 200_000, value_name = "ENTRIES", value_parser = clap::value_parser!(u32).range(1..))]
+    queue_entries_max: u32,
     /// Writes committed in one SQL transaction at most
     #[arg(long, default_value_t = 1000, value_name = "WRITES", value_parser = count)]
     batch_max: usize,
@@ -108,7 +111,7 @@ struct ServeArgs {
     #[arg(long, default_value_t = 16 << 10, value_name = "BYTES", value_parser = count)]
     header_bytes_max: usize,
     /// Connections held open at once; further ones wait in the kernel
-    #[arg(long, default_value_t = 4096, value_name = "CONNECTIONS", value_parser = count)]
+    #[arg(long, default_value_t = 1024, value_name = "CONNECTIONS", value_parser = count)]
     connections_max: usize,
     /// For a request's body to arrive; then 408
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
@@ -146,7 +149,11 @@ impl ServeArgs {
                 idle_timeout: self.idle_timeout,
                 drain_timeout: self.drain,
             },
-            writer: writer::Limits { queue_max: self.queue_max, batch_max: self.batch_max },
+            writer: writer::Limits {
+                queue_max: self.queue_max,
+                queue_entries_max: self.queue_entries_max,
+                batch_max: self.batch_max,
+            },
         }
     }
 }

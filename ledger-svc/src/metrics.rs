@@ -66,6 +66,18 @@ const QUEUE_CAPACITY: Row = Row {
     labels: &[],
     help: "Most writes that may wait (--queue-max); further ones get 503 with Retry-After.",
 };
+const QUEUE_ENTRIES: Row = Row {
+    name: "forebay_ledger_queue_entries",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Entries of the transfers that wait or are being committed.",
+};
+const QUEUE_ENTRIES_CAPACITY: Row = Row {
+    name: "forebay_ledger_queue_entries_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most entries that may wait (--queue-entries-max); further transfers get 503 with Retry-After.",
+};
 const BATCH_SIZE: Row = Row {
     name: "forebay_ledger_batch_writes",
     kind: Kind::Histogram(SIZES),
@@ -121,7 +133,7 @@ const BUILD: Row = Row {
     help: "Always 1; the label says which version runs.",
 };
 
-const TABLE: [&Row; 16] = [
+const TABLE: [&Row; 18] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -129,6 +141,8 @@ const TABLE: [&Row; 16] = [
     &CONNECTIONS_CAPACITY,
     &QUEUE_DEPTH,
     &QUEUE_CAPACITY,
+    &QUEUE_ENTRIES,
+    &QUEUE_ENTRIES_CAPACITY,
     &BATCH_SIZE,
     &BATCH_SECONDS,
     &COMMIT_SECONDS,
@@ -151,6 +165,8 @@ pub struct Metrics {
     pub connections_capacity: prometheus::IntGauge,
     pub queue_depth: prometheus::IntGauge,
     pub queue_capacity: prometheus::IntGauge,
+    pub queue_entries: prometheus::IntGauge,
+    pub queue_entries_capacity: prometheus::IntGauge,
     pub batch_writes: prometheus::Histogram,
     pub batch_seconds: prometheus::Histogram,
     pub commit_seconds: prometheus::Histogram,
@@ -175,6 +191,9 @@ impl Metrics {
             connections_capacity: gauges(&registry, &CONNECTIONS_CAPACITY).with_label_values(&none),
             queue_depth: gauges(&registry, &QUEUE_DEPTH).with_label_values(&none),
             queue_capacity: gauges(&registry, &QUEUE_CAPACITY).with_label_values(&none),
+            queue_entries: gauges(&registry, &QUEUE_ENTRIES).with_label_values(&none),
+            queue_entries_capacity: gauges(&registry, &QUEUE_ENTRIES_CAPACITY)
+                .with_label_values(&none),
             batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),
             batch_seconds: histograms(&registry, &BATCH_SECONDS).with_label_values(&none),
             commit_seconds: histograms(&registry, &COMMIT_SECONDS).with_label_values(&none),

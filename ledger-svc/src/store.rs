@@ -46,7 +46,7 @@ pub enum StoreError {
     #[error("the database holds something impossible: {0}")]
     Corrupt(String),
     #[error("the database failed: {0}")]
-    Engine(#[from] sqlx::Error),
+    Engine(String),
 }
 
 impl StoreError {

@@ -3,11 +3,12 @@
 //! answers each request after the commit.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::account::{AccountBody, CurrencyBody};
@@ -24,7 +25,11 @@ const BATCH_ENTRIES_MAX: usize = 20_000;
 /// How much may wait and how much is committed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Writes that wait.
     pub queue_max: usize,
+    /// Entries of all transfers that wait or are being committed: what bounds the memory.
+    pub queue_entries_max: u32,
+    /// Writes in one SQL transaction.
     pub batch_max: usize,
 }
 
@@ -32,8 +37,8 @@ pub struct Limits {
 /// idempotency key is sent again.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
-    #[error("{0} writes are waiting already")]
-    QueueFull(usize),
+    #[error("too many {0} are waiting already")]
+    QueueFull(&'static str),
     #[error("the service is stopping")]
     Stopped,
     #[error("the database could not commit: {0}")]
@@ -43,7 +48,7 @@ pub enum WriteError {
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
 enum Task {
-    Transfer(TransferRequest, Reply<Verdict>),
+    Transfer(TransferRequest, OwnedSemaphorePermit, Reply<Verdict>),
     Currency(CurrencyBody, Reply<Created<CurrencyBody>>),
     Account(AccountBody, Reply<Created<Account>>),
     Probe(Reply<()>),
@@ -53,12 +58,19 @@ enum Task {
 #[derive(Clone, Debug)]
 pub struct Handle {
     queue: mpsc::Sender<Task>,
+    entries: Arc<Semaphore>,
+    entries_max: u32,
     metrics: Metrics,
 }
 
 impl Handle {
     pub async fn transfer(&self, request: TransferRequest) -> Result<Verdict, WriteError> {
-        self.hand_in(|reply| Task::Transfer(request, reply)).await
+        // One transfer larger than all the room there is may still go alone.
+        let entries = u32::try_from(request.transfer.entries.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.entries)
+            .try_acquire_many_owned(entries.min(self.entries_max))
+            .map_err(|_| WriteError::QueueFull("entries"))?;
+        self.hand_in(|reply| Task::Transfer(request, room, reply)).await
     }
 
     pub async fn currency(&self, body: CurrencyBody) -> Result<Created<CurrencyBody>, WriteError> {
@@ -77,7 +89,7 @@ impl Handle {
     async fn hand_in<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(task(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::QueueFull(self.queue.max_capacity()),
+            mpsc::error::TrySendError::Full(_) => WriteError::QueueFull("writes"),
             mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
         })?;
         self.observe_depth();
@@ -88,6 +100,8 @@ impl Handle {
     pub fn observe_depth(&self) {
         let depth = self.queue.max_capacity() - self.queue.capacity();
         self.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+        let room = u32::try_from(self.entries.available_permits()).unwrap_or(u32::MAX);
+        self.metrics.queue_entries.set(i64::from(self.entries_max.saturating_sub(room)));
     }
 }
 
@@ -99,8 +113,15 @@ pub fn start(
 ) -> (Handle, tokio::task::JoinHandle<Result<(), StoreError>>) {
     let (queue, waiting) = mpsc::channel(limits.queue_max);
     metrics.queue_capacity.set(i64::try_from(limits.queue_max).unwrap_or(i64::MAX));
+    metrics.queue_entries_capacity.set(i64::from(limits.queue_entries_max));
     let task = tokio::spawn(run(store, waiting, limits.batch_max, metrics.clone()));
-    (Handle { queue, metrics }, task)
+    let handle = Handle {
+        queue,
+        entries: Arc::new(Semaphore::new(limits.queue_entries_max as usize)),
+        entries_max: limits.queue_entries_max,
+        metrics,
+    };
+    (handle, task)
 }
 
 async fn run(
@@ -142,7 +163,7 @@ struct Gathered {
     currencies: Vec<(CurrencyBody, Reply<Created<CurrencyBody>>)>,
     accounts: Vec<(AccountBody, Reply<Created<Account>>)>,
     transfers: Vec<TransferRequest>,
-    transfer_replies: Vec<Reply<Verdict>>,
+    transfer_replies: Vec<(OwnedSemaphorePermit, Reply<Verdict>)>,
     probes: Vec<Reply<()>>,
 }
 
@@ -169,10 +190,10 @@ impl Gathered {
     /// Returns how many entries the task brings.
     fn add(&mut self, task: Task) -> usize {
         match task {
-            Task::Transfer(request, reply) => {
+            Task::Transfer(request, room, reply) => {
                 let entries = request.transfer.entries.len();
                 self.transfers.push(request);
-                self.transfer_replies.push(reply);
+                self.transfer_replies.push((room, reply));
                 return entries;
             }
             Task::Currency(body, reply) => self.currencies.push((body, reply)),
@@ -194,7 +215,7 @@ impl Gathered {
         for ((_, reply), created) in self.accounts.into_iter().zip(outcome.accounts) {
             let _ = reply.send(Ok(created));
         }
-        for (reply, verdict) in self.transfer_replies.into_iter().zip(outcome.verdicts) {
+        for ((_, reply), verdict) in self.transfer_replies.into_iter().zip(outcome.verdicts) {
             let _ = reply.send(Ok(verdict));
         }
         for reply in self.probes {
@@ -209,7 +230,7 @@ impl Gathered {
         for (_, reply) in self.accounts {
             let _ = reply.send(Err(error.clone()));
         }
-        for reply in self.transfer_replies {
+        for (_, reply) in self.transfer_replies {
             let _ = reply.send(Err(error.clone()));
         }
         for reply in self.probes {

@@ -1,28 +1,10 @@
 //! A database that stalls or fails: what waits is bounded, what is answered is true, and the
 //! service recovers by itself. The stall is another connection holding the engine's write lock.
 
-use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, Connection};
-
 use crate::running::{Answer, DEADLINE, Running, answer, moving, open_pair, running_with};
-
-/// A plain connection on the service's file.
-pub async fn connect(path: &Path) -> SqliteConnection {
-    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap()
-}
-
-pub async fn execute(connection: &mut SqliteConnection, sql: &str) -> Result<u64, sqlx::Error> {
-    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
-}
-
-async fn stall(running: &Running) -> SqliteConnection {
-    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
-    execute(&mut connection, "BEGIN IMMEDIATE").await.unwrap();
-    connection
-}
+use crate::storage::{release, stall, transfers};
 
 fn post(running: &Running, key: &str) -> tokio::task::JoinHandle<Answer> {
     let request = running.api.transfer_request(key, &moving("eur:credit", "eur:debit", "1"));
@@ -33,7 +15,7 @@ fn post(running: &Running, key: &str) -> tokio::task::JoinHandle<Answer> {
 async fn a_full_queue_sheds_and_what_waits_is_answered() {
     let running = running_with(|options| options.writer.queue_max = 2).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running).await;
+    let stalled = stall(&running.directory).await;
     // One write is in the stalled batch, two wait; the rest has no place.
     let first = post(&running, "first");
     running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 1.0).await;
@@ -44,7 +26,7 @@ async fn a_full_queue_sheds_and_what_waits_is_answered() {
     running.api.metric_reaches("forebay_ledger_rejections_total{reason=\"queue-full\"}", 1.0).await;
     // Reads go on meanwhile.
     assert_eq!(running.api.get("/v1/trial-balance").await.status, 200);
-    stalled.close().await.unwrap();
+    release(stalled).await;
     for task in waiting {
         let answer = task.await.unwrap();
         if answer.status == 503 {
@@ -67,10 +49,10 @@ async fn a_timed_out_request_is_found_again_under_its_key() {
     let running =
         running_with(|options| options.http.request_timeout = Duration::from_millis(300)).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running).await;
+    let stalled = stall(&running.directory).await;
     let timed_out = post(&running, "key").await.unwrap();
     assert_eq!(timed_out.problem(), "timed-out");
-    stalled.close().await.unwrap();
+    release(stalled).await;
     let answered = async {
         loop {
             let answer = post(&running, "key").await.unwrap();
@@ -89,14 +71,14 @@ async fn a_timed_out_request_is_found_again_under_its_key() {
 async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers() {
     let running = running_with(|_| {}).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running).await;
+    let stalled = stall(&running.directory).await;
     // Longer than the engine's own patience: the batch fails.
     let failed = post(&running, "key").await.unwrap();
     assert_eq!(failed.problem(), "database-unavailable");
     let ready = answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await;
     assert_eq!(ready.problem(), "database-unavailable");
     assert_eq!(running.api.get("/v1/accounts").await.status, 200);
-    stalled.close().await.unwrap();
+    release(stalled).await;
     let ready = async {
         while answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await.status
             != 200
@@ -114,11 +96,11 @@ async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers() {
 async fn a_batch_is_bounded() {
     let running = running_with(|options| options.writer.batch_max = 4).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running).await;
+    let stalled = stall(&running.directory).await;
     let waiting: Vec<_> = (0..33).map(|i| post(&running, &format!("k{i}"))).collect();
     running.api.metric_reaches("forebay_ledger_queue_depth", 29.0).await;
     let before = running.api.metric("forebay_ledger_batch_writes_count").await;
-    stalled.close().await.unwrap();
+    release(stalled).await;
     for task in waiting {
         assert_eq!(task.await.unwrap().status, 201);
     }
@@ -130,20 +112,37 @@ async fn a_batch_is_bounded() {
 async fn stopping_answers_what_waits_for_the_writer() {
     let running = running_with(|_| {}).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running).await;
+    let stalled = stall(&running.directory).await;
     let waiting: Vec<_> = (0..20).map(|i| post(&running, &format!("k{i}"))).collect();
     running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 20.0).await;
     let path = running.directory.path().join("ledger.sqlite");
     let stopping = tokio::spawn(running.service.stop());
-    stalled.close().await.unwrap();
+    release(stalled).await;
     for task in waiting {
         assert_eq!(task.await.unwrap().status, 201);
     }
     assert_eq!(tokio::time::timeout(DEADLINE, stopping).await.unwrap().unwrap().unwrap(), 0);
-    let mut connection = connect(&path).await;
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM transfers")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let stored = transfers(&path).await;
     assert_eq!(stored, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_entries_are_bounded_too() {
+    let running = running_with(|options| options.writer.queue_entries_max = 5).await;
+    open_pair(&running.api).await;
+    let stalled = stall(&running.directory).await;
+    let waiting: Vec<_> = (0..2).map(|i| post(&running, &format!("k{i}"))).collect();
+    running.api.metric_reaches("forebay_ledger_queue_entries", 4.0).await;
+    let shed = post(&running, "shed").await.unwrap();
+    assert_eq!(shed.problem(), "queue-full");
+    assert!(shed.body.contains("entries"), "{}", shed.body);
+    release(stalled).await;
+    for task in waiting {
+        assert_eq!(task.await.unwrap().status, 201);
+    }
+    // A transfer larger than the whole room goes alone.
+    let entry = |direction| serde_json::json!({"account": "eur:debit", "direction": direction, "amount": "1"});
+    let entries: Vec<_> = [entry("debit"), entry("credit")].into_iter().cycle().take(8).collect();
+    let large = serde_json::json!({"description": "large", "entries": entries});
+    assert_eq!(running.api.transfer("large", &large).await.status, 201);
 }

@@ -55,7 +55,7 @@ pub fn options(database: &Path) -> Options {
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
         },
-        writer: writer::Limits { queue_max: 4096, batch_max: 1000 },
+        writer: writer::Limits { queue_max: 4096, queue_entries_max: 200_000, batch_max: 1000 },
     }
 }
 

@@ -3,10 +3,37 @@
 use std::path::Path;
 
 use forebay_ledger::store::{self, StoreError};
-use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection};
+use tempfile::TempDir;
 
-use crate::pressure::{connect, execute};
 use crate::running::{Api, moving, open_pair, options, running};
+
+/// A plain connection on the service's file.
+async fn connect(path: &Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap()
+}
+
+async fn execute(connection: &mut SqliteConnection, sql: &str) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
+}
+
+/// Takes the engine's write lock away from the service, until it is released.
+pub async fn stall(directory: &TempDir) -> SqliteConnection {
+    let mut connection = connect(&directory.path().join("ledger.sqlite")).await;
+    execute(&mut connection, "BEGIN IMMEDIATE").await.unwrap();
+    connection
+}
+
+pub async fn release(stalled: SqliteConnection) {
+    stalled.close().await.unwrap();
+}
+
+/// How many transfers a file holds.
+pub async fn transfers(path: &Path) -> i64 {
+    let mut connection = connect(path).await;
+    sqlx::query_scalar("SELECT count(*) FROM transfers").fetch_one(&mut connection).await.unwrap()
+}
 
 fn url(path: &Path) -> store::DatabaseUrl {
     format!("sqlite:{}", path.display()).parse().unwrap()

@@ -29,7 +29,7 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
         remove_addresses(path)
             .with_context(|| format!("cannot remove the old addresses file {}", path.display()))?;
     }
-    let mut service = service::start(args.options()).await?;
+    let service = service::start(args.options()).await?;
     if let Some(path) = &args.addresses_file {
         write_addresses(path, &service)
             .with_context(|| format!("cannot write the addresses file {}", path.display()))?;
@@ -41,18 +41,29 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let signal = tokio::select! {
-        _ = term.recv() => "TERM",
-        _ = int.recv() => "INT",
-        _ = quit.recv() => "QUIT",
-        error = service.failed() => return Err(error.into()),
+    let signal = async {
+        tokio::select! {
+            _ = term.recv() => "TERM",
+            _ = int.recv() => "INT",
+            _ = quit.recv() => "QUIT",
+        }
     };
-    tracing::info!(signal, "stopping");
-    let unanswered = service.stop().await?;
+    let ended = until(service, signal).await;
     if let Some(path) = &args.addresses_file {
         remove_addresses(path)
             .with_context(|| format!("cannot remove the addresses file {}", path.display()))?;
     }
+    ended
+}
+
+/// Runs the service until the signal and drains it, or until it fails.
+async fn until(mut service: Service, signal: impl Future<Output = &str>) -> anyhow::Result<()> {
+    let signal = tokio::select! {
+        signal = signal => signal,
+        error = service.failed() => return Err(error.into()),
+    };
+    tracing::info!(signal, "stopping");
+    let unanswered = service.stop().await?;
     if unanswered > 0 {
         tracing::warn!(unanswered, "stopped at the drain limit with requests unanswered");
     }

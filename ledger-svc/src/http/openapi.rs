@@ -7,7 +7,8 @@ use serde_json::json;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{
-    ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder, example::ExampleBuilder,
+    ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+    example::ExampleBuilder,
 };
 
 use super::problem::{self, KINDS, Kind};
@@ -118,10 +119,14 @@ fn add_problems(operation: &mut Operation) {
                 RefOr::T(ExampleBuilder::new().summary(row.title).value(Some(example)).build()),
             )]);
         }
-        let response = ResponseBuilder::new()
+        let mut response = ResponseBuilder::new()
             .description(titles.join("; "))
-            .content(problem::CONTENT_TYPE, content.build())
-            .build();
-        operation.responses.responses.insert(status.to_string(), RefOr::T(response));
+            .content(problem::CONTENT_TYPE, content.build());
+        if status == 503 {
+            let retry =
+                HeaderBuilder::new().description(Some("Seconds to wait before the next try"));
+            response = response.header("Retry-After", retry.build());
+        }
+        operation.responses.responses.insert(status.to_string(), RefOr::T(response.build()));
     }
 }

@@ -228,6 +228,12 @@ async fn run_migrations(
     Ok(Migrated { applied: MIGRATIONS.len() - before.len(), version })
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
 /// What an engine error while opening means for the file. The codes are SQLite's primary result
 /// codes: 8 READONLY, 11 CORRUPT, 26 NOTADB.
 fn opening(path: &Path, error: &sqlx::Error) -> StoreError {
@@ -276,4 +282,23 @@ fn uuid(text: &str) -> Result<Uuid, StoreError> {
 
 fn impossible(what: &str, found: &dyn fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("{what} that reads {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_is_not_allowed_is_told_as_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("l.sqlite");
+        let url: DatabaseUrl = format!("sqlite:{}", path.display()).parse().unwrap();
+        let (writer, _) = super::open(&url, true).await.unwrap();
+        let reading = SqliteConnectOptions::new().filename(&path).read_only(true);
+        let mut connection = SqliteConnection::connect_with(&reading).await.unwrap();
+        let error = sqlx::query("UPDATE service SET epoch = 9").execute(&mut connection).await;
+        let error = opening(&path, &error.unwrap_err());
+        assert!(matches!(error, StoreError::ReadOnly { .. }) && error.is_bad_document(), "{error}");
+        writer.close().await.unwrap();
+    }
 }
