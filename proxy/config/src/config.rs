@@ -14,13 +14,12 @@ use crate::cache_policy::CachePolicy;
 use crate::lane::Lanes;
 use crate::listener::Listener;
 use crate::map::Map;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use crate::rate_limit::RateLimit;
 use crate::read::read_all;
 use crate::route::Route;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::suggest;
 use crate::support;
 use crate::telemetry::Telemetry;
 use crate::tree::{Node, Tree};
@@ -100,7 +99,6 @@ impl Config {
             }
             problems.extend(validate(config, node, &base, &reading.pruned));
         }
-        problems.extend(missing_sections(node, &base, &problems));
         // A key that is refused need not be right as well.
         problems.retain(|problem| !refused.iter().any(|r| is_within(&problem.path, &r.path)));
         problems.extend(refused);
@@ -114,24 +112,6 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         crate::document::to_yaml(self)
     }
-}
-
-/// Typed reading stops at the first of several missing keys; of a document all are named at once.
-fn missing_sections(node: &Node, base: &str, found: &[Problem]) -> Vec<Problem> {
-    let names_one = |problem: &Problem| problem.message.ends_with("is missing");
-    let missing = ["version", "listeners", "routes"].into_iter().filter(|key| {
-        node.as_map().is_some_and(|entries| {
-            entries.iter().all(|entry| suggest::closest(&entry.key.text, [*key]).is_none())
-        })
-    });
-    missing
-        .filter_map(|key| {
-            let path = if base.is_empty() { key.to_owned() } else { format!("{base}.{key}") };
-            let known = found.iter().any(|problem| problem.path == path && names_one(problem));
-            let span = node.as_map()?.first().map_or(node.span, |entry| entry.key.span);
-            (!known).then(|| Problem::new(path, Some(span), format!("`{key}` is missing")))
-        })
-        .collect()
 }
 
 fn is_within(path: &str, outer: &str) -> bool {

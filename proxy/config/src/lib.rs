@@ -41,6 +41,7 @@ pub mod schema;
 mod shadowing;
 pub mod shutdown;
 pub mod source;
+mod stand_in;
 pub mod suggest;
 pub mod support;
 pub mod telemetry;

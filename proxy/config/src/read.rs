@@ -1,16 +1,15 @@
 //! Typed reading of a tree that reports all problems at once.
 //!
 //! serde stops at the first error. So a value that cannot be read is recorded and pruned, and the
-//! whole is read again, until it succeeds or the root itself is wrong. What goes wrong only
-//! because something was pruned is not reported.
-
-use std::collections::HashSet;
+//! whole is read again, until it succeeds or the root itself is wrong. A missing key is given a
+//! stand-in, so that the next missing one is found. What goes wrong only because something was
+//! pruned is not reported.
 
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, Problems};
 use crate::read_error::{At, Fault, ReadError};
-use crate::reader::{Reader, identity};
+use crate::reader::{Found, Reader, identity};
 use crate::tree::{Node, Tree, push_key};
 
 /// Problems after which reading stops: more would not be read by anyone.
@@ -32,16 +31,16 @@ pub(crate) struct Reading<T> {
     /// `None` when the root itself cannot be read.
     pub(crate) value: Option<T>,
     pub(crate) problems: Vec<Problem>,
-    /// Paths that are left out of `value`.
+    /// Paths that are left out of `value` or have stand-ins in it.
     pub(crate) pruned: Vec<String>,
 }
 
 pub(crate) fn read_all<T: DeserializeOwned>(tree: &Tree, node: &Node) -> Reading<T> {
     let base = tree.path_of(node).unwrap_or_default();
-    let mut left_out = HashSet::new();
+    let mut found = Found::default();
     let mut reading = Reading { value: None, problems: Vec::new(), pruned: Vec::new() };
     loop {
-        let reader = Reader::root(node, &base, &left_out);
+        let reader = Reader::root(node, &base, &found);
         let error = match T::deserialize(reader) {
             Ok(value) => {
                 reading.value = Some(value);
@@ -51,26 +50,41 @@ pub(crate) fn read_all<T: DeserializeOwned>(tree: &Tree, node: &Node) -> Reading
         };
         let ReadError { fault, at } = error;
         let at = at.unwrap_or_else(|| reader.at());
-        let progress = left_out.insert(at.node);
+        let goes_on = match fault {
+            Fault::Missing(key) | Fault::MissingAsReported(key) => {
+                let missing = found.missing.entry(at.node).or_default();
+                let is_new = !missing.contains(&key);
+                missing.push(key);
+                is_new
+            }
+            _ => found.left_out.insert(at.node) && at.node != identity(node),
+        };
+        reading.pruned.push(path_of(&fault, &at));
         reading.problems.extend(problem(fault, &at));
-        reading.pruned.push(at.path);
-        if at.node == identity(node) || !progress || reading.problems.len() >= PROBLEMS_MAX {
+        if !goes_on || reading.problems.len() >= PROBLEMS_MAX {
             return reading;
         }
     }
 }
 
+fn path_of(fault: &Fault, at: &At) -> String {
+    let mut path = at.path.clone();
+    if let Fault::Missing(key) | Fault::MissingAsReported(key) = fault {
+        push_key(&mut path, key);
+    }
+    path
+}
+
 fn problem(fault: Fault, at: &At) -> Option<Problem> {
     match fault {
-        Fault::Consequence => None,
+        Fault::Consequence | Fault::MissingAsReported(_) => None,
         Fault::Wrong { message, hint } => {
             let mut problem = Problem::new(at.path.clone(), Some(at.span), message);
             problem.hint = hint;
             Some(problem)
         }
         Fault::Missing(key) => {
-            let mut path = at.path.clone();
-            push_key(&mut path, key);
+            let path = path_of(&fault, at);
             Some(Problem::new(path, Some(at.span), format!("`{key}` is missing")))
         }
     }

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Wrong { message: String, hint: Option<String> },
     /// A key is not there.
     Missing(&'static str),
+    /// A key is not there, because it was reported and left out or is misspelt.
+    MissingAsReported(&'static str),
     /// A consequence of something that was reported already.
     Consequence,
 }
@@ -52,7 +54,7 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
             Fault::Wrong { message, .. } => f.write_str(message),
-            Fault::Missing(key) => write!(f, "`{key}` is missing"),
+            Fault::Missing(key) | Fault::MissingAsReported(key) => write!(f, "`{key}` is missing"),
             Fault::Consequence => f.write_str("a part of this is wrong"),
         }
     }

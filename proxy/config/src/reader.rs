@@ -1,6 +1,6 @@
 //! A serde deserializer over a tree that knows the path and place of every value.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -9,6 +9,7 @@ use serde::de::{
 };
 
 use crate::read_error::{At, Fault, ReadError};
+use crate::stand_in::StandIn;
 use crate::suggest;
 use crate::tree::{Entry, Key, Meaning, Node, Span, Value, push_index, push_key};
 use crate::written::AS_WRITTEN;
@@ -18,12 +19,21 @@ pub(crate) fn identity(node: &Node) -> usize {
     std::ptr::from_ref(node).addr()
 }
 
+/// What earlier readings of the same tree found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Nodes that cannot be read and are passed over.
+    pub(crate) left_out: HashSet<usize>,
+    /// Keys that are missing from a node: given stand-ins, so that others can be found.
+    pub(crate) missing: HashMap<usize, Vec<&'static str>>,
+}
+
 /// One value to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     node: &'a Node,
     way: Way<'a>,
-    left_out: &'a HashSet<usize>,
+    found: &'a Found,
 }
 
 /// How a value was reached from its parent.
@@ -35,16 +45,16 @@ enum Way<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn root(node: &'a Node, base: &'a str, left_out: &'a HashSet<usize>) -> Reader<'a> {
-        Reader { node, way: Way::Root(base), left_out }
+    pub(crate) fn root(node: &'a Node, base: &'a str, found: &'a Found) -> Reader<'a> {
+        Reader { node, way: Way::Root(base), found }
     }
 
     fn in_map(&'a self, entry: &'a Entry) -> Reader<'a> {
-        Reader { node: &entry.value, way: Way::Key(self, &entry.key), left_out: self.left_out }
+        Reader { node: &entry.value, way: Way::Key(self, &entry.key), found: self.found }
     }
 
     fn in_list(&'a self, index: usize, node: &'a Node) -> Reader<'a> {
-        Reader { node, way: Way::Index(self, index), left_out: self.left_out }
+        Reader { node, way: Way::Index(self, index), found: self.found }
     }
 
     pub(crate) fn at(&self) -> At {
@@ -79,7 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     fn is_left_out(&self, node: &Node) -> bool {
-        self.left_out.contains(&identity(node))
+        self.found.left_out.contains(&identity(node))
     }
 
     fn meaning(&self) -> Option<Meaning<'a>> {
@@ -161,7 +171,7 @@ impl<'a> Reader<'a> {
                     && suggest::closest(&entry.key.text, [*key]).is_some()
             })
         {
-            error.fault = Fault::Consequence;
+            error.fault = Fault::MissingAsReported(key);
         }
         error
     }
@@ -328,7 +338,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let entries = Entries { parent: &self, entries: self.entries()?, current: None };
+        let entries = Entries::of(&self)?;
         visitor.visit_map(entries).map_err(|error| self.settle(error))
     }
 
@@ -408,7 +418,20 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 struct Entries<'a> {
     parent: &'a Reader<'a>,
     entries: &'a [Entry],
+    missing: &'a [&'static str],
     current: Option<&'a Entry>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(parent: &'a Reader<'a>) -> Result<Entries<'a>, ReadError> {
+        let missing = parent.found.missing.get(&identity(parent.node));
+        Ok(Entries {
+            parent,
+            entries: parent.entries()?,
+            missing: missing.map_or(&[], Vec::as_slice),
+            current: None,
+        })
+    }
 }
 
 impl<'de> MapAccess<'de> for Entries<'_> {
@@ -430,13 +453,20 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 error.or_at(|| At { span: entry.key.span, ..reader.at() })
             });
         }
-        Ok(None)
+        let Some((key, rest)) = self.missing.split_first() else { return Ok(None) };
+        self.missing = rest;
+        self.current = None;
+        let key: StrDeserializer<'_, ReadError> = (*key).into_deserializer();
+        seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
         match self.current.take() {
             Some(entry) => seed.deserialize(self.parent.in_map(entry)),
-            None => Err(ReadError::custom("a value was asked for before its key")),
+            None => seed.deserialize(StandIn).map_err(|_| {
+                let error = ReadError::consequence();
+                error.or_at(|| self.parent.at())
+            }),
         }
     }
 }
