@@ -78,7 +78,7 @@ fn badly_named(files: &[File]) -> Vec<String> {
         if path.split('/').any(|part| VAGUE_NAMES.contains(&stem(part))) {
             found.push(format!("{path}: a name must say what is inside"));
         }
-        if path.matches('/').count() > FOLDER_DEPTH_MAX {
+        if path.ends_with(".rs") && path.matches('/').count() > FOLDER_DEPTH_MAX {
             found.push(format!("{path}: deeper than {FOLDER_DEPTH_MAX} folders"));
         }
     }
