@@ -25,6 +25,22 @@ Exit codes:
   65  the environment file is wrong; every problem is told at its place
   69  not available: a program is missing, or the environment is not running (status)";
 
+const STATUS_JSON: &str = "\
+The JSON of `-o json` is one object; keys are added to it, never renamed:
+  name, environment, state_dir, logs   text
+  running                              true or false
+  stage                                starting, running, stopping or stopped
+  pid, started_at                      of the supervisor; null when not running
+  urls                                 page, playlist (playlist_NAME for every further stream),
+                                       ledger, ledger_docs, ledger_openapi, trial_balance,
+                                       proxy_metrics, ledger_metrics, proxy_admin, ledger_admin
+  children                             a list of {name, pid, state, healthy, restarts, since,
+                                       problem}; state is starting, healthy, failing, waiting or
+                                       stopped
+  ports_moved                          a list of {what, wanted, used}
+  notes                                what is missing, and what was done instead
+Exit codes: 0 all healthy, 1 degraded or starting, 69 not running.";
+
 /// Run an environment, the one its file describes: proxy, ledger, live stream.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, after_help = EXIT_CODES, propagate_version = true)]
@@ -40,6 +56,7 @@ enum Command {
     /// Start an environment here, in the foreground, until Ctrl-C or `forebay down`
     Up(Up),
     /// Show every URL, and each child's state, restarts and age
+    #[command(after_long_help = STATUS_JSON)]
     Status(Status),
     /// Drain and stop an environment
     Down(Down),

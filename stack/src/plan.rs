@@ -21,6 +21,8 @@ use crate::supervisor::probe::Probe;
 pub const LEDGER_PORT: u16 = 8081;
 /// Where the live origin listens when that port is free.
 pub const ORIGIN_PORT: u16 = 8082;
+/// What the names of children that make streams begin with.
+pub const STREAM_PREFIX: &str = "stream ";
 const LEDGER_ADMIN_PORT: u16 = 9091;
 
 const PROXY_ADMIN: &str = "proxy admin";
@@ -210,7 +212,7 @@ fn live_stream(ffmpeg: &Ffmpeg, name: &str, stream: &Stream, folder: &Path) -> C
         age_max: stream.segment.as_std() * 3 + Duration::from_secs(1),
         segments_min: SEGMENTS_READY.min(usize::try_from(stream.window).unwrap_or(usize::MAX)),
     };
-    let spec = child(&format!("stream {name}"), argv, folder, probe);
+    let spec = child(&format!("{STREAM_PREFIX}{name}"), argv, folder, probe);
     ChildSpec { argv_again: Some(again), ..spec }
 }
 

@@ -121,15 +121,15 @@ pub fn status(run: &Run, now: Timestamp) -> String {
         }
         text.push('\n');
     }
-    for port in &run.ports_moved {
-        let _ = writeln!(text, "\n  {}", moved(port));
-    }
     text.push_str(&notes(run));
     text
 }
 
 fn notes(run: &Run) -> String {
     let mut text = String::new();
+    for port in &run.ports_moved {
+        let _ = writeln!(text, "\nNote: {}", moved(port));
+    }
     for note in &run.notes {
         let _ = writeln!(text, "\nNote: {note}");
     }
@@ -183,6 +183,11 @@ mod tests {
                 child("proxy", Phase::Healthy, None),
                 child("ledger", Phase::Failing, Some("answers 503")),
             ],
+            ports_moved: vec![Moved {
+                what: "listener public".to_owned(),
+                wanted: "127.0.0.1:80".parse().unwrap(),
+                used: "127.0.0.1:8080".parse().unwrap(),
+            }],
             notes: vec!["There is NO LIVE STREAM.".to_owned()],
             ..Run::default()
         }

@@ -7,13 +7,13 @@ use tokio::task::JoinHandle;
 
 use crate::backoff::Pace;
 use crate::environment::{LEDGER, Ledger};
-use crate::plan::{LocalPlan, Machine};
-use crate::report;
+use crate::plan::{LocalPlan, Machine, STREAM_PREFIX};
 use crate::seed::{self, Seeded};
 use crate::signals::StopSignals;
 use crate::state::{Run, Stage, StateFolder};
 use crate::supervisor::child::Launcher;
 use crate::supervisor::{Notice, Supervisor};
+use crate::{report, stream};
 
 /// How often it is said what the start waits for.
 const SAY_EVERY: Duration = Duration::from_secs(2);
@@ -109,6 +109,12 @@ impl Session {
     fn take(&mut self, notice: &Notice, say: fn(&str)) {
         if let Some(line) = report::notice(notice) {
             say(&line);
+        }
+        if let Notice::Died { name, .. } = notice
+            && let Some(stream) = name.strip_prefix(STREAM_PREFIX)
+            && let Err(error) = stream::sweep(&self.state.live().join(stream))
+        {
+            say(&format!("what {name} left could not be removed: {error}"));
         }
         let ledger_is_back = matches!(notice, Notice::Healthy { name, .. } if name == LEDGER);
         if ledger_is_back && self.seeding.is_none() {
@@ -210,7 +216,7 @@ impl Session {
 
 /// Without a stream everything else still works.
 fn is_essential(child: &str) -> bool {
-    !child.starts_with("stream ")
+    !child.starts_with(STREAM_PREFIX)
 }
 
 async fn finished(task: &mut Option<JoinHandle<Result<Seeded, String>>>) -> Result<Seeded, String> {

@@ -2,8 +2,10 @@
 
 pub mod playlist;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use crate::environment::Stream;
 
@@ -136,6 +138,28 @@ fn argv_with(
     argv
 }
 
+/// Removes what a killed ffmpeg left in the folder of its stream and its successor would not know
+/// of: segments outside the playlist, and unfinished files. Call it while no ffmpeg writes there.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    let playlist = match fs::read_to_string(folder.join(PLAYLIST)) {
+        Ok(playlist) => playlist,
+        // It died before its first playlist: then everything there is left over.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error),
+    };
+    let listed: BTreeSet<&str> = playlist.lines().collect();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let unlisted = name.starts_with("segment-") && !listed.contains(&*name);
+        if unlisted || name.ends_with(".tmp") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A drawtext filter with the stream's name and the time of day.
 fn clock(font: &Path, name: &str, height: u32) -> String {
     let font = font.display().to_string().replace('\\', "\\\\").replace(':', "\\:");
@@ -196,6 +220,24 @@ mod tests {
         let list = "Encoders:\n ------\n V....D libx264   libx264 H.264\n A....D aac   AAC\n";
         assert!(has(list, "libx264") && has(list, "aac"));
         assert!(!has(list, "H.264"));
+    }
+
+    #[test]
+    fn a_sweep_keeps_what_the_playlist_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let entries = fs::read_dir(folder.path()).unwrap().flatten();
+            entries.map(|e| e.file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+        };
+        for name in ["init.mp4", "segment-1.m4s", "segment-2.m4s", "segment-3.m4s.tmp"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::write(folder.path().join(PLAYLIST), "#EXTM3U\n#EXTINF:1,\nsegment-2.m4s\n").unwrap();
+        sweep(folder.path()).unwrap();
+        assert_eq!(names(), ["index.m3u8", "init.mp4", "segment-2.m4s"].map(String::from).into());
+        fs::remove_file(folder.path().join(PLAYLIST)).unwrap();
+        sweep(folder.path()).unwrap();
+        assert_eq!(names(), ["init.mp4"].map(String::from).into());
     }
 
     #[test]

@@ -8,10 +8,12 @@ pub mod child;
 pub mod log;
 pub mod probe;
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -243,7 +245,7 @@ impl Supervisor {
         }
         match report.what {
             What::Probed(result) => self.probed(report.child, result),
-            What::Exited(status) => self.exited(report.child, status),
+            What::Exited(status) => self.exited(report.child, &status),
             What::RestartDue => {
                 self.start_child(report.child);
                 Some(Notice::Changed)
@@ -282,7 +284,7 @@ impl Supervisor {
         }
     }
 
-    fn exited(&mut self, index: usize, status: Result<ExitStatus, String>) -> Option<Notice> {
+    fn exited(&mut self, index: usize, status: &Result<ExitStatus, String>) -> Option<Notice> {
         let child = &mut self.children[index];
         if let Some(process) = child.process.take() {
             // What it started and left behind would hold its port or its files.
@@ -294,7 +296,7 @@ impl Supervisor {
         let Decision::RestartAfter(wait) = decision else {
             return None;
         };
-        let how = how_it_ended(&status);
+        let how = how_it_ended(status);
         child.problem = Some(how.clone());
         let sender = Sender { reporter: self.reporter.clone(), child: index, start: child.start };
         child.tasks.push(tokio::spawn(async move {
@@ -304,7 +306,7 @@ impl Supervisor {
         Some(Notice::Died {
             name: child.spec.name.clone(),
             how,
-            tail: log::tail(&self.launcher.logs.join(child.spec.log_name()), TAIL_LINES),
+            tail: last_words(status, &self.launcher.logs.join(child.spec.log_name())),
             restart: child.life.restarts() + 1,
             wait,
         })
@@ -357,6 +359,13 @@ async fn probe_on(probe: probe::Probe, started: SystemTime, pace: Pace, sender: 
         }
         sender.send(What::Probed(result)).await;
     }
+}
+
+/// The last lines of a process, where they may say why it ended: one that was killed does not know.
+fn last_words(status: &Result<ExitStatus, String>, log: &Path) -> Vec<String> {
+    use std::os::unix::process::ExitStatusExt;
+    let killed = matches!(status, Ok(status) if status.signal() == Some(Signal::KILL.as_raw()));
+    if killed { Vec::new() } else { log::tail(log, TAIL_LINES) }
 }
 
 /// How a process ended, in words.

@@ -192,7 +192,7 @@ fn stream_faults(stream: &Stream) -> Vec<(&'static str, String, String)> {
     if !(1_000..=10_000).contains(&segment_ms) {
         let message = format!("a segment of {} cannot be made", stream.segment);
         faults.push(("segment", message, "it may be 1s to 10s".to_owned()));
-    } else if (segment_ms * u64::from(*frames_per_second)) % 1000 != 0 {
+    } else if !(segment_ms * u64::from(*frames_per_second)).is_multiple_of(1000) {
         let message = format!(
             "a segment of {} at {frames_per_second} frames per second is not a whole number of frames",
             stream.segment

@@ -1,6 +1,8 @@
 //! Every malformed environment is answered at its place: what `forebay check` says about each file
 //! of `malformed/` is in the `.txt` beside it. `UPDATE=1` rewrites those; read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

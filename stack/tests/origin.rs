@@ -1,5 +1,7 @@
 //! The live origin: what it serves, how it labels it, and what it does not serve.
 
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,7 @@
 //! The supervisor with real processes: shell scripts that behave well, badly, or not at all.
 
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

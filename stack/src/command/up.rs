@@ -47,7 +47,6 @@ fn run_claimed(
     let plan = plan::resolve(environment, &machine, &ports.addresses, ports.moved.clone());
     prepare(&plan)?;
     plan.ports_moved.iter().for_each(|moved| say(&report::moved(moved)));
-    plan.notes.iter().for_each(|note| say(&format!("Note: {note}")));
     let run = first_told(&environment.name, path, state, &plan);
     state.tell(&run)?;
     runtime()?.block_on(async {

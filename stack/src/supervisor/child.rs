@@ -75,6 +75,8 @@ impl Launcher {
         let argv = spec.argv_again.as_ref().filter(|_| again).unwrap_or(&spec.argv);
         let (program, arguments) =
             argv.split_first().ok_or_else(|| io::Error::other("an empty command line"))?;
+        let mut log = RotatedLog::open(&self.logs.join(spec.log_name()), LOG_BYTES_MAX)?;
+        log.mark()?;
         // Checked here, because behind setpriv a missing program would only be an odd exit status.
         if !Path::new(program).exists() {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("{program} is missing")));
@@ -103,7 +105,6 @@ impl Launcher {
             .id()
             .and_then(|id| Pid::from_raw(id.cast_signed()))
             .ok_or_else(|| io::Error::other("the process has no id"))?;
-        let log = RotatedLog::open(&self.logs.join(spec.log_name()), LOG_BYTES_MAX)?;
         let copier = tokio::spawn(copy(OwnedFd::from(reader), log));
         let watcher = tokio::spawn(async move {
             let status = child.wait().await;

@@ -24,6 +24,11 @@ impl RotatedLog {
         Ok(Self { path: path.to_owned(), file, bytes, bytes_max })
     }
 
+    /// Marks the beginning of a start.
+    pub fn mark(&mut self) -> io::Result<()> {
+        self.write(format!("{MARK}{}\n", jiff::Timestamp::now()).as_bytes())
+    }
+
     /// Appends `chunk`, beginning a new file first where this one would grow past its limit.
     pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         let length = chunk.len() as u64;
@@ -38,11 +43,16 @@ impl RotatedLog {
     }
 }
 
-/// The last `lines_max` lines of the log at `path`, also across a rotation; empty when there is
-/// none.
+/// Begins the line that parts one start of a child from the next.
+const MARK: &str = "---- started ";
+
+/// The last `lines_max` lines since the last mark in the log at `path`, also across a rotation;
+/// empty when there are none.
 pub fn tail(path: &Path, lines_max: usize) -> Vec<String> {
     let mut text = last_bytes(&previous(path));
     text.push_str(&last_bytes(path));
+    let since_mark = text.rfind(MARK).and_then(|at| text[at..].split_once('\n'));
+    let text = since_mark.map_or(text.as_str(), |(_, rest)| rest);
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(lines_max)..].iter().map(|line| (*line).to_owned()).collect()
 }
@@ -94,6 +104,10 @@ mod tests {
         RotatedLog::open(&path, 100).unwrap().write(b"one\n").unwrap();
         RotatedLog::open(&path, 100).unwrap().write(b"two\n\n").unwrap();
         assert_eq!(tail(&path, 9), ["one", "two"]);
+        RotatedLog::open(&path, 100).unwrap().mark().unwrap();
+        assert!(tail(&path, 9).is_empty());
+        RotatedLog::open(&path, 100).unwrap().write(b"three\n").unwrap();
+        assert_eq!(tail(&path, 9), ["three"]);
         assert!(tail(&folder.path().join("none.log"), 9).is_empty());
     }
 }
