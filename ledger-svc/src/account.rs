@@ -85,7 +85,8 @@ pub struct AccountBody {
     /// What people call it; 1 to 200 characters.
     #[schema(example = "Cash in euro", min_length = 1, max_length = 200)]
     pub name: String,
-    #[schema(example = "EUR")]
+    /// A currency's code.
+    #[schema(example = "EUR", pattern = "^[A-Z][A-Z0-9]{2,11}$")]
     pub currency: String,
     pub normal_balance: Side,
 }

@@ -72,6 +72,8 @@ fn place(field: String, error: &serde_json::Error) -> JsonError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let suffix = format!(" at line {line} column {column}");
+    // The end of a line, and of an empty body, is reported as the column before the first.
+    let column = column.max(1);
     JsonError {
         malformed: !error.is_data(),
         field,

@@ -199,3 +199,19 @@ async fn a_stop_under_load_keeps_every_acknowledgement() {
     let posted = everything(&again.api, "/v1/transfers").await.len();
     assert_eq!(posted, acknowledged.len(), "everything posted was also answered");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_never_ends_does_not_hold_the_stop_beyond_its_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = ["--drain", "200ms", "--body-timeout", "1h", "--request-timeout", "1h"];
+    let mut running = serving(directory.path(), &limits).await;
+    let address = running.api.base.strip_prefix("http://").unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 1.0).await;
+    signal(&running.child, "-TERM");
+    assert_eq!(ended(&mut running.child).await.code(), Some(0));
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    assert!(log.contains("\"unanswered\":1") && log.contains("\"stopped\""), "{log}");
+}

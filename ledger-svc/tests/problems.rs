@@ -54,7 +54,7 @@ const GOOD: &str = r#"{"description":"","entries":[{"account":"eur:debit","direc
 
 /// Path, body, kind of the problem, part of its detail.
 const REFUSED_BODIES: &[(&str, &str, &str, &str)] = &[
-    (TRANSFERS, "", "malformed-json", "line 1, column 0"),
+    (TRANSFERS, "", "malformed-json", "line 1, column 1"),
     (TRANSFERS, "{\"description\":\n nope}", "malformed-json", "line 2, column 3"),
     (TRANSFERS, "{} {}", "invalid-body", "missing field `description`"),
     (TRANSFERS, "[]", "invalid-body", "expected a JSON object"),

@@ -166,6 +166,7 @@ async fn foreign_databases_are_left_alone() {
         assert!(matches!(error, StoreError::Foreign { .. }), "{name}: {error}");
         assert!(error.is_bad_document());
         assert_eq!(std::fs::read(path(name)).unwrap(), before, "{name}");
+        assert!(!path(&format!("{name}.lock")).exists(), "{name}");
     }
     let missing = refused(&path("no/such/directory.sqlite")).await;
     assert!(matches!(missing, StoreError::Open { .. }) && !missing.is_bad_document());

@@ -61,6 +61,8 @@ pub struct Reader {
 
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Migrated, StoreError> {
+    // Before the lock so that nothing is left beside a foreign file, and under it to be sure.
+    inspect(&url.path).await?;
     let _lock = lock::acquire(&url.path)?;
     inspect(&url.path).await?;
     let mut connection = connect(&url.path, &options(url).create_if_missing(true)).await?;
@@ -72,6 +74,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Migrated, StoreError> {
 /// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
 /// when `may_migrate`, and proves by a write that it can be written.
 pub async fn open(url: &DatabaseUrl, may_migrate: bool) -> Result<(Writer, Reader), StoreError> {
+    inspect(&url.path).await?;
     let lock = lock::acquire(&url.path)?;
     let applied = inspect(&url.path).await?;
     if !may_migrate && applied < MIGRATIONS.len() {
