@@ -54,8 +54,9 @@ fn fault(directive: &Directive, context: Context) -> Option<Problem> {
     }
     let flag = directive.argument(0).unwrap_or_default().to_ascii_lowercase();
     if spec.is_flag() && flag != "on" && flag != "off" {
-        let message =
-            format!("invalid value \"{flag}\" in \"{name}\" directive, it must be \"on\" or \"off\"");
+        let message = format!(
+            "invalid value \"{flag}\" in \"{name}\" directive, it must be \"on\" or \"off\""
+        );
         return problem(message);
     }
     None
@@ -78,10 +79,9 @@ fn count_hint(directive: &Directive, spec: &Spec) -> String {
         word.place.line > directive.start.line && !directive::named(&word.text).is_empty()
     });
     match swallowed {
-        Some(word) => format!(
-            "is a \";\" missing before \"{}\" in line {}?",
-            word.text, word.place.line
-        ),
+        Some(word) => {
+            format!("is a \";\" missing before \"{}\" in line {}?", word.text, word.place.line)
+        }
         None => format!("it takes {}, here are {}", spec.takes_text(), directive.arguments.len()),
     }
 }
@@ -100,10 +100,7 @@ mod tests {
                 "http {\n listen 80;\n}",
                 "2: \"listen\" directive is not allowed here (it stands in server; this is http)",
             ),
-            (
-                "http { server { listen 80\n server_name a b\n ;} }",
-                "3: ",
-            ),
+            ("http { server { listen 80\n server_name a b\n ;} }", "3: "),
             (
                 "worker_processes 1 2;",
                 "1: invalid number of arguments in \"worker_processes\" directive (it takes 1 argument, here are 2)",

@@ -106,7 +106,8 @@ impl Spec {
             Context::LocationIf,
             Context::LimitExcept,
         ];
-        let names: Vec<_> = ALL.into_iter().filter(|c| self.allows(*c)).map(Context::name).collect();
+        let names: Vec<_> =
+            ALL.into_iter().filter(|c| self.allows(*c)).map(Context::name).collect();
         names.join(", ")
     }
 
@@ -171,7 +172,8 @@ pub fn named(name: &str) -> &'static [Spec] {
     if let Some(specs) = TABLE.by_name.get(name) {
         return specs;
     }
-    let in_family = |spec: &&Spec| match (spec.name.strip_suffix('*'), spec.name.strip_prefix('*')) {
+    let in_family = |spec: &&Spec| match (spec.name.strip_suffix('*'), spec.name.strip_prefix('*'))
+    {
         (Some(start), _) => name.starts_with(start),
         (_, Some(end)) => name.ends_with(end),
         _ => false,
@@ -202,7 +204,10 @@ mod tests {
             assert!(spec.contexts.chars().all(|c| "MEHSLUslX".contains(c)), "{line}");
             assert!(!spec.contexts.is_empty(), "{line}");
             let known = ["any", "flag", "1+", "2+"].contains(&spec.arguments);
-            assert!(known || spec.arguments.split(',').all(|n| n.parse::<usize>().is_ok()), "{line}");
+            assert!(
+                known || spec.arguments.split(',').all(|n| n.parse::<usize>().is_ok()),
+                "{line}"
+            );
             lines += 1;
         }
         assert!(lines > 600);

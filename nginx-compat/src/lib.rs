@@ -12,6 +12,8 @@
 //! 7. [`command`]: `check`, `report` and `convert` as people call them.
 
 pub mod check;
+pub mod command;
+pub mod convert;
 pub mod directive;
 pub mod include;
 pub mod lex;
@@ -20,4 +22,8 @@ pub mod parse;
 pub mod place;
 pub mod print;
 pub mod problem;
+pub mod report;
+pub mod table;
+pub mod translate;
 pub mod tree;
+pub mod verdict;

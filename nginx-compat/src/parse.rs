@@ -200,8 +200,7 @@ impl Parser {
 
     fn end(&mut self, words: &[Word], place: Place, stack: &[Frame]) {
         if let Some(first) = words.first() {
-            let problem =
-                Problem::new(place, "unexpected end of file, expecting \";\" or \"}\"");
+            let problem = Problem::new(place, "unexpected end of file, expecting \";\" or \"}\"");
             let hint = format!("\"{}\" in line {} has no end", first.text, first.place.line);
             self.problem(problem.hint(hint));
         }
@@ -357,6 +356,8 @@ mod tests {
         let parsed = parse("content_by_lua_block { if x then y = {1} end -- }\n } a b;");
         assert!(parsed.problems.is_empty());
         assert_eq!(parsed.document.count, 2);
-        assert!(matches!(&parsed.document.directives[0].body, Body::Lua(code) if code.contains("{1}")));
+        assert!(
+            matches!(&parsed.document.directives[0].body, Body::Lua(code) if code.contains("{1}"))
+        );
     }
 }

@@ -1,7 +1,6 @@
 //! The tree as nginx text again: four spaces per level, quotes only where they are needed.
 //! An `include` is printed as it was written; what it brought in is not repeated.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::tree::{Body, Directive};
@@ -38,13 +37,18 @@ pub fn word(text: &str) -> String {
     let quote = if text.contains('"') && !text.contains('\'') { '\'' } else { '"' };
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push(quote);
-    for c in text.chars() {
-        let escaped: Cow<'static, str> = match c {
-            '\\' => "\\\\".into(),
-            c if c == quote => format!("\\{c}").into(),
-            c => c.to_string().into(),
-        };
-        quoted.push_str(&escaped);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let follows = rest.peek();
+        // Before any other character a backslash stands for itself.
+        let protects = follows.is_none_or(|next| "\"'\\trn".contains(*next));
+        if c == quote || (c == '\\' && protects) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+        if c == '\\' && !protects {
+            quoted.extend(rest.next());
+        }
     }
     quoted.push(quote);
     quoted
@@ -62,8 +66,8 @@ fn stands_plain(text: &str) -> bool {
             // A backslash stays only before a character it does not change; a blank would end
             // nothing behind it, which reads badly.
             '\\' => match rest.next() {
-                None | Some('"' | '\'' | '\\' | 't' | 'r' | 'n' | ' ' | '\t' | '\r' | '\n' | ';')
-                | Some('{') => return false,
+                None => return false,
+                Some(c) if "\"'\\trn \t\r\n;{".contains(c) => return false,
                 Some(_) => {}
             },
             _ => {}

@@ -1,0 +1,166 @@
+//! `check`, `report` and `convert` as people call them.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use proxy_config::{Config, Source};
+
+use crate::convert;
+use crate::parse::{Parsed, parse_file};
+use crate::problem::render;
+use crate::report::Report;
+use crate::table::table;
+use crate::translate::{Translation, translate};
+
+/// Everything was translated, exactly, approximately or harmlessly not.
+pub const OK: u8 = 0;
+/// Something is unsupported, or a file cannot be read or written.
+pub const FAILURE: u8 = 1;
+/// nginx would refuse the file.
+pub const BAD_DOCUMENT: u8 = 65;
+
+/// Reads nginx.conf and says how exactly Forebay can stand in for nginx.
+#[derive(Debug, Parser)]
+#[command(name = "forebay-nginx", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 something is unsupported or failed, 2 usage, \
+                          65 nginx would refuse the file.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what nginx would refuse: syntax, unknown directives, wrong places, wrong arguments.
+    Check {
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Says of every directive how exactly it is translated.
+    Report {
+        #[command(flatten)]
+        input: Input,
+        /// Form of the report.
+        #[arg(short, long, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+    /// Writes the configuration of the proxy.
+    Convert {
+        #[command(flatten)]
+        input: Input,
+        /// File to write; standard output without it.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        /// Converts although something is unsupported, and says what is missing. What is not
+        /// translated answers 502, it is never opened without its protection.
+        #[arg(long)]
+        partial: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Input {
+    /// The main file, such as /etc/nginx/nginx.conf.
+    file: PathBuf,
+    /// Where relative includes start; without it, the directory of FILE.
+    #[arg(short, long)]
+    prefix: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    Table,
+    Json,
+}
+
+/// Runs a command; the exit code says how it went.
+pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    match arguments.command {
+        Command::Check { input } => check(&input),
+        Command::Report { input, output } => report(&input, output),
+        Command::Convert { input, output, partial } => convert(&input, output.as_deref(), partial),
+    }
+}
+
+/// The file with all that nginx would refuse, which is said on standard error.
+fn read(input: &Input) -> anyhow::Result<Parsed> {
+    let mut parsed =
+        parse_file(&input.file, input.prefix.as_deref()).map_err(anyhow::Error::msg)?;
+    parsed.problems.extend(crate::check::check(&parsed.document));
+    parsed.problems.sort_by_key(|problem| problem.place);
+    eprint!("{}", render(&parsed.problems, &parsed.document.files));
+    Ok(parsed)
+}
+
+fn check(input: &Input) -> anyhow::Result<u8> {
+    let parsed = read(input)?;
+    let file = input.file.display();
+    match parsed.problems.len() {
+        0 => eprintln!("{file}: ok, {} directives", parsed.document.count),
+        1 => eprintln!("{file}: 1 problem"),
+        count => eprintln!("{file}: {count} problems"),
+    }
+    Ok(if parsed.problems.is_empty() { OK } else { BAD_DOCUMENT })
+}
+
+fn report(input: &Input, form: Form) -> anyhow::Result<u8> {
+    let parsed = read(input)?;
+    let report = Report::new(&parsed.document, &translate(&parsed.document));
+    let text = match form {
+        Form::Table => table(&report),
+        Form::Json => serde_json::to_string_pretty(&report)? + "\n",
+    };
+    print(&text)?;
+    Ok(match (parsed.problems.is_empty(), report.unsupported().next()) {
+        (false, _) => BAD_DOCUMENT,
+        (true, Some(_)) => FAILURE,
+        (true, None) => OK,
+    })
+}
+
+fn convert(input: &Input, output: Option<&Path>, partial: bool) -> anyhow::Result<u8> {
+    let parsed = read(input)?;
+    if !parsed.problems.is_empty() {
+        return Ok(BAD_DOCUMENT);
+    }
+    let translation = translate(&parsed.document);
+    let report = Report::new(&parsed.document, &translation);
+    let missing: Vec<_> = report.unsupported().filter(|item| !item.row).collect();
+    for item in &missing {
+        eprintln!("{}:{}: {}: {}", item.file, item.line, item.directive, item.text);
+    }
+    let missing = missing.len();
+    if missing > 0 && !partial {
+        eprintln!("{missing} directives are unsupported; --partial converts the rest");
+        return Ok(FAILURE);
+    }
+    let Translation { config: Some(config), origins, .. } = &translation else {
+        eprintln!("nothing in {} passes requests to an upstream over HTTP", input.file.display());
+        return Ok(FAILURE);
+    };
+    let text = convert::document(&input.file.display().to_string(), config, origins, &report);
+    if let Err(problems) = Config::load(Source::new("the translation", text.as_str())) {
+        eprintln!("{problems}\nThe translation would not load. Please report this with the file.");
+        return Ok(FAILURE);
+    }
+    match output {
+        Some(path) => std::fs::write(path, &text)
+            .with_context(|| format!("{} cannot be written", path.display()))?,
+        None => print(&text)?,
+    }
+    if missing > 0 {
+        eprintln!("partial: {missing} directives are missing from it");
+    }
+    Ok(OK)
+}
+
+/// A reader that has seen enough is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

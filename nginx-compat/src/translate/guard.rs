@@ -1,0 +1,80 @@
+//! What keeps a location closed. A location whose answer or protection depends on something Forebay
+//! cannot do yet is not opened without it, not even in a partial conversion: a page behind a
+//! password must not lose the password on its way.
+
+use crate::translate::scope::Scope;
+use crate::tree::Directive;
+use crate::verdict::is_neutral;
+
+/// Decide what a request means, in a server and in the location itself, but not in outer locations.
+const REWRITES: [&str; 3] = ["return", "rewrite", "if"];
+
+/// Answer or change the request, in the location itself.
+const HANDLERS: [&str; 16] = [
+    "try_files",
+    "fastcgi_pass",
+    "uwsgi_pass",
+    "scgi_pass",
+    "grpc_pass",
+    "memcached_pass",
+    "limit_except",
+    "stub_status",
+    "empty_gif",
+    "flv",
+    "mp4",
+    "random_index",
+    "perl",
+    "echo",
+    "js_content",
+    "redis_pass",
+];
+
+/// Protect or change the request, wherever they are in effect.
+const GUARDS: [&str; 16] = [
+    "allow",
+    "deny",
+    "auth_basic",
+    "auth_request",
+    "auth_jwt",
+    "secure_link",
+    "secure_link_md5",
+    "secure_link_secret",
+    "ssl_verify_client",
+    "ssl_reject_handshake",
+    "internal",
+    "modsecurity",
+    "js_access",
+    "proxy_method",
+    "proxy_set_body",
+    "proxy_pass_request_body",
+];
+
+/// The directive that keeps a location closed, if any.
+pub fn closes<'a>(location: &Scope<'a>, server: &Scope<'a>) -> Option<&'a Directive> {
+    let own = |scope: &Scope<'a>, names: &[&str]| {
+        names.iter().find_map(|name| scope.own(name).first().copied())
+    };
+    own(server, &REWRITES)
+        .or_else(|| own(location, &REWRITES))
+        .or_else(|| own(location, &HANDLERS))
+        .or_else(|| GUARDS.iter().find_map(|name| in_force(location, name)))
+        .or_else(|| lua(location))
+}
+
+fn in_force<'a>(scope: &Scope<'a>, name: &str) -> Option<&'a Directive> {
+    scope.effective(name).iter().copied().find(|directive| {
+        let asks_nothing = is_neutral(directive) || (name == "allow" && directive.has("all"));
+        !asks_nothing
+    })
+}
+
+/// Lua code of any phase before the answer, at any level.
+fn lua<'a>(scope: &Scope<'a>) -> Option<&'a Directive> {
+    const PHASES: [&str; 4] =
+        ["access_by_lua", "content_by_lua", "rewrite_by_lua", "server_rewrite"];
+    let found = scope.own_names().find(|name| PHASES.iter().any(|phase| name.starts_with(phase)));
+    match found {
+        Some(name) => scope.own(name).first().copied(),
+        None => scope.outer().and_then(|outer| lua(outer)),
+    }
+}
