@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use crate::http;
 use crate::http::server;
@@ -126,7 +127,7 @@ struct ServeArgs {
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     drain: Duration,
     /// Log level (error, warn, info, debug, trace) or tracing filter
-    #[arg(long, env = "FOREBAY_LEDGER_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "FOREBAY_LEDGER_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
     log: String,
 }
 
@@ -216,6 +217,13 @@ fn count(text: &str) -> Result<usize, String> {
         Ok(count) if count <= tokio::sync::Semaphore::MAX_PERMITS => Ok(count),
         Ok(_) => Err(format!("must be at most {}", tokio::sync::Semaphore::MAX_PERMITS)),
         Err(_) => Err("must be a whole number".into()),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

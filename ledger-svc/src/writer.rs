@@ -41,8 +41,9 @@ pub enum WriteError {
     QueueFull(&'static str),
     #[error("the service is stopping")]
     Stopped,
-    #[error("the database could not commit: {0}")]
-    Failed(String),
+    /// The log has the reason; clients have no use for it.
+    #[error("the database could not commit; whether this write was done is open")]
+    Failed,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
@@ -146,7 +147,7 @@ async fn run(
                 metrics.batch_failures.inc();
                 tracing::error!(%error, writes = gathered.len(), "batch failed, nothing of it is acknowledged");
                 store.reset().await;
-                gathered.fail(&WriteError::Failed(error.to_string()));
+                gathered.fail(&WriteError::Failed);
                 if matches!(error, StoreError::Replaced { .. }) {
                     return Err(error);
                 }

@@ -107,12 +107,13 @@ fn exit_codes_tell_usage_bad_documents_and_unavailability_apart() {
     let (good, text, nowhere) = (path("good"), path("text"), path("no/where"));
     let normal = path("good?synchronous=normal");
     let free = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["serve", "--database", "mysql://h/d"], 2, "not supported yet"),
         (&["serve", "--database", "nonsense"], 2, "not a database URL"),
         (&["serve"], 2, "--database"),
         (&["serve", "--database", &good, "--queue-max", "0"], 2, "at least 1"),
         (&["serve", "--database", &good, "--drain", "soon"], 2, "not a duration"),
+        (&["serve", "--database", &good, "--log", "a=b=c"], 2, "--log"),
         (&["migrate", "--database", &good], 0, ""),
         (&["serve", "--database", &text], 65, "not a Forebay ledger"),
         (&["serve", "--database", &normal], 65, "PRAGMA synchronous is NORMAL"),

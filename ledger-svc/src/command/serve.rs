@@ -12,9 +12,11 @@ use super::ServeArgs;
 use crate::service::{self, Service};
 
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log)
-        .with_context(|| format!("--log {:?} is not a level or filter", args.log))?;
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(EnvFilter::new(&args.log))
+        .with_writer(io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(args))
 }
@@ -25,10 +27,6 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
 
-    if let Some(path) = &args.addresses_file {
-        remove_addresses(path)
-            .with_context(|| format!("cannot remove the old addresses file {}", path.display()))?;
-    }
     let service = service::start(args.options()).await?;
     if let Some(path) = &args.addresses_file {
         write_addresses(path, &service)

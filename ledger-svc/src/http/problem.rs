@@ -401,7 +401,7 @@ impl From<WriteError> for Problem {
         let kind = match error {
             WriteError::QueueFull(_) => Kind::QueueFull,
             WriteError::Stopped => Kind::Stopping,
-            WriteError::Failed(_) => Kind::DatabaseUnavailable,
+            WriteError::Failed => Kind::DatabaseUnavailable,
         };
         Self::new(kind, error.to_string())
     }
