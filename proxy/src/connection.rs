@@ -18,6 +18,7 @@ use prometheus::{IntCounter, IntGauge};
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::metrics::Metrics;
+use crate::prompt::Prompt;
 use crate::tls::LiveAcceptor;
 
 /// How long a client may take for the TLS handshake, or for the first bytes of a request.
@@ -89,7 +90,7 @@ impl Connections {
 
     /// Requests of an HTTP/1 connection, one after the other.
     async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(Box::new(Prompt::new(stream)));
         session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE_S));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);

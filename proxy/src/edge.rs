@@ -20,9 +20,9 @@ use crate::drain::UnderWay;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Permit;
-use crate::respond::{self, Failure};
+use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
-use crate::upstream::{Attempts, failure_kind};
+use crate::upstream::Attempts;
 use crate::{finish, request};
 
 /// The proxy behind one listener.
@@ -67,8 +67,8 @@ impl Edge {
             method: head.method.as_str(),
         };
         let route = exchange.generation.routes.choose(&target)?;
+        let route = exchange.route.insert(route);
         exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
-        exchange.route = Some(route);
         Ok(())
     }
 
@@ -126,10 +126,12 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
-        exchange.client =
-            session.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
+        exchange.client = session
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(std::net::SocketAddr::ip);
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
-        exchange.tls = tls.map(|tls| tls.version.to_string());
+        exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
         if session.get_keepalive() == Some(0) {
             // Pingora forgets the limit with each request that may be followed by another.
             session.set_keepalive(Some(KEEP_ALIVE_S));

@@ -49,7 +49,7 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         client: exchange.client.map(|client| client.to_string()),
         listener: &edge.listener,
         method: head.method.as_str(),
-        host: text(head, &HOST).or_else(|| head.uri.authority().map(|a| a.as_str())),
+        host: text(head, &HOST).or_else(|| head.uri.authority().map(http::uri::Authority::as_str)),
         path,
         query,
         protocol: format!("{:?}", head.version),

@@ -8,7 +8,7 @@
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. [`lane`]: a place in the lane, or shed.
 //! 7. [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
-//! 8. Bodies stream through pingora; nothing here holds one whole.
+//! 8. Bodies stream through pingora, [`prompt`] sees to it that they do; none is held whole.
 //! 9. [`respond`]: every failure becomes a response in this one place.
 //! 10. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
@@ -29,6 +29,7 @@ pub mod listen;
 pub mod metrics;
 pub mod operator_log;
 pub mod path;
+pub mod prompt;
 pub mod reload;
 pub mod request;
 pub mod respond;

@@ -4,6 +4,7 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 
 use crate::path::normalize_target;
@@ -16,7 +17,7 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 ///
 /// Errors: `BadRequest` and `NotImplemented`, never anything about the upstream.
 pub fn admit(session: &mut Session) -> Result<(), Failure> {
-    let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
     let head = session.req_header_mut();
     if let Some(raw) = raw {
         check_lines(&raw)?;

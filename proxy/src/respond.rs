@@ -117,6 +117,20 @@ impl Failure {
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
 
+/// The `kind` label of a failed attempt.
+pub fn failure_kind(error: &ErrorType) -> &'static str {
+    use ErrorType as T;
+    match error {
+        T::ConnectTimedout | T::TLSHandshakeTimedout => "connect_timeout",
+        T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError => "connect",
+        T::ReadTimedout => "read_timeout",
+        T::WriteTimedout => "write_timeout",
+        T::ReadError | T::ConnectionClosed => "read",
+        T::WriteError => "write",
+        _ => "response",
+    }
+}
+
 /// The body, as RFC 9457 section 3.1 has it.
 #[derive(Serialize)]
 struct Problem<'a> {

@@ -138,7 +138,7 @@ fn serve(
     let config = &state.current().config;
     for (name, socket) in sockets.listeners {
         let http2 = config.listeners.get(&name).is_some_and(|listener| listener.http2);
-        let app = connections(name.clone(), http2, state, runtime);
+        let app = connections(&name, http2, state, runtime);
         start(runtime, name, socket, app, stopping.clone());
     }
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
@@ -147,21 +147,21 @@ fn serve(
     runtime.spawn(async move { never.closed().await });
 }
 
-fn connections(name: String, http2: bool, state: &Arc<State>, runtime: &Runtime) -> Connections {
+fn connections(name: &str, http2: bool, state: &Arc<State>, runtime: &Runtime) -> Connections {
     let conf = ServerConf {
         threads: runtime.metrics().num_workers(),
         max_retries: ATTEMPTS_MAX,
         upstream_keepalive_pool_size: POOL_CONNECTIONS_MAX,
         ..ServerConf::default()
     };
-    let edge = Edge { listener: name.clone(), state: Arc::clone(state) };
+    let edge = Edge { listener: name.to_owned(), state: Arc::clone(state) };
     let mut proxy = http_proxy(&Arc::new(conf), edge);
     let mut options = HttpServerOptions::default();
     options.h2c = http2;
     options.h2_idle_timeout = Some(HTTP2_IDLE);
     proxy.server_options = Some(options);
-    let acceptor = state.acceptors.get(&name).cloned();
-    Connections::new(&name, Arc::new(proxy), acceptor, http2, state.drain.clone(), &state.metrics)
+    let acceptor = state.acceptors.get(name).cloned();
+    Connections::new(name, Arc::new(proxy), acceptor, http2, state.drain.clone(), &state.metrics)
 }
 
 fn start<A>(

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use pingora::ErrorType;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use prometheus::{Histogram, IntCounter};
 use proxy_config::address::ServerAddress;
@@ -199,20 +198,6 @@ fn fresh(peer: &HttpPeer) -> HttpPeer {
     peer.group_key = GROUP.fetch_add(1, Ordering::Relaxed);
     peer.options.idle_timeout = Some(Duration::from_millis(1));
     peer
-}
-
-/// The `kind` label of a failed attempt.
-pub fn failure_kind(error: &ErrorType) -> &'static str {
-    use ErrorType as T;
-    match error {
-        T::ConnectTimedout | T::TLSHandshakeTimedout => "connect_timeout",
-        T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError => "connect",
-        T::ReadTimedout => "read_timeout",
-        T::WriteTimedout => "write_timeout",
-        T::ReadError | T::ConnectionClosed => "read",
-        T::WriteError => "write",
-        _ => "response",
-    }
 }
 
 #[cfg(test)]

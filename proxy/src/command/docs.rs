@@ -19,7 +19,7 @@ enum Page {
 
 pub fn run(options: &Options) -> Result<(), Fault> {
     match options.page {
-        Page::Config => print("TODO-config-builder"),
+        Page::Config => print(&proxy_config::reference::markdown()),
         Page::Metrics => print(&metrics::markdown()),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Fault, print};
 
 pub fn run() -> Result<(), Fault> {
-    let schema = serde_json::to_string_pretty(&serde_json::Value::Null)
+    let schema = serde_json::to_string_pretty(&proxy_config::schema::schema())
         .map_err(|error| Fault::Other(error.into()))?;
     print(&format!("{schema}\n"))
 }

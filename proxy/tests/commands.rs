@@ -1,0 +1,121 @@
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::harness::BINARY;
+
+const GOOD: &str = "version: 1
+listeners: { public: { address: 127.0.0.1:8080 } }
+upstreams: { ledger: { servers: [ { address: 127.0.0.1:8081 } ] } }
+routes:
+  - name: transfers
+    match: { hosts: [ledger.example], paths: [ { prefix: /v1/ } ], methods: [GET, POST] }
+    upstream: ledger
+    lane: transactions
+";
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).current_dir(dir).output().unwrap()
+}
+
+fn with(text: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("proxy.yaml"), text).unwrap();
+    dir
+}
+
+fn said(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn check_says_ok_in_a_line() {
+    let dir = with(GOOD);
+    let (code, out, err) = said(&run(dir.path(), &["check", "proxy.yaml"]));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out, "proxy.yaml: ok, 1 listener, 1 upstream, 1 route\n");
+    let (code, out, _) = said(&run(dir.path(), &["check", "proxy.yaml", "-o", "json"]));
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, json["ok"].as_bool(), json["routes"].as_u64()), (0, Some(true), Some(1)));
+}
+
+#[test]
+fn check_shows_every_problem_at_its_place() {
+    let dir = with(&GOOD.replace("upstream: ledger", "upstrem: ledger").replace("8080", "80x"));
+    let (code, out, err) = said(&run(dir.path(), &["check", "proxy.yaml"]));
+    assert_eq!((code, out.as_str()), (65, ""));
+    assert!(err.contains("proxy.yaml:2:") && err.contains("upstrem"), "{err}");
+    let (code, out, _) = said(&run(dir.path(), &["check", "proxy.yaml", "-o", "json"]));
+    let json: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, json["ok"].as_bool()), (65, Some(false)));
+    assert!(!json["problems"].is_null());
+}
+
+#[test]
+fn check_looks_at_certificates() {
+    let tls =
+        "tls: { certificates: [ { certificate: /nowhere/cert.pem, key: /nowhere/key.pem } ] }";
+    let dir = with(&GOOD.replace("127.0.0.1:8080", &format!("127.0.0.1:8080, {tls}")));
+    let (code, _, err) = said(&run(dir.path(), &["check", "proxy.yaml"]));
+    assert_eq!(code, 65);
+    assert!(err.contains("listeners.public.tls") && err.contains("/nowhere/cert.pem"), "{err}");
+}
+
+#[test]
+fn a_missing_file_and_a_wrong_line_are_told_apart() {
+    let dir = with(GOOD);
+    let (code, _, err) = said(&run(dir.path(), &["check", "nowhere.yaml"]));
+    assert_eq!(code, 69);
+    assert!(err.contains("nowhere.yaml"), "{err}");
+    assert_eq!(said(&run(dir.path(), &["chek"])).0, 2);
+    assert_eq!(said(&run(dir.path(), &["dump", "proxy.yaml"])).0, 2);
+    assert_eq!(said(&run(dir.path(), &["run", "proxy.yaml", "--log-level", "a=b=c"])).0, 2);
+}
+
+#[test]
+fn explain_agrees_with_the_proxy() {
+    let dir = with(GOOD);
+    let explain = |method: &str, url: &str| {
+        let output = run(dir.path(), &["explain", "proxy.yaml", method, url, "-o", "json"]);
+        let (code, out, err) = said(&output);
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let met = explain("POST", "http://ledger.example:8080/v1/transfers");
+    assert_eq!(met["route"]["name"], "transfers");
+    assert_eq!(met["route"]["lane"], "transactions");
+    let outcome = |method: &str, url: &str| explain(method, url)["outcome"].to_string();
+    assert!(outcome("DELETE", "http://ledger.example:8080/v1/x").contains("405"));
+    assert!(outcome("GET", "http://other.example:8080/v1/x").contains("404"));
+    assert!(outcome("GET", "http://ledger.example:8080/v1/a%2fb").contains("400"));
+    let text = said(&run(
+        dir.path(),
+        &["explain", "proxy.yaml", "GET", "http://ledger.example:8080/v1/x"],
+    ));
+    assert!(text.1.contains("transfers") && text.1.contains("transactions"), "{}", text.1);
+    assert_eq!(said(&run(dir.path(), &["explain", "proxy.yaml", "GET", "nowhere"])).0, 2);
+}
+
+#[test]
+fn a_dump_is_a_document() {
+    let dir = with(GOOD);
+    let (code, out, _) = said(&run(dir.path(), &["dump", "--effective", "proxy.yaml"]));
+    assert_eq!(code, 0);
+    assert!(out.contains("requests_max") && out.contains("drain"), "{out}");
+    std::fs::write(dir.path().join("again.yaml"), &out).unwrap();
+    assert_eq!(said(&run(dir.path(), &["dump", "--effective", "again.yaml"])).1, out);
+}
+
+#[test]
+fn schema_and_pages_are_printed() {
+    let dir = with(GOOD);
+    let (code, out, _) = said(&run(dir.path(), &["schema"]));
+    let schema: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, schema["properties"]["listeners"].is_object()), (0, true));
+    assert!(
+        said(&run(dir.path(), &["docs", "metrics"])).1.contains("forebay_proxy_requests_total")
+    );
+    assert!(said(&run(dir.path(), &["docs", "config"])).1.contains("listeners"));
+}

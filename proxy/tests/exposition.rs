@@ -1,0 +1,74 @@
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::client::Client;
+use crate::harness::{BINARY, Proxy, free_address, to, upstream};
+use crate::origin::Origin;
+
+fn families(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_metric_exported_is_documented_and_the_other_way_round() {
+    let origin = Origin::saying("ok");
+    // One request of each kind, so that every family with labels has a series.
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {}, v: {} }}\nroutes:\n\
+         - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u }}\n\
+         - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v }}",
+        upstream(&[origin.address]),
+        upstream(&[free_address(), free_address()]),
+    ));
+    assert_eq!(proxy.get("/a/").status, 200);
+    assert_eq!(proxy.get("/b/").status, 502);
+    assert_eq!(proxy.get("/c/").status, 404);
+    let exported = families(&proxy.metrics());
+    let output = Command::new(BINARY).args(["docs", "metrics"]).output().unwrap();
+    let documented: BTreeSet<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned))
+        .collect();
+    let undocumented: Vec<_> = exported.difference(&documented).collect();
+    assert!(undocumented.is_empty(), "{undocumented:?}");
+    let unseen: Vec<_> = documented.difference(&exported).collect();
+    assert!(unseen.iter().all(|name| name.contains("tls_handshake")), "{unseen:?}");
+}
+
+#[test]
+fn figures_agree_with_what_was_asked() {
+    let origin = Origin::saying("hello");
+    let proxy = Proxy::before(&[origin.address]);
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        client.ask("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    }
+    let labels = "lane=\"interactive\",route=\"all\"";
+    let figure = |name: &str| proxy.metric(&format!("forebay_proxy_{name}{{{labels}}}"));
+    assert_eq!(figure("request_body_bytes_total"), 15.0);
+    assert_eq!(figure("response_body_bytes_total"), 25.0);
+    assert_eq!(figure("request_duration_seconds_count"), 5.0);
+    assert_eq!(figure("first_byte_seconds_count"), 5.0);
+    assert_eq!(figure("requests_aborted_total"), 0.0);
+    let open = "forebay_proxy_downstream_connections{listener=\"public\"}";
+    assert_eq!(proxy.metric(open), 1.0);
+    let requests = "forebay_proxy_requests_total{code=\"200\",lane=\"interactive\",listener=\"public\",route=\"all\"}";
+    assert_eq!(proxy.metric(requests), 5.0);
+}
+
+#[test]
+fn the_admin_pages_are_on_the_admin_listener_only() {
+    let origin = Origin::saying("the origin's own");
+    let proxy = Proxy::start(&to(&[origin.address]));
+    for page in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(proxy.admin_get(page).status, 200, "{page}");
+        assert_eq!(proxy.get(page).text(), "the origin's own", "{page}");
+    }
+    assert_eq!(proxy.admin_get("/other").status, 404);
+    let post =
+        "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert_eq!(Client::to(proxy.admin).ask(post).status, 405);
+    assert_eq!(proxy.admin_get("/readyz").text(), "ready\n");
+}

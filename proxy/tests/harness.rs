@@ -1,0 +1,192 @@
+//! A running proxy in a temporary directory.
+
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::client::{Client, Response};
+
+/// How long anything may take before a test gives up; never a measure of speed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_forebay-proxy");
+
+/// Asks until the answer is something.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A port nobody listens on now.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+pub struct Proxy {
+    child: Child,
+    pub dir: tempfile::TempDir,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts the proxy on a document that is `sections` with a listener `public` (its settings
+    /// are `listener`), the admin listener and an access log added, and waits until it serves.
+    pub fn with_listener(listener: &str, sections: &str) -> Proxy {
+        let dir = tempfile::tempdir().unwrap();
+        let head = format!(
+            "version: 1\nlisteners: {{ public: {{ address: '127.0.0.1:0'{listener} }} }}\n\
+             admin: {{ address: '127.0.0.1:0' }}\naccess_log: {{ path: {} }}\n",
+            dir.path().join("access.log").display(),
+        );
+        fs::write(dir.path().join("head.yaml"), &head).unwrap();
+        fs::write(dir.path().join("proxy.yaml"), format!("{head}{sections}\n")).unwrap();
+        let child = Command::new(BINARY)
+            .args(["run", "proxy.yaml", "--addresses-file", "addresses.json"])
+            .current_dir(dir.path())
+            .env_remove("FOREBAY_LOG")
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut proxy = Proxy { child, dir, public: unknown, admin: unknown };
+        let file = proxy.path("addresses.json");
+        let text = eventually("the addresses file", || {
+            if let Some(status) = proxy.child.try_wait().unwrap() {
+                panic!("the proxy ended with {status}: {}", proxy.stderr());
+            }
+            fs::read(&file).ok()
+        });
+        let addresses: Value = serde_json::from_slice(&text).unwrap();
+        let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
+        proxy.public = address(&addresses["listeners"]["public"]);
+        proxy.admin = address(&addresses["admin"]);
+        assert_eq!(addresses["pid"], proxy.child.id());
+        proxy
+    }
+
+    pub fn start(sections: &str) -> Proxy {
+        Proxy::with_listener("", sections)
+    }
+
+    /// One upstream `u` with these servers and a route `all` that takes everything to it.
+    pub fn before(servers: &[SocketAddr]) -> Proxy {
+        Proxy::start(&to(servers))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Replaces what was given as `sections`; takes effect with the next HUP.
+    pub fn rewrite(&self, sections: &str) {
+        let head = fs::read_to_string(self.path("head.yaml")).unwrap();
+        fs::write(self.path("proxy.yaml"), format!("{head}{sections}\n")).unwrap();
+    }
+
+    /// Sends HUP and waits until it was obeyed; says whether the document was taken.
+    pub fn reload(&self) -> bool {
+        let counts = || {
+            let count = |result| {
+                self.metric(&format!("forebay_proxy_config_reloads_total{{result=\"{result}\"}}"))
+            };
+            (count("ok"), count("refused"))
+        };
+        let before = counts();
+        self.signal(Signal::HUP);
+        let after = eventually("a reload", || Some(counts()).filter(|now| *now != before));
+        after.0 > before.0
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the proxy", || self.child.try_wait().unwrap())
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::to(self.public)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.client().ask(&format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
+    }
+
+    pub fn admin_get(&self, path: &str) -> Response {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        Client::to(self.admin).ask(&request)
+    }
+
+    pub fn metrics(&self) -> String {
+        self.admin_get("/metrics").text()
+    }
+
+    /// The value of a series as it stands in the exposition; 0 when it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let metrics = self.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Lines of the access log so far.
+    pub fn log(&self) -> Vec<Value> {
+        let mut text = String::new();
+        if let Ok(mut file) = fs::File::open(self.path("access.log")) {
+            file.read_to_string(&mut text).unwrap();
+        }
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The first line about this path.
+    pub fn log_of(&self, path: &str) -> Value {
+        eventually(path, || self.log().into_iter().find(|line| line["path"] == path))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("proxy's log:\n{}", self.stderr());
+        }
+    }
+}
+
+pub fn to(servers: &[SocketAddr]) -> String {
+    format!("upstreams: {{ u: {} }}\nroutes: [ {{ name: all, upstream: u }} ]", upstream(servers))
+}
+
+pub fn upstream(servers: &[SocketAddr]) -> String {
+    let servers: Vec<_> = servers.iter().map(|at| format!("{{ address: '{at}' }}")).collect();
+    format!("{{ servers: [ {} ] }}", servers.join(", "))
+}

@@ -1,0 +1,21 @@
+//! The proxy's binary against clients and origins made here: raw sockets, so that what is on the
+//! wire is what the test says.
+
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
+mod client;
+mod harness;
+mod origin;
+
+mod access_logs;
+mod balancing;
+mod commands;
+mod exposition;
+mod failures;
+mod http2;
+mod hygiene;
+mod lanes;
+mod reloads;
+mod routing;
+mod stops;
+mod streaming;

@@ -1,0 +1,108 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{Proxy, to};
+use crate::origin::Origin;
+
+#[test]
+fn a_new_document_takes_over() {
+    let (old, new) = (Origin::saying("old"), Origin::saying("new"));
+    let proxy = Proxy::before(&[old.address]);
+    let mut client = proxy.client();
+    let ask = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(client.ask(ask).text(), "old");
+    proxy.rewrite(&to(&[new.address]));
+    assert_eq!(client.ask(ask).text(), "old", "a written document is not in force before HUP");
+    assert!(proxy.reload());
+    assert_eq!(client.ask(ask).text(), "new", "open connections meet it too");
+    assert_eq!(proxy.metric("forebay_proxy_config_generation"), 2.0);
+}
+
+#[test]
+fn a_wrong_document_changes_nothing() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::before(&[origin.address]);
+    let moved = "shutdown: { drain: 1s }\n";
+    for wrong in [
+        "routes: [ { name: r, upstrem: u } ]".to_owned(),
+        "upstreams: {".to_owned(),
+        format!("{}\nrate_limits: {{ l: {{ key: [client], rate: 1/s }} }}", to(&[origin.address])),
+    ] {
+        proxy.rewrite(&wrong);
+        assert!(!proxy.reload(), "{wrong}");
+        assert_eq!(proxy.get("/").text(), "ok");
+    }
+    assert_eq!(proxy.metric("forebay_proxy_config_generation"), 1.0);
+    let said = proxy.stderr();
+    assert!(said.contains("proxy.yaml") && said.contains("upstrem"), "{said}");
+    proxy.rewrite(&format!("{moved}{}", to(&[origin.address])));
+    assert!(proxy.reload(), "a right one is taken afterwards");
+}
+
+#[test]
+fn another_address_needs_a_restart_and_says_so() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::before(&[origin.address]);
+    let text = std::fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
+    let moved =
+        text.replace("admin: { address: '127.0.0.1:0' }", "admin: { address: '127.0.0.1:9' }");
+    assert_ne!(text, moved);
+    std::fs::write(proxy.path("proxy.yaml"), moved).unwrap();
+    assert!(!proxy.reload());
+    assert!(proxy.stderr().contains("restart"), "{}", proxy.stderr());
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn a_request_in_flight_finishes_on_the_old_generation() {
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let old = Origin::start(move |exchange| {
+        told.lock().unwrap().recv().unwrap();
+        exchange.answer("old")
+    });
+    let new = Origin::saying("new");
+    let proxy = Proxy::before(&[old.address]);
+    let mut client = proxy.client();
+    client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    old.wait_for_requests(1);
+    proxy.rewrite(&to(&[new.address]));
+    assert!(proxy.reload());
+    assert_eq!(proxy.get("/").text(), "new");
+    go_on.send(()).unwrap();
+    assert_eq!(client.response(false).unwrap().text(), "old");
+    assert_eq!(proxy.log_of("/held")["generation"], 1);
+}
+
+#[test]
+fn reloads_under_load_fail_no_request() {
+    let origins = [Origin::saying("one"), Origin::saying("two")];
+    let proxy = Proxy::before(&[origins[0].address]);
+    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut client, stop, asked) = (proxy.client(), stop.clone(), asked.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                    assert!(answer.status == 200 && answer.whole, "{answer:?}");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for round in 0..10 {
+        let before = asked.load(Ordering::Relaxed);
+        proxy.rewrite(&to(&[origins[(round + 1) % 2].address]));
+        assert!(proxy.reload());
+        crate::harness::eventually("load", || {
+            (asked.load(Ordering::Relaxed) >= before + 20).then_some(())
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    for thread in load {
+        thread.join().unwrap();
+    }
+    assert!(origins.iter().all(|origin| origin.requests() > 0));
+}
