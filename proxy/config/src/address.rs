@@ -241,3 +241,52 @@ crate::written::written_as_text!(IpNetwork, "IpNetwork", {
     "type": "string",
     "examples": ["10.0.0.0/8", "192.0.2.7"]
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for text in ["127.0.0.1:8080", "[::1]:443", "0.0.0.0:0", "unix:/run/a.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().expect(text).to_string(), text);
+        }
+        for text in ["10.0.0.7:80", "origin.internal:8080", "[2001:db8::1]:1", "unix:/run/a.sock"] {
+            assert_eq!(text.parse::<ServerAddress>().expect(text).to_string(), text);
+        }
+        assert_eq!("Origin:80".parse::<ServerAddress>().expect("a name").to_string(), "origin:80");
+        for text in ["", "127.0.0.1", "::1", "unix:run/a.sock", "a:80", "127.0.0.1:-1"] {
+            text.parse::<ListenAddress>().expect_err(text);
+        }
+        for text in ["", "origin", "origin:0", "origin:99999", ":80", "a b:80", "unix:", "::1"] {
+            text.parse::<ServerAddress>().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let cases = [
+            ("10.0.0.0/8", "10.255.1.2", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("0.0.0.0/0", "::1", false),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.6", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("::/0", "2001:db8::1", true),
+        ];
+        for (network, address, expected) in cases {
+            let network: IpNetwork = network.parse().expect("a network");
+            assert_eq!(
+                network.contains(address.parse().expect("an address")),
+                expected,
+                "{network}"
+            );
+            assert_eq!(network.to_string().parse(), Ok(network));
+        }
+        for text in ["10.0.0.1/8", "10.0.0.0/33", "10.0.0/8", "::/129", "x", "10.0.0.0/"] {
+            text.parse::<IpNetwork>().expect_err(text);
+        }
+    }
+}

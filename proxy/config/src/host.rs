@@ -171,3 +171,29 @@ crate::written::written_as_text!(HostName, "HostName", {
     "type": "string",
     "examples": ["ledger.example.com", "*.example.com"]
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_requests_are_brought_into_one_form() {
+        let cases = [
+            ("example.com", "example.com"),
+            ("Example.COM:8080", "example.com"),
+            ("example.com.", "example.com"),
+            ("example.com.:80", "example.com"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("192.0.2.7:80", "192.0.2.7"),
+            ("", ""),
+            (":80", ""),
+            ("[", "["),
+            ("[::1", "["),
+        ];
+        for (host, expected) in cases {
+            assert_eq!(normalize_host(host), expected, "{host}");
+        }
+        assert!(matches!(normalize_host("example.com:80"), Cow::Borrowed(_)));
+    }
+}

@@ -2,14 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
-};
+use serde::de::{Deserializer, Error as _, Visitor};
 
 use crate::read_error::{At, Fault, ReadError};
-use crate::stand_in::StandIn;
+use crate::reader_access::{Choice, Entries, Items};
 use crate::suggest;
 use crate::tree::{Entry, Key, Meaning, Node, Span, Value, push_index, push_key};
 use crate::written::AS_WRITTEN;
@@ -31,9 +27,9 @@ pub(crate) struct Found {
 /// One value to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    node: &'a Node,
+    pub(crate) node: &'a Node,
     way: Way<'a>,
-    found: &'a Found,
+    pub(crate) found: &'a Found,
 }
 
 /// How a value was reached from its parent.
@@ -49,11 +45,11 @@ impl<'a> Reader<'a> {
         Reader { node, way: Way::Root(base), found }
     }
 
-    fn in_map(&'a self, entry: &'a Entry) -> Reader<'a> {
+    pub(crate) fn in_map(&'a self, entry: &'a Entry) -> Reader<'a> {
         Reader { node: &entry.value, way: Way::Key(self, &entry.key), found: self.found }
     }
 
-    fn in_list(&'a self, index: usize, node: &'a Node) -> Reader<'a> {
+    pub(crate) fn in_list(&'a self, index: usize, node: &'a Node) -> Reader<'a> {
         Reader { node, way: Way::Index(self, index), found: self.found }
     }
 
@@ -88,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn is_left_out(&self, node: &Node) -> bool {
+    pub(crate) fn is_left_out(&self, node: &Node) -> bool {
         self.found.left_out.contains(&identity(node))
     }
 
@@ -155,7 +151,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn entries(&self) -> Result<&'a [Entry], ReadError> {
+    pub(crate) fn entries(&self) -> Result<&'a [Entry], ReadError> {
         let node: &'a Node = self.node;
         node.as_map().ok_or_else(|| self.unlike("a map", None))
     }
@@ -316,7 +312,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             let hint = self.node.as_text().map(|text| format!("write `[{text}]`"));
             return Err(self.unlike("a list", hint));
         };
-        let items = Items { parent: &self, items, next: 0 };
+        let items = Items::of(&self, items);
         visitor.visit_seq(items).map_err(|error| self.settle(error))
     }
 
@@ -365,13 +361,13 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, ReadError> {
         let one_of = || Some(format!("exactly one of {}", suggest::list(variants)));
         let choice = match &self.node.value {
-            Value::Scalar(_) => Choice { reader: &self, name: self.text("text")?, entry: None },
+            Value::Scalar(_) => Choice::of(&self, self.text("text")?, None),
             Value::Map(entries) if entries.len() == 1 => {
                 let entry = &entries[0];
                 if self.is_left_out(&entry.value) {
                     return Err(ReadError::consequence().or_at(|| self.at()));
                 }
-                Choice { reader: &self, name: &entry.key.text, entry: Some(entry) }
+                Choice::of(&self, &entry.key.text, Some(entry))
             }
             Value::Map(entries) => {
                 let message = format!("one key is expected here, found {}", entries.len());
@@ -388,153 +384,5 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
-    }
-}
-
-struct Items<'a> {
-    parent: &'a Reader<'a>,
-    items: &'a [Node],
-    next: usize,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = ReadError;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, ReadError> {
-        while let Some(item) = self.items.get(self.next) {
-            let index = self.next;
-            self.next += 1;
-            if !self.parent.is_left_out(item) {
-                return seed.deserialize(self.parent.in_list(index, item)).map(Some);
-            }
-        }
-        Ok(None)
-    }
-}
-
-struct Entries<'a> {
-    parent: &'a Reader<'a>,
-    entries: &'a [Entry],
-    missing: &'a [&'static str],
-    current: Option<&'a Entry>,
-}
-
-impl<'a> Entries<'a> {
-    fn of(parent: &'a Reader<'a>) -> Result<Entries<'a>, ReadError> {
-        let missing = parent.found.missing.get(&identity(parent.node));
-        Ok(Entries {
-            parent,
-            entries: parent.entries()?,
-            missing: missing.map_or(&[], Vec::as_slice),
-            current: None,
-        })
-    }
-}
-
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = ReadError;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, ReadError> {
-        while let Some((entry, rest)) = self.entries.split_first() {
-            self.entries = rest;
-            if self.parent.is_left_out(&entry.value) {
-                continue;
-            }
-            self.current = Some(entry);
-            let key: StrDeserializer<'_, ReadError> = entry.key.text.as_str().into_deserializer();
-            return seed.deserialize(key).map(Some).map_err(|error| {
-                let reader = self.parent.in_map(entry);
-                error.or_at(|| At { span: entry.key.span, ..reader.at() })
-            });
-        }
-        let Some((key, rest)) = self.missing.split_first() else { return Ok(None) };
-        self.missing = rest;
-        self.current = None;
-        let key: StrDeserializer<'_, ReadError> = (*key).into_deserializer();
-        seed.deserialize(key).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
-        match self.current.take() {
-            Some(entry) => seed.deserialize(self.parent.in_map(entry)),
-            None => seed.deserialize(StandIn).map_err(|_| {
-                let error = ReadError::consequence();
-                error.or_at(|| self.parent.at())
-            }),
-        }
-    }
-}
-
-/// A value that chooses one of several forms: `name`, or `{name: value}`.
-struct Choice<'a> {
-    reader: &'a Reader<'a>,
-    name: &'a str,
-    entry: Option<&'a Entry>,
-}
-
-impl<'a> Choice<'a> {
-    fn value(&self) -> Result<Reader<'a>, ReadError> {
-        match self.entry {
-            Some(entry) => Ok(self.reader.in_map(entry)),
-            None => {
-                let hint = format!("write `{{{}: ...}}`", self.name);
-                Err(ReadError::new(format!("`{}` needs a value", self.name), Some(hint)))
-            }
-        }
-    }
-}
-
-impl<'de> EnumAccess<'de> for Choice<'_> {
-    type Error = ReadError;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), ReadError> {
-        let name: StrDeserializer<'_, ReadError> = self.name.into_deserializer();
-        let variant = seed.deserialize(name).map_err(|error| match self.entry {
-            Some(entry) => error.or_at(|| At { span: entry.key.span, ..self.reader.at() }),
-            None => error,
-        })?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Choice<'_> {
-    type Error = ReadError;
-
-    fn unit_variant(self) -> Result<(), ReadError> {
-        match self.entry {
-            None => Ok(()),
-            Some(entry) => {
-                let hint = format!("write only `{}`", self.name);
-                let error = ReadError::new(format!("`{}` takes no value", self.name), Some(hint));
-                Err(error.or_at(|| At { span: entry.key.span, ..self.reader.at() }))
-            }
-        }
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, ReadError> {
-        seed.deserialize(self.value()?)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        _length: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.value()?.deserialize_seq(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.value()?.deserialize_struct("", fields, visitor)
     }
 }

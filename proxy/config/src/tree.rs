@@ -308,3 +308,53 @@ fn shift_sources(node: &mut Node, by: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_mean_what_yaml_1_2_says() {
+        let plain = |text: &str| Scalar { text: text.to_owned(), quoted: false };
+        let cases = [
+            ("", Meaning::Null),
+            ("~", Meaning::Null),
+            ("null", Meaning::Null),
+            ("true", Meaning::Bool(true)),
+            ("False", Meaning::Bool(false)),
+            ("yes", Meaning::Text("yes")),
+            ("8080", Meaning::Unsigned(8080)),
+            ("-1", Meaning::Signed(-1)),
+            ("1.10", Meaning::Float(1.1)),
+            ("1e3", Meaning::Float(1000.0)),
+            ("64MiB", Meaning::Text("64MiB")),
+            ("127.0.0.1", Meaning::Text("127.0.0.1")),
+            ("127.0.0.1:80", Meaning::Text("127.0.0.1:80")),
+            ("1-2", Meaning::Text("1-2")),
+            ("-", Meaning::Text("-")),
+            (".", Meaning::Text(".")),
+            ("1e999", Meaning::Text("1e999")),
+            ("18446744073709551615", Meaning::Unsigned(u64::MAX)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(plain(text).meaning(), expected, "{text}");
+        }
+        let quoted = Scalar { text: "8080".to_owned(), quoted: true };
+        assert_eq!(quoted.meaning(), Meaning::Text("8080"));
+    }
+
+    #[test]
+    fn paths_name_keys_and_items() {
+        let text = "a:\n  b.c: [1, { d: 2 }]\n  \"\": 3\n";
+        let tree = Tree::parse(Source::new("paths.yaml", text)).expect("YAML");
+        let node = tree.get("a[\"b.c\"][1].d").expect("a node");
+        assert_eq!(node.as_text(), Some("2"));
+        assert_eq!(tree.path_of(node).as_deref(), Some("a[\"b.c\"][1].d"));
+        assert_eq!(tree.get("a[\"\"]").and_then(Node::as_text), Some("3"));
+        let span = tree.place_of("a[\"b.c\"][1].d").expect("a place");
+        assert_eq!((span.line, span.column), (2, 14));
+        for missing in ["x", "a[0]", "a[\"b.c\"][2]", "a[\"b.c\"][1].d.e", "a[\"b.c\"][x]"] {
+            assert_eq!(tree.get(missing), None, "{missing}");
+        }
+    }
+}

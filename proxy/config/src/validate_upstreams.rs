@@ -2,7 +2,8 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
-use crate::upstream::{Balance, HealthChecks, Probe, Upstream, UpstreamProtocol};
+use crate::upstream::{Balance, Upstream, UpstreamProtocol};
+use crate::upstream_health::{HealthChecks, Probe};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
 

@@ -76,7 +76,7 @@ fn problems_point_to_the_file_that_holds_them() {
     let json = problems.to_json();
     assert_eq!(json["problems"][1]["file"], "local.yaml");
     assert_eq!(json["problems"][1]["line"], 4);
-    assert_eq!(json["problems"][1]["hint"].as_str().map(|hint| hint.is_empty()), Some(false));
+    assert_eq!(json["problems"][1]["hint"].as_str().map(str::is_empty), Some(false));
 }
 
 #[test]
