@@ -1,6 +1,5 @@
 //! One run of a plan: start, say what is waited for, tell the URLs, heal, drain.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -71,8 +70,8 @@ impl Session {
     }
 
     /// Runs until a stop signal, or until it is clear that the environment does not come up.
-    /// `say` prints a line. The error is a state file that cannot be written.
-    pub async fn run(mut self, mut signals: StopSignals, say: fn(&str)) -> io::Result<Ended> {
+    /// `say` prints a line.
+    pub async fn run(mut self, mut signals: StopSignals, say: fn(&str)) -> Ended {
         let mut tick = tokio::time::interval(SAY_EVERY);
         tick.reset();
         let ended = loop {
@@ -95,15 +94,15 @@ impl Session {
                 break Ended::NeverReady(why);
             }
             self.show_when_ready(say);
-            self.tell()?;
+            self.tell(say);
         };
         self.run.stage = Stage::Stopping;
-        self.tell()?;
+        self.tell(say);
         let hurry = async move {
             signals.next().await;
         };
         self.supervisor.drain(hurry, |line| say(&line)).await;
-        Ok(ended)
+        ended
     }
 
     fn take(&mut self, notice: &Notice, say: fn(&str)) {
@@ -208,9 +207,12 @@ impl Session {
             .then(|| format!("the ledger does not take its accounts; its log is in {logs}"))
     }
 
-    fn tell(&mut self) -> io::Result<()> {
+    /// A disk that is full makes `status` stale; it does not stop what runs.
+    fn tell(&mut self, say: fn(&str)) {
         self.run.children = self.supervisor.statuses();
-        self.state.tell(&self.run)
+        if let Err(error) = self.state.tell(&self.run) {
+            say(&format!("`forebay status` will be out of date: {error}"));
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl Supervisor {
                 continue;
             }
             if hurried {
-                self.gone(stage).await;
+                let _ = tokio::time::timeout(drain_max, self.gone(stage)).await;
                 continue;
             }
             tell(format!("stopping {}", names.join(", ")));
@@ -183,7 +183,10 @@ impl Supervisor {
             for process in self.children.iter().filter(late).filter_map(|c| c.process.as_ref()) {
                 process.kill();
             }
-            self.gone(stage).await;
+            // Even KILL waits for a process that hangs in the kernel, on a dead disk for one.
+            if tokio::time::timeout(drain_max, self.gone(stage)).await.is_err() {
+                tell(format!("{} cannot be killed", self.running_in(stage).join(", ")));
+            }
         }
     }
 

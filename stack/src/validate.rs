@@ -21,46 +21,54 @@ pub fn environment(path: &Path) -> Result<Environment, Problems> {
 
 /// Validates a loaded environment.
 pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
-    let Loaded { tree, proxy } = loaded;
+    let Loaded { tree, proxy: own_proxy } = loaded;
     let mut problems = not_supported_yet(tree);
     // The refused sections are known names: the typed reading must not call them misspelt.
     let readable = without(tree.root(), &NOT_SUPPORTED_YET);
     let document = collect(proxy_config::read::<Document>(tree, &readable), &mut problems);
-    let has_ledger = tree.get("ledger").is_some();
-    problems.extend(taken_upstreams(tree, proxy.as_ref(), has_ledger));
-    let mut foreign = None;
-    let config = match (proxy, tree.get("edge.proxy")) {
-        (Some(own), _) => {
-            let read = Config::from_node(own, own.root(), &provided(has_ledger));
-            read.map_err(|error| foreign = Some(error)).ok()
-        }
-        (None, Some(node)) if node.as_map().is_some() => {
-            collect(Config::from_node(tree, node, &provided(has_ledger)), &mut problems)
-        }
-        (None, Some(node)) => {
-            let message = format!("`edge.proxy` is {}", node.kind_name());
-            let problem = Problem::new("edge.proxy", Some(node.span), message);
-            problems.push(problem.hint("write a proxy document here, or the path of one"));
-            None
-        }
-        // Its absence is reported by the typed reading.
-        (None, None) => None,
-    };
     problems.extend(meaning(tree));
-    if let Some(config) = &config {
-        problems.extend(listeners_of_this_machine(proxy.as_ref().unwrap_or(tree), config));
-    }
-    match (document, config, foreign, problems.is_empty()) {
-        (Some(document), Some(proxy), None, true) => Ok(Environment {
+    let has_ledger = tree.get("ledger").is_some();
+    let proxy = match own_proxy {
+        None => proxy_document(tree, "edge.proxy", has_ledger, &mut problems),
+        Some(own) => {
+            let mut of_its_own = Vec::new();
+            let proxy = proxy_document(own, "", has_ledger, &mut of_its_own);
+            // Problems of two documents cannot be told as one: the environment's come first.
+            if problems.is_empty() && !of_its_own.is_empty() {
+                return Err(Problems::new(own, of_its_own));
+            }
+            proxy
+        }
+    };
+    match (document, proxy) {
+        (Some(document), Some(proxy)) if problems.is_empty() => Ok(Environment {
             name: document.name,
             proxy,
             ledger: document.ledger,
             streams: document.streams,
         }),
-        // Problems of two documents cannot be told as one: the environment's come first.
-        (_, _, Some(foreign), true) => Err(foreign),
         _ => Err(Problems::new(tree, problems)),
     }
+}
+
+/// The proxy document at `path` of `tree`; none when it is absent, which the typed reading reports.
+fn proxy_document(
+    tree: &Tree,
+    path: &str,
+    has_ledger: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    let node = tree.get(path)?;
+    if node.as_map().is_none() {
+        let message = format!("this is {}, not a proxy document", node.kind_name());
+        let problem = Problem::new(path, Some(node.span), message);
+        problems.push(problem.hint("write a proxy document here, or the path of one"));
+        return None;
+    }
+    problems.extend(taken_upstreams(node, path, has_ledger));
+    let config = collect(Config::from_node(tree, node, &provided(has_ledger)), problems)?;
+    problems.extend(listeners_of_this_machine(node, path, &config));
+    Some(config)
 }
 
 /// The upstreams the environment provides, at addresses only `resolve` knows.
@@ -97,20 +105,22 @@ fn without(node: &Node, names: &[&str]) -> Node {
     node
 }
 
-fn taken_upstreams(tree: &Tree, proxy: Option<&Tree>, has_ledger: bool) -> Vec<Problem> {
-    let (node, prefix) = match proxy {
-        Some(_) => return Vec::new(),
-        None => (tree.get("edge.proxy.upstreams"), "edge.proxy.upstreams"),
-    };
+fn taken_upstreams(proxy: &Node, path: &str, has_ledger: bool) -> Vec<Problem> {
+    let upstreams = proxy.child("upstreams");
     let names = [ORIGIN, LEDGER].into_iter().filter(|name| *name != LEDGER || has_ledger);
-    let entries = names.filter_map(|name| node?.entry(name));
+    let entries = names.filter_map(|name| upstreams?.entry(name));
     let refuse = |entry: &Entry| {
         let name = &entry.key.text;
         let message = format!("upstream `{name}` is provided by the environment");
-        Problem::new(format!("{prefix}.{name}"), Some(entry.key.span), message)
+        Problem::new(inner(path, &format!("upstreams.{name}")), Some(entry.key.span), message)
             .hint("leave it out here, or give yours another name")
     };
     entries.map(refuse).collect()
+}
+
+/// A path within the proxy document, from the root of its tree.
+fn inner(path: &str, rest: &str) -> String {
+    if path.is_empty() { rest.to_owned() } else { format!("{path}.{rest}") }
 }
 
 /// What the types cannot say, of every part that can be read: a fault in one account must not hide
@@ -263,7 +273,7 @@ fn is_account_code(code: &str) -> bool {
 }
 
 /// `up` moves taken ports, which only addresses with ports have.
-fn listeners_of_this_machine(tree: &Tree, config: &Config) -> Vec<Problem> {
+fn listeners_of_this_machine(proxy: &Node, path: &str, config: &Config) -> Vec<Problem> {
     let addresses = config
         .listeners
         .iter()
@@ -271,11 +281,10 @@ fn listeners_of_this_machine(tree: &Tree, config: &Config) -> Vec<Problem> {
         .chain([("admin.address".to_owned(), &config.admin.address)]);
     addresses
         .filter(|(_, address)| matches!(address, ListenAddress::Unix(_)))
-        .map(|(path, address)| {
-            let full = format!("edge.proxy.{path}");
-            let span = tree.get(&full).or_else(|| tree.get(&path)).map(|node| node.span);
+        .map(|(rest, address)| {
+            let span = proxy.get(&rest).map(|node| node.span);
             let message = format!("an environment cannot listen on `{address}`");
-            Problem::new(full, span, message).hint("write an IP address and a port")
+            Problem::new(inner(path, &rest), span, message).hint("write an IP address and a port")
         })
         .collect()
 }

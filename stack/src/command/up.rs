@@ -53,7 +53,7 @@ fn run_claimed(
         let signals = StopSignals::listen()?;
         ports.release();
         let session = Session::start(plan, run, &machine, begun);
-        match session.run(signals, say).await? {
+        match session.run(signals, say).await {
             Ended::Asked => {
                 let (data, logs) = (state.ledger_data(), state.logs());
                 let data = data.exists().then(|| format!("ledger data {}, ", data.display()));
