@@ -54,8 +54,9 @@ enum Command {
         /// File to write; standard output without it.
         #[arg(short, long)]
         output: Option<PathBuf>,
-        /// Converts although something is unsupported, and says what is missing. What is not
-        /// translated answers 502, it is never opened without its protection.
+        /// Converts although something is unsupported, and says what is missing. Locations that
+        /// are not translated answer 502; those with a regular expression cannot be told apart,
+        /// and their requests go where the report says.
         #[arg(long)]
         partial: bool,
     },

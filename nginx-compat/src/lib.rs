@@ -2,7 +2,7 @@
 //!
 //! 1. [`include`]: which files a configuration consists of; [`lex`], [`lua`]: text into words.
 //! 2. [`parse`]: words into a [`tree`], every word with its [`place`]; a fault does not end it.
-//!    [`print`] is the way back.
+//!    [`mod@print`] is the way back.
 //! 3. [`directive`]: what nginx knows (directives.tsv); [`check`]: what nginx would refuse.
 //!    All that is wrong so far is a [`problem`], said where nginx would say it.
 //! 4. [`translate`]: the tree into a `proxy_config::Config`. Each directive gets one verdict,

@@ -88,7 +88,7 @@ fn config(level: &[Node]) -> Config {
     text.push_str("} }");
     let parsed = parse_bytes("generated", text.as_bytes(), Includes::Unfollowed);
     assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
-    let config = translate(&parsed.document).config.unwrap();
+    let config = translate(&parsed.document).config.expect("every location passes on");
     let source = proxy_config::Source::new("generated", config.to_yaml());
     Config::load(source).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
@@ -96,8 +96,8 @@ fn config(level: &[Node]) -> Config {
 fn routed(config: &Config, path: &str) -> Option<u16> {
     let target = Target { listener: "port-80", host: "any.example", path, method: "GET" };
     let route = &config.routes[Router::new(config).find(&target)?];
-    let upstream = &config.upstreams[route.upstream.as_ref().unwrap()];
-    upstream.servers[0].address.to_string().rsplit_once(':').unwrap().1.parse().ok()
+    let upstream = &config.upstreams[route.upstream.as_ref().expect("a route of a location")];
+    upstream.servers[0].address.to_string().rsplit_once(':')?.1.parse().ok()
 }
 
 proptest! {

@@ -24,8 +24,8 @@ fn folder() -> PathBuf {
 
 fn samples() -> Vec<Sample> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the samples are there")
+        .map(|entry| entry.expect("the samples are there").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
     paths.sort();
@@ -34,12 +34,17 @@ fn samples() -> Vec<Sample> {
 }
 
 fn sample(path: &Path) -> Sample {
-    let mut parsed = parse_file(path, None).unwrap();
+    let mut parsed = parse_file(path, None).expect("the samples are there");
     parsed.problems.extend(check::check(&parsed.document));
     parsed.problems.sort_by_key(|problem| problem.place);
     let translation = translate(&parsed.document);
     let report = Report::new(&parsed.document, &translation);
-    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let name = path
+        .file_stem()
+        .expect("the samples are there")
+        .to_str()
+        .expect("the samples are there")
+        .to_owned();
     Sample { name, parsed, translation, report }
 }
 
@@ -50,8 +55,9 @@ fn golden(name: &str, text: &str) {
     let text = text.replace(&format!("{}/", folder.display()), "");
     let path = folder.join("golden").join(name);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
+        std::fs::create_dir_all(path.parent().expect("the samples are there"))
+            .expect("the samples are there");
+        std::fs::write(&path, text).expect("the samples are there");
         return;
     }
     let expected = std::fs::read_to_string(&path)
@@ -223,6 +229,8 @@ fn verdicts_that_matter() {
             Unsupported,
             "before the prefix locations (/, /vod/)",
         ),
+        ("php-site", "location ~ \\.php$", Unsupported, "without its fastcgi_pass"),
+        ("php-site", "location ~ /\\.(?!well-known).*", Unsupported, "without its deny"),
         ("video-site", "proxy_buffers 8 16k", Ignored, "streams"),
         ("tls-site", "return 301 https://$host$request_uri", Unsupported, "rewritten"),
         ("tls-site", "proxy_set_header X-Real-IP $remote_addr", Unsupported, "X-Forwarded-For"),

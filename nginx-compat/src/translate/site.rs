@@ -126,7 +126,7 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
             outcome,
         });
     }
-    undecided(&locations, &locations, &decided, work);
+    undecided(&locations, &locations, site, &decided, work);
 }
 
 /// The upstream that answers for a location, or why it stays closed.
@@ -206,13 +206,20 @@ fn differences(location: &Location<'_>, all: &[Location<'_>]) -> Vec<String> {
 fn undecided(
     level: &[Location<'_>],
     top: &[Location<'_>],
+    site: &Site<'_>,
     decided: &BTreeSet<usize>,
     work: &mut Work<'_, '_>,
 ) {
     for location in level {
         if !decided.contains(&location.directive.id) {
             let verdict = match &location.kind {
-                Kind::Regex => Verdict::unsupported(regex_effect(top)),
+                Kind::Regex => {
+                    let mut effect = regex_effect(top);
+                    if let Some(guard) = guard::closes(&location.scope, &site.scope) {
+                        effect.push_str(&format!(", without its {}", guard.name));
+                    }
+                    Verdict::unsupported(effect)
+                }
                 Kind::Named => Verdict::unsupported(
                     "only internal redirects come here, and there are none yet",
                 ),
@@ -223,7 +230,7 @@ fn undecided(
             };
             work.verdicts.add(location.directive, verdict);
         }
-        undecided(&location.nested, top, decided, work);
+        undecided(&location.nested, top, site, decided, work);
     }
 }
 
