@@ -1,6 +1,6 @@
 //! Reads nginx.conf, translates it for the Forebay proxy, and says how exactly. The way of a file:
 //!
-//! 1. [`include`]: which files a configuration consists of; [`lex`], [`lua`]: text into words.
+//! 1. [`mod@include`]: which files a configuration consists of; [`lex`], [`lua`]: text into words.
 //! 2. [`parse`]: words into a [`tree`], every word with its [`place`]; a fault does not end it.
 //!    [`mod@print`] is the way back.
 //! 3. [`directive`]: what nginx knows (directives.tsv); [`check`]: what nginx would refuse.
