@@ -65,7 +65,7 @@ impl HostName {
 
     /// Lower case, without a trailing dot.
     pub fn canonical(&self) -> String {
-        self.0.trim_end_matches('.').to_ascii_lowercase()
+        self.0.strip_suffix('.').unwrap_or(&self.0).to_ascii_lowercase()
     }
 }
 
@@ -105,7 +105,7 @@ impl FromStr for HostName {
                 format!("write `{host}`: the port belongs to the listener"),
             ));
         }
-        match name_fault(&name.trim_end_matches('.').to_ascii_lowercase()) {
+        match name_fault(&name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()) {
             Some(fault) => Err(unit_error(message, fault)),
             None => Ok(HostName(text.to_owned())),
         }
@@ -146,6 +146,10 @@ pub(crate) fn name_fault(name: &str) -> Option<String> {
         if label.starts_with('-') || label.ends_with('-') {
             return Some(format!("`{label}` starts or ends with a hyphen"));
         }
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some("what ends in a number must be an IP address: `192.0.2.7`".to_owned());
     }
     None
 }

@@ -28,44 +28,38 @@ uses one is refused. `forebay-proxy check FILE` shows everything that is wrong, 
 | network | `10.0.0.0/8`, `192.0.2.7` | a network or one address |
 ";
 
+const LATER: &str = "
+# Not supported yet
+
+The rest of the format. A document that uses any of it is refused, at its place.
+";
+
 /// The whole page.
 pub fn markdown() -> String {
     let keys = keys();
     let mut page = OPENING.to_owned();
-    table(&mut page, "The document", "", &keys);
-    for key in &keys {
-        let has_children = keys.iter().any(|other| parent(&other.pattern) == key.pattern);
-        if has_children {
-            section(&mut page, key, &keys);
-        }
-    }
+    table(&mut page, "The document", "", "", &keys);
+    keys.iter().filter(|key| key.not_yet.is_none()).for_each(|key| section(&mut page, key, &keys));
+    page.push_str(LATER);
+    keys.iter().filter(|key| key.not_yet.is_some()).for_each(|key| section(&mut page, key, &keys));
     page
 }
 
 fn section(page: &mut String, key: &KeyDoc, keys: &[KeyDoc]) {
-    let title = format!("`{}`", shown(&key.pattern));
-    let mut text = String::new();
-    if key.not_yet.is_some() {
-        text.push_str("**Not yet.** ");
-    }
-    text.push_str(&key.description);
     if keys.iter().any(|other| parent(&other.pattern) == key.pattern && is_named(other)) {
-        table(page, &title, &text, &children(key, keys));
+        let title = format!("`{}`", key.pattern.replace('*', "NAME"));
+        table(page, &title, &key.description, &key.pattern, keys);
     }
 }
 
-fn children(key: &KeyDoc, keys: &[KeyDoc]) -> Vec<KeyDoc> {
-    keys.iter().filter(|other| parent(&other.pattern) == key.pattern).cloned().collect()
-}
-
-fn table(page: &mut String, title: &str, text: &str, keys: &[KeyDoc]) {
+/// The keys that stand directly under `of`.
+fn table(page: &mut String, title: &str, text: &str, of: &str, keys: &[KeyDoc]) {
     let _ = write!(page, "\n## {title}\n\n");
     if !text.is_empty() {
         let _ = write!(page, "{text}\n\n");
     }
     page.push_str("| Key | What | Default | Meaning |\n|---|---|---|---|\n");
-    let depth = keys.iter().map(|key| parent(&key.pattern).len()).min().unwrap_or(0);
-    for key in keys.iter().filter(|key| parent(&key.pattern).len() == depth && is_named(key)) {
+    for key in keys.iter().filter(|key| parent(&key.pattern) == of && is_named(key)) {
         let name = key.pattern.rsplit('.').next().unwrap_or(&key.pattern);
         let default = match (&key.default, key.required) {
             (_, true) => "required".to_owned(),
@@ -110,10 +104,6 @@ fn parent(pattern: &str) -> &str {
         Some(list) => list,
         None => pattern.rsplit_once('.').map_or("", |(parent, _)| parent),
     }
-}
-
-fn shown(pattern: &str) -> String {
-    pattern.replace('*', "NAME")
 }
 
 #[cfg(test)]

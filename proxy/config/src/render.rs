@@ -13,6 +13,9 @@ use crate::tree::Span;
 /// Longest source line that is shown with a problem, in bytes; of a longer one, the part around it.
 const LINE_BYTES_MAX: usize = 4096;
 
+/// Problems shown as text; beyond, only their number.
+const SHOWN_MAX: usize = 100;
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
@@ -24,13 +27,16 @@ impl Problems {
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
-        for problem in self {
+        for problem in self.iter().take(SHOWN_MAX) {
             let report = [self.group(problem)];
             text.push_str(&renderer.render(&report));
             text.push_str("\n\n");
         }
         match self.len() {
             1 => text.push_str("1 problem\n"),
+            count if count > SHOWN_MAX => {
+                text.push_str(&format!("{count} problems, of which the first {SHOWN_MAX}\n"));
+            }
             count => text.push_str(&format!("{count} problems\n")),
         }
         text

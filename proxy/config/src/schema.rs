@@ -242,7 +242,7 @@ fn property_mut<'a>(root: &'a mut Value, pattern: &str) -> Option<&'a mut Map<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::{NOT_YET, SUPPORTED};
+    use crate::support::{NOT_YET, SUPPORTED, SUPPORTED_VALUES};
 
     /// No key can be read and ignored: each is acted on, or refused.
     #[test]
@@ -255,6 +255,25 @@ mod tests {
                 "`{}` must be in exactly one of SUPPORTED and NOT_YET",
                 key.pattern
             );
+        }
+    }
+
+    #[test]
+    fn every_value_is_supported_or_refused() {
+        let keys = keys();
+        for key in keys.iter().filter(|key| key.not_yet.is_none()) {
+            let supported = SUPPORTED_VALUES.iter().find(|(pattern, _)| *pattern == key.pattern);
+            let supported = supported.map_or(&[][..], |(_, values)| values);
+            for (value, _) in &key.values {
+                let form = value.trim_start_matches('{').trim_end_matches(": ...}");
+                let as_key = format!("{}.{form}", key.pattern);
+                let refused = support::not_yet(&as_key).is_some()
+                    || NOT_YET.iter().any(|entry| {
+                        entry.pattern == key.pattern && entry.values.contains(&value.as_str())
+                    });
+                let is_supported = supported.contains(&value.as_str());
+                assert_ne!(is_supported, refused, "`{value}` of `{}`", key.pattern);
+            }
         }
     }
 

@@ -85,6 +85,14 @@ pub const SUPPORTED: &[&str] = &[
     "shutdown.drain",
 ];
 
+/// Values of supported keys that are acted on, where a key has a fixed set of them.
+pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
+    ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
+    ("upstreams.*.balance", &["round_robin"]),
+    ("routes[].lane", &["transactions", "interactive", "bulk", "upload"]),
+    ("routes[].match.paths[]", &["{exact: ...}", "{prefix: ...}"]),
+];
+
 const NO_UNIX: &str = "use an IP address and a port";
 const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
 const ONE_UPSTREAM: &str = "remove it; a route passes its requests to its `upstream`";

@@ -50,6 +50,9 @@ fn findings_path(base: &str, path: &str) -> String {
     }
 }
 
+/// Longest time that can be meant.
+const TIME_MAX: Duration = Duration::secs(366 * 86_400);
+
 /// The problems found so far, and where things stand in the document.
 pub(crate) struct Findings<'a> {
     root: &'a Node,
@@ -155,6 +158,15 @@ impl Findings<'_> {
         if value.is_zero() {
             let hint = "write a time above zero, or remove the key for the default";
             self.add(path, "a time of 0 would make every request fail", hint);
+        } else {
+            self.time(path, value);
+        }
+    }
+
+    pub(crate) fn time(&mut self, path: impl AsRef<str>, value: Duration) {
+        if value > TIME_MAX {
+            let message = format!("{value} is longer than {TIME_MAX}");
+            self.add(path, message, "is the unit right? `ms`, `s`, `m`, `h`, `d`");
         }
     }
 

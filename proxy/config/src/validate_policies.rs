@@ -176,6 +176,7 @@ fn check_maps(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_rest(config: &Config, findings: &mut Findings<'_>) {
+    findings.time("shutdown.drain", config.shutdown.drain);
     if let Some(telemetry) = &config.telemetry
         && !telemetry.otlp_endpoint.starts_with("http://")
         && !telemetry.otlp_endpoint.starts_with("https://")
