@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::client::Client;
-use crate::harness::{BINARY, Proxy, free_address, to, upstream};
+use crate::harness::{BINARY, Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
 
 fn families(text: &str) -> BTreeSet<String> {
@@ -19,11 +19,12 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v }}",
         upstream(&[origin.address]),
-        upstream(&[free_address(), free_address()]),
+        upstream(&[dead_address(), dead_address()]),
     ));
     assert_eq!(proxy.get("/a/").status, 200);
     assert_eq!(proxy.get("/b/").status, 502);
     assert_eq!(proxy.get("/c/").status, 404);
+    proxy.log_of("/c/");
     let exported = families(&proxy.metrics());
     let output = Command::new(BINARY).args(["docs", "metrics"]).output().unwrap();
     let documented: BTreeSet<String> = String::from_utf8(output.stdout)
@@ -45,6 +46,8 @@ fn figures_agree_with_what_was_asked() {
     for _ in 0..5 {
         client.ask("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     }
+    // A request is counted, then logged; both may come after its response has arrived.
+    eventually("5 lines", || (proxy.log().len() == 5).then_some(()));
     let labels = "lane=\"interactive\",route=\"all\"";
     let figure = |name: &str| proxy.metric(&format!("forebay_proxy_{name}{{{labels}}}"));
     assert_eq!(figure("request_body_bytes_total"), 15.0);

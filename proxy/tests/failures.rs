@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::harness::{Proxy, eventually, free_address, to, upstream};
+use crate::harness::{Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
 
 /// The body must tell a client what to do and nothing about what stands behind.
@@ -15,7 +15,7 @@ fn says_nothing_about(secret: &str, response: &crate::client::Response) {
 
 #[test]
 fn nobody_listening_is_502() {
-    let server = free_address();
+    let server = dead_address();
     let proxy = Proxy::before(&[server]);
     let response = proxy.get("/gone");
     assert_eq!(response.status, 502);
@@ -70,7 +70,7 @@ fn no_server_that_takes_requests_is_503() {
     let weights = [0, 1];
     let live = Origin::saying("ok");
     // The second server is there so that the document is valid; it fails to connect.
-    let dead = free_address();
+    let dead = dead_address();
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {{ servers: [ {{ address: '{}', weight: {} }}, {{ address: '{dead}', weight: {} }} ] }} }}\n\
          routes: [ {{ name: all, upstream: u }} ]",
@@ -108,7 +108,7 @@ fn an_origin_that_dies_mid_body_never_looks_whole() {
 #[test]
 fn another_server_is_tried_when_one_cannot_be_reached() {
     let live = Origin::saying("live");
-    let proxy = Proxy::before(&[free_address(), live.address]);
+    let proxy = Proxy::before(&[dead_address(), live.address]);
     for number in 0..4 {
         let path = format!("/{number}");
         let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
@@ -166,10 +166,9 @@ fn a_taken_port_is_said_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("proxy.yaml");
     let text = format!(
-        "version: 1\nlisteners: {{ public: {{ address: '{}' }} }}\nadmin: {{ address: '{}' }}\n{}\n",
+        "version: 1\nlisteners: {{ public: {{ address: '{}' }} }}\nadmin: {{ address: '127.0.0.1:0' }}\n{}\n",
         taken.local_addr().unwrap(),
-        free_address(),
-        to(&[free_address()]),
+        to(&[dead_address()]),
     );
     std::fs::write(&file, text).unwrap();
     let output =
@@ -186,11 +185,49 @@ fn two_upstreams_fail_apart() {
         "upstreams: {{ dead: {}, live: {} }}\nroutes:\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /dead/ }} ] }}, upstream: dead }}\n\
          - {{ name: b, upstream: live }}",
-        upstream(&[free_address()]),
+        upstream(&[dead_address()]),
         upstream(&[live.address])
     ));
     assert_eq!(proxy.get("/dead/x").status, 502);
     assert_eq!(proxy.get("/x").status, 200);
     let lines = eventually("both lines", || Some(proxy.log()).filter(|log| log.len() == 2));
     assert_eq!((lines[0]["route"].as_str(), lines[1]["route"].as_str()), (Some("a"), Some("b")));
+}
+
+#[test]
+fn bytes_after_a_response_poison_nothing() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ];
+    for head in heads {
+        let origin = Origin::start(move |exchange| {
+            if exchange.target() == "/next" {
+                return exchange.answer("mine");
+            }
+            exchange.write(format!("{head}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"))
+        });
+        let proxy = Proxy::before(&[origin.address]);
+        assert!(matches!(proxy.get("/first").status, 200 | 204 | 304), "{head}");
+        proxy.log_of("/first");
+        assert_eq!(proxy.get("/next").text(), "mine", "{head}");
+    }
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_request_reaches_the_client() {
+    let origin = Origin::start(|exchange| {
+        exchange.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nstop")
+    });
+    let proxy = Proxy::before(&[origin.address]);
+    let mut client = proxy.client();
+    client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello");
+    let response = client.response(false).unwrap();
+    assert_eq!((response.status, response.text().as_str()), (413, "stop"));
+    client.leave();
+    let line = proxy.log_of("/early");
+    assert_eq!(line["status"], 413, "{line}");
+    let in_flight = "forebay_proxy_lane_requests_in_flight{lane=\"interactive\"}";
+    eventually("the place back", || (proxy.metric(in_flight) == 0.0).then_some(()));
 }
