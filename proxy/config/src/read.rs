@@ -61,7 +61,13 @@ pub(crate) fn read_all<T: DeserializeOwned>(tree: &Tree, node: &Node) -> Reading
         };
         reading.pruned.push(path_of(&fault, &at));
         reading.problems.extend(problem(fault, &at));
-        if !goes_on || reading.problems.len() >= PROBLEMS_MAX {
+        if reading.problems.len() == PROBLEMS_MAX {
+            let message = format!("reading stopped after {PROBLEMS_MAX} problems");
+            let stopped = Problem::new(base, Some(at.span), message);
+            reading.problems.push(stopped.hint("correct these first; there may be more"));
+            return reading;
+        }
+        if !goes_on {
             return reading;
         }
     }
