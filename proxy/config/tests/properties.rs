@@ -141,16 +141,20 @@ const VALID: &str = include_str!("valid/05-live-and-money.yaml");
 
 proptest! {
     #[test]
-    fn a_document_loads_back_equal(config in config()) {
-        let yaml = config.to_yaml();
-        match Config::load(Source::new("written.yaml", yaml.clone())) {
-            Ok(again) => prop_assert_eq!(again, config),
+    fn a_document_loads_back_equal(mut config in config()) {
+        let load = |config: &Config| Config::load(Source::new("written.yaml", config.to_yaml()));
+        if let Err(problems) = load(&config) {
             // Random routes may hide one another or name a host twice; nothing else may be wrong.
-            Err(problems) => for problem in &problems {
+            for problem in &problems {
                 let expected = problem.message.contains("never matches")
                     || problem.message.contains("is listed twice");
-                prop_assert!(expected, "{}\n{}", problems, yaml);
-            },
+                prop_assert!(expected, "{}\n{}", problems, config.to_yaml());
+            }
+            config.routes.drain(..config.routes.len() - 1);
+        }
+        match load(&config) {
+            Ok(again) => prop_assert_eq!(again, config),
+            Err(problems) => prop_assert!(false, "{}\n{}", problems, config.to_yaml()),
         }
     }
 
