@@ -1,6 +1,9 @@
 // Plays a live HLS stream, with hls.js where this build has it, else natively, and tells how it goes.
 
 const RETRY_MS = 1000;
+const THIN_S = 0.8;
+const AMPLE_S = 2.3;
+const SLOWER = 0.94;
 const element = (id) => document.getElementById(id);
 const seconds = (value) => `${Math.max(0, value).toFixed(1)} s`;
 
@@ -128,7 +131,12 @@ function watch(video, facts) {
     if (shown.textContent !== state) shown.textContent = state;
     shown.dataset.state = state;
     element("stream-stalls").textContent = String(facts.stalls);
-    element("stream-buffer").textContent = seconds(buffered(video));
+    const ahead = buffered(video);
+    element("stream-buffer").textContent = seconds(ahead);
+    // A restarted encoder loses a moment of picture, and the live edge comes that much closer.
+    // Playing a little slower, too little to be noticed, wins the distance back.
+    if (state === "playing" && ahead < THIN_S) video.playbackRate = SLOWER;
+    if (ahead > AMPLE_S) video.playbackRate = 1;
     const live = clock.liveTime();
     element("stream-latency").textContent = live ? seconds((Date.now() - live) / 1000) : "–";
   }, 500);
