@@ -258,7 +258,8 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> FailToProxy {
         let failure = Failure::of(error);
-        if !matches!(failure, Failure::ClientGone | Failure::BadRequest(_)) {
+        let notable = !matches!(failure, Failure::ClientGone | Failure::BadRequest(_));
+        if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;
             tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
         }

@@ -11,6 +11,7 @@ use crate::access_log::AccessLog;
 use crate::drain::Drain;
 use crate::lane::Lanes;
 use crate::metrics::Metrics;
+use crate::operator_log::Moderation;
 use crate::route::Routes;
 use crate::tls::LiveAcceptor;
 use crate::upstream::ServerFault;
@@ -52,6 +53,7 @@ pub struct State {
     pub lanes: Lanes,
     pub access_log: AccessLog,
     pub drain: Drain,
+    pub moderation: Moderation,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
     pub generation: ArcSwap<Generation>,
 }

@@ -17,6 +17,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use proxy_config::Config;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -31,6 +32,7 @@ use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
 use crate::metrics::Metrics;
+use crate::operator_log::Moderation;
 use crate::reload::reload;
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
@@ -64,6 +66,7 @@ pub fn run(
     document: &Path,
     addresses_file: Option<&Path>,
 ) -> Result<(), StartFault> {
+    raise_descriptor_limit();
     let sockets = bind(&config)?;
     let addresses = Addresses::of(&sockets);
     let (state, log_writer) = prepare(config)?;
@@ -101,6 +104,16 @@ pub fn run(
     end
 }
 
+/// Takes as many descriptors as the system allows: the usual soft limit of 1024 is below what the
+/// lanes may hold, and running out would look like servers that cannot be reached.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let (metrics, lanes) = (Metrics::new(), Lanes::default());
@@ -121,6 +134,7 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
         lanes,
         access_log,
         drain: Drain::default(),
+        moderation: Moderation::default(),
         acceptors,
         generation: ArcSwap::from_pointee(generation),
     };

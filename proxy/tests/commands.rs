@@ -119,3 +119,13 @@ fn schema_and_pages_are_printed() {
     );
     assert!(said(&run(dir.path(), &["docs", "config"])).1.contains("listeners"));
 }
+
+#[test]
+fn as_many_files_as_the_system_allows() {
+    let origin = crate::origin::Origin::saying("ok");
+    let proxy = crate::harness::Proxy::before(&[origin.address]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let figures: Vec<_> = line.split_whitespace().skip(3).collect();
+    assert_eq!(figures[0], figures[1], "{line}");
+}

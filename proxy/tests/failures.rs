@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::harness::{Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
@@ -45,6 +46,46 @@ fn silence_is_504() {
     says_nothing_about(&origin.address.port().to_string(), &response);
     assert_eq!(origin.requests(), 1, "a request that may have been acted on is not repeated");
     drop(release);
+}
+
+/// A server whose queue of connections is full: the kernel drops further ones in silence.
+fn deaf_server() -> (tokio::runtime::Runtime, tokio::net::TcpListener, Vec<std::net::TcpStream>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let context = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    drop(context);
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let waiting = std::iter::from_fn(|| connect().ok()).take(64).collect();
+    (runtime, listener, waiting)
+}
+
+#[test]
+fn a_connection_that_is_not_taken_is_504() {
+    let (_runtime, listener, waiting) = deaf_server();
+    assert!(waiting.len() < 64, "the queue never filled");
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ], timeouts: {{ connect: 100ms }} }} }}\n\
+         routes: [ {{ name: all, upstream: u }} ]",
+        listener.local_addr().unwrap()
+    ));
+    assert_eq!(proxy.get("/deaf").status, 504);
+    let failures = "forebay_proxy_upstream_failures_total{kind=\"connect_timeout\",upstream=\"u\"}";
+    assert_eq!(proxy.metric(failures), 1.0);
+}
+
+#[test]
+fn a_server_that_is_down_does_not_flood_the_log() {
+    let proxy = Proxy::before(&[dead_address()]);
+    for _ in 0..200 {
+        assert_eq!(proxy.get("/").status, 502);
+    }
+    let told = proxy.stderr().matches("request failed").count();
+    assert!((1..200).contains(&told), "{told}");
+    let failures = "forebay_proxy_upstream_failures_total{kind=\"connect\",upstream=\"u\"}";
+    assert_eq!(proxy.metric(failures), 200.0);
 }
 
 #[test]
