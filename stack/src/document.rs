@@ -1,8 +1,11 @@
 //! From files to one tree: an environment, and whatever it `extends`, laid over one another.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use proxy_config::{Problem, Problems, Source, Span, Tree};
+
+use crate::paths;
 
 /// A chain of `extends` longer than this is taken for a mistake.
 const EXTENDS_MAX: usize = 8;
@@ -23,8 +26,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let tree = read_chain(path, None, &mut chain)?;
     let proxy = match tree.get("edge.proxy") {
         Some(node) if node.as_text().is_some_and(|text| !text.is_empty()) => {
-            let beside = folder_of(&tree, node.span);
-            let target = beside.join(node.as_text().unwrap_or_default());
+            let target = paths::folder(&tree, node).join(node.as_text().unwrap_or_default());
             Some(parse(&target, Some((&tree, node.span, "edge.proxy")))?)
         }
         _ => None,
@@ -67,12 +69,14 @@ fn read_chain(
     };
     let span = node.span;
     let Some(base) = node.as_text().filter(|text| !text.trim().is_empty()) else {
-        let message = format!("`extends` is {}, not the path of a file", node.kind_name());
+        let kind =
+            if node.as_text().is_some_and(str::is_empty) { "nothing" } else { node.kind_name() };
+        let message = format!("`extends` is {kind}, not the path of a file");
         let hint = "write a path relative to this file: `extends: base.yaml`";
         let problem = Problem::new("extends", Some(span), message).hint(hint);
         return Err(Problems::new(&tree, vec![problem]));
     };
-    let base = folder_of(&tree, span).join(base);
+    let base = paths::folder(&tree, node).join(base);
     let below = read_chain(&base, Some((&tree, span, "extends")), chain)?;
     Ok(below.overlaid_by(tree))
 }
@@ -88,19 +92,16 @@ fn parse(path: &Path, written_at: Option<WrittenAt<'_>>) -> Result<Tree, Problem
                     let problem = Problem::new(key, Some(span), message).hint(hint);
                     Problems::new(tree, vec![problem])
                 }
-                None => Problems::in_sources(
-                    Vec::new(),
-                    vec![Problem::new("", None, message).hint("`forebay init` writes a first one")],
-                ),
+                None => {
+                    let mut problem = Problem::new("", None, message);
+                    if error.kind() == ErrorKind::NotFound {
+                        problem = problem.hint("`forebay init` writes a first one");
+                    }
+                    Problems::in_sources(Vec::new(), vec![problem])
+                }
             })
         }
     }
-}
-
-/// The folder of the file in which `span` was written.
-fn folder_of(tree: &Tree, span: Span) -> PathBuf {
-    let name = tree.sources().get(span.source).map_or("", |source| source.name.as_str());
-    Path::new(name).parent().map(Path::to_owned).unwrap_or_default()
 }
 
 fn canonical(path: &Path) -> PathBuf {

@@ -69,7 +69,8 @@ pub struct Document {
 #[serde(deny_unknown_fields)]
 struct Edge {
     /// A proxy document, or the path of one relative to this file. Its routes may name the
-    /// upstreams `ledger` and `origin`, which the environment provides.
+    /// upstreams `ledger` and `origin`, which the environment provides. Relative paths in it start
+    /// at the folder of the file they are written in.
     #[expect(dead_code, reason = "read by proxy-config, from the same tree")]
     proxy: AnyProxy,
 }

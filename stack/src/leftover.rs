@@ -1,87 +1,95 @@
 //! Children that outlived a supervisor that was killed: found again, and ended.
+//!
+//! Every child carries the run's folder in its environment, and so does whatever it starts. A
+//! process id that was written down could be somebody else's by now, and a supervisor can be
+//! killed before it writes one down.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::state::StateFolder;
+/// The variable that holds the folder of the run a process works for.
+pub const RUN: &str = "FOREBAY_CHILD_OF";
+/// The variable that holds the name of the child.
+pub const NAME: &str = "FOREBAY_CHILD";
 
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Ends what an earlier run in this folder left; call it while holding the folder's claim. The
-/// names of those found are returned.
-pub fn end(state: &StateFolder) -> Vec<String> {
-    let told = state.last_told().unwrap_or_default();
-    let mut left: Vec<(String, u32)> = told
-        .children
-        .into_iter()
-        .filter_map(|child| Some((child.name, child.pid?)))
-        .filter(|(_, pid)| belongs(*pid, &state.path))
+struct Left {
+    pid: Pid,
+    name: String,
+}
+
+/// Ends what an earlier run in `folder` left; call it while holding the folder's claim. The names
+/// of the children found are returned, each once. Without `/proc` nothing is found.
+pub fn end(folder: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut left: Vec<Left> = processes
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .filter_map(|pid| Some(Left { pid, name: works_for(pid, folder)? }))
         .collect();
-    let names = left.iter().map(|(name, _)| name.clone()).collect();
-    let each = |left: &[(String, u32)], act: &dyn Fn(Pid)| {
-        left.iter().filter_map(|(_, pid)| Pid::from_raw(pid.cast_signed())).for_each(act);
-    };
-    each(&left, &|pid| {
-        let _ = kill_process(pid, Signal::TERM);
-    });
+    let mut names: Vec<String> = left.iter().map(|left| left.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    signal(&left, Signal::TERM);
     let deadline = Instant::now() + DRAIN_MAX;
     while !left.is_empty() && Instant::now() < deadline {
         std::thread::sleep(LOOK_EVERY);
-        left.retain(|(_, pid)| belongs(*pid, &state.path));
+        left.retain(|left| works_for(left.pid, folder).is_some());
     }
-    each(&left, &|pid| {
-        let _ = kill_process_group(pid, Signal::KILL);
-    });
+    signal(&left, Signal::KILL);
     names
 }
 
-/// Whether the process works for this folder: by its command line, or by the folder it runs in. A
-/// process id alone may be another's by now. Without `/proc` nothing is found.
-fn belongs(pid: u32, folder: &Path) -> bool {
-    let process = Path::new("/proc").join(pid.to_string());
-    let arguments = std::fs::read(process.join("cmdline")).unwrap_or_default();
-    let named = String::from_utf8_lossy(&arguments).contains(&*folder.to_string_lossy());
-    // One that ended and was not reaped yet has no command line.
-    !arguments.is_empty()
-        && (named || std::fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(folder)))
+fn signal(left: &[Left], signal: Signal) {
+    for Left { pid, .. } in left {
+        let _ = kill_process(*pid, signal);
+    }
+}
+
+/// The name of the child that the process is, or was started by, if it works for this folder.
+fn works_for(pid: Pid, folder: &Path) -> Option<String> {
+    // Empty for one that ended and was not reaped yet, unreadable for another user's.
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    let variable = |name: &str| {
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.find_map(|text| text.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    let ours = variable(RUN)? == OsStr::as_bytes(folder.as_os_str());
+    ours.then(|| String::from_utf8_lossy(variable(NAME).unwrap_or_default()).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Run;
-    use crate::supervisor::ChildStatus;
 
     #[test]
     #[cfg(target_os = "linux")]
     fn only_processes_of_the_folder_are_ended() {
         let base = tempfile::tempdir().unwrap();
-        let environment = base.path().join("local.yaml");
-        std::fs::write(&environment, "").unwrap();
-        let state = StateFolder::of(&environment, None).unwrap();
-        let _claim = state.claim(&environment).unwrap();
-        let sleep = |folder: &Path| {
-            std::process::Command::new("sleep").arg("600").current_dir(folder).spawn().unwrap()
+        let folder = base.path().join("run");
+        fs::create_dir(&folder).unwrap();
+        let sleep = |run: Option<&Path>| {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("600").env(NAME, "child");
+            // Somebody who looks at the logs is in the folder, and no child.
+            command.current_dir(&folder);
+            run.map(|run| command.env(RUN, run));
+            command.spawn().unwrap()
         };
-        let (mut ours, mut other) = (sleep(&state.path), sleep(base.path()));
-        let child = |name: &str, pid| ChildStatus {
-            name: name.to_owned(),
-            pid: Some(pid),
-            state: crate::lifecycle::Phase::Healthy,
-            healthy: true,
-            restarts: 0,
-            since: jiff::Timestamp::now(),
-            problem: None,
-        };
-        let children = vec![child("ours", ours.id()), child("other", other.id())];
-        state.tell(&Run { children, ..Run::default() }).unwrap();
-        assert_eq!(end(&state), ["ours"]);
+        let mut ours = sleep(Some(&folder));
+        let mut others = [sleep(None), sleep(Some(&base.path().join("run2")))];
+        assert_eq!(end(&folder), ["child"]);
         assert!(!ours.wait().unwrap().success());
-        assert_eq!(other.try_wait().unwrap(), None);
-        other.kill().unwrap();
-        other.wait().unwrap();
+        for other in &mut others {
+            assert_eq!(other.try_wait().unwrap(), None);
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
     }
 }

@@ -4,19 +4,21 @@
 //!
 //! 1. [`command`]: what people type, and the exit codes.
 //! 2. [`document`]: the file and what it `extends`, as one tree that knows its places.
-//! 3. [`validate`]: the tree becomes an [`environment`], or every problem is told at once.
+//! 3. [`validate`]: the tree becomes an [`environment`], or every problem is told at once;
+//!    [`paths`] start where they are written.
 //! 4. [`state`]: the run's folder, its lock, and what `status` and `down` read.
 //! 5. [`ports`]: the wished addresses, or the next free ones.
 //! 6. [`plan`]: environment + machine + addresses → children, files, URLs. Pure.
 //! 7. [`supervisor`]: runs the plan; [`lifecycle`] and [`backoff`] decide, purely.
 //! 8. [`session`]: one run from start to drain; [`seed`] creates the accounts asked for.
-//! 9. [`report`]: what people read.
+//! 9. [`report`] and [`console`]: what people read, and how it reaches them.
 //!
 //! Beside that way: [`stream`] (what ffmpeg is told) and [`origin`] with its [`page`], the child
 //! that serves the live segments.
 
 pub mod backoff;
 pub mod command;
+pub mod console;
 pub mod document;
 pub mod environment;
 pub mod http;
@@ -24,6 +26,7 @@ pub mod leftover;
 pub mod lifecycle;
 pub mod origin;
 pub mod page;
+pub mod paths;
 pub mod plan;
 pub mod ports;
 pub mod programs;

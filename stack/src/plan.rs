@@ -49,8 +49,6 @@ pub struct Machine {
     pub setpriv: Option<PathBuf>,
     /// Whether hls.js is in this build.
     pub has_player: bool,
-    /// Where relative paths of the proxy document start: the folder of the environment file.
-    pub folder: PathBuf,
     /// Where this run keeps its files.
     pub state: StateFolder,
 }
@@ -221,7 +219,11 @@ fn proxy(machine: &Machine, admin: SocketAddr) -> ChildSpec {
     let argv = words(&[&machine.proxy.display(), &"run", &document.display()]);
     let probe = Probe::Http { url: format!("http://{admin}/readyz") };
     // First to go, and gently: what it has accepted still needs the ledger and the origin.
-    ChildSpec { stop: Stop::Quit, stop_stage: 0, ..child("proxy", argv, &machine.folder, probe) }
+    ChildSpec {
+        stop: Stop::Quit,
+        stop_stage: 0,
+        ..child("proxy", argv, &machine.state.path, probe)
+    }
 }
 
 fn words(parts: &[&dyn std::fmt::Display]) -> Vec<String> {
@@ -355,7 +357,6 @@ mod tests {
             ffmpeg,
             setpriv: Some("/bin/setpriv".into()),
             has_player: true,
-            folder: "/environments".into(),
             state: StateFolder { path: "/state".into() },
         }
     }

@@ -80,7 +80,7 @@ pub fn notice(notice: &Notice) -> Option<String> {
         Notice::Replaced { name, reason } => {
             Some(format!("{name} fails its health check and is replaced: {reason}"))
         }
-        Notice::Died { name, how, tail, restart, wait } => {
+        Notice::Died { name, how, tail, restart, wait, .. } => {
             let wait_ms = wait.as_millis();
             let mut text = format!("{name} {how}; restart {restart} in {wait_ms} ms");
             for line in tail {
@@ -212,6 +212,7 @@ mod tests {
             tail: vec!["disk full".to_owned()],
             restart: 3,
             wait: Duration::from_millis(500),
+            refused: false,
         };
         let text = notice(&died).unwrap();
         assert_eq!(text, "ledger ended with exit status 1; restart 3 in 500 ms\n    | disk full");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::backoff::Pace;
+use crate::console::Console;
 use crate::environment::{LEDGER, Ledger};
 use crate::plan::{LocalPlan, Machine, STREAM_PREFIX};
 use crate::seed::{self, Seeded};
@@ -42,6 +43,9 @@ pub struct Session {
     seeding: Option<JoinHandle<Result<Seeded, String>>>,
     begun: Instant,
     shown: bool,
+    /// The child that refuses what it was given, before the start was over.
+    refusing: Option<String>,
+    stale: bool,
 }
 
 enum Step {
@@ -54,7 +58,11 @@ enum Step {
 impl Session {
     /// Starts every child of the plan. `begun` is when the command was given.
     pub fn start(plan: LocalPlan, run: Run, machine: &Machine, begun: Instant) -> Self {
-        let launcher = Launcher { setpriv: machine.setpriv.clone(), logs: machine.state.logs() };
+        let launcher = Launcher {
+            setpriv: machine.setpriv.clone(),
+            logs: machine.state.logs(),
+            run: machine.state.path.clone(),
+        };
         let mut supervisor = Supervisor::new(plan.children, launcher, Pace::default());
         supervisor.start();
         Self {
@@ -66,12 +74,14 @@ impl Session {
             seeding: None,
             begun,
             shown: false,
+            refusing: None,
+            stale: false,
         }
     }
 
     /// Runs until a stop signal, or until it is clear that the environment does not come up.
-    /// `say` prints a line.
-    pub async fn run(mut self, mut signals: StopSignals, say: fn(&str)) -> Ended {
+    /// `console` is where it tells what happens.
+    pub async fn run(mut self, mut signals: StopSignals, console: &Console) -> Ended {
         let mut tick = tokio::time::interval(SAY_EVERY);
         tick.reset();
         let ended = loop {
@@ -83,37 +93,42 @@ impl Session {
             };
             match step {
                 Step::Signal(name) => {
-                    say(&format!("{name}: draining; once more kills at once"));
+                    console.say(&format!("{name}: draining; once more kills at once"));
                     break Ended::Asked;
                 }
-                Step::Notice(notice) => self.take(&notice, say),
-                Step::Seeded(seeded) => self.seeded(seeded, say),
-                Step::Tick => self.tell_waiting(say),
+                Step::Notice(notice) => self.take(&notice, console),
+                Step::Seeded(seeded) => self.seeded(seeded, console),
+                Step::Tick => self.tell_waiting(console),
             }
             if let Some(why) = self.hopeless() {
                 break Ended::NeverReady(why);
             }
-            self.show_when_ready(say);
-            self.tell(say);
+            self.show_when_ready(console);
+            self.tell(console);
         };
         self.run.stage = Stage::Stopping;
-        self.tell(say);
+        self.tell(console);
         let hurry = async move {
             signals.next().await;
         };
-        self.supervisor.drain(hurry, |line| say(&line)).await;
+        self.supervisor.drain(hurry, |line| console.say(&line)).await;
         ended
     }
 
-    fn take(&mut self, notice: &Notice, say: fn(&str)) {
+    fn take(&mut self, notice: &Notice, console: &Console) {
         if let Some(line) = report::notice(notice) {
-            say(&line);
+            console.say(&line);
         }
         if let Notice::Died { name, .. } = notice
             && let Some(stream) = name.strip_prefix(STREAM_PREFIX)
             && let Err(error) = stream::sweep(&self.state.live().join(stream))
         {
-            say(&format!("what {name} left could not be removed: {error}"));
+            console.say(&format!("what {name} left could not be removed: {error}"));
+        }
+        if let Notice::Died { name, refused: true, .. } = notice
+            && is_essential(name)
+        {
+            self.refusing = Some(name.clone());
         }
         let ledger_is_back = matches!(notice, Notice::Healthy { name, .. } if name == LEDGER);
         if ledger_is_back && self.seeding.is_none() {
@@ -123,20 +138,20 @@ impl Session {
         }
     }
 
-    fn seeded(&mut self, seeded: Result<Seeded, String>, say: fn(&str)) {
+    fn seeded(&mut self, seeded: Result<Seeded, String>, console: &Console) {
         self.seeding = None;
         match seeded {
             Ok(seeded) => {
                 self.seed = None;
                 if seeded.created > 0 {
-                    say(&format!("created {} accounts in the ledger", seeded.created));
+                    console.say(&format!("created {} accounts in the ledger", seeded.created));
                 }
-                seeded.differences.iter().for_each(|line| say(&format!("Note: {line}")));
+                seeded.differences.iter().for_each(|line| console.say(&format!("Note: {line}")));
                 self.run.notes.extend(seeded.differences);
             }
             // A ledger that died meanwhile is seeded when it is back; one that lives, at once.
             Err(error) => {
-                say(&format!("the accounts could not be created yet: {error}"));
+                console.say(&format!("the accounts could not be created yet: {error}"));
                 self.seeding = self.seed.clone().map(|(base, ledger)| {
                     tokio::task::spawn_blocking(move || {
                         std::thread::sleep(Duration::from_secs(1));
@@ -147,7 +162,7 @@ impl Session {
         }
     }
 
-    fn show_when_ready(&mut self, say: fn(&str)) {
+    fn show_when_ready(&mut self, console: &Console) {
         if self.shown {
             return;
         }
@@ -159,14 +174,14 @@ impl Session {
             return;
         }
         for name in waited_for {
-            say(&format!("{name} is not there yet; it is being started again and again"));
+            console.say(&format!("{name} is not there yet; it is being started again and again"));
         }
         self.shown = true;
         self.run.stage = Stage::Running;
-        say(&report::block(&self.run, &self.tries, self.begun.elapsed().as_secs_f32()));
+        console.say(&report::block(&self.run, &self.tries, self.begun.elapsed().as_secs_f32()));
     }
 
-    fn tell_waiting(&self, say: fn(&str)) {
+    fn tell_waiting(&self, console: &Console) {
         let mut waiting: Vec<String> = self
             .supervisor
             .statuses()
@@ -180,7 +195,7 @@ impl Session {
         if waiting.is_empty() && self.seed.is_some() {
             waiting.push("the ledger's accounts".to_owned());
         }
-        say(&format!("waiting for {}", waiting.join(", ")));
+        console.say(&format!("waiting for {}", waiting.join(", ")));
     }
 
     /// Why the environment will not come up, when that is clear.
@@ -193,7 +208,9 @@ impl Session {
         let culprit = statuses.iter().find(|child| {
             is_essential(&child.name)
                 && !child.healthy
-                && (too_late || child.restarts >= DEATHS_MAX)
+                && (too_late
+                    || child.restarts >= DEATHS_MAX
+                    || self.refusing.as_ref() == Some(&child.name))
         });
         let logs = self.run.logs.display();
         if let Some(child) = culprit {
@@ -208,11 +225,15 @@ impl Session {
     }
 
     /// A disk that is full makes `status` stale; it does not stop what runs.
-    fn tell(&mut self, say: fn(&str)) {
+    fn tell(&mut self, console: &Console) {
         self.run.children = self.supervisor.statuses();
-        if let Err(error) = self.state.tell(&self.run) {
-            say(&format!("`forebay status` will be out of date: {error}"));
+        let told = self.state.tell(&self.run);
+        if let Err(error) = &told
+            && !self.stale
+        {
+            console.say(&format!("`forebay status` will be out of date: {error}"));
         }
+        self.stale = told.is_err();
     }
 }
 

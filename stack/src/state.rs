@@ -70,6 +70,17 @@ pub enum StateError {
     Io { folder: PathBuf, source: io::Error },
 }
 
+/// How long a lock that changes hands is looked at.
+const LOOK_MAX: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What the lock says.
+enum Held {
+    Not,
+    By(u32),
+    BySomebody,
+}
+
 /// The right to run in a state folder; it ends with the process, however that ends.
 #[derive(Debug)]
 pub struct Claim {
@@ -154,7 +165,7 @@ impl StateFolder {
     /// The lock, or none when a live process has it. `status` holds it for an instant when it
     /// looks, so one refusal is not believed.
     fn take_lock(&self) -> io::Result<Option<File>> {
-        let deadline = Instant::now() + Duration::from_millis(500);
+        let deadline = Instant::now() + LOOK_MAX;
         loop {
             let mut file = self.open_lock()?;
             match file.try_lock() {
@@ -167,7 +178,7 @@ impl StateFolder {
                 }
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(LOOK_EVERY);
                 }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -181,18 +192,50 @@ impl StateFolder {
 
     /// The process that runs here, if one does.
     pub fn holder(&self) -> io::Result<Option<u32>> {
+        let deadline = Instant::now() + LOOK_MAX;
+        loop {
+            match self.look_at_lock()? {
+                Held::Not => return Ok(None),
+                Held::By(pid) => return Ok(Some(pid)),
+                // It was just taken; the id is being written.
+                Held::BySomebody if Instant::now() < deadline => std::thread::sleep(LOOK_EVERY),
+                Held::BySomebody => {
+                    return Err(io::Error::other(format!(
+                        "{} has no process id in it",
+                        self.lock().display()
+                    )));
+                }
+            }
+        }
+    }
+
+    fn look_at_lock(&self) -> io::Result<Held> {
         let mut file = match File::open(self.lock()) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Not),
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok(Held::Not),
             Err(TryLockError::Error(error)) => Err(error),
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text)?;
-                Ok(text.trim().parse().ok())
+                Ok(text.trim().parse().map_or(Held::BySomebody, Held::By))
+            }
+        }
+    }
+
+    /// Whether the process has the lock's file open, as far as this one may see.
+    pub fn is_held_by(&self, pid: u32) -> bool {
+        let Ok(lock) = self.lock().canonicalize() else { return false };
+        match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(open) => {
+                open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|file| file == lock))
+            }
+            // Without `/proc` there are no containers of the kind that hide a process.
+            Err(error) => {
+                error.kind() != io::ErrorKind::NotFound || !Path::new("/proc/self").exists()
             }
         }
     }
@@ -303,6 +346,11 @@ mod tests {
         let claim = state.claim(&environment).unwrap();
         assert!(matches!(state.claim(&environment), Err(StateError::Running)));
         assert_eq!(state.holder().unwrap(), Some(std::process::id()));
+        assert!(state.is_held_by(std::process::id()));
+        let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(!state.is_held_by(other.id()) || !Path::new("/proc/self").exists());
+        other.kill().unwrap();
+        other.wait().unwrap();
         drop(claim);
         assert_eq!(state.holder().unwrap(), None);
         state.claim(&environment).unwrap();

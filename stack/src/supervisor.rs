@@ -25,6 +25,8 @@ use child::{ChildSpec, Launcher, Process};
 /// Reports that may wait; each child has at most two tasks that report, so this never fills.
 const REPORTS_MAX: usize = 256;
 const TAIL_LINES: usize = 8;
+/// What all of Forebay's programs exit with when a document or the data they were given is wrong.
+const BAD_DOCUMENT: i32 = 65;
 const FILE_TIME_LAG: Duration = Duration::from_millis(15);
 
 /// What is worth telling.
@@ -36,8 +38,16 @@ pub enum Notice {
     Changed,
     /// A child failed its probes and is being replaced.
     Replaced { name: String, reason: String },
-    /// A child ended, and is started again after `wait`; `restart` counts from 1.
-    Died { name: String, how: String, tail: Vec<String>, restart: u32, wait: Duration },
+    /// A child ended, and is started again after `wait`; `restart` counts from 1. `refused`: by its
+    /// exit status it cannot work with what it was given, which a restart does not change.
+    Died {
+        name: String,
+        how: String,
+        tail: Vec<String>,
+        restart: u32,
+        wait: Duration,
+        refused: bool,
+    },
 }
 
 /// One child as `status` tells it. `since` is when the state began.
@@ -249,6 +259,8 @@ impl Supervisor {
         match report.what {
             What::Probed(result) => self.probed(report.child, result),
             What::Exited(status) => self.exited(report.child, &status),
+            // One that came due as the drain began stays down.
+            What::RestartDue if self.children[report.child].life.phase() == Phase::Stopped => None,
             What::RestartDue => {
                 self.start_child(report.child);
                 Some(Notice::Changed)
@@ -312,6 +324,7 @@ impl Supervisor {
             tail: last_words(status, &self.launcher.logs.join(child.spec.log_name())),
             restart: child.life.restarts() + 1,
             wait,
+            refused: matches!(status, Ok(status) if status.code() == Some(BAD_DOCUMENT)),
         })
     }
 }

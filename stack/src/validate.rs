@@ -13,6 +13,7 @@ use crate::document::{self, Loaded};
 use crate::environment::{
     Account, Currency, Document, Environment, LEDGER, NOT_SUPPORTED_YET, ORIGIN, Stream,
 };
+use crate::paths;
 
 /// Reads and validates the environment at `path`; every problem at once.
 pub fn environment(path: &Path) -> Result<Environment, Problems> {
@@ -66,7 +67,8 @@ fn proxy_document(
         return None;
     }
     problems.extend(taken_upstreams(node, path, has_ledger));
-    let config = collect(Config::from_node(tree, node, &provided(has_ledger)), problems)?;
+    let mut config = collect(Config::from_node(tree, node, &provided(has_ledger)), problems)?;
+    paths::make_absolute(&mut config, tree, node);
     problems.extend(listeners_of_this_machine(node, path, &config));
     Some(config)
 }

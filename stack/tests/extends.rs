@@ -67,3 +67,25 @@ fn what_an_overlay_gets_wrong_is_told_in_the_overlay() {
     assert!(told.contains("top.yaml:2:28"), "{told}");
     assert!(told.contains("write 322"), "{told}");
 }
+
+#[test]
+fn files_named_in_a_proxy_document_start_where_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = "{ certificates: [ { certificate: tls/c.pem, key: /keys/k.pem } ] }";
+    let base = format!(
+        "version: 1\nname: base\nedge:\n  proxy:\n    version: 1\n    access_log: {{ path: ./a.log }}\n    \
+         listeners: {{ public: {{ address: 127.0.0.1:8443, tls: {tls} }} }}\n    \
+         routes: [ {{ name: page, match: {{ paths: [ {{ prefix: / }} ] }}, upstream: origin }} ]\n"
+    );
+    write(folder.path(), "shared/base.yaml", &base);
+    let text = "extends: ../shared/base.yaml\nname: top\nedge: { proxy: { access_log: { path: logs/a.log } } }\n";
+    let top = write(folder.path(), "mine/top.yaml", text);
+    let environment = validate::environment(&top).unwrap_or_else(|problems| panic!("{problems}"));
+    let files = &environment.proxy.listeners["public"].tls.as_ref().unwrap().certificates[0];
+    // The place of the file that extends is still in the name: `mine/../shared`.
+    let of_base = folder.path().join("mine/../shared/tls/c.pem");
+    assert_eq!(files.certificate, of_base);
+    assert_eq!(files.key, Path::new("/keys/k.pem"));
+    let log = folder.path().join("mine/logs/a.log");
+    assert_eq!(environment.proxy.access_log.path.to_string(), log.display().to_string());
+}

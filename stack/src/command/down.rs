@@ -29,7 +29,10 @@ pub(super) fn run(asked: &Down) -> Result<(), Failure> {
     }
     // Taken as a run would: one that was started meanwhile keeps its files.
     let claim = state.claim(&environment).map_err(anyhow::Error::from)?;
-    leftover::end(&state);
+    let left = leftover::end(&state.path);
+    if !left.is_empty() {
+        say(&format!("ended what a killed run had left: {}", left.join(", ")));
+    }
     if asked.delete_data {
         state.delete()?;
         say(&format!("deleted {}", state.path.display()));
@@ -51,11 +54,15 @@ pub(super) fn run(asked: &Down) -> Result<(), Failure> {
 fn stop(state: &StateFolder, pid: u32) -> Result<(), Failure> {
     let target = Pid::from_raw(pid.cast_signed())
         .ok_or_else(|| anyhow::anyhow!("{pid} is not the id of a process"))?;
-    // The lock was just seen held by this process, so the id is not another's.
+    // Seen from another container the lock is held, and the id is somebody else's.
+    if !state.is_held_by(pid) {
+        let told = format!("the run's process {pid} is not one that can be stopped from here");
+        return Err(Failure::Failed(anyhow::anyhow!(told)));
+    }
     kill_process(target, Signal::TERM)
         .map_err(|error| anyhow::anyhow!("process {pid} cannot be asked to stop: {error}"))?;
     let deadline = Instant::now() + GONE_MAX;
-    while state.holder()?.is_some() {
+    while state.holder()? == Some(pid) {
         if Instant::now() > deadline {
             let told = format!("process {pid} has not stopped within {} s", GONE_MAX.as_secs());
             return Err(Failure::Failed(anyhow::anyhow!(told)));

@@ -7,6 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::{Failure, PortChoice, Up, runtime, say};
+use crate::console::Console;
 use crate::environment::Environment;
 use crate::plan::{self, LocalPlan, Machine};
 use crate::ports::Ports;
@@ -21,53 +22,64 @@ pub(super) fn run(asked: &Up) -> Result<(), Failure> {
     let path = asked.place.file.path()?;
     let environment = validate::environment(&path)?;
     let state = asked.place.state(&path)?;
+    let runtime = runtime()?;
+    // Before the first file is written: a stop that comes early leaves nothing behind either.
+    let signals = runtime.block_on(async { StopSignals::listen() })?;
     let claim = claim(&state, &path, &environment.name)?;
-    let ended = run_claimed(asked, &path, &environment, &state, begun);
+    let console = Console::on(std::io::stdout());
+    let ended =
+        prepare(asked, &environment, &state, &console).and_then(|(plan, machine, mut ports)| {
+            let run = first_told(&environment.name, &path, &state, &plan);
+            state.tell(&run)?;
+            runtime.block_on(async {
+                ports.release();
+                let session = Session::start(plan, run, &machine, begun);
+                told(session.run(signals, &console).await, &environment, &state, &console)
+            })
+        });
     // Whatever happened: with the children gone, only data and logs may stay.
-    state.clear_run()?;
+    let cleared = state.clear_run();
     drop(claim);
-    ended
+    ended?;
+    Ok(cleared?)
 }
 
-fn run_claimed(
+/// Everything up to the start of the children. The ports are held until then.
+fn prepare(
     asked: &Up,
-    path: &Path,
     environment: &Environment,
     state: &StateFolder,
-    begun: Instant,
-) -> Result<(), Failure> {
-    let left = leftover::end(state);
+    console: &Console,
+) -> Result<(LocalPlan, Machine, Ports), Failure> {
+    let left = leftover::end(&state.path);
     if !left.is_empty() {
-        say(&format!("ended what an earlier run had left: {}", left.join(", ")));
+        console.say(&format!("ended what an earlier run had left: {}", left.join(", ")));
     }
-    let machine = machine(asked, environment, path, state)?;
+    let machine = machine(asked, environment, state)?;
     let wishes = plan::wishes(environment, asked.ports == PortChoice::Auto);
-    let mut ports =
-        Ports::take(&wishes).map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let ports = Ports::take(&wishes).map_err(|error| Failure::Unavailable(error.to_string()))?;
     let plan = plan::resolve(environment, &machine, &ports.addresses, ports.moved.clone());
-    prepare(&plan)?;
-    plan.ports_moved.iter().for_each(|moved| say(&report::moved(moved)));
-    let run = first_told(&environment.name, path, state, &plan);
-    state.tell(&run)?;
-    runtime()?.block_on(async {
-        let signals = StopSignals::listen()?;
-        ports.release();
-        let session = Session::start(plan, run, &machine, begun);
-        match session.run(signals, say).await {
-            Ended::Asked => {
-                let (data, logs) = (state.ledger_data(), state.logs());
-                let data = data.exists().then(|| format!("ledger data {}, ", data.display()));
-                let data = data.unwrap_or_default();
-                say(&format!(
-                    "{} has stopped; kept: {data}logs {}",
-                    environment.name,
-                    logs.display()
-                ));
-                Ok(())
-            }
-            Ended::NeverReady(why) => Err(Failure::Failed(anyhow::anyhow!(why))),
+    write_files(&plan)?;
+    plan.ports_moved.iter().for_each(|moved| console.say(&report::moved(moved)));
+    Ok((plan, machine, ports))
+}
+
+fn told(
+    ended: Ended,
+    environment: &Environment,
+    state: &StateFolder,
+    console: &Console,
+) -> Result<(), Failure> {
+    match ended {
+        Ended::Asked => {
+            let (data, logs) = (state.ledger_data(), state.logs());
+            let data = data.exists().then(|| format!("ledger data {}, ", data.display()));
+            let (name, data, logs) = (&environment.name, data.unwrap_or_default(), logs.display());
+            console.say(&format!("{name} has stopped; kept: {data}logs {logs}"));
+            Ok(())
         }
-    })
+        Ended::NeverReady(why) => Err(Failure::Failed(anyhow::anyhow!(why))),
+    }
 }
 
 fn claim(state: &StateFolder, path: &Path, name: &str) -> Result<Claim, Failure> {
@@ -87,12 +99,7 @@ fn claim(state: &StateFolder, path: &Path, name: &str) -> Result<Claim, Failure>
     }
 }
 
-fn machine(
-    asked: &Up,
-    environment: &Environment,
-    path: &Path,
-    state: &StateFolder,
-) -> Result<Machine, Failure> {
+fn machine(asked: &Up, environment: &Environment, state: &StateFolder) -> Result<Machine, Failure> {
     let program = |name: &str| {
         programs::beside_or_on_path(name).ok_or_else(|| {
             Failure::Unavailable(format!(
@@ -111,7 +118,6 @@ fn machine(
     } else {
         Ffmpeg::find(asked.ffmpeg.as_deref())
     };
-    let folder = std::path::absolute(path)?.parent().map(Path::to_owned).unwrap_or_default();
     Ok(Machine {
         forebay,
         proxy: program("forebay-proxy")?,
@@ -119,12 +125,11 @@ fn machine(
         ffmpeg,
         setpriv: programs::on_path("setpriv"),
         has_player: page::has_player(),
-        folder,
         state: state.clone(),
     })
 }
 
-fn prepare(plan: &LocalPlan) -> Result<(), Failure> {
+fn write_files(plan: &LocalPlan) -> Result<(), Failure> {
     for folder in &plan.fresh_folders {
         if folder.exists() {
             fs::remove_dir_all(folder)?;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::log::{LOG_BYTES_MAX, RotatedLog};
 use super::probe::Probe;
+use crate::leftover;
 
 /// Everything needed to start, judge and stop one child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Launcher {
     pub setpriv: Option<PathBuf>,
     /// The folder of the logs.
     pub logs: PathBuf,
+    /// The folder of the run, by which children are found again should this process be killed.
+    pub run: PathBuf,
 }
 
 /// A started process.
@@ -93,6 +96,8 @@ impl Launcher {
         command
             .args(arguments)
             .current_dir(&spec.directory)
+            .env(leftover::RUN, &self.run)
+            .env(leftover::NAME, &spec.name)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
