@@ -11,7 +11,7 @@ help: ## This list
 up: ## Install what is missing, build, run environments/local.yaml (Ctrl-C stops it)
 	@tools/install.sh up
 	cargo build --release --bins
-	$(target_dir)/release/forebay up $(ENVIRONMENT)
+	"$(target_dir)/release/forebay" up "$(ENVIRONMENT)"
 
 test: ## Install what is missing, check format and lints, build, run every test
 	@tools/install.sh test
@@ -26,12 +26,12 @@ lint: ## Formats, clippy as errors, dependency rules
 
 docs: ## Write again what is generated from code (docs/CONFIG.md, docs/METRICS.md)
 	cargo build --workspace --bins
-	tools/docs.sh $(target_dir)/debug
+	tools/docs.sh "$(target_dir)/debug"
 
 picture: ## Make the README's picture: a browser's view of a running environment
 	@tools/install.sh test
 	cargo build --release --bins
-	tools/picture.sh $(target_dir)/release/forebay docs/images/stream-page.png
+	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
 
 clean: ## Remove what was built
 	cargo clean

@@ -41,6 +41,13 @@ fn the_live_picture_plays_for_twenty_seconds_while_transfers_are_posted() {
         "everything comes through the proxy: {seen}"
     );
 
+    let keys = seen["keys"].as_array().expect("the keys of three postings");
+    assert_eq!(
+        keys[0], keys[1],
+        "a posting whose answer was lost is sent with its old key: {seen}"
+    );
+    assert_ne!(keys[1], keys[2], "one that was answered is not: {seen}");
+
     let report = ureq::get(running.url("trial_balance"))
         .call()
         .and_then(|mut response| response.body_mut().read_json::<Value>())

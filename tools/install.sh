@@ -28,21 +28,33 @@ done
 # The clock in the test picture is drawn with a font.
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] || missing="$missing fonts-dejavu-core"
 
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
 if [ -n "$missing" ]; then
     say "missing:$missing"
-    # shellcheck disable=SC2086 # a list of package names
-    if has apt-get && as_root apt-get update -qq &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2; then
-        say "installed:$missing"
-    else
-        say "could not install them here. Please run, as an administrator:"
-        say "    apt-get install$missing"
+    failed=$missing
+    if has apt-get && as_root true; then
+        # Old lists are better than none: one source that is down must not keep the rest away.
+        as_root apt-get update -qq >&2 || say "the package lists could not be brought up to date; trying with those that are here."
+        # shellcheck disable=SC2086 # a list of package names
+        if apt_install $missing; then
+            failed=""
+        else
+            failed=""
+            for package in $missing; do apt_install "$package" || failed="$failed $package"; done
+        fi
+    fi
+    if [ -n "$failed" ]; then
+        say "could not install them all here. Please run, as an administrator:"
+        say "    apt-get install$failed"
         say "or install the same programs with this system's own package manager."
     fi
 fi
 
 fatal=""
-has cmake || fatal="cmake"
+for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
     for program in ffmpeg npm node chromium curl setpriv; do has "$program" || fatal="$fatal $program"; done
 else
@@ -50,7 +62,7 @@ else
     has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."
 fi
 if [ -n "$fatal" ]; then
-    say "cannot go on without: $fatal"
+    say "cannot go on without:$fatal"
     exit 69
 fi
 

@@ -12,7 +12,8 @@ cleanup() {
     "$forebay" down "$environment" --state-dir "$work/state" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
-trap cleanup EXIT INT TERM
+trap cleanup EXIT
+trap 'exit 130' INT TERM
 
 "$forebay" up "$environment" --state-dir "$work/state" >"$work/up.log" 2>&1 &
 tries=0

@@ -2,6 +2,9 @@
 // Amounts stay text: the ledger's decimals are exact and a JavaScript number is not.
 
 const REFRESH_MS = 2000;
+// A ledger that hangs must not leave "up to date" standing, nor the button waiting.
+const READ_MAX_MS = 4000;
+const POST_MAX_MS = 15000;
 const TRANSFERS_SHOWN = 5;
 const PAGE = 100;
 const PAGES_AT_ONCE = 20;
@@ -32,7 +35,7 @@ export function showLedger(facts) {
   };
   element("transfer").addEventListener("submit", (event) => {
     event.preventDefault();
-    post(accounts, facts).then(refresh);
+    post(facts).then(refresh);
   });
   element("debit").addEventListener("change", () => offerCredit(accounts));
   refresh().then(function again() {
@@ -41,8 +44,9 @@ export function showLedger(facts) {
 }
 
 async function read(path) {
-  const answer = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" })
-    .catch(() => { throw new Error("the proxy does not answer"); });
+  const signal = AbortSignal.timeout(READ_MAX_MS);
+  const answer = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store", signal })
+    .catch(() => { throw new Error(`no answer${signal.aborted ? " in time" : " from the proxy"}`); });
   if (!answer.ok) throw new Error(`the ledger answers ${answer.status}`);
   return answer.json();
 }
@@ -109,7 +113,8 @@ function showTransfers(transfers) {
 }
 
 function offer(balances) {
-  const option = (account) => new Option(`${account.name} (${account.currency})`, account.code);
+  // The isolates keep a name written right to left from turning the rest around.
+  const option = (account) => new Option(`\u2068${account.name}\u2069 (${account.currency})`, account.code);
   element("debit").replaceChildren(...balances.map(option));
   element("credit").replaceChildren(...balances.map(option));
   element("credit").value = "";
@@ -130,7 +135,10 @@ function offerCredit(balances) {
   }
 }
 
-async function post(accounts, facts) {
+const LOST = "it was posted or it was not. Post the same again, and it counts once.";
+let unanswered = null;
+
+async function post(facts) {
   const amount = element("amount").value.trim();
   const body = {
     description: "Posted from the stream page",
@@ -139,17 +147,27 @@ async function post(accounts, facts) {
       { account: element("credit").value, direction: "credit", amount },
     ],
   };
+  const text = JSON.stringify(body);
+  // A posting whose answer was lost may have been booked: the same one is sent with its old key.
+  if (unanswered?.text !== text) unanswered = { text, key: key() };
   const button = element("post");
   button.disabled = true;
   const begun = performance.now();
   try {
     const answer = await fetch("/v1/transfers", {
       method: "POST",
-      headers: { "content-type": "application/json", "idempotency-key": key() },
-      body: JSON.stringify(body),
+      headers: { "content-type": "application/json", "idempotency-key": unanswered.key },
+      body: text,
+      signal: AbortSignal.timeout(POST_MAX_MS),
     });
+    // 5xx is no answer: with it, too, the transfer may have been booked.
+    if (answer.status < 500) unanswered = null;
     const took = (performance.now() - begun).toFixed(0);
     const told = await answer.json().catch(() => ({}));
+    if (unanswered) {
+      tell(`The ledger answers ${answer.status}: ${LOST}`, true);
+      return;
+    }
     if (!answer.ok) {
       tell(`Refused: ${told.detail ?? told.title ?? `the ledger answers ${answer.status}`}`, true);
       return;
@@ -157,7 +175,7 @@ async function post(accounts, facts) {
     facts.posted += 1;
     tell(`Posted ${amount} in ${took} ms, transfer ${told.id}.`, false);
   } catch {
-    tell("The proxy does not answer. Nothing was posted, or it was and its answer was lost.", true);
+    tell(`No answer: ${LOST}`, true);
   } finally {
     button.disabled = false;
   }

@@ -66,8 +66,11 @@ pub enum StateError {
     #[error("the path of the state folder {} has a `?` in it, which a database URL cannot have", .0.display())]
     Unspeakable(PathBuf),
     /// The file system refuses.
-    #[error("state folder {}: {source}", .folder.display())]
-    Io { folder: PathBuf, source: io::Error },
+    #[error(
+        "the state folder {} cannot be used: {cause}; choose another one with --state-dir",
+        .folder.display()
+    )]
+    Io { folder: PathBuf, cause: io::Error },
 }
 
 /// How long a lock that changes hands is looked at.
@@ -135,7 +138,7 @@ impl StateFolder {
 
     /// Takes the folder for a run of `environment`. A lock left by a killed run is none.
     pub fn claim(&self, environment: &Path) -> Result<Claim, StateError> {
-        let broken = |source| StateError::Io { folder: self.path.clone(), source };
+        let broken = |cause| StateError::Io { folder: self.path.clone(), cause };
         if self.path.to_string_lossy().contains('?') {
             return Err(StateError::Unspeakable(self.path.clone()));
         }
@@ -149,7 +152,7 @@ impl StateFolder {
     }
 
     fn check_owner(&self, environment: &Path) -> Result<(), StateError> {
-        let broken = |source| StateError::Io { folder: self.path.clone(), source };
+        let broken = |cause| StateError::Io { folder: self.path.clone(), cause };
         let environment = environment.canonicalize().map_err(broken)?;
         if let Ok(owner) = fs::read_to_string(self.owner()) {
             let owner = PathBuf::from(owner.trim_end());
