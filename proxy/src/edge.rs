@@ -25,6 +25,9 @@ use crate::route::Route;
 use crate::upstream::Attempts;
 use crate::{finish, request};
 
+/// Interim responses one request may bring; a server that goes on sending them never answers.
+const INTERIM_MAX: u32 = 64;
+
 /// The proxy behind one listener.
 pub struct Edge {
     pub listener: String,
@@ -49,6 +52,8 @@ pub struct Exchange {
     pub upstream_first_byte: Option<Duration>,
     pub first_byte: Option<Duration>,
     pub failure: Option<Failure>,
+    /// Interim (1xx) responses so far.
+    pub interim: u32,
     /// The status this proxy answered by itself.
     pub answered: Option<StatusCode>,
     _under_way: UnderWay,
@@ -116,6 +121,7 @@ impl ProxyHttp for Edge {
             upstream_first_byte: None,
             first_byte: None,
             failure: None,
+            interim: 0,
             answered: None,
             _under_way: self.state.drain.request(),
         }
@@ -209,7 +215,12 @@ impl ProxyHttp for Edge {
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        headers::from_upstream(head);
+        headers::from_upstream(head)?;
+        exchange.interim += u32::from(head.status.is_informational());
+        if exchange.interim > INTERIM_MAX {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "too many interim responses")
+                .into_up());
+        }
         if !head.status.is_informational() {
             exchange.upstream_first_byte = exchange.connected.map(|at| at.elapsed());
             exchange.first_byte = Some(exchange.begun.elapsed());

@@ -10,12 +10,12 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
-use pingora::Result;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
 
 pub const X_REQUEST_ID: &str = "x-request-id";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -78,11 +78,42 @@ pub fn to_upstream(
     head.insert_header(X_REQUEST_ID, downstream.request_id)
 }
 
-/// Prepares a response for the client.
-pub fn from_upstream(head: &mut ResponseHeader) {
+/// Prepares a response for the client, or refuses one that two clients could read differently.
+pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
     for name in to_take_off(&head.headers) {
         head.remove_header(&name);
     }
+    let invalid = |why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(invalid("the server switched to a protocol nobody asked for"));
+    }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(invalid("the response has a transfer coding other than chunked"));
+    }
+    if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
+        // They have no body, and no field that would frame one (RFC 9110 section 8.6).
+        head.remove_header(&TRANSFER_ENCODING);
+        head.remove_header(&CONTENT_LENGTH);
+    }
+    settle_length(head)
+}
+
+/// One Content-Length. Equal ones may be read as one (RFC 9110 section 8.6); pingora has refused
+/// those that differ from field to field.
+fn settle_length(head: &mut ResponseHeader) -> Result<()> {
+    let fields = head.headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths =
+        fields.flat_map(|v| v.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    let Some(first) = lengths.next().map(<[u8]>::to_vec) else { return Ok(()) };
+    let Some(second) = lengths.next() else { return Ok(()) };
+    if second != first || lengths.any(|length| length != first) {
+        let why = "the response has several lengths";
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+    }
+    head.insert_header(CONTENT_LENGTH, first)
 }
 
 fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -192,12 +223,45 @@ mod tests {
         for (name, value) in fields {
             response.append_header(name, value).unwrap();
         }
-        from_upstream(&mut response);
+        from_upstream(&mut response).unwrap();
         for headers in [&headers, &response.headers] {
             assert!(headers.contains_key("x-kept") && headers.contains_key("content-length"));
             for gone in &fields[..9] {
                 assert!(!headers.contains_key(gone.0), "{}", gone.0);
             }
+        }
+    }
+
+    #[test]
+    fn responses_are_framed_in_one_way_or_refused() {
+        // Status, fields, and the Content-Length and Transfer-Encoding left; None when refused.
+        type Case = (u16, &'static [(&'static str, &'static str)], Option<&'static [&'static str]>);
+        let cases: &[Case] = &[
+            (200, &[("Content-Length", "4")], Some(&["4"])),
+            (200, &[("Content-Length", "4"), ("Content-Length", "4")], Some(&["4"])),
+            (200, &[("Content-Length", "4, 4")], Some(&["4"])),
+            (200, &[("Content-Length", "4, 5")], None),
+            (200, &[("Transfer-Encoding", "Chunked")], Some(&["Chunked"])),
+            (200, &[("Transfer-Encoding", "gzip, chunked")], None),
+            (200, &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")], None),
+            (200, &[("Transfer-Encoding", "foo")], None),
+            (204, &[("Transfer-Encoding", "chunked")], Some(&[])),
+            (204, &[("Content-Length", "4")], Some(&[])),
+            (304, &[("Content-Length", "4")], Some(&["4"])),
+            (101, &[("Upgrade", "x")], None),
+        ];
+        for (status, fields, expected) in cases {
+            let mut head = ResponseHeader::build(*status, None).unwrap();
+            for (name, value) in *fields {
+                head.append_header((*name).to_owned(), *value).unwrap();
+            }
+            let done = from_upstream(&mut head).ok();
+            let left = done.map(|()| {
+                let framing = [CONTENT_LENGTH, TRANSFER_ENCODING];
+                let values = framing.iter().flat_map(|name| head.headers.get_all(name));
+                values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(left.as_deref(), *expected, "{status} {fields:?}");
         }
     }
 }

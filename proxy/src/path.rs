@@ -87,7 +87,24 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, TargetFault> {
             byte => decoded.push(*byte),
         }
     }
-    Ok(decoded)
+    match holds_overlong(&decoded) {
+        true => Err(TargetFault::Ambiguous),
+        false => Ok(decoded),
+    }
+}
+
+/// Whether escapes spell a character longer than UTF-8 allows (`%C0%AE` for a dot): decoders that
+/// do not mind would see another path. Nothing else is asked of bytes above ASCII.
+fn holds_overlong(path: &[u8]) -> bool {
+    path.windows(6).any(|six| {
+        let pair = (six[0], &six[1..3], six[3], six[4]);
+        matches!(
+            pair,
+            (b'%', b"C0" | b"C1", b'%', b'8'..=b'9' | b'A'..=b'B')
+                | (b'%', b"E0", b'%', b'8'..=b'9')
+                | (b'%', b"F0", b'%', b'8')
+        )
+    })
 }
 
 /// RFC 3986 section 5.2.4, with empty segments merged as servers that map paths to files do.
@@ -95,10 +112,14 @@ fn resolve_segments(path: &[u8]) -> Result<Vec<u8>, TargetFault> {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut ends_in_slash = true;
     for segment in path[1..].split(|byte| *byte == b'/') {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        let parameter = segment.iter().position(|byte| *byte == b';');
+        let escaped = segment.windows(3).position(|three| three == b"%3B");
+        let end = parameter.into_iter().chain(escaped).min().unwrap_or(segment.len());
+        let name = &segment[..end];
         ends_in_slash = matches!(segment, b"" | b"." | b"..");
         match name {
-            // Servlet containers cut `;...` off a segment before they resolve dots.
+            // Servlet containers cut `;...` off a segment before they resolve dots, some after
+            // they decoded it.
             b"." | b".." if name.len() != segment.len() => return Err(TargetFault::Ambiguous),
             b"" if segment.is_empty() => {}
             b"." => {}
@@ -152,6 +173,10 @@ mod tests {
             ("/x?", Ok("/x?")),
             ("/..;/private", Err(TargetFault::Ambiguous)),
             ("/%2e%2e;x/private", Err(TargetFault::Ambiguous)),
+            ("/x/..%3b/private", Err(TargetFault::Ambiguous)),
+            ("/x/%C0%ae%c0%ae/private", Err(TargetFault::Ambiguous)),
+            ("/x/%e0%80%ae/private", Err(TargetFault::Ambiguous)),
+            ("/%C3%80%e0%a4%80%80%ff", Ok("/%C3%80%E0%A4%80%80%FF")),
             ("/a%2fb", Err(TargetFault::Ambiguous)),
             ("/a%5Cb", Err(TargetFault::Ambiguous)),
             ("/a\\b", Err(TargetFault::Ambiguous)),

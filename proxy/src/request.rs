@@ -1,13 +1,13 @@
 //! What a request must be before anything is decided on it, and the one form it then has:
 //! origin-form target, one valid Host, one reading of its length.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 
-use crate::path::normalize_target;
+use crate::path::{TargetFault, normalize_target};
 use crate::respond::Failure;
 
 /// Longest request id taken over from a client, in bytes.
@@ -19,11 +19,13 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 pub fn admit(session: &mut Session) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
     let head = session.req_header_mut();
-    if let Some(raw) = raw {
-        check_lines(&raw)?;
-        check_length(&head.headers, &raw)?;
+    if let Some(raw) = &raw {
+        check_lines(raw)?;
+        check_request_line(raw)?;
     }
-    check_upgrade(head)?;
+    check_length(&head.headers, raw.as_deref().unwrap_or_default())?;
+    settle_upgrade(head)?;
+    settle_cookies(head)?;
     settle_host(head)?;
     settle_target(head)
 }
@@ -39,6 +41,31 @@ fn check_lines(raw: &[u8]) -> Result<(), Failure> {
         before = *byte;
     }
     Ok(())
+}
+
+/// Method, target and version with one space between them (RFC 9112 section 3). Pingora drops
+/// fragments and reads a target of no known form as `/`; it has escaped spaces before this.
+fn check_request_line(raw: &[u8]) -> Result<(), Failure> {
+    let lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(_), Some(target), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Failure::BadRequest("the request line is not method, target and version"));
+    };
+    let starts =
+        |with: &[u8]| target.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    if !(starts(b"/") || starts(b"http://") || starts(b"https://") || target == b"*") {
+        return Err(Failure::Target(TargetFault::NotAbsolute));
+    }
+    if target.contains(&b'#') {
+        return Err(Failure::Target(TargetFault::Fragment));
+    }
+    match target.iter().any(u8::is_ascii_control) {
+        true => Err(Failure::Target(TargetFault::Control)),
+        false => Ok(()),
+    }
 }
 
 /// One statement of the body's length (RFC 9112 section 6.3). Pingora drops Content-Length when
@@ -74,15 +101,37 @@ fn raw_names(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|line| line.iter().position(|byte| *byte == b':').map(|at| &line[..at]))
 }
 
-/// Upgrades are refused until the proxy can carry them: forwarding `Upgrade: h2c` would let a
-/// client speak past every rule here, and dropping `Upgrade: websocket` would fail without a word.
-fn check_upgrade(head: &RequestHeader) -> Result<(), Failure> {
-    if head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE) {
+/// An offer to go on in h2c is one a server may pass over (RFC 9110 section 7.8), as clients that
+/// make it expect; forwarding it would let them speak past every rule here. Other upgrades are
+/// refused until the proxy can carry them: dropping `Upgrade: websocket` would fail without a word.
+fn settle_upgrade(head: &mut RequestHeader) -> Result<(), Failure> {
+    if !head.headers.contains_key(UPGRADE) {
+        return Ok(());
+    }
+    let mut offers = head
+        .headers
+        .get_all(UPGRADE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    if head.version == Version::HTTP_11 && !offers.all(|offer| offer.eq_ignore_ascii_case(b"h2c")) {
         return Err(Failure::NotImplemented(
             "upgrading the connection is not supported; HTTP/2 is spoken by prior knowledge or ALPN",
         ));
     }
+    head.remove_header(&UPGRADE);
     Ok(())
+}
+
+/// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 knows only one field
+/// (RFC 9113 section 8.2.3).
+fn settle_cookies(head: &mut RequestHeader) -> Result<(), Failure> {
+    let mut cookies = head.headers.get_all(COOKIE).iter();
+    if head.version != Version::HTTP_2 || cookies.by_ref().nth(1).is_none() {
+        return Ok(());
+    }
+    let all: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = all.join(&b"; "[..]);
+    head.insert_header(COOKIE, joined).map_err(|_| Failure::Internal)
 }
 
 /// One Host that is a host and an optional port (RFC 9112 section 3.2). HTTP/2's `:authority` and
@@ -199,6 +248,63 @@ mod tests {
         for raw in [&b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..], b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n"] {
             assert!(check_lines(raw).is_err());
         }
+    }
+
+    #[test]
+    fn request_lines() {
+        for line in [
+            "GET / HTTP/1.1",
+            "\r\nGET /x?y HTTP/1.0",
+            "GET HTTP://a HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+        ] {
+            assert_eq!(
+                check_request_line(format!("{line}\r\nHost: a\r\n\r\n").as_bytes()),
+                Ok(()),
+                "{line}"
+            );
+        }
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET \\private\\x HTTP/1.1",
+            "GET a/ HTTP/1.1",
+            "GET a:80 HTTP/1.1",
+            "GET ftp://a/ HTTP/1.1",
+            "GET /private# HTTP/1.1",
+            "GET /?\x01 HTTP/1.1",
+            "GET /",
+            "",
+        ] {
+            assert!(
+                check_request_line(format!("{line}\r\nHost: a\r\n\r\n").as_bytes()).is_err(),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_offer_of_h2c_alone_is_passed_over() {
+        for (offer, taken) in [
+            ("h2c", true),
+            ("H2C", true),
+            ("websocket", false),
+            ("h2c, websocket", false),
+            ("", false),
+        ] {
+            let mut head = head("GET", "/", &[("Upgrade", offer)]);
+            assert_eq!(settle_upgrade(&mut head).is_ok(), taken, "{offer}");
+            assert_eq!(head.headers.contains_key(UPGRADE), !taken, "{offer}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_http2_become_one_field() {
+        let mut split = head("GET", "/", &[("Cookie", "a=b"), ("Cookie", "c=d")]);
+        split.set_version(Version::HTTP_2);
+        settle_cookies(&mut split).unwrap();
+        let cookies: Vec<_> = split.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=b; c=d"]);
     }
 
     #[test]

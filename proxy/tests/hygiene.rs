@@ -64,10 +64,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("a backslash", "GET /a\\..\\b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("dots with a parameter", "GET /a/..;/b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("above the root", "GET /../b HTTP/1.1\r\nHost: a\r\n\r\n"),
-    (
-        "upgrade to h2c",
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-    ),
+    ("a second space", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("a target that begins with a backslash", "GET \\private\\x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("a target without a slash", "GET a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("dots with an encoded parameter", "GET /a/..%3b/b HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("an overlong dot", "GET /a/%c0%ae%c0%ae/b HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         "upgrade to WebSocket",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -113,6 +115,16 @@ const TAKEN: &[(&str, &str, &str)] = &[
     ("dot segments", "GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /b HTTP/1.1"),
     ("two slashes", "GET //a//b?c//d HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a/b?c//d HTTP/1.1"),
     ("bytes above ASCII", "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%C3%A9 HTTP/1.1"),
+    (
+        "an offer of h2c",
+        "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        "GET /up HTTP/1.1",
+    ),
+    (
+        "an offer of h2c with a body",
+        "POST /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 2\r\n\r\nhi",
+        "POST /up HTTP/1.1",
+    ),
     ("no Host in HTTP/1.0", "GET /old HTTP/1.0\r\n\r\n", "GET /old HTTP/1.1"),
     ("an upgrade in HTTP/1.0", "GET /old HTTP/1.0\r\nUpgrade: x\r\n\r\n", "GET /old HTTP/1.1"),
 ];
