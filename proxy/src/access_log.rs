@@ -49,6 +49,9 @@ pub struct Entry<'a> {
     pub route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane: Option<&'a str>,
+    /// A name of `cache::answer::Verdict`, on routes with a cache policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,6 +256,7 @@ mod tests {
             first_byte_ms: None,
             route: None,
             lane: None,
+            cache: None,
             upstream: None,
             upstream_address: None,
             upstream_reused: None,

@@ -29,7 +29,11 @@ impl Admin {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec())
             }
             "/readyz" => (StatusCode::OK, TEXT, b"ready\n".to_vec()),
-            "/metrics" => (StatusCode::OK, METRICS, self.state.metrics.render()),
+            "/metrics" => {
+                // What readers gave back since the last change is not told by anybody else.
+                self.state.caches.all().iter().for_each(|cache| cache.refresh_metrics());
+                (StatusCode::OK, METRICS, self.state.metrics.render())
+            }
             _ => (
                 StatusCode::NOT_FOUND,
                 TEXT,

@@ -15,8 +15,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::matching::Target;
 
+use crate::cache::answer::{self, Verdict};
+use crate::cache::serve::CACHE_STATUS;
 use crate::connection::KEEP_ALIVE_S;
 use crate::drain::UnderWay;
+use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Permit;
@@ -56,6 +59,10 @@ pub struct Exchange {
     pub interim: u32,
     /// The status this proxy answered by itself.
     pub answered: Option<StatusCode>,
+    /// How the cache dealt with it, on a route that has one.
+    pub cache: Option<Verdict>,
+    /// `Cache-Status` of a request that passes through beside the cache.
+    pub cache_status: Option<String>,
     _under_way: UnderWay,
 }
 
@@ -77,6 +84,25 @@ impl Edge {
         Ok(())
     }
 
+    /// Answers from the cache on a route that has one; `false` when the request is to pass through.
+    async fn through_cache(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let Some(route) = exchange.route.clone() else { return Ok(false) };
+        let Some(policy) = &route.cache_policy else { return Ok(false) };
+        let connector = Arc::clone(&self.state.connector);
+        let origin = Origin { connector, upstream: Arc::clone(&route.upstream) };
+        let failure = match answer::answer(session, exchange, policy, origin).await {
+            Ok(answered) => return Ok(answered),
+            Err(failure) => failure,
+        };
+        if session.response_written().is_none() && failure != Failure::ClientGone {
+            self.answer(session, failure, exchange).await;
+            return Ok(true);
+        }
+        // An error is what breaks the connection off; `fail_to_proxy` finds the failure here.
+        exchange.failure = Some(failure);
+        Err(Error::new(ErrorType::InternalError))
+    }
+
     async fn answer(&self, session: &mut Session, failure: Failure, exchange: &mut Exchange) {
         exchange.answered = respond::send(session, &failure, &exchange.request_id).await;
         if exchange.answered.is_some() {
@@ -87,15 +113,13 @@ impl Edge {
 
     fn count_failure(&self, exchange: &Exchange, error: &Error) {
         if let (Some(route), ErrorSource::Upstream) = (&exchange.route, error.esource()) {
-            let labels = [route.upstream.name.as_str(), failure_kind(error.etype())];
-            self.state.metrics.upstream_failures.with_label_values(&labels).inc();
+            route.upstream.count_failure(failure_kind(error.etype()));
         }
     }
 
     fn count_retry(&self, exchange: &Exchange, reason: &str) {
         if let Some(route) = &exchange.route {
-            let labels = [route.upstream.name.as_str(), reason];
-            self.state.metrics.upstream_retries.with_label_values(&labels).inc();
+            route.upstream.count_retry(reason);
         }
     }
 }
@@ -123,6 +147,8 @@ impl ProxyHttp for Edge {
             failure: None,
             interim: 0,
             answered: None,
+            cache: None,
+            cache_status: None,
             _under_way: self.state.drain.request(),
         }
     }
@@ -142,9 +168,13 @@ impl ProxyHttp for Edge {
             // Pingora forgets the limit with each request that may be followed by another.
             session.set_keepalive(Some(KEEP_ALIVE_S));
         }
-        let Err(failure) = self.admit(session, exchange) else { return Ok(false) };
-        self.answer(session, failure, exchange).await;
-        Ok(true)
+        match self.admit(session, exchange) {
+            Ok(()) => self.through_cache(session, exchange).await,
+            Err(failure) => {
+                self.answer(session, failure, exchange).await;
+                Ok(true)
+            }
+        }
     }
 
     async fn upstream_peer(
@@ -211,7 +241,7 @@ impl ProxyHttp for Edge {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
@@ -224,6 +254,10 @@ impl ProxyHttp for Edge {
         if !head.status.is_informational() {
             exchange.upstream_first_byte = exchange.connected.map(|at| at.elapsed());
             exchange.first_byte = Some(exchange.begun.elapsed());
+            let route = exchange.route.as_ref();
+            if let Some(policy) = route.and_then(|route| route.cache_policy.as_ref()) {
+                answer::invalidate(policy, session.req_header(), exchange.tls.is_some(), head);
+            }
         }
         Ok(())
     }
@@ -232,9 +266,12 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        _exchange: &mut Exchange,
+        exchange: &mut Exchange,
     ) -> Result<()> {
         respond::fit_protocol(session, head);
+        if let Some(status) = &exchange.cache_status {
+            head.append_header(CACHE_STATUS, status.as_str())?;
+        }
         Ok(())
     }
 
@@ -268,7 +305,7 @@ impl ProxyHttp for Edge {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
-        let failure = Failure::of(error);
+        let failure = exchange.failure.take().unwrap_or_else(|| Failure::of(error));
         let notable = !matches!(failure, Failure::ClientGone | Failure::BadRequest(_));
         if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;

@@ -61,6 +61,7 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         first_byte_ms: exchange.first_byte.map(millis),
         route: route.map(|route| route.name.as_str()),
         lane: route.map(|route| route.lane.name()),
+        cache: exchange.cache.map(crate::cache::answer::Verdict::name),
         upstream: route.map(|route| route.upstream.name.as_str()),
         upstream_address: route.and_then(|r| r.upstream.server_name(&exchange.attempts)),
         upstream_reused: exchange.reused,

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pingora::connectors::http::Connector;
 use proxy_config::Config;
 
 use crate::access_log::AccessLog;
+use crate::cache::Caches;
 use crate::drain::Drain;
 use crate::lane::Lanes;
 use crate::metrics::Metrics;
@@ -31,13 +33,16 @@ impl Generation {
         config: Config,
         metrics: &Metrics,
         lanes: &Lanes,
+        caches: &Caches,
     ) -> Result<Self, ServerFault> {
-        let routes = Routes::new(&config, metrics, lanes)?;
+        let routes = Routes::new(&config, metrics, lanes, caches)?;
         Ok(Self { number, config, routes })
     }
 
-    /// Sets what generations share: lane limits and the metrics that describe the configuration.
-    pub fn enter_into_force(&self, metrics: &Metrics, lanes: &Lanes) {
+    /// Sets what generations share: limits of lanes and caches, and the metrics that describe the
+    /// configuration.
+    pub fn enter_into_force(&self, metrics: &Metrics, lanes: &Lanes, caches: &Caches) {
+        caches.set_limits(&self.config.caches, metrics);
         for (name, lane) in self.config.lanes.iter() {
             let requests_max = usize::try_from(lane.requests_max).unwrap_or(usize::MAX);
             lanes.named(name.as_str(), metrics).set_requests_max(requests_max);
@@ -51,6 +56,9 @@ impl Generation {
 pub struct State {
     pub metrics: Metrics,
     pub lanes: Lanes,
+    pub caches: Caches,
+    /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
+    pub connector: Arc<Connector>,
     pub access_log: AccessLog,
     pub drain: Drain,
     pub moderation: Moderation,

@@ -7,20 +7,25 @@
 //! 4. [`request`], [`path`]: one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. [`lane`]: a place in the lane, or shed.
-//! 7. [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
-//! 8. Bodies stream through pingora, [`prompt`] sees to it that they do; none is held whole.
-//! 9. [`respond`]: every failure becomes a response in this one place.
-//! 10. [`finish`]: [`metrics`] and a line in the [`access_log`].
+//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
+//! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
+//! 9. Bodies stream through pingora, [`prompt`] sees to it that they do; none is held whole
+//!    but what is stored.
+//! 10. [`respond`]: every failure becomes a response in this one place.
+//! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
 //! [`admin`], [`operator_log`], [`command`] (the command line).
 
 pub mod access_log;
 pub mod admin;
+pub mod cache;
 pub mod command;
 pub mod connection;
+pub mod dating;
 pub mod drain;
 pub mod edge;
+pub mod fill;
 pub mod finish;
 pub mod generation;
 pub mod headers;

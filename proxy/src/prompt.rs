@@ -1,6 +1,9 @@
 //! A client stream that does not sit on bytes. Pingora writes a body of known length into a buffer
 //! and flushes it when the body is complete, so a client would wait for the end of a slow response
 //! to see its beginning. Here, waiting for the client means sending what it is owed first.
+//!
+//! Pingora also writes its own `Date` over that of an answer from the cache, which says when the
+//! origin made it (RFC 9110 section 6.6.1). The head passes by here, so the date is put back.
 
 use std::io;
 use std::pin::Pin;
@@ -9,13 +12,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Buf, Bytes};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::dating::{Dating, dated};
 
 /// An HTTP/1 client stream; pingora polls it for reading whenever it has nothing to write.
 #[derive(Debug)]
@@ -23,11 +30,25 @@ pub struct Prompt {
     stream: Stream,
     /// Bytes were written since the last flush.
     owed: bool,
+    /// The date of the next head.
+    dating: Dating,
+    /// What is left to write of a head whose date was put back.
+    head: Bytes,
+}
+
+/// The client's stream of an HTTP/1 session.
+pub fn of(session: &Session) -> Option<&Prompt> {
+    let stream = session.downstream_session.stream()?;
+    (**stream).as_any().downcast_ref::<Prompt>()
 }
 
 impl Prompt {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, owed: false }
+        Self { stream, owed: false, dating: Dating::default(), head: Bytes::new() }
+    }
+
+    pub fn dating(&self) -> &Dating {
+        &self.dating
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -57,7 +78,19 @@ impl AsyncWrite for Prompt {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Some(date) = self.dating.take() {
+            self.head = dated(bytes, &date);
+        }
+        if self.head.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+            return self.wrote(written);
+        }
+        // As many bytes as were given, the date among them in place of another.
+        let head = self.head.slice(..self.head.len().min(bytes.len()));
+        let written = Pin::new(&mut self.stream).poll_write(context, &head);
+        if let Poll::Ready(Ok(count)) = written {
+            self.head.advance(count);
+        }
         self.wrote(written)
     }
 

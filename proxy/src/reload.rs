@@ -49,9 +49,9 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
         false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
     };
     let number = current.number + 1;
-    let generation = Generation::new(number, config, &state.metrics, &state.lanes)?;
+    let generation = Generation::new(number, config, &state.metrics, &state.lanes, &state.caches)?;
 
-    generation.enter_into_force(&state.metrics, &state.lanes);
+    generation.enter_into_force(&state.metrics, &state.lanes, &state.caches);
     state.generation.store(Arc::new(generation));
     for (name, acceptor) in acceptors {
         if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {

@@ -40,6 +40,8 @@ pub enum Failure {
     UpstreamTimeout,
     #[error("the server behind this proxy gave no valid answer")]
     UpstreamBroken,
+    #[error("it is not in the cache, and the request asks for nothing else")]
+    NotCached,
     #[error("the client went away")]
     ClientGone,
     #[error("the proxy could not handle the request")]
@@ -61,6 +63,7 @@ impl Failure {
             Failure::UpstreamUnreachable => "upstream_unreachable",
             Failure::UpstreamTimeout => "upstream_timeout",
             Failure::UpstreamBroken => "upstream_broken",
+            Failure::NotCached => "not_cached",
             Failure::ClientGone => "client_gone",
             Failure::Internal => "internal",
         }
@@ -76,7 +79,7 @@ impl Failure {
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::LaneFull | Failure::NoServer => StatusCode::SERVICE_UNAVAILABLE,
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
-            Failure::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone => return None,
             Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         })
@@ -128,6 +131,31 @@ pub fn failure_kind(error: &ErrorType) -> &'static str {
         T::ReadError | T::ConnectionClosed => "read",
         T::WriteError => "write",
         _ => "response",
+    }
+}
+
+/// A failed attempt of a fill, which asks upstreams by itself.
+pub struct UpstreamFault {
+    pub failure: Failure,
+    /// The `kind` label of the failure.
+    pub kind: &'static str,
+    /// A pooled connection that the server had closed already.
+    pub stale: bool,
+}
+
+impl UpstreamFault {
+    pub fn of(mut error: Box<Error>, reused: bool) -> UpstreamFault {
+        error.as_up();
+        error.retry.decide_reuse(reused);
+        let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
+        let kind = failure_kind(error.etype());
+        tracing::debug!(%error, "an attempt at the upstream failed");
+        UpstreamFault { failure: Failure::of(&error), kind, stale }
+    }
+
+    /// An answer that is none.
+    pub fn nonsense() -> UpstreamFault {
+        UpstreamFault { failure: Failure::UpstreamBroken, kind: "response", stale: false }
     }
 }
 

@@ -7,6 +7,8 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::matching::{Mismatch, Router, Target};
 
+use crate::cache::Caches;
+use crate::cache::policy::Policy;
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::respond::Failure;
@@ -42,6 +44,7 @@ pub struct Route {
     pub name: String,
     pub lane: Arc<Lane>,
     pub upstream: Arc<Upstream>,
+    pub cache_policy: Option<Arc<Policy>>,
     pub series: Series,
 }
 
@@ -56,7 +59,12 @@ pub struct Routes {
 
 impl Routes {
     /// Blocks while names of servers are looked up.
-    pub fn new(config: &Config, metrics: &Metrics, lanes: &Lanes) -> Result<Self, ServerFault> {
+    pub fn new(
+        config: &Config,
+        metrics: &Metrics,
+        lanes: &Lanes,
+        caches: &Caches,
+    ) -> Result<Self, ServerFault> {
         let upstreams = config
             .upstreams
             .iter()
@@ -64,6 +72,11 @@ impl Routes {
                 Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, metrics)?)))
             })
             .collect::<Result<BTreeMap<_, _>, ServerFault>>()?;
+        let policy = |name: &String| {
+            let policy = config.cache_policies.get(name)?;
+            let cache = caches.named(&policy.cache, metrics);
+            Some(Arc::new(Policy::new(name, policy, cache)))
+        };
         let routes = config
             .routes
             .iter()
@@ -73,6 +86,7 @@ impl Routes {
                 Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
+                    cache_policy: route.cache_policy.as_ref().and_then(policy),
                     upstream: Arc::clone(
                         upstream.expect("validation refuses a route without a known upstream"),
                     ),

@@ -25,9 +25,11 @@ use tokio::time::Instant;
 
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
+use crate::cache::Caches;
 use crate::connection::Connections;
 use crate::drain::Drain;
 use crate::edge::Edge;
+use crate::fill::origin;
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
@@ -116,7 +118,7 @@ fn raise_descriptor_limit() {
 
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
-    let (metrics, lanes) = (Metrics::new(), Lanes::default());
+    let (metrics, lanes, caches) = (Metrics::new(), Lanes::default(), Caches::default());
     let mut acceptors = std::collections::BTreeMap::new();
     for (name, listener) in &config.listeners {
         if let Some(acceptor) = tls::acceptor(name, listener)? {
@@ -126,12 +128,14 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
-    let generation = Generation::new(1, config, &metrics, &lanes)?;
-    generation.enter_into_force(&metrics, &lanes);
+    let generation = Generation::new(1, config, &metrics, &lanes, &caches)?;
+    generation.enter_into_force(&metrics, &lanes, &caches);
     let (access_log, writer) = access_log::start(opened, &metrics)?;
     let state = State {
         metrics,
         lanes,
+        caches,
+        connector: Arc::new(origin::connector()),
         access_log,
         drain: Drain::default(),
         moderation: Moderation::default(),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
 use thiserror::Error;
 
@@ -49,6 +49,8 @@ pub struct Upstream {
     pub first_byte_seconds: Histogram,
     connects_fresh: IntCounter,
     connects_reused: IntCounter,
+    failures: IntCounterVec,
+    retries: IntCounterVec,
 }
 
 impl Upstream {
@@ -77,6 +79,8 @@ impl Upstream {
             first_byte_seconds: metrics.upstream_first_byte_seconds.with_label_values(&[name]),
             connects_fresh: metrics.upstream_connects.with_label_values(&[name, "false"]),
             connects_reused: metrics.upstream_connects.with_label_values(&[name, "true"]),
+            failures: metrics.upstream_failures.clone(),
+            retries: metrics.upstream_retries.clone(),
         })
     }
 
@@ -111,10 +115,19 @@ impl Upstream {
     pub fn connected(&self, reused: bool) {
         if reused { self.connects_reused.inc() } else { self.connects_fresh.inc() }
     }
+
+    /// `kind` is one of `respond::failure_kind`.
+    pub fn count_failure(&self, kind: &str) {
+        self.failures.with_label_values(&[self.name.as_str(), kind]).inc();
+    }
+
+    pub fn count_retry(&self, reason: &str) {
+        self.retries.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
 }
 
 /// What one request has tried so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Attempts {
     /// Index of the server of the current attempt.
     server: Option<usize>,

@@ -274,3 +274,40 @@ fn a_reload_takes_a_renewed_certificate_and_refuses_a_broken_one() {
         assert!(tls(&proxy, &old, &[&TLS13], &[]).await.is_err());
     });
 }
+
+#[test]
+fn fills_and_hits_over_http2_and_a_broken_one_resets_the_stream() {
+    let origin = Origin::start(|exchange| {
+        let fields = "Cache-Control: max-age=60\r\nETag: W/\"a\"\r\n";
+        if exchange.target() == "/torn" {
+            exchange.write(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 9\r\n\r\nhello"));
+            return false;
+        }
+        crate::caching::answer(exchange, fields, "0123456789")
+    });
+    let proxy = Proxy::start(&crate::caching::cached(&origin, ""));
+    run(async {
+        let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;
+        for _ in 0..3 {
+            let answer = ask(&mut sender, get("http://a.example/whole")).await;
+            assert_eq!(answer, (StatusCode::OK, b"0123456789".to_vec()));
+        }
+        let part = Request::get("http://a.example/whole").header("range", "bytes=1-2").body(());
+        let answer = ask(&mut sender, part.unwrap()).await;
+        assert_eq!(answer, (StatusCode::PARTIAL_CONTENT, b"12".to_vec()));
+        let head = Request::head("http://a.example/whole").body(()).unwrap();
+        assert_eq!(ask(&mut sender, head).await, (StatusCode::OK, Vec::new()));
+        assert_eq!(origin.requests(), 1);
+        let (response, _) = sender.send_request(get("http://a.example/torn"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let broken = loop {
+            match body.data().await {
+                None => break false,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error.is_reset(),
+            }
+        };
+        assert!(broken, "a torn body ends with RST_STREAM");
+        assert_eq!(ask(&mut sender, get("http://a.example/whole")).await.0, StatusCode::OK);
+    });
+}

@@ -9,9 +9,11 @@ mod origin;
 
 mod access_logs;
 mod balancing;
+mod caching;
 mod commands;
 mod exposition;
 mod failures;
+mod filling;
 mod http2;
 mod hygiene;
 mod lanes;

@@ -1,0 +1,409 @@
+//! Answers kept in memory. The way of a request on a route with a cache policy:
+//!
+//! 1. [`answer`]: may this request be answered from a cache at all, and under which [`key`]?
+//! 2. [`Cache::look`]: what is stored ([`store`], [`vary`]) and whether it may be used
+//!    ([`directives`], [`freshness`]); which fill is under way. One lock, one decision.
+//! 3. A hit is served ([`serve`], [`conditional`], [`range`]); a miss joins or begins a
+//!    [`crate::fill`]; what cannot be cached passes through.
+//!
+//! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
+//! bytes), [`object`] (a stored answer).
+
+pub mod answer;
+pub mod budget;
+pub mod conditional;
+pub mod directives;
+pub mod freshness;
+pub mod key;
+pub mod object;
+pub mod policy;
+pub mod range;
+pub mod serve;
+pub mod store;
+pub mod vary;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::cache::budget::{Class, Lease};
+use crate::cache::directives::Directives;
+use crate::cache::freshness::Plan;
+use crate::cache::key::Key;
+use crate::cache::object::Stored;
+use crate::cache::policy::Policy;
+use crate::cache::store::{Limits, NoRoom, Store};
+use crate::fill::{Fill, Interest};
+use crate::metrics::Metrics;
+
+/// Fills under way at once in one cache; above it requests pass through.
+const FILLS_MAX: usize = 4096;
+/// How long requests for an answer that may not be stored go to the origin one by one, without
+/// waiting for one another.
+const PASS_MS: u64 = 2000;
+/// Such answers remembered at once.
+const PASSES_MAX: usize = 4096;
+
+/// Now, in milliseconds since 1970. Never goes back, whatever is done to the system's clock.
+pub fn now_ms() -> u64 {
+    static START: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (start, at_ms) = START.get_or_init(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (Instant::now(), u64::try_from(since.as_millis()).unwrap_or(0))
+    });
+    at_ms + u64::try_from(start.elapsed().as_millis()).unwrap_or(0)
+}
+
+/// One cache of a document. It belongs to the process: a reload changes its limits and keeps what
+/// is in it.
+pub struct Cache {
+    pub name: String,
+    inner: Mutex<Inner>,
+    hasher: RandomState,
+    series: Series,
+}
+
+struct Inner {
+    store: Store,
+    fills: HashMap<Key, Vec<Arc<Fill>>>,
+    fills_count: usize,
+    /// Hashes of keys whose answers may not be stored, and until when that is believed.
+    passes: HashMap<u64, u64>,
+    /// Evictions that the metric has counted.
+    evictions_counted: [u64; 2],
+}
+
+struct Series {
+    bytes: IntGaugeVec,
+    bytes_max: IntGauge,
+    objects: IntGaugeVec,
+    requests: IntCounterVec,
+    evictions: IntCounterVec,
+    refusals: IntCounterVec,
+    invalidations: IntCounterVec,
+    fills: IntCounterVec,
+    fills_in_progress: IntGauge,
+    fill_bytes: IntCounterVec,
+    resumes: IntCounterVec,
+}
+
+impl Series {
+    /// Every series exists from the start, so that a rate over a first event is not lost.
+    fn new(cache: &str, metrics: &Metrics) -> Series {
+        let known: [(&IntCounterVec, &[&str]); 5] = [
+            (&metrics.cache_requests, &answer::VERDICTS),
+            (&metrics.cache_evictions, &["small", "large"]),
+            (&metrics.cache_refusals, &freshness::REFUSALS),
+            (&metrics.cache_fills, &["whole", "revalidated", "broken", "failed", "stopped"]),
+            (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
+        ];
+        for (family, values) in known {
+            for value in values {
+                family.with_label_values(&[cache, value]);
+            }
+        }
+        metrics.cache_invalidations.with_label_values(&[cache]);
+        metrics.cache_fill_bytes.with_label_values(&[cache]);
+        Series {
+            bytes: metrics.cache_bytes.clone(),
+            bytes_max: metrics.cache_bytes_max.with_label_values(&[cache]),
+            objects: metrics.cache_objects.clone(),
+            requests: metrics.cache_requests.clone(),
+            evictions: metrics.cache_evictions.clone(),
+            refusals: metrics.cache_refusals.clone(),
+            invalidations: metrics.cache_invalidations.clone(),
+            fills: metrics.cache_fills.clone(),
+            fills_in_progress: metrics.cache_fills_in_progress.with_label_values(&[cache]),
+            fill_bytes: metrics.cache_fill_bytes.clone(),
+            resumes: metrics.cache_fill_resumes.clone(),
+        }
+    }
+}
+
+/// What a request asks of a cache.
+pub struct Asking<'a> {
+    pub key: &'a Key,
+    pub headers: &'a HeaderMap,
+    pub said: &'a Directives,
+    /// A HEAD is answered from what is there, but fills nothing.
+    pub is_head: bool,
+    /// Whether it may still wait for somebody else's fill.
+    pub may_wait: bool,
+}
+
+/// What to do next for a request.
+pub enum Step {
+    /// Answer with this; `refresh` is a fill to run beside it.
+    Serve { stored: Arc<Stored>, refresh: Option<Arc<Fill>> },
+    /// Wait for somebody else's fill. `stale` is what stands in when it fails.
+    Join { fill: Arc<Fill>, interest: Interest, stale: Option<Arc<Stored>> },
+    /// Run this fill. `stale` is what it revalidates.
+    Lead { fill: Arc<Fill>, interest: Interest, stale: Option<Arc<Stored>> },
+    /// Ask the origin without the cache, for this reason.
+    Pass(&'static str),
+    /// `only-if-cached`, and it is not.
+    Unanswerable,
+}
+
+impl Cache {
+    fn new(name: &str, metrics: &Metrics) -> Cache {
+        Cache {
+            name: name.to_owned(),
+            inner: Mutex::new(Inner {
+                store: Store::new(Limits::default()),
+                fills: HashMap::new(),
+                fills_count: 0,
+                passes: HashMap::new(),
+                evictions_counted: [0; 2],
+            }),
+            hasher: RandomState::new(),
+            series: Series::new(name, metrics),
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.inner.lock().store.limits()
+    }
+
+    pub fn set_limits(&self, limits: Limits) {
+        self.with(|inner| inner.store.set_limits(limits));
+        self.series.bytes_max.set(i64::try_from(limits.memory_max).unwrap_or(i64::MAX));
+    }
+
+    /// Does something under the lock, then brings the metrics up to date.
+    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner.lock();
+        let done = work(&mut inner);
+        for class in Class::ALL {
+            let labels = [self.name.as_str(), class.name()];
+            let evicted = inner.store.evicted(class);
+            let counted = &mut inner.evictions_counted[class as usize];
+            self.series.evictions.with_label_values(&labels).inc_by(evicted - *counted);
+            *counted = evicted;
+        }
+        self.publish(&inner.store);
+        self.series.fills_in_progress.set(i64::try_from(inner.fills_count).unwrap_or(i64::MAX));
+        done
+    }
+
+    fn publish(&self, store: &Store) {
+        for class in Class::ALL {
+            let labels = [self.name.as_str(), class.name()];
+            let bytes = i64::try_from(store.budget().used(class)).unwrap_or(i64::MAX);
+            self.series.bytes.with_label_values(&labels).set(bytes);
+            let objects = i64::try_from(store.objects(class)).unwrap_or(i64::MAX);
+            self.series.objects.with_label_values(&labels).set(objects);
+        }
+    }
+
+    /// Brings the gauges up to date with what readers gave back since.
+    pub fn refresh_metrics(&self) {
+        self.publish(&self.inner.lock().store);
+    }
+
+    /// Decides what to do for a request.
+    pub fn look(&self, asking: &Asking<'_>, policy: &Policy, now_ms: u64) -> Step {
+        let mut inner = self.inner.lock();
+        let stored = inner.store.find(asking.key, asking.headers);
+        let honor = policy.freshness.honor_request;
+        let plan = freshness::plan(stored.as_ref().map(|s| &s.times), asking.said, honor, now_ms);
+        match (plan, stored) {
+            (Plan::Hit, Some(stored)) => Step::Serve { stored, refresh: None },
+            (Plan::HitAndRevalidate, Some(stored)) => {
+                let running = inner.running(asking, policy, true).is_some();
+                let refresh =
+                    (!running && inner.fills_count < FILLS_MAX).then(|| inner.begin(asking, true));
+                Step::Serve { stored, refresh }
+            }
+            (Plan::Unanswerable, _) => Step::Unanswerable,
+            (_, stale) => {
+                let step = self.fetch(&mut inner, asking, policy, now_ms, stale);
+                self.series.fills_in_progress.set(i64::try_from(inner.fills_count).unwrap_or(0));
+                step
+            }
+        }
+    }
+
+    fn fetch(
+        &self,
+        inner: &mut Inner,
+        asking: &Asking<'_>,
+        policy: &Policy,
+        now_ms: u64,
+        stale: Option<Arc<Stored>>,
+    ) -> Step {
+        if !asking.may_wait {
+            return Step::Pass("waited");
+        }
+        if let Some(fill) = inner.running(asking, policy, false).filter(|_| policy.collapse) {
+            let interest = Interest::in_fill(&fill);
+            return Step::Join { fill, interest, stale };
+        }
+        if asking.is_head {
+            return Step::Pass("head");
+        }
+        let hash = self.hasher.hash_one(asking.key);
+        if inner.passes.get(&hash).is_some_and(|until| now_ms < *until) {
+            return Step::Pass("uncacheable");
+        }
+        if inner.fills_count >= FILLS_MAX {
+            return Step::Pass("fills_full");
+        }
+        let fill = inner.begin(asking, false);
+        let interest = Interest::in_fill(&fill);
+        Step::Lead { fill, interest, stale }
+    }
+
+    /// Remembers for a while that answers to this key are not to be waited for.
+    pub fn mark_uncacheable(&self, key: &Key) {
+        let (hash, now_ms) = (self.hasher.hash_one(key), now_ms());
+        let passes = &mut self.inner.lock().passes;
+        if passes.len() >= PASSES_MAX {
+            passes.retain(|_, until| now_ms < *until);
+        }
+        if passes.len() < PASSES_MAX {
+            passes.insert(hash, now_ms + PASS_MS);
+        }
+    }
+
+    /// Room for an answer: its head, and as much of its body as is known.
+    pub fn reserve(&self, head_bytes: u64, body_bytes: u64) -> Result<(Lease, Lease), NoRoom> {
+        self.with(|inner| {
+            let head = inner.store.reserve(Class::Small, head_bytes)?;
+            let class = inner.store.class_of(body_bytes);
+            Ok((head, inner.store.reserve(class, body_bytes)?))
+        })
+    }
+
+    /// More room for a body under way.
+    pub fn grow(&self, flow: &crate::fill::flow::Flow, by: u64) -> Result<(), NoRoom> {
+        let grown = self.with(|inner| flow.with_lease(|lease| inner.store.grow(lease, by)));
+        grown.unwrap_or(Err(NoRoom))
+    }
+
+    /// Stores an answer and ends its fill in one step, so that nobody finds neither.
+    pub fn complete(&self, fill: &Arc<Fill>, stored: Option<Arc<Stored>>) {
+        self.with(|inner| {
+            inner.retire(fill);
+            if let Some(stored) = stored.filter(|_| !fill.is_doomed()) {
+                inner.store.put(stored, &fill.request);
+            }
+        });
+    }
+
+    /// Ends a fill unless somebody has come to it since; says whether it ended.
+    pub fn retire_if_left(&self, fill: &Arc<Fill>) -> bool {
+        self.with(|inner| {
+            let left = fill.is_left();
+            if left {
+                inner.retire(fill);
+            }
+            left
+        })
+    }
+
+    pub fn forget(&self, stored: &Arc<Stored>) {
+        self.with(|inner| inner.store.forget(stored));
+    }
+
+    /// Forgets all answers to a URI, those under way included (RFC 9111 section 4.4).
+    pub fn invalidate(&self, uri: &Arc<str>) {
+        let count = self.with(|inner| {
+            for fill in inner.fills.values().flatten().filter(|fill| fill.key.uri == *uri) {
+                fill.doom();
+            }
+            inner.store.forget_uri(uri)
+        });
+        let series = self.series.invalidations.with_label_values(&[self.name.as_str()]);
+        series.inc_by(count as u64);
+    }
+
+    pub fn count_request(&self, result: &str) {
+        self.series.requests.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+
+    pub fn count_refusal(&self, reason: &str) {
+        self.series.refusals.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+
+    pub fn count_fill(&self, result: &str, bytes: u64) {
+        self.series.fills.with_label_values(&[self.name.as_str(), result]).inc();
+        self.series.fill_bytes.with_label_values(&[self.name.as_str()]).inc_by(bytes);
+    }
+
+    pub fn count_resume(&self, result: &str) {
+        self.series.resumes.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+}
+
+impl Inner {
+    /// A fill under way that will, as far as can be known, answer the request.
+    fn running(
+        &self,
+        asking: &Asking<'_>,
+        policy: &Policy,
+        any_request: bool,
+    ) -> Option<Arc<Fill>> {
+        let fills = self.fills.get(asking.key)?;
+        let fits = |fill: &&Arc<Fill>| {
+            let known = self.store.any(asking.key).map(|stored| &stored.head.selection);
+            fill.fits(asking, policy, known, any_request)
+        };
+        fills.iter().rev().find(fits).cloned()
+    }
+
+    fn begin(&mut self, asking: &Asking<'_>, background: bool) -> Arc<Fill> {
+        let fill = Fill::new(asking.key.clone(), asking.headers.clone(), background);
+        self.fills.entry(asking.key.clone()).or_default().push(Arc::clone(&fill));
+        self.fills_count += 1;
+        fill
+    }
+
+    fn retire(&mut self, fill: &Arc<Fill>) {
+        let Some(fills) = self.fills.get_mut(&fill.key) else { return };
+        let before = fills.len();
+        fills.retain(|other| !Arc::ptr_eq(other, fill));
+        self.fills_count -= before - fills.len();
+        if fills.is_empty() {
+            self.fills.remove(&fill.key);
+        }
+    }
+}
+
+/// All caches this process has ever known, by name.
+#[derive(Default)]
+pub struct Caches(Mutex<BTreeMap<String, Arc<Cache>>>);
+
+impl Caches {
+    /// The cache of that name, made when new, without memory until a configuration gives it some.
+    pub fn named(&self, name: &str, metrics: &Metrics) -> Arc<Cache> {
+        let mut caches = self.0.lock();
+        let cache =
+            caches.entry(name.to_owned()).or_insert_with(|| Arc::new(Cache::new(name, metrics)));
+        Arc::clone(cache)
+    }
+
+    pub fn all(&self) -> Vec<Arc<Cache>> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    /// Takes a document's limits into force; a cache it no longer has is emptied.
+    pub fn set_limits(
+        &self,
+        config: &BTreeMap<String, proxy_config::cache::Cache>,
+        metrics: &Metrics,
+    ) {
+        for name in config.keys() {
+            self.named(name, metrics);
+        }
+        for cache in self.all() {
+            let limits = config.get(&cache.name).map(policy::limits).unwrap_or_default();
+            cache.set_limits(limits);
+        }
+    }
+}

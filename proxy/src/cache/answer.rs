@@ -1,0 +1,335 @@
+//! A request on a route with a cache policy: from the question to the last byte.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
+use http::{HeaderMap, Method};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use tokio::time::timeout_at;
+
+use crate::cache::directives::Directives;
+use crate::cache::key::Key;
+use crate::cache::object::Stored;
+use crate::cache::policy::Policy;
+use crate::cache::serve::{Source, send};
+use crate::cache::{Asking, Step, conditional, now_ms};
+use crate::edge::Exchange;
+use crate::fill::origin::{Origin, Question};
+use crate::fill::task::Job;
+use crate::fill::{Answer, Fill, Interest, Known};
+use crate::respond::Failure;
+
+/// The names of all verdicts.
+pub const VERDICTS: [&str; 9] = [
+    "hit",
+    "stale",
+    "stale_on_error",
+    "revalidated",
+    "miss",
+    "collapsed",
+    "pass",
+    "not_cached",
+    "failed",
+];
+
+/// How the cache dealt with a request: its name in the log and in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Hit,
+    Stale,
+    /// Stale, because the origin failed.
+    StaleOnError,
+    Revalidated,
+    Miss,
+    /// A miss that shared somebody else's request to the origin.
+    Collapsed,
+    /// It went to the origin without the cache.
+    Pass,
+    NotCached,
+    /// The origin failed, and nothing could stand in.
+    Failed,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Hit => "hit",
+            Verdict::Stale => "stale",
+            Verdict::StaleOnError => "stale_on_error",
+            Verdict::Revalidated => "revalidated",
+            Verdict::Miss => "miss",
+            Verdict::Collapsed => "collapsed",
+            Verdict::Pass => "pass",
+            Verdict::NotCached => "not_cached",
+            Verdict::Failed => "failed",
+        }
+    }
+}
+
+/// What was found for a request.
+enum Found {
+    Source(Source, Verdict, String, Option<Interest>),
+    Pass(&'static str),
+}
+
+/// Answers the request from the cache or through a fill. `false`: it is to pass through.
+pub async fn answer(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    policy: &Arc<Policy>,
+    origin: Origin,
+) -> Result<bool, Failure> {
+    let found = match unfit(session).or_else(|| keyless(session.req_header())) {
+        Some(reason) => Ok(Found::Pass(reason)),
+        None => find(session, exchange, policy, origin).await,
+    };
+    let found = found.inspect_err(|failure| {
+        let verdict = match failure {
+            Failure::NotCached => Verdict::NotCached,
+            _ => Verdict::Failed,
+        };
+        count(policy, exchange, verdict);
+    })?;
+    match found {
+        Found::Pass(reason) => {
+            count(policy, exchange, Verdict::Pass);
+            exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
+            Ok(false)
+        }
+        Found::Source(source, verdict, status, _interest) => {
+            count(policy, exchange, verdict);
+            let begun = exchange.begun;
+            let first_byte = &mut exchange.first_byte;
+            let head_sent = || *first_byte = Some(begun.elapsed());
+            send(session, &source, &status, now_ms(), head_sent).await.map(|()| true)
+        }
+    }
+}
+
+fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
+    policy.cache.count_request(verdict.name());
+    exchange.cache = Some(verdict);
+}
+
+/// Why a request cannot be answered from a cache, whatever is in it.
+fn unfit(session: &mut Session) -> Option<&'static str> {
+    let head = session.req_header();
+    let has_length = head.headers.get(CONTENT_LENGTH).is_some_and(|value| value != "0");
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return Some("method");
+    }
+    if conditional::is_for_origin(&head.headers) {
+        return Some("precondition");
+    }
+    if has_length || head.headers.contains_key(TRANSFER_ENCODING) || !session.is_body_empty() {
+        return Some("body");
+    }
+    None
+}
+
+fn keyless(head: &RequestHeader) -> Option<&'static str> {
+    let has_host = head.headers.get(HOST).is_some_and(|host| host.to_str().is_ok());
+    (!has_host || std::str::from_utf8(head.raw_path()).is_err()).then_some("no_host")
+}
+
+fn key(policy: &Policy, head: &RequestHeader, tls: bool) -> Key {
+    let scheme = if tls { "https" } else { "http" };
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target = std::str::from_utf8(head.raw_path()).unwrap_or_default();
+    policy.key.key(scheme, host, target, &head.headers)
+}
+
+async fn find(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    policy: &Arc<Policy>,
+    origin: Origin,
+) -> Result<Found, Failure> {
+    let head = session.req_header();
+    let said = Directives::of_request(&head.headers);
+    if policy.freshness.honor_request && said.no_store && !said.only_if_cached {
+        return Ok(Found::Pass("no_store"));
+    }
+    let key = key(policy, head, exchange.tls.is_some());
+    let is_head = head.method == Method::HEAD;
+    let deadline = Instant::now() + policy.collapse_wait_max;
+    loop {
+        let headers = &session.req_header().headers;
+        let may_wait = Instant::now() < deadline || policy.collapse_wait_max.is_zero();
+        let asking = Asking { key: &key, headers, said: &said, is_head, may_wait };
+        let now_ms = now_ms();
+        match policy.cache.look(&asking, policy, now_ms) {
+            Step::Unanswerable => return Err(Failure::NotCached),
+            Step::Pass(reason) => return Ok(Found::Pass(reason)),
+            Step::Serve { stored, refresh } => {
+                if let Some(fill) = refresh {
+                    let question = question(session.req_header(), exchange);
+                    let stale = Some(Arc::clone(&stored));
+                    let policy = Arc::clone(policy);
+                    Job { fill, policy, origin, question, stale }.start();
+                }
+                return Ok(from_store(stored, now_ms));
+            }
+            Step::Lead { fill, interest, stale } => {
+                let question = question(session.req_header(), exchange);
+                let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
+                let revalidated = stale.clone();
+                let job =
+                    Job { fill: of_fill, policy: of_policy, origin, question, stale: revalidated };
+                job.start();
+                let known = wait(session, &fill).await?;
+                return led(
+                    session.req_header(),
+                    exchange,
+                    policy,
+                    (known, interest, stale),
+                    &said,
+                );
+            }
+            Step::Join { fill, interest, stale } => {
+                let waited = timeout_at(deadline.into(), wait(session, &fill)).await;
+                let Ok(known) = waited else { continue };
+                let headers = &session.req_header().headers;
+                if let Some(found) = joined(headers, policy, (known?, interest, stale), &said)? {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a fill's answer, or for the client to leave.
+async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Failure> {
+    tokio::select! {
+        biased;
+        known = fill.known() => Ok(known),
+        _ = session.downstream_session.read_body_or_idle(true) => Err(Failure::ClientGone),
+    }
+}
+
+fn from_store(stored: Arc<Stored>, now_ms: u64) -> Found {
+    let left_ms = stored.times.fresh_for_ms(now_ms);
+    let verdict = if left_ms > 0 { Verdict::Hit } else { Verdict::Stale };
+    let status = format!("forebay; hit; ttl={}", left_ms.div_euclid(1000));
+    Found::Source(Source::Stored(stored), verdict, status, None)
+}
+
+type Outcome = (Known, Interest, Option<Arc<Stored>>);
+
+/// What the one who began a fill gets of it.
+fn led(
+    request: &RequestHeader,
+    exchange: &mut Exchange,
+    policy: &Policy,
+    (known, interest, stale): Outcome,
+    said: &Directives,
+) -> Result<Found, Failure> {
+    let contact = known.contact;
+    exchange.attempts = contact.attempts;
+    exchange.reused = contact.reused;
+    exchange.connect_time = contact.connect_time;
+    exchange.upstream_first_byte = contact.first_byte;
+    let why = if stale.is_some() { "stale" } else { "uri-miss" };
+    match known.answer {
+        Answer::Shared(head, flow) => {
+            let status = format!("forebay; fwd={why}; stored");
+            Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
+        }
+        Answer::Fresh(stored) => Ok(revalidated(stored)),
+        Answer::Private(head, flow, reason) => {
+            if head.response.status.as_u16() >= 500
+                && let Some(found) = stand_in(stale, policy, said)
+            {
+                return Ok(found);
+            }
+            // The origin can answer a part by itself; the whole would be read for nothing.
+            if request.headers.contains_key(http::header::RANGE) {
+                return Ok(Found::Pass(reason));
+            }
+            let status = format!("forebay; fwd={why}; detail={reason}");
+            Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
+        }
+        Answer::Failed(failure) => stand_in(stale, policy, said).ok_or(failure),
+    }
+}
+
+/// What one who waited for somebody else's fill gets of it; `None`: to be decided anew.
+fn joined(
+    headers: &HeaderMap,
+    policy: &Policy,
+    (known, interest, stale): Outcome,
+    said: &Directives,
+) -> Result<Option<Found>, Failure> {
+    match known.answer {
+        Answer::Shared(head, flow) if head.selection.fits(headers) && flow.is_kept() => {
+            let status = "forebay; fwd=uri-miss; collapsed".to_owned();
+            let source = Source::Flow(head, flow);
+            Ok(Some(Found::Source(source, Verdict::Collapsed, status, Some(interest))))
+        }
+        Answer::Fresh(stored) if stored.head.selection.fits(headers) => {
+            Ok(Some(revalidated(stored)))
+        }
+        Answer::Shared(..) | Answer::Fresh(_) => Ok(None),
+        Answer::Private(head, _, reason) => {
+            let failed = head.response.status.as_u16() >= 500;
+            let stood_in = stale.filter(|_| failed);
+            Ok(Some(stand_in(stood_in, policy, said).unwrap_or(Found::Pass(reason))))
+        }
+        Answer::Failed(failure) => stand_in(stale, policy, said).map(Some).ok_or(failure),
+    }
+}
+
+fn revalidated(stored: Arc<Stored>) -> Found {
+    let status = "forebay; fwd=stale; fwd-status=304".to_owned();
+    Found::Source(Source::Stored(stored), Verdict::Revalidated, status, None)
+}
+
+/// What is stored, in place of an origin that failed (RFC 5861 section 4).
+fn stand_in(stale: Option<Arc<Stored>>, policy: &Policy, said: &Directives) -> Option<Found> {
+    let (stale, now_ms) = (stale?, now_ms());
+    let honor = policy.freshness.honor_request;
+    if !stale.times.serves_on_error(said, honor, now_ms) {
+        return None;
+    }
+    let ttl = stale.times.fresh_for_ms(now_ms).div_euclid(1000);
+    let status = format!("forebay; hit; ttl={ttl}; detail=origin-failed");
+    Some(Found::Source(Source::Stored(stale), Verdict::StaleOnError, status, None))
+}
+
+/// The client's request as a fill asks it: a GET for the whole.
+fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
+    let mut head = head.clone();
+    for name in conditional::LEFT_OUT {
+        head.remove_header(&name);
+    }
+    head.remove_header(&CONTENT_LENGTH);
+    Question {
+        head,
+        client: exchange.client,
+        tls: exchange.tls.is_some(),
+        request_id: exchange.request_id.clone(),
+    }
+}
+
+/// Forgets what a request that passed through has made out of date (RFC 9111 section 4.4): its own
+/// URI, and those of the same host that the response names.
+pub fn invalidate(policy: &Policy, request: &RequestHeader, tls: bool, response: &ResponseHeader) {
+    if request.method.is_safe() || response.status.as_u16() >= 400 {
+        return;
+    }
+    let own = key(policy, request, tls);
+    policy.cache.invalidate(&own.uri);
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let scheme = if tls { "https" } else { "http" };
+    for name in [LOCATION, CONTENT_LOCATION] {
+        let named = response.headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(named) = named else { continue };
+        let origin = format!("{scheme}://{host}");
+        let target = named.strip_prefix(origin.as_str()).unwrap_or(named);
+        if target.starts_with('/') && !target.starts_with("//") {
+            policy.cache.invalidate(&policy.key.uri(scheme, host, target));
+        }
+    }
+}

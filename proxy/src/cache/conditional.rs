@@ -1,0 +1,127 @@
+//! Whether the client has it already (RFC 9110 section 13), and what the origin is asked.
+
+use http::header::{
+    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::directives::split_unquoted;
+use crate::cache::freshness::date_ms;
+
+/// Fields of a client's request that a fill leaves out: it wants the whole.
+pub const LEFT_OUT: [HeaderName; 4] =
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, http::header::RANGE];
+
+/// Preconditions that only the origin can judge: such a request is passed through.
+pub fn is_for_origin(request: &HeaderMap) -> bool {
+    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Whether a 304 answers the request. `If-None-Match` compares weakly and wins over
+/// `If-Modified-Since` (RFC 9110 section 13.2.2).
+pub fn is_not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        let tag = response.get(ETAG).map(HeaderValue::as_bytes);
+        let mut members = request
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .flat_map(|value| split_unquoted(value.as_bytes()).map(<[u8]>::trim_ascii));
+        return members
+            .any(|member| member == b"*" || tag.is_some_and(|tag| opaque(member) == opaque(tag)));
+    }
+    let since = request.get(IF_MODIFIED_SINCE).and_then(text).and_then(date_ms);
+    let changed = [LAST_MODIFIED, DATE].iter().find_map(|name| response.get(name));
+    let changed = changed.and_then(text).and_then(date_ms);
+    matches!((since, changed), (Some(since), Some(changed)) if changed <= since)
+}
+
+/// Whether a `Range` counts: there is no `If-Range`, or it names exactly what is stored. Tags
+/// compare strongly, dates must be the very same (RFC 9110 section 13.1.5).
+pub fn range_counts(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let Some(wanted) = request.get(IF_RANGE).map(HeaderValue::as_bytes) else { return true };
+    if wanted.ends_with(b"\"") {
+        return strong_tag(response).is_some_and(|tag| tag.as_bytes() == wanted);
+    }
+    response.get(LAST_MODIFIED).is_some_and(|changed| changed.as_bytes() == wanted)
+}
+
+/// The validator that proves bytes to be the same bytes, if there is one.
+pub fn strong_tag(response: &HeaderMap) -> Option<&HeaderValue> {
+    let tag = response.get(ETAG)?;
+    let bytes = tag.as_bytes();
+    (bytes.len() >= 2 && bytes.starts_with(b"\"") && bytes.ends_with(b"\"")).then_some(tag)
+}
+
+/// What asks the origin whether a stored answer still holds (RFC 9111 section 4.3.1).
+pub fn validators(response: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let tag = response.get(ETAG).map(|tag| (IF_NONE_MATCH, tag.clone()));
+    let changed = response.get(LAST_MODIFIED).map(|date| (IF_MODIFIED_SINCE, date.clone()));
+    tag.into_iter().chain(changed).collect()
+}
+
+/// A tag without its mark of weakness.
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn tags_compare_weakly_and_win_over_dates() {
+        let stored = headers(&[(ETAG, "\"a\""), (LAST_MODIFIED, EARLY)]);
+        let cases: &[(&[(HeaderName, &str)], bool)] = &[
+            (&[(IF_NONE_MATCH, "\"a\"")], true),
+            (&[(IF_NONE_MATCH, "W/\"a\"")], true),
+            (&[(IF_NONE_MATCH, "\"b\", \"a\"")], true),
+            (&[(IF_NONE_MATCH, "\"b\""), (IF_NONE_MATCH, "\"a\"")], true),
+            (&[(IF_NONE_MATCH, "*")], true),
+            (&[(IF_NONE_MATCH, "\"b\"")], false),
+            (&[(IF_NONE_MATCH, "a")], false),
+            (&[(IF_NONE_MATCH, "\"b\""), (IF_MODIFIED_SINCE, LATE)], false),
+            (&[(IF_MODIFIED_SINCE, EARLY)], true),
+            (&[(IF_MODIFIED_SINCE, LATE)], true),
+            (&[(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")], false),
+            (&[(IF_MODIFIED_SINCE, "yesterday")], false),
+            (&[], false),
+        ];
+        for (request, expected) in cases {
+            assert_eq!(is_not_modified(&headers(request), &stored), *expected, "{request:?}");
+        }
+        assert!(is_not_modified(&headers(&[(IF_NONE_MATCH, "*")]), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn if_range_compares_strongly() {
+        let strong = headers(&[(ETAG, "\"a\""), (LAST_MODIFIED, EARLY)]);
+        let weak = headers(&[(ETAG, "W/\"a\"")]);
+        let asks = |value: &str| headers(&[(IF_RANGE, value)]);
+        assert!(range_counts(&HeaderMap::new(), &strong));
+        assert!(range_counts(&asks("\"a\""), &strong));
+        assert!(range_counts(&asks(EARLY), &strong));
+        for value in ["\"b\"", "W/\"a\"", LATE, ""] {
+            assert!(!range_counts(&asks(value), &strong), "{value}");
+        }
+        for value in ["\"a\"", "W/\"a\""] {
+            assert!(!range_counts(&asks(value), &weak), "{value}");
+        }
+        assert!(strong_tag(&weak).is_none() && strong_tag(&strong).is_some());
+    }
+}

@@ -1,0 +1,152 @@
+//! What makes two requests the same: scheme, host, path and query, then what the policy adds.
+
+use std::sync::Arc;
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName};
+use proxy_config::cache_policy::{CacheKey, QueryKey};
+
+/// Names a stored answer. All answers to one URI share `uri`, so that they can be invalidated
+/// together; `extras` tells them apart by what else the policy counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub uri: Arc<str>,
+    pub extras: Arc<[u8]>,
+}
+
+impl Key {
+    pub fn cost(&self) -> u64 {
+        (self.uri.len() + self.extras.len()) as u64
+    }
+}
+
+/// The key rules of a policy, made ready.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    query: QueryKey,
+    query_order: bool,
+    headers: Vec<HeaderName>,
+    cookies: Vec<String>,
+}
+
+impl Rules {
+    /// Names that are none of a header match nothing; validation reports them.
+    pub fn new(config: &CacheKey) -> Rules {
+        let names = config.headers.iter();
+        Rules {
+            query: config.query.clone(),
+            query_order: config.query_order,
+            headers: names
+                .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+                .collect(),
+            cookies: config.cookies.clone(),
+        }
+    }
+
+    /// `target` is path and query in their one form.
+    pub fn key(&self, scheme: &str, host: &str, target: &str, headers: &HeaderMap) -> Key {
+        Key { uri: self.uri(scheme, host, target), extras: self.extras(headers).into() }
+    }
+
+    pub fn uri(&self, scheme: &str, host: &str, target: &str) -> Arc<str> {
+        let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
+        let mut uri = format!("{scheme}://{}{path}", host.to_ascii_lowercase());
+        if let Some(query) = query.and_then(|query| self.query(query)) {
+            uri.push('?');
+            uri.push_str(&query);
+        }
+        uri.into()
+    }
+
+    fn query(&self, query: &str) -> Option<String> {
+        let counts = |parameter: &str| {
+            let name = parameter.split('=').next().unwrap_or(parameter);
+            let listed = |names: &[String]| names.iter().any(|listed| listed == name);
+            match &self.query {
+                _ if name == "CMCD" => false,
+                QueryKey::All => true,
+                QueryKey::None => false,
+                QueryKey::Only(names) => listed(names),
+                QueryKey::Except(names) => !listed(names),
+            }
+        };
+        let mut kept: Vec<&str> = query.split('&').filter(|part| counts(part)).collect();
+        if !self.query_order {
+            kept.sort_unstable();
+        }
+        (!kept.is_empty()).then(|| kept.join("&"))
+    }
+
+    fn extras(&self, headers: &HeaderMap) -> Vec<u8> {
+        let mut extras = Vec::new();
+        let mut add = |name: &str, value: &[u8]| {
+            // Lengths keep one value from running into the next.
+            extras.extend_from_slice(format!("{name}:{}:", value.len()).as_bytes());
+            extras.extend_from_slice(value);
+        };
+        for name in &self.headers {
+            for value in headers.get_all(name) {
+                add(name.as_str(), value.as_bytes());
+            }
+        }
+        for name in &self.cookies {
+            let fields = headers.get_all(COOKIE).iter();
+            let pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+            for pair in pairs.map(<[u8]>::trim_ascii) {
+                if let Some(value) =
+                    pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+                {
+                    add(name, value);
+                }
+            }
+        }
+        extras
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn uri(query: QueryKey, query_order: bool, target: &str) -> String {
+        let rules = Rules::new(&CacheKey { query, query_order, ..CacheKey::default() });
+        rules.uri("http", "A.example", target).to_string()
+    }
+
+    #[test]
+    fn queries_count_as_the_policy_says_and_cmcd_never() {
+        let names = || vec!["a".to_owned()];
+        let cases = [
+            (QueryKey::All, true, "/x?b=1&a=2&CMCD=br%3D1", "/x?b=1&a=2"),
+            (QueryKey::All, false, "/x?b=1&a=2", "/x?a=2&b=1"),
+            (QueryKey::None, true, "/x?b=1", "/x"),
+            (QueryKey::Only(names()), true, "/x?b=1&a=2&ab=3", "/x?a=2"),
+            (QueryKey::Except(names()), true, "/x?b=1&a=2&ab=3", "/x?b=1&ab=3"),
+            (QueryKey::All, true, "/x?CMCD=x", "/x"),
+        ];
+        for (query, order, target, expected) in cases {
+            let got = uri(query, order, target);
+            assert_eq!(got, format!("http://a.example{expected}"), "{target}");
+        }
+    }
+
+    #[test]
+    fn headers_and_cookies_tell_requests_apart() {
+        let rules = Rules::new(&CacheKey {
+            headers: vec!["X-Device".to_owned()],
+            cookies: vec!["tier".to_owned()],
+            ..CacheKey::default()
+        });
+        let extras = |device: &'static str, cookie: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-device", HeaderValue::from_static(device));
+            headers.insert(COOKIE, HeaderValue::from_static(cookie));
+            rules.key("http", "a", "/", &headers).extras
+        };
+        assert_eq!(extras("tv", "a=1; tier=gold"), extras("tv", "tier=gold; b=2"));
+        assert_ne!(extras("tv", "tier=gold"), extras("tv", "tier=free"));
+        assert_ne!(extras("tv", "tier=gold"), extras("phone", "tier=gold"));
+        assert_ne!(extras("", "tier=x"), extras("x", "tier="));
+    }
+}

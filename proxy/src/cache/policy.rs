@@ -1,0 +1,83 @@
+//! A document's cache policy made ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_config::cache_policy::{CachePolicy, WithoutReaders};
+
+use crate::cache::Cache;
+use crate::cache::freshness;
+use crate::cache::key;
+use crate::cache::store::Limits;
+
+pub struct Policy {
+    pub name: String,
+    pub cache: Arc<Cache>,
+    pub key: key::Rules,
+    pub freshness: freshness::Rules,
+    pub collapse: bool,
+    pub collapse_wait_max: Duration,
+    pub without_readers: WithoutReaders,
+    /// From 0.0 to 1.0.
+    pub finish_past: f64,
+    pub resumes_max: u32,
+    pub body_bytes_max: Option<u64>,
+}
+
+impl Policy {
+    pub fn new(name: &str, config: &CachePolicy, cache: Arc<Cache>) -> Policy {
+        let said = &config.freshness;
+        let by_status = said.ttl_by_status.iter();
+        Policy {
+            name: name.to_owned(),
+            cache,
+            key: key::Rules::new(&config.key),
+            freshness: freshness::Rules {
+                ttl_override_ms: said.ttl_override.map(proxy_config::units::Duration::as_millis),
+                ttl_default_ms: said.ttl_default.map(proxy_config::units::Duration::as_millis),
+                ttl_by_status: by_status
+                    .filter_map(|(status, ttl)| Some((status.parse().ok()?, ttl.as_millis())))
+                    .collect(),
+                stale_while_revalidate_ms: said.stale_while_revalidate.as_millis(),
+                stale_if_error_ms: said.stale_if_error.as_millis(),
+                honor_request: said.honor_request_cache_control,
+            },
+            collapse: config.fill.collapse,
+            collapse_wait_max: config.fill.collapse_wait_max.as_std(),
+            without_readers: config.fill.without_readers,
+            finish_past: config.fill.finish_past.as_fraction(),
+            resumes_max: config.fill.resumes_max,
+            body_bytes_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
+        }
+    }
+
+    /// Longest body that is stored.
+    pub fn body_bytes_max(&self) -> u64 {
+        let object_max = self.cache.limits().object_max;
+        self.body_bytes_max.map_or(object_max, |max| max.min(object_max))
+    }
+
+    /// Whether a fill that nobody waits for goes on. `length` is the body's, where it is known.
+    pub fn finishes(&self, received: u64, length: Option<u64>) -> bool {
+        match self.without_readers {
+            WithoutReaders::Finish => true,
+            WithoutReaders::Stop => false,
+            // A body of unknown length may have no end.
+            WithoutReaders::FinishWhenPast => {
+                length.is_some_and(|length| received as f64 >= length as f64 * self.finish_past)
+            }
+        }
+    }
+}
+
+pub fn limits(config: &proxy_config::cache::Cache) -> Limits {
+    let memory_max = config.memory_max.as_bytes();
+    let share = u64::from(config.large_objects_max.hundredths());
+    let large_max = u128::from(memory_max) * u128::from(share) / 10_000;
+    Limits {
+        memory_max,
+        object_max: config.object_memory_max.as_bytes(),
+        large_max: u64::try_from(large_max).unwrap_or(memory_max),
+        large_min: config.large_object_min.as_bytes(),
+    }
+}

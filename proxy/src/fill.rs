@@ -1,0 +1,154 @@
+//! One miss, or one revalidation, is one fill: one request to the origin, in a task of its own that
+//! no reader can hold up or take away from the others.
+//!
+//! Its stops: [`origin`] asks → the answer is judged ([`crate::cache::freshness`]) and made known to
+//! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored.
+
+pub mod flow;
+pub mod origin;
+pub mod resume;
+pub mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::HeaderMap;
+use tokio::sync::watch;
+
+use crate::cache::Asking;
+use crate::cache::freshness::{Plan, plan};
+use crate::cache::key::Key;
+use crate::cache::object::{Head, Stored};
+use crate::cache::policy::Policy;
+use crate::cache::vary::Selection;
+use crate::fill::flow::Flow;
+use crate::fill::origin::Contact;
+use crate::respond::Failure;
+
+/// What came of asking the origin.
+#[derive(Clone)]
+pub enum Answer {
+    /// For everyone it fits; its body is on its way.
+    Shared(Arc<Head>, Arc<Flow>),
+    /// What is stored still holds (304).
+    Fresh(Arc<Stored>),
+    /// For the one who asked: it may not be stored, for this reason.
+    Private(Arc<Head>, Arc<Flow>, &'static str),
+    Failed(Failure),
+}
+
+/// An answer and how it was come by.
+#[derive(Clone)]
+pub struct Known {
+    pub answer: Answer,
+    pub contact: Contact,
+}
+
+pub struct Fill {
+    pub key: Key,
+    /// The fields of the request that began it.
+    pub request: HeaderMap,
+    known: watch::Sender<Option<Known>>,
+    /// How many wait for it or read from it.
+    interest: watch::Sender<usize>,
+    doomed: AtomicBool,
+    /// It refreshes what is stored; nobody waits for it.
+    background: bool,
+}
+
+impl Fill {
+    pub fn new(key: Key, request: HeaderMap, background: bool) -> Arc<Fill> {
+        Arc::new(Fill {
+            key,
+            request,
+            known: watch::Sender::new(None),
+            interest: watch::Sender::new(0),
+            doomed: AtomicBool::new(false),
+            background,
+        })
+    }
+
+    /// Its answer is out of date before it is there: it is stored nowhere, and nobody new joins.
+    pub fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Acquire)
+    }
+
+    /// Waits for the answer.
+    pub async fn known(&self) -> Known {
+        let mut known = self.known.subscribe();
+        let found = known.wait_for(Option::is_some).await;
+        let found = found.ok().and_then(|known| known.clone());
+        // The sender lives in this fill, so there is always an answer in the end.
+        found.unwrap_or(Known {
+            answer: Answer::Failed(Failure::Internal),
+            contact: Contact::default(),
+        })
+    }
+
+    fn make_known(&self, answer: Answer, contact: &Contact) {
+        self.known.send_replace(Some(Known { answer, contact: contact.clone() }));
+    }
+
+    fn is_known(&self) -> bool {
+        self.known.borrow().is_some()
+    }
+
+    /// Whether nobody is left who wants it.
+    pub fn is_left(&self) -> bool {
+        *self.interest.borrow() == 0
+    }
+
+    /// Waits until nobody is left who wants it.
+    async fn left(&self) {
+        let mut interest = self.interest.subscribe();
+        // The sender lives in this fill: it cannot be gone.
+        let _ = interest.wait_for(|count| *count == 0).await;
+    }
+
+    /// Whether it will answer this request, as far as can be known before its head is there:
+    /// `selection` is what earlier answers to the key varied by.
+    pub fn fits(
+        &self,
+        asking: &Asking<'_>,
+        policy: &Policy,
+        selection: Option<&Selection>,
+        any_request: bool,
+    ) -> bool {
+        if self.is_doomed() {
+            return false;
+        }
+        match self.known.borrow().as_ref().map(|known| &known.answer) {
+            None => selection.is_none_or(|s| s.fits(asking.headers) == s.fits(&self.request)),
+            Some(Answer::Shared(head, flow)) => {
+                let Some(times) = &head.times else { return false };
+                // Judged as of its arrival: a segment may take longer to come than it is fresh.
+                let at_ms = times.arrived_ms();
+                let honor = policy.freshness.honor_request;
+                let usable =
+                    any_request || plan(Some(times), asking.said, honor, at_ms) == Plan::Hit;
+                usable && flow.is_kept() && head.selection.fits(asking.headers)
+            }
+            Some(_) => false,
+        }
+    }
+}
+
+/// Somebody's interest in a fill; without any, the policy decides whether it goes on.
+pub struct Interest(Arc<Fill>);
+
+impl Interest {
+    pub fn in_fill(fill: &Arc<Fill>) -> Interest {
+        fill.interest.send_modify(|count| *count += 1);
+        Interest(Arc::clone(fill))
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.0.interest.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,230 @@
+//! A body on its way: one writer, any number of readers, each at its own place.
+//!
+//! While everything is kept, readers may come late and be slow: the writer never waits. A body that
+//! is not kept passes through a window: the writer waits for the slowest reader, and what all have
+//! read is forgotten.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::cache::budget::Lease;
+use crate::cache::object::{Blocks, Body};
+use crate::respond::Failure;
+
+/// Bytes of a body that is not kept which may wait for their readers.
+pub const WINDOW_BYTES: u64 = 256 * 1024;
+/// Most bytes handed to a reader at once.
+const PART_BYTES_MAX: usize = 256 * 1024;
+
+/// What counts the bytes of a body while it is being read.
+#[derive(Debug)]
+pub enum Held {
+    /// It passes through: the window bounds it.
+    Nothing,
+    Lease(Lease),
+    /// It is stored, and counted for as long as anyone reads it.
+    Body(Arc<Body>),
+}
+
+struct State {
+    blocks: Blocks,
+    end: Option<Result<(), Failure>>,
+    windowed: bool,
+    /// Where each reader is; only needed for the window.
+    places: BTreeMap<u64, u64>,
+    readers: u64,
+    held: Held,
+}
+
+impl State {
+    fn slowest(&self) -> u64 {
+        self.places.values().min().copied().unwrap_or(0)
+    }
+
+    fn has_room(&self) -> bool {
+        !self.windowed || self.blocks.end() - self.slowest() < WINDOW_BYTES
+    }
+}
+
+pub struct Flow {
+    state: Mutex<State>,
+    arrived: watch::Sender<()>,
+    taken: watch::Sender<()>,
+}
+
+impl Flow {
+    pub fn new(held: Held) -> Arc<Flow> {
+        let state = State {
+            blocks: Blocks::default(),
+            end: None,
+            windowed: matches!(held, Held::Nothing),
+            places: BTreeMap::new(),
+            readers: 0,
+            held,
+        };
+        Arc::new(Flow {
+            state: Mutex::new(state),
+            arrived: watch::Sender::new(()),
+            taken: watch::Sender::new(()),
+        })
+    }
+
+    /// A reader that begins at this byte.
+    pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
+        let mut state = self.state.lock();
+        state.readers += 1;
+        let id = state.readers;
+        state.places.insert(id, at);
+        drop(state);
+        Reader { flow: Arc::clone(self), id, at, arrived: self.arrived.subscribe() }
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.state.lock().blocks.end()
+    }
+
+    /// The whole length, once it is known by the end.
+    pub fn whole_length(&self) -> Option<u64> {
+        let state = self.state.lock();
+        matches!(state.end, Some(Ok(()))).then(|| state.blocks.end())
+    }
+
+    /// Whether a reader may still begin at byte 0.
+    pub fn is_kept(&self) -> bool {
+        !self.state.lock().windowed
+    }
+
+    pub fn push(&self, bytes: Bytes) {
+        self.state.lock().blocks.push(bytes);
+        self.arrived.send_replace(());
+    }
+
+    /// Waits until the slowest reader leaves room in the window.
+    pub async fn room(&self) {
+        let mut taken = self.taken.subscribe();
+        while !self.state.lock().has_room() {
+            if taken.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What the body costs as it stands, and what is leased for it.
+    pub fn costs(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let leased = match &state.held {
+            Held::Lease(lease) => lease.bytes(),
+            _ => 0,
+        };
+        (state.blocks.cost(), leased)
+    }
+
+    /// Gives the lease to `with` to be changed.
+    pub fn with_lease<T>(&self, with: impl FnOnce(&mut Lease) -> T) -> Option<T> {
+        match &mut self.state.lock().held {
+            Held::Lease(lease) => Some(with(lease)),
+            _ => None,
+        }
+    }
+
+    /// From now on the body passes through a window; its lease is given back.
+    pub fn let_through(&self) {
+        let mut state = self.state.lock();
+        state.windowed = true;
+        state.held = Held::Nothing;
+        let slowest = state.slowest();
+        state.blocks.forget_before(slowest);
+    }
+
+    /// The body is whole. When it was kept, returns it for the store.
+    pub fn finish(&self) -> Option<Arc<Body>> {
+        let mut state = self.state.lock();
+        state.end = Some(Ok(()));
+        let body = match std::mem::replace(&mut state.held, Held::Nothing) {
+            Held::Lease(mut lease) => {
+                state.blocks = std::mem::take(&mut state.blocks).joined();
+                lease.shrink_to(state.blocks.cost());
+                let body = Arc::new(Body { blocks: state.blocks.clone(), lease });
+                state.held = Held::Body(Arc::clone(&body));
+                Some(body)
+            }
+            other => {
+                state.held = other;
+                None
+            }
+        };
+        drop(state);
+        self.arrived.send_replace(());
+        body
+    }
+
+    /// Every reader that wants more than there is sees a broken transfer at once.
+    pub fn fail(&self, failure: Failure) {
+        self.state.lock().end = Some(Err(failure));
+        self.arrived.send_replace(());
+    }
+}
+
+/// One reader's place in a body.
+pub struct Reader {
+    flow: Arc<Flow>,
+    id: u64,
+    at: u64,
+    arrived: watch::Receiver<()>,
+}
+
+impl Reader {
+    /// The next bytes before `end` (exclusive), as soon as there are any; `None` at the end.
+    pub async fn next(&mut self, end: u64) -> Option<Result<Bytes, Failure>> {
+        loop {
+            self.arrived.borrow_and_update();
+            if let Some(answer) = self.look(end) {
+                return answer;
+            }
+            if self.arrived.changed().await.is_err() {
+                return Some(Err(Failure::Internal));
+            }
+        }
+    }
+
+    /// `None` while there is nothing to say.
+    fn look(&mut self, end: u64) -> Option<Option<Result<Bytes, Failure>>> {
+        if self.at >= end {
+            return Some(None);
+        }
+        let mut state = self.flow.state.lock();
+        let there = state.blocks.end();
+        if let Some(Err(failure)) = &state.end
+            && there < end
+        {
+            return Some(Some(Err(failure.clone())));
+        }
+        let mut bytes = state.blocks.from(self.at);
+        if bytes.is_empty() {
+            return matches!(state.end, Some(Ok(()))).then_some(None);
+        }
+        let most = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(PART_BYTES_MAX);
+        bytes.truncate(most);
+        self.at += bytes.len() as u64;
+        state.places.insert(self.id, self.at);
+        if state.windowed {
+            let slowest = state.slowest();
+            state.blocks.forget_before(slowest);
+            drop(state);
+            self.flow.taken.send_replace(());
+        }
+        Some(Some(Ok(bytes)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.flow.state.lock().places.remove(&self.id);
+        self.flow.taken.send_replace(());
+    }
+}

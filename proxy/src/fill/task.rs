@@ -1,0 +1,352 @@
+//! The task of a fill: ask, judge, read, store.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{
+    AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName,
+};
+use pingora::http::ResponseHeader;
+
+use crate::cache::budget::Lease;
+use crate::cache::conditional::{strong_tag, validators};
+use crate::cache::freshness::{Refusal, Times, assess};
+use crate::cache::now_ms;
+use crate::cache::object::{BLOCK_OVERHEAD, Head, Stored};
+use crate::cache::policy::Policy;
+use crate::cache::vary::Selection;
+use crate::fill::flow::{Flow, Held};
+use crate::fill::origin::{Contact, Origin, Question, Reply};
+use crate::fill::resume::{self, Rest};
+use crate::fill::{Answer, Fill};
+use crate::respond::Failure;
+
+/// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
+const BYTES_PER_BLOCK: u64 = 16 * 1024;
+/// Fields of a 304 that do not replace those stored: they describe bytes that were not sent.
+const KEPT_ON_304: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE];
+
+/// All that a fill's task needs.
+pub struct Job {
+    pub fill: Arc<Fill>,
+    pub policy: Arc<Policy>,
+    pub origin: Origin,
+    pub question: Question,
+    /// What is revalidated.
+    pub stale: Option<Arc<Stored>>,
+}
+
+/// Whatever way a task ends, nobody waits for it in vain.
+struct Ending<'a> {
+    job: &'a Job,
+    flow: Option<Arc<Flow>>,
+    /// The label of the metric.
+    result: &'static str,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let fill = &self.job.fill;
+        self.job.policy.cache.complete(fill, None);
+        if !fill.is_known() {
+            fill.make_known(Answer::Failed(Failure::Internal), &Contact::default());
+        }
+        let received = self.flow.as_ref().map_or(0, |flow| flow.received());
+        self.job.policy.cache.count_fill(self.result, received);
+        if let Some(flow) = self.flow.as_ref().filter(|_| self.result != "whole") {
+            flow.fail(Failure::UpstreamBroken);
+        }
+    }
+}
+
+/// Nobody was left, and the policy stops such fills.
+struct Stopped;
+
+impl Job {
+    /// Runs the fill to its end.
+    pub fn start(self) {
+        tokio::spawn(async move { Box::pin(self.run()).await });
+    }
+
+    async fn run(&self) {
+        let mut ending = Ending { job: self, flow: None, result: "stopped" };
+        let mut contact = Contact::default();
+        let asked_ms = now_ms();
+        let stored = self.stale.as_ref().map(|stale| &stale.head.response.headers);
+        let fields = stored.map(validators).unwrap_or_default();
+        let finishes = self.fill.background || self.policy.finishes(0, None);
+        let asking = Box::pin(self.origin.ask(&self.question, &fields, &mut contact));
+        let Ok(reply) = self.unless_left(asking, || finishes).await else { return };
+        let mut reply = match reply {
+            Ok(reply) => reply,
+            Err(failure) => {
+                ending.result = "failed";
+                return self.fail(failure, &contact);
+            }
+        };
+        let status = reply.head.status;
+        match (status, &self.stale) {
+            (StatusCode::NOT_MODIFIED, Some(stale)) => {
+                ending.result = "revalidated";
+                let answer = self.freshened(stale, &reply.head, asked_ms);
+                self.fill.make_known(answer, &contact);
+                return reply.release().await;
+            }
+            // Nobody asked for a part, or whether something changed.
+            (StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT, _) => {
+                ending.result = "failed";
+                return self.fail(Failure::UpstreamBroken, &contact);
+            }
+            _ => {}
+        }
+        let (head, admitted) = self.judged(&reply, asked_ms);
+        let head = Arc::new(head);
+        let (flow, head_lease) = match admitted {
+            Ok((head_lease, body_lease)) => {
+                let flow = Flow::new(Held::Lease(body_lease));
+                let answer = Answer::Shared(Arc::clone(&head), Arc::clone(&flow));
+                self.fill.make_known(answer, &contact);
+                (flow, Some(head_lease))
+            }
+            Err(reason) => (self.let_pass(&head, reason, &contact), None),
+        };
+        ending.flow = Some(Arc::clone(&flow));
+        match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
+            Ok(Ok(())) => {
+                ending.result = "whole";
+                self.store(&head, &flow, head_lease);
+                reply.release().await;
+            }
+            Ok(Err(failure)) => {
+                ending.result = "broken";
+                flow.fail(failure);
+            }
+            Err(Stopped) => {}
+        }
+    }
+
+    fn fail(&self, failure: Failure, contact: &Contact) {
+        self.fill.make_known(Answer::Failed(failure), contact);
+    }
+
+    /// Does the work, unless everybody leaves and the policy would not finish it.
+    async fn unless_left<T>(
+        &self,
+        work: impl Future<Output = T>,
+        finishes: impl Fn() -> bool,
+    ) -> Result<T, Stopped> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = self.fill.left(), if !finishes() => {
+                    if self.policy.cache.retire_if_left(&self.fill) {
+                        return Err(Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The head, and room for the answer or why it is not stored.
+    fn judged(&self, reply: &Reply, asked_ms: u64) -> (Head, Result<(Lease, Lease), &'static str>) {
+        let headers = &reply.head.headers;
+        let length =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = if reply.head.status == StatusCode::NO_CONTENT { Some(0) } else { length };
+        let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
+        let times = (asked_ms, now_ms());
+        let rules = &self.policy.freshness;
+        let assessed = assess(reply.head.status, headers, with_authorization, rules, times);
+        let selection = Selection::of(headers, &self.fill.request);
+        let mut head = Head {
+            response: reply.head.clone(),
+            selection: selection.clone().unwrap_or_default(),
+            times: None,
+            length,
+        };
+        let times = match assessed {
+            Err(refusal) => return (head, Err(refusal.name())),
+            Ok(_) if selection.is_none() => return (head, Err(Refusal::VaryAll.name())),
+            // A body cut short would look whole.
+            Ok(_) if reply.unframed => return (head, Err("unframed")),
+            Ok(times) => times,
+        };
+        let body_bytes = length.unwrap_or(0);
+        if body_bytes > self.policy.body_bytes_max() {
+            return (head, Err("too_large"));
+        }
+        let reserved = body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD;
+        let room = self.policy.cache.reserve(head.cost(&self.fill.key), reserved);
+        head.times = room.is_ok().then_some(times);
+        (head, room.map_err(|_| "no_room"))
+    }
+
+    /// Makes an answer known that is not stored.
+    fn let_pass(&self, head: &Arc<Head>, reason: &'static str, contact: &Contact) -> Arc<Flow> {
+        let cache = &self.policy.cache;
+        cache.count_refusal(reason);
+        if head.response.status.as_u16() < 500 {
+            cache.mark_uncacheable(&self.fill.key);
+            if let Some(stale) = &self.stale {
+                cache.forget(stale);
+            }
+        }
+        let flow = Flow::new(Held::Nothing);
+        let answer = Answer::Private(Arc::clone(head), Arc::clone(&flow), reason);
+        // Known and out of the table in this order: who still waits must find the answer.
+        self.fill.make_known(answer, contact);
+        cache.complete(&self.fill, None);
+        flow
+    }
+
+    /// Reads the body into the flow, over as many connections as the budget allows.
+    async fn read_all(
+        &self,
+        reply: &mut Reply,
+        head: &Head,
+        flow: &Arc<Flow>,
+    ) -> Result<Result<(), Failure>, Stopped> {
+        let (mut resumes_left, mut skip) = (self.policy.resumes_max, 0);
+        loop {
+            let kept = || flow.is_kept();
+            let finishes = || {
+                let past = self.policy.finishes(flow.received(), head.length);
+                kept() && (self.fill.background || past)
+            };
+            if !kept() {
+                self.unless_left(flow.room(), finishes).await?;
+            }
+            match self.unless_left(reply.read(), finishes).await? {
+                Ok(Some(mut bytes)) => {
+                    let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+                    skip -= skipped as u64;
+                    let _ = bytes.split_to(skipped);
+                    self.admit(flow, bytes.len() as u64);
+                    flow.push(bytes);
+                }
+                Ok(None) if skip > 0 || head.length.is_some_and(|l| l != flow.received()) => {
+                    return Ok(Err(Failure::UpstreamBroken));
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(failure) => {
+                    let resuming = Box::pin(self.resume(head, flow.received(), &mut resumes_left));
+                    let Some((next, rest)) = self.unless_left(resuming, finishes).await? else {
+                        return Ok(Err(failure));
+                    };
+                    *reply = next;
+                    skip = if let Rest::AfterSkipping(bytes) = rest { bytes } else { 0 };
+                }
+            }
+        }
+    }
+
+    /// Room for more of a body; when there is none, or it has grown too large to be stored, it goes
+    /// on through a window.
+    fn admit(&self, flow: &Arc<Flow>, more: u64) {
+        if !flow.is_kept() {
+            return;
+        }
+        let (cost, leased) = flow.costs();
+        let needed = (cost + more + BLOCK_OVERHEAD).saturating_sub(leased);
+        let too_large = flow.received() + more > self.policy.body_bytes_max();
+        if !too_large && (needed == 0 || self.policy.cache.grow(flow, needed).is_ok()) {
+            return;
+        }
+        self.policy.cache.count_refusal(if too_large { "too_large" } else { "no_room" });
+        self.policy.cache.mark_uncacheable(&self.fill.key);
+        self.policy.cache.complete(&self.fill, None);
+        flow.let_through();
+    }
+
+    /// Asks for what is missing, as often as the budget allows.
+    async fn resume(&self, head: &Head, received: u64, left: &mut u32) -> Option<(Reply, Rest)> {
+        let headers = &head.response.headers;
+        let fields = resume::fields(headers, received)?;
+        while *left > 0 {
+            *left -= 1;
+            let asked = self.origin.ask(&self.question, &fields, &mut Contact::default()).await;
+            let Ok(reply) = asked else {
+                self.policy.cache.count_resume("failed");
+                continue;
+            };
+            let (status, fields) = (reply.head.status, &reply.head.headers);
+            let rest = resume::judge(headers, received, head.length, status, fields);
+            if rest == Rest::Unusable {
+                self.policy.cache.count_resume("changed");
+                return None;
+            }
+            self.policy.cache.count_resume("resumed");
+            return Some((reply, rest));
+        }
+        None
+    }
+
+    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>) {
+        let body = flow.finish();
+        let (Some(body), Some(times), Some(head_lease)) = (body, head.times, head_lease) else {
+            return;
+        };
+        let key = self.fill.key.clone();
+        let stored = Stored { key, head: Arc::clone(head), times, body, head_lease };
+        self.policy.cache.complete(&self.fill, Some(Arc::new(stored)));
+    }
+
+    /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4).
+    fn freshened(&self, stale: &Arc<Stored>, reply: &ResponseHeader, asked_ms: u64) -> Answer {
+        let cache = &self.policy.cache;
+        let old = &stale.head.response;
+        let tag = strong_tag(&reply.headers);
+        if tag.is_some() && old.headers.contains_key(ETAG) && tag != old.headers.get(ETAG) {
+            // It speaks of another answer than the one that was asked about.
+            cache.forget(stale);
+            return Answer::Failed(Failure::UpstreamBroken);
+        }
+        let response = merged(old, reply);
+        let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
+        let (headers, rules) = (&response.headers, &self.policy.freshness);
+        let now_ms = now_ms();
+        let times = assess(old.status, headers, with_authorization, rules, (asked_ms, now_ms));
+        let selection = Selection::of(headers, &self.fill.request);
+        let storable = times.is_ok() && selection.is_some();
+        let head = Head {
+            selection: selection.unwrap_or_default(),
+            times: times.ok(),
+            length: stale.head.length,
+            response,
+        };
+        let head_lease = match cache.reserve(head.cost(&self.fill.key), 0) {
+            Ok((lease, _)) if storable => Some(lease),
+            _ => None,
+        };
+        let kept = head_lease.is_some();
+        let Ok((spare, _)) = cache.reserve(0, 0) else { return Answer::Fresh(Arc::clone(stale)) };
+        let fresh = Arc::new(Stored {
+            key: self.fill.key.clone(),
+            times: head.times.unwrap_or_else(|| Times::spent(now_ms)),
+            head: Arc::new(head),
+            body: Arc::clone(&stale.body),
+            head_lease: head_lease.unwrap_or(spare),
+        });
+        if kept {
+            cache.complete(&self.fill, Some(Arc::clone(&fresh)));
+        } else {
+            cache.forget(stale);
+        }
+        Answer::Fresh(fresh)
+    }
+}
+
+fn merged(old: &ResponseHeader, new: &ResponseHeader) -> ResponseHeader {
+    let mut merged = old.clone();
+    merged.remove_header(&AGE);
+    for name in new.headers.keys().filter(|name| !KEPT_ON_304.contains(name)) {
+        merged.remove_header(name);
+        for value in new.headers.get_all(name) {
+            // The name and value stood in a head already.
+            let _ = merged.append_header(name.clone(), value.clone());
+        }
+    }
+    merged
+}
