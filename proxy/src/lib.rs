@@ -8,7 +8,8 @@
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. [`lane`]: a place in the lane, or shed.
 //! 7. [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
-//! 8. Bodies stream through pingora, [`prompt`] sees to it that they do; none is held whole.
+//! 8. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
+//!    and in one reading; none is held whole.
 //! 9. [`respond`]: every failure becomes a response in this one place.
 //! 10. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
@@ -22,6 +23,7 @@ pub mod connection;
 pub mod drain;
 pub mod edge;
 pub mod finish;
+pub mod framing;
 pub mod generation;
 pub mod headers;
 pub mod lane;
