@@ -85,7 +85,7 @@ fi
 
 if [ "$purpose" = test ]; then
     node_packages "$here/tests/browser"
-    has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet; }
+    has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet --no-default-features --features default-no-update --profile dev; }
     has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }
     rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
 fi
