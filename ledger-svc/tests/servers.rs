@@ -88,18 +88,30 @@ async fn pass(client: TcpStream, to: u16, cut: Arc<AtomicBool>, forward: bool) {
     let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let swallow = Arc::new(AtomicBool::new(false));
+    let swallowing = Arc::clone(&swallow);
     let back = tokio::spawn(async move {
-        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            if swallowing.load(Ordering::SeqCst)
+                || to_client.write_all(&buffer[..read]).await.is_err()
+            {
+                return;
+            }
+        }
     });
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
         let bytes = &buffer[..read];
         if bytes.windows(6).any(|window| window == b"COMMIT") && cut.swap(false, Ordering::SeqCst) {
-            back.abort();
-            let _ = back.await;
             if forward {
+                // Cut only once the server has answered, so that the COMMIT is surely done.
+                swallow.store(true, Ordering::SeqCst);
                 to_server.write_all(bytes).await.unwrap();
+            } else {
+                back.abort();
             }
+            let _ = back.await;
             return;
         }
         if to_server.write_all(bytes).await.is_err() {
