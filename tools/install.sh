@@ -87,8 +87,6 @@ if [ "$purpose" = test ]; then
     node_packages "$here/tests/browser"
     has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet --no-default-features --features default-no-update --profile dev; }
     has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }
-    # The offline licence check reads every crate of the lock file, those of other systems included.
-    cargo fetch --locked --quiet || say "cargo could not fetch every crate; the licence check may fail"
     # Every platform's crates: the dependency rules are judged offline, and not for this machine alone.
     (cd "$here" && cargo fetch --locked --quiet)
     rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
