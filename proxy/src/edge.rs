@@ -274,7 +274,7 @@ impl ProxyHttp for Edge {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
-        let failure = prompt::malformed(error).unwrap_or_else(|| Failure::of(error));
+        let failure = prompt::malformed(error.root_cause()).unwrap_or_else(|| Failure::of(error));
         let notable = !matches!(failure, Failure::ClientGone | Failure::BadRequest(_));
         if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;

@@ -5,6 +5,7 @@
 //! Nor does it wait for ever: a head has a time to arrive as a whole, however it drips, and a write
 //! has a time to get on. And what is read is held against [`Framing`] before pingora sees it.
 
+use std::error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,7 +14,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::Error;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -192,9 +192,9 @@ impl AsyncWrite for Prompt {
     }
 }
 
-/// What is wrong with a body whose reading ended in a [`FramingFault`].
-pub fn malformed(error: &Error) -> Option<Failure> {
-    let cause = error.root_cause().downcast_ref::<io::Error>()?;
+/// What is wrong with a body whose reading ended in a [`FramingFault`]; `cause` is a root cause.
+pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<Failure> {
+    let cause = cause.downcast_ref::<io::Error>()?;
     let fault = cause.get_ref()?.downcast_ref::<FramingFault>()?;
     Some(Failure::BadRequest(match fault {
         FramingFault::Size => "the size line of a chunk is malformed",
