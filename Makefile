@@ -10,27 +10,27 @@ help: ## This list
 
 up: ## Install what is missing, build, run environments/local.yaml (Ctrl-C stops it)
 	@tools/install.sh up
-	cargo build --release --bins
+	cargo build --release --locked --bins
 	"$(target_dir)/release/forebay" up "$(ENVIRONMENT)"
 
 test: ## Install what is missing, check format and lints, build, run every test
 	@tools/install.sh test
 	$(MAKE) lint
-	cargo build --workspace --bins
-	cargo nextest run --workspace
+	cargo build --workspace --locked --bins
+	cargo nextest run --workspace --locked
 
 lint: ## Formats, clippy as errors, dependency rules
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --locked --all-targets -- -D warnings
 	cargo deny --offline check --hide-inclusion-graph bans licenses sources
 
 docs: ## Write again what is generated from code (docs/CONFIG.md, docs/METRICS.md)
-	cargo build --workspace --bins
+	cargo build --workspace --locked --bins
 	tools/docs.sh "$(target_dir)/debug"
 
 picture: ## Make the README's picture: a browser's view of a running environment
 	@tools/install.sh test
-	cargo build --release --bins
+	cargo build --release --locked --bins
 	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
 
 clean: ## Remove what was built

@@ -134,6 +134,15 @@ fn a_child_that_dies_is_restarted_and_said_so() {
 }
 
 #[test]
+fn a_run_put_to_sleep_is_stopped_by_down_all_the_same() {
+    let running = Running::start();
+    send(running.pid(), Signal::STOP);
+    let down = running.command("down").output().expect("it runs");
+    assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
+    assert_eq!(running.command("status").output().expect("it runs").status.code(), Some(69));
+}
+
+#[test]
 fn a_second_up_says_it_is_running_and_down_stops_the_first() {
     let running = Running::start();
     let second = running.command("up").output().expect("it runs");

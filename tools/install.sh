@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl mariadbd:mariadb-server"
 
 missing=""
 for pair in $wanted; do
@@ -27,6 +27,9 @@ for pair in $wanted; do
 done
 # The clock in the test picture is drawn with a font.
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf ] || missing="$missing fonts-dejavu-core"
+# PostgreSQL's programs are not on the PATH.
+has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+[ "$purpose" = test ] && ! has_postgres && missing="$missing postgresql"
 
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
@@ -56,7 +59,8 @@ fi
 fatal=""
 for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
-    for program in ffmpeg npm node chromium curl setpriv; do has "$program" || fatal="$fatal $program"; done
+    for program in ffmpeg npm node chromium curl setpriv mariadbd; do has "$program" || fatal="$fatal $program"; done
+    has_postgres || fatal="$fatal postgresql"
 else
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."
     has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."
@@ -81,7 +85,9 @@ fi
 
 if [ "$purpose" = test ]; then
     node_packages "$here/tests/browser"
-    has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet; }
+    has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet --no-default-features --features default-no-update --profile dev; }
     has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }
+    # Every platform's crates: the dependency rules are judged offline, and not for this machine alone.
+    (cd "$here" && cargo fetch --locked --quiet)
     rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
 fi

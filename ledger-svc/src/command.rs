@@ -14,12 +14,13 @@ use crate::http;
 use crate::http::server;
 use crate::metrics;
 use crate::service::{Options, ServiceError};
-use crate::store::{self, DatabaseUrl, StoreError};
+use crate::store::{self, DatabaseUrl, StoreError, UrlError};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
 use crate::writer;
 
-/// Exit codes of every Forebay binary; 2 (usage) is clap's.
+/// Exit codes of every Forebay binary; 2 (usage) is clap's too.
 const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
 const BAD_DOCUMENT: u8 = 65;
 const UNAVAILABLE: u8 = 69;
 
@@ -62,9 +63,14 @@ enum Page {
 
 #[derive(Debug, Args)]
 struct DatabaseArgs {
-    /// The database: sqlite:PATH, created when missing
-    #[arg(long, env = "FOREBAY_LEDGER_DATABASE", value_name = "URL")]
-    database: DatabaseUrl,
+    /// The database: sqlite:PATH (created when missing), mysql://USER:PASSWORD@HOST/DATABASE,
+    /// mariadb://… or postgres://…; better in the environment, where `ps` does not show a password
+    // Not parsed by clap, whose messages repeat the value and so the password.
+    #[arg(long, env = "FOREBAY_LEDGER_DATABASE", hide_env_values = true, value_name = "URL")]
+    database: String,
+    /// Open a database whose settings can lose acknowledged transfers; for development only
+    #[arg(long)]
+    allow_unsafe_durability: bool,
 }
 
 #[derive(Debug, Args)]
@@ -132,10 +138,11 @@ struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn options(&self) -> Options {
-        Options {
-            database: self.database.database.clone(),
+    fn options(&self) -> Result<Options, UrlError> {
+        Ok(Options {
+            database: self.database.database.parse()?,
             migrate: !self.no_migrate,
+            allow_unsafe: self.database.allow_unsafe_durability,
             listen: self.listen,
             admin_listen: self.admin_listen,
             http: http::Limits {
@@ -155,7 +162,7 @@ impl ServeArgs {
                 queue_entries_max: self.queue_entries_max,
                 batch_max: self.batch_max,
             },
-        }
+        })
     }
 }
 
@@ -163,7 +170,7 @@ impl ServeArgs {
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::serve(&args),
-        Command::Migrate { database } => migrate(&database.database),
+        Command::Migrate { database } => migrate(&database),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };
@@ -180,6 +187,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let store_code = |error: &StoreError| {
         if error.is_bad_document() { BAD_DOCUMENT } else { UNAVAILABLE }
     };
+    if error.is::<UrlError>() {
+        return USAGE;
+    }
     match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
         (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),
         (None, Some(ServiceError::Bind { .. })) => UNAVAILABLE,
@@ -187,9 +197,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn migrate(database: &DatabaseUrl) -> anyhow::Result<()> {
+fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
+    let database: DatabaseUrl = args.database.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let migrated = runtime.block_on(store::migrate(database))?;
+    let migrated = runtime.block_on(store::migrate(&database, args.allow_unsafe_durability))?;
     print(&match migrated.applied {
         0 => format!("{database} is current (version {})\n", migrated.version),
         applied => {

@@ -3,7 +3,7 @@
 //! 1. `http::transfers` takes the request, its idempotency key and its body;
 //! 2. `transfer::parse` reads the body (`money::Amount`: exact, strings only) and fingerprints it;
 //! 3. `writer` gathers what waits in a bounded queue into a batch: one SQL transaction;
-//! 4. `store` locks and reads the accounts and the keys the batch names;
+//! 4. `store` (SQLite, MySQL/MariaDB or PostgreSQL) locks and reads the accounts and the keys the batch names;
 //! 5. `batch::decide` replays known keys and hands each new transfer to
 //! 6. `posting::post`, which is pure: entries and new balances, or a rejection;
 //! 7. `store` writes transfers, entries, balances and answers, and commits;

@@ -133,7 +133,20 @@ const BUILD: Row = Row {
     help: "Always 1; the label says which version runs.",
 };
 
-const TABLE: [&Row; 18] = [
+const DATABASE: Row = Row {
+    name: "forebay_ledger_database_info",
+    kind: Kind::Gauge,
+    labels: &["engine"],
+    help: "Always 1; the label says which engine holds the ledger (sqlite, mysql, postgres).",
+};
+const UNSAFE_DURABILITY: Row = Row {
+    name: "forebay_ledger_unsafe_durability",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
+};
+
+const TABLE: [&Row; 20] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -152,6 +165,8 @@ const TABLE: [&Row; 18] = [
     &REPLAYS,
     &PROBLEMS,
     &BUILD,
+    &DATABASE,
+    &UNSAFE_DURABILITY,
 ];
 
 /// The service's metrics, ready to be counted and scraped.
@@ -175,6 +190,9 @@ pub struct Metrics {
     pub entries: prometheus::IntCounter,
     pub replays: prometheus::IntCounter,
     pub problems: IntCounterVec,
+    /// Set once, by engine.
+    pub database: IntGaugeVec,
+    pub unsafe_durability: prometheus::IntGauge,
 }
 
 impl Metrics {
@@ -202,6 +220,8 @@ impl Metrics {
             entries: counters(&registry, &ENTRIES).with_label_values(&none),
             replays: counters(&registry, &REPLAYS).with_label_values(&none),
             problems: counters(&registry, &PROBLEMS),
+            database: gauges(&registry, &DATABASE),
+            unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,
         }
     }
@@ -284,6 +304,7 @@ mod tests {
         metrics.http_requests.with_label_values(&["/v1/x", "GET", "200"]).inc();
         metrics.http_seconds.with_label_values(&["/v1/x", "GET"]).observe(0.1);
         metrics.problems.with_label_values(&["unbalanced"]).inc();
+        metrics.database.with_label_values(&["sqlite"]).set(1);
         let (text, documented) = (metrics.text(), markdown());
         for row in TABLE {
             let kind = match row.kind {

@@ -11,11 +11,14 @@ use tokio::task::JoinHandle;
 use crate::http::server::{self, Gauges};
 use crate::http::{self, App, admin};
 use crate::metrics::Metrics;
-use crate::store::{self, DatabaseUrl, Reader, StoreError};
+use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
 use crate::writer;
 
 /// Connections the admin listener holds at once; it has one or two clients.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// How often a service on unsafe settings says so.
+const SHOUT_EVERY: Duration = Duration::from_secs(60);
 
 /// Everything a service is told at its start.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Options {
     pub database: DatabaseUrl,
     /// Create or update the tables at the start.
     pub migrate: bool,
+    /// Serve a database whose settings can lose acknowledged transfers; for development.
+    pub allow_unsafe: bool,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
@@ -54,19 +59,27 @@ pub struct Service {
     admin: JoinHandle<u64>,
     writer: JoinHandle<Result<(), StoreError>>,
     reader: Reader,
+    shouting: Option<JoinHandle<()>>,
 }
 
 /// Binds, opens the database and starts to serve.
 pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let main = bind(options.listen, "--listen").await?;
     let admin = bind(options.admin_listen, "--admin-listen").await?;
-    let (store_writer, reader) = store::open(&options.database, options.migrate).await?;
+    let access = Access { migrate: options.migrate, allow_unsafe: options.allow_unsafe };
+    let opened = store::open(&options.database, access).await?;
+    let reader = opened.reader;
 
     let metrics = Metrics::new();
+    metrics.database.with_label_values(&[reader.engine()]).set(1);
+    let shouting = (!opened.unsafe_settings.is_empty()).then(|| {
+        metrics.unsafe_durability.set(1);
+        tokio::spawn(shout(options.database.to_string(), opened.unsafe_settings))
+    });
     metrics
         .connections_capacity
         .set(i64::try_from(options.server.connections_max).unwrap_or(i64::MAX));
-    let (handle, writer) = writer::start(store_writer, options.writer, metrics.clone());
+    let (handle, writer) = writer::start(opened.writer, options.writer, metrics.clone());
     let gauges = Gauges {
         connections: metrics.connections.clone(),
         in_flight: metrics.http_in_flight.clone(),
@@ -101,7 +114,22 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         )),
         writer,
         reader,
+        shouting,
     })
+}
+
+/// Says at error level, again and again, that this is no database for money.
+async fn shout(database: String, settings: Vec<UnsafeSetting>) {
+    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let mut every = tokio::time::interval(SHOUT_EVERY);
+    loop {
+        every.tick().await;
+        tracing::error!(
+            database,
+            settings = settings.join("; "),
+            "UNSAFE: acknowledged transfers can be lost; never keep money in this database"
+        );
+    }
 }
 
 async fn bind(
@@ -137,6 +165,9 @@ impl Service {
             Err(error) => return Err(ServiceError::Writer(error.to_string())),
         }
         self.reader.close().await;
+        if let Some(shouting) = self.shouting {
+            shouting.abort();
+        }
         Ok(unanswered)
     }
 }

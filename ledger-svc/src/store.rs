@@ -1,46 +1,68 @@
-//! The database, seen from the ledger. An engine is one file with a `Writer` (one connection,
-//! one batch at a time) and a `Reader` (a small pool that never waits for the writer); both are
-//! named here. A second engine turns these two names into enums of the same methods.
+//! The database, seen from the ledger. An engine is one module with a `Writer` (one connection, one
+//! batch at a time) and a `Reader` (a small pool that never waits for the writer); `engine` gives
+//! the three of them one name each. `row` reads rows the same way from all of them, `durability`
+//! judges their settings, `migration` runs their migrations.
 //!
 //! A batch is `Writer::begin` → `Batch::create_*` → `Batch::lock_and_read` → (posting) →
-//! `Batch::write` → `Batch::commit`; a batch that is dropped is rolled back.
+//! `Batch::write` → `Batch::commit`; a batch that is dropped is rolled back. A commit that fails is
+//! never taken for done nor for undone: the next `begin` works on a connection that holds the
+//! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
-mod lock;
+mod durability;
+mod engine;
+mod migration;
+mod mysql;
+mod postgres;
+mod row;
 mod sqlite;
 mod url;
 
-use std::path::PathBuf;
+use std::fmt;
 
 use thiserror::Error;
 
-pub use sqlite::{Batch, Migrated, Reader, Writer, migrate, open};
-pub use url::{DatabaseUrl, Synchronous, UrlError};
+pub use durability::UnsafeSetting;
+pub use engine::{Batch, Opened, Reader, Writer, migrate, open};
+pub use migration::Migrated;
+pub use url::{DatabaseUrl, SqliteFile, Synchronous, UrlError};
 
-/// What went wrong with the database, and what to do.
+/// What opening a database may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Create or update the tables.
+    pub migrate: bool,
+    /// Go on with settings that can lose acknowledged transfers.
+    pub allow_unsafe: bool,
+}
+
+/// What went wrong with the database, and what to do. `database` is a path, or a URL without its
+/// password.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("cannot open {path}: {reason}")]
-    Open { path: PathBuf, reason: String },
+    #[error("cannot open {database}: {reason}")]
+    Open { database: String, reason: String },
     #[error(
-        "{path} is already served{holder}: one database has one forebay-ledger; stop the other, or give this one its own database (lock file {lock})"
+        "{database} is already served{holder}: one database has one forebay-ledger; stop the other, or give this one its own database ({lock})"
     )]
-    Locked { path: PathBuf, lock: PathBuf, holder: String },
-    #[error("{path} is not a Forebay ledger: {reason}; nothing in it was changed")]
-    Foreign { path: PathBuf, reason: String },
+    Locked { database: String, holder: String, lock: String },
+    #[error("{database} is not a Forebay ledger: {reason}; nothing in it was changed")]
+    Foreign { database: String, reason: String },
     #[error(
-        "{path} was written by another version of forebay-ledger: {reason}; use that version or a newer one"
+        "{database} was written by another version of forebay-ledger: {reason}; use that version or a newer one"
     )]
-    OtherVersion { path: PathBuf, reason: String },
-    #[error("{path} needs migration: run `forebay-ledger migrate --database sqlite:{path}` first", path = path.display())]
-    Unmigrated { path: PathBuf },
+    OtherVersion { database: String, reason: String },
+    #[error("{database} needs migration: run `forebay-ledger migrate --database {url}` first")]
+    Unmigrated { database: String, url: String },
     #[error(
-        "{path} is not safe for money: {setting} is {found}, which can lose acknowledged transfers when the machine stops; set {setting} to {safe}"
+        "{database} is not safe for money: {}. Acknowledged transfers could be lost when the machine stops; only a database for development may be opened all the same, with --allow-unsafe-durability", listed(.settings)
     )]
-    Unsafe { path: PathBuf, setting: &'static str, found: String, safe: &'static str },
-    #[error("{path} is read-only: {reason}; make the file and its directory writable")]
-    ReadOnly { path: PathBuf, reason: String },
-    #[error("the migration of {path} failed: {reason}")]
-    Migration { path: PathBuf, reason: String },
+    Unsafe { database: String, settings: Vec<UnsafeSetting> },
+    #[error("{database} cannot hold a ledger: {reason}")]
+    Unsupported { database: String, reason: String },
+    #[error("{database} is read-only: {reason}; make it writable")]
+    ReadOnly { database: String, reason: String },
+    #[error("the migration of {database} failed: {reason}")]
+    Migration { database: String, reason: String },
     #[error("another forebay-ledger took over this database (epoch {found}, ours is {ours})")]
     Replaced { ours: i64, found: i64 },
     #[error("the database holds something impossible: {0}")]
@@ -57,6 +79,7 @@ impl StoreError {
             | Self::OtherVersion { .. }
             | Self::Unmigrated { .. }
             | Self::Unsafe { .. }
+            | Self::Unsupported { .. }
             | Self::ReadOnly { .. }
             | Self::Migration { .. }
             | Self::Corrupt(_) => true,
@@ -65,6 +88,21 @@ impl StoreError {
             }
         }
     }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+fn listed(settings: &[UnsafeSetting]) -> String {
+    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    settings.join("; ")
+}
+
+fn impossible(what: &str, found: &dyn fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("{what} that reads {found}"))
 }
 
 /// How a currency or account came to be.

@@ -22,6 +22,12 @@ use crate::transfer::TransferRequest;
 /// thousand entries each must not become one commit.
 const BATCH_ENTRIES_MAX: usize = 20_000;
 
+/// A batch that takes longer is given up as failed: a server that answers nothing must not hold up
+/// the queue for as long as TCP is patient.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// A database that is away fails every batch; the log says so this often.
+const FAILURE_LOG_EVERY: Duration = Duration::from_secs(1);
+
 /// How much may wait and how much is committed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -45,6 +51,8 @@ pub enum WriteError {
     #[error("the database could not commit; whether this write was done is open")]
     Failed,
 }
+
+const TOO_LONG: &str = "the batch took longer than 30 s";
 
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
@@ -131,12 +139,14 @@ async fn run(
     batch_max: usize,
     metrics: Metrics,
 ) -> Result<(), StoreError> {
+    let mut failure_logged: Option<Instant> = None;
     while let Some(first) = waiting.recv().await {
         let gathered = Gathered::drain(first, &mut waiting, batch_max);
         let began = Instant::now();
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
         metrics.batch_writes.observe(gathered.len() as f64);
-        match commit(&mut store, &gathered).await {
+        let committed = tokio::time::timeout(BATCH_TIMEOUT, commit(&mut store, &gathered)).await;
+        match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
             Ok(outcome) => {
                 metrics.batch_seconds.observe(seconds(began.elapsed()));
                 metrics.commit_seconds.observe(seconds(outcome.commit));
@@ -145,7 +155,10 @@ async fn run(
             }
             Err(error) => {
                 metrics.batch_failures.inc();
-                tracing::error!(%error, writes = gathered.len(), "batch failed, nothing of it is acknowledged");
+                if failure_logged.is_none_or(|at| at.elapsed() >= FAILURE_LOG_EVERY) {
+                    failure_logged = Some(Instant::now());
+                    tracing::error!(%error, writes = gathered.len(), "batch failed, nothing of it is acknowledged");
+                }
                 store.reset().await;
                 gathered.fail(&WriteError::Failed);
                 if matches!(error, StoreError::Replaced { .. }) {

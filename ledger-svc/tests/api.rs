@@ -6,11 +6,19 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::running::{Api, moving, open_pair, running};
+use crate::engine::{Server, on_every_engine};
+use crate::running::{Api, moving, open_pair};
 
-#[tokio::test]
-async fn a_transfer_in_several_currencies_moves_each_of_them() {
-    let running = running().await;
+on_every_engine!(
+    a_transfer_in_several_currencies_moves_each_of_them,
+    creating_again_is_harmless_and_creating_otherwise_is_refused,
+    a_rejected_transfer_changes_nothing_and_leaves_its_key_free,
+    a_total_beyond_64_bits_is_refused_and_does_not_wrap,
+    after_2000_random_transfers_from_16_clients_everything_adds_up,
+);
+
+async fn a_transfer_in_several_currencies_moves_each_of_them(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     for code in ["eur:debit:cash", "eur:credit:x", "jpy:debit:cash", "jpy:credit:x"] {
         api.open(code).await;
@@ -52,9 +60,8 @@ async fn a_transfer_in_several_currencies_moves_each_of_them() {
     assert_eq!(trial["accounts"].as_array().unwrap().len(), 4);
 }
 
-#[tokio::test]
-async fn creating_again_is_harmless_and_creating_otherwise_is_refused() {
-    let running = running().await;
+async fn creating_again_is_harmless_and_creating_otherwise_is_refused(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     let euro = json!({"code": "EUR", "scale": 2});
     assert_eq!(api.post("/v1/currencies", &euro).await.status, 200);
@@ -78,9 +85,8 @@ async fn creating_again_is_harmless_and_creating_otherwise_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_rejected_transfer_changes_nothing_and_leaves_its_key_free() {
-    let running = running().await;
+async fn a_rejected_transfer_changes_nothing_and_leaves_its_key_free(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     let late = moving("eur:credit", "eur:debit:late", "5.00");
@@ -92,9 +98,8 @@ async fn a_rejected_transfer_changes_nothing_and_leaves_its_key_free() {
     assert_eq!((posted.status.as_u16(), posted.is_replay()), (201, false));
 }
 
-#[tokio::test]
-async fn a_total_beyond_64_bits_is_refused_and_does_not_wrap() {
-    let running = running().await;
+async fn a_total_beyond_64_bits_is_refused_and_does_not_wrap(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     let most = moving("eur:credit", "eur:debit", "92233720368547758.07");
@@ -139,9 +144,8 @@ fn body(moves: &[(usize, usize, usize, i64)]) -> Value {
     json!({"description": "random", "entries": entries.collect::<Vec<_>>()})
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_2000_random_transfers_from_16_clients_everything_adds_up() {
-    let running = running().await;
+async fn after_2000_random_transfers_from_16_clients_everything_adds_up(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     for currency in 0..CURRENCIES.len() {
         for index in 0..8 {

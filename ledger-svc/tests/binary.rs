@@ -1,11 +1,12 @@
 //! The real binary: its command line, its exit codes, its addresses file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::engine::{Database, Engine, Server};
 use crate::running::{Api, DEADLINE};
 
 pub fn binary() -> Command {
@@ -35,7 +36,8 @@ impl Drop for Serving {
 }
 
 /// Starts `serve` on free ports and waits for its addresses.
-pub async fn serving(directory: &Path, more: &[&str]) -> Serving {
+pub async fn serving(database: &Database, more: &[&str]) -> Serving {
+    let directory = &database.directory;
     let addresses = directory.join("addresses.json");
     let log =
         std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
@@ -44,8 +46,7 @@ pub async fn serving(directory: &Path, more: &[&str]) -> Serving {
     let mut child = binary()
         .arg("serve")
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .arg("--database")
-        .arg(format!("sqlite:{}", directory.join("ledger.sqlite").display()))
+        .env("FOREBAY_LEDGER_DATABASE", &database.url)
         .arg("--addresses-file")
         .arg(&addresses)
         .args(more)
@@ -107,8 +108,19 @@ fn exit_codes_tell_usage_bad_documents_and_unavailability_apart() {
     let (good, text, nowhere) = (path("good"), path("text"), path("no/where"));
     let normal = path("good?synchronous=normal");
     let free = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let cases: [(&[&str], i32, &str); 12] = [
-        (&["serve", "--database", "mysql://h/d"], 2, "not supported yet"),
+    let cases: [(&[&str], i32, &str); 15] = [
+        (&["serve", "--database", "mysql://u:secret@h"], 2, "names no database"),
+        (
+            &["migrate", "--database", "mysql://u:secret@127.0.0.1:1/d"],
+            69,
+            "cannot open mysql://u@127.0.0.1:1/d",
+        ),
+        (
+            &["migrate", "--database", "postgres://u:secret@127.0.0.1:1/d"],
+            69,
+            "cannot open postgres://u@127.0.0.1:1/d",
+        ),
+        (&["serve", "--database", "nonsense:u:secret@h"], 2, "not a database URL"),
         (&["serve", "--database", "nonsense"], 2, "not a database URL"),
         (&["serve"], 2, "--database"),
         (&["serve", "--database", &good, "--queue-max", "0"], 2, "at least 1"),
@@ -131,20 +143,22 @@ fn exit_codes_tell_usage_bad_documents_and_unavailability_apart() {
         let (code, _, stderr) = output(&arguments);
         assert_eq!(code, expected, "{arguments:?}: {stderr}");
         assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("secret"), "{arguments:?}: {stderr}");
     }
 }
 
 #[tokio::test]
 async fn logs_are_json_lines_and_the_addresses_file_goes_with_the_service() {
-    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let database = server.database().await;
     for name in ["-TERM", "-INT", "-QUIT"] {
-        let mut serving = serving(directory.path(), &[]).await;
+        let mut serving = serving(&database, &[]).await;
         assert_eq!(serving.api.get("/v1/accounts").await.status, 200);
         signal(&serving.child, name);
         assert_eq!(ended(&mut serving.child).await.code(), Some(0), "{name}");
         assert!(!serving.addresses.exists());
     }
-    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    let log = std::fs::read_to_string(database.directory.join("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said = |message: &str| lines.iter().filter(|l| l["fields"]["message"] == message).count();
     assert_eq!((said("serving"), said("stopping"), said("stopped")), (3, 3, 3), "{log}");

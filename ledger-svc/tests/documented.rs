@@ -6,7 +6,8 @@ use forebay_ledger::http::problem::{CONTENT_TYPE, KINDS};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::running::{answer, running};
+use crate::engine::{Engine, Server};
+use crate::running::answer;
 
 fn document() -> Value {
     serde_json::to_value(forebay_ledger::http::document()).unwrap()
@@ -39,7 +40,8 @@ fn references(value: &Value, found: &mut HashSet<String>) {
 
 #[tokio::test]
 async fn every_operation_is_routed_and_every_path_knows_its_methods() {
-    let running = running().await;
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let running = server.running().await;
     let document = running.api.read("/openapi.json").await;
     assert_eq!(document, self::document(), "served as printed");
     assert_eq!(document["openapi"], "3.1.0");

@@ -12,10 +12,18 @@ use tokio::task::JoinSet;
 
 use crate::api::everything;
 use crate::binary::{ended, serving, signal};
+use crate::engine::{Server, on_every_engine};
 use crate::running::{Api, DEADLINE, moving, open_pair};
 
+on_every_engine!(
+    killed_under_load_nothing_acknowledged_is_lost_or_doubled,
+    a_graceful_stop_answers_every_request_it_has_begun_to_read,
+    a_stop_under_load_keeps_every_acknowledgement,
+    a_request_that_never_ends_does_not_hold_the_stop_beyond_its_limit,
+);
+
 /// Key and body of each acknowledged transfer.
-type Acknowledged = Vec<(String, String)>;
+pub type Acknowledged = Vec<(String, String)>;
 
 /// Posts one after another until the service is gone. Returns what was acknowledged and the key
 /// of the last one, whose outcome the client cannot know.
@@ -41,7 +49,7 @@ async fn post_until_gone(
 }
 
 /// Everything in the books agrees with everything else, and holds what was acknowledged.
-async fn check(api: &Api, acknowledged: &[(String, String)]) {
+pub async fn check(api: &Api, acknowledged: &[(String, String)]) {
     let transfers = everything(api, "/v1/transfers").await;
     let mut by_id: HashMap<&str, usize> = HashMap::new();
     for transfer in &transfers {
@@ -75,12 +83,11 @@ async fn check(api: &Api, acknowledged: &[(String, String)]) {
     assert_eq!(trial["currencies"][0]["difference"], "0.00");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_under_load_nothing_acknowledged_is_lost_or_doubled() {
-    let directory = tempfile::tempdir().unwrap();
+async fn killed_under_load_nothing_acknowledged_is_lost_or_doubled(server: &Server) {
+    let database = server.database().await;
     let (mut acknowledged, mut unknown): (Acknowledged, Vec<String>) = (Vec::new(), Vec::new());
     for round in 0..6 {
-        let mut running = serving(directory.path(), &[]).await;
+        let mut running = serving(&database, &[]).await;
         if round == 0 {
             open_pair(&running.api).await;
         } else {
@@ -107,7 +114,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost_or_doubled() {
             unknown.push(last);
         }
     }
-    let running = serving(directory.path(), &[]).await;
+    let running = serving(&database, &[]).await;
     check(&running.api, &acknowledged).await;
     ask_again(&running.api, &mut acknowledged, &mut unknown).await;
     check(&running.api, &acknowledged).await;
@@ -130,10 +137,9 @@ async fn ask_again(api: &Api, acknowledged: &mut Acknowledged, unknown: &mut Vec
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_graceful_stop_answers_every_request_it_has_begun_to_read() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut running = serving(directory.path(), &[]).await;
+async fn a_graceful_stop_answers_every_request_it_has_begun_to_read(server: &Server) {
+    let database = server.database().await;
+    let mut running = serving(&database, &[]).await;
     open_pair(&running.api).await;
     let address = running.api.base.strip_prefix("http://").unwrap().to_owned();
     let mut begun = Vec::new();
@@ -165,15 +171,14 @@ async fn a_graceful_stop_answers_every_request_it_has_begun_to_read() {
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     }
     assert_eq!(ended(&mut running.child).await.code(), Some(0));
-    let again = serving(directory.path(), &[]).await;
+    let again = serving(&database, &[]).await;
     let balance = again.api.read("/v1/accounts/eur:debit/balance").await;
     assert_eq!(balance["debits"], "12.00");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_under_load_keeps_every_acknowledgement() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut running = serving(directory.path(), &[]).await;
+async fn a_stop_under_load_keeps_every_acknowledgement(server: &Server) {
+    let database = server.database().await;
+    let mut running = serving(&database, &[]).await;
     open_pair(&running.api).await;
     let count = Arc::new(AtomicUsize::new(0));
     let mut clients = JoinSet::new();
@@ -194,17 +199,16 @@ async fn a_stop_under_load_keeps_every_acknowledgement() {
     assert_eq!(ended(&mut running.child).await.code(), Some(0));
     let acknowledged: Acknowledged =
         clients.join_all().await.into_iter().flat_map(|(answered, _)| answered).collect();
-    let again = serving(directory.path(), &[]).await;
+    let again = serving(&database, &[]).await;
     check(&again.api, &acknowledged).await;
     let posted = everything(&again.api, "/v1/transfers").await.len();
     assert_eq!(posted, acknowledged.len(), "everything posted was also answered");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_never_ends_does_not_hold_the_stop_beyond_its_limit() {
-    let directory = tempfile::tempdir().unwrap();
+async fn a_request_that_never_ends_does_not_hold_the_stop_beyond_its_limit(server: &Server) {
+    let database = server.database().await;
     let limits = ["--drain", "200ms", "--body-timeout", "1h", "--request-timeout", "1h"];
-    let mut running = serving(directory.path(), &limits).await;
+    let mut running = serving(&database, &limits).await;
     let address = running.api.base.strip_prefix("http://").unwrap().to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{";
@@ -212,6 +216,6 @@ async fn a_request_that_never_ends_does_not_hold_the_stop_beyond_its_limit() {
     running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 1.0).await;
     signal(&running.child, "-TERM");
     assert_eq!(ended(&mut running.child).await.code(), Some(0));
-    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    let log = std::fs::read_to_string(database.directory.join("log")).unwrap();
     assert!(log.contains("\"unanswered\":1") && log.contains("\"stopped\""), "{log}");
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::running::{Answer, Api, moving, open_pair, running};
+use crate::engine::{Server, on_every_engine};
+use crate::running::{Answer, Api, moving, open_pair};
 
 /// Sends every body under one key at once, each from a client of its own.
 async fn at_once(api: &Api, key: &str, bodies: Vec<serde_json::Value>) -> Vec<Answer> {
@@ -17,9 +18,15 @@ async fn at_once(api: &Api, key: &str, bodies: Vec<serde_json::Value>) -> Vec<An
     clients.join_all().await
 }
 
-#[tokio::test]
-async fn a_replay_is_the_first_answer_byte_for_byte() {
-    let running = running().await;
+on_every_engine!(
+    a_replay_is_the_first_answer_byte_for_byte,
+    sixteen_clients_with_one_key_and_body_post_once,
+    sixteen_clients_with_one_key_and_other_bodies_post_one_of_them,
+    a_bad_transfer_does_not_reject_its_neighbours,
+);
+
+async fn a_replay_is_the_first_answer_byte_for_byte(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     let first = api.transfer("key", &moving("eur:credit", "eur:debit", "1.50")).await;
@@ -46,9 +53,8 @@ async fn a_replay_is_the_first_answer_byte_for_byte() {
     assert_eq!(api.read("/v1/accounts/eur:debit/balance").await["balance"], "1.50");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_clients_with_one_key_and_body_post_once() {
-    let running = running().await;
+async fn sixteen_clients_with_one_key_and_body_post_once(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     for round in 0..10 {
@@ -62,9 +68,8 @@ async fn sixteen_clients_with_one_key_and_body_post_once() {
     assert_eq!(api.read("/v1/accounts/eur:debit/balance").await["debits"], "10.00");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_clients_with_one_key_and_other_bodies_post_one_of_them() {
-    let running = running().await;
+async fn sixteen_clients_with_one_key_and_other_bodies_post_one_of_them(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     for round in 0..10 {
@@ -78,9 +83,8 @@ async fn sixteen_clients_with_one_key_and_other_bodies_post_one_of_them() {
     assert_eq!(api.read("/v1/transfers").await["items"].as_array().unwrap().len(), 10);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_transfer_does_not_reject_its_neighbours() {
-    let running = running().await;
+async fn a_bad_transfer_does_not_reject_its_neighbours(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     let mut clients = tokio::task::JoinSet::new();

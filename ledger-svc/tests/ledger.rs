@@ -1,15 +1,19 @@
-//! The ledger from outside: a real service in a temporary directory, in this process or as the
-//! real binary.
+//! The ledger from outside, on each engine: a real service with a database of its own, in this
+//! process or as the real binary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
 mod binary;
 mod documented;
+mod engine;
 mod faults;
 mod idempotency;
+mod lasting;
 mod listings;
 mod pressure;
 mod problems;
+mod raw;
 mod running;
+mod servers;
 mod storage;

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::api::everything;
-use crate::running::{moving, open_pair, running};
+use crate::engine::{Server, on_every_engine};
+use crate::running::{moving, open_pair};
 
 async fn paged(api: &crate::running::Api, path: &str, limit: usize) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
@@ -19,9 +20,13 @@ async fn paged(api: &crate::running::Api, path: &str, limit: usize) -> Vec<Value
     }
 }
 
-#[tokio::test]
-async fn every_listing_pages_without_gaps_or_repeats() {
-    let running = running().await;
+on_every_engine!(
+    every_listing_pages_without_gaps_or_repeats,
+    the_trial_balance_pages_its_accounts_but_totals_all,
+);
+
+async fn every_listing_pages_without_gaps_or_repeats(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     for index in 0..21 {
@@ -48,9 +53,8 @@ async fn every_listing_pages_without_gaps_or_repeats() {
     );
 }
 
-#[tokio::test]
-async fn the_trial_balance_pages_its_accounts_but_totals_all() {
-    let running = running().await;
+async fn the_trial_balance_pages_its_accounts_but_totals_all(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     for code in ["eur:debit:1", "eur:debit:2", "eur:credit:1"] {
         api.open(code).await;

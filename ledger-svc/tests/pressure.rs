@@ -1,21 +1,29 @@
 //! A database that stalls or fails: what waits is bounded, what is answered is true, and the
-//! service recovers by itself. The stall is another connection holding the engine's write lock.
+//! service recovers by itself. The stall is another connection holding the lock every batch takes.
 
 use std::time::Duration;
 
-use crate::running::{Answer, DEADLINE, Running, answer, moving, open_pair, running_with};
-use crate::storage::{release, stall, transfers};
+use crate::engine::{Server, on_every_engine};
+use crate::running::{Answer, DEADLINE, Running, answer, moving, open_pair};
 
 fn post(running: &Running, key: &str) -> tokio::task::JoinHandle<Answer> {
     let request = running.api.transfer_request(key, &moving("eur:credit", "eur:debit", "1"));
     tokio::spawn(answer(request))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_sheds_and_what_waits_is_answered() {
-    let running = running_with(|options| options.writer.queue_max = 2).await;
+on_every_engine!(
+    a_full_queue_sheds_and_what_waits_is_answered,
+    a_timed_out_request_is_found_again_under_its_key,
+    a_failed_batch_acknowledges_nothing_and_the_service_recovers,
+    a_batch_is_bounded,
+    stopping_answers_what_waits_for_the_writer,
+    waiting_entries_are_bounded_too,
+);
+
+async fn a_full_queue_sheds_and_what_waits_is_answered(server: &Server) {
+    let running = server.running_with(|options| options.writer.queue_max = 2).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     // One write is in the stalled batch, two wait; the rest has no place.
     let first = post(&running, "first");
     running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 1.0).await;
@@ -26,7 +34,7 @@ async fn a_full_queue_sheds_and_what_waits_is_answered() {
     running.api.metric_reaches("forebay_ledger_rejections_total{reason=\"queue-full\"}", 1.0).await;
     // Reads go on meanwhile.
     assert_eq!(running.api.get("/v1/trial-balance").await.status, 200);
-    release(stalled).await;
+    stalled.close().await;
     for task in waiting {
         let answer = task.await.unwrap();
         if answer.status == 503 {
@@ -44,15 +52,15 @@ async fn a_full_queue_sheds_and_what_waits_is_answered() {
     assert!((posted - (1 + kept.len()) as f64).abs() < 0.1, "{posted}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_timed_out_request_is_found_again_under_its_key() {
-    let running =
-        running_with(|options| options.http.request_timeout = Duration::from_millis(300)).await;
+async fn a_timed_out_request_is_found_again_under_its_key(server: &Server) {
+    let running = server
+        .running_with(|options| options.http.request_timeout = Duration::from_millis(300))
+        .await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     let timed_out = post(&running, "key").await.unwrap();
     assert_eq!(timed_out.problem(), "timed-out");
-    release(stalled).await;
+    stalled.close().await;
     let answered = async {
         loop {
             let answer = post(&running, "key").await.unwrap();
@@ -67,18 +75,17 @@ async fn a_timed_out_request_is_found_again_under_its_key() {
     assert_eq!(balance["debits"], "1.00");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers() {
-    let running = running_with(|_| {}).await;
+async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers(server: &Server) {
+    let running = server.running_with(|_| {}).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     // Longer than the engine's own patience: the batch fails.
     let failed = post(&running, "key").await.unwrap();
     assert_eq!(failed.problem(), "database-unavailable");
     let ready = answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await;
     assert_eq!(ready.problem(), "database-unavailable");
     assert_eq!(running.api.get("/v1/accounts").await.status, 200);
-    release(stalled).await;
+    stalled.close().await;
     let ready = async {
         while answer(running.api.client.get(format!("{}/readyz", running.api.admin))).await.status
             != 200
@@ -92,15 +99,14 @@ async fn a_failed_batch_acknowledges_nothing_and_the_service_recovers() {
     assert!(running.api.metric("forebay_ledger_batch_failures_total").await >= 1.0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_bounded() {
-    let running = running_with(|options| options.writer.batch_max = 4).await;
+async fn a_batch_is_bounded(server: &Server) {
+    let running = server.running_with(|options| options.writer.batch_max = 4).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     let waiting: Vec<_> = (0..33).map(|i| post(&running, &format!("k{i}"))).collect();
     running.api.metric_reaches("forebay_ledger_queue_depth", 29.0).await;
     let before = running.api.metric("forebay_ledger_batch_writes_count").await;
-    release(stalled).await;
+    stalled.close().await;
     for task in waiting {
         assert_eq!(task.await.unwrap().status, 201);
     }
@@ -108,35 +114,33 @@ async fn a_batch_is_bounded() {
     assert!(batches >= 7.0, "29 waiting writes took {batches} batches of at most 4");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopping_answers_what_waits_for_the_writer() {
-    let running = running_with(|_| {}).await;
+async fn stopping_answers_what_waits_for_the_writer(server: &Server) {
+    let running = server.running_with(|_| {}).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     let waiting: Vec<_> = (0..20).map(|i| post(&running, &format!("k{i}"))).collect();
     running.api.metric_reaches("forebay_ledger_http_requests_in_flight", 20.0).await;
-    let path = running.directory.path().join("ledger.sqlite");
+    let database = running.database.clone();
     let stopping = tokio::spawn(running.service.stop());
-    release(stalled).await;
+    stalled.close().await;
     for task in waiting {
         assert_eq!(task.await.unwrap().status, 201);
     }
     assert_eq!(tokio::time::timeout(DEADLINE, stopping).await.unwrap().unwrap().unwrap(), 0);
-    let stored = transfers(&path).await;
+    let stored = database.transfers().await;
     assert_eq!(stored, 20);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiting_entries_are_bounded_too() {
-    let running = running_with(|options| options.writer.queue_entries_max = 5).await;
+async fn waiting_entries_are_bounded_too(server: &Server) {
+    let running = server.running_with(|options| options.writer.queue_entries_max = 5).await;
     open_pair(&running.api).await;
-    let stalled = stall(&running.directory).await;
+    let stalled = running.database.stall().await;
     let waiting: Vec<_> = (0..2).map(|i| post(&running, &format!("k{i}"))).collect();
     running.api.metric_reaches("forebay_ledger_queue_entries", 4.0).await;
     let shed = post(&running, "shed").await.unwrap();
     assert_eq!(shed.problem(), "queue-full");
     assert!(shed.body.contains("entries"), "{}", shed.body);
-    release(stalled).await;
+    stalled.close().await;
     for task in waiting {
         assert_eq!(task.await.unwrap().status, 201);
     }

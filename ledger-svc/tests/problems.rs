@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::running::{Api, DEADLINE, answer, moving, open_pair, running, running_with};
+use crate::engine::{Server, on_every_engine};
+use crate::running::{Api, DEADLINE, answer, moving, open_pair};
 
 /// The kinds the OpenAPI document lists for an operation, as `(status, kind)`.
 fn documented(document: &Value, method: &Method, path: &str) -> Vec<(String, String)> {
@@ -214,9 +215,15 @@ fn request(api: &Api, case: &Case) -> RequestBuilder {
     }
 }
 
-#[tokio::test]
-async fn every_mistake_is_a_documented_problem() {
-    let running = running().await;
+on_every_engine!(
+    every_mistake_is_a_documented_problem,
+    bodies_that_are_not_json_or_too_large_are_refused,
+    headers_and_slow_bodies_have_limits,
+    the_admin_listener_has_its_own_paths_and_the_main_one_has_not,
+);
+
+async fn every_mistake_is_a_documented_problem(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     open_pair(api).await;
     let document = api.read("/openapi.json").await;
@@ -238,9 +245,8 @@ async fn every_mistake_is_a_documented_problem() {
     assert!(api.read("/v1/transfers").await["items"].as_array().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn bodies_that_are_not_json_or_too_large_are_refused() {
-    let running = running_with(|options| options.http.body_bytes_max = 1000).await;
+async fn bodies_that_are_not_json_or_too_large_are_refused(server: &Server) {
+    let running = server.running_with(|options| options.http.body_bytes_max = 1000).await;
     let api = &running.api;
     for kind in [
         None,
@@ -275,13 +281,13 @@ async fn bodies_that_are_not_json_or_too_large_are_refused() {
     assert!(raw_answer(&mut chunked).await.contains("body-too-large"));
 }
 
-#[tokio::test]
-async fn headers_and_slow_bodies_have_limits() {
-    let running = running_with(|options| {
-        options.http.header_bytes_max = 2000;
-        options.http.body_timeout = Duration::from_millis(100);
-    })
-    .await;
+async fn headers_and_slow_bodies_have_limits(server: &Server) {
+    let running = server
+        .running_with(|options| {
+            options.http.header_bytes_max = 2000;
+            options.http.body_timeout = Duration::from_millis(100);
+        })
+        .await;
     let api = &running.api;
     let large = api.request(Method::GET, ACCOUNTS).header("x-large", "x".repeat(2000));
     assert_eq!(answer(large).await.problem(), "headers-too-large");
@@ -320,9 +326,8 @@ async fn raw_answer(stream: &mut TcpStream) -> String {
     text
 }
 
-#[tokio::test]
-async fn the_admin_listener_has_its_own_paths_and_the_main_one_has_not() {
-    let running = running().await;
+async fn the_admin_listener_has_its_own_paths_and_the_main_one_has_not(server: &Server) {
+    let running = server.running().await;
     let api = &running.api;
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(api.get(path).await.problem(), "not-found");

@@ -1,7 +1,6 @@
 //! Starts a service in a temporary directory on free ports, and speaks to it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use forebay_ledger::http::{self, server};
@@ -9,7 +8,8 @@ use forebay_ledger::service::{self, Options, Service};
 use forebay_ledger::writer;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use crate::engine::{Database, Server};
 
 /// How long anything in these tests may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Running {
     pub service: Service,
     pub api: Api,
-    pub directory: TempDir,
+    pub database: Database,
 }
 
 /// A client of one service's main listener.
@@ -36,11 +36,12 @@ pub struct Answer {
     pub body: String,
 }
 
-pub fn options(database: &Path) -> Options {
+pub fn options(url: &str) -> Options {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Options {
-        database: format!("sqlite:{}", database.display()).parse().unwrap(),
+        database: url.parse().unwrap(),
         migrate: true,
+        allow_unsafe: false,
         listen: free,
         admin_listen: free,
         http: http::Limits {
@@ -59,19 +60,27 @@ pub fn options(database: &Path) -> Options {
     }
 }
 
-/// A service with its usual limits.
-pub async fn running() -> Running {
-    running_with(|_| {}).await
+impl Server {
+    /// A service on a new database, with its usual limits.
+    pub async fn running(&self) -> Running {
+        self.running_with(|_| {}).await
+    }
+
+    /// A service with limits of the test's own.
+    pub async fn running_with(&self, change: impl FnOnce(&mut Options)) -> Running {
+        let database = self.database().await;
+        let mut options = options(&database.url);
+        change(&mut options);
+        Running::start(options, database).await
+    }
 }
 
-/// A service with limits of the test's own.
-pub async fn running_with(change: impl FnOnce(&mut Options)) -> Running {
-    let directory = tempfile::tempdir().unwrap();
-    let mut options = options(&directory.path().join("ledger.sqlite"));
-    change(&mut options);
-    let service = service::start(options).await.unwrap();
-    let api = Api::new(service.listen, service.admin_listen);
-    Running { service, api, directory }
+impl Running {
+    pub async fn start(options: Options, database: Database) -> Self {
+        let service = Box::pin(service::start(options)).await.unwrap();
+        let api = Api::new(service.listen, service.admin_listen);
+        Self { service, api, database }
+    }
 }
 
 impl Api {

@@ -2,53 +2,39 @@
 
 use std::path::Path;
 
-use forebay_ledger::store::{self, StoreError};
+use forebay_ledger::store::{self, Access, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
-use tempfile::TempDir;
 
-use crate::running::{Api, moving, open_pair, options, running};
+use crate::engine::{Engine, Server};
+use crate::running::{moving, open_pair};
+
+async fn execute(connection: &mut SqliteConnection, sql: &str) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
+}
 
 /// A plain connection on the service's file.
 async fn connect(path: &Path) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path)).await.unwrap()
 }
 
-async fn execute(connection: &mut SqliteConnection, sql: &str) -> Result<u64, sqlx::Error> {
-    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
-}
-
-/// Takes the engine's write lock away from the service, until it is released.
-pub async fn stall(directory: &TempDir) -> SqliteConnection {
-    let mut connection = connect(&directory.path().join("ledger.sqlite")).await;
-    execute(&mut connection, "BEGIN IMMEDIATE").await.unwrap();
-    connection
-}
-
-pub async fn release(stalled: SqliteConnection) {
-    stalled.close().await.unwrap();
-}
-
-/// How many transfers a file holds.
-pub async fn transfers(path: &Path) -> i64 {
-    let mut connection = connect(path).await;
-    sqlx::query_scalar("SELECT count(*) FROM transfers").fetch_one(&mut connection).await.unwrap()
-}
+const OPENING: Access = Access { migrate: true, allow_unsafe: false };
 
 fn url(path: &Path) -> store::DatabaseUrl {
     format!("sqlite:{}", path.display()).parse().unwrap()
 }
 
 async fn refused(path: &Path) -> StoreError {
-    store::open(&url(path), true).await.expect_err("it should have been refused")
+    store::open(&url(path), OPENING).await.expect_err("it should have been refused")
 }
 
 #[tokio::test]
 async fn what_is_posted_cannot_be_changed_by_sql_either() {
-    let running = running().await;
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let running = server.running().await;
     open_pair(&running.api).await;
     let posted = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
+    let mut connection = connect(&running.database.directory.join("ledger.sqlite")).await;
     for sql in [
         "UPDATE transfers SET description = 'x'",
         "DELETE FROM transfers",
@@ -82,43 +68,29 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
 }
 
 #[tokio::test]
-async fn a_restart_finds_everything_again() {
-    let running = running().await;
-    open_pair(&running.api).await;
-    let first = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    let trial = running.api.read("/v1/trial-balance").await;
-    assert_eq!(running.service.stop().await.unwrap(), 0);
-    let database = running.directory.path().join("ledger.sqlite");
-    assert!(!running.directory.path().join("ledger.sqlite-wal").exists(), "the log is folded in");
-    let service = forebay_ledger::service::start(options(&database)).await.unwrap();
-    let api = Api::new(service.listen, service.admin_listen);
-    assert_eq!(api.read("/v1/trial-balance").await, trial);
-    let again = api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    assert_eq!((again.is_replay(), again.body), (true, first.body));
-    service.stop().await.unwrap();
-}
-
-#[tokio::test]
 async fn migrating_twice_does_nothing_the_second_time() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("l.sqlite");
-    let Err(StoreError::Unmigrated { .. }) = store::open(&url(&path), false).await else {
+    let Err(StoreError::Unmigrated { .. }) =
+        store::open(&url(&path), Access { migrate: false, ..OPENING }).await
+    else {
         panic!("an empty database has no tables yet")
     };
-    let first = store::migrate(&url(&path)).await.unwrap();
+    let first = store::migrate(&url(&path), false).await.unwrap();
     assert!(first.applied > 0);
     let bytes = std::fs::read(&path).unwrap();
-    let second = store::migrate(&url(&path)).await.unwrap();
+    let second = store::migrate(&url(&path), false).await.unwrap();
     assert_eq!((second.applied, second.version), (0, first.version));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    store::open(&url(&path), false).await.unwrap();
+    store::open(&url(&path), Access { migrate: false, ..OPENING }).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_database_has_one_service() {
-    let running = running().await;
-    let path = running.directory.path().join("ledger.sqlite");
-    let link = running.directory.path().join("other-name.sqlite");
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let running = server.running().await;
+    let path = running.database.directory.join("ledger.sqlite");
+    let link = running.database.directory.join("other-name.sqlite");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for path in [&path, &link] {
         let error = refused(path).await;
@@ -128,21 +100,9 @@ async fn one_database_has_one_service() {
             "{error}"
         );
     }
-    assert!(matches!(store::migrate(&url(&path)).await, Err(StoreError::Locked { .. })));
+    assert!(matches!(store::migrate(&url(&path), false).await, Err(StoreError::Locked { .. })));
     running.service.stop().await.unwrap();
-    store::open(&url(&path), true).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_service_that_has_been_replaced_stops_writing() {
-    let mut running = running().await;
-    open_pair(&running.api).await;
-    let mut connection = connect(&running.directory.path().join("ledger.sqlite")).await;
-    execute(&mut connection, "UPDATE service SET epoch = epoch + 1").await.unwrap();
-    let answer = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    assert_eq!(answer.problem(), "database-unavailable");
-    let error = running.service.failed().await.to_string();
-    assert!(error.contains("took over"), "{error}");
+    store::open(&url(&path), OPENING).await.unwrap();
 }
 
 #[tokio::test]
@@ -185,7 +145,7 @@ async fn other_versions_are_refused() {
         ("changed", "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1"),
     ] {
         let path = directory.path().join(name);
-        store::migrate(&url(&path)).await.unwrap();
+        store::migrate(&url(&path), false).await.unwrap();
         let mut connection = connect(&path).await;
         assert_eq!(execute(&mut connection, sql).await.unwrap(), 1);
         connection.close().await.unwrap();
@@ -201,8 +161,8 @@ async fn unsafe_settings_are_refused_by_name_with_the_safe_value() {
     let path = directory.path().join("l.sqlite");
     for (level, accepted) in [("off", false), ("normal", false), ("full", true), ("extra", true)] {
         let url = format!("sqlite:{}?synchronous={level}", path.display()).parse().unwrap();
-        match store::open(&url, true).await {
-            Ok((writer, _)) => {
+        match store::open(&url, OPENING).await {
+            Ok(store::Opened { writer, .. }) => {
                 assert!(accepted, "{level}");
                 writer.close().await.unwrap();
             }

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 use proxy_config::access_log::LogTarget;
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::metrics::Metrics;
@@ -129,8 +131,13 @@ impl Target {
     }
 }
 
+/// Does not wait: a pipe that nobody reads would hold the start, a reload or every later line up
+/// for ever, so it cannot be opened. Written to, it may be waited for.
 fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().create(true).append(true).custom_flags(no_wait).open(path)?;
+    rustix::fs::fcntl_setfl(&file, rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// The way to the writer thread.
@@ -289,6 +296,19 @@ mod tests {
         assert_eq!(lines[0]["path"], "/one");
         assert_eq!(lines[1]["user_agent"], "a\"b\n\u{1b}");
         assert_eq!(lines[1]["duration_ms"], 1.5);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert!(open(&LogTarget::File(path.clone())).is_err());
+        let _reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path);
+        assert!(open(&LogTarget::File(path)).is_ok());
     }
 
     #[test]

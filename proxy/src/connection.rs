@@ -4,7 +4,6 @@
 //! pingora's `HttpProxy`, so reading heads, answering memory hits and choosing a runtime go here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
@@ -14,17 +13,14 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use prometheus::{IntCounter, IntGauge};
+use proxy_config::listener::{Listener, ListenerTimeouts};
 
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::metrics::Metrics;
-use crate::prompt::Prompt;
+use crate::prompt::{Patience, Prompt};
 use crate::tls::LiveAcceptor;
 
-/// How long a client may take for the TLS handshake, or for the first bytes of a request.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a connection may wait for its next request.
-pub const KEEP_ALIVE_S: u64 = 60;
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -34,29 +30,37 @@ pub struct Connections {
     acceptor: Option<LiveAcceptor>,
     http2: bool,
     drain: Drain,
+    timeouts: ListenerTimeouts,
+    patience: Patience,
+    connections_max: i64,
     open: IntGauge,
     accepted: IntCounter,
+    refused: IntCounter,
     handshake_failures: IntCounter,
 }
 
 impl Connections {
-    /// `proxy` must have h2c switched on in its server options where `http2` is set.
+    /// `proxy` must have h2c switched on in its server options where `listener.http2` is set.
     pub fn new(
-        listener: &str,
+        name: &str,
+        listener: &Listener,
         proxy: Arc<HttpProxy<Edge>>,
         acceptor: Option<LiveAcceptor>,
-        http2: bool,
         drain: Drain,
         metrics: &Metrics,
     ) -> Self {
         Self {
             proxy,
             acceptor,
-            http2,
+            http2: listener.http2,
             drain,
-            open: metrics.connections.with_label_values(&[listener]),
-            accepted: metrics.connections_total.with_label_values(&[listener]),
-            handshake_failures: metrics.tls_handshake_failures.with_label_values(&[listener]),
+            patience: Patience::new(name, &listener.timeouts, metrics),
+            timeouts: listener.timeouts.clone(),
+            connections_max: i64::from(listener.connections_max),
+            open: metrics.connections.with_label_values(&[name]),
+            accepted: metrics.connections_total.with_label_values(&[name]),
+            refused: metrics.connections_refused.with_label_values(&[name]),
+            handshake_failures: metrics.tls_handshake_failures.with_label_values(&[name]),
         }
     }
 
@@ -65,7 +69,12 @@ impl Connections {
         let Some(acceptor) = &self.acceptor else { return Some(stream) };
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = acceptor.load_full();
-        match tokio::time::timeout(OPENING_TIMEOUT, acceptor.tls_handshake(*stream)).await {
+        match tokio::time::timeout(
+            self.timeouts.handshake.as_std(),
+            acceptor.tls_handshake(*stream),
+        )
+        .await
+        {
             Ok(Ok(stream)) => Some(Box::new(stream)),
             failed => {
                 self.handshake_failures.inc();
@@ -85,23 +94,34 @@ impl Connections {
         if !self.http2 {
             return Some(false);
         }
-        tokio::time::timeout(OPENING_TIMEOUT, starts_with_preface(stream)).await.ok()?.ok()
+        tokio::time::timeout(self.timeouts.head.as_std(), starts_with_preface(stream))
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Requests of an HTTP/1 connection, one after the other.
     async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut session = ServerSession::new_http1(Box::new(Prompt::new(stream)));
-        session.set_keepalive((!*shutdown.borrow()).then_some(KEEP_ALIVE_S));
+        let stream = Prompt::new(stream, self.patience.clone());
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
+        session.set_read_timeout(Some(self.timeouts.body.as_std()));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
         while let Some(reused) = self.proxy.process_new_http(session, shutdown).await {
             let (stream, settings) = reused.consume();
             session = ServerSession::new_http1(stream);
+            session.set_read_timeout(Some(self.timeouts.body.as_std()));
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
             }
         }
     }
+}
+
+/// A time as pingora's keep-alive takes it.
+pub fn whole_seconds(time: proxy_config::units::Duration) -> u64 {
+    time.as_std().as_secs().max(1)
 }
 
 /// Looks at no more bytes than it takes to tell: pingora's own check waits for all 24, which an
@@ -127,6 +147,10 @@ impl ServerApp for Connections {
         let _under_way = self.drain.connection();
         self.accepted.inc();
         let _open = Gauged::new(&self.open);
+        if self.open.get() > self.connections_max {
+            self.refused.inc();
+            return None;
+        }
         let mut stream = self.open(stream).await?;
         if self.speaks_http2(&mut stream).await? {
             return self.proxy.process_new(stream, shutdown).await;

@@ -13,11 +13,12 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use proxy_config::listener::ListenerTimeouts;
 use proxy_config::matching::Target;
 
 use crate::cache::answer::{self, Verdict};
 use crate::cache::serve::CACHE_STATUS;
-use crate::connection::KEEP_ALIVE_S;
+use crate::connection::whole_seconds;
 use crate::drain::UnderWay;
 use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
@@ -26,7 +27,7 @@ use crate::lane::Permit;
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::upstream::Attempts;
-use crate::{finish, request};
+use crate::{finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -34,6 +35,7 @@ const INTERIM_MAX: u32 = 64;
 /// The proxy behind one listener.
 pub struct Edge {
     pub listener: String,
+    pub timeouts: ListenerTimeouts,
     pub state: Arc<State>,
 }
 
@@ -164,9 +166,13 @@ impl ProxyHttp for Edge {
             .map(std::net::SocketAddr::ip);
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
+        if session.is_http2() {
+            // A client that gives no window; on HTTP/1 `prompt` sees to it.
+            session.set_write_timeout(Some(self.timeouts.write.as_std()));
+        }
         if session.get_keepalive() == Some(0) {
             // Pingora forgets the limit with each request that may be followed by another.
-            session.set_keepalive(Some(KEEP_ALIVE_S));
+            session.set_keepalive(Some(whole_seconds(self.timeouts.idle)));
         }
         match self.admit(session, exchange) {
             Ok(()) => self.through_cache(session, exchange).await,
@@ -305,7 +311,9 @@ impl ProxyHttp for Edge {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
-        let failure = exchange.failure.take().unwrap_or_else(|| Failure::of(error));
+        let failure = exchange.failure.take();
+        let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
+        let failure = failure.unwrap_or_else(|| Failure::of(error));
         let notable = !matches!(failure, Failure::ClientGone | Failure::BadRequest(_));
         if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;

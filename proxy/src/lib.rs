@@ -9,8 +9,8 @@
 //! 6. [`lane`]: a place in the lane, or shed.
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
-//! 9. Bodies stream through pingora, [`prompt`] sees to it that they do; none is held whole
-//!    but what is stored.
+//! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
+//!    and in one reading; none is held whole but what is stored.
 //! 10. [`respond`]: every failure becomes a response in this one place.
 //! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
@@ -27,6 +27,7 @@ pub mod drain;
 pub mod edge;
 pub mod fill;
 pub mod finish;
+pub mod framing;
 pub mod generation;
 pub mod headers;
 pub mod lane;

@@ -65,6 +65,19 @@ pub const FAMILIES: &[Family] = &[
         "Client connections accepted.",
     ),
     family(
+        "forebay_proxy_downstream_connections_refused_total",
+        Kind::Counter,
+        &["listener"],
+        "Client connections closed at once because connections_max were open.",
+    ),
+    family(
+        "forebay_proxy_downstream_timeouts_total",
+        Kind::Counter,
+        &["listener", "what"],
+        "HTTP/1 connections closed on slow clients: what is head (a request head took too long to \
+         arrive) or write (the client did not read).",
+    ),
+    family(
         "forebay_proxy_tls_handshake_failures_total",
         Kind::Counter,
         &["listener"],
@@ -240,6 +253,8 @@ pub struct Metrics {
     pub draining: IntGaugeVec,
     pub connections: IntGaugeVec,
     pub connections_total: IntCounterVec,
+    pub connections_refused: IntCounterVec,
+    pub client_timeouts: IntCounterVec,
     pub tls_handshake_failures: IntCounterVec,
     pub requests: IntCounterVec,
     pub requests_aborted: IntCounterVec,
@@ -288,6 +303,8 @@ impl Metrics {
             draining: gauge("forebay_proxy_draining"),
             connections: gauge("forebay_proxy_downstream_connections"),
             connections_total: counter("forebay_proxy_downstream_connections_total"),
+            connections_refused: counter("forebay_proxy_downstream_connections_refused_total"),
+            client_timeouts: counter("forebay_proxy_downstream_timeouts_total"),
             tls_handshake_failures: counter("forebay_proxy_tls_handshake_failures_total"),
             requests: counter("forebay_proxy_requests_total"),
             requests_aborted: counter("forebay_proxy_requests_aborted_total"),

@@ -2,9 +2,11 @@
 //! and flushes it when the body is complete, so a client would wait for the end of a slow response
 //! to see its beginning. Here, waiting for the client means sending what it is owed first.
 //!
-//! Pingora also writes its own `Date` over that of an answer from the cache, which says when the
-//! origin made it (RFC 9110 section 6.6.1). The head passes by here, so the date is put back.
+//! Nor does it wait for ever: a head has a time to arrive as a whole, however it drips, and a write
+//! has a time to get on. And what is read is held against [`Framing`] before pingora sees it.
 
+use std::error;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,9 +22,36 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::proxy::Session;
+use prometheus::IntCounter;
+use proxy_config::listener::ListenerTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::dating::{Dating, dated};
+use crate::framing::{Framing, FramingFault};
+use crate::metrics::Metrics;
+use crate::respond::Failure;
+
+/// How long a client may take, and where it is counted when it takes longer.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    pub head: Duration,
+    pub write: Duration,
+    heads_late: IntCounter,
+    writes_late: IntCounter,
+}
+
+impl Patience {
+    pub fn new(listener: &str, timeouts: &ListenerTimeouts, metrics: &Metrics) -> Self {
+        let late = |what| metrics.client_timeouts.with_label_values(&[listener, what]);
+        Self {
+            head: timeouts.head.as_std(),
+            write: timeouts.write.as_std(),
+            heads_late: late("head"),
+            writes_late: late("write"),
+        }
+    }
+}
 
 /// An HTTP/1 client stream; pingora polls it for reading whenever it has nothing to write.
 #[derive(Debug)]
@@ -34,6 +63,14 @@ pub struct Prompt {
     dating: Dating,
     /// What is left to write of a head whose date was put back.
     head: Bytes,
+    patience: Patience,
+    framing: Framing,
+    /// The client's body is malformed from here on.
+    fault: Option<FramingFault>,
+    /// Runs while a head has begun and not ended.
+    head_due: Option<Pin<Box<Sleep>>>,
+    /// Runs while a write waits for the client.
+    write_due: Option<Pin<Box<Sleep>>>,
 }
 
 /// The client's stream of an HTTP/1 session.
@@ -43,17 +80,63 @@ pub fn of(session: &Session) -> Option<&Prompt> {
 }
 
 impl Prompt {
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, owed: false, dating: Dating::default(), head: Bytes::new() }
-    }
-
     pub fn dating(&self) -> &Dating {
         &self.dating
     }
 
-    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub fn new(stream: Stream, patience: Patience) -> Self {
+        Self {
+            stream,
+            owed: false,
+            dating: Dating::default(),
+            head: Bytes::new(),
+            patience,
+            framing: Framing::default(),
+            fault: None,
+            head_due: None,
+            write_due: None,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         self.owed |= written.is_ready();
-        written
+        self.in_time(context, written)
+    }
+
+    /// What a write came to, or that it waited for too long.
+    fn in_time<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.write_due = None;
+            return done;
+        }
+        let write = self.patience.write;
+        let due = self.write_due.get_or_insert_with(|| Box::pin(sleep(write)));
+        if due.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.patience.writes_late.inc();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+
+    /// Follows what was read; from a fault on, nothing is handed on.
+    fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
+        if let Err((fault, right)) = self.framing.read(&into.filled()[before..]) {
+            self.fault = Some(fault);
+            into.set_filled(before + right);
+        }
+        if !self.framing.in_head() {
+            self.head_due = None;
+        } else if self.head_due.is_none() {
+            self.head_due = Some(Box::pin(sleep(self.patience.head)));
+        }
     }
 }
 
@@ -68,7 +151,28 @@ impl AsyncRead for Prompt {
             // flush that fails is met again by the next write.
             self.owed = Pin::new(&mut self.stream).poll_flush(context).is_pending();
         }
-        Pin::new(&mut self.stream).poll_read(context, into)
+        if let Some(due) = &mut self.head_due
+            && due.as_mut().poll(context).is_ready()
+        {
+            self.head_due = None;
+            self.patience.heads_late.inc();
+            let late = "the head of the request took too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)));
+        }
+        let before = into.filled().len();
+        if self.fault.is_none() {
+            let read = Pin::new(&mut self.stream).poll_read(context, into);
+            if !matches!(read, Poll::Ready(Ok(()))) || into.filled().len() == before {
+                return read;
+            }
+            self.follow(into, before);
+        }
+        match self.fault {
+            Some(fault) if into.filled().len() == before => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -83,7 +187,7 @@ impl AsyncWrite for Prompt {
         }
         if self.head.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-            return self.wrote(written);
+            return self.wrote(context, written);
         }
         // As many bytes as were given, the date among them in place of another.
         let head = self.head.slice(..self.head.len().min(bytes.len()));
@@ -91,7 +195,7 @@ impl AsyncWrite for Prompt {
         if let Poll::Ready(Ok(count)) = written {
             self.head.advance(count);
         }
-        self.wrote(written)
+        self.wrote(context, written)
     }
 
     fn poll_write_vectored(
@@ -100,7 +204,7 @@ impl AsyncWrite for Prompt {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.wrote(written)
+        self.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,12 +214,24 @@ impl AsyncWrite for Prompt {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         self.owed &= flushed.is_pending();
-        flushed
+        self.in_time(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.in_time(context, shut)
     }
+}
+
+/// What is wrong with a body whose reading ended in a [`FramingFault`]; `cause` is a root cause.
+pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<Failure> {
+    let cause = cause.downcast_ref::<io::Error>()?;
+    let fault = cause.get_ref()?.downcast_ref::<FramingFault>()?;
+    Some(Failure::BadRequest(match fault {
+        FramingFault::Size => "the size line of a chunk is malformed",
+        FramingFault::End => "a chunk is not followed by CR LF",
+        FramingFault::Trailer => "a trailer field is malformed",
+    }))
 }
 
 #[async_trait]

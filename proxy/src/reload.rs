@@ -75,10 +75,13 @@ fn needs_restart(old: &Config, new: &Config) -> Option<String> {
             return Some(format!("which listeners there are (`listeners.{name}`)"));
         };
         let socket = |listener: &Listener| {
-            (listener.address.clone(), listener.http2, listener.tls.is_some())
+            let Listener { address, http2, tls, connections_max, timeouts, .. } = listener;
+            (address.clone(), *http2, tls.is_some(), *connections_max, timeouts.clone())
         };
         if socket(was) != socket(is) {
-            return Some(format!("address, http2 and use of TLS of `listeners.{name}`"));
+            return Some(format!(
+                "address, http2, use of TLS, connections_max and timeouts of `listeners.{name}`"
+            ));
         }
     }
     None
@@ -111,6 +114,10 @@ mod tests {
             (
                 "listeners: { a: { address: 127.0.0.1:8080 }, b: { address: 127.0.0.1:8081 } }",
                 Some("listeners.b"),
+            ),
+            (
+                "listeners: { a: { address: 127.0.0.1:8080, timeouts: { idle: 5s } } }",
+                Some("timeouts of `listeners.a`"),
             ),
             ("listeners: { b: { address: 127.0.0.1:8080 } }", Some("listeners.a")),
             (

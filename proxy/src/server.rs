@@ -17,6 +17,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use proxy_config::Config;
+use proxy_config::listener::Listener;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -42,8 +43,6 @@ use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, ServerFault};
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
-/// After how long an HTTP/2 connection without a request is closed.
-const HTTP2_IDLE: Duration = Duration::from_secs(60);
 
 /// Why the proxy did not start.
 #[derive(Debug, Error)]
@@ -155,8 +154,8 @@ fn serve(
 ) {
     let config = &state.current().config;
     for (name, socket) in sockets.listeners {
-        let http2 = config.listeners.get(&name).is_some_and(|listener| listener.http2);
-        let app = connections(&name, http2, state, runtime);
+        let Some(listener) = config.listeners.get(&name) else { continue };
+        let app = connections(&name, listener, state, runtime);
         start(runtime, name, socket, app, stopping.clone());
     }
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
@@ -165,21 +164,28 @@ fn serve(
     runtime.spawn(async move { never.closed().await });
 }
 
-fn connections(name: &str, http2: bool, state: &Arc<State>, runtime: &Runtime) -> Connections {
+fn connections(
+    name: &str,
+    listener: &Listener,
+    state: &Arc<State>,
+    runtime: &Runtime,
+) -> Connections {
     let conf = ServerConf {
         threads: runtime.metrics().num_workers(),
         max_retries: ATTEMPTS_MAX,
         upstream_keepalive_pool_size: POOL_CONNECTIONS_MAX,
         ..ServerConf::default()
     };
-    let edge = Edge { listener: name.to_owned(), state: Arc::clone(state) };
+    let timeouts = listener.timeouts.clone();
+    let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
     let mut proxy = http_proxy(&Arc::new(conf), edge);
     let mut options = HttpServerOptions::default();
-    options.h2c = http2;
-    options.h2_idle_timeout = Some(HTTP2_IDLE);
+    options.h2c = listener.http2;
+    options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
     let acceptor = state.acceptors.get(name).cloned();
-    Connections::new(name, Arc::new(proxy), acceptor, http2, state.drain.clone(), &state.metrics)
+    let drain = state.drain.clone();
+    Connections::new(name, listener, Arc::new(proxy), acceptor, drain, &state.metrics)
 }
 
 fn start<A>(

@@ -19,5 +19,6 @@ mod hygiene;
 mod lanes;
 mod reloads;
 mod routing;
+mod slow_clients;
 mod stops;
 mod streaming;

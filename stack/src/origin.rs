@@ -101,12 +101,17 @@ async fn media_headers(request: Request, next: Next) -> Response {
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    let is_playlist = extension == Some("m3u8");
     let mut response = next.run(request).await;
     let status = response.status();
     let headers = response.headers_mut();
     if status.is_success() || status == StatusCode::NOT_MODIFIED {
         set(headers, header::CONTENT_TYPE, content_type);
         set(headers, header::CACHE_CONTROL, caching);
+        if is_playlist {
+            // The proxy's cache policy says for how long; `no-cache` is for browsers (RFC 9213).
+            set(headers, HeaderName::from_static("cdn-cache-control"), "public");
+        }
     } else {
         // A segment asked for too early exists a moment later: its absence must not be kept.
         set(headers, header::CACHE_CONTROL, "no-store");

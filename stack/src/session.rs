@@ -21,6 +21,9 @@ const SAY_EVERY: Duration = Duration::from_secs(2);
 const STREAMS_WAIT: Duration = Duration::from_secs(9);
 /// A child everything else depends on that is not there by now ends the start.
 const START_WAIT: Duration = Duration::from_secs(60);
+/// Stop signals this close together are one request: `timeout` and many a launcher signal the
+/// process and then its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 /// Deaths of such a child before it was healthy once, after which the start ends.
 const DEATHS_MAX: u32 = 5;
 
@@ -108,8 +111,11 @@ impl Session {
         };
         self.run.stage = Stage::Stopping;
         self.tell(console);
+        let one_request_until = Instant::now() + ONE_REQUEST;
         let hurry = async move {
-            signals.next().await;
+            while Instant::now() < one_request_until {
+                signals.next().await;
+            }
         };
         self.supervisor.drain(hurry, |line| console.say(&line)).await;
         ended

@@ -24,7 +24,8 @@ use child::{ChildSpec, Launcher, Process};
 
 /// Reports that may wait; each child has at most two tasks that report, so this never fills.
 const REPORTS_MAX: usize = 256;
-const TAIL_LINES: usize = 8;
+/// Enough for one problem of a document with its snippet, and what was said before it.
+const TAIL_LINES: usize = 16;
 /// What all of Forebay's programs exit with when a document or the data they were given is wrong.
 const BAD_DOCUMENT: i32 = 65;
 const FILE_TIME_LAG: Duration = Duration::from_millis(15);

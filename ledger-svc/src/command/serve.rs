@@ -9,25 +9,27 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::ServeArgs;
-use crate::service::{self, Service};
+use crate::service::{self, Options, Service};
 
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let options = args.options()?;
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(EnvFilter::new(&args.log))
         .with_writer(io::stderr)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(args))
+    runtime.block_on(run(args, options))
 }
 
-async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+async fn run(args: &ServeArgs, options: Options) -> anyhow::Result<()> {
     // Installed first: a signal during the start must not kill a half-open database.
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
 
-    let service = service::start(args.options()).await?;
+    let database = options.database.to_string();
+    let service = service::start(options).await?;
     if let Some(path) = &args.addresses_file {
         write_addresses(path, &service)
             .with_context(|| format!("cannot write the addresses file {}", path.display()))?;
@@ -35,7 +37,7 @@ async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     tracing::info!(
         listen = %service.listen,
         admin_listen = %service.admin_listen,
-        database = %args.database.database,
+        database,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );

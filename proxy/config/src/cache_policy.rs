@@ -29,10 +29,10 @@ pub struct CachePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_max: Option<ByteSize>,
     /// Requests for an object before it is stored.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub uses_min: u32,
     /// Headers whose values are tags to purge by.
-    #[serde(default = "tag_headers")]
+    #[serde(default = "tag_headers", skip_serializing_if = "are_usual_tag_headers")]
     pub tag_headers: Vec<String>,
     /// HLS and DASH manifests are understood: TTL by role, prefetch, blocking reload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,16 @@ pub struct CachePolicy {
 
 fn one() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(count: &u32) -> bool {
+    *count == one()
+}
+
+/// What was not written is not written back while the key is refused.
+fn are_usual_tag_headers(headers: &[String]) -> bool {
+    headers == tag_headers()
 }
 
 fn tag_headers() -> Vec<String> {

@@ -31,9 +31,9 @@ pub struct Listener {
     /// Header that trusted proxies put the client's address in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_address_header: Option<String>,
-    /// Connections open at once; above it new ones wait in the backlog.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections_max: Option<u32>,
+    /// Connections open at once; above it new ones are closed as they come.
+    #[serde(default = "connections_max")]
+    pub connections_max: u32,
     /// Connections the kernel holds before they are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_max: Option<u32>,
@@ -41,8 +41,8 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_head: Option<RequestHeadLimits>,
     /// How long a client may take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<ListenerTimeouts>,
+    #[serde(default)]
+    pub timeouts: ListenerTimeouts,
     /// Requests served on one connection before it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive_requests_max: Option<u32>,
@@ -50,6 +50,10 @@ pub struct Listener {
 
 fn yes() -> bool {
     true
+}
+
+fn connections_max() -> u32 {
+    16_384
 }
 
 impl Listener {
@@ -62,10 +66,10 @@ impl Listener {
             proxy_protocol: None,
             trusted_proxies: Vec::new(),
             client_address_header: None,
-            connections_max: None,
+            connections_max: connections_max(),
             backlog_max: None,
             request_head: None,
-            timeouts: None,
+            timeouts: ListenerTimeouts::default(),
             keep_alive_requests_max: None,
         }
     }
@@ -221,7 +225,7 @@ pub struct ListenerTimeouts {
     pub head: Duration,
     /// Between two reads of a request's body.
     pub body: Duration,
-    /// Between two writes of a response.
+    /// Between two writes of a response; each moves up to 64 KiB.
     pub write: Duration,
     /// Between two requests on one connection.
     pub idle: Duration,

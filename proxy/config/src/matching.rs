@@ -3,8 +3,10 @@
 //! What is compared, and in which form:
 //! - host: without port, without one trailing dot, case does not count ([`normalize_host`]);
 //! - path: without the query, with `%`-escapes decoded (except `%2F` and `%25`, which are data, not
-//!   structure), dot segments resolved and slashes merged ([`normalize_path`]); so no spelling of a
-//!   path slips past a route. What is sent upstream is not changed by this;
+//!   structure), dot segments resolved and slashes merged ([`normalize_path`]), and without the
+//!   `;` parameters of its segments, which servers cut off before they look a path up, unless the
+//!   route's own path has some; so no spelling of a path slips past a route. What is sent upstream
+//!   is not changed by this;
 //! - method: exactly; a route for `GET` takes `HEAD` too.
 
 use std::borrow::Cow;
@@ -92,7 +94,7 @@ impl Router {
     /// The index in `Config::routes` of the route that takes the request.
     pub fn find(&self, target: &Target<'_>) -> Option<usize> {
         let host = normalize_host(target.host);
-        let path = normalize_path(target.path);
+        let path = Compared::of(target.path);
         let candidates = self.by_host.get(host.as_ref()).unwrap_or(&self.other_hosts);
         candidates
             .iter()
@@ -103,9 +105,38 @@ impl Router {
     /// Why the route at `index` does not take the request; `None` when it would.
     pub fn mismatch(&self, index: usize, target: &Target<'_>) -> Option<Mismatch> {
         let host = normalize_host(target.host);
-        let path = normalize_path(target.path);
-        self.routes[index].mismatch(target, &host, &path)
+        self.routes[index].mismatch(target, &host, &Compared::of(target.path))
     }
+}
+
+/// A request's path in the forms that routes are compared with.
+struct Compared<'a> {
+    whole: Cow<'a, [u8]>,
+    /// Without parameters, where it has some.
+    bare: Option<Vec<u8>>,
+}
+
+impl<'a> Compared<'a> {
+    fn of(path: &'a str) -> Compared<'a> {
+        let whole = normalize_path(path);
+        let bare = whole.contains(&b';').then(|| resolve_segments(&without_parameters(&whole)));
+        Compared { whole, bare }
+    }
+
+    /// The form to compare a pattern with that may have parameters of its own.
+    fn like(&self, pattern: &[u8]) -> &[u8] {
+        match &self.bare {
+            Some(bare) if !pattern.contains(&b';') => bare,
+            _ => &self.whole,
+        }
+    }
+}
+
+/// Cuts `;...` off every segment (RFC 3986 section 3.3).
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|byte| *byte == b'/');
+    let names = segments.map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or(&[]));
+    names.collect::<Vec<_>>().join(&b'/')
 }
 
 impl CompiledRoute {
@@ -119,7 +150,7 @@ impl CompiledRoute {
         }
     }
 
-    fn mismatch(&self, target: &Target<'_>, host: &str, path: &[u8]) -> Option<Mismatch> {
+    fn mismatch(&self, target: &Target<'_>, host: &str, path: &Compared<'_>) -> Option<Mismatch> {
         if !self.listeners.is_empty() && !self.listeners.iter().any(|l| l == target.listener) {
             return Some(Mismatch::Listener);
         }
@@ -184,11 +215,11 @@ impl PathTest {
         }
     }
 
-    fn takes(&self, path: &[u8]) -> bool {
+    fn takes(&self, path: &Compared<'_>) -> bool {
         match self {
-            PathTest::Exact(exact) => path == exact,
-            PathTest::Prefix(prefix) => path.starts_with(prefix),
-            PathTest::Regex(regex) => regex.is_match(path),
+            PathTest::Exact(exact) => path.like(exact) == exact,
+            PathTest::Prefix(prefix) => path.like(prefix).starts_with(prefix),
+            PathTest::Regex(regex) => regex.is_match(path.like(regex.as_str().as_bytes())),
         }
     }
 }
@@ -302,6 +333,30 @@ mod tests {
         match Config::load(crate::Source::new("test.yaml", text)) {
             Ok(config) => Router::new(&config),
             Err(problems) => panic!("{problems}"),
+        }
+    }
+
+    #[test]
+    fn parameters_of_a_path_hide_nothing() {
+        let router = router(
+            "- { name: private, match: { paths: [ { prefix: /private/ }, { exact: /private } ] }, upstream: u }\n\
+             - { name: own, match: { paths: [ { exact: /a;v=1 }, { prefix: /b;c/ } ] }, upstream: u }\n\
+             - { name: all, upstream: u }\n",
+        );
+        for (path, expected) in [
+            ("/private;a/x", 0),
+            ("/private;", 0),
+            ("/;/private/x", 0),
+            ("/;a;b/private;c/x;d", 0),
+            ("/private%3bx/y", 0),
+            ("/a;v=1", 1),
+            ("/b;c/x;y", 1),
+            ("/a;v=2", 2),
+            ("/a", 2),
+            ("/privates;x", 2),
+        ] {
+            let target = Target { listener: "a", host: "", path, method: "GET" };
+            assert_eq!(router.find(&target), Some(expected), "{path}");
         }
     }
 

@@ -122,6 +122,13 @@ impl<'a> Reader<'a> {
     }
 
     fn whole_number(&self, minimum: i128, maximum: i128) -> Result<i128, ReadError> {
+        if let Some(plain) = self.node.as_text().and_then(without_zeros) {
+            // YAML 1.1 reads such a number as octal, YAML 1.2 as decimal.
+            let message = "a number that begins with 0 can be read in two ways".to_owned();
+            return Err(
+                ReadError::new(message, Some(format!("write `{plain}`"))).or_at(|| self.at())
+            );
+        }
         let number = match self.meaning() {
             Some(Meaning::Unsigned(number)) => i128::from(number),
             Some(Meaning::Signed(number)) => i128::from(number),
@@ -129,6 +136,10 @@ impl<'a> Reader<'a> {
                 return Err(
                     self.unlike("a whole number", Some(format!("remove the quotes: `{text}`")))
                 );
+            }
+            Some(Meaning::Text(text)) if text.replace('_', "").parse::<i128>().is_ok() => {
+                let plain = text.replace('_', "");
+                return Err(self.unlike("a whole number", Some(format!("write `{plain}`"))));
             }
             _ => return Err(self.unlike("a whole number", None)),
         };
@@ -385,4 +396,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
     }
+}
+
+/// The digits of a number written with zeros in front.
+fn without_zeros(text: &str) -> Option<&str> {
+    let digits = text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = text.strip_prefix('0').filter(|_| digits)?.trim_start_matches('0');
+    Some(if plain.is_empty() { "0" } else { plain })
 }

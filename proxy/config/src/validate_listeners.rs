@@ -21,11 +21,9 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         if let Some(tls) = &listener.tls {
             check_tls(tls, &format!("{path}.tls"), findings);
         }
-        if let Some(timeouts) = &listener.timeouts {
-            check_timeouts(timeouts, &format!("{path}.timeouts"), findings);
-        }
+        check_timeouts(&listener.timeouts, &format!("{path}.timeouts"), findings);
         let limits = [
-            ("connections_max", listener.connections_max),
+            ("connections_max", Some(listener.connections_max)),
             ("backlog_max", listener.backlog_max),
             ("keep_alive_requests_max", listener.keep_alive_requests_max),
         ];

@@ -1,5 +1,7 @@
 //! Rules for routes.
 
+use std::collections::HashMap;
+
 use crate::config::Config;
 use crate::host::HostPattern;
 use crate::matching::normalize_path;
@@ -242,11 +244,16 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
 }
 
 fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
+    // Only routes that name the same host, or hosts in general, can hide one another: comparing
+    // every pair would take seconds for thousands of routes.
+    let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut general: Vec<usize> = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
-        let earlier = config.routes[..index]
-            .iter()
-            .position(|earlier| shadowing::takes_all_of(&earlier.when, &route.when));
-        if let Some(earlier) = earlier {
+        let same = route.when.hosts.first().and_then(exact_host);
+        let named = same.and_then(|host| by_host.get(&host)).map_or(&[][..], Vec::as_slice);
+        let hides = |at: &&usize| shadowing::takes_all_of(&config.routes[**at].when, &route.when);
+        let earlier = named.iter().find(hides).into_iter().chain(general.iter().find(hides)).min();
+        if let Some(earlier) = earlier.copied() {
             let name = &config.routes[earlier].name;
             findings.add_related(
                 &item("routes", index),
@@ -255,5 +262,20 @@ fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
                 (&item("routes", earlier), "takes the requests first"),
             );
         }
+        let exact: Vec<_> = route.when.hosts.iter().filter_map(exact_host).collect();
+        if exact.len() < route.when.hosts.len() || exact.is_empty() {
+            general.push(index);
+        }
+        for host in exact {
+            by_host.entry(host).or_default().push(index);
+        }
+    }
+}
+
+/// The name of one host only; none for a pattern.
+fn exact_host(pattern: &HostPattern) -> Option<String> {
+    match pattern {
+        HostPattern::Name(name) => Some(name.canonical()).filter(|name| !name.starts_with('*')),
+        HostPattern::Regex(_) => None,
     }
 }

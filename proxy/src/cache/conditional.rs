@@ -53,10 +53,18 @@ pub fn strong_tag(response: &HeaderMap) -> Option<&HeaderValue> {
     (bytes.len() >= 2 && bytes.starts_with(b"\"") && bytes.ends_with(b"\"")).then_some(tag)
 }
 
-/// What asks the origin whether a stored answer still holds (RFC 9111 section 4.3.1).
+/// What asks the origin whether a stored answer still holds (RFC 9111 section 4.3.1). A date of the
+/// very second in which the answer was made says nothing of the rest of that second (RFC 9110 section
+/// 8.8.2.2): a playlist written twice in it would be taken for unchanged.
 pub fn validators(response: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let tag = response.get(ETAG).map(|tag| (IF_NONE_MATCH, tag.clone()));
-    let changed = response.get(LAST_MODIFIED).map(|date| (IF_MODIFIED_SINCE, date.clone()));
+    let at = |name: &HeaderName| response.get(name).and_then(text).and_then(date_ms);
+    let settled = match (at(&LAST_MODIFIED), at(&DATE)) {
+        (Some(changed), Some(date)) => changed < date,
+        _ => true,
+    };
+    let changed = response.get(LAST_MODIFIED).filter(|_| settled);
+    let changed = changed.map(|date| (IF_MODIFIED_SINCE, date.clone()));
     tag.into_iter().chain(changed).collect()
 }
 
@@ -106,6 +114,14 @@ mod tests {
             assert_eq!(is_not_modified(&headers(request), &stored), *expected, "{request:?}");
         }
         assert!(is_not_modified(&headers(&[(IF_NONE_MATCH, "*")]), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_date_of_the_same_second_asks_nothing() {
+        let asked = |fields: &[(HeaderName, &str)]| validators(&headers(fields)).len();
+        assert_eq!(asked(&[(LAST_MODIFIED, EARLY), (DATE, LATE)]), 1);
+        assert_eq!(asked(&[(LAST_MODIFIED, EARLY), (DATE, EARLY)]), 0);
+        assert_eq!(asked(&[(LAST_MODIFIED, EARLY), (ETAG, "\"a\"")]), 2);
     }
 
     #[test]

@@ -61,6 +61,8 @@ fn stop(state: &StateFolder, pid: u32) -> Result<(), Failure> {
     }
     kill_process(target, Signal::TERM)
         .map_err(|error| anyhow::anyhow!("process {pid} cannot be asked to stop: {error}"))?;
+    // One that was put to sleep with Ctrl-Z would never hear it.
+    let _ = kill_process(target, Signal::CONT);
     let deadline = Instant::now() + GONE_MAX;
     while state.holder()? == Some(pid) {
         if Instant::now() > deadline {

@@ -1,20 +1,18 @@
 //! Reading: a small pool of connections that never wait for the writer, because in WAL mode each
 //! sees the last commit. Every listing is by key, never by offset.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::{ACCOUNT, Reader, account, date, instant, side, uuid};
+use super::super::row::{self, Columns as _, one_more};
+use super::{ACCOUNT, Reader};
 use crate::account::CurrencyBody;
-use crate::money::format_minor;
 use crate::report::{
     Account, AccountBalance, AccountEntry, CurrencyTotals, Page, TransferSummary, TrialBalance,
 };
-use crate::transfer::{Transfer, TransferEntry};
+use crate::transfer::Transfer;
 
-/// Columns: as `balance_of` reads them, by code after `?1`.
 const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, b.debits_minor, b.credits_minor, b.entries
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
@@ -42,11 +40,7 @@ impl Reader {
                 .bind(one_more(limit))
                 .fetch_all(&self.pool)
                 .await?;
-        let currencies = rows
-            .iter()
-            .map(|row| Ok(CurrencyBody { code: row.try_get(0)?, scale: row.try_get(1)? }))
-            .collect::<Result<_, StoreError>>()?;
-        Ok(Page::cut(currencies, limit, |currency| currency.code.clone()))
+        row::currencies(&rows, limit)
     }
 
     /// Accounts with a code after `after`.
@@ -59,13 +53,12 @@ impl Reader {
         .bind(one_more(limit))
         .fetch_all(&self.pool)
         .await?;
-        let accounts = rows.iter().map(account).collect::<Result<_, _>>()?;
-        Ok(Page::cut(accounts, limit, |account| account.code.clone()))
+        row::accounts(&rows, limit)
     }
 
     pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
         let row = sqlx::query(ACCOUNT).bind(code).fetch_optional(&self.pool).await?;
-        row.as_ref().map(account).transpose()
+        row.as_ref().map(row::account).transpose()
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
@@ -79,7 +72,7 @@ impl Reader {
         .bind(code)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(balance_of).transpose()
+        row.as_ref().map(row::balance).transpose()
     }
 
     /// The entries of an account with a number after `after`; nothing when there is no account.
@@ -99,32 +92,18 @@ impl Reader {
         else {
             return Ok(None);
         };
-        let (scale, normal) = (owner.try_get(1)?, side(owner.try_get(2)?)?);
         let rows = sqlx::query(
             "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
                 e.amount_minor, e.debits_after_minor, e.credits_after_minor
              FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
              WHERE e.account_id = ? AND e.number > ? ORDER BY e.number LIMIT ?",
         )
-        .bind(owner.try_get::<i64, _>(0)?)
+        .bind(owner.long(0)?)
         .bind(after)
         .bind(one_more(limit))
         .fetch_all(&self.pool)
         .await?;
-        let entry = |row: &SqliteRow| {
-            Ok(AccountEntry {
-                number: row.try_get(0)?,
-                transfer: uuid(row.try_get(1)?)?,
-                description: row.try_get(2)?,
-                effective_date: date(row.try_get(3)?)?,
-                booked_at: instant(row.try_get(4)?)?,
-                direction: side(row.try_get(5)?)?,
-                amount: format_minor(row.try_get::<i64, _>(6)?.into(), scale),
-                balance: format_minor(normal.balance(row.try_get(7)?, row.try_get(8)?), scale),
-            })
-        };
-        let entries = rows.iter().map(entry).collect::<Result<_, StoreError>>()?;
-        Ok(Some(Page::cut(entries, limit, |entry| entry.number.to_string())))
+        Ok(Some(row::entries(&owner, &rows, limit)?))
     }
 
     pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
@@ -138,7 +117,7 @@ impl Reader {
         else {
             return Ok(None);
         };
-        let first: i64 = row.try_get(3)?;
+        let first = row.long(3)?;
         let rows = sqlx::query(
             "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
              FROM entries AS e
@@ -147,24 +126,10 @@ impl Reader {
              WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
         )
         .bind(first)
-        .bind(first + row.try_get::<i64, _>(4)?)
+        .bind(first + row.long(4)?)
         .fetch_all(&self.pool)
         .await?;
-        let entry = |row: &SqliteRow| {
-            Ok(TransferEntry {
-                account: row.try_get(0)?,
-                direction: side(row.try_get(1)?)?,
-                amount: format_minor(row.try_get::<i64, _>(2)?.into(), row.try_get(3)?),
-                currency: row.try_get(4)?,
-            })
-        };
-        Ok(Some(Transfer {
-            id,
-            description: row.try_get(0)?,
-            effective_date: date(row.try_get(1)?)?,
-            booked_at: instant(row.try_get(2)?)?,
-            entries: rows.iter().map(entry).collect::<Result<_, StoreError>>()?,
-        }))
+        Ok(Some(row::transfer(id, &row, &rows)?))
     }
 
     /// Transfers in booking order after the `after`th.
@@ -181,20 +146,7 @@ impl Reader {
         .bind(one_more(limit))
         .fetch_all(&self.pool)
         .await?;
-        let summary = |row: &SqliteRow| {
-            let summary = TransferSummary {
-                id: uuid(row.try_get(0)?)?,
-                description: row.try_get(1)?,
-                effective_date: date(row.try_get(2)?)?,
-                booked_at: instant(row.try_get(3)?)?,
-                entries: row.try_get(4)?,
-            };
-            Ok((row.try_get::<i64, _>(5)?, summary))
-        };
-        let rows = rows.iter().map(summary).collect::<Result<_, StoreError>>()?;
-        let page = Page::cut(rows, limit, |(seq, _)| seq.to_string());
-        let items = page.items.into_iter().map(|(_, summary)| summary).collect();
-        Ok(Page { items, next_cursor: page.next_cursor })
+        row::transfers(&rows, limit)
     }
 
     /// Totals over all accounts and a page of accounts, both of the same moment.
@@ -211,13 +163,8 @@ impl Reader {
             .fetch_all(&mut *moment)
             .await?;
         moment.rollback().await?;
-        let accounts = rows.iter().map(balance_of).collect::<Result<_, _>>()?;
-        let page = Page::cut(accounts, limit, |account: &AccountBalance| account.account.clone());
-        Ok(TrialBalance {
-            currencies: totals.iter().map(totals_of).collect::<Result<_, _>>()?,
-            accounts: page.items,
-            next_cursor: page.next_cursor,
-        })
+        let currencies = totals.iter().map(totals_of).collect::<Result<_, _>>()?;
+        row::trial_balance(currencies, &rows, limit)
     }
 
     pub async fn close(&self) {
@@ -225,38 +172,10 @@ impl Reader {
     }
 }
 
-/// A row of code, currency, scale, normal side, debits, credits and entries.
-fn balance_of(row: &SqliteRow) -> Result<AccountBalance, StoreError> {
-    let (scale, normal) = (row.try_get(2)?, side(row.try_get(3)?)?);
-    let (debits, credits): (i64, i64) = (row.try_get(4)?, row.try_get(5)?);
-    Ok(AccountBalance {
-        account: row.try_get(0)?,
-        currency: row.try_get(1)?,
-        normal_balance: normal,
-        debits: format_minor(debits.into(), scale),
-        credits: format_minor(credits.into(), scale),
-        balance: format_minor(normal.balance(debits, credits), scale),
-        entries: row.try_get(6)?,
-    })
-}
-
 /// A row of `TOTALS`: currency, scale, and each side's sum in two halves.
 fn totals_of(row: &SqliteRow) -> Result<CurrencyTotals, StoreError> {
-    let scale = row.try_get(1)?;
     let sum = |high: usize| -> Result<i128, StoreError> {
-        let halves: (i64, i64) = (row.try_get(high)?, row.try_get(high + 1)?);
-        Ok((i128::from(halves.0) << 32) + i128::from(halves.1))
+        Ok((i128::from(row.long(high)?) << 32) + i128::from(row.long(high + 1)?))
     };
-    let (debits, credits) = (sum(2)?, sum(4)?);
-    Ok(CurrencyTotals {
-        currency: row.try_get(0)?,
-        debits: format_minor(debits, scale),
-        credits: format_minor(credits, scale),
-        difference: format_minor(debits - credits, scale),
-    })
-}
-
-/// A page is read with one row to spare, which tells whether there is another page.
-fn one_more(limit: usize) -> i64 {
-    i64::try_from(limit).map_or(i64::MAX, |limit| limit.saturating_add(1))
+    row::totals(row, sum(2)?, sum(4)?)
 }

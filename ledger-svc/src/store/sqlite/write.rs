@@ -3,21 +3,16 @@
 //! A batch goes through one statement per table: the rows travel as one JSON parameter, because a
 //! round trip to the engine's thread costs more than the row does.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, Transaction};
 
-use super::super::{Created, StoreError};
-use super::{ACCOUNT, Writer, account, connect, impossible, uuid};
+use super::super::row::{self, Columns as _};
+use super::super::{Created, StoreError, impossible};
+use super::{ACCOUNT, Writer, connect};
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{Answer, Changes, Snapshot, StoredAnswer};
-use crate::money::Currency;
-use crate::posting::{Accounts, Balance, Standing};
+use crate::batch::{Changes, Snapshot};
+use crate::posting::Accounts;
 use crate::report::Account;
 
 /// One SQL transaction of the writer. Dropped without `commit`, it is rolled back.
@@ -30,7 +25,7 @@ impl Writer {
     /// Begins a batch and takes the engine's write lock. Reconnects after a failure.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         if self.connection.is_none() {
-            self.connection = Some(connect(&self.path, &self.options).await?);
+            self.connection = Some(connect(&self.path, &self.options, self.allow_unsafe).await?.0);
         }
         let connection = self.connection.as_mut().expect("connected above");
         let transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -116,7 +111,7 @@ impl Batch<'_> {
                 .await?;
         }
         let row = sqlx::query(ACCOUNT).bind(&body.code).fetch_one(connection).await?;
-        let account = account(&row)?;
+        let account = row::account(&row)?;
         let same = account.name == body.name
             && account.currency == body.currency
             && account.normal_balance == body.normal_balance;
@@ -144,14 +139,14 @@ impl Batch<'_> {
         )
         .fetch_one(&mut *connection)
         .await?;
-        let found: i64 = row.try_get(0)?;
+        let found = row.long(0)?;
         if found != self.epoch {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
         let mut snapshot = Snapshot {
-            transfer_seq_last: row.try_get(1)?,
-            entry_id_last: row.try_get(2)?,
-            booked_at_last_us: row.try_get(3)?,
+            transfer_seq_last: row.long(1)?,
+            entry_id_last: row.long(2)?,
+            booked_at_last_us: row.long(3)?,
             ..Snapshot::default()
         };
         let rows = sqlx::query(
@@ -163,20 +158,7 @@ impl Batch<'_> {
         .bind(json!(keys).to_string())
         .fetch_all(&mut *connection)
         .await?;
-        for row in rows {
-            let fingerprint: Vec<u8> = row.try_get(1)?;
-            let stored = StoredAnswer {
-                fingerprint: fingerprint
-                    .try_into()
-                    .map_err(|_| impossible("a fingerprint", &"its length"))?,
-                answer: Answer {
-                    transfer_id: uuid(row.try_get(4)?)?,
-                    status: row.try_get(2)?,
-                    body: Arc::from(row.try_get::<&str, _>(3)?),
-                },
-            };
-            snapshot.answers.insert(row.try_get(0)?, stored);
-        }
+        snapshot.answers = rows.iter().map(row::answer).collect::<Result<_, _>>()?;
         let rows = sqlx::query(
             "SELECT a.code, a.id, a.currency, c.scale, b.debits_minor, b.credits_minor, b.entries
              FROM json_each(?) AS wanted
@@ -187,9 +169,7 @@ impl Batch<'_> {
         .bind(json!(accounts).to_string())
         .fetch_all(connection)
         .await?;
-        let standings: Result<HashMap<String, Standing>, StoreError> =
-            rows.iter().map(|row| Ok((row.try_get(0)?, standing(row)?))).collect();
-        snapshot.accounts = Accounts(standings?);
+        snapshot.accounts = Accounts(rows.iter().map(row::standing).collect::<Result<_, _>>()?);
         Ok(snapshot)
     }
 
@@ -221,7 +201,7 @@ impl Batch<'_> {
                 ]));
             }
             let answer = &new.stored.answer;
-            let fingerprint = hex(&new.stored.fingerprint);
+            let fingerprint = row::hex(&new.stored.fingerprint);
             answers.push(json!([new.key, fingerprint, new.seq, answer.status, &*answer.body]));
         }
         let balances: Vec<_> = changes
@@ -282,23 +262,3 @@ const WRITE_ANSWERS: &str =
     "INSERT INTO idempotency_keys (key, fingerprint, transfer_seq, status, body)
      SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4
      FROM json_each(?) ORDER BY key";
-
-/// Columns 1 to 6 of the accounts `lock_and_read` asks for.
-fn standing(row: &SqliteRow) -> Result<Standing, StoreError> {
-    Ok(Standing {
-        account_id: row.try_get(1)?,
-        currency: Currency { code: row.try_get(2)?, scale: row.try_get(3)? },
-        balance: Balance {
-            debits_minor: row.try_get(4)?,
-            credits_minor: row.try_get(5)?,
-            entries: row.try_get(6)?,
-        },
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}

@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::super::StoreError;
+use super::named;
 
 /// Held as long as the service may write.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Lock {
 /// stays: removing it could let two services lock two files of the same name.
 pub fn acquire(path: &Path) -> Result<Lock, StoreError> {
     let open = |reason: std::io::Error| StoreError::Open {
-        path: path.to_owned(),
+        database: named(path),
         reason: reason.to_string(),
     };
     let lock = lock_path(path).map_err(open)?;
@@ -28,7 +29,7 @@ pub fn acquire(path: &Path) -> Result<Lock, StoreError> {
         .create(true)
         .truncate(false)
         .open(&lock)
-        .map_err(|error| StoreError::Open { path: lock.clone(), reason: error.to_string() })?;
+        .map_err(|error| StoreError::Open { database: named(&lock), reason: error.to_string() })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -38,7 +39,8 @@ pub fn acquire(path: &Path) -> Result<Lock, StoreError> {
                 Ok(_) if !pid.trim().is_empty() => format!(" by process {}", pid.trim()),
                 _ => String::new(),
             };
-            return Err(StoreError::Locked { path: path.to_owned(), lock, holder });
+            let lock = format!("lock file {}", lock.display());
+            return Err(StoreError::Locked { database: named(path), holder, lock });
         }
         Err(TryLockError::Error(error)) => return Err(open(error)),
     }

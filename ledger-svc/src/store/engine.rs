@@ -1,0 +1,218 @@
+//! One name for the three engines. Nothing is decided here.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::durability::UnsafeSetting;
+use super::migration::Migrated;
+use super::url::DatabaseUrl;
+use super::{Access, Created, StoreError, mysql, postgres, sqlite};
+use crate::account::{AccountBody, CurrencyBody};
+use crate::batch::{Changes, Snapshot};
+use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
+use crate::transfer::Transfer;
+
+/// The one writing connection.
+#[derive(Debug)]
+pub enum Writer {
+    Sqlite(Box<sqlite::Writer>),
+    MySql(mysql::Writer),
+    Postgres(postgres::Writer),
+}
+
+/// One SQL transaction of the writer. Dropped without `commit`, it is rolled back.
+pub enum Batch<'a> {
+    Sqlite(sqlite::Batch<'a>),
+    MySql(mysql::Batch<'a>),
+    Postgres(postgres::Batch<'a>),
+}
+
+/// The reading connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    Sqlite(sqlite::Reader),
+    MySql(mysql::Reader),
+    Postgres(postgres::Reader),
+}
+
+/// A database opened for one service.
+#[derive(Debug)]
+pub struct Opened {
+    pub writer: Writer,
+    pub reader: Reader,
+    /// Empty unless `Access::allow_unsafe` was given and needed.
+    pub unsafe_settings: Vec<UnsafeSetting>,
+}
+
+/// The same expression on whichever engine it is. A function cannot take three types at once.
+macro_rules! on {
+    ($engines:ident, $self:expr, $engine:ident => $expression:expr) => {
+        match $self {
+            $engines::Sqlite($engine) => $expression,
+            $engines::MySql($engine) => $expression,
+            $engines::Postgres($engine) => $expression,
+        }
+    };
+}
+
+/// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
+pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, StoreError> {
+    match url {
+        DatabaseUrl::Sqlite(file) => sqlite::migrate(file, allow_unsafe).await,
+        DatabaseUrl::MySql(server) => mysql::migrate(server, allow_unsafe).await,
+        DatabaseUrl::Postgres(server) => postgres::migrate(server, allow_unsafe).await,
+    }
+}
+
+/// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
+/// when it may, and proves by a write that it can be written.
+pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
+    let (writer, reader, unsafe_settings) = match url {
+        DatabaseUrl::Sqlite(file) => {
+            let (writer, reader, unsafe_settings) = sqlite::open(file, access).await?;
+            (Writer::Sqlite(Box::new(writer)), Reader::Sqlite(reader), unsafe_settings)
+        }
+        DatabaseUrl::MySql(server) => {
+            let (writer, reader, unsafe_settings) = mysql::open(server, access).await?;
+            (Writer::MySql(writer), Reader::MySql(reader), unsafe_settings)
+        }
+        DatabaseUrl::Postgres(server) => {
+            let (writer, reader, unsafe_settings) = postgres::open(server, access).await?;
+            (Writer::Postgres(writer), Reader::Postgres(reader), unsafe_settings)
+        }
+    };
+    Ok(Opened { writer, reader, unsafe_settings })
+}
+
+impl Writer {
+    /// Begins a batch. After a failure it connects again, which on a server succeeds only once the
+    /// failed connection has ended there.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(writer) => Batch::Sqlite(writer.begin().await?),
+            Self::MySql(writer) => Batch::MySql(writer.begin().await?),
+            Self::Postgres(writer) => Batch::Postgres(writer.begin().await?),
+        })
+    }
+
+    /// Drops the connection after a failed batch: whatever state it is in, the next batch starts
+    /// on a fresh one.
+    pub async fn reset(&mut self) {
+        on!(Self, self, writer => writer.reset().await);
+    }
+
+    pub async fn close(self) -> Result<(), StoreError> {
+        on!(Self, self, writer => writer.close().await)
+    }
+}
+
+impl Batch<'_> {
+    pub async fn create_currency(
+        &mut self,
+        body: &CurrencyBody,
+    ) -> Result<Created<CurrencyBody>, StoreError> {
+        on!(Self, self, batch => batch.create_currency(body).await)
+    }
+
+    pub async fn create_account(
+        &mut self,
+        body: &AccountBody,
+        now: Timestamp,
+    ) -> Result<Created<Account>, StoreError> {
+        on!(Self, self, batch => batch.create_account(body, now).await)
+    }
+
+    /// Everything the posting of a batch needs to know, under the write lock. Fails when another
+    /// service has opened this database since.
+    pub async fn lock_and_read(
+        &mut self,
+        keys: &[&str],
+        accounts: &[&str],
+    ) -> Result<Snapshot, StoreError> {
+        on!(Self, self, batch => batch.lock_and_read(keys, accounts).await)
+    }
+
+    /// Writes what was decided: transfers, their entries, the new balances and the answers.
+    pub async fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.write(changes).await)
+    }
+
+    /// A write that changes nothing of the books; proves that the database can be written.
+    pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.probe(now).await)
+    }
+
+    /// Makes the batch durable. When this fails, nothing of the batch may be acknowledged.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        on!(Batch, self, batch => batch.commit().await)
+    }
+}
+
+impl Reader {
+    /// The engine's name, for people and metrics.
+    pub fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::MySql(_) => "mysql",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Currencies with a code after `after`.
+    pub async fn currencies(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<CurrencyBody>, StoreError> {
+        on!(Self, self, reader => reader.currencies(after, limit).await)
+    }
+
+    /// Accounts with a code after `after`.
+    pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
+        on!(Self, self, reader => reader.accounts(after, limit).await)
+    }
+
+    pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
+        on!(Self, self, reader => reader.account(code).await)
+    }
+
+    pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
+        on!(Self, self, reader => reader.balance(code).await)
+    }
+
+    /// The entries of an account with a number after `after`; nothing when there is no account.
+    pub async fn entries(
+        &self,
+        code: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Page<AccountEntry>>, StoreError> {
+        on!(Self, self, reader => reader.entries(code, after, limit).await)
+    }
+
+    pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
+        on!(Self, self, reader => reader.transfer(id).await)
+    }
+
+    /// Transfers in booking order after the `after`th.
+    pub async fn transfers(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Page<TransferSummary>, StoreError> {
+        on!(Self, self, reader => reader.transfers(after, limit).await)
+    }
+
+    /// Totals over all accounts and a page of accounts, both of the same moment.
+    pub async fn trial_balance(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<TrialBalance, StoreError> {
+        on!(Self, self, reader => reader.trial_balance(after, limit).await)
+    }
+
+    pub async fn close(&self) {
+        on!(Self, self, reader => reader.close().await);
+    }
+}

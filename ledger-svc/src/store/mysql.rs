@@ -1,0 +1,299 @@
+//! MySQL 8 and MariaDB: how a database is judged, locked and migrated, and how the writer connects.
+//! Every statement the ledger runs on it is here, in `write` and in `read`.
+//!
+//! The writer's connection holds a named lock of the server. A second service cannot get it; and
+//! after a lost connection the writer itself gets it back only when the server has ended the old
+//! session, so that a commit whose answer was lost is by then either done or undone.
+
+mod read;
+mod write;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor};
+
+pub use self::write::Batch;
+use super::durability::{self, Settings, UnsafeSetting};
+use super::migration::{self, Migrated};
+use super::row::Columns as _;
+use super::url::Server;
+use super::{Access, StoreError};
+
+const MIGRATIONS: [migration::Source; 2] = [
+    (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
+    (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
+];
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a connection; also how long reads hang while the server is away.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+const READERS_MAX: u32 = 8;
+/// For a service that was killed: the server needs a moment to notice.
+const LOCK_PATIENCE_S: u32 = 3;
+
+/// Waits for locks as long as the embedded engine does; is not hung up on for being idle.
+const WRITER_SESSION: &str = "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5,
+    wait_timeout = 31536000, autocommit = 1";
+const WRITER_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+const READER_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+const SETTINGS: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN (
+    'innodb_flush_log_at_trx_commit', 'innodb_flush_method', 'innodb_doublewrite', 'log_bin',
+    'sync_binlog', 'default_storage_engine', 'sql_mode', 'transaction_isolation', 'tx_isolation',
+    'aurora_version', 'version', 'max_allowed_packet')";
+/// Of the server, so the database is part of the name.
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE())), ?)";
+const LOCK_HOLDER: &str =
+    "SELECT CAST(IS_USED_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE()))) AS SIGNED)";
+const EPOCH: &str = "SELECT epoch FROM service WHERE id = 1";
+const ACCOUNT: &str =
+    "SELECT code, name, currency, normal_balance, created_at_us FROM accounts WHERE code = ?";
+
+/// A batch travels in parameters of up to `write::PARAMETER_BYTES_MAX`.
+const PACKET_BYTES_MIN: u64 = 16 << 20;
+
+/// The one writing connection.
+#[derive(Debug)]
+pub struct Writer {
+    server: Server<MySqlConnectOptions>,
+    connection: Option<MySqlConnection>,
+    /// The server's number of the connection the lock was last taken on.
+    connection_id: i64,
+    epoch: i64,
+    allow_unsafe: bool,
+}
+
+/// The reading connections.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pool: MySqlPool,
+}
+
+/// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
+pub async fn migrate(
+    server: &Server<MySqlConnectOptions>,
+    allow_unsafe: bool,
+) -> Result<Migrated, StoreError> {
+    let (mut connection, _) = connect(server, allow_unsafe).await?;
+    inspect(server, &mut connection).await?;
+    lock(server, &mut connection).await?;
+    let migrated = run_migrations(server, &mut connection).await?;
+    connection.close().await?;
+    Ok(migrated)
+}
+
+/// Opens the database for one service.
+pub async fn open(
+    server: &Server<MySqlConnectOptions>,
+    access: Access,
+) -> Result<(Writer, Reader, Vec<UnsafeSetting>), StoreError> {
+    let failed = |error: sqlx::Error| opening(server, &error);
+    let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
+    inspect(server, &mut connection).await?;
+    lock(server, &mut connection).await?;
+    let applied = inspect(server, &mut connection).await?;
+    if access.migrate {
+        run_migrations(server, &mut connection).await?;
+    } else if applied < MIGRATIONS.len() {
+        let (database, url) = (server.name.clone(), server.name.clone());
+        return Err(StoreError::Unmigrated { database, url });
+    }
+    sqlx::query("UPDATE service SET epoch = epoch + 1 WHERE id = 1")
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    let epoch = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await.map_err(failed)?;
+    let connection_id = connection_id(&mut connection).await?;
+    let pool = MySqlPoolOptions::new()
+        .max_connections(READERS_MAX)
+        .acquire_timeout(READ_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(READER_SESSION).await.map(|_| ()) })
+        })
+        .connect_lazy_with(session(&server.options));
+    let writer = Writer {
+        server: server.clone(),
+        connection: Some(connection),
+        connection_id,
+        epoch,
+        allow_unsafe: access.allow_unsafe,
+    };
+    Ok((writer, Reader { pool }, unsafe_settings))
+}
+
+impl Writer {
+    /// A connection that holds the lock, for a database nobody else has written since.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        let (mut connection, _) = connect(&self.server, self.allow_unsafe).await?;
+        let found: i64 = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await?;
+        if found != self.epoch {
+            return Err(StoreError::Replaced { ours: self.epoch, found });
+        }
+        // The server may take minutes to notice that the old connection's other end is gone.
+        let holder = lock_holder(&mut connection).await?;
+        if holder == Some(self.connection_id) {
+            tracing::warn!(connection = self.connection_id, "ending our lost connection");
+            let kill = sqlx::AssertSqlSafe(format!("KILL {}", self.connection_id));
+            // It may just have ended by itself; the lock tells.
+            let _ = connection.execute(kill).await;
+        }
+        lock(&self.server, &mut connection).await?;
+        self.connection_id = connection_id(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+fn session(options: &MySqlConnectOptions) -> MySqlConnectOptions {
+    options.clone().charset("utf8mb4").collation("utf8mb4_bin")
+}
+
+/// Connects and checks, on the connection itself, what is in force.
+async fn connect(
+    server: &Server<MySqlConnectOptions>,
+    allow_unsafe: bool,
+) -> Result<(MySqlConnection, Vec<UnsafeSetting>), StoreError> {
+    let failed = |error: sqlx::Error| opening(server, &error);
+    let options = session(&server.options);
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, options.connect());
+    let Ok(connected) = connecting.await else {
+        let reason = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
+        return Err(StoreError::Open { database: server.name.clone(), reason });
+    };
+    let mut connection = connected.map_err(failed)?;
+    connection.execute(WRITER_SESSION).await.map_err(failed)?;
+    connection.execute(WRITER_ISOLATION).await.map_err(failed)?;
+    let mut settings = Settings::new();
+    for row in sqlx::query(SETTINGS).fetch_all(&mut connection).await.map_err(failed)? {
+        settings.insert(row.string(0)?.to_ascii_lowercase(), row.string(1)?);
+    }
+    supported(&settings)
+        .map_err(|reason| StoreError::Unsupported { database: server.name.clone(), reason })?;
+    let settings = durability::mysql(&settings);
+    if !settings.is_empty() && !allow_unsafe {
+        return Err(StoreError::Unsafe { database: server.name.clone(), settings });
+    }
+    Ok((connection, settings))
+}
+
+/// Whether the server has what the statements use: JSON_TABLE and CHECK constraints.
+fn supported(settings: &Settings) -> Result<(), String> {
+    let version = settings.get("version").map_or("", String::as_str);
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
+    let found: (u32, u32) =
+        (parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0));
+    let (name, least) =
+        if version.contains("MariaDB") { ("MariaDB", (10, 6)) } else { ("MySQL", (8, 0)) };
+    if found < least {
+        return Err(format!("it is {name} {version}; use {}.{} or newer", least.0, least.1));
+    }
+    let packet: Option<u64> =
+        settings.get("max_allowed_packet").and_then(|value| value.parse().ok());
+    match packet {
+        Some(bytes) if bytes < PACKET_BYTES_MIN => {
+            Err(format!("max_allowed_packet is {bytes}, set it to {PACKET_BYTES_MIN} or more"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks at what is there before anything is changed. Says how many migrations it has had.
+async fn inspect(
+    server: &Server<MySqlConnectOptions>,
+    connection: &mut MySqlConnection,
+) -> Result<usize, StoreError> {
+    let failed = |error: sqlx::Error| opening(server, &error);
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let tables = BTreeSet::from_iter(tables);
+    let applied: Vec<(i64, String)> = if tables.contains(migration::TABLE) {
+        sqlx::query_as(
+            "SELECT version, CAST(description AS CHAR) FROM _sqlx_migrations ORDER BY version",
+        )
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?
+    } else {
+        Vec::new()
+    };
+    migration::judge(&server.name, &tables, &applied, &MIGRATIONS)
+}
+
+/// Takes the lock for this connection, or says who holds it.
+async fn lock(
+    server: &Server<MySqlConnectOptions>,
+    connection: &mut MySqlConnection,
+) -> Result<(), StoreError> {
+    let taken: Option<i64> =
+        sqlx::query_scalar(LOCK).bind(LOCK_PATIENCE_S).fetch_one(&mut *connection).await?;
+    if taken == Some(1) {
+        return Ok(());
+    }
+    let holder = match lock_holder(connection).await? {
+        Some(holder) => format!(" by connection {holder} of the server"),
+        None => String::new(),
+    };
+    let lock = "a named lock of the server".into();
+    Err(StoreError::Locked { database: server.name.clone(), holder, lock })
+}
+
+async fn lock_holder(connection: &mut MySqlConnection) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(LOCK_HOLDER).fetch_one(connection).await?)
+}
+
+async fn connection_id(connection: &mut MySqlConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)").fetch_one(connection).await?)
+}
+
+async fn run_migrations(
+    server: &Server<MySqlConnectOptions>,
+    connection: &mut MySqlConnection,
+) -> Result<Migrated, StoreError> {
+    migration::run(connection, &MIGRATIONS, &server.name, |error| opening(server, error)).await
+}
+
+/// What an engine error while opening means for the database: 1290, 1792 and 1836 are a server that
+/// takes no writes, such as a replica; 1419 is a migration that may not create triggers.
+fn opening(server: &Server<MySqlConnectOptions>, error: &sqlx::Error) -> StoreError {
+    let (database, reason) = (server.name.clone(), error.to_string());
+    let number = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+        .map(sqlx::mysql::MySqlDatabaseError::number);
+    match number {
+        Some(1290 | 1792 | 1836) => StoreError::ReadOnly { database, reason },
+        Some(1419) => StoreError::Migration {
+            database,
+            reason: format!(
+                "{reason}; migrate as an administrator, or set log_bin_trust_function_creators = 1"
+            ),
+        },
+        _ => StoreError::Open { database, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_and_small_packets_are_refused_by_name() {
+        let judged = |version: &str, packet: &str| {
+            supported(&Settings::from([
+                ("version".into(), version.into()),
+                ("max_allowed_packet".into(), packet.into()),
+            ]))
+        };
+        for good in ["8.0.36", "8.4.3-log", "10.6.0-MariaDB", "11.4.2-MariaDB-log"] {
+            assert_eq!(judged(good, "16777216"), Ok(()), "{good}");
+        }
+        assert!(judged("5.7.44", "16777216").unwrap_err().contains("use 8.0 or newer"));
+        assert!(judged("10.5.1-MariaDB", "16777216").unwrap_err().contains("use 10.6 or newer"));
+        assert!(judged("8.0.36", "1048576").unwrap_err().contains("set it to 16777216"));
+    }
+}

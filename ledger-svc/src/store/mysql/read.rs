@@ -1,0 +1,177 @@
+//! Reading: a pool of connections that never wait for the writer, because InnoDB shows each the last
+//! commit. Every listing is by key, never by offset.
+
+use sqlx::mysql::MySqlRow;
+use uuid::Uuid;
+
+use super::super::StoreError;
+use super::super::row::{self, Columns as _, one_more};
+use super::{ACCOUNT, Reader};
+use crate::account::CurrencyBody;
+use crate::report::{
+    Account, AccountBalance, AccountEntry, CurrencyTotals, Page, TransferSummary, TrialBalance,
+};
+use crate::transfer::Transfer;
+
+const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, b.debits_minor, b.credits_minor, b.entries
+     FROM accounts AS a
+     JOIN currencies AS c ON c.code = a.currency
+     JOIN balances AS b ON b.account_id = a.id
+     WHERE a.code > ? ORDER BY a.code LIMIT ?";
+/// The sums go beyond 64 bits, and so travel as text.
+const TOTALS: &str = "SELECT a.currency, c.scale,
+        CAST(sum(b.debits_minor) AS CHAR), CAST(sum(b.credits_minor) AS CHAR)
+     FROM balances AS b
+     JOIN accounts AS a ON a.id = b.account_id
+     JOIN currencies AS c ON c.code = a.currency
+     GROUP BY a.currency, c.scale ORDER BY a.currency";
+
+impl Reader {
+    /// Currencies with a code after `after`.
+    pub async fn currencies(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<CurrencyBody>, StoreError> {
+        let rows =
+            sqlx::query("SELECT code, scale FROM currencies WHERE code > ? ORDER BY code LIMIT ?")
+                .bind(after)
+                .bind(one_more(limit))
+                .fetch_all(&self.pool)
+                .await?;
+        row::currencies(&rows, limit)
+    }
+
+    /// Accounts with a code after `after`.
+    pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT code, name, currency, normal_balance, created_at_us FROM accounts
+             WHERE code > ? ORDER BY code LIMIT ?",
+        )
+        .bind(after)
+        .bind(one_more(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        row::accounts(&rows, limit)
+    }
+
+    pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
+        let row = sqlx::query(ACCOUNT).bind(code).fetch_optional(&self.pool).await?;
+        row.as_ref().map(row::account).transpose()
+    }
+
+    pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
+        let row = sqlx::query(
+            "SELECT a.code, a.currency, c.scale, a.normal_balance, b.debits_minor, b.credits_minor, b.entries
+             FROM accounts AS a
+             JOIN currencies AS c ON c.code = a.currency
+             JOIN balances AS b ON b.account_id = a.id
+             WHERE a.code = ?",
+        )
+        .bind(code)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(row::balance).transpose()
+    }
+
+    /// The entries of an account with a number after `after`; nothing when there is no account.
+    pub async fn entries(
+        &self,
+        code: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Page<AccountEntry>>, StoreError> {
+        let Some(owner) = sqlx::query(
+            "SELECT a.id, c.scale, a.normal_balance FROM accounts AS a
+             JOIN currencies AS c ON c.code = a.currency WHERE a.code = ?",
+        )
+        .bind(code)
+        .fetch_optional(&self.pool)
+        .await?
+        else {
+            return Ok(None);
+        };
+        let rows = sqlx::query(
+            "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
+                e.amount_minor, e.debits_after_minor, e.credits_after_minor
+             FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
+             WHERE e.account_id = ? AND e.number > ? ORDER BY e.number LIMIT ?",
+        )
+        .bind(owner.long(0)?)
+        .bind(after)
+        .bind(one_more(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Some(row::entries(&owner, &rows, limit)?))
+    }
+
+    pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
+        let Some(row) = sqlx::query(
+            "SELECT description, effective_date, booked_at_us, entry_id_first, entries
+             FROM transfers WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?
+        else {
+            return Ok(None);
+        };
+        let first = row.long(3)?;
+        let rows = sqlx::query(
+            "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+             FROM entries AS e
+             JOIN accounts AS a ON a.id = e.account_id
+             JOIN currencies AS c ON c.code = a.currency
+             WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
+        )
+        .bind(first)
+        .bind(first + row.long(4)?)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Some(row::transfer(id, &row, &rows)?))
+    }
+
+    /// Transfers in booking order after the `after`th.
+    pub async fn transfers(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Page<TransferSummary>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, description, effective_date, booked_at_us, entries, seq FROM transfers
+             WHERE seq > ? ORDER BY seq LIMIT ?",
+        )
+        .bind(after)
+        .bind(one_more(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        row::transfers(&rows, limit)
+    }
+
+    /// Totals over all accounts and a page of accounts, both of the same moment.
+    pub async fn trial_balance(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<TrialBalance, StoreError> {
+        let mut moment = self.pool.begin().await?;
+        let totals = sqlx::query(TOTALS).fetch_all(&mut *moment).await?;
+        let rows = sqlx::query(BALANCES_AFTER)
+            .bind(after)
+            .bind(one_more(limit))
+            .fetch_all(&mut *moment)
+            .await?;
+        moment.rollback().await?;
+        let currencies = totals.iter().map(totals_of).collect::<Result<_, _>>()?;
+        row::trial_balance(currencies, &rows, limit)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A row of `TOTALS`.
+fn totals_of(row: &MySqlRow) -> Result<CurrencyTotals, StoreError> {
+    row::totals(row, row.sum(2)?, row.sum(3)?)
+}

@@ -1,0 +1,84 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{PATIENCE, Proxy, eventually, to};
+use crate::origin::Origin;
+
+fn late(what: &str) -> String {
+    format!("forebay_proxy_downstream_timeouts_total{{listener=\"public\",what=\"{what}\"}}")
+}
+
+fn nobody_is_in_a_lane(proxy: &Proxy) {
+    let held = "forebay_proxy_lane_requests_in_flight{lane=\"interactive\"}";
+    eventually("an empty lane", || (proxy.metric(held) == 0.0).then_some(()));
+}
+
+#[test]
+fn a_head_that_drips_is_cut_off_as_a_whole() {
+    let origin = Origin::saying("ok");
+    let proxy =
+        Proxy::with_listener(", timeouts: { head: 300ms, idle: 1h }", &to(&[origin.address]));
+    let mut client = TcpStream::connect(proxy.public).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let begun = Instant::now();
+    // No pause is ever as long as the time for the whole head.
+    while !matches!(client.read(&mut [0]), Ok(0)) {
+        assert!(begun.elapsed() < PATIENCE, "the head may drip for ever");
+        if client.write_all(b"X: y\r\n").is_err() {
+            break;
+        }
+    }
+    assert_eq!(proxy.metric(&late("head")), 1.0);
+    assert_eq!(origin.requests(), 0);
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn a_body_that_stops_gives_its_place_back() {
+    let origin = Origin::start(|exchange| exchange.body().is_some() && exchange.answer("whole"));
+    let proxy = Proxy::with_listener(", timeouts: { body: 200ms }", &to(&[origin.address]));
+    let mut client = proxy.client();
+    client.send("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    assert_eq!(client.response(false).unwrap().status, 408);
+    nobody_is_in_a_lane(&proxy);
+}
+
+#[test]
+fn a_client_that_reads_nothing_gives_its_place_back() {
+    let origin = Origin::start(|exchange| {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while exchange.write([0; 65536]) {}
+        false
+    });
+    let proxy = Proxy::with_listener(", timeouts: { write: 200ms }", &to(&[origin.address]));
+    let mut client = proxy.client();
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(proxy.log_of("/big")["aborted"], true);
+    assert_eq!(proxy.metric(&late("write")), 1.0);
+    nobody_is_in_a_lane(&proxy);
+}
+
+#[test]
+fn connections_above_the_limit_are_closed_and_counted() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::with_listener(", connections_max: 2", &to(&[origin.address]));
+    let mut open = [proxy.client(), proxy.client()];
+    for client in &mut open {
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    }
+    let mut third = TcpStream::connect(proxy.public).unwrap();
+    third.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(third.read(&mut [0]), Ok(0) | Err(_)));
+    let refused = "forebay_proxy_downstream_connections_refused_total{listener=\"public\"}";
+    assert_eq!(proxy.metric(refused), 1.0);
+    drop(open);
+    eventually("room for another", || {
+        let mut client = TcpStream::connect(proxy.public).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).ok().filter(|()| &answer == b"HTTP/1.1 200")
+    });
+}
