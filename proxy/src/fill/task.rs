@@ -9,7 +9,7 @@ use http::header::{
 use pingora::http::ResponseHeader;
 
 use crate::cache::budget::Lease;
-use crate::cache::conditional::{strong_tag, validators};
+use crate::cache::conditional::validators;
 use crate::cache::freshness::{Refusal, Times, assess};
 use crate::cache::now_ms;
 use crate::cache::object::{BLOCK_OVERHEAD, Head, Stored};
@@ -23,8 +23,10 @@ use crate::respond::Failure;
 
 /// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
 const BYTES_PER_BLOCK: u64 = 16 * 1024;
-/// Fields of a 304 that do not replace those stored: they describe bytes that were not sent.
-const KEPT_ON_304: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE];
+/// Fields of a 304 that do not replace those stored: they describe bytes that were not sent, or name
+/// the bytes that are here.
+const KEPT_ON_304: [HeaderName; 5] =
+    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName::from_static("content-md5")];
 
 /// All that a fill's task needs.
 pub struct Job {
@@ -293,16 +295,11 @@ impl Job {
         self.policy.cache.complete(&self.fill, Some(Arc::new(stored)));
     }
 
-    /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4).
+    /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4). A
+    /// single answer was asked about, so the 304 is about that one; a tag that differs is not taken over.
     fn freshened(&self, stale: &Arc<Stored>, reply: &ResponseHeader, asked_ms: u64) -> Answer {
         let cache = &self.policy.cache;
         let old = &stale.head.response;
-        let tag = strong_tag(&reply.headers);
-        if tag.is_some() && old.headers.contains_key(ETAG) && tag != old.headers.get(ETAG) {
-            // It speaks of another answer than the one that was asked about.
-            cache.forget(stale);
-            return Answer::Failed(Failure::UpstreamBroken);
-        }
         let response = merged(old, reply);
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
         let (headers, rules) = (&response.headers, &self.policy.freshness);
