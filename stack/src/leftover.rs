@@ -84,6 +84,12 @@ mod tests {
         };
         let mut ours = sleep(Some(&folder));
         let mut others = [sleep(None), sleep(Some(&base.path().join("run2")))];
+        // `spawn` may return before the kernel shows the new program's environment.
+        let pid = Pid::from_child(&ours);
+        let deadline = Instant::now() + DRAIN_MAX;
+        while works_for(pid, &folder).is_none() && Instant::now() < deadline {
+            std::thread::sleep(LOOK_EVERY);
+        }
         assert_eq!(end(&folder), ["child"]);
         assert!(!ours.wait().unwrap().success());
         for other in &mut others {
