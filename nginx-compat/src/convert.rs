@@ -1,4 +1,4 @@
-//! The configuration as YAML for people: above each listener, upstream and route the line of
+//! The configuration as YAML for people: above each listener, upstream, cache and route the line of
 //! nginx.conf it came from, and at the top what is different or missing.
 
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ fn annotate(yaml: &str, origins: &Origins, text: &mut String) {
             section = match line.trim_end_matches(':') {
                 "listeners" => Section::Named(&origins.listeners),
                 "upstreams" => Section::Named(&origins.upstreams),
+                "caches" => Section::Named(&origins.caches),
+                "cache_policies" => Section::Named(&origins.cache_policies),
                 "routes" => Section::Listed(&origins.routes),
                 _ => Section::Other,
             };

@@ -1,5 +1,8 @@
 //! The tree into a configuration of the proxy, with a verdict on every directive.
 
+pub mod cache;
+pub mod cache_key;
+pub mod cache_policy;
 pub mod guard;
 pub mod host;
 pub mod listen;
@@ -47,6 +50,8 @@ pub struct Translation {
 pub struct Origins {
     pub listeners: BTreeMap<String, Vec<String>>,
     pub upstreams: BTreeMap<String, Vec<String>>,
+    pub caches: BTreeMap<String, Vec<String>>,
+    pub cache_policies: BTreeMap<String, Vec<String>>,
     /// By index.
     pub routes: Vec<Vec<String>>,
 }
@@ -59,6 +64,9 @@ pub fn translate(document: &Document) -> Translation {
     let upstreams: Vec<&Directive> =
         blocks.iter().copied().filter(|block| block.name == "upstream").collect();
     let mut pools = Pools::new(&upstreams);
+    let zones: Vec<&Directive> =
+        blocks.iter().copied().filter(|line| line.name == "proxy_cache_path").collect();
+    let mut caches = cache::Caches::new(&zones, &mut verdicts);
     let mut sites = Vec::new();
     for http in &http {
         let scope = Scope::of(http, None);
@@ -73,6 +81,7 @@ pub fn translate(document: &Document) -> Translation {
             files: &document.files,
             verdicts: &mut verdicts,
             pools: &mut pools,
+            caches: &mut caches,
             own_addresses: &own_addresses,
         };
         site::decide(site, &mut work);
@@ -94,8 +103,8 @@ pub fn translate(document: &Document) -> Translation {
         routes: routes.routes,
         lanes: Lanes::default(),
         buffer_policies: BTreeMap::new(),
-        cache_policies: BTreeMap::new(),
-        caches: BTreeMap::new(),
+        cache_policies: caches.policies,
+        caches: caches.caches,
         rate_limits: BTreeMap::new(),
         maps: BTreeMap::new(),
         admin,
@@ -104,8 +113,13 @@ pub fn translate(document: &Document) -> Translation {
         telemetry: None,
         protected_paths: Vec::new(),
     });
-    let origins =
-        Origins { listeners: listeners.origins, upstreams: pools.origins, routes: routes.origins };
+    let origins = Origins {
+        listeners: listeners.origins,
+        upstreams: pools.origins,
+        caches: caches.cache_origins,
+        cache_policies: caches.policy_origins,
+        routes: routes.origins,
+    };
     let notes = notes(config.is_some());
     Translation { config, verdicts, origins, notes }
 }

@@ -6,7 +6,7 @@ use proxy_config::route::{PathMatch, RouteMatch};
 
 use crate::place::Files;
 use crate::translate::host::Unit;
-use crate::translate::site::{Site, Step};
+use crate::translate::site::{Answer, Site, Step};
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 
@@ -19,10 +19,11 @@ pub struct Routes {
 }
 
 impl Routes {
-    fn add(&mut self, name: &str, when: RouteMatch, upstream: String, origin: Vec<String>) {
+    fn add(&mut self, name: &str, when: RouteMatch, answer: Answer, origin: Vec<String>) {
         let name = unique(&slug(name), |name| self.names.contains(name));
         self.names.insert(name.clone());
-        self.routes.push(Route { when, ..Route::to(name, upstream) });
+        let Answer { upstream, cache_policy } = answer;
+        self.routes.push(Route { when, cache_policy, ..Route::to(name, upstream) });
         self.origins.push(origin);
     }
 }
@@ -42,19 +43,19 @@ pub fn routes(
             if !unit.hosts.is_empty() {
                 let origin = files.line(site.directive.start);
                 let why = format!("{origin}: server: NOT TRANSLATED, answers 502");
-                routes.add(&format!("{label}-closed"), when(unit, None), pools.closed(), vec![why]);
+                routes.add(&format!("{label}-closed"), when(unit, None), closed(pools), vec![why]);
             }
             continue;
         }
         for step in &site.steps {
             let what = if step.exact { "exact" } else { "" };
             let name = format!("{label}{}-{what}", step.path);
-            let (upstream, origin) = match &step.outcome {
-                Ok(upstream) => {
-                    (upstream.clone(), format!("{}: {}", step.origin, step.directive.heading()))
+            let (answer, origin) = match &step.outcome {
+                Ok(answer) => {
+                    (answer.clone(), format!("{}: {}", step.origin, step.directive.heading()))
                 }
                 Err(why) => (
-                    pools.closed(),
+                    closed(pools),
                     format!(
                         "{}: {}: NOT TRANSLATED, answers 502: {why}",
                         step.origin,
@@ -62,13 +63,13 @@ pub fn routes(
                     ),
                 ),
             };
-            routes.add(&name, when(unit, Some(path(step))), upstream, vec![origin]);
+            routes.add(&name, when(unit, Some(path(step))), answer, vec![origin]);
         }
         let falls_through = !unit.hosts.is_empty() && index + 1 < units.len();
         if !site.is_total() && falls_through {
             let origin = files.line(site.directive.start);
             let why = format!("{origin}: server: paths without a location answer 502");
-            routes.add(&format!("{label}-rest"), when(unit, None), pools.closed(), vec![why]);
+            routes.add(&format!("{label}-rest"), when(unit, None), closed(pools), vec![why]);
         }
         if !site.is_total() {
             let status = if falls_through { 502 } else { 404 };
@@ -81,6 +82,10 @@ pub fn routes(
         }
     }
     routes
+}
+
+fn closed(pools: &mut Pools<'_>) -> Answer {
+    Answer { upstream: pools.closed(), cache_policy: None }
 }
 
 fn when(unit: &Unit, path: Option<PathMatch>) -> RouteMatch {

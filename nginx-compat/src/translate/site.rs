@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::place::Files;
+use crate::translate::cache::Caches;
 use crate::translate::location::{self, Kind, Location};
 use crate::translate::scope::Scope;
 use crate::translate::upstream::{Pools, timeouts};
@@ -12,7 +13,7 @@ use crate::translate::{guard, listen, proxy_pass, server_name};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
-/// A location in the order of its routes, and the upstream that answers, or why none does.
+/// A location in the order of its routes, and what answers, or why nothing does.
 #[derive(Debug)]
 pub struct Step<'a> {
     pub path: String,
@@ -21,7 +22,14 @@ pub struct Step<'a> {
     pub pass: Option<&'a Directive>,
     /// `file:line` of the location.
     pub origin: String,
-    pub outcome: Result<String, String>,
+    pub outcome: Result<Answer, String>,
+}
+
+/// What answers for a location.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub upstream: String,
+    pub cache_policy: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,6 +65,7 @@ pub struct Work<'w, 'a> {
     pub files: &'w Files,
     pub verdicts: &'w mut Verdicts,
     pub pools: &'w mut Pools<'a>,
+    pub caches: &'w mut Caches<'a>,
     /// Addresses this configuration listens on: passing requests there would go in a circle.
     pub own_addresses: &'w BTreeSet<SocketAddr>,
 }
@@ -129,12 +138,12 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     undecided(&locations, &locations, site, &decided, work);
 }
 
-/// The upstream that answers for a location, or why it stays closed.
+/// What answers for a location, or why it stays closed.
 fn open<'a>(
     location: &Location<'a>,
     site: &Site<'a>,
     work: &mut Work<'_, 'a>,
-) -> Result<String, String> {
+) -> Result<Answer, String> {
     if let Some(directive) = guard::closes(&location.scope, &site.scope) {
         let place = work.files.line(directive.start);
         return Err(format!("{} ({place}) is not translated", directive.name));
@@ -147,10 +156,11 @@ fn open<'a>(
             return Err("it leads back to an address this configuration listens on".to_owned());
         }
         let timeouts = timeouts(&location.scope, work.verdicts);
-        let name = work.pools.name_of(target.authority, timeouts, work.verdicts, work.files)?;
+        let upstream = work.pools.name_of(target.authority, timeouts, work.verdicts, work.files)?;
         proxy_pass::settings(&location.scope, &mut target.differences, work.verdicts);
         work.verdicts.add(pass, Verdict::with_differences(&target.differences));
-        Ok(name)
+        let cache_policy = work.caches.policy(&location.scope, work.verdicts, work.files);
+        Ok(Answer { upstream, cache_policy })
     });
     result.inspect_err(|why| work.verdicts.add(pass, Verdict::unsupported(why.clone())))
 }

@@ -31,6 +31,20 @@ pub struct Cache {
     pub purge_redis: Option<String>,
 }
 
+impl Cache {
+    /// A cache in memory alone, everything else by default.
+    pub fn in_memory(memory_max: ByteSize) -> Cache {
+        Cache {
+            memory_max,
+            disk: None,
+            object_memory_max: object_memory_max(),
+            large_objects_max: large_objects_max(),
+            large_object_min: large_object_min(),
+            purge_redis: None,
+        }
+    }
+}
+
 fn object_memory_max() -> ByteSize {
     ByteSize::mib(16)
 }

@@ -39,6 +39,23 @@ pub struct CachePolicy {
     pub video: Option<VideoRules>,
 }
 
+impl CachePolicy {
+    /// The policy that says nothing but where answers are kept.
+    pub fn in_cache(cache: impl Into<String>) -> CachePolicy {
+        CachePolicy {
+            cache: cache.into(),
+            key: CacheKey::default(),
+            freshness: Freshness::default(),
+            fill: FillRules::default(),
+            slices: None,
+            body_max: None,
+            uses_min: one(),
+            tag_headers: tag_headers(),
+            video: None,
+        }
+    }
+}
+
 fn one() -> u32 {
     1
 }

@@ -1,0 +1,181 @@
+//! `proxy_cache_path` and `proxy_cache`: a store for each zone that is used, a policy for each way
+//! of using one.
+
+use std::collections::BTreeMap;
+
+use proxy_config::cache::Cache;
+use proxy_config::cache_policy::CachePolicy;
+use proxy_config::units::{ByteSize, Duration};
+
+use crate::place::Files;
+use crate::translate::cache_policy;
+use crate::translate::scope::Scope;
+use crate::translate::value::{slug, time, unique};
+use crate::tree::Directive;
+use crate::verdict::{Verdict, Verdicts};
+
+/// nginx's default for `inactive`: how long an answer nobody asks for is kept, stale or not.
+const INACTIVE: Duration = Duration::millis(600_000);
+/// Where `max_size` says more, or nothing: nginx keeps answers on disk, Forebay in memory.
+const MEMORY_MAX: ByteSize = ByteSize::mib(512);
+
+/// A `keys_zone`, which is what locations name.
+#[derive(Debug)]
+struct Zone<'a> {
+    directive: &'a Directive,
+    max: Option<ByteSize>,
+    inactive: Duration,
+}
+
+/// The zones of a configuration, and what came of those in use.
+#[derive(Debug, Default)]
+pub struct Caches<'a> {
+    zones: BTreeMap<&'a str, Zone<'a>>,
+    pub caches: BTreeMap<String, Cache>,
+    pub policies: BTreeMap<String, CachePolicy>,
+    pub cache_origins: BTreeMap<String, Vec<String>>,
+    pub policy_origins: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Caches<'a> {
+    pub fn new(paths: &[&'a Directive], verdicts: &mut Verdicts) -> Self {
+        let mut zones = BTreeMap::new();
+        for path in paths {
+            match zone(path) {
+                Ok((name, zone)) => drop(zones.insert(name, zone)),
+                Err(why) => verdicts.add(path, Verdict::unsupported(why)),
+            }
+        }
+        Self { zones, ..Self::default() }
+    }
+
+    /// The policy of a location, or none when it caches nothing. A location whose cache cannot be
+    /// translated goes without: a wrong key would show one person's page to another.
+    pub fn policy(
+        &mut self,
+        location: &Scope<'_>,
+        verdicts: &mut Verdicts,
+        files: &Files,
+    ) -> Option<String> {
+        let line = location.one("proxy_cache").filter(|line| !line.has("off"))?;
+        let name = line.argument(0).unwrap_or_default();
+        let policy = match self.zones.get(name) {
+            Some(zone) => cache_policy::read(location, zone.inactive, verdicts),
+            None if name.contains('$') => Err("a zone named by a variable is not known".to_owned()),
+            None => Err(format!("no proxy_cache_path has the zone {name:?}")),
+        };
+        match policy {
+            Ok((policy, differences)) => {
+                verdicts.add(line, Verdict::with_differences(&differences));
+                Some(self.insert(name, policy, line, verdicts, files))
+            }
+            Err(why) => {
+                let text = format!("goes uncached: {why}");
+                verdicts.add(line, Verdict::unsupported(text.clone()));
+                // What is in effect from outside may serve another location well.
+                for directive in cache_policy::FAMILY.iter().flat_map(|name| location.own(name)) {
+                    verdicts.add(directive, Verdict::unsupported(text.clone()));
+                }
+                None
+            }
+        }
+    }
+
+    fn insert(
+        &mut self,
+        zone_name: &str,
+        policy: CachePolicy,
+        line: &Directive,
+        verdicts: &mut Verdicts,
+        files: &Files,
+    ) -> String {
+        let cache = self.cache(zone_name, verdicts, files);
+        let policy = CachePolicy { cache: cache.clone(), ..policy };
+        if let Some((name, _)) = self.policies.iter().find(|(_, known)| **known == policy) {
+            return name.clone();
+        }
+        let name = unique(&cache, |name| self.policies.contains_key(name));
+        let origin = format!("{}: {}", files.line(line.start), line.heading());
+        self.policy_origins.insert(name.clone(), vec![origin]);
+        self.policies.insert(name.clone(), policy);
+        name
+    }
+
+    /// The cache of a zone, made when it is first used.
+    fn cache(&mut self, zone_name: &str, verdicts: &mut Verdicts, files: &Files) -> String {
+        let name = match slug(zone_name) {
+            slug if slug.is_empty() => "cache".to_owned(),
+            slug => slug,
+        };
+        let Some(zone) = self.zones.get(zone_name) else { return name };
+        if self.caches.contains_key(&name) {
+            return name;
+        }
+        let memory_max = zone.max.map_or(MEMORY_MAX, |max| max.min(MEMORY_MAX));
+        let cache = Cache::in_memory(memory_max);
+        let text = format!(
+            "answers up to {} are kept in {memory_max} of memory, not on disk, the least recently \
+             asked for going first; after a restart it is empty",
+            cache.object_memory_max
+        );
+        verdicts.add(zone.directive, Verdict::approximate(text));
+        let heading = format!("{}: {}", files.line(zone.directive.start), zone.directive.heading());
+        self.cache_origins.insert(name.clone(), vec![heading]);
+        self.caches.insert(name.clone(), cache);
+        name
+    }
+}
+
+fn zone(path: &Directive) -> Result<(&str, Zone<'_>), String> {
+    let parameter =
+        |name: &str| path.texts().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let keys = parameter("keys_zone").ok_or("nginx refuses it: it has no keys_zone")?;
+    let (name, _) = keys.split_once(':').ok_or("nginx refuses it: keys_zone has no size")?;
+    let max = match parameter("max_size") {
+        None => None,
+        Some(text) => Some(size(text).ok_or_else(|| format!("max_size={text} is no size"))?),
+    };
+    let inactive = match parameter("inactive") {
+        None => INACTIVE,
+        Some(text) => time(text).ok_or_else(|| format!("inactive={text} is no time"))?,
+    };
+    Ok((name, Zone { directive: path, max, inactive }))
+}
+
+/// A size as nginx writes it: bytes, or with `k`, `m` or `g`.
+fn size(text: &str) -> Option<ByteSize> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, unit) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) => (digits, &lower[digits.len()..]),
+        None => (lower.as_str(), ""),
+    };
+    let factor: u64 = match unit {
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => 1,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).map(ByteSize::bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_nginx_reads_them() {
+        let cases = [
+            ("10", Some(10)),
+            ("8k", Some(8 << 10)),
+            ("2M", Some(2 << 20)),
+            ("20g", Some(20 << 30)),
+            ("", None),
+            ("m", None),
+            ("1t", None),
+            ("99999999999999999999g", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(size(text).map(ByteSize::as_bytes), expected, "{text}");
+        }
+    }
+}
