@@ -42,6 +42,13 @@ impl Side {
         }
     }
 
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Debit => Self::Credit,
+            Self::Credit => Self::Debit,
+        }
+    }
+
     /// The balance of an account with this normal side, in minor units.
     pub fn balance(self, debits: i64, credits: i64) -> i128 {
         let (debits, credits) = (i128::from(debits), i128::from(credits));
@@ -89,6 +96,20 @@ pub struct AccountBody {
     #[schema(example = "EUR", pattern = "^[A-Z][A-Z0-9]{2,11}$")]
     pub currency: String,
     pub normal_balance: Side,
+}
+
+/// Between what an account's balance must stay. What is pending counts as if it were posted where
+/// that is worse, and as if it were not where that is worse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsBody {
+    /// The lowest balance by the normal side: `"0"` allows no overdraft, `"-500.00"` is a credit
+    /// limit of 500. No limit when null or left out.
+    #[schema(example = "0", pattern = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$")]
+    pub balance_min: Option<String>,
+    /// The highest balance by the normal side. No limit when null or left out.
+    #[schema(example = "10000.00", pattern = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$")]
+    pub balance_max: Option<String>,
 }
 
 /// A name that breaks its rule; the message says the rule.

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::money::format_minor;
-use crate::posting::{self, Accounts, Balance, PostedEntry, Rejection};
-use crate::transfer::{Transfer, TransferEntry, TransferRequest};
+use crate::posting::{self, Balance, Books, PostedEntry, Posting, Rejection};
+use crate::transfer::{Transfer, TransferEntry, TransferKind, TransferRequest};
 
-/// The status of every posted transfer, first time and replayed.
+/// The status of every booked transfer, first time and replayed.
 const STATUS_CREATED: u16 = 201;
 
 /// An answer that has been, or is about to be, stored under its key.
@@ -31,17 +30,38 @@ pub struct StoredAnswer {
     pub answer: Answer,
 }
 
+/// What a batch needs to know beforehand.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    pub keys: Vec<&'a str>,
+    /// Codes.
+    pub accounts: Vec<&'a str>,
+    /// Transfers that are followed.
+    pub targets: Vec<Uuid>,
+    /// Pending transfers that expire until then are read as well.
+    pub now: Option<Timestamp>,
+}
+
 /// What the store read, under its lock, for one batch.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Those of the batch's accounts that exist.
-    pub accounts: Accounts,
+    /// Those of the batch's accounts and transfers that exist.
+    pub books: Books,
+    /// Pending transfers whose time is up; of many, the earliest.
+    pub due: Vec<Uuid>,
     /// Those of the batch's keys that were answered before.
     pub answers: HashMap<String, StoredAnswer>,
-    pub transfer_seq_last: i64,
-    pub entry_id_last: i64,
+    pub last: Last,
+}
+
+/// Where the books end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    pub transfer_seq: i64,
+    pub entry_id: i64,
+    pub pending_entry_id: i64,
     /// Microseconds since 1970; 0 when there is no transfer yet.
-    pub booked_at_last_us: i64,
+    pub booked_at_us: i64,
 }
 
 /// How one request is answered.
@@ -59,11 +79,13 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTransfer {
     pub seq: i64,
+    /// Of `entries` or of `pending_entries`, as the kind says.
     pub entry_id_first: i64,
+    pub of_seq: Option<i64>,
     pub transfer: Transfer,
     pub entries: Vec<PostedEntry>,
-    pub key: String,
-    pub stored: StoredAnswer,
+    /// The key and its answer; what the service books of its own accord has none.
+    pub keyed: Option<(String, StoredAnswer)>,
 }
 
 /// Everything a batch writes.
@@ -74,79 +96,158 @@ pub struct Changes {
     pub balances: BTreeMap<i64, Balance>,
 }
 
-/// Judges the requests in order; each sees what the ones before it did, and a rejected one leaves
-/// no trace, not even its key. `new_id` names transfers.
+impl Changes {
+    /// Entries that count, with their id and their transfer.
+    pub fn moved(&self) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
+        self.entries_of(TransferKind::moves)
+    }
+
+    /// Entries that are held from now on.
+    pub fn held(&self) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
+        self.entries_of(|kind| kind == TransferKind::Pending)
+    }
+
+    fn entries_of(
+        &self,
+        wanted: impl Fn(TransferKind) -> bool,
+    ) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
+        self.transfers.iter().filter(move |new| wanted(new.transfer.kind)).flat_map(|new| {
+            (new.entry_id_first..).zip(&new.entries).map(|(id, entry)| (id, new.seq, entry))
+        })
+    }
+
+    /// Pending transfers that begin to hold, with when they expire in microseconds since 1970.
+    pub fn opened(&self) -> impl Iterator<Item = (i64, Option<i64>)> {
+        let pending = |new: &&NewTransfer| new.transfer.kind == TransferKind::Pending;
+        let expires_at = |new: &NewTransfer| new.transfer.expires_at.map(Timestamp::as_microsecond);
+        self.transfers.iter().filter(pending).map(move |new| (new.seq, expires_at(new)))
+    }
+
+    /// Pending transfers that hold no longer.
+    pub fn closed(&self) -> impl Iterator<Item = i64> {
+        let settling = self.transfers.iter().filter(|new| new.transfer.kind.settles());
+        settling.filter_map(|new| new.of_seq)
+    }
+
+    pub fn answers(&self) -> impl Iterator<Item = (i64, &str, &StoredAnswer)> {
+        self.transfers.iter().filter_map(|new| {
+            new.keyed.as_ref().map(|(key, stored)| (new.seq, key.as_str(), stored))
+        })
+    }
+}
+
+/// Releases what is due, then judges the requests in order; each sees what the ones before it did,
+/// and a rejected one leaves no trace, not even its key. `new_id` names transfers.
 pub fn decide(
     requests: &[TransferRequest],
     mut snapshot: Snapshot,
     now: Timestamp,
-    mut new_id: impl FnMut() -> Uuid,
+    new_id: impl FnMut() -> Uuid,
 ) -> (Vec<Verdict>, Changes) {
-    let mut changes = Changes::default();
     // A clock set back must not book before what is already booked.
-    let booked_at = match Timestamp::from_microsecond(snapshot.booked_at_last_us) {
+    let booked_at = match Timestamp::from_microsecond(snapshot.last.booked_at_us) {
         Ok(last) if last > now => last,
         _ => Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
     };
+    let mut booking = Booking {
+        books: std::mem::take(&mut snapshot.books),
+        last: snapshot.last,
+        booked_at,
+        new_id,
+        changes: Changes::default(),
+    };
+    for id in &snapshot.due {
+        let Some(target) = booking.books.targets.get(id).cloned() else { continue };
+        match posting::expire(&target, &booking.books.accounts, booked_at) {
+            Ok(posting) => {
+                booking.book(posting, None);
+            }
+            // It stays pending, and every request about it is told the same.
+            Err(rejection) => tracing::error!(%id, %rejection, "a hold cannot be released"),
+        }
+    }
+    let mut answers = snapshot.answers;
     let verdicts = requests
         .iter()
         .map(|request| {
-            if let Some(stored) = snapshot.answers.get(request.key.as_str()) {
+            if let Some(stored) = answers.get(request.key.as_str()) {
                 return if stored.fingerprint == request.fingerprint {
                     Verdict::Replayed(stored.answer.clone())
                 } else {
                     Verdict::KeyReused
                 };
             }
-            let posting = match posting::post(&request.transfer, &snapshot.accounts) {
+            let posting = match posting::post(&request.action, &booking.books, booked_at) {
                 Ok(posting) => posting,
                 Err(rejection) => return Verdict::Rejected(rejection),
             };
-            snapshot.accounts.apply(&posting);
-            let new = book(request, posting.entries, &mut snapshot, booked_at, new_id());
-            for entry in &new.entries {
-                changes.balances.insert(entry.account_id, entry.after);
-            }
-            snapshot.answers.insert(new.key.clone(), new.stored.clone());
-            let answer = new.stored.answer.clone();
-            changes.transfers.push(new);
+            let stored = booking.book(posting, Some(request));
+            let answer = stored.answer.clone();
+            answers.insert(request.key.as_str().to_owned(), stored);
             Verdict::Posted(answer)
         })
         .collect();
-    (verdicts, changes)
+    (verdicts, booking.changes)
 }
 
-/// Numbers an accepted transfer and renders its answer.
-fn book(
-    request: &TransferRequest,
-    entries: Vec<PostedEntry>,
-    snapshot: &mut Snapshot,
+/// A batch while it is being decided.
+struct Booking<N> {
+    books: Books,
+    last: Last,
     booked_at: Timestamp,
-    id: Uuid,
-) -> NewTransfer {
-    let entry_id_first = snapshot.entry_id_last + 1;
-    snapshot.transfer_seq_last += 1;
-    snapshot.entry_id_last += i64::try_from(entries.len()).expect("entries are limited");
-    let booking_date = booked_at.to_zoned(TimeZone::UTC).date();
-    let transfer = Transfer {
-        id,
-        description: request.transfer.description.clone(),
-        effective_date: request.transfer.effective_date.unwrap_or(booking_date),
-        booked_at,
-        entries: entries.iter().map(rendered).collect(),
-    };
-    let body = serde_json::to_string(&transfer).expect("strings and numbers always serialise");
-    NewTransfer {
-        seq: snapshot.transfer_seq_last,
-        entry_id_first,
-        transfer,
-        entries,
-        key: request.key.as_str().to_owned(),
-        stored: StoredAnswer {
-            fingerprint: request.fingerprint,
+    new_id: N,
+    changes: Changes,
+}
+
+impl<N: FnMut() -> Uuid> Booking<N> {
+    /// Numbers an accepted posting, takes it into the books and renders its answer.
+    fn book(&mut self, posting: Posting, request: Option<&TransferRequest>) -> StoredAnswer {
+        let id = (self.new_id)();
+        self.books.apply(&posting, id);
+        for (code, balance) in &posting.balances {
+            if let Some(standing) = self.books.accounts.0.get(code) {
+                self.changes.balances.insert(standing.account_id, *balance);
+            }
+        }
+        let target = posting.of.and_then(|of| self.books.targets.get(&of));
+        let written = i64::try_from(posting.entries.len()).expect("entries are limited");
+        let entry_id_first = match (posting.kind, target) {
+            (TransferKind::Void | TransferKind::Expire, Some(target)) => target.entry_id_first,
+            (TransferKind::Pending, _) => take(&mut self.last.pending_entry_id, written),
+            _ => take(&mut self.last.entry_id, written),
+        };
+        let transfer = Transfer {
+            id,
+            kind: posting.kind,
+            state: posting.kind.state(None),
+            description: posting.description,
+            effective_date: posting.effective_date,
+            booked_at: self.booked_at,
+            expires_at: posting.expires_at,
+            of: posting.of,
+            followed_by: None,
+            entries: posting.entries.iter().map(rendered).collect(),
+        };
+        let body = serde_json::to_string(&transfer).expect("strings and numbers always serialise");
+        let stored = StoredAnswer {
+            fingerprint: request.map_or([0; 32], |request| request.fingerprint),
             answer: Answer { transfer_id: id, status: STATUS_CREATED, body: body.into() },
-        },
+        };
+        let keyed = request.map(|request| (request.key.as_str().to_owned(), stored.clone()));
+        let of_seq = target.map(|target| target.seq);
+        let seq = take(&mut self.last.transfer_seq, 1);
+        let entries = posting.entries;
+        let new = NewTransfer { seq, entry_id_first, of_seq, transfer, entries, keyed };
+        self.changes.transfers.push(new);
+        stored
     }
+}
+
+/// The first of `count` numbers after `last`.
+fn take(last: &mut i64, count: i64) -> i64 {
+    let first = *last + 1;
+    *last += count;
+    first
 }
 
 fn rendered(entry: &PostedEntry) -> TransferEntry {
@@ -165,7 +266,7 @@ mod tests {
     use super::*;
     use crate::account::Side;
     use crate::money::Currency;
-    use crate::posting::Standing;
+    use crate::posting::{Accounts, Limits, Standing};
     use crate::transfer::{self, IdempotencyKey};
 
     const ACCOUNTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -174,10 +275,13 @@ mod tests {
         let standing = |account_id| Standing {
             account_id,
             currency: Currency { code: "EUR".into(), scale: 2 },
-            balance: Balance { debits_minor, credits_minor: 0, entries: 0 },
+            normal: Side::Debit,
+            balance: Balance { debits_minor, ..Balance::default() },
+            limits: Limits::default(),
         };
         let accounts = ACCOUNTS.iter().zip(1..).map(|(code, id)| ((*code).into(), standing(id)));
-        Snapshot { accounts: Accounts(accounts.collect()), ..Snapshot::default() }
+        let books = Books { accounts: Accounts(accounts.collect()), ..Books::default() };
+        Snapshot { books, ..Snapshot::default() }
     }
 
     fn request(key: &str, from: &str, to: &str, debit: &str, credit: &str) -> TransferRequest {
@@ -279,7 +383,7 @@ mod tests {
         let (verdicts, changes) = decided(std::slice::from_ref(&before), snapshot(0));
         let Verdict::Posted(answer) = &verdicts[0] else { panic!() };
         let mut known = snapshot(0);
-        known.answers.insert("k".into(), changes.transfers[0].stored.clone());
+        known.answers.insert("k".into(), changes.transfers[0].keyed.clone().unwrap().1);
         let other = request("k", "a", "b", "2", "2");
         let (verdicts, changes) = decided(&[before, other], known);
         assert_eq!(verdicts, [Verdict::Replayed(answer.clone()), Verdict::KeyReused]);
@@ -289,7 +393,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_books_at_the_last_time() {
         let mut later = snapshot(0);
-        later.booked_at_last_us = 86_400_000_000;
+        later.last.booked_at_us = 86_400_000_000;
         let (_, changes) = decided(&[request("k", "a", "b", "1", "1")], later);
         let transfer = &changes.transfers[0].transfer;
         assert_eq!(transfer.booked_at.as_microsecond(), 86_400_000_000);

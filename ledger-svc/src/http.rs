@@ -52,9 +52,13 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(accounts::create, accounts::list))
         .routes(routes!(accounts::get))
         .routes(routes!(accounts::balance))
+        .routes(routes!(accounts::set_limits))
         .routes(routes!(accounts::entries))
         .routes(routes!(transfers::create, transfers::list))
         .routes(routes!(transfers::get))
+        .routes(routes!(transfers::post))
+        .routes(routes!(transfers::void))
+        .routes(routes!(transfers::reverse))
         .routes(routes!(reports::trial_balance))
 }
 

@@ -106,13 +106,19 @@ const TRANSFERS: Row = Row {
     name: "forebay_ledger_transfers_posted_total",
     kind: Kind::Counter,
     labels: &[],
-    help: "Transfers posted.",
+    help: "Transfers booked on request: posted, pending, voided or reversed.",
 };
 const ENTRIES: Row = Row {
     name: "forebay_ledger_entries_posted_total",
     kind: Kind::Counter,
     labels: &[],
     help: "Entries of the transfers posted.",
+};
+const EXPIRED: Row = Row {
+    name: "forebay_ledger_transfers_expired_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Pending transfers released because their time was up.",
 };
 const REPLAYS: Row = Row {
     name: "forebay_ledger_transfers_replayed_total",
@@ -146,7 +152,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 20] = [
+const TABLE: [&Row; 21] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -162,6 +168,7 @@ const TABLE: [&Row; 20] = [
     &BATCH_FAILURES,
     &TRANSFERS,
     &ENTRIES,
+    &EXPIRED,
     &REPLAYS,
     &PROBLEMS,
     &BUILD,
@@ -188,6 +195,7 @@ pub struct Metrics {
     pub batch_failures: prometheus::IntCounter,
     pub transfers: prometheus::IntCounter,
     pub entries: prometheus::IntCounter,
+    pub expired: prometheus::IntCounter,
     pub replays: prometheus::IntCounter,
     pub problems: IntCounterVec,
     /// Set once, by engine.
@@ -218,6 +226,7 @@ impl Metrics {
             batch_failures: counters(&registry, &BATCH_FAILURES).with_label_values(&none),
             transfers: counters(&registry, &TRANSFERS).with_label_values(&none),
             entries: counters(&registry, &ENTRIES).with_label_values(&none),
+            expired: counters(&registry, &EXPIRED).with_label_values(&none),
             replays: counters(&registry, &REPLAYS).with_label_values(&none),
             problems: counters(&registry, &PROBLEMS),
             database: gauges(&registry, &DATABASE),

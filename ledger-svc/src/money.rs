@@ -120,6 +120,21 @@ impl FromStr for Amount {
     }
 }
 
+/// A decimal that may be zero or negative, in minor units of `currency`: what limits are written in.
+pub fn signed_minor(text: &str, currency: &Currency) -> Result<i64, AmountError> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.len() > TEXT_BYTES_MAX {
+        return Err(AmountError::TooLong);
+    }
+    if !is_plain_decimal(digits) {
+        return Err(AmountError::Malformed(text.to_owned()));
+    }
+    let value =
+        Decimal::from_str_exact(digits).map_err(|_| AmountError::TooManyDigits(text.to_owned()))?;
+    let minor = Amount(value).to_minor(currency)?;
+    Ok(if digits.len() < text.len() { -minor } else { minor })
+}
+
 /// `0` or digits without a leading zero, then optionally a point and at least one digit. The
 /// decimal library also takes `_`, `+`, `.5` and `5.`, which a ledger should not have to guess at.
 fn is_plain_decimal(text: &str) -> bool {
@@ -230,6 +245,17 @@ mod tests {
         assert!(fine.contains("3 decimals") && fine.contains("TST has a scale of 2"), "{fine}");
         // Trailing zeros are decimals too: what was written must fit the currency.
         assert!(amount("1.500").to_minor(&currency(2)).is_err());
+    }
+
+    #[test]
+    fn limits_may_be_zero_or_negative() {
+        let cases = [("0", 0), ("-0", 0), ("0.00", 0), ("-500", -50_000), ("12.34", 1234)];
+        for (text, minor) in cases {
+            assert_eq!(signed_minor(text, &currency(2)), Ok(minor), "{text}");
+        }
+        for bad in ["", "-", "--1", "+1", "1e3", "0.001", "1_0", "92233720368547758.08"] {
+            assert!(signed_minor(bad, &currency(2)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,41 +1,61 @@
-//! The heart: one transfer and the accounts as they stand go in; entries and new balances, or a
-//! rejection, come out. No clock, no input or output, no rounding, no wrapping.
+//! The heart: one request, the accounts as they stand and the transfer it follows go in; entries and
+//! new balances, or a rejection, come out. No clock, no input or output, no rounding, no wrapping.
+
+mod balance;
+#[cfg(test)]
+mod lifecycle_tests;
+mod rejection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
-use thiserror::Error;
-use utoipa::ToSchema;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
 
+pub use self::balance::{Balance, Broken, Limits, Standing};
+pub use self::rejection::{Imbalance, Rejection};
 use crate::account::Side;
-use crate::money::{AmountError, Currency, format_minor};
-use crate::transfer::TransferBody;
-
-/// How many unknown accounts a rejection names.
-const NAMED_MAX: usize = 10;
-
-/// Totals of an account in minor units of its currency. They only ever grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Balance {
-    pub debits_minor: i64,
-    pub credits_minor: i64,
-    /// How many entries the account has; the next entry gets the number after it.
-    pub entries: i64,
-}
-
-/// An account as it stands before a posting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    pub account_id: i64,
-    pub currency: Currency,
-    pub balance: Balance,
-}
+use crate::money::{Currency, format_minor};
+use crate::transfer::{Action, EntryBody, TransferKind};
 
 /// The accounts a batch touches, by code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts(pub HashMap<String, Standing>);
 
-/// An entry that may be written.
+/// An earlier transfer that a request of the batch follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub seq: i64,
+    pub id: Uuid,
+    pub kind: TransferKind,
+    pub description: String,
+    pub expires_at: Option<Timestamp>,
+    /// Where its entries are stored.
+    pub entry_id_first: i64,
+    pub entries: Vec<TargetEntry>,
+    /// The transfer that followed it already.
+    pub followed_by: Option<(Uuid, TransferKind)>,
+}
+
+/// One entry of an earlier transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetEntry {
+    pub account: String,
+    pub direction: Side,
+    pub amount_minor: i64,
+}
+
+/// All that a posting may depend on.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pub accounts: Accounts,
+    pub targets: HashMap<Uuid, Target>,
+}
+
+/// An entry that may be written: moved, held or released, as the posting's kind says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostedEntry {
     pub account_id: i64,
@@ -47,380 +67,322 @@ pub struct PostedEntry {
     pub after: Balance,
 }
 
-/// What one accepted transfer writes.
+/// What one accepted request writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// In the order of the transfer.
+    pub kind: TransferKind,
+    pub of: Option<Uuid>,
+    pub description: String,
+    pub effective_date: Date,
+    pub expires_at: Option<Timestamp>,
+    /// In the order of the request, or of the transfer it follows.
     pub entries: Vec<PostedEntry>,
     /// The new balance of every account touched, by code.
     pub balances: BTreeMap<String, Balance>,
 }
 
-/// A currency whose sides differ. All figures are decimals in that currency.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Imbalance {
-    #[schema(example = "EUR")]
-    pub currency: String,
-    #[schema(example = "12.34")]
-    pub debits: String,
-    #[schema(example = "12.00")]
-    pub credits: String,
-    /// Debits minus credits.
-    #[schema(example = "0.34")]
-    pub difference: String,
+/// Judges one request against the books, as of the instant it would be booked at.
+pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Rejection> {
+    let today = at.to_zoned(TimeZone::UTC).date();
+    let mut draft = Draft::new(&books.accounts);
+    let (kind, description, effective_date, expires_at) = match action {
+        Action::Transfer(body) => {
+            let kind = if body.pending { TransferKind::Pending } else { TransferKind::Transfer };
+            if body.expires_at.is_some_and(|expires_at| expires_at <= at) {
+                return Err(Rejection::ExpiresInPast(at));
+            }
+            let lines = draft.read(&body.entries)?;
+            draft.book(kind, &lines)?;
+            (kind, body.description.clone(), body.effective_date, body.expires_at)
+        }
+        Action::Post { of, body } => {
+            let target = pending(books, *of, at)?;
+            let held = draft.lines_of(target)?;
+            draft.release(&held)?;
+            let lines = match &body.entries {
+                None => held,
+                Some(entries) => within(draft.read(entries)?, &held)?,
+            };
+            draft.book(TransferKind::Post, &lines)?;
+            let description = body.description.clone().unwrap_or(target.description.clone());
+            (TransferKind::Post, description, body.effective_date, None)
+        }
+        Action::Void { of, body } => {
+            let target = pending(books, *of, at)?;
+            let held = draft.lines_of(target)?;
+            draft.release(&held)?;
+            let description = body.description.clone().unwrap_or(target.description.clone());
+            (TransferKind::Void, description, None, None)
+        }
+        Action::Reverse { of, body } => {
+            let target = reversible(books, *of)?;
+            let mut lines = draft.lines_of(target)?;
+            lines.iter_mut().for_each(|line| line.direction = line.direction.opposite());
+            draft.book(TransferKind::Reverse, &lines)?;
+            let description = body.description.clone().unwrap_or(target.description.clone());
+            (TransferKind::Reverse, description, body.effective_date, None)
+        }
+    };
+    draft.check_limits()?;
+    let effective_date = effective_date.unwrap_or(today);
+    Ok(draft.posting(kind, action.of(), description, effective_date, expires_at))
 }
 
-/// Why a transfer is not posted. A rejected transfer changes nothing.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Rejection {
-    #[error("no such account: {}", named(.0))]
-    UnknownAccounts(Vec<String>),
-    #[error("entries[{entry}]: {error}")]
-    Amount { entry: usize, error: AmountError },
-    #[error("debits and credits differ: {}", differences(.0))]
-    Unbalanced(Vec<Imbalance>),
-    #[error(
-        "entries[{entry}]: the {direction} total of account {account} would overflow; move its balance to a new account"
-    )]
-    Overflow { entry: usize, account: String, direction: Side },
+/// Releases a pending transfer whose time is up.
+pub fn expire(target: &Target, accounts: &Accounts, at: Timestamp) -> Result<Posting, Rejection> {
+    let mut draft = Draft::new(accounts);
+    let held = draft.lines_of(target)?;
+    draft.release(&held)?;
+    let today = at.to_zoned(TimeZone::UTC).date();
+    let description = target.description.clone();
+    Ok(draft.posting(TransferKind::Expire, Some(target.id), description, today, None))
 }
 
-/// Judges one transfer against the accounts as they stand.
-pub fn post(transfer: &TransferBody, accounts: &Accounts) -> Result<Posting, Rejection> {
-    let unknown: Vec<String> = transfer
-        .entries
-        .iter()
-        .filter(|entry| !accounts.0.contains_key(&entry.account))
-        .map(|entry| entry.account.clone())
-        .collect();
-    if !unknown.is_empty() {
-        return Err(Rejection::UnknownAccounts(unknown));
+/// The transfer, if it can still be posted or voided.
+fn pending(books: &Books, id: Uuid, at: Timestamp) -> Result<&Target, Rejection> {
+    let target = books.targets.get(&id).ok_or(Rejection::UnknownTransfer(id))?;
+    let follower = if target.expires_at.is_some_and(|expires_at| expires_at <= at) {
+        target.followed_by.map(|(_, kind)| kind).or(Some(TransferKind::Expire))
+    } else {
+        target.followed_by.map(|(_, kind)| kind)
+    };
+    if target.kind == TransferKind::Pending && follower.is_none() {
+        return Ok(target);
     }
+    let state = target.kind.state(follower);
+    Err(Rejection::NotPending { id, state, by: target.followed_by.map(|(by, _)| by) })
+}
 
-    let mut entries = Vec::with_capacity(transfer.entries.len());
-    let mut balances: BTreeMap<String, Balance> = BTreeMap::new();
-    let mut sums: BTreeMap<&str, (Sums, u8)> = BTreeMap::new();
-    let mut overflow = None;
-    for (index, entry) in transfer.entries.iter().enumerate() {
-        let standing = &accounts.0[&entry.account];
-        let currency = &standing.currency;
-        let minor = entry
-            .amount
-            .to_minor(currency)
-            .map_err(|error| Rejection::Amount { entry: index, error })?;
-        sums.entry(&currency.code)
-            .or_insert((Sums::default(), currency.scale))
-            .0
-            .add(entry.direction, minor);
-        let balance = balances.entry(entry.account.clone()).or_insert(standing.balance);
-        // An overflow is told only when nothing simpler is wrong, so it waits for the sums.
-        let Some(after) = balance.with(entry.direction, minor) else {
-            overflow.get_or_insert(Rejection::Overflow {
-                entry: index,
-                account: entry.account.clone(),
-                direction: entry.direction,
+/// The transfer, if it moved something and that was not reversed.
+fn reversible(books: &Books, id: Uuid) -> Result<&Target, Rejection> {
+    let target = books.targets.get(&id).ok_or(Rejection::UnknownTransfer(id))?;
+    let moved = matches!(target.kind, TransferKind::Transfer | TransferKind::Post);
+    match target.followed_by {
+        None if moved => Ok(target),
+        by => Err(Rejection::NotReversible {
+            id,
+            kind: target.kind,
+            state: target.kind.state(by.map(|(_, kind)| kind)),
+            by: by.map(|(by, _)| by),
+        }),
+    }
+}
+
+/// `lines`, if no side of an account has more of them than of `held`.
+fn within<'a>(lines: Vec<Line<'a>>, held: &[Line<'a>]) -> Result<Vec<Line<'a>>, Rejection> {
+    let mut room: HashMap<(&str, Side), (i128, i128)> = HashMap::new();
+    for line in held {
+        let room = room.entry((line.account, line.direction)).or_default();
+        room.0 += i128::from(line.minor);
+        room.1 += i128::from(line.minor);
+    }
+    for (entry, line) in lines.iter().enumerate() {
+        let room = room.entry((line.account, line.direction)).or_default();
+        room.0 -= i128::from(line.minor);
+        if room.0 < 0 {
+            let currency = &line.standing.currency;
+            return Err(Rejection::ExceedsHold {
+                entry,
+                account: line.account.to_owned(),
+                direction: line.direction,
+                held: format_minor(room.1, currency.scale),
+                currency: currency.code.clone(),
             });
-            continue;
-        };
-        *balance = after;
-        entries.push(PostedEntry {
-            account_id: standing.account_id,
-            account: entry.account.clone(),
-            currency: currency.clone(),
-            direction: entry.direction,
-            amount_minor: minor,
-            after,
-        });
+        }
+    }
+    Ok(lines)
+}
+
+/// An amount on one side of an account that exists.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    account: &'a str,
+    standing: &'a Standing,
+    direction: Side,
+    minor: i64,
+}
+
+/// A posting in the making.
+struct Draft<'a> {
+    accounts: &'a Accounts,
+    entries: Vec<PostedEntry>,
+    balances: BTreeMap<String, Balance>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(accounts: &'a Accounts) -> Self {
+        Self { accounts, entries: Vec::new(), balances: BTreeMap::new() }
     }
 
-    let unbalanced: Vec<Imbalance> =
-        sums.into_iter().filter_map(|(code, (sums, scale))| sums.imbalance(code, scale)).collect();
-    if !unbalanced.is_empty() {
-        return Err(Rejection::Unbalanced(unbalanced));
+    /// Entries as a client wrote them: their accounts must exist, their amounts fit.
+    fn read<'b>(&self, entries: &'b [EntryBody]) -> Result<Vec<Line<'b>>, Rejection>
+    where
+        'a: 'b,
+    {
+        let unknown: Vec<String> = entries
+            .iter()
+            .filter(|entry| !self.accounts.0.contains_key(&entry.account))
+            .map(|entry| entry.account.clone())
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Rejection::UnknownAccounts(unknown));
+        }
+        let line = |(index, entry): (usize, &'b EntryBody)| {
+            let standing = &self.accounts.0[&entry.account];
+            let minor = entry
+                .amount
+                .to_minor(&standing.currency)
+                .map_err(|error| Rejection::Amount { entry: index, error })?;
+            Ok(Line { account: &entry.account, standing, direction: entry.direction, minor })
+        };
+        entries.iter().enumerate().map(line).collect()
     }
-    match overflow {
-        Some(rejection) => Err(rejection),
-        None => Ok(Posting { entries, balances }),
+
+    /// The entries of an earlier transfer.
+    fn lines_of<'b>(&self, target: &'b Target) -> Result<Vec<Line<'b>>, Rejection>
+    where
+        'a: 'b,
+    {
+        let line = |entry: &'b TargetEntry| {
+            let standing = self.accounts.0.get(&entry.account);
+            let unknown = || Rejection::UnknownAccounts(vec![entry.account.clone()]);
+            Ok(Line {
+                account: &entry.account,
+                standing: standing.ok_or_else(unknown)?,
+                direction: entry.direction,
+                minor: entry.amount_minor,
+            })
+        };
+        target.entries.iter().map(line).collect()
+    }
+
+    /// Moves or holds the lines, if they balance.
+    fn book(&mut self, kind: TransferKind, lines: &[Line<'_>]) -> Result<(), Rejection> {
+        let unbalanced = imbalances(lines);
+        if !unbalanced.is_empty() {
+            return Err(Rejection::Unbalanced(unbalanced));
+        }
+        self.entries.clear();
+        for (index, line) in lines.iter().enumerate() {
+            let step = if kind.moves() { Balance::moved } else { Balance::held };
+            let overflow = || Rejection::Overflow {
+                entry: index,
+                account: line.account.to_owned(),
+                direction: line.direction,
+            };
+            let after = self.step(line, step).ok_or_else(overflow)?;
+            self.entries.push(line.entry(after));
+        }
+        Ok(())
+    }
+
+    /// Gives back what a pending transfer held.
+    fn release(&mut self, held: &[Line<'_>]) -> Result<(), Rejection> {
+        for line in held {
+            let broken = || Rejection::HoldBroken(line.account.to_owned());
+            let after = self.step(line, Balance::released).ok_or_else(broken)?;
+            self.entries.push(line.entry(after));
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        line: &Line<'_>,
+        step: impl Fn(Balance, Side, i64) -> Option<Balance>,
+    ) -> Option<Balance> {
+        let balance = self.balances.entry(line.account.to_owned()).or_insert(line.standing.balance);
+        *balance = step(*balance, line.direction, line.minor)?;
+        Some(*balance)
+    }
+
+    /// Limits are judged once all entries are in: one transfer may take and give.
+    fn check_limits(&self) -> Result<(), Rejection> {
+        for (code, after) in &self.balances {
+            let standing = &self.accounts.0[code];
+            let currency = &standing.currency;
+            let text = |minor: i128| format_minor(minor, currency.scale);
+            match standing.broken_by(after) {
+                None => {}
+                Some(Broken::Min { limit_minor, available_minor }) => {
+                    return Err(Rejection::BelowMin {
+                        account: code.clone(),
+                        currency: currency.code.clone(),
+                        available: text(available_minor),
+                        limit: text(limit_minor.into()),
+                    });
+                }
+                Some(Broken::Max { limit_minor, highest_minor }) => {
+                    return Err(Rejection::AboveMax {
+                        account: code.clone(),
+                        currency: currency.code.clone(),
+                        highest: text(highest_minor),
+                        limit: text(limit_minor.into()),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn posting(
+        self,
+        kind: TransferKind,
+        of: Option<Uuid>,
+        description: String,
+        effective_date: Date,
+        expires_at: Option<Timestamp>,
+    ) -> Posting {
+        let Self { entries, balances, .. } = self;
+        Posting { kind, of, description, effective_date, expires_at, entries, balances }
     }
 }
 
-impl Accounts {
-    /// Takes over the balances of an accepted posting, for the next transfer of the batch.
-    pub fn apply(&mut self, posting: &Posting) {
+impl Line<'_> {
+    fn entry(&self, after: Balance) -> PostedEntry {
+        PostedEntry {
+            account_id: self.standing.account_id,
+            account: self.account.to_owned(),
+            currency: self.standing.currency.clone(),
+            direction: self.direction,
+            amount_minor: self.minor,
+            after,
+        }
+    }
+}
+
+impl Books {
+    /// Takes over an accepted posting, booked as `id`, for the next request of the batch.
+    pub fn apply(&mut self, posting: &Posting, id: Uuid) {
         for (code, balance) in &posting.balances {
-            if let Some(standing) = self.0.get_mut(code) {
+            if let Some(standing) = self.accounts.0.get_mut(code) {
                 standing.balance = *balance;
             }
         }
-    }
-}
-
-impl Balance {
-    /// The balance after one more entry, or nothing when a total would leave 64 bits.
-    fn with(self, direction: Side, minor: i64) -> Option<Self> {
-        let entries = self.entries.checked_add(1)?;
-        Some(match direction {
-            Side::Debit => {
-                Self { debits_minor: self.debits_minor.checked_add(minor)?, entries, ..self }
-            }
-            Side::Credit => {
-                Self { credits_minor: self.credits_minor.checked_add(minor)?, entries, ..self }
-            }
-        })
-    }
-}
-
-/// Both sides of one currency. A transfer has far fewer than 2^63 entries, so 128 bits suffice.
-#[derive(Default)]
-struct Sums {
-    debits: i128,
-    credits: i128,
-}
-
-impl Sums {
-    fn add(&mut self, direction: Side, minor: i64) {
-        match direction {
-            Side::Debit => self.debits += i128::from(minor),
-            Side::Credit => self.credits += i128::from(minor),
+        if let Some(target) = posting.of.and_then(|of| self.targets.get_mut(&of)) {
+            target.followed_by = Some((id, posting.kind));
         }
     }
+}
 
-    fn imbalance(&self, currency: &str, scale: u8) -> Option<Imbalance> {
-        (self.debits != self.credits).then(|| Imbalance {
+/// The currencies whose sides differ. A transfer has far fewer than 2^63 entries, so 128 bits do.
+fn imbalances(lines: &[Line<'_>]) -> Vec<Imbalance> {
+    let mut sums: BTreeMap<&str, (i128, i128, u8)> = BTreeMap::new();
+    for line in lines {
+        let currency = &line.standing.currency;
+        let sum = sums.entry(&currency.code).or_insert((0, 0, currency.scale));
+        match line.direction {
+            Side::Debit => sum.0 += i128::from(line.minor),
+            Side::Credit => sum.1 += i128::from(line.minor),
+        }
+    }
+    let differing = sums.into_iter().filter(|(_, (debits, credits, _))| debits != credits);
+    differing
+        .map(|(currency, (debits, credits, scale))| Imbalance {
             currency: currency.to_owned(),
-            debits: format_minor(self.debits, scale),
-            credits: format_minor(self.credits, scale),
-            difference: format_minor(self.debits - self.credits, scale),
+            debits: format_minor(debits, scale),
+            credits: format_minor(credits, scale),
+            difference: format_minor(debits - credits, scale),
         })
-    }
-}
-
-fn named(accounts: &[String]) -> String {
-    let mut text = accounts.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-    if accounts.len() > NAMED_MAX {
-        text.push_str(&format!(" and {} more", accounts.len() - NAMED_MAX));
-    }
-    text
-}
-
-fn differences(imbalances: &[Imbalance]) -> String {
-    let one = |i: &Imbalance| {
-        format!(
-            "{} debits {}, credits {}, difference {}",
-            i.currency, i.debits, i.credits, i.difference
-        )
-    };
-    imbalances.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::transfer::EntryBody;
-
-    /// Code, currency, scale.
-    const CHART: [(&str, &str, u8); 6] = [
-        ("eur:a", "EUR", 2),
-        ("eur:b", "EUR", 2),
-        ("jpy:a", "JPY", 0),
-        ("jpy:b", "JPY", 0),
-        ("kwd:a", "KWD", 3),
-        ("kwd:b", "KWD", 3),
-    ];
-
-    fn accounts(balances: &[(i64, i64)]) -> Accounts {
-        let mut accounts = Accounts::default();
-        for ((account_id, row), balance) in (0..).zip(&CHART).zip(balances) {
-            let standing = Standing {
-                account_id,
-                currency: Currency { code: row.1.into(), scale: row.2 },
-                balance: Balance { debits_minor: balance.0, credits_minor: balance.1, entries: 7 },
-            };
-            accounts.0.insert(row.0.into(), standing);
-        }
-        accounts
-    }
-
-    fn entry(account: usize, debit: bool, minor: i64) -> EntryBody {
-        EntryBody {
-            account: CHART[account].0.into(),
-            direction: if debit { Side::Debit } else { Side::Credit },
-            amount: format_minor(minor.into(), CHART[account].2).parse().unwrap(),
-        }
-    }
-
-    fn transfer(entries: Vec<EntryBody>) -> TransferBody {
-        TransferBody { description: String::new(), effective_date: None, entries }
-    }
-
-    fn one(account: &str, direction: Side, amount: &str) -> EntryBody {
-        EntryBody { account: account.into(), direction, amount: amount.parse().unwrap() }
-    }
-
-    /// Balances anywhere, often close to the limit.
-    fn any_balances() -> impl Strategy<Value = Vec<(i64, i64)>> {
-        let total = prop_oneof![0..1_000_i64, (i64::MAX - 1_000)..=i64::MAX, 0..=i64::MAX];
-        prop::collection::vec((total.clone(), total), CHART.len())
-    }
-
-    /// Entries at random: nearly always unbalanced.
-    fn any_entries() -> impl Strategy<Value = Vec<EntryBody>> {
-        let minor = prop_oneof![1..1_000_i64, 1..=i64::MAX];
-        prop::collection::vec((0..CHART.len(), any::<bool>(), minor), 2..8).prop_map(|entries| {
-            entries
-                .into_iter()
-                .map(|(account, debit, minor)| entry(account, debit, minor))
-                .collect()
-        })
-    }
-
-    /// Pairs that balance within a currency, in any order; the same account on both sides too.
-    fn balanced_entries() -> impl Strategy<Value = Vec<EntryBody>> {
-        let pair = (0..3_usize, any::<bool>(), any::<bool>(), 1..2_000_i64);
-        prop::collection::vec(pair, 1..6)
-            .prop_map(|pairs| {
-                let both = |(currency, from, to, minor): (usize, bool, bool, i64)| {
-                    [
-                        entry(2 * currency + usize::from(from), true, minor),
-                        entry(2 * currency + usize::from(to), false, minor),
-                    ]
-                };
-                pairs.into_iter().flat_map(both).collect::<Vec<_>>()
-            })
-            .prop_shuffle()
-    }
-
-    /// The same judgement made the slow way, in 128 bits: the totals each account should end with.
-    fn expected_totals(
-        transfer: &TransferBody,
-        accounts: &Accounts,
-    ) -> (bool, BTreeMap<String, (i128, i128)>) {
-        let mut totals: BTreeMap<String, (i128, i128)> = BTreeMap::new();
-        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
-        for entry in &transfer.entries {
-            let standing = &accounts.0[&entry.account];
-            let minor = i128::from(entry.amount.to_minor(&standing.currency).unwrap());
-            let total = totals.entry(entry.account.clone()).or_insert((
-                standing.balance.debits_minor.into(),
-                standing.balance.credits_minor.into(),
-            ));
-            let sum = sums.entry(standing.currency.code.clone()).or_default();
-            if entry.direction == Side::Debit {
-                total.0 += minor;
-                *sum += minor;
-            } else {
-                total.1 += minor;
-                *sum -= minor;
-            }
-        }
-        (sums.values().all(|sum| *sum == 0), totals)
-    }
-
-    proptest! {
-        #[test]
-        fn accepted_exactly_when_balanced_and_in_range(
-            balances in any_balances(),
-            entries in prop_oneof![any_entries(), balanced_entries()],
-        ) {
-            let before = accounts(&balances);
-            let transfer = transfer(entries);
-            let (balanced, totals) = expected_totals(&transfer, &before);
-            let fits = totals.values().all(|(d, c)| *d <= i64::MAX.into() && *c <= i64::MAX.into());
-            match post(&transfer, &before) {
-                Ok(posting) => {
-                    prop_assert!(balanced && fits);
-                    for (code, (debits, credits)) in totals {
-                        let after = posting.balances[&code];
-                        prop_assert_eq!(i128::from(after.debits_minor), debits);
-                        prop_assert_eq!(i128::from(after.credits_minor), credits);
-                    }
-                }
-                Err(Rejection::Unbalanced(imbalances)) => {
-                    prop_assert!(!balanced && !imbalances.is_empty());
-                }
-                Err(Rejection::Overflow { .. }) => prop_assert!(balanced && !fits),
-                Err(other) => prop_assert!(false, "{other}"),
-            }
-        }
-
-        #[test]
-        fn every_currency_sums_to_zero_and_entries_carry_running_totals(entries in balanced_entries()) {
-            let before = accounts(&[(0, 0); CHART.len()]);
-            let transfer = transfer(entries);
-            let posting = post(&transfer, &before).unwrap();
-            prop_assert_eq!(posting.entries.len(), transfer.entries.len());
-            let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
-            let mut running: BTreeMap<&str, Balance> = BTreeMap::new();
-            for (entry, asked) in posting.entries.iter().zip(&transfer.entries) {
-                prop_assert_eq!(&entry.account, &asked.account);
-                prop_assert!(entry.amount_minor > 0);
-                let sign = if entry.direction == Side::Debit { 1 } else { -1 };
-                *sums.entry(&entry.currency.code).or_default() += sign * i128::from(entry.amount_minor);
-                let last = running.entry(&entry.account).or_insert(before.0[&entry.account].balance);
-                *last = last.with(entry.direction, entry.amount_minor).unwrap();
-                prop_assert_eq!(entry.after, *last);
-            }
-            prop_assert!(sums.values().all(|sum| *sum == 0));
-            for (code, balance) in &posting.balances {
-                prop_assert_eq!(running[code.as_str()], *balance);
-            }
-        }
-
-        #[test]
-        fn the_order_of_entries_does_not_change_the_balances(
-            (one, other) in balanced_entries().prop_flat_map(|e| (Just(e.clone()), Just(e).prop_shuffle())),
-        ) {
-            let before = accounts(&[(0, 0); CHART.len()]);
-            let (one, other) = (post(&transfer(one), &before), post(&transfer(other), &before));
-            prop_assert_eq!(one.unwrap().balances, other.unwrap().balances);
-        }
-    }
-
-    #[test]
-    fn a_balanced_transfer_in_several_currencies() {
-        let before = accounts(&[(0, 0); CHART.len()]);
-        let exchange = transfer(vec![
-            one("eur:a", Side::Credit, "100.00"),
-            one("eur:b", Side::Debit, "100"),
-            one("jpy:a", Side::Debit, "16250"),
-            one("jpy:b", Side::Credit, "16250"),
-        ]);
-        let posting = post(&exchange, &before).unwrap();
-        assert_eq!(posting.balances["eur:a"].credits_minor, 10_000);
-        assert_eq!(posting.balances["jpy:a"].debits_minor, 16_250);
-    }
-
-    #[test]
-    fn one_currency_does_not_pay_for_another() {
-        let before = accounts(&[(0, 0); CHART.len()]);
-        let crossed =
-            transfer(vec![one("eur:a", Side::Debit, "5"), one("jpy:a", Side::Credit, "5")]);
-        let Err(Rejection::Unbalanced(imbalances)) = post(&crossed, &before) else { panic!() };
-        let differences: Vec<_> =
-            imbalances.iter().map(|i| (i.currency.as_str(), i.difference.as_str())).collect();
-        assert_eq!(differences, [("EUR", "5.00"), ("JPY", "-5")]);
-    }
-
-    #[test]
-    fn rejections_name_what_is_wrong() {
-        let before = accounts(&[(i64::MAX, 0); CHART.len()]);
-        let unknown =
-            transfer((0..12).map(|i| one(&format!("no:{i}"), Side::Debit, "1")).collect());
-        let said = post(&unknown, &before).unwrap_err().to_string();
-        assert!(said.contains("no:0, no:1") && said.ends_with("and 2 more"), "{said}");
-
-        let fine =
-            transfer(vec![one("jpy:a", Side::Debit, "1.5"), one("jpy:b", Side::Credit, "1.5")]);
-        let said = post(&fine, &before).unwrap_err().to_string();
-        assert!(said.contains("entries[0]") && said.contains("JPY has a scale of 0"), "{said}");
-
-        let over =
-            transfer(vec![one("eur:b", Side::Credit, "0.01"), one("eur:a", Side::Debit, "0.01")]);
-        assert_eq!(
-            post(&over, &before).unwrap_err(),
-            Rejection::Overflow { entry: 1, account: "eur:a".into(), direction: Side::Debit }
-        );
-    }
+        .collect()
 }

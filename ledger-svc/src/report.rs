@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
-use crate::transfer::write_instant;
+use crate::transfer::{TransferKind, TransferState, write_instant};
 
 /// An account of the chart, as created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -40,7 +40,21 @@ pub struct AccountBalance {
     pub credits: String,
     #[schema(example = "100.00")]
     pub balance: String,
-    /// How many entries make up the totals.
+    /// Held by pending transfers on the debit side.
+    #[schema(example = "0.00")]
+    pub pending_debits: String,
+    /// Held by pending transfers on the credit side.
+    #[schema(example = "15.00")]
+    pub pending_credits: String,
+    /// The lowest the balance can become once everything pending is decided: what may be spent, down
+    /// to `balance_min`.
+    #[schema(example = "85.00")]
+    pub available: String,
+    /// The limits in force; null where there is none.
+    #[schema(example = "0.00")]
+    pub balance_min: Option<String>,
+    pub balance_max: Option<String>,
+    /// How many entries make up `debits` and `credits`.
     pub entries: i64,
 }
 
@@ -70,6 +84,8 @@ pub struct AccountEntry {
 pub struct TransferSummary {
     #[schema(value_type = String, format = Uuid)]
     pub id: Uuid,
+    pub kind: TransferKind,
+    pub state: TransferState,
     pub description: String,
     #[schema(value_type = String, format = Date)]
     pub effective_date: Date,

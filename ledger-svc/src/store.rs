@@ -10,6 +10,7 @@
 
 mod durability;
 mod engine;
+mod gather;
 mod migration;
 mod mysql;
 mod postgres;

@@ -1,14 +1,20 @@
-//! A transfer as it is asked for (parsed, not yet judged) and as it is answered once posted.
+//! A transfer as it is asked for (parsed, not yet judged); `answer` has it as it is booked, `follow`
+//! the requests about earlier transfers.
+
+mod answer;
+mod follow;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::Deserialize;
 use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::answer::{Transfer, TransferEntry, TransferKind, TransferState, write_instant};
+pub use self::follow::{PostBody, ReverseBody, VoidBody, parse_post, parse_reverse, parse_void};
 use crate::account::{NameError, Side, validate_text};
 use crate::json::{self, JsonError};
 use crate::money::Amount;
@@ -31,6 +37,14 @@ pub struct TransferBody {
     #[serde(default, deserialize_with = "read_date")]
     #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
     pub effective_date: Option<Date>,
+    /// Hold the amounts instead of moving them, until the transfer is posted, voided or expires.
+    #[serde(default)]
+    pub pending: bool,
+    /// When a pending transfer is released by itself, RFC 3339 with an offset, to the microsecond;
+    /// never when left out.
+    #[serde(default, deserialize_with = "read_instant")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-28T12:00:00Z")]
+    pub expires_at: Option<Timestamp>,
     /// Two or more. In every currency, debits and credits sum to the same.
     #[serde(deserialize_with = "json::objects")]
     #[schema(min_items = 2, max_items = 1000)]
@@ -54,14 +68,46 @@ pub struct EntryBody {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// A parsed transfer with its key, ready for the writer.
+/// A parsed request with its key, ready for the writer.
 #[derive(Clone, Debug)]
 pub struct TransferRequest {
     pub key: IdempotencyKey,
-    /// SHA-256 over what the body means, so that a retry with reordered keys or other
+    /// SHA-256 over what the request means, so that a retry with reordered keys or other
     /// white space is still the same request.
     pub fingerprint: [u8; 32],
-    pub transfer: TransferBody,
+    pub action: Action,
+}
+
+/// What a request wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Move or hold amounts.
+    Transfer(TransferBody),
+    /// Post a pending transfer.
+    Post { of: Uuid, body: PostBody },
+    /// Void a pending transfer.
+    Void { of: Uuid, body: VoidBody },
+    /// Move back what a posted transfer moved.
+    Reverse { of: Uuid, body: ReverseBody },
+}
+
+impl Action {
+    /// The earlier transfer it is about.
+    pub fn of(&self) -> Option<Uuid> {
+        match self {
+            Self::Transfer(_) => None,
+            Self::Post { of, .. } | Self::Void { of, .. } | Self::Reverse { of, .. } => Some(*of),
+        }
+    }
+
+    /// The entries written in the request itself.
+    pub fn entries(&self) -> &[EntryBody] {
+        match self {
+            Self::Transfer(body) => &body.entries,
+            Self::Post { body, .. } => body.entries.as_deref().unwrap_or_default(),
+            Self::Void { .. } | Self::Reverse { .. } => &[],
+        }
+    }
 }
 
 /// Why a request is no transfer; nothing has been read from the database yet.
@@ -75,6 +121,8 @@ pub enum TransferError {
     TooFewEntries(usize),
     #[error("a transfer has at most {max} entries, this one has {found}; split it")]
     TooManyEntries { found: usize, max: usize },
+    #[error("expires_at is only for pending transfers; add \"pending\": true or leave it out")]
+    ExpiresWithoutPending,
 }
 
 /// Why a header value is no idempotency key.
@@ -119,41 +167,69 @@ pub fn parse(
 ) -> Result<TransferRequest, TransferError> {
     let transfer: TransferBody = json::read(body)?;
     validate_text("description", &transfer.description, DESCRIPTION_CHARS_MAX)?;
-    match transfer.entries.len() {
-        found @ (0 | 1) => return Err(TransferError::TooFewEntries(found)),
-        found if found > entries_max => {
-            return Err(TransferError::TooManyEntries { found, max: entries_max });
-        }
-        _ => {}
+    check_entries(&transfer.entries, entries_max)?;
+    if transfer.expires_at.is_some() && !transfer.pending {
+        return Err(TransferError::ExpiresWithoutPending);
     }
     let fingerprint = fingerprint(&transfer);
-    Ok(TransferRequest { key, fingerprint, transfer })
+    Ok(TransferRequest { key, fingerprint, action: Action::Transfer(transfer) })
 }
 
-/// Every field with its length before it, so that no two transfers read alike. Fields that later
-/// versions add must add nothing here when they are absent: old keys have to keep matching.
-fn fingerprint(transfer: &TransferBody) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut field = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
-    };
-    field("transfer-1");
-    field(&transfer.description);
-    field(&transfer.effective_date.map(|date| date.to_string()).unwrap_or_default());
-    for entry in &transfer.entries {
-        field(&entry.account);
-        field(entry.direction.as_str());
-        field(&entry.amount.canonical());
+fn check_entries(entries: &[EntryBody], max: usize) -> Result<(), TransferError> {
+    match entries.len() {
+        found @ (0 | 1) => Err(TransferError::TooFewEntries(found)),
+        found if found > max => Err(TransferError::TooManyEntries { found, max }),
+        _ => Ok(()),
     }
-    hash.finalize().into()
+}
+
+/// Fields that later versions add must add nothing here when they are absent: old keys have to
+/// keep matching.
+fn fingerprint(transfer: &TransferBody) -> [u8; 32] {
+    let mut print = Fingerprint::new("transfer-1");
+    print.field(&transfer.description);
+    print.field(&transfer.effective_date.map(|date| date.to_string()).unwrap_or_default());
+    print.entries(&transfer.entries);
+    if transfer.pending {
+        print.field("pending");
+        print.field(&transfer.expires_at.map(|at| at.to_string()).unwrap_or_default());
+    }
+    print.done()
+}
+
+/// SHA-256 over fields, each with its length before it, so that no two requests read alike.
+struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    fn new(what: &str) -> Self {
+        let mut print = Self(Sha256::new());
+        print.field(what);
+        print
+    }
+
+    fn field(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn entries(&mut self, entries: &[EntryBody]) {
+        for entry in entries {
+            self.field(&entry.account);
+            self.field(entry.direction.as_str());
+            self.field(&entry.amount.canonical());
+        }
+    }
+
+    fn done(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 /// Only `YYYY-MM-DD`: the date library would also take a time behind it and drop it.
 fn read_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     match text.parse::<Date>() {
-        Ok(date) if date.to_string() == text => Ok(Some(date)),
+        Ok(date) if date.to_string() == text && date.year() >= 0 => Ok(Some(date)),
         _ => Err(de::Error::custom(format!(
             "effective_date {:?} is not a calendar date; write YYYY-MM-DD",
             text.chars().take(40).collect::<String>()
@@ -161,41 +237,16 @@ fn read_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>,
     }
 }
 
-/// A posted transfer, as answered and listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Transfer {
-    /// UUID version 7: later transfers sort later.
-    #[schema(value_type = String, format = Uuid)]
-    pub id: Uuid,
-    pub description: String,
-    /// The day it counts for.
-    #[schema(value_type = String, format = Date)]
-    pub effective_date: Date,
-    /// When it was committed, UTC with microseconds. Never earlier than the transfer before it.
-    #[schema(value_type = String, format = DateTime)]
-    #[serde(serialize_with = "write_instant")]
-    pub booked_at: Timestamp,
-    pub entries: Vec<TransferEntry>,
-}
-
-/// One entry of a posted transfer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct TransferEntry {
-    pub account: String,
-    pub direction: Side,
-    /// With exactly as many decimals as the currency's scale.
-    #[schema(example = "12.34")]
-    pub amount: String,
-    #[schema(example = "EUR")]
-    pub currency: String,
-}
-
-/// RFC 3339 with all six decimals, so that equal instants are equal texts.
-pub fn write_instant<S: serde::Serializer>(
-    at: &Timestamp,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{at:.6}"))
+/// An instant that fits the database exactly: nothing finer than a microsecond.
+fn read_instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    match text.parse::<Timestamp>() {
+        Ok(at) if at.as_nanosecond() % 1000 == 0 => Ok(Some(at)),
+        _ => Err(de::Error::custom(format!(
+            "{:?} is not an instant; write RFC 3339 with an offset and at most six decimals, such as 2026-11-28T12:00:00Z",
+            text.chars().take(40).collect::<String>()
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -265,9 +316,29 @@ mod tests {
             assert!(error.contains("YYYY-MM-DD"), "{error}");
         }
         let body = GOOD.replacen("\"entries\"", "\"effective_date\":\"2024-02-29\",\"entries\"", 1);
-        assert_eq!(
-            parsed(&body).unwrap().transfer.effective_date,
-            Some(jiff::civil::date(2024, 2, 29))
-        );
+        let Action::Transfer(transfer) = parsed(&body).unwrap().action else { panic!() };
+        assert_eq!(transfer.effective_date, Some(jiff::civil::date(2024, 2, 29)));
+    }
+
+    #[test]
+    fn an_expiry_is_an_instant_of_a_pending_transfer() {
+        let with = |fields: &str| {
+            parsed(&GOOD.replacen("\"entries\"", &format!("{fields},\"entries\""), 1))
+        };
+        let plain = with("\"pending\":false").unwrap();
+        assert_eq!(plain.fingerprint, parsed(GOOD).unwrap().fingerprint, "old keys keep matching");
+        let held = with("\"pending\":true").unwrap();
+        let until =
+            with("\"pending\":true,\"expires_at\":\"2026-01-01T00:00:00.000001Z\"").unwrap();
+        let same = with("\"pending\":true,\"expires_at\":\"2026-01-01T01:00:00.000001+01:00\"");
+        assert_ne!(held.fingerprint, plain.fingerprint);
+        assert_ne!(held.fingerprint, until.fingerprint);
+        assert_eq!(until.fingerprint, same.unwrap().fingerprint);
+        let lone = with("\"expires_at\":\"2026-01-01T00:00:00Z\"").unwrap_err();
+        assert_eq!(lone, TransferError::ExpiresWithoutPending);
+        for bad in ["2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00.0000001Z", "soon"] {
+            let error = with(&format!("\"pending\":true,\"expires_at\":\"{bad}\"")).unwrap_err();
+            assert!(error.to_string().contains("RFC 3339"), "{error}");
+        }
     }
 }

@@ -12,11 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{self, Verdict};
+use crate::batch::{self, Verdict, Wanted};
 use crate::metrics::{Metrics, seconds};
+use crate::posting::Limits as AccountLimits;
 use crate::report::Account;
 use crate::store::{self, Created, StoreError};
-use crate::transfer::TransferRequest;
+use crate::transfer::{TransferKind, TransferRequest};
 
 /// Entries after which a batch is closed, however few transfers it has: a thousand transfers of a
 /// thousand entries each must not become one commit.
@@ -52,14 +53,20 @@ pub enum WriteError {
     Failed,
 }
 
+/// The clock of the calendar may be set while the writer sleeps.
+const EXPIRY_SLEEP_MAX: Duration = Duration::from_secs(10);
+/// How long after a failure what is due is tried again.
+const EXPIRY_RETRY: Duration = Duration::from_secs(1);
+
 const TOO_LONG: &str = "the batch took longer than 30 s";
 
 type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
 enum Task {
-    Transfer(TransferRequest, OwnedSemaphorePermit, Reply<Verdict>),
+    Transfer(TransferRequest, usize, OwnedSemaphorePermit, Reply<Verdict>),
     Currency(CurrencyBody, Reply<Created<CurrencyBody>>),
     Account(AccountBody, Reply<Created<Account>>),
+    Limits(i64, AccountLimits, Reply<()>),
     Probe(Reply<()>),
 }
 
@@ -73,13 +80,18 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub async fn transfer(&self, request: TransferRequest) -> Result<Verdict, WriteError> {
+    /// `entries`: how many the request has, or the transfer that it follows.
+    pub async fn transfer(
+        &self,
+        request: TransferRequest,
+        entries: usize,
+    ) -> Result<Verdict, WriteError> {
         // One transfer larger than all the room there is may still go alone.
-        let entries = u32::try_from(request.transfer.entries.len()).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(entries).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.entries)
-            .try_acquire_many_owned(entries.min(self.entries_max))
+            .try_acquire_many_owned(wanted.min(self.entries_max))
             .map_err(|_| WriteError::QueueFull("entries"))?;
-        self.hand_in(|reply| Task::Transfer(request, room, reply)).await
+        self.hand_in(|reply| Task::Transfer(request, entries, room, reply)).await
     }
 
     pub async fn currency(&self, body: CurrencyBody) -> Result<Created<CurrencyBody>, WriteError> {
@@ -88,6 +100,11 @@ impl Handle {
 
     pub async fn account(&self, body: AccountBody) -> Result<Created<Account>, WriteError> {
         self.hand_in(|reply| Task::Account(body, reply)).await
+    }
+
+    /// Puts limits on an account that exists.
+    pub async fn limits(&self, account_id: i64, limits: AccountLimits) -> Result<(), WriteError> {
+        self.hand_in(|reply| Task::Limits(account_id, limits, reply)).await
     }
 
     /// Succeeds once a write has really been committed after this call.
@@ -140,17 +157,21 @@ async fn run(
     metrics: Metrics,
 ) -> Result<(), StoreError> {
     let mut failure_logged: Option<Instant> = None;
-    while let Some(first) = waiting.recv().await {
-        let gathered = Gathered::drain(first, &mut waiting, batch_max);
+    // Whatever fell due while no service ran is released first.
+    let mut expiry = Some(Instant::now());
+    while let Some(gathered) = Gathered::next(&mut waiting, batch_max, expiry).await {
         let began = Instant::now();
-        #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
-        metrics.batch_writes.observe(gathered.len() as f64);
+        if gathered.len() > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
+            metrics.batch_writes.observe(gathered.len() as f64);
+        }
         let committed = tokio::time::timeout(BATCH_TIMEOUT, commit(&mut store, &gathered)).await;
         match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
             Ok(outcome) => {
                 metrics.batch_seconds.observe(seconds(began.elapsed()));
                 metrics.commit_seconds.observe(seconds(outcome.commit));
                 count(&outcome, &metrics);
+                expiry = outcome.expiry;
                 gathered.answer(outcome);
             }
             Err(error) => {
@@ -164,6 +185,7 @@ async fn run(
                 if matches!(error, StoreError::Replaced { .. }) {
                     return Err(error);
                 }
+                expiry = Some(Instant::now() + EXPIRY_RETRY);
             }
         }
     }
@@ -178,6 +200,7 @@ struct Gathered {
     accounts: Vec<(AccountBody, Reply<Created<Account>>)>,
     transfers: Vec<TransferRequest>,
     transfer_replies: Vec<(OwnedSemaphorePermit, Reply<Verdict>)>,
+    limits: Vec<(i64, AccountLimits, Reply<()>)>,
     probes: Vec<Reply<()>>,
 }
 
@@ -187,10 +210,30 @@ struct Outcome {
     accounts: Vec<Created<Account>>,
     verdicts: Vec<Verdict>,
     entries: u64,
+    expired: u64,
+    /// When the next pending transfer is due.
+    expiry: Option<Instant>,
     commit: Duration,
 }
 
 impl Gathered {
+    /// What waits, as soon as something does; or nothing but the time when a pending transfer expires.
+    /// Ends with the last handle.
+    async fn next(
+        waiting: &mut mpsc::Receiver<Task>,
+        batch_max: usize,
+        expiry: Option<Instant>,
+    ) -> Option<Self> {
+        let first = match expiry {
+            None => waiting.recv().await,
+            Some(at) => match tokio::time::timeout_at(at.into(), waiting.recv()).await {
+                Ok(first) => first,
+                Err(_) => return Some(Self::default()),
+            },
+        };
+        Some(Self::drain(first?, waiting, batch_max))
+    }
+
     fn drain(first: Task, waiting: &mut mpsc::Receiver<Task>, batch_max: usize) -> Self {
         let mut gathered = Self::default();
         let mut entries = gathered.add(first);
@@ -204,21 +247,27 @@ impl Gathered {
     /// Returns how many entries the task brings.
     fn add(&mut self, task: Task) -> usize {
         match task {
-            Task::Transfer(request, room, reply) => {
-                let entries = request.transfer.entries.len();
+            Task::Transfer(request, entries, room, reply) => {
                 self.transfers.push(request);
                 self.transfer_replies.push((room, reply));
                 return entries;
             }
             Task::Currency(body, reply) => self.currencies.push((body, reply)),
             Task::Account(body, reply) => self.accounts.push((body, reply)),
+            Task::Limits(account_id, limits, reply) => {
+                self.limits.push((account_id, limits, reply));
+            }
             Task::Probe(reply) => self.probes.push(reply),
         }
         0
     }
 
     fn len(&self) -> usize {
-        self.currencies.len() + self.accounts.len() + self.transfers.len() + self.probes.len()
+        self.currencies.len()
+            + self.accounts.len()
+            + self.transfers.len()
+            + self.limits.len()
+            + self.probes.len()
     }
 
     fn answer(self, outcome: Outcome) {
@@ -232,7 +281,8 @@ impl Gathered {
         for ((_, reply), verdict) in self.transfer_replies.into_iter().zip(outcome.verdicts) {
             let _ = reply.send(Ok(verdict));
         }
-        for reply in self.probes {
+        let limits = self.limits.into_iter().map(|(.., reply)| reply);
+        for reply in self.probes.into_iter().chain(limits) {
             let _ = reply.send(Ok(()));
         }
     }
@@ -247,7 +297,8 @@ impl Gathered {
         for (_, reply) in self.transfer_replies {
             let _ = reply.send(Err(error.clone()));
         }
-        for reply in self.probes {
+        let limits = self.limits.into_iter().map(|(.., reply)| reply);
+        for reply in self.probes.into_iter().chain(limits) {
             let _ = reply.send(Err(error.clone()));
         }
     }
@@ -264,38 +315,72 @@ async fn commit(store: &mut store::Writer, gathered: &Gathered) -> Result<Outcom
     for (body, _) in &gathered.accounts {
         accounts.push(batch.create_account(body, now).await?);
     }
+    for (account_id, limits, _) in &gathered.limits {
+        batch.set_limits(*account_id, *limits, now).await?;
+    }
     if !gathered.probes.is_empty() {
         batch.probe(now).await?;
     }
-    let (verdicts, entries) = post(&mut batch, &gathered.transfers, now).await?;
+    let posted = post(&mut batch, &gathered.transfers, now).await?;
+    let expiry = batch.next_expiry().await?.map(|at_us| instant_of(at_us, now));
     let began = Instant::now();
     batch.commit().await?;
-    Ok(Outcome { currencies, accounts, verdicts, entries, commit: began.elapsed() })
+    let Posted { verdicts, entries, expired } = posted;
+    let commit = began.elapsed();
+    Ok(Outcome { currencies, accounts, verdicts, entries, expired, expiry, commit })
 }
 
-/// The transfers of a batch: read, judge, write. Returns the verdicts and the entries written.
+/// A time of the calendar on the clock that timers go by; one that is past is now.
+fn instant_of(at_us: i64, now: Timestamp) -> Instant {
+    let ahead = u64::try_from(at_us.saturating_sub(now.as_microsecond())).unwrap_or(0);
+    Instant::now() + Duration::from_micros(ahead).min(EXPIRY_SLEEP_MAX)
+}
+
+/// What the transfers of a batch came to.
+struct Posted {
+    verdicts: Vec<Verdict>,
+    /// How many entries were written.
+    entries: u64,
+    /// How many pending transfers were released because they were due.
+    expired: u64,
+}
+
+/// The transfers of a batch: read, judge, write.
 async fn post(
     batch: &mut store::Batch<'_>,
     transfers: &[TransferRequest],
     now: Timestamp,
-) -> Result<(Vec<Verdict>, u64), StoreError> {
+) -> Result<Posted, StoreError> {
     let keys: BTreeSet<&str> = transfers.iter().map(|request| request.key.as_str()).collect();
     let accounts: BTreeSet<&str> = transfers
         .iter()
-        .flat_map(|request| &request.transfer.entries)
+        .flat_map(|request| request.action.entries())
         .map(|entry| entry.account.as_str())
         .collect();
-    let snapshot = batch.lock_and_read(&Vec::from_iter(keys), &Vec::from_iter(accounts)).await?;
+    let targets: BTreeSet<Uuid> =
+        transfers.iter().filter_map(|request| request.action.of()).collect();
+    let wanted = Wanted {
+        keys: keys.into_iter().collect(),
+        accounts: accounts.into_iter().collect(),
+        targets: targets.into_iter().collect(),
+        now: Some(now),
+    };
+    let snapshot = batch.lock_and_read(&wanted).await?;
     let (verdicts, changes) = batch::decide(transfers, snapshot, now, Uuid::now_v7);
     if !changes.transfers.is_empty() {
         batch.write(&changes).await?;
     }
-    let entries = changes.transfers.iter().map(|new| new.entries.len() as u64).sum();
-    Ok((verdicts, entries))
+    let expired = |new: &&batch::NewTransfer| new.transfer.kind == TransferKind::Expire;
+    Ok(Posted {
+        verdicts,
+        entries: changes.moved().count() as u64,
+        expired: changes.transfers.iter().filter(expired).count() as u64,
+    })
 }
 
 fn count(outcome: &Outcome, metrics: &Metrics) {
     metrics.entries.inc_by(outcome.entries);
+    metrics.expired.inc_by(outcome.expired);
     for verdict in &outcome.verdicts {
         match verdict {
             Verdict::Posted(_) => metrics.transfers.inc(),

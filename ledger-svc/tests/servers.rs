@@ -223,7 +223,7 @@ async fn foreign_and_newer_databases_are_left_alone(server: &Server) {
     assert!(said.contains("forebay-ledger migrate") && !said.contains("s%3A"), "{said}");
     let first = Box::pin(store::migrate(&url, false)).await.unwrap();
     let second = Box::pin(store::migrate(&url, false)).await.unwrap();
-    assert_eq!((first.applied, second.applied, second.version), (2, 0, first.version));
+    assert_eq!((first.applied, second.applied, second.version), (3, 0, first.version));
     newer.connect().await.execute("INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await.unwrap();
     let error = refused(&newer.url).await;
     assert!(matches!(error, StoreError::OtherVersion { .. }), "{error}");
@@ -242,7 +242,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));
@@ -257,6 +257,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
         user.clone()
     };
     grants.extend(["balances", "service"].map(|t| format!("GRANT UPDATE ON {t} TO {to}")));
+    grants.push(format!("GRANT DELETE ON holds TO {to}"));
     for grant in grants {
         raw.execute(&grant).await.expect(&grant);
     }
@@ -269,6 +270,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     open_pair(&running.api).await;
     let posted = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
     assert_eq!(posted.status, 201, "{}", posted.body);
+    crate::pending::hold_and_void(&running.api).await;
     becomes_ready(&running).await;
     let mut raw = running.database.connect().await;
     for sql in [

@@ -38,8 +38,8 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
     for sql in [
         "UPDATE transfers SET description = 'x'",
         "DELETE FROM transfers",
-        "INSERT OR REPLACE INTO transfers SELECT seq, id, 'x', effective_date, booked_at_us, entry_id_first, entries FROM transfers",
-        "INSERT OR REPLACE INTO transfers SELECT seq + 1, id, 'x', effective_date, booked_at_us, entry_id_first, entries FROM transfers",
+        "INSERT OR REPLACE INTO transfers SELECT seq, id, 'x', effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us FROM transfers",
+        "INSERT OR REPLACE INTO transfers SELECT seq + 1, id, 'x', effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us FROM transfers",
         "UPDATE entries SET amount_minor = 1",
         "DELETE FROM entries WHERE id = 1",
         "INSERT OR REPLACE INTO entries SELECT id, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor FROM entries",

@@ -8,8 +8,10 @@ use http::{StatusCode, header};
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
-use crate::account::AccountBody;
+use crate::account::{AccountBody, LimitsBody};
 use crate::json;
+use crate::money::signed_minor;
+use crate::posting::Limits;
 use crate::report::{Account, AccountBalance, AccountEntry, Page};
 use crate::store::Created;
 
@@ -82,6 +84,43 @@ pub async fn balance(
     State(app): State<App>,
     Segment(code): Segment,
 ) -> Result<Json<AccountBalance>, Problem> {
+    app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
+}
+
+/// Set an account's limits
+///
+/// They replace the ones before and hold for every transfer from now on. An account that is outside
+/// them already may still move towards them.
+#[utoipa::path(
+    put, path = "/v1/accounts/{code}/limits", operation_id = "setLimits", tag = "chart",
+    params(("code" = String, Path, description = "The account's code")),
+    request_body = LimitsBody,
+    responses((status = 200, description = "The account's balance with the limits in force", body = AccountBalance))
+)]
+pub async fn set_limits(
+    State(app): State<App>,
+    Segment(code): Segment,
+    body: JsonBytes,
+) -> Result<Json<AccountBalance>, Problem> {
+    let body: LimitsBody = json::read(&body.0)?;
+    let account = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+    let limit = |text: &Option<String>, field: &str| {
+        let minor = text.as_deref().map(|text| signed_minor(text, &account.currency)).transpose();
+        minor.map_err(|error| {
+            Problem::new(Kind::InvalidAmount, error.to_string()).at(field.to_owned())
+        })
+    };
+    let limits = Limits {
+        min_minor: limit(&body.balance_min, "balance_min")?,
+        max_minor: limit(&body.balance_max, "balance_max")?,
+    };
+    if let (Some(min), Some(max)) = (limits.min_minor, limits.max_minor)
+        && min > max
+    {
+        let detail = "balance_min is above balance_max; no balance could satisfy both";
+        return Err(Problem::new(Kind::InvalidBody, detail).at("balance_min".into()));
+    }
+    app.writer.limits(account.account_id, limits).await?;
     app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
 }
 

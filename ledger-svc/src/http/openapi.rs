@@ -44,15 +44,18 @@ const BODY: &[Kind] = &[
 ];
 const LISTING: &[Kind] = &[Kind::InvalidParameter];
 const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
+/// Any operation that books something.
+const KEY: &[Kind] =
+    &[Kind::IdempotencyKeyMissing, Kind::IdempotencyKeyInvalid, Kind::IdempotencyKeyReused];
+/// Any operation whose body has entries.
 const POSTING: &[Kind] = &[
-    Kind::IdempotencyKeyMissing,
-    Kind::IdempotencyKeyInvalid,
-    Kind::IdempotencyKeyReused,
     Kind::UnknownAccount,
     Kind::InvalidAmount,
     Kind::Unbalanced,
     Kind::BalanceOverflow,
+    Kind::LimitExceeded,
 ];
+const FOLLOWING: &[Kind] = &[Kind::TransferNotFound];
 
 /// Every operation and the groups of problems it may end with.
 const OPERATIONS: &[(&str, &[&[Kind]])] = &[
@@ -63,7 +66,23 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getAccount", &[ALWAYS, OF_ACCOUNT]),
     ("getBalance", &[ALWAYS, OF_ACCOUNT]),
     ("listEntries", &[ALWAYS, OF_ACCOUNT, LISTING]),
-    ("createTransfer", &[ALWAYS, BODY, POSTING]),
+    ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount]]),
+    ("createTransfer", &[ALWAYS, BODY, KEY, POSTING, &[Kind::ExpiresInPast]]),
+    (
+        "postTransfer",
+        &[ALWAYS, BODY, KEY, POSTING, FOLLOWING, &[Kind::TransferNotPending, Kind::HoldExceeded]],
+    ),
+    ("voidTransfer", &[ALWAYS, BODY, KEY, FOLLOWING, &[Kind::TransferNotPending]]),
+    (
+        "reverseTransfer",
+        &[
+            ALWAYS,
+            BODY,
+            KEY,
+            FOLLOWING,
+            &[Kind::TransferNotReversible, Kind::BalanceOverflow, Kind::LimitExceeded],
+        ],
+    ),
     ("listTransfers", &[ALWAYS, LISTING]),
     ("getTransfer", &[ALWAYS, &[Kind::MalformedRequest, Kind::TransferNotFound]]),
     ("getTrialBalance", &[ALWAYS, LISTING]),
@@ -81,7 +100,7 @@ pub fn problems_of(operation_id: &str) -> Vec<Kind> {
 /// Adds the problems to a document made from the handlers.
 pub fn with_problems(mut document: Document) -> Document {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put].into_iter().flatten() {
             add_problems(operation);
         }
     }

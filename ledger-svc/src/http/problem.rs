@@ -26,6 +26,8 @@ pub enum Kind {
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
+    TransferNotPending,
+    TransferNotReversible,
     IdempotencyKeyReused,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -35,6 +37,9 @@ pub enum Kind {
     InvalidAmount,
     Unbalanced,
     BalanceOverflow,
+    LimitExceeded,
+    HoldExceeded,
+    ExpiresInPast,
     HeadersTooLarge,
     Internal,
     QueueFull,
@@ -65,7 +70,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 26] = [
+pub const KINDS: [KindRow; 31] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -138,6 +143,20 @@ pub const KINDS: [KindRow; 26] = [
         "A currency or account of this code exists with other properties. Creating it again with the same ones answers 200.",
     ),
     row(
+        Kind::TransferNotPending,
+        409,
+        "transfer-not-pending",
+        "The transfer is not pending",
+        "Only a pending transfer can be posted or voided, and only once; it may have been posted, voided or expired before.",
+    ),
+    row(
+        Kind::TransferNotReversible,
+        409,
+        "transfer-not-reversible",
+        "The transfer cannot be reversed",
+        "Only a posted transfer can be reversed, and only once; void a pending one.",
+    ),
+    row(
         Kind::IdempotencyKeyReused,
         409,
         "idempotency-key-reused",
@@ -199,6 +218,27 @@ pub const KINDS: [KindRow; 26] = [
         "balance-overflow",
         "A balance would overflow",
         "An account's total would leave 64 bits of minor units; nothing was posted.",
+    ),
+    row(
+        Kind::LimitExceeded,
+        422,
+        "limit-exceeded",
+        "An account's limit would be exceeded",
+        "What is available would fall below the account's lowest balance, or its balance could rise above the highest; nothing was booked.",
+    ),
+    row(
+        Kind::HoldExceeded,
+        422,
+        "hold-exceeded",
+        "More is to be posted than is held",
+        "A pending transfer can be posted up to its amounts, on its own accounts and sides.",
+    ),
+    row(
+        Kind::ExpiresInPast,
+        422,
+        "expires-in-past",
+        "The transfer would have expired already",
+        "`expires_at` must be later than the time of booking.",
     ),
     row(
         Kind::HeadersTooLarge,
@@ -310,7 +350,7 @@ impl Problem {
         Self { kind, details: Box::new(details) }
     }
 
-    fn at(mut self, field: String) -> Self {
+    pub fn at(mut self, field: String) -> Self {
         self.details.field = (!field.is_empty()).then_some(field);
         self
     }
@@ -369,6 +409,9 @@ impl From<TransferError> for Problem {
         match error {
             TransferError::Json(error) => error.into(),
             TransferError::Text(error) => Self::from(error).at("description".into()),
+            TransferError::ExpiresWithoutPending => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
+            }
             TransferError::TooFewEntries(_) | TransferError::TooManyEntries { .. } => {
                 Self::new(Kind::InvalidBody, error.to_string()).at("entries".into())
             }
@@ -391,6 +434,22 @@ impl From<Rejection> for Problem {
             }
             Rejection::Overflow { entry, .. } => {
                 Self::new(Kind::BalanceOverflow, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::BelowMin { .. } | Rejection::AboveMax { .. } => {
+                Self::new(Kind::LimitExceeded, detail)
+            }
+            Rejection::UnknownTransfer(_) => Self::new(Kind::TransferNotFound, detail),
+            Rejection::NotPending { .. } => Self::new(Kind::TransferNotPending, detail),
+            Rejection::NotReversible { .. } => Self::new(Kind::TransferNotReversible, detail),
+            Rejection::ExceedsHold { entry, .. } => {
+                Self::new(Kind::HoldExceeded, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::ExpiresInPast(_) => {
+                Self::new(Kind::ExpiresInPast, detail).at("expires_at".into())
+            }
+            Rejection::HoldBroken(_) => {
+                tracing::error!(detail, "the books are broken");
+                Self::new(Kind::Internal, detail)
             }
         }
     }

@@ -11,7 +11,10 @@ use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use crate::batch::{Answer, Verdict};
 use crate::report::{Page, TransferSummary};
-use crate::transfer::{self, IdempotencyKey, KeyError, Transfer, TransferBody};
+use crate::transfer::{
+    self, IdempotencyKey, KeyError, PostBody, ReverseBody, Transfer, TransferBody, TransferRequest,
+    VoidBody,
+};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -39,7 +42,107 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
     let request = transfer::parse(key, &body.0, app.limits.entries_max)?;
-    match app.writer.transfer(request).await? {
+    let entries = request.action.entries().len();
+    book(&app, request, entries).await
+}
+
+/// Post a pending transfer
+///
+/// Whole, or the `entries` given; the rest is released. A new transfer of kind `post` moves the
+/// amounts, and the pending one can be posted no second time.
+#[utoipa::path(
+    post, path = "/v1/transfers/{id}/post", operation_id = "postTransfer", tag = "transfers",
+    params(
+        ("id" = String, Path, description = "The pending transfer's UUID"),
+        ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+            description = "Unique per request, the same when retrying; visible ASCII characters"),
+    ),
+    request_body = PostBody,
+    responses((status = 201, description = "Posted, now or under this key before", body = Transfer,
+        headers(
+            ("Location" = String, description = "The new transfer's address"),
+            ("Idempotency-Replayed" = String, description = "`true` when it was posted before"),
+        )))
+)]
+pub async fn post(
+    State(app): State<App>,
+    Segment(id): Segment,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let (of, entries) = followed(&app, &id).await?;
+    let request = transfer::parse_post(key, of, &body.0, app.limits.entries_max)?;
+    let entries = entries + request.action.entries().len();
+    book(&app, request, entries).await
+}
+
+/// Void a pending transfer
+///
+/// Releases all that it holds. A new transfer of kind `void` says so.
+#[utoipa::path(
+    post, path = "/v1/transfers/{id}/void", operation_id = "voidTransfer", tag = "transfers",
+    params(
+        ("id" = String, Path, description = "The pending transfer's UUID"),
+        ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+            description = "Unique per request, the same when retrying; visible ASCII characters"),
+    ),
+    request_body = VoidBody,
+    responses((status = 201, description = "Voided, now or under this key before", body = Transfer,
+        headers(
+            ("Location" = String, description = "The new transfer's address"),
+            ("Idempotency-Replayed" = String, description = "`true` when it was voided before"),
+        )))
+)]
+pub async fn void(
+    State(app): State<App>,
+    Segment(id): Segment,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let (of, entries) = followed(&app, &id).await?;
+    book(&app, transfer::parse_void(key, of, &body.0)?, entries).await
+}
+
+/// Reverse a posted transfer
+///
+/// A new transfer of kind `reverse` moves every amount back. A transfer is reversed once.
+#[utoipa::path(
+    post, path = "/v1/transfers/{id}/reverse", operation_id = "reverseTransfer", tag = "transfers",
+    params(
+        ("id" = String, Path, description = "The posted transfer's UUID"),
+        ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
+            description = "Unique per request, the same when retrying; visible ASCII characters"),
+    ),
+    request_body = ReverseBody,
+    responses((status = 201, description = "Reversed, now or under this key before", body = Transfer,
+        headers(
+            ("Location" = String, description = "The new transfer's address"),
+            ("Idempotency-Replayed" = String, description = "`true` when it was reversed before"),
+        )))
+)]
+pub async fn reverse(
+    State(app): State<App>,
+    Segment(id): Segment,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let (of, entries) = followed(&app, &id).await?;
+    book(&app, transfer::parse_reverse(key, of, &body.0)?, entries).await
+}
+
+/// The transfer that a path names, and how many entries it has.
+async fn followed(app: &App, id: &str) -> Result<(Uuid, usize), Problem> {
+    let missing = || Problem::new(Kind::TransferNotFound, "there is no transfer with this id");
+    let id: Uuid = id.parse().map_err(|_| missing())?;
+    let entries = app.reader.entries_of(id).await?.ok_or_else(missing)?;
+    Ok((id, usize::try_from(entries).unwrap_or(usize::MAX)))
+}
+
+async fn book(app: &App, request: TransferRequest, entries: usize) -> Result<Response, Problem> {
+    match app.writer.transfer(request, entries).await? {
         Verdict::Posted(answer) => Ok(answered(&answer)),
         Verdict::Replayed(answer) => {
             let mut response = answered(&answer);

@@ -8,7 +8,8 @@ use super::migration::Migrated;
 use super::url::DatabaseUrl;
 use super::{Access, Created, StoreError, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{Changes, Snapshot};
+use crate::batch::{Changes, Snapshot, Wanted};
+use crate::posting::{Limits, Standing};
 use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
 use crate::transfer::Transfer;
 
@@ -122,14 +123,25 @@ impl Batch<'_> {
         on!(Self, self, batch => batch.create_account(body, now).await)
     }
 
+    /// Puts limits on an account from now on.
+    pub async fn set_limits(
+        &mut self,
+        account_id: i64,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.set_limits(account_id, limits, now).await)
+    }
+
     /// Everything the posting of a batch needs to know, under the write lock. Fails when another
     /// service has opened this database since.
-    pub async fn lock_and_read(
-        &mut self,
-        keys: &[&str],
-        accounts: &[&str],
-    ) -> Result<Snapshot, StoreError> {
-        on!(Self, self, batch => batch.lock_and_read(keys, accounts).await)
+    pub async fn lock_and_read(&mut self, wanted: &Wanted<'_>) -> Result<Snapshot, StoreError> {
+        on!(Self, self, batch => batch.lock_and_read(wanted).await)
+    }
+
+    /// When the next pending transfer expires, in microseconds since 1970.
+    pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
+        on!(Self, self, batch => batch.next_expiry().await)
     }
 
     /// Writes what was decided: transfers, their entries, the new balances and the answers.
@@ -174,6 +186,16 @@ impl Reader {
 
     pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
         on!(Self, self, reader => reader.account(code).await)
+    }
+
+    /// An account with its id, totals and limits.
+    pub async fn standing(&self, code: &str) -> Result<Option<Standing>, StoreError> {
+        on!(Self, self, reader => reader.standing(code).await)
+    }
+
+    /// How many entries a transfer has; nothing when there is none of this id.
+    pub async fn entries_of(&self, id: Uuid) -> Result<Option<i64>, StoreError> {
+        on!(Self, self, reader => reader.entries_of(id).await)
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {

@@ -21,9 +21,10 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-const MIGRATIONS: [migration::Source; 2] = [
+const MIGRATIONS: [migration::Source; 3] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
+    (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, ValueRef};
 use uuid::Uuid;
 
 use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
-use crate::batch::{Answer, StoredAnswer};
+use crate::batch::{Answer, Last, StoredAnswer};
 use crate::money::{Currency, format_minor};
-use crate::posting::{Balance, Standing};
+use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
 use crate::report::{
     Account, AccountBalance, AccountEntry, CurrencyTotals, Page, TransferSummary, TrialBalance,
 };
-use crate::transfer::{Transfer, TransferEntry};
+use crate::transfer::{Transfer, TransferEntry, TransferKind};
 
 /// Columns by their place, counted from 0.
 pub trait Columns {
@@ -29,6 +29,22 @@ pub trait Columns {
     fn bytes(&self, index: usize) -> Result<&[u8], StoreError>;
     /// Text in SQLite, 16 bytes in MySQL, a type of its own in PostgreSQL.
     fn uuid(&self, index: usize) -> Result<Uuid, StoreError>;
+    fn long_if_any(&self, index: usize) -> Result<Option<i64>, StoreError>;
+    fn is_null(&self, index: usize) -> Result<bool, StoreError>;
+
+    fn uuid_if_any(&self, index: usize) -> Result<Option<Uuid>, StoreError> {
+        if self.is_null(index)? { Ok(None) } else { self.uuid(index).map(Some) }
+    }
+
+    fn kind(&self, index: usize) -> Result<TransferKind, StoreError> {
+        let word = self.text(index)?;
+        TransferKind::from_word(word).ok_or_else(|| impossible("a kind of transfer", &word))
+    }
+
+    /// The kind of the transfer that followed, if one did.
+    fn kind_if_any(&self, index: usize) -> Result<Option<TransferKind>, StoreError> {
+        if self.is_null(index)? { Ok(None) } else { self.kind(index).map(Some) }
+    }
 
     fn string(&self, index: usize) -> Result<String, StoreError> {
         Ok(self.text(index)?.to_owned())
@@ -49,6 +65,10 @@ pub trait Columns {
         text.parse().map_err(|_| impossible("a date", &text))
     }
 
+    fn instant_if_any(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
+        if self.is_null(index)? { Ok(None) } else { self.instant(index).map(Some) }
+    }
+
     fn instant(&self, index: usize) -> Result<Timestamp, StoreError> {
         let microseconds = self.long(index)?;
         Timestamp::from_microsecond(microseconds).map_err(|_| impossible("a time", &microseconds))
@@ -64,6 +84,12 @@ pub trait Columns {
 impl Columns for SqliteRow {
     fn long(&self, index: usize) -> Result<i64, StoreError> {
         Ok(self.try_get(index)?)
+    }
+    fn long_if_any(&self, index: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(index)?)
+    }
+    fn is_null(&self, index: usize) -> Result<bool, StoreError> {
+        Ok(self.try_get_raw(index)?.is_null())
     }
     fn text(&self, index: usize) -> Result<&str, StoreError> {
         Ok(self.try_get(index)?)
@@ -81,6 +107,12 @@ impl Columns for MySqlRow {
     fn long(&self, index: usize) -> Result<i64, StoreError> {
         Ok(self.try_get(index)?)
     }
+    fn long_if_any(&self, index: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(index)?)
+    }
+    fn is_null(&self, index: usize) -> Result<bool, StoreError> {
+        Ok(self.try_get_raw(index)?.is_null())
+    }
     fn text(&self, index: usize) -> Result<&str, StoreError> {
         Ok(self.try_get(index)?)
     }
@@ -95,6 +127,12 @@ impl Columns for MySqlRow {
 impl Columns for PgRow {
     fn long(&self, index: usize) -> Result<i64, StoreError> {
         Ok(self.try_get(index)?)
+    }
+    fn long_if_any(&self, index: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(index)?)
+    }
+    fn is_null(&self, index: usize) -> Result<bool, StoreError> {
+        Ok(self.try_get_raw(index)?.is_null())
     }
     fn text(&self, index: usize) -> Result<&str, StoreError> {
         Ok(self.try_get(index)?)
@@ -133,19 +171,80 @@ pub fn accounts(rows: &[impl Columns], limit: usize) -> Result<Page<Account>, St
     Ok(Page::cut(accounts, limit, |account: &Account| account.code.clone()))
 }
 
-/// Code, currency, scale, normal side, debits, credits, entries.
+/// Code, currency, scale, normal side, id, debits, credits, entries, pending debits, pending credits,
+/// lowest balance, highest balance.
 pub fn balance(row: &impl Columns) -> Result<AccountBalance, StoreError> {
-    let (scale, normal) = (row.small(2)?, row.side(3)?);
-    let (debits, credits) = (row.long(4)?, row.long(5)?);
+    let (code, Standing { currency, normal, balance, limits, .. }) = standing(row)?;
+    let text = |minor: i128| format_minor(minor, currency.scale);
     Ok(AccountBalance {
-        account: row.string(0)?,
-        currency: row.string(1)?,
+        account: code,
         normal_balance: normal,
-        debits: format_minor(debits.into(), scale),
-        credits: format_minor(credits.into(), scale),
-        balance: format_minor(normal.balance(debits, credits), scale),
-        entries: row.long(6)?,
+        debits: text(balance.debits_minor.into()),
+        credits: text(balance.credits_minor.into()),
+        balance: text(normal.balance(balance.debits_minor, balance.credits_minor)),
+        pending_debits: text(balance.pending_debits_minor.into()),
+        pending_credits: text(balance.pending_credits_minor.into()),
+        available: text(balance.available(normal)),
+        balance_min: limits.min_minor.map(|minor| text(minor.into())),
+        balance_max: limits.max_minor.map(|minor| text(minor.into())),
+        entries: balance.entries,
+        currency: currency.code,
     })
+}
+
+/// The same columns as `balance`.
+pub fn standing(row: &impl Columns) -> Result<(String, Standing), StoreError> {
+    let standing = Standing {
+        account_id: row.long(4)?,
+        currency: Currency { code: row.string(1)?, scale: row.small(2)? },
+        normal: row.side(3)?,
+        balance: Balance {
+            debits_minor: row.long(5)?,
+            credits_minor: row.long(6)?,
+            entries: row.long(7)?,
+            pending_debits_minor: row.long(8)?,
+            pending_credits_minor: row.long(9)?,
+        },
+        limits: Limits { min_minor: row.long_if_any(10)?, max_minor: row.long_if_any(11)? },
+    };
+    Ok((row.string(0)?, standing))
+}
+
+/// The last transfer's number, the last entry's id, the last pending entry's id, the last booking.
+pub fn last(row: &impl Columns) -> Result<Last, StoreError> {
+    Ok(Last {
+        transfer_seq: row.long(0)?,
+        entry_id: row.long(1)?,
+        pending_entry_id: row.long(2)?,
+        booked_at_us: row.long(3)?,
+    })
+}
+
+/// Sequence number, id, kind, description, expires at, first entry's id, number of entries, follower's
+/// id, follower's kind.
+pub fn target(row: &impl Columns) -> Result<(Target, i64), StoreError> {
+    let follower = row.uuid_if_any(7)?.zip(row.kind_if_any(8)?);
+    let target = Target {
+        seq: row.long(0)?,
+        id: row.uuid(1)?,
+        kind: row.kind(2)?,
+        description: row.string(3)?,
+        expires_at: row.instant_if_any(4)?,
+        entry_id_first: row.long(5)?,
+        entries: Vec::new(),
+        followed_by: follower,
+    };
+    Ok((target, row.long(6)?))
+}
+
+/// Id, account, direction, amount.
+pub fn target_entry(row: &impl Columns) -> Result<(i64, TargetEntry), StoreError> {
+    let entry = TargetEntry {
+        account: row.string(1)?,
+        direction: row.side(2)?,
+        amount_minor: row.long(3)?,
+    };
+    Ok((row.long(0)?, entry))
 }
 
 /// `owner`: id, scale, normal side. `rows`: number, transfer, description, effective date, booked
@@ -172,8 +271,9 @@ pub fn entries(
     Ok(Page::cut(entries, limit, |entry| entry.number.to_string()))
 }
 
-/// `row`: description, effective date, booked at, first entry's id, number of entries. `entries`:
-/// account, direction, amount, scale, currency.
+/// `row`: description, effective date, booked at, first entry's id, number of entries, kind, expires
+/// at, id of the transfer it follows, follower's id, follower's kind. `entries`: account, direction,
+/// amount, scale, currency.
 pub fn transfer(
     id: Uuid,
     row: &impl Columns,
@@ -188,21 +288,31 @@ pub fn transfer(
             currency: entry.string(4)?,
         });
     }
+    let kind = row.kind(5)?;
     Ok(Transfer {
         id,
+        kind,
+        state: kind.state(row.kind_if_any(9)?),
         description: row.string(0)?,
         effective_date: row.date(1)?,
         booked_at: row.instant(2)?,
+        expires_at: row.instant_if_any(6)?,
+        of: row.uuid_if_any(7)?,
+        followed_by: row.uuid_if_any(8)?,
         entries: rendered,
     })
 }
 
-/// Id, description, effective date, booked at, number of entries, sequence number.
+/// Id, description, effective date, booked at, number of entries, sequence number, kind, follower's
+/// kind.
 pub fn transfers(rows: &[impl Columns], limit: usize) -> Result<Page<TransferSummary>, StoreError> {
     let mut summaries = Vec::with_capacity(rows.len());
     for row in rows {
+        let kind = row.kind(6)?;
         let summary = TransferSummary {
             id: row.uuid(0)?,
+            kind,
+            state: kind.state(row.kind_if_any(7)?),
             description: row.string(1)?,
             effective_date: row.date(2)?,
             booked_at: row.instant(3)?,
@@ -254,20 +364,6 @@ pub fn answer(row: &impl Columns) -> Result<(String, StoredAnswer), StoreError> 
         .try_into()
         .map_err(|_| impossible("a fingerprint", &format!("{} bytes", fingerprint.len())))?;
     Ok((row.string(0)?, StoredAnswer { fingerprint, answer }))
-}
-
-/// Code, id, currency, scale, debits, credits, entries.
-pub fn standing(row: &impl Columns) -> Result<(String, Standing), StoreError> {
-    let standing = Standing {
-        account_id: row.long(1)?,
-        currency: Currency { code: row.string(2)?, scale: row.small(3)? },
-        balance: Balance {
-            debits_minor: row.long(4)?,
-            credits_minor: row.long(5)?,
-            entries: row.long(6)?,
-        },
-    };
-    Ok((row.string(0)?, standing))
 }
 
 /// A page is read with one row to spare, which tells whether there is another page.

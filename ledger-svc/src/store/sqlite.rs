@@ -25,9 +25,10 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-const MIGRATIONS: [migration::Source; 2] = [
+const MIGRATIONS: [migration::Source; 3] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
+    (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
 ];
 
 /// The one writing connection.

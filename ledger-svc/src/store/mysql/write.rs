@@ -4,16 +4,19 @@
 //! statement per row costs a round trip each, and a multi-row INSERT a statement text of its own for
 //! every number of rows.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{Connection, MySql, MySqlConnection, Transaction};
 
+use super::super::gather::{DUE_MAX, accounts_of, entry_ids, fill};
 use super::super::row::{self, Columns as _};
 use super::super::{Created, StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{Changes, Snapshot};
-use crate::posting::Accounts;
+use crate::batch::{Changes, Snapshot, Wanted};
+use crate::posting::{Accounts, Limits};
 use crate::report::Account;
 
 /// A parameter is closed at this size, far below what a server takes in one packet.
@@ -115,11 +118,7 @@ impl Batch<'_> {
 
     /// Everything the posting of a batch needs to know, under the write lock. Fails when another
     /// service has opened this database since.
-    pub async fn lock_and_read(
-        &mut self,
-        keys: &[&str],
-        accounts: &[&str],
-    ) -> Result<Snapshot, StoreError> {
+    pub async fn lock_and_read(&mut self, wanted: &Wanted<'_>) -> Result<Snapshot, StoreError> {
         let connection = &mut *self.transaction;
         // By itself: what is read under the lock must be read after it was taken.
         let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1 FOR UPDATE")
@@ -129,27 +128,88 @@ impl Batch<'_> {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
         let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
-        let mut snapshot = Snapshot {
-            transfer_seq_last: row.long(0)?,
-            entry_id_last: row.long(1)?,
-            booked_at_last_us: row.long(2)?,
-            ..Snapshot::default()
-        };
-        if keys.is_empty() {
-            return Ok(snapshot);
+        let mut snapshot = Snapshot { last: row::last(&row)?, ..Snapshot::default() };
+        let now = wanted.now.map_or(0, Timestamp::as_microsecond);
+        let due = sqlx::query(DUE).bind(now).bind(DUE_MAX).fetch_all(&mut *connection).await?;
+        let mut found = due.iter().map(row::target).collect::<Result<Vec<_>, _>>()?;
+        snapshot.due = found.iter().map(|(target, _)| target.id).collect();
+        if !wanted.targets.is_empty() {
+            let rows = sqlx::query(TARGETS)
+                .bind(
+                    json!(
+                        wanted.targets.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()
+                    )
+                    .to_string(),
+                )
+                .fetch_all(&mut *connection)
+                .await?;
+            for row in &rows {
+                found.push(row::target(row)?);
+            }
         }
-        let rows =
-            sqlx::query(ANSWERS).bind(json!(keys).to_string()).fetch_all(&mut *connection).await?;
-        snapshot.answers = rows.iter().map(row::answer).collect::<Result<_, _>>()?;
-        let rows =
-            sqlx::query(STANDINGS).bind(json!(accounts).to_string()).fetch_all(connection).await?;
-        snapshot.accounts = Accounts(rows.iter().map(row::standing).collect::<Result<_, _>>()?);
+        for (statement, moves) in [(TARGET_ENTRIES, true), (TARGET_PENDING_ENTRIES, false)] {
+            let ids = entry_ids(&found, moves);
+            if !ids.is_empty() {
+                let rows = sqlx::query(statement)
+                    .bind(json!(ids).to_string())
+                    .fetch_all(&mut *connection)
+                    .await?;
+                let entries =
+                    rows.iter().map(row::target_entry).collect::<Result<HashMap<_, _>, _>>()?;
+                fill(&mut found, moves, &entries);
+            }
+        }
+        let accounts = accounts_of(wanted, &found);
+        snapshot.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
+        if !wanted.keys.is_empty() {
+            let rows = sqlx::query(ANSWERS)
+                .bind(json!(&wanted.keys).to_string())
+                .fetch_all(&mut *connection)
+                .await?;
+            snapshot.answers = rows.iter().map(row::answer).collect::<Result<_, _>>()?;
+        }
+        if !accounts.is_empty() {
+            let rows = sqlx::query(STANDINGS)
+                .bind(json!(&accounts).to_string())
+                .fetch_all(connection)
+                .await?;
+            let standings = rows.iter().map(row::standing).collect::<Result<_, _>>()?;
+            snapshot.books.accounts = Accounts(standings);
+        }
         Ok(snapshot)
     }
 
-    /// Writes what was decided: transfers, their entries, the new balances and the answers.
+    /// When the next pending transfer expires, in microseconds since 1970.
+    pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar(NEXT_EXPIRY).fetch_one(&mut *self.transaction).await?)
+    }
+
+    /// Puts limits on an account from now on.
+    pub async fn set_limits(
+        &mut self,
+        account_id: i64,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(WRITE_LIMITS)
+            .bind(account_id)
+            .bind(limits.min_minor)
+            .bind(limits.max_minor)
+            .bind(now.as_microsecond())
+            .execute(&mut *self.transaction)
+            .await?;
+        sqlx::query(APPLY_LIMITS)
+            .bind(limits.min_minor)
+            .bind(limits.max_minor)
+            .bind(account_id)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes what was decided: transfers, their entries, the new balances, the holds and the answers.
     pub async fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let (mut transfers, mut entries, mut answers) = (Rows::new(), Rows::new(), Rows::new());
+        let (mut transfers, mut entries, mut pending) = (Rows::new(), Rows::new(), Rows::new());
         for new in &changes.transfers {
             let transfer = &new.transfer;
             transfers.push(&json!([
@@ -160,38 +220,53 @@ impl Batch<'_> {
                 transfer.booked_at.as_microsecond(),
                 new.entry_id_first,
                 new.entries.len(),
+                transfer.kind.as_str(),
+                new.of_seq,
+                transfer.expires_at.map(Timestamp::as_microsecond),
             ]));
-            for (id, entry) in (new.entry_id_first..).zip(&new.entries) {
-                entries.push(&json!([
-                    id,
-                    new.seq,
-                    entry.account_id,
-                    entry.after.entries,
-                    entry.direction.as_str(),
-                    entry.amount_minor,
-                    entry.after.debits_minor,
-                    entry.after.credits_minor,
-                ]));
-            }
-            let stored = &new.stored;
-            let fingerprint = row::hex(&stored.fingerprint);
-            let answer = &stored.answer;
-            answers.push(&json!([new.key, fingerprint, new.seq, answer.status, &*answer.body]));
         }
-        let mut balances = Rows::new();
+        for (id, seq, entry) in changes.moved() {
+            entries.push(&json!([
+                id,
+                seq,
+                entry.account_id,
+                entry.after.entries,
+                entry.direction.as_str(),
+                entry.amount_minor,
+                entry.after.debits_minor,
+                entry.after.credits_minor,
+            ]));
+        }
+        for (id, seq, entry) in changes.held() {
+            let (account, direction) = (entry.account_id, entry.direction.as_str());
+            pending.push(&json!([id, seq, account, direction, entry.amount_minor]));
+        }
+        let (mut balances, mut answers) = (Rows::new(), Rows::new());
         for (id, balance) in &changes.balances {
             balances.push(&json!([
                 id,
                 balance.debits_minor,
                 balance.credits_minor,
-                balance.entries
+                balance.entries,
+                balance.pending_debits_minor,
+                balance.pending_credits_minor,
             ]));
         }
+        for (seq, key, stored) in changes.answers() {
+            let (fingerprint, answer) = (row::hex(&stored.fingerprint), &stored.answer);
+            answers.push(&json!([key, fingerprint, seq, answer.status, &*answer.body]));
+        }
+        let (mut opened, mut closed) = (Rows::new(), Rows::new());
+        changes.opened().for_each(|hold| opened.push(&json!(hold)));
+        changes.closed().for_each(|seq| closed.push(&json!([seq])));
         for (statement, rows) in [
             (WRITE_TRANSFERS, transfers),
             (WRITE_ENTRIES, entries),
+            (WRITE_PENDING_ENTRIES, pending),
             (WRITE_BALANCES, balances),
             (WRITE_ANSWERS, answers),
+            (OPEN_HOLDS, opened),
+            (CLOSE_HOLDS, closed),
         ] {
             self.write_rows(statement, rows).await?;
         }
@@ -267,7 +342,31 @@ impl Rows {
 const LAST: &str = "SELECT
      (SELECT coalesce(max(seq), 0) FROM transfers),
      (SELECT coalesce(max(id), 0) FROM entries),
+     (SELECT coalesce(max(id), 0) FROM pending_entries),
      coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0)";
+const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind
+     FROM holds AS h
+     STRAIGHT_JOIN transfers AS t ON t.seq = h.transfer_seq
+     LEFT JOIN transfers AS f ON f.of_seq = t.seq
+     WHERE h.expires_at_us <= ? ORDER BY h.expires_at_us LIMIT ?";
+const TARGETS: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS wanted
+     STRAIGHT_JOIN transfers AS t ON t.id = UNHEX(wanted.id)
+     LEFT JOIN transfers AS f ON f.of_seq = t.seq";
+const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$')) AS wanted
+     STRAIGHT_JOIN entries AS e ON e.id = wanted.id
+     STRAIGHT_JOIN accounts AS a ON a.id = e.account_id";
+const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$')) AS wanted
+     STRAIGHT_JOIN pending_entries AS e ON e.id = wanted.id
+     STRAIGHT_JOIN accounts AS a ON a.id = e.account_id";
+const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
+const WRITE_LIMITS: &str =
+    "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
+     SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ? FROM account_limits";
+const APPLY_LIMITS: &str =
+    "UPDATE balances SET balance_min_minor = ?, balance_max_minor = ? WHERE account_id = ?";
 /// STRAIGHT_JOIN keeps the optimiser at looking up what is wanted, whatever it thinks of the sizes.
 /// Here and below JSON_TABLE is told the character set, or it would take the database's default and put
 /// a question mark for every character that lacks.
@@ -276,18 +375,20 @@ const ANSWERS: &str = "SELECT k.`key`, k.fingerprint, k.status, k.body, t.id
      STRAIGHT_JOIN idempotency_keys AS k ON k.`key` = wanted.`key`
      STRAIGHT_JOIN transfers AS t ON t.seq = k.transfer_seq";
 const STANDINGS: &str =
-    "SELECT a.code, a.id, a.currency, c.scale, b.debits_minor, b.credits_minor, b.entries
+    "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
      FROM JSON_TABLE(?, '$[*]' COLUMNS (code VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS wanted
      STRAIGHT_JOIN accounts AS a ON a.code = wanted.code
      STRAIGHT_JOIN currencies AS c ON c.code = a.currency
      STRAIGHT_JOIN balances AS b ON b.account_id = a.id";
 const WRITE_TRANSFERS: &str = "INSERT INTO transfers
-     (seq, id, description, effective_date, booked_at_us, entry_id_first, entries)
-     SELECT seq, UNHEX(id), description, effective_date, booked_at_us, entry_id_first, entries
+     (seq, id, description, effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us)
+     SELECT seq, UNHEX(id), description, effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us
      FROM JSON_TABLE(?, '$[*]' COLUMNS (
         seq BIGINT PATH '$[0]', id VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]', description VARCHAR(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[2]',
         effective_date VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[3]', booked_at_us BIGINT PATH '$[4]',
-        entry_id_first BIGINT PATH '$[5]', entries BIGINT PATH '$[6]')) AS new";
+        entry_id_first BIGINT PATH '$[5]', entries BIGINT PATH '$[6]', kind VARCHAR(8) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[7]',
+        of_seq BIGINT PATH '$[8]', expires_at_us BIGINT PATH '$[9]')) AS new";
 const WRITE_ENTRIES: &str = "INSERT INTO entries
      (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor)
      SELECT id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor
@@ -295,11 +396,25 @@ const WRITE_ENTRIES: &str = "INSERT INTO entries
         id BIGINT PATH '$[0]', transfer_seq BIGINT PATH '$[1]', account_id BIGINT PATH '$[2]',
         number BIGINT PATH '$[3]', direction VARCHAR(6) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[4]', amount_minor BIGINT PATH '$[5]',
         debits_after_minor BIGINT PATH '$[6]', credits_after_minor BIGINT PATH '$[7]')) AS new";
+const WRITE_PENDING_ENTRIES: &str = "INSERT INTO pending_entries
+     (id, transfer_seq, account_id, direction, amount_minor)
+     SELECT id, transfer_seq, account_id, direction, amount_minor
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (
+        id BIGINT PATH '$[0]', transfer_seq BIGINT PATH '$[1]', account_id BIGINT PATH '$[2]',
+        direction VARCHAR(6) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[3]', amount_minor BIGINT PATH '$[4]')) AS new";
+const OPEN_HOLDS: &str = "INSERT INTO holds (transfer_seq, expires_at_us)
+     SELECT transfer_seq, expires_at_us FROM JSON_TABLE(?, '$[*]' COLUMNS (
+        transfer_seq BIGINT PATH '$[0]', expires_at_us BIGINT PATH '$[1]')) AS new";
+const CLOSE_HOLDS: &str =
+    "DELETE h FROM JSON_TABLE(?, '$[*]' COLUMNS (transfer_seq BIGINT PATH '$[0]')) AS old
+     STRAIGHT_JOIN holds AS h ON h.transfer_seq = old.transfer_seq";
 const WRITE_BALANCES: &str = "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
         account_id BIGINT PATH '$[0]', debits_minor BIGINT PATH '$[1]',
-        credits_minor BIGINT PATH '$[2]', entries BIGINT PATH '$[3]')) AS new
+        credits_minor BIGINT PATH '$[2]', entries BIGINT PATH '$[3]',
+        pending_debits_minor BIGINT PATH '$[4]', pending_credits_minor BIGINT PATH '$[5]')) AS new
      STRAIGHT_JOIN balances AS b ON b.account_id = new.account_id
-     SET b.debits_minor = new.debits_minor, b.credits_minor = new.credits_minor, b.entries = new.entries";
+     SET b.debits_minor = new.debits_minor, b.credits_minor = new.credits_minor, b.entries = new.entries,
+        b.pending_debits_minor = new.pending_debits_minor, b.pending_credits_minor = new.pending_credits_minor";
 const WRITE_ANSWERS: &str =
     "INSERT INTO idempotency_keys (`key`, fingerprint, transfer_seq, status, body)
      SELECT new.`key`, UNHEX(new.fingerprint), new.transfer_seq, new.status, new.body

@@ -8,16 +8,41 @@ use super::super::StoreError;
 use super::super::row::{self, Columns as _, one_more};
 use super::{ACCOUNT, Reader};
 use crate::account::CurrencyBody;
+use crate::posting::Standing;
 use crate::report::{
     Account, AccountBalance, AccountEntry, CurrencyTotals, Page, TransferSummary, TrialBalance,
 };
 use crate::transfer::Transfer;
 
-const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, b.debits_minor, b.credits_minor, b.entries
+const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
      WHERE a.code > ? ORDER BY a.code LIMIT ?";
+const BALANCE: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+     FROM accounts AS a
+     JOIN currencies AS c ON c.code = a.currency
+     JOIN balances AS b ON b.account_id = a.id
+     WHERE a.code = ?";
+const TRANSFER: &str =
+    "SELECT t.description, t.effective_date, t.booked_at_us, t.entry_id_first, t.entries, t.kind,
+        t.expires_at_us, o.id, f.id, f.kind
+     FROM transfers AS t
+     LEFT JOIN transfers AS o ON o.seq = t.of_seq
+     LEFT JOIN transfers AS f ON f.of_seq = t.seq
+     WHERE t.id = ?";
+const ENTRIES_OF_MOVED: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+     FROM entries AS e
+     JOIN accounts AS a ON a.id = e.account_id
+     JOIN currencies AS c ON c.code = a.currency
+     WHERE e.id >= ? AND e.id < ? ORDER BY e.id";
+const ENTRIES_OF_HELD: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+     FROM pending_entries AS e
+     JOIN accounts AS a ON a.id = e.account_id
+     JOIN currencies AS c ON c.code = a.currency
+     WHERE e.id >= ? AND e.id < ? ORDER BY e.id";
 /// The sums are taken in two halves of 32 bits, because SQLite refuses a sum beyond 64 bits.
 const TOTALS: &str = "SELECT a.currency, c.scale,
         sum(b.debits_minor >> 32), sum(b.debits_minor & 4294967295),
@@ -62,17 +87,14 @@ impl Reader {
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
-        let row = sqlx::query(
-            "SELECT a.code, a.currency, c.scale, a.normal_balance, b.debits_minor, b.credits_minor, b.entries
-             FROM accounts AS a
-             JOIN currencies AS c ON c.code = a.currency
-             JOIN balances AS b ON b.account_id = a.id
-             WHERE a.code = ?",
-        )
-        .bind(code)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row = sqlx::query(BALANCE).bind(code).fetch_optional(&self.pool).await?;
         row.as_ref().map(row::balance).transpose()
+    }
+
+    /// An account with its id, totals and limits.
+    pub async fn standing(&self, code: &str) -> Result<Option<Standing>, StoreError> {
+        let row = sqlx::query(BALANCE).bind(code).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(row::standing).transpose()?.map(|(_, standing)| standing))
     }
 
     /// The entries of an account with a number after `after`; nothing when there is no account.
@@ -106,29 +128,30 @@ impl Reader {
         Ok(Some(row::entries(&owner, &rows, limit)?))
     }
 
+    /// How many entries a transfer has; nothing when there is none of this id.
+    pub async fn entries_of(&self, id: Uuid) -> Result<Option<i64>, StoreError> {
+        let row = sqlx::query("SELECT entries FROM transfers WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| row.long(0)).transpose()
+    }
+
     pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
-        let Some(row) = sqlx::query(
-            "SELECT description, effective_date, booked_at_us, entry_id_first, entries
-             FROM transfers WHERE id = ?",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&self.pool)
-        .await?
-        else {
-            return Ok(None);
-        };
-        let first = row.long(3)?;
-        let rows = sqlx::query(
-            "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
-             FROM entries AS e
-             JOIN accounts AS a ON a.id = e.account_id
-             JOIN currencies AS c ON c.code = a.currency
-             WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
-        )
-        .bind(first)
-        .bind(first + row.long(4)?)
-        .fetch_all(&self.pool)
-        .await?;
+        let row = sqlx::query(TRANSFER).bind(id.to_string()).fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(None) };
+        let (first, statement) = (
+            row.long(3)?,
+            match row.kind(5)?.moves() {
+                true => ENTRIES_OF_MOVED,
+                false => ENTRIES_OF_HELD,
+            },
+        );
+        let rows = sqlx::query(statement)
+            .bind(first)
+            .bind(first + row.long(4)?)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(Some(row::transfer(id, &row, &rows)?))
     }
 
@@ -139,8 +162,9 @@ impl Reader {
         limit: usize,
     ) -> Result<Page<TransferSummary>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, description, effective_date, booked_at_us, entries, seq FROM transfers
-             WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT t.id, t.description, t.effective_date, t.booked_at_us, t.entries, t.seq, t.kind, f.kind
+             FROM transfers AS t LEFT JOIN transfers AS f ON f.of_seq = t.seq
+             WHERE t.seq > ? ORDER BY t.seq LIMIT ?",
         )
         .bind(after)
         .bind(one_more(limit))

@@ -3,16 +3,20 @@
 //! A batch goes through one statement per table: the rows travel as one JSON parameter, because a
 //! round trip to the engine's thread costs more than the row does.
 
-use jiff::Timestamp;
-use serde_json::json;
-use sqlx::{Connection, Sqlite, Transaction};
+use std::collections::HashMap;
 
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sqlx::{Connection, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::super::gather::{DUE_MAX, accounts_of, entry_ids, fill};
 use super::super::row::{self, Columns as _};
 use super::super::{Created, StoreError, impossible};
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{Changes, Snapshot};
-use crate::posting::Accounts;
+use crate::batch::{Changes, Snapshot, Wanted};
+use crate::posting::{Accounts, Limits};
 use crate::report::Account;
 
 /// One SQL transaction of the writer. Dropped without `commit`, it is rolled back.
@@ -124,59 +128,93 @@ impl Batch<'_> {
 
     /// Everything the posting of a batch needs to know, under the write lock. Fails when another
     /// service has opened this database since.
-    pub async fn lock_and_read(
-        &mut self,
-        keys: &[&str],
-        accounts: &[&str],
-    ) -> Result<Snapshot, StoreError> {
+    pub async fn lock_and_read(&mut self, wanted: &Wanted<'_>) -> Result<Snapshot, StoreError> {
         let connection = &mut *self.transaction;
-        let row = sqlx::query(
-            "SELECT epoch,
-                (SELECT coalesce(max(seq), 0) FROM transfers),
-                (SELECT coalesce(max(id), 0) FROM entries),
-                coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0)
-             FROM service WHERE id = 1",
-        )
-        .fetch_one(&mut *connection)
-        .await?;
-        let found = row.long(0)?;
+        let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
+        let found = row.long(4)?;
         if found != self.epoch {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
-        let mut snapshot = Snapshot {
-            transfer_seq_last: row.long(1)?,
-            entry_id_last: row.long(2)?,
-            booked_at_last_us: row.long(3)?,
-            ..Snapshot::default()
-        };
-        let rows = sqlx::query(
-            "SELECT k.key, k.fingerprint, k.status, k.body, t.id
-             FROM json_each(?) AS wanted
-             JOIN idempotency_keys AS k ON k.key = wanted.value
-             JOIN transfers AS t ON t.seq = k.transfer_seq",
-        )
-        .bind(json!(keys).to_string())
-        .fetch_all(&mut *connection)
-        .await?;
-        snapshot.answers = rows.iter().map(row::answer).collect::<Result<_, _>>()?;
-        let rows = sqlx::query(
-            "SELECT a.code, a.id, a.currency, c.scale, b.debits_minor, b.credits_minor, b.entries
-             FROM json_each(?) AS wanted
-             JOIN accounts AS a ON a.code = wanted.value
-             JOIN currencies AS c ON c.code = a.currency
-             JOIN balances AS b ON b.account_id = a.id",
-        )
-        .bind(json!(accounts).to_string())
-        .fetch_all(connection)
-        .await?;
-        snapshot.accounts = Accounts(rows.iter().map(row::standing).collect::<Result<_, _>>()?);
+        let mut snapshot = Snapshot { last: row::last(&row)?, ..Snapshot::default() };
+        let now = wanted.now.map_or(0, Timestamp::as_microsecond);
+        let due = sqlx::query(DUE).bind(now).bind(DUE_MAX).fetch_all(&mut *connection).await?;
+        let mut found = due.iter().map(row::target).collect::<Result<Vec<_>, _>>()?;
+        snapshot.due = found.iter().map(|(target, _)| target.id).collect();
+        if !wanted.targets.is_empty() {
+            let rows = sqlx::query(TARGETS)
+                .bind(
+                    json!(wanted.targets.iter().map(Uuid::to_string).collect::<Vec<_>>())
+                        .to_string(),
+                )
+                .fetch_all(&mut *connection)
+                .await?;
+            for row in &rows {
+                found.push(row::target(row)?);
+            }
+        }
+        for (statement, moves) in [(TARGET_ENTRIES, true), (TARGET_PENDING_ENTRIES, false)] {
+            let ids = entry_ids(&found, moves);
+            if !ids.is_empty() {
+                let rows = sqlx::query(statement)
+                    .bind(json!(ids).to_string())
+                    .fetch_all(&mut *connection)
+                    .await?;
+                let entries =
+                    rows.iter().map(row::target_entry).collect::<Result<HashMap<_, _>, _>>()?;
+                fill(&mut found, moves, &entries);
+            }
+        }
+        let accounts = accounts_of(wanted, &found);
+        snapshot.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
+        if !wanted.keys.is_empty() {
+            let rows = sqlx::query(ANSWERS)
+                .bind(json!(&wanted.keys).to_string())
+                .fetch_all(&mut *connection)
+                .await?;
+            snapshot.answers = rows.iter().map(row::answer).collect::<Result<_, _>>()?;
+        }
+        if !accounts.is_empty() {
+            let rows = sqlx::query(STANDINGS)
+                .bind(json!(&accounts).to_string())
+                .fetch_all(connection)
+                .await?;
+            let standings = rows.iter().map(row::standing).collect::<Result<_, _>>()?;
+            snapshot.books.accounts = Accounts(standings);
+        }
         Ok(snapshot)
     }
 
-    /// Writes what was decided: transfers, their entries, the new balances and the answers.
+    /// When the next pending transfer expires, in microseconds since 1970.
+    pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar(NEXT_EXPIRY).fetch_one(&mut *self.transaction).await?)
+    }
+
+    /// Puts limits on an account from now on.
+    pub async fn set_limits(
+        &mut self,
+        account_id: i64,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(WRITE_LIMITS)
+            .bind(account_id)
+            .bind(limits.min_minor)
+            .bind(limits.max_minor)
+            .bind(now.as_microsecond())
+            .execute(&mut *self.transaction)
+            .await?;
+        sqlx::query(APPLY_LIMITS)
+            .bind(limits.min_minor)
+            .bind(limits.max_minor)
+            .bind(account_id)
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes what was decided: transfers, their entries, the new balances, the holds and the answers.
     pub async fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let connection = &mut *self.transaction;
-        let (mut transfers, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut transfers, mut entries, mut pending) = (Vec::new(), Vec::new(), Vec::new());
         for new in &changes.transfers {
             let transfer = &new.transfer;
             transfers.push(json!([
@@ -187,47 +225,75 @@ impl Batch<'_> {
                 transfer.booked_at.as_microsecond(),
                 new.entry_id_first,
                 new.entries.len(),
+                transfer.kind.as_str(),
+                new.of_seq,
+                transfer.expires_at.map(Timestamp::as_microsecond),
             ]));
-            for (id, entry) in (new.entry_id_first..).zip(&new.entries) {
-                entries.push(json!([
-                    id,
-                    new.seq,
-                    entry.account_id,
-                    entry.after.entries,
-                    entry.direction.as_str(),
-                    entry.amount_minor,
-                    entry.after.debits_minor,
-                    entry.after.credits_minor,
-                ]));
-            }
-            let answer = &new.stored.answer;
-            let fingerprint = row::hex(&new.stored.fingerprint);
-            answers.push(json!([new.key, fingerprint, new.seq, answer.status, &*answer.body]));
         }
-        let balances: Vec<_> = changes
-            .balances
-            .iter()
-            .map(|(id, b)| json!([id, b.debits_minor, b.credits_minor, b.entries]))
-            .collect();
-        let steps = [
+        for (id, seq, entry) in changes.moved() {
+            entries.push(json!([
+                id,
+                seq,
+                entry.account_id,
+                entry.after.entries,
+                entry.direction.as_str(),
+                entry.amount_minor,
+                entry.after.debits_minor,
+                entry.after.credits_minor,
+            ]));
+        }
+        for (id, seq, entry) in changes.held() {
+            let (account, direction) = (entry.account_id, entry.direction.as_str());
+            pending.push(json!([id, seq, account, direction, entry.amount_minor]));
+        }
+        let (mut balances, mut answers) = (Vec::new(), Vec::new());
+        for (id, balance) in &changes.balances {
+            balances.push(json!([
+                id,
+                balance.debits_minor,
+                balance.credits_minor,
+                balance.entries,
+                balance.pending_debits_minor,
+                balance.pending_credits_minor,
+            ]));
+        }
+        for (seq, key, stored) in changes.answers() {
+            let (fingerprint, answer) = (row::hex(&stored.fingerprint), &stored.answer);
+            answers.push(json!([key, fingerprint, seq, answer.status, &*answer.body]));
+        }
+        let (mut opened, mut closed) = (Vec::new(), Vec::new());
+        changes.opened().for_each(|hold| opened.push(json!(hold)));
+        changes.closed().for_each(|seq| closed.push(json!([seq])));
+        for (statement, rows) in [
             (WRITE_TRANSFERS, transfers),
             (WRITE_ENTRIES, entries),
+            (WRITE_PENDING_ENTRIES, pending),
             (WRITE_BALANCES, balances),
             (WRITE_ANSWERS, answers),
-        ];
-        for (statement, rows) in steps {
-            let expected = rows.len() as u64;
-            let written = sqlx::query(statement)
-                .bind(json!(rows).to_string())
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-            if written != expected {
-                return Err(impossible(
-                    "a batch",
-                    &format!("{written} rows instead of {expected}"),
-                ));
-            }
+            (OPEN_HOLDS, opened),
+            (CLOSE_HOLDS, closed),
+        ] {
+            self.write_rows(statement, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_rows(
+        &mut self,
+        statement: &'static str,
+        rows: Vec<Value>,
+    ) -> Result<(), StoreError> {
+        let expected = rows.len() as u64;
+        if expected == 0 {
+            return Ok(());
+        }
+        let written = sqlx::query(statement)
+            .bind(json!(rows).to_string())
+            .execute(&mut *self.transaction)
+            .await?
+            .rows_affected();
+        if written != expected {
+            return Err(impossible("a batch", &format!("{written} rows instead of {expected}")));
         }
         Ok(())
     }
@@ -247,16 +313,59 @@ impl Batch<'_> {
     }
 }
 
+const LAST: &str = "SELECT
+     (SELECT coalesce(max(seq), 0) FROM transfers),
+     (SELECT coalesce(max(id), 0) FROM entries),
+     (SELECT coalesce(max(id), 0) FROM pending_entries),
+     coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0), epoch
+     FROM service WHERE id = 1";
+const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind
+     FROM holds AS h
+     JOIN transfers AS t ON t.seq = h.transfer_seq
+     LEFT JOIN transfers AS f ON f.of_seq = t.seq
+     WHERE h.expires_at_us <= ? ORDER BY h.expires_at_us LIMIT ?";
+const TARGETS: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind
+     FROM json_each(?) AS wanted JOIN transfers AS t ON t.id = wanted.value
+     LEFT JOIN transfers AS f ON f.of_seq = t.seq";
+const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
+     FROM json_each(?) AS wanted JOIN entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
+const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
+     FROM json_each(?) AS wanted JOIN pending_entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
+const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
+const WRITE_LIMITS: &str =
+    "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
+     SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ? FROM account_limits";
+const APPLY_LIMITS: &str =
+    "UPDATE balances SET balance_min_minor = ?, balance_max_minor = ? WHERE account_id = ?";
+const ANSWERS: &str = "SELECT k.key, k.fingerprint, k.status, k.body, t.id
+     FROM json_each(?) AS wanted
+     JOIN idempotency_keys AS k ON k.key = wanted.value
+     JOIN transfers AS t ON t.seq = k.transfer_seq";
+const STANDINGS: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+     FROM json_each(?) AS wanted
+     JOIN accounts AS a ON a.code = wanted.value
+     JOIN currencies AS c ON c.code = a.currency
+     JOIN balances AS b ON b.account_id = a.id";
 const WRITE_TRANSFERS: &str = "INSERT INTO transfers
-     (seq, id, description, effective_date, booked_at_us, entry_id_first, entries)
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+     (seq, id, description, effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us)
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+        value ->> 7, value ->> 8, value ->> 9
      FROM json_each(?) ORDER BY key";
 const WRITE_ENTRIES: &str = "INSERT INTO entries
      (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor)
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
      FROM json_each(?) ORDER BY key";
+const WRITE_PENDING_ENTRIES: &str =
+    "INSERT INTO pending_entries (id, transfer_seq, account_id, direction, amount_minor)
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) ORDER BY key";
+const OPEN_HOLDS: &str = "INSERT INTO holds (transfer_seq, expires_at_us)
+     SELECT value ->> 0, value ->> 1 FROM json_each(?) ORDER BY key";
+const CLOSE_HOLDS: &str =
+    "DELETE FROM holds WHERE transfer_seq IN (SELECT value ->> 0 FROM json_each(?))";
 const WRITE_BALANCES: &str = "UPDATE balances
-     SET debits_minor = new.value ->> 1, credits_minor = new.value ->> 2, entries = new.value ->> 3
+     SET debits_minor = new.value ->> 1, credits_minor = new.value ->> 2, entries = new.value ->> 3,
+        pending_debits_minor = new.value ->> 4, pending_credits_minor = new.value ->> 5
      FROM json_each(?) AS new WHERE account_id = new.value ->> 0";
 const WRITE_ANSWERS: &str =
     "INSERT INTO idempotency_keys (key, fingerprint, transfer_seq, status, body)

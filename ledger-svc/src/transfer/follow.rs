@@ -1,0 +1,142 @@
+//! Requests that follow an earlier transfer: post or void a pending one, reverse a posted one.
+
+use jiff::civil::Date;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Action, DESCRIPTION_CHARS_MAX, EntryBody, Fingerprint, IdempotencyKey, TransferError,
+    TransferRequest, check_entries, read_date,
+};
+use crate::account::validate_text;
+use crate::json;
+
+/// What a client sends to post a pending transfer; an empty object posts it whole.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostBody {
+    /// One line for people; the pending transfer's when left out.
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+    /// The day the posting counts for, `YYYY-MM-DD`; the booking day (UTC) when left out.
+    #[serde(default, deserialize_with = "read_date")]
+    #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
+    pub effective_date: Option<Date>,
+    /// What to post when it is not the whole: per account and direction no more than is held, and
+    /// balanced in every currency. The rest is released.
+    #[serde(default, deserialize_with = "entries_if_any")]
+    #[schema(min_items = 2, max_items = 1000)]
+    pub entries: Option<Vec<EntryBody>>,
+}
+
+/// What a client sends to void a pending transfer.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VoidBody {
+    /// One line for people; the pending transfer's when left out.
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+}
+
+/// What a client sends to reverse a posted transfer.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReverseBody {
+    /// One line for people; the reversed transfer's when left out.
+    #[schema(max_length = 500)]
+    pub description: Option<String>,
+    /// The day the reversal counts for, `YYYY-MM-DD`; the booking day (UTC) when left out.
+    #[serde(default, deserialize_with = "read_date")]
+    #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
+    pub effective_date: Option<Date>,
+}
+
+fn entries_if_any<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<EntryBody>>, D::Error> {
+    json::objects(deserializer).map(Some)
+}
+
+/// Reads a request to post the pending transfer `of`.
+pub fn parse_post(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: &[u8],
+    entries_max: usize,
+) -> Result<TransferRequest, TransferError> {
+    let body: PostBody = json::read(body)?;
+    check_description(body.description.as_deref())?;
+    let mut print = begun("post-1", of, body.description.as_deref(), body.effective_date);
+    if let Some(entries) = &body.entries {
+        check_entries(entries, entries_max)?;
+        print.entries(entries);
+    }
+    Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Post { of, body } })
+}
+
+/// Reads a request to void the pending transfer `of`.
+pub fn parse_void(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: &[u8],
+) -> Result<TransferRequest, TransferError> {
+    let body: VoidBody = json::read(body)?;
+    check_description(body.description.as_deref())?;
+    let print = begun("void-1", of, body.description.as_deref(), None);
+    Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Void { of, body } })
+}
+
+/// Reads a request to reverse the posted transfer `of`.
+pub fn parse_reverse(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: &[u8],
+) -> Result<TransferRequest, TransferError> {
+    let body: ReverseBody = json::read(body)?;
+    check_description(body.description.as_deref())?;
+    let print = begun("reverse-1", of, body.description.as_deref(), body.effective_date);
+    Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Reverse { of, body } })
+}
+
+fn check_description(description: Option<&str>) -> Result<(), TransferError> {
+    let description = description.unwrap_or_default();
+    Ok(validate_text("description", description, DESCRIPTION_CHARS_MAX)?)
+}
+
+fn begun(what: &str, of: Uuid, description: Option<&str>, date: Option<Date>) -> Fingerprint {
+    let mut print = Fingerprint::new(what);
+    print.field(&of.to_string());
+    // Told apart from an empty one, which is kept.
+    print.field(if description.is_some() { "described" } else { "" });
+    print.field(description.unwrap_or_default());
+    print.field(&date.map(|date| date.to_string()).unwrap_or_default());
+    print
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_on_the_same_transfer_are_told_apart() {
+        let key = || IdempotencyKey::parse(b"k").unwrap();
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let part = br#"{"entries":[{"account":"a","direction":"debit","amount":"1"},{"account":"b","direction":"credit","amount":"1"}]}"#;
+        let requests = [
+            parse_post(key(), one, b"{}", 10),
+            parse_post(key(), one, part, 10),
+            parse_post(key(), one, br#"{"description":""}"#, 10),
+            parse_post(key(), one, br#"{"effective_date":"2026-01-01"}"#, 10),
+            parse_post(key(), other, b"{}", 10),
+            parse_void(key(), one, b"{}"),
+            parse_reverse(key(), one, b"{}"),
+        ];
+        let prints: std::collections::HashSet<[u8; 32]> =
+            requests.iter().map(|request| request.as_ref().unwrap().fingerprint).collect();
+        assert_eq!(prints.len(), requests.len());
+        let few = parse_post(key(), one, br#"{"entries":[]}"#, 10).unwrap_err();
+        assert_eq!(few, TransferError::TooFewEntries(0));
+        assert!(parse_void(key(), one, br#"{"entries":[]}"#).is_err());
+    }
+}
