@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl mariadbd:mariadb-server"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server"
 
 missing=""
 for pair in $wanted; do
@@ -59,7 +59,7 @@ fi
 fatal=""
 for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
-    for program in ffmpeg npm node chromium curl setpriv mariadbd; do has "$program" || fatal="$fatal $program"; done
+    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
 else
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."

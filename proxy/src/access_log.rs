@@ -54,6 +54,9 @@ pub struct Entry<'a> {
     /// A name of `cache::answer::Verdict`, on routes with a cache policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<&'a str>,
+    /// The first rate limit that the request was over, refused or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,6 +267,7 @@ mod tests {
             route: None,
             lane: None,
             cache: None,
+            rate_limit: None,
             upstream: None,
             upstream_address: None,
             upstream_reused: None,

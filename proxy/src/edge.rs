@@ -24,6 +24,7 @@ use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Permit;
+use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::upstream::Attempts;
@@ -49,6 +50,7 @@ pub struct Exchange {
     pub tls: Option<String>,
     pub route: Option<Arc<Route>>,
     pub permit: Option<Permit>,
+    pub limits: Passage,
     pub attempts: Attempts,
     pub attempt_begun: Option<Instant>,
     pub connected: Option<Instant>,
@@ -139,6 +141,7 @@ impl ProxyHttp for Edge {
             tls: None,
             route: None,
             permit: None,
+            limits: Passage::default(),
             attempts: Attempts::default(),
             attempt_begun: None,
             connected: None,
@@ -174,7 +177,11 @@ impl ProxyHttp for Edge {
             // Pingora forgets the limit with each request that may be followed by another.
             session.set_keepalive(Some(whole_seconds(self.timeouts.idle)));
         }
-        match self.admit(session, exchange) {
+        let mut admitted = self.admit(session, exchange);
+        if admitted.is_ok() {
+            admitted = rate_limit::admit(session.req_header(), exchange).await;
+        }
+        match admitted {
             Ok(()) => self.through_cache(session, exchange).await,
             Err(failure) => {
                 self.answer(session, failure, exchange).await;
@@ -278,6 +285,9 @@ impl ProxyHttp for Edge {
         if let Some(status) = &exchange.cache_status {
             head.append_header(CACHE_STATUS, status.as_str())?;
         }
+        for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
+            head.append_header(name, value)?;
+        }
         Ok(())
     }
 
@@ -326,6 +336,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.permit = None;
+        exchange.limits.leave();
         finish::record(self, session, error.is_some(), exchange);
     }
 

@@ -62,6 +62,7 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         route: route.map(|route| route.name.as_str()),
         lane: route.map(|route| route.lane.name()),
         cache: exchange.cache.map(crate::cache::answer::Verdict::name),
+        rate_limit: exchange.limits.over.as_deref(),
         upstream: route.map(|route| route.upstream.name.as_str()),
         upstream_address: route.and_then(|r| r.upstream.server_name(&exchange.attempts)),
         upstream_reused: exchange.reused,

@@ -14,9 +14,9 @@ use crate::drain::Drain;
 use crate::lane::Lanes;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
-use crate::route::Routes;
+use crate::rate_limit::Limits;
+use crate::route::{RouteFault, Routes};
 use crate::tls::LiveAcceptor;
-use crate::upstream::ServerFault;
 
 /// One configuration made ready. A request keeps the generation it began with.
 pub struct Generation {
@@ -34,14 +34,22 @@ impl Generation {
         metrics: &Metrics,
         lanes: &Lanes,
         caches: &Caches,
-    ) -> Result<Self, ServerFault> {
-        let routes = Routes::new(&config, metrics, lanes, caches)?;
+        limits: &Limits,
+    ) -> Result<Self, RouteFault> {
+        let routes = Routes::new(&config, metrics, lanes, caches, limits)?;
         Ok(Self { number, config, routes })
     }
 
-    /// Sets what generations share: limits of lanes and caches, and the metrics that describe the
-    /// configuration.
-    pub fn enter_into_force(&self, metrics: &Metrics, lanes: &Lanes, caches: &Caches) {
+    /// Sets what generations share: limits of lanes, caches and tables, and the metrics that
+    /// describe the configuration.
+    pub fn enter_into_force(
+        &self,
+        metrics: &Metrics,
+        lanes: &Lanes,
+        caches: &Caches,
+        limits: &Limits,
+    ) {
+        limits.set_limits(&self.config.rate_limits, metrics);
         caches.set_limits(&self.config.caches, metrics);
         for (name, lane) in self.config.lanes.iter() {
             let requests_max = usize::try_from(lane.requests_max).unwrap_or(usize::MAX);
@@ -57,6 +65,7 @@ pub struct State {
     pub metrics: Metrics,
     pub lanes: Lanes,
     pub caches: Caches,
+    pub limits: Limits,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
     pub connector: Arc<Connector>,
     pub access_log: AccessLog,

@@ -6,7 +6,7 @@
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`request`], [`path`]: one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
-//! 6. [`lane`]: a place in the lane, or shed.
+//! 6. [`lane`]: a place in the lane, or shed; [`rate_limit`]: every limit of the route.
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod operator_log;
 pub mod path;
 pub mod prompt;
+pub mod rate_limit;
 pub mod reload;
 pub mod request;
 pub mod respond;

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::access_log;
 use crate::generation::{Generation, State};
+use crate::route::RouteFault;
 use crate::tls::{self, TlsFault};
-use crate::upstream::ServerFault;
 
 /// Why a reload changed nothing.
 #[derive(Debug, Error)]
@@ -28,7 +28,7 @@ pub enum ReloadFault {
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error(transparent)]
-    Server(#[from] ServerFault),
+    Route(#[from] RouteFault),
 }
 
 /// Reads the document and puts it into force; returns the number of the new generation. Blocks on
@@ -49,9 +49,10 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
         false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
     };
     let number = current.number + 1;
-    let generation = Generation::new(number, config, &state.metrics, &state.lanes, &state.caches)?;
+    let State { metrics, lanes, caches, limits, .. } = state;
+    let generation = Generation::new(number, config, metrics, lanes, caches, limits)?;
 
-    generation.enter_into_force(&state.metrics, &state.lanes, &state.caches);
+    generation.enter_into_force(metrics, lanes, caches, limits);
     state.generation.store(Arc::new(generation));
     for (name, acceptor) in acceptors {
         if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {

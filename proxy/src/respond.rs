@@ -11,6 +11,7 @@ use serde::Serialize;
 use thiserror::Error as ThisError;
 
 use crate::path::TargetFault;
+use crate::rate_limit::Quota;
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -32,6 +33,10 @@ pub enum Failure {
     RequestTimeout,
     #[error("too many requests of this kind are in progress; try again shortly")]
     LaneFull,
+    #[error("too many requests; try again later")]
+    RateLimited { retry_after_s: u64, quota: Quota },
+    #[error("whether this request is within its limits cannot be told; try again shortly")]
+    LimitUnavailable,
     #[error("no server is available; try again shortly")]
     NoServer,
     #[error("the server behind this proxy could not be reached")]
@@ -59,6 +64,8 @@ impl Failure {
             Failure::MethodNotAllowed { .. } => "method_not_allowed",
             Failure::RequestTimeout => "request_timeout",
             Failure::LaneFull => "lane_full",
+            Failure::RateLimited { .. } => "rate_limited",
+            Failure::LimitUnavailable => "rate_limit_unavailable",
             Failure::NoServer => "no_server",
             Failure::UpstreamUnreachable => "upstream_unreachable",
             Failure::UpstreamTimeout => "upstream_timeout",
@@ -77,7 +84,10 @@ impl Failure {
             Failure::NoRoute => StatusCode::NOT_FOUND,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Failure::LaneFull | Failure::NoServer => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::LaneFull | Failure::NoServer | Failure::LimitUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone => return None,
@@ -239,6 +249,12 @@ fn head(
     head.insert_header(crate::headers::X_REQUEST_ID, request_id)?;
     if let Failure::MethodNotAllowed { allow } = failure {
         head.insert_header(ALLOW, allow.as_str())?;
+    }
+    if let Failure::RateLimited { retry_after_s, quota } = failure {
+        head.insert_header(RETRY_AFTER, *retry_after_s)?;
+        for (name, value) in quota.fields() {
+            head.insert_header(name, value)?;
+        }
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         head.insert_header(RETRY_AFTER, RETRY_AFTER_S)?;

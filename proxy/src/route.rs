@@ -6,11 +6,13 @@ use std::sync::Arc;
 use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::matching::{Mismatch, Router, Target};
+use thiserror::Error;
 
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
+use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::upstream::{ServerFault, Upstream};
 
@@ -45,7 +47,18 @@ pub struct Route {
     pub lane: Arc<Lane>,
     pub upstream: Arc<Upstream>,
     pub cache_policy: Option<Arc<Policy>>,
+    /// Those that are shared by Redis come last.
+    pub rate_limits: Vec<Arc<Limit>>,
     pub series: Series,
+}
+
+/// Why routes cannot be made ready.
+#[derive(Debug, Error)]
+pub enum RouteFault {
+    #[error(transparent)]
+    Server(#[from] ServerFault),
+    #[error(transparent)]
+    Limit(#[from] LimitFault),
 }
 
 /// The routes of one configuration.
@@ -64,7 +77,8 @@ impl Routes {
         metrics: &Metrics,
         lanes: &Lanes,
         caches: &Caches,
-    ) -> Result<Self, ServerFault> {
+        limits: &Limits,
+    ) -> Result<Self, RouteFault> {
         let upstreams = config
             .upstreams
             .iter()
@@ -77,6 +91,7 @@ impl Routes {
             let cache = caches.named(&policy.cache, metrics);
             Some(Arc::new(Policy::new(name, policy, cache)))
         };
+        let limits = limits_by_name(config, limits, metrics)?;
         let routes = config
             .routes
             .iter()
@@ -86,6 +101,7 @@ impl Routes {
                 Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
+                    rate_limits: limits_of(&route.rate_limits, &limits),
                     cache_policy: route.cache_policy.as_ref().and_then(policy),
                     upstream: Arc::clone(
                         upstream.expect("validation refuses a route without a known upstream"),
@@ -110,6 +126,26 @@ impl Routes {
             None => Err(refusal(&self.router, &self.methods, target)),
         }
     }
+}
+
+fn limits_by_name<'a>(
+    config: &'a Config,
+    limits: &Limits,
+    metrics: &Metrics,
+) -> Result<BTreeMap<&'a str, Arc<Limit>>, LimitFault> {
+    let named = config.rate_limits.iter();
+    named
+        .map(|(name, limit)| {
+            Ok((name.as_str(), Arc::new(Limit::new(name, limit, limits, metrics)?)))
+        })
+        .collect()
+}
+
+fn limits_of(names: &[String], limits: &BTreeMap<&str, Arc<Limit>>) -> Vec<Arc<Limit>> {
+    let mut of_route: Vec<_> =
+        names.iter().filter_map(|name| limits.get(name.as_str()).cloned()).collect();
+    of_route.sort_by_key(|limit| limit.is_shared());
+    of_route
 }
 
 fn refusal(router: &Router, methods: &[Vec<String>], target: &Target<'_>) -> Failure {

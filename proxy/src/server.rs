@@ -36,10 +36,12 @@ use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
+use crate::rate_limit::Limits;
 use crate::reload::reload;
+use crate::route::RouteFault;
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
-use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX, ServerFault};
+use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -52,7 +54,7 @@ pub enum StartFault {
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error(transparent)]
-    Server(#[from] ServerFault),
+    Route(#[from] RouteFault),
     #[error("the access log {path} cannot be opened: {error}")]
     AccessLog { path: String, error: io::Error },
     #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
@@ -118,6 +120,7 @@ fn raise_descriptor_limit() {
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let (metrics, lanes, caches) = (Metrics::new(), Lanes::default(), Caches::default());
+    let limits = Limits::default();
     let mut acceptors = std::collections::BTreeMap::new();
     for (name, listener) in &config.listeners {
         if let Some(acceptor) = tls::acceptor(name, listener)? {
@@ -127,13 +130,14 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
-    let generation = Generation::new(1, config, &metrics, &lanes, &caches)?;
-    generation.enter_into_force(&metrics, &lanes, &caches);
+    let generation = Generation::new(1, config, &metrics, &lanes, &caches, &limits)?;
+    generation.enter_into_force(&metrics, &lanes, &caches, &limits);
     let (access_log, writer) = access_log::start(opened, &metrics)?;
     let state = State {
         metrics,
         lanes,
         caches,
+        limits,
         connector: Arc::new(origin::connector()),
         access_log,
         drain: Drain::default(),

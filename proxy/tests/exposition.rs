@@ -17,7 +17,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {}, v: {} }}\nroutes:\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p }}\n\
-         - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v }}\n\
+         - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ] }}\n\
+         rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
          cache_policies: {{ p: {{ cache: main }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),
         upstream(&[dead_address(), dead_address()]),

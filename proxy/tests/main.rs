@@ -17,6 +17,8 @@ mod filling;
 mod http2;
 mod hygiene;
 mod lanes;
+mod rate_limits;
+mod redis_server;
 mod reloads;
 mod routing;
 mod slow_clients;

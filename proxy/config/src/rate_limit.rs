@@ -29,6 +29,9 @@ pub struct RateLimit {
     /// How long a request is held with `when_over: delay` before it is refused.
     #[serde(default = "delay_max")]
     pub delay_max: Duration,
+    /// Requests held at once with `when_over: delay`; above it they are refused.
+    #[serde(default = "delayed_max")]
+    pub delayed_max: u32,
     /// Count and report, but let everything pass.
     #[serde(default)]
     pub dry_run: bool,
@@ -48,6 +51,10 @@ fn delay_max() -> Duration {
     Duration::secs(1)
 }
 
+fn delayed_max() -> u32 {
+    1_000
+}
+
 fn keys_max() -> u32 {
     100_000
 }
@@ -56,7 +63,7 @@ fn keys_max() -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestKey {
-    /// The client's address.
+    /// The client's address; of an IPv6 address its network of 64 bits, which one client may have whole.
     Client,
     /// The route's name.
     Route,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::buffer_policy::{BufferMode, BufferSide};
 use crate::cache_policy::CachePolicy;
 use crate::config::Config;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{RateLimit, WhenOver};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -154,9 +154,22 @@ fn check_rate_limit(limit: &RateLimit, path: &str, findings: &mut Findings<'_>) 
     }
     findings.not_zero(format!("{path}.burst"), limit.burst);
     findings.not_zero(format!("{path}.keys_max"), limit.keys_max);
+    check_delay(limit, path, findings);
     if let Some(cluster) = &limit.cluster {
         redis_url(&cluster.redis, format!("{path}.cluster.redis"), findings);
         findings.time_not_zero(format!("{path}.cluster.timeout"), cluster.timeout);
+    }
+}
+
+fn check_delay(limit: &RateLimit, path: &str, findings: &mut Findings<'_>) {
+    if limit.when_over == WhenOver::Reject {
+        return;
+    }
+    findings.time_not_zero(format!("{path}.delay_max"), limit.delay_max);
+    findings.not_zero(format!("{path}.delayed_max"), limit.delayed_max);
+    if limit.rate.is_none() {
+        let hint = "add `rate: 100/s`; what is over `concurrency_max` is refused";
+        findings.add(format!("{path}.when_over"), "nothing is delayed without a rate", hint);
     }
 }
 

@@ -103,7 +103,8 @@ pub async fn answer(
             let begun = exchange.begun;
             let first_byte = &mut exchange.first_byte;
             let head_sent = || *first_byte = Some(begun.elapsed());
-            send(session, &source, &status, now_ms(), head_sent).await.map(|()| true)
+            let quota = exchange.limits.quota.as_ref();
+            send(session, &source, &status, quota, now_ms(), head_sent).await.map(|()| true)
         }
     }
 }

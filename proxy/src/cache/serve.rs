@@ -17,6 +17,7 @@ use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
+use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -70,11 +71,15 @@ pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
+    quota: Option<&Quota>,
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
     let response = respond_to(session.req_header(), source, cache_status, now_ms);
     let Response { mut head, first, end, has_body } = response.ok_or(Failure::Internal)?;
+    for (name, value) in quota.into_iter().flat_map(Quota::fields) {
+        head.append_header(name, value).map_err(|_| Failure::Internal)?;
+    }
     // Made before the head is written: what is to be read must not be forgotten meanwhile.
     let mut reader = match source {
         Source::Flow(_, flow) if has_body => Some(flow.reader(first)),

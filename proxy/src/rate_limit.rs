@@ -1,0 +1,277 @@
+//! Rate limits: how often one key may ask and how many of its requests may be in flight.
+//!
+//! Its stops: [`key`] names who asks → [`table`] remembers what the key owes, or [`cluster`] asks
+//! Redis → [`gcra`] decides. All limits of a route apply. One that refuses takes back what the others have counted
+//! here; what Redis has counted stays counted, as it is asked last.
+
+pub mod cluster;
+pub mod gcra;
+pub mod key;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pingora::http::RequestHeader;
+use prometheus::IntCounterVec;
+
+use proxy_config::rate_limit::{RateLimit, WhenOver, WhenUnavailable};
+use thiserror::Error;
+
+use crate::edge::Exchange;
+use crate::metrics::Metrics;
+use crate::rate_limit::cluster::{Redis, Unavailable};
+use crate::rate_limit::gcra::{Pace, Verdict};
+use crate::rate_limit::key::{Asking, Key};
+use crate::rate_limit::table::{Counts, Held, Place};
+use crate::respond::Failure;
+
+/// When a request that found too many others in flight may come back.
+const RETRY_NS: u64 = NS_PER_S;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// A limit that cannot be applied.
+#[derive(Debug, Error)]
+#[error("rate_limits.{limit}.cluster.redis: {why}")]
+pub struct LimitFault {
+    pub limit: String,
+    pub why: String,
+}
+
+/// One limit of a configuration.
+pub struct Limit {
+    name: String,
+    config: RateLimit,
+    pace: Option<Pace>,
+    redis: Option<Redis>,
+    counts: Arc<Counts>,
+    requests: IntCounterVec,
+    cluster_failures: IntCounterVec,
+}
+
+/// What limits made of one request. Dropping it gives back its places in flight.
+#[derive(Default)]
+pub struct Passage {
+    places: Vec<Place>,
+    /// What the client is told about its limits.
+    pub quota: Option<Quota>,
+    /// The first limit that the request was over, in a dry run too.
+    pub over: Option<String>,
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers: limits, and what is left of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    policies: Vec<String>,
+    left: Vec<String>,
+}
+
+impl Quota {
+    pub fn fields(&self) -> [(&'static str, String); 2] {
+        [("ratelimit-policy", self.policies.join(", ")), ("ratelimit", self.left.join(", "))]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+}
+
+impl Passage {
+    /// The request is no longer in flight.
+    pub fn leave(&mut self) {
+        self.places.clear();
+    }
+}
+
+/// All counts this process has ever kept, by the name of their limit.
+#[derive(Default)]
+pub struct Limits(Mutex<BTreeMap<String, Arc<Counts>>>);
+
+impl Limits {
+    fn named(&self, name: &str, metrics: &Metrics) -> Arc<Counts> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = all.entry(name.to_owned());
+        Arc::clone(counts.or_insert_with(|| Arc::new(Counts::new(name, metrics))))
+    }
+
+    /// Puts the sizes of tables into force.
+    pub fn set_limits(&self, limits: &BTreeMap<String, RateLimit>, metrics: &Metrics) {
+        for (name, limit) in limits {
+            self.named(name, metrics).set_keys_max(limit.keys_max);
+        }
+    }
+}
+
+impl Limit {
+    pub fn new(
+        name: &str,
+        config: &RateLimit,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> Result<Limit, LimitFault> {
+        let fault =
+            |why: redis::RedisError| LimitFault { limit: name.to_owned(), why: why.to_string() };
+        let delay_max = match config.when_over {
+            WhenOver::Reject => Duration::ZERO,
+            WhenOver::Delay => config.delay_max.as_std(),
+        };
+        let results = ["passed", "delayed", "refused", "over_dry_run"];
+        for result in results {
+            metrics.rate_limit_requests.with_label_values(&[name, result]);
+        }
+        metrics.rate_limit_cluster_failures.with_label_values(&[name]);
+        Ok(Limit {
+            name: name.to_owned(),
+            pace: config.rate.map(|rate| Pace::new(rate, config.burst, delay_max)),
+            redis: config.cluster.as_ref().map(Redis::new).transpose().map_err(fault)?,
+            config: config.clone(),
+            counts: limits.named(name, metrics),
+            requests: metrics.rate_limit_requests.clone(),
+            cluster_failures: metrics.rate_limit_cluster_failures.clone(),
+        })
+    }
+
+    /// Whether Redis is asked: such limits come last, since only Redis does not take back.
+    pub fn is_shared(&self) -> bool {
+        self.redis.is_some()
+    }
+
+    /// `None`: Redis cannot be asked, and the limit says that requests are refused then.
+    async fn ask(&self, key: &Key, pace: &Pace) -> Option<Verdict> {
+        let Some(redis) = &self.redis else { return Some(self.counts.ask(*key, pace)) };
+        let unavailable = match redis.ask(&self.name, key, pace).await {
+            Ok(verdict) => return Some(verdict),
+            Err(unavailable) => unavailable,
+        };
+        self.cluster_failures.with_label_values(&[&self.name]).inc();
+        if let Unavailable::Failed(error) = &unavailable {
+            tracing::warn!(limit = self.name, %error, "the Redis of a rate limit does not answer");
+        }
+        match redis.when_unavailable {
+            WhenUnavailable::Local => Some(self.counts.ask(*key, pace)),
+            WhenUnavailable::Allow => Some(Verdict::Passes { wait_ns: 0, debt_ns: 0 }),
+            WhenUnavailable::Refuse => None,
+        }
+    }
+
+    fn give_back(&self, key: &Key) {
+        if let (Some(pace), None) = (&self.pace, &self.redis) {
+            self.counts.give_back(key, pace);
+        }
+    }
+
+    fn count(&self, result: &str) {
+        self.requests.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+
+    fn tell(&self, quota: &mut Quota, left: u64, in_ns: u64) {
+        if let (Some(rate), false) = (self.config.rate, self.config.dry_run) {
+            let (name, seconds) = (&self.name, rate.per.as_millis() / 1000);
+            quota.policies.push(format!("\"{name}\";q={};w={seconds}", rate.count));
+            quota.left.push(format!("\"{name}\";r={left};t={}", in_ns.div_ceil(NS_PER_S)));
+        }
+    }
+}
+
+/// What one limit said.
+enum Said {
+    Passes { wait_ns: u64 },
+    Over { retry_ns: u64 },
+    Unavailable,
+}
+
+/// Holds the request against every limit of its route, and keeps it waiting where a limit says so.
+///
+/// Errors: `RateLimited`; `LimitUnavailable` where a limit that cannot be asked refuses.
+pub async fn admit(head: &RequestHeader, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(route) = exchange.route.clone() else { return Ok(()) };
+    if route.rate_limits.is_empty() {
+        return Ok(());
+    }
+    let asking = Asking { client: exchange.client, route: &route.name, head };
+    let passage = &mut exchange.limits;
+    let mut quota = Quota::default();
+    let mut waits: Vec<(&Limit, Key, u64)> = Vec::new();
+    for limit in &route.rate_limits {
+        let key = asking.key(&limit.config.key);
+        let said = hold_against(limit, &key, passage, &mut quota).await;
+        if let Said::Passes { wait_ns } = said {
+            waits.push((limit, key, wait_ns));
+            continue;
+        }
+        if limit.config.dry_run {
+            limit.count("over_dry_run");
+            continue;
+        }
+        waits.iter().for_each(|(limit, key, _)| limit.give_back(key));
+        return Err(refused(limit, &said, quota));
+    }
+    let held = hold(&waits, &quota)?;
+    for (limit, _, wait_ns) in &waits {
+        limit.count(if *wait_ns > 0 { "delayed" } else { "passed" });
+    }
+    if let Some(longest_ns) =
+        waits.iter().map(|(_, _, wait_ns)| *wait_ns).max().filter(|ns| *ns > 0)
+    {
+        tokio::time::sleep(Duration::from_nanos(longest_ns)).await;
+    }
+    drop(held);
+    passage.quota = Some(quota).filter(|quota| !quota.is_empty());
+    Ok(())
+}
+
+/// Asks one limit, and takes the place in flight that it has to give.
+async fn hold_against(limit: &Limit, key: &Key, passage: &mut Passage, quota: &mut Quota) -> Said {
+    if let Some(max) = limit.config.concurrency_max {
+        match limit.counts.enter(*key, max) {
+            Some(place) => passage.places.push(place),
+            None => {
+                passage.over.get_or_insert_with(|| limit.name.clone());
+                return Said::Over { retry_ns: RETRY_NS };
+            }
+        }
+    }
+    let Some(pace) = &limit.pace else { return Said::Passes { wait_ns: 0 } };
+    let verdict = limit.ask(key, pace).await;
+    let (said, is_over) = match verdict {
+        Some(Verdict::Passes { wait_ns, debt_ns }) => {
+            limit.tell(quota, pace.left(debt_ns), debt_ns);
+            // In a dry run nobody is kept waiting, but it is known who would be.
+            let over = if limit.config.dry_run && wait_ns > 0 {
+                Said::Over { retry_ns: wait_ns }
+            } else {
+                Said::Passes { wait_ns }
+            };
+            (over, wait_ns > 0)
+        }
+        Some(Verdict::Over { retry_ns }) => (Said::Over { retry_ns }, true),
+        None => (Said::Unavailable, true),
+    };
+    if is_over {
+        passage.over.get_or_insert_with(|| limit.name.clone());
+    }
+    said
+}
+
+fn refused(limit: &Limit, said: &Said, mut quota: Quota) -> Failure {
+    limit.count("refused");
+    let Said::Over { retry_ns } = said else { return Failure::LimitUnavailable };
+    limit.tell(&mut quota, 0, *retry_ns);
+    Failure::RateLimited { retry_after_s: retry_ns.div_ceil(NS_PER_S).max(1), quota }
+}
+
+/// Places among those who wait, for each limit that makes the request wait.
+fn hold(waits: &[(&Limit, Key, u64)], quota: &Quota) -> Result<Vec<Held>, Failure> {
+    let mut held = Vec::new();
+    for (limit, _, wait_ns) in waits.iter().filter(|(_, _, wait_ns)| *wait_ns > 0) {
+        match limit.counts.hold(limit.config.delayed_max) {
+            Some(place) => held.push(place),
+            None => {
+                waits.iter().for_each(|(limit, key, _)| limit.give_back(key));
+                return Err(refused(limit, &Said::Over { retry_ns: *wait_ns }, quota.clone()));
+            }
+        }
+    }
+    Ok(held)
+}
