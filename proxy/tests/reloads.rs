@@ -27,7 +27,7 @@ fn a_wrong_document_changes_nothing() {
     for wrong in [
         "routes: [ { name: r, upstrem: u } ]".to_owned(),
         "upstreams: {".to_owned(),
-        format!("{}\nrate_limits: {{ l: {{ key: [client], rate: 1/s }} }}", to(&[origin.address])),
+        format!("{}\nrate_limits: {{ l: {{ key: [client], rate: 0/s }} }}", to(&[origin.address])),
     ] {
         proxy.rewrite(&wrong);
         assert!(!proxy.reload(), "{wrong}");
