@@ -94,7 +94,14 @@ fn config(level: &[Node]) -> Config {
 }
 
 fn routed(config: &Config, path: &str) -> Option<u16> {
-    let target = Target { listener: "port-80", host: "any.example", path, method: "GET" };
+    let target = Target {
+        listener: "port-80",
+        host: "any.example",
+        path,
+        query: "",
+        method: "GET",
+        headers: None,
+    };
     let route = &config.routes[Router::new(config).find(&target)?];
     let upstream = &config.upstreams[route.upstream.as_ref().expect("a route of a location")];
     upstream.servers[0].address.to_string().rsplit_once(':')?.1.parse().ok()

@@ -169,8 +169,14 @@ fn protected_locations_stay_closed() {
     let config = sample.translation.config.unwrap();
     let router = proxy_config::matching::Router::new(&config);
     let upstream = |host: &str, path: &str| {
-        let target =
-            proxy_config::matching::Target { listener: "port-80", host, path, method: "GET" };
+        let target = proxy_config::matching::Target {
+            listener: "port-80",
+            host,
+            path,
+            query: "",
+            method: "GET",
+            headers: None,
+        };
         let index = router.find(&target).unwrap();
         config.routes[index].upstream.clone().unwrap()
     };
@@ -207,8 +213,14 @@ fn hosts_find_the_server_nginx_would_choose() {
         ("other.example", "10-0-0-8-"),
     ];
     for (host, expected) in cases {
-        let target =
-            proxy_config::matching::Target { listener: "port-80", host, path: "/", method: "GET" };
+        let target = proxy_config::matching::Target {
+            listener: "port-80",
+            host,
+            path: "/",
+            query: "",
+            method: "GET",
+            headers: None,
+        };
         let index = router.find(&target).unwrap();
         let upstream = config.routes[index].upstream.clone().unwrap();
         let upstream = if upstream == "not-translated" { upstream } else { format!("{upstream}-") };

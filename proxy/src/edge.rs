@@ -14,7 +14,6 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
-use proxy_config::matching::Target;
 
 use crate::cache::answer::{self, Verdict};
 use crate::cache::serve::CACHE_STATUS;
@@ -27,8 +26,9 @@ use crate::lane::Permit;
 use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
-use crate::upstream::Attempts;
-use crate::{finish, prompt, request};
+use crate::rules::{self, Ruled, edit_request, edit_response};
+use crate::upstream::{Attempts, Upstream};
+use crate::{content, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -51,6 +51,10 @@ pub struct Exchange {
     pub route: Option<Arc<Route>>,
     pub permit: Option<Permit>,
     pub limits: Passage,
+    /// What the route's rules made of the request.
+    pub ruled: Ruled,
+    /// Who answers, unless the route does so by itself.
+    pub upstream: Option<Arc<Upstream>>,
     pub attempts: Attempts,
     pub attempt_begun: Option<Instant>,
     pub connected: Option<Instant>,
@@ -74,30 +78,45 @@ impl Edge {
     /// Everything that can refuse a request before an upstream is asked.
     fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
         request::admit(session)?;
-        let head = session.req_header();
-        let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let target = Target {
-            listener: &self.listener,
-            host: host.unwrap_or_default(),
-            path: head.uri.path(),
-            method: head.method.as_str(),
-        };
+        let target = rules::target(&self.listener, session.req_header());
         let route = exchange.generation.routes.choose(&target)?;
-        let route = exchange.route.insert(route);
+        exchange.route = Some(Arc::clone(&route));
+        exchange.upstream = route.upstream.clone();
+        // First, so that refusals carry the route's headers too.
+        exchange.ruled = rules::render(session.req_header(), exchange, &self.listener, &route);
         exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
         Ok(())
     }
 
-    /// Answers from the cache on a route that has one; `false` when the request is to pass through.
+    /// Answers here: what the route says by itself, or from the cache; `false` when the request is to
+    /// pass through.
+    async fn serve(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        match content::answer(session, exchange).await {
+            Ok(true) => Ok(true),
+            Ok(false) => self.through_cache(session, exchange).await,
+            Err(failure) => self.fail(session, failure, exchange).await,
+        }
+    }
+
     async fn through_cache(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         let Some(route) = exchange.route.clone() else { return Ok(false) };
         let Some(policy) = &route.cache_policy else { return Ok(false) };
+        let Some(upstream) = exchange.upstream.clone() else { return Ok(false) };
         let connector = Arc::clone(&self.state.connector);
-        let origin = Origin { connector, upstream: Arc::clone(&route.upstream) };
-        let failure = match answer::answer(session, exchange, policy, origin).await {
-            Ok(answered) => return Ok(answered),
-            Err(failure) => failure,
-        };
+        let origin = Origin { connector, upstream };
+        match answer::answer(session, exchange, policy, origin).await {
+            Ok(answered) => Ok(answered),
+            Err(failure) => self.fail(session, failure, exchange).await,
+        }
+    }
+
+    /// Answers a failure met before the upstream was asked, or breaks the connection off.
+    async fn fail(
+        &self,
+        session: &mut Session,
+        failure: Failure,
+        exchange: &mut Exchange,
+    ) -> Result<bool> {
         if session.response_written().is_none() && failure != Failure::ClientGone {
             self.answer(session, failure, exchange).await;
             return Ok(true);
@@ -108,7 +127,7 @@ impl Edge {
     }
 
     async fn answer(&self, session: &mut Session, failure: Failure, exchange: &mut Exchange) {
-        exchange.answered = respond::send(session, &failure, &exchange.request_id).await;
+        exchange.answered = respond::send(session, &failure, exchange).await;
         if exchange.answered.is_some() {
             exchange.first_byte.get_or_insert(exchange.begun.elapsed());
         }
@@ -116,14 +135,14 @@ impl Edge {
     }
 
     fn count_failure(&self, exchange: &Exchange, error: &Error) {
-        if let (Some(route), ErrorSource::Upstream) = (&exchange.route, error.esource()) {
-            route.upstream.count_failure(failure_kind(error.etype()));
+        if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
+            upstream.count_failure(failure_kind(error.etype()));
         }
     }
 
     fn count_retry(&self, exchange: &Exchange, reason: &str) {
-        if let Some(route) = &exchange.route {
-            route.upstream.count_retry(reason);
+        if let Some(upstream) = &exchange.upstream {
+            upstream.count_retry(reason);
         }
     }
 }
@@ -142,6 +161,8 @@ impl ProxyHttp for Edge {
             route: None,
             permit: None,
             limits: Passage::default(),
+            ruled: Ruled::default(),
+            upstream: None,
             attempts: Attempts::default(),
             attempt_begun: None,
             connected: None,
@@ -181,8 +202,8 @@ impl ProxyHttp for Edge {
         if admitted.is_ok() {
             admitted = rate_limit::admit(session.req_header(), exchange).await;
         }
-        match admitted {
-            Ok(()) => self.through_cache(session, exchange).await,
+        match admitted.and_then(|()| rules::rewrite(session, exchange)) {
+            Ok(()) => self.serve(session, exchange).await,
             Err(failure) => {
                 self.answer(session, failure, exchange).await;
                 Ok(true)
@@ -196,8 +217,9 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
         exchange.attempt_begun = Some(Instant::now());
-        let route = exchange.route.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let peer = route.upstream.next_peer(&mut exchange.attempts);
+        let upstream =
+            exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let peer = upstream.next_peer(&mut exchange.attempts);
         peer.map(Box::new).ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))
     }
 
@@ -209,8 +231,8 @@ impl ProxyHttp for Edge {
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.count_failure(exchange, &error);
-        let route = exchange.route.clone();
-        let again = route.is_some_and(|route| route.upstream.try_another(&mut exchange.attempts));
+        let upstream = exchange.upstream.clone();
+        let again = upstream.is_some_and(|upstream| upstream.try_another(&mut exchange.attempts));
         if again {
             self.count_retry(exchange, "connect");
         }
@@ -230,8 +252,8 @@ impl ProxyHttp for Edge {
         exchange.connect_time = exchange.attempt_begun.map(|begun| begun.elapsed());
         exchange.connected = Some(Instant::now());
         exchange.reused = Some(reused);
-        if let Some(route) = &exchange.route {
-            route.upstream.connected(reused);
+        if let Some(upstream) = &exchange.upstream {
+            upstream.connected(reused);
         }
         Ok(())
     }
@@ -242,14 +264,16 @@ impl ProxyHttp for Edge {
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let route = exchange.route.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let server = route.upstream.server_name(&exchange.attempts).unwrap_or_default();
+        let upstream =
+            exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let server = upstream.server_name(&exchange.attempts).unwrap_or_default();
         let downstream = Downstream {
             client: exchange.client,
             tls: exchange.tls.is_some(),
             request_id: &exchange.request_id,
         };
-        headers::to_upstream(head, &downstream, server)
+        headers::to_upstream(head, &downstream, server)?;
+        edit_request(head, &exchange.ruled.to_upstream)
     }
 
     async fn upstream_response_filter(
@@ -288,7 +312,7 @@ impl ProxyHttp for Edge {
         for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
             head.append_header(name, value)?;
         }
-        Ok(())
+        edit_response(head, &exchange.ruled.to_client)
     }
 
     fn error_while_proxy(

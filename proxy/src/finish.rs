@@ -1,5 +1,6 @@
 //! The last stop of a request: metrics and the access log line.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
@@ -36,12 +37,14 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
     if aborted {
         series.aborted.inc();
     }
-    if let (Some(route), Some(first_byte)) = (route, exchange.upstream_first_byte) {
-        route.upstream.first_byte_seconds.observe(first_byte.as_secs_f64());
+    let upstream = exchange.upstream.as_ref();
+    if let (Some(upstream), Some(first_byte)) = (upstream, exchange.upstream_first_byte) {
+        upstream.first_byte_seconds.observe(first_byte.as_secs_f64());
     }
 
     let head = session.req_header();
-    let path = String::from_utf8_lossy(head.raw_path());
+    let asked = exchange.ruled.asked.as_deref();
+    let path = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
     let (path, query) = path.split_once('?').map_or((&*path, None), |(path, q)| (path, Some(q)));
     edge.state.access_log.write(&Entry {
         time: begun_at(exchange.begun),
@@ -63,8 +66,8 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         lane: route.map(|route| route.lane.name()),
         cache: exchange.cache.map(crate::cache::answer::Verdict::name),
         rate_limit: exchange.limits.over.as_deref(),
-        upstream: route.map(|route| route.upstream.name.as_str()),
-        upstream_address: route.and_then(|r| r.upstream.server_name(&exchange.attempts)),
+        upstream: upstream.map(|upstream| upstream.name.as_str()),
+        upstream_address: upstream.and_then(|u| u.server_name(&exchange.attempts)),
         upstream_reused: exchange.reused,
         upstream_connect_ms: exchange.connect_time.map(millis),
         upstream_first_byte_ms: exchange.upstream_first_byte.map(millis),

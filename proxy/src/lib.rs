@@ -6,7 +6,8 @@
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`request`], [`path`]: one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
-//! 6. [`lane`]: a place in the lane, or shed; [`rate_limit`]: every limit of the route.
+//! 6. The route's [`rules`] for this request; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
+//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`].
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
@@ -22,6 +23,7 @@ pub mod admin;
 pub mod cache;
 pub mod command;
 pub mod connection;
+pub mod content;
 pub mod dating;
 pub mod drain;
 pub mod edge;
@@ -32,6 +34,7 @@ pub mod generation;
 pub mod headers;
 pub mod lane;
 pub mod listen;
+pub mod local;
 pub mod metrics;
 pub mod operator_log;
 pub mod path;
@@ -41,6 +44,7 @@ pub mod reload;
 pub mod request;
 pub mod respond;
 pub mod route;
+pub mod rules;
 pub mod server;
 pub mod signals;
 pub mod tls;

@@ -10,8 +10,10 @@ use pingora::{Error, ErrorSource, ErrorType};
 use serde::Serialize;
 use thiserror::Error as ThisError;
 
+use crate::edge::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
+use crate::rules::edit_response;
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -185,7 +187,7 @@ struct Problem<'a> {
 pub async fn send(
     session: &mut Session,
     failure: &Failure,
-    request_id: &str,
+    exchange: &Exchange,
 ) -> Option<StatusCode> {
     let status = failure.status()?;
     let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
@@ -196,8 +198,9 @@ pub async fn send(
         // What follows on this connection cannot be trusted to start where we think it does.
         session.set_keepalive(None);
     }
-    let body = body(failure, status, request_id);
-    let head = head(failure, status, request_id, body.len()).ok()?;
+    let body = body(failure, status, &exchange.request_id);
+    let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
+    edit_response(&mut head, &exchange.ruled.to_client).ok()?;
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {
         session.write_response_header(Box::new(head), !has_body).await?;

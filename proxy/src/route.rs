@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
+use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
+use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
 use crate::cache::Caches;
@@ -45,7 +47,11 @@ impl Series {
 pub struct Route {
     pub name: String,
     pub lane: Arc<Lane>,
-    pub upstream: Arc<Upstream>,
+    /// Its place in the document.
+    pub index: usize,
+    /// None on a route that answers by itself.
+    pub upstream: Option<Arc<Upstream>>,
+    pub rules: RouteRules,
     pub cache_policy: Option<Arc<Policy>>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
@@ -63,7 +69,8 @@ pub enum RouteFault {
 
 /// The routes of one configuration.
 pub struct Routes {
-    router: Router,
+    pub router: Router,
+    pub maps: Maps,
     routes: Vec<Arc<Route>>,
     /// Methods each route takes; empty for all.
     methods: Vec<Vec<String>>,
@@ -86,32 +93,36 @@ impl Routes {
                 Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, metrics)?)))
             })
             .collect::<Result<BTreeMap<_, _>, ServerFault>>()?;
-        let policy = |name: &String| {
+        let policy = |route: &str, name: &String| {
             let policy = config.cache_policies.get(name)?;
             let cache = caches.named(&policy.cache, metrics);
-            Some(Arc::new(Policy::new(name, policy, cache)))
+            Some(Arc::new(Policy::new(name, policy, route, cache)))
         };
         let limits = limits_by_name(config, limits, metrics)?;
         let routes = config
             .routes
             .iter()
-            .map(|route| {
+            .enumerate()
+            .map(|(index, route)| {
                 let upstream = route.upstream.as_deref().and_then(|name| upstreams.get(name));
+                let cache_policy = route.cache_policy.as_ref();
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
                     rate_limits: limits_of(&route.rate_limits, &limits),
-                    cache_policy: route.cache_policy.as_ref().and_then(policy),
-                    upstream: Arc::clone(
-                        upstream.expect("validation refuses a route without a known upstream"),
-                    ),
+                    cache_policy: cache_policy.and_then(|name| policy(&route.name, name)),
+                    index,
+                    upstream: upstream.cloned(),
+                    rules: RouteRules::new(config, route)
+                        .expect("validation refuses templates that cannot be rendered"),
                     lane,
                 })
             })
             .collect();
         Ok(Self {
             router: Router::new(config),
+            maps: Maps::new(&config.maps),
             routes,
             methods: config.routes.iter().map(|route| route.when.methods.clone()).collect(),
             unmatched: Series::new(metrics, NO_ROUTE, NO_ROUTE),

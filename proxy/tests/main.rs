@@ -20,6 +20,7 @@ mod lanes;
 mod rate_limits;
 mod redis_server;
 mod reloads;
+mod rewriting;
 mod routing;
 mod slow_clients;
 mod stops;

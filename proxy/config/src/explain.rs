@@ -3,14 +3,17 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::facts::{Facts, Maps};
 use crate::host::normalize_host;
 use crate::lane::LaneName;
 use crate::listener::Listener;
 use crate::matching::{Mismatch, Router, Target, normalize_path};
 use crate::route::Route;
+use crate::route_rules::RouteRules;
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -60,6 +63,10 @@ pub struct RouteMet {
     pub buffer_policy: Option<String>,
     pub cache_policy: Option<String>,
     pub rate_limits: Vec<String>,
+    /// Path and query after the route's rewrite, where it has one.
+    pub rewritten: Option<String>,
+    /// What the route answers by itself: status, and where a redirect leads.
+    pub reply: Option<(u16, Option<String>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,6 +82,7 @@ pub fn explain(
     method: &str,
     url: &str,
     listener: Option<&str>,
+    headers: &HeaderMap,
 ) -> Result<Explanation, ExplainError> {
     let uri: http::Uri = url.parse().map_err(|_| ExplainError::Url(url.to_owned()))?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -89,7 +97,8 @@ pub fn explain(
 
     let host = authority.as_str().rsplit('@').next().unwrap_or("");
     let name = listener.as_ref().map_or("", |met| met.name.as_str());
-    let target = Target { listener: name, host, path: uri.path(), method };
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    let target = Target { listener: name, host, path, query, method, headers: Some(headers) };
     let router = Router::new(config);
     let found = router.find(&target);
     let passed_over = (0..found.unwrap_or(config.routes.len()))
@@ -99,14 +108,11 @@ pub fn explain(
             Some(PassedOver { route: route.name.clone(), reason: reason(mismatch, route, &target) })
         })
         .collect();
-    let route = found.map(|index| route_met(config, index));
+    let route = found.map(|index| route_met(config, &router, index, (&target, scheme)));
     let outcome = match (&route, &listener) {
         (_, None) => "no listener takes it: the connection is refused".to_owned(),
         (None, _) => "no route takes it: it is answered with 404".to_owned(),
-        (Some(met), _) => match &met.upstream {
-            Some(upstream) => format!("it goes to upstream `{upstream}` in lane `{}`", met.lane),
-            None => format!("route `{}` answers it itself", met.name),
-        },
+        (Some(met), _) => outcome(met),
     };
     Ok(Explanation {
         method: method.to_owned(),
@@ -118,6 +124,19 @@ pub fn explain(
         passed_over,
         outcome,
     })
+}
+
+fn outcome(met: &RouteMet) -> String {
+    match (&met.upstream, &met.reply) {
+        (_, Some((status, Some(to)))) => format!("it is answered with {status} to {to}"),
+        (_, Some((status, None))) => format!("it is answered with {status} by the route itself"),
+        (Some(upstream), None) => {
+            let lane = met.lane;
+            let target = met.rewritten.as_ref().map(|to| format!(" as {to}")).unwrap_or_default();
+            format!("it goes to upstream `{upstream}` in lane `{lane}`{target}")
+        }
+        (None, None) => format!("route `{}` answers it itself", met.name),
+    }
 }
 
 fn choose_listener(
@@ -159,8 +178,35 @@ fn choose_listener(
     }
 }
 
-fn route_met(config: &Config, index: usize) -> RouteMet {
+fn route_met(
+    config: &Config,
+    router: &Router,
+    index: usize,
+    (target, scheme): (&Target<'_>, &str),
+) -> RouteMet {
     let route = &config.routes[index];
+    let (captures, maps) = (router.captures(index, target), Maps::new(&config.maps));
+    let query = target.query;
+    let request_uri = match query {
+        "" => target.path.to_owned(),
+        query => format!("{}?{query}", target.path),
+    };
+    let facts = Facts {
+        target: *target,
+        request_uri: &request_uri,
+        scheme,
+        client: None,
+        request_id: "",
+        captures: &captures,
+        maps: &maps,
+    };
+    let rules = RouteRules::new(config, route).expect("templates are validated");
+    let reply = rules.reply.map(|reply| {
+        let reply = reply.render(&facts);
+        let to = reply.headers.iter().find(|(name, _)| name == http::header::LOCATION);
+        (reply.status, to.and_then(|(_, to)| Some(to.to_str().ok()?.to_owned())))
+    });
+    let (path, rest) = router.rest(index, target);
     let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
     let servers = upstream.map_or_else(Vec::new, |upstream| {
         upstream.servers.iter().map(|server| server.address.to_string()).collect()
@@ -175,6 +221,8 @@ fn route_met(config: &Config, index: usize) -> RouteMet {
         buffer_policy: route.buffer_policy.clone(),
         cache_policy: route.cache_policy.clone(),
         rate_limits: route.rate_limits.clone(),
+        rewritten: rules.rewrite.map(|rewrite| rewrite.target(&facts, &path, &rest)),
+        reply,
     }
 }
 
@@ -188,6 +236,8 @@ fn reason(mismatch: Mismatch, route: &Route, target: &Target<'_>) -> String {
             "path `{}` is not one of its paths",
             String::from_utf8_lossy(&normalize_path(target.path))
         ),
+        Mismatch::Header => "it does not have the headers it asks for".to_owned(),
+        Mismatch::Query => "it does not have the query parameters it asks for".to_owned(),
         Mismatch::Method => {
             let methods = route.when.methods.join(", ");
             format!("method {} is not one of its methods ({methods})", target.method)

@@ -9,8 +9,10 @@
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
-//! 8. [`problem`], [`render`]: what is wrong, where, and what to do about it.
-//! 9. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
+//! 8. [`template`], [`rewriting`], [`header_edits`], [`route_rules`]: what a route makes of a request, from
+//!    its [`facts`].
+//! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
+//! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
 
 pub mod access_log;
 pub mod address;
@@ -21,6 +23,9 @@ pub mod cache_policy;
 pub mod config;
 pub mod document;
 pub mod explain;
+pub mod facts;
+mod fields;
+pub mod header_edits;
 pub mod host;
 pub mod lane;
 pub mod listener;
@@ -35,9 +40,11 @@ mod reader;
 mod reader_access;
 pub mod reference;
 pub mod render;
+pub mod rewriting;
 pub mod route;
 pub mod route_access;
 pub mod route_action;
+pub mod route_rules;
 pub mod schema;
 mod shadowing;
 pub mod shutdown;
@@ -46,6 +53,7 @@ mod stand_in;
 pub mod suggest;
 pub mod support;
 pub mod telemetry;
+pub mod template;
 pub mod tree;
 pub mod units;
 pub mod upstream;
@@ -54,6 +62,7 @@ pub mod validate;
 mod validate_listeners;
 mod validate_policies;
 mod validate_routes;
+mod validate_templates;
 mod validate_upstreams;
 mod written;
 

@@ -7,12 +7,17 @@
 //!   `;` parameters of its segments, which servers cut off before they look a path up, unless the
 //!   route's own path has some; so no spelling of a path slips past a route. What is sent upstream
 //!   is not changed by this;
+//! - headers and query parameters: see [`crate::fields`];
 //! - method: exactly; a route for `GET` takes `HEAD` too.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use http::HeaderMap;
+
 use crate::config::Config;
+use crate::facts::Captures;
+use crate::fields::FieldTest;
 use crate::host::{HostPattern, normalize_host};
 use crate::route::{PathMatch, Route};
 
@@ -25,7 +30,11 @@ pub struct Target<'a> {
     pub host: &'a str,
     /// Path as sent, without the query.
     pub path: &'a str,
+    /// Query as sent, without the question mark; empty when there is none.
+    pub query: &'a str,
     pub method: &'a str,
+    /// Without them, the request has none.
+    pub headers: Option<&'a HeaderMap>,
 }
 
 /// Why a route does not take a request: the first condition that does not hold.
@@ -34,6 +43,8 @@ pub enum Mismatch {
     Listener,
     Host,
     Path,
+    Header,
+    Query,
     Method,
 }
 
@@ -53,6 +64,8 @@ struct CompiledRoute {
     listeners: Vec<String>,
     hosts: Vec<HostTest>,
     paths: Vec<PathTest>,
+    headers: Vec<FieldTest>,
+    query: Vec<FieldTest>,
     methods: Vec<String>,
 }
 
@@ -69,7 +82,7 @@ enum HostTest {
 enum PathTest {
     Exact(Vec<u8>),
     Prefix(Vec<u8>),
-    Regex(regex::bytes::Regex),
+    Regex(regex::Regex),
 }
 
 impl Router {
@@ -106,6 +119,21 @@ impl Router {
     pub fn mismatch(&self, index: usize, target: &Target<'_>) -> Option<Mismatch> {
         let host = normalize_host(target.host);
         self.routes[index].mismatch(target, &host, &Compared::of(target.path))
+    }
+
+    /// What the expressions of the route at `index` find in a request it takes. Numbers are those
+    /// of the first expression, in the order path, host, headers.
+    pub fn captures(&self, index: usize, target: &Target<'_>) -> Captures {
+        self.routes[index].captures(target)
+    }
+
+    /// The path the route at `index` compares, and what of it follows the prefix that matched;
+    /// nothing follows an exact path.
+    pub fn rest(&self, index: usize, target: &Target<'_>) -> (String, Vec<u8>) {
+        let path = Compared::of(target.path);
+        let rests = self.routes[index].paths.iter().filter(|test| test.takes(&path));
+        let rest = rests.map(|test| test.rest(&path)).next().unwrap_or_default();
+        (path_text(&path.whole).into_owned(), rest)
     }
 }
 
@@ -146,6 +174,8 @@ impl CompiledRoute {
             listeners: when.listeners.clone(),
             hosts: when.hosts.iter().map(HostTest::new).collect(),
             paths: when.paths.iter().map(PathTest::new).collect(),
+            headers: when.headers.iter().map(FieldTest::new).collect(),
+            query: when.query.iter().map(FieldTest::new).collect(),
             methods: when.methods.clone(),
         }
     }
@@ -160,11 +190,37 @@ impl CompiledRoute {
         if !self.paths.is_empty() && !self.paths.iter().any(|test| test.takes(path)) {
             return Some(Mismatch::Path);
         }
+        if !self.headers.iter().all(|test| test.takes_headers(target.headers)) {
+            return Some(Mismatch::Header);
+        }
+        if !self.query.iter().all(|test| test.takes_query(target.query)) {
+            return Some(Mismatch::Query);
+        }
         if !self.methods.is_empty() && !self.methods.iter().any(|m| takes_method(m, target.method))
         {
             return Some(Mismatch::Method);
         }
         None
+    }
+
+    fn captures(&self, target: &Target<'_>) -> Captures {
+        let (host, path) = (normalize_host(target.host), Compared::of(target.path));
+        let mut captures = Captures::default();
+        let regex = self.paths.iter().find(|test| test.takes(&path));
+        if let Some(PathTest::Regex(regex)) = regex
+            && let Some(found) = regex.captures(&path_text(path.like(regex.as_str().as_bytes())))
+        {
+            let part = |at| encode_path(found.get(at).map_or("", |part| part.as_str()).as_bytes());
+            captures.add(regex.capture_names().enumerate().map(|(at, name)| (name, part(at))));
+        }
+        let regex = self.hosts.iter().find(|test| test.takes(&host));
+        if let Some(HostTest::Regex(regex)) = regex {
+            captures.add_text(regex, &host);
+        }
+        for test in &self.headers {
+            test.capture_headers(target.headers, &mut captures);
+        }
+        captures
     }
 
     fn takes_host(&self, host: &str) -> bool {
@@ -209,9 +265,9 @@ impl PathTest {
         match pattern {
             PathMatch::Exact(path) => PathTest::Exact(normalize_path(path).into_owned()),
             PathMatch::Prefix(path) => PathTest::Prefix(normalize_path(path).into_owned()),
-            PathMatch::Regex(regex) => PathTest::Regex(
-                regex::bytes::Regex::new(regex.as_str()).expect("checked when it was read"),
-            ),
+            PathMatch::Regex(regex) => {
+                PathTest::Regex(regex.compile().expect("checked when it was read"))
+            }
         }
     }
 
@@ -219,9 +275,47 @@ impl PathTest {
         match self {
             PathTest::Exact(exact) => path.like(exact) == exact,
             PathTest::Prefix(prefix) => path.like(prefix).starts_with(prefix),
-            PathTest::Regex(regex) => regex.is_match(path.like(regex.as_str().as_bytes())),
+            PathTest::Regex(regex) => {
+                regex.is_match(&path_text(path.like(regex.as_str().as_bytes())))
+            }
         }
     }
+
+    /// What follows a prefix: of the path with its parameters, where it begins like that.
+    fn rest(&self, path: &Compared<'_>) -> Vec<u8> {
+        let PathTest::Prefix(prefix) = self else { return Vec::new() };
+        let rest = path.whole.strip_prefix(prefix.as_slice());
+        let bare = || path.like(prefix).strip_prefix(prefix.as_slice());
+        rest.or_else(bare).unwrap_or_default().to_vec()
+    }
+}
+
+/// A path for expressions: bytes that are not UTF-8 are escaped again, because `.` matches
+/// characters only, and no spelling may slip past a route.
+fn path_text(path: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(path) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::new();
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    Cow::Owned(text)
+}
+
+/// A path as it is compared, in the form it can be sent in. Escapes that comparison leaves (`%2F`,
+/// `%25`) stay.
+pub(crate) fn encode_path(path: &[u8]) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => encoded.push(char::from(*byte)),
+            byte if b"/%-._~!$&'()*+,;=:@".contains(byte) => encoded.push(char::from(*byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// A path in the form routes are compared with; borrowed when it already is in that form.
@@ -355,7 +449,8 @@ mod tests {
             ("/a", 2),
             ("/privates;x", 2),
         ] {
-            let target = Target { listener: "a", host: "", path, method: "GET" };
+            let target =
+                Target { listener: "a", host: "", path, query: "", method: "GET", headers: None };
             assert_eq!(router.find(&target), Some(expected), "{path}");
         }
     }
@@ -381,7 +476,7 @@ mod tests {
             ("notexample.com", "/", "GET", None),
         ];
         for (host, path, method, expected) in cases {
-            let target = Target { listener: "a", host, path, method };
+            let target = Target { listener: "a", host, path, query: "", method, headers: None };
             assert_eq!(router.find(&target), *expected, "{method} {host}{path}");
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::schema::{KeyDoc, keys};
 use crate::support::NOT_YET;
+use crate::template::VARIABLES;
 
 const OPENING: &str = "\
 # Configuration of the proxy
@@ -38,11 +39,25 @@ The rest of the format. A document that uses any of it is refused, at its place.
 pub fn markdown() -> String {
     let keys = keys();
     let mut page = OPENING.to_owned();
+    variables(&mut page);
     table(&mut page, "The document", "", "", &keys);
     keys.iter().filter(|key| key.not_yet.is_none()).for_each(|key| section(&mut page, key, &keys));
     page.push_str(LATER);
     keys.iter().filter(|key| key.not_yet.is_some()).for_each(|key| section(&mut page, key, &keys));
     page
+}
+
+fn variables(page: &mut String) {
+    page.push_str("\n## Variables\n\n");
+    page.push_str(
+        "Text with variables may hold `$name` or `${name}`; `$$` is a dollar sign. Beside these there \
+         are the captures of the expressions around it, by number or name, and `maps`. What is empty \
+         sends no header. Paths, queries and captures of paths keep their escapes.\n\n",
+    );
+    page.push_str("| Variable | Meaning |\n|---|---|\n");
+    for (name, meaning) in VARIABLES {
+        let _ = writeln!(page, "| `${name}` | {meaning} |");
+    }
 }
 
 fn section(page: &mut String, key: &KeyDoc, keys: &[KeyDoc]) {

@@ -9,7 +9,9 @@ use crate::problem::Problem;
 use crate::suggest;
 use crate::tree::{Node, Span, Step, steps};
 use crate::units::Duration;
-use crate::{validate_listeners, validate_policies, validate_routes, validate_upstreams};
+use crate::{
+    validate_listeners, validate_policies, validate_routes, validate_templates, validate_upstreams,
+};
 
 /// Everything wrong with what a document means. `root` is the node it was read from, for places;
 /// `base` is the path of that node. A section of which a part could not be read (`left_out`, full
@@ -37,6 +39,9 @@ pub fn validate(config: &Config, root: &Node, base: &str, left_out: &[String]) -
         ["lanes", "buffer_policies", "cache", "rate_limits", "maps", "telemetry", "protected"];
     if policies.into_iter().all(whole) {
         validate_policies::check(config, &mut findings);
+    }
+    if whole("routes") && whole("maps") {
+        validate_templates::check(config, &mut findings);
     }
     findings.problems
 }

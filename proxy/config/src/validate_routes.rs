@@ -32,6 +32,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         }
         check_match(config, &route.when, &format!("{path}.match"), findings);
         check_action(route, &path, findings);
+        check_upstream_only(route, &path, findings);
         check_references(config, route, &path, findings);
         check_details(route, &path, findings);
     }
@@ -158,6 +159,22 @@ fn check_action(route: &Route, path: &str, findings: &mut Findings<'_>) {
             "keep one of the two",
             (&format!("{path}.{first}"), "the other is here"),
         ),
+    }
+}
+
+/// What only means something when an upstream is asked.
+fn check_upstream_only(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if route.redirect.is_none() && route.respond.is_none() {
+        return;
+    }
+    let all = [
+        ("cache_policy", route.cache_policy.is_some()),
+        ("request_headers", route.request_headers.is_some()),
+        ("rewrite", route.rewrite.is_some()),
+    ];
+    for (key, _) in all.iter().filter(|(_, is_given)| *is_given) {
+        let message = format!("`{key}` has no meaning on a route that asks no upstream");
+        findings.add(format!("{path}.{key}"), message, "remove it");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What `explain` says about requests, as text and as JSON.
 
+use http::HeaderMap;
 use proxy_config::explain::{ExplainError, explain};
 use proxy_config::{Config, Source};
 
@@ -10,9 +11,14 @@ fn config() -> Config {
 
 #[test]
 fn says_which_listener_route_lane_and_upstream_a_request_meets() {
-    let explanation =
-        explain(&config(), "GET", "https://Ledger.example.com/v1/transfers?page=2", None)
-            .expect("an explanation");
+    let explanation = explain(
+        &config(),
+        "GET",
+        "https://Ledger.example.com/v1/transfers?page=2",
+        None,
+        &HeaderMap::new(),
+    )
+    .expect("an explanation");
     let expected = "\
 GET https://Ledger.example.com/v1/transfers?page=2
   listener  secure (0.0.0.0:443, TLS): it speaks https on port 443
@@ -43,7 +49,7 @@ fn every_kind_of_answer_is_explained() {
         ("GET", "http://tv.example.com:8080/live/", Some("cleartext"), "in lane `bulk`"),
     ];
     for (method, url, listener, outcome) in cases {
-        let explanation = explain(&config(), method, url, listener).expect(url);
+        let explanation = explain(&config(), method, url, listener, &HeaderMap::new()).expect(url);
         assert!(explanation.outcome.contains(outcome), "{explanation}");
     }
 }
@@ -51,7 +57,9 @@ fn every_kind_of_answer_is_explained() {
 #[test]
 fn what_cannot_be_explained_says_why() {
     let config = config();
-    let wrong = |method, url, listener| explain(&config, method, url, listener).expect_err(url);
+    let wrong = |method, url, listener| {
+        explain(&config, method, url, listener, &HeaderMap::new()).expect_err(url)
+    };
     assert!(matches!(wrong("GET", "/v1/x", None), ExplainError::Url(_)));
     assert!(matches!(wrong("GET", "http://", None), ExplainError::Url(_)));
     assert!(matches!(wrong("GET", "ledger.example.com/x", None), ExplainError::Url(_)));

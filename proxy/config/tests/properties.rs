@@ -215,7 +215,7 @@ proptest! {
                 HostPattern::Regex(_) => String::new(),
             },
         ).chain([host]).collect();
-        let target = Target { listener: "a", host: pick.get::<String>(&hosts), path: &path, method: "GET" };
+        let target = Target { listener: "a", host: pick.get::<String>(&hosts), path: &path, query: "", method: "GET", headers: None };
         let first = (0..config.routes.len()).find(|at| router.mismatch(*at, &target).is_none());
         prop_assert_eq!(router.find(&target), first);
     }

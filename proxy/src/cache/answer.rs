@@ -101,10 +101,12 @@ pub async fn answer(
         Found::Source(source, verdict, status, _interest) => {
             count(policy, exchange, verdict);
             let begun = exchange.begun;
+            let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
-            send(session, &source, &status, quota, now_ms(), head_sent).await.map(|()| true)
+            let added = (&edits, quota);
+            send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| true)
         }
     }
 }
@@ -311,6 +313,7 @@ fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
         client: exchange.client,
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        edits: exchange.ruled.to_upstream.clone(),
     }
 }
 

@@ -23,6 +23,8 @@ impl Key {
 /// The key rules of a policy, made ready.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Routes of one URI may tell requests apart by headers, or rewrite several URIs to one.
+    route: String,
     query: QueryKey,
     query_order: bool,
     headers: Vec<HeaderName>,
@@ -31,9 +33,10 @@ pub struct Rules {
 
 impl Rules {
     /// Names that are none of a header match nothing; validation reports them.
-    pub fn new(config: &CacheKey) -> Rules {
+    pub fn new(config: &CacheKey, route: &str) -> Rules {
         let names = config.headers.iter();
         Rules {
+            route: route.to_owned(),
             query: config.query.clone(),
             query_order: config.query_order,
             headers: names
@@ -84,6 +87,7 @@ impl Rules {
             extras.extend_from_slice(format!("{name}:{}:", value.len()).as_bytes());
             extras.extend_from_slice(value);
         };
+        add("route", self.route.as_bytes());
         for name in &self.headers {
             for value in headers.get_all(name) {
                 add(name.as_str(), value.as_bytes());
@@ -110,7 +114,7 @@ mod tests {
     use http::HeaderValue;
 
     fn uri(query: QueryKey, query_order: bool, target: &str) -> String {
-        let rules = Rules::new(&CacheKey { query, query_order, ..CacheKey::default() });
+        let rules = Rules::new(&CacheKey { query, query_order, ..CacheKey::default() }, "all");
         rules.uri("http", "A.example", target).to_string()
     }
 
@@ -133,11 +137,12 @@ mod tests {
 
     #[test]
     fn headers_and_cookies_tell_requests_apart() {
-        let rules = Rules::new(&CacheKey {
+        let rules = CacheKey {
             headers: vec!["X-Device".to_owned()],
             cookies: vec!["tier".to_owned()],
             ..CacheKey::default()
-        });
+        };
+        let rules = Rules::new(&rules, "all");
         let extras = |device: &'static str, cookie: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("x-device", HeaderValue::from_static(device));

@@ -25,13 +25,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub fn new(name: &str, config: &CachePolicy, cache: Arc<Cache>) -> Policy {
+    /// The policy on one route: what routes answer differently is kept apart by the route's name.
+    pub fn new(name: &str, config: &CachePolicy, route: &str, cache: Arc<Cache>) -> Policy {
         let said = &config.freshness;
         let by_status = said.ttl_by_status.iter();
         Policy {
             name: name.to_owned(),
             cache,
-            key: key::Rules::new(&config.key),
+            key: key::Rules::new(&config.key, route),
             freshness: freshness::Rules {
                 ttl_override_ms: said.ttl_override.map(proxy_config::units::Duration::as_millis),
                 ttl_default_ms: said.ttl_default.map(proxy_config::units::Duration::as_millis),

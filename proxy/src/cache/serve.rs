@@ -10,6 +10,7 @@ use http::header::{
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::header_edits::Rendered;
 
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
@@ -19,6 +20,7 @@ use crate::dating;
 use crate::fill::flow::{Flow, Reader};
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
+use crate::rules::edit_response;
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What a 304 carries of the answer it stands for (RFC 9110 section 15.4.5).
@@ -64,14 +66,14 @@ struct Response {
     has_body: bool,
 }
 
-/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`.
+/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's.
 ///
 /// Errors: the failure that cut it short; when a head was sent, the connection must be broken off.
 pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    quota: Option<&Quota>,
+    (edits, quota): (&Rendered, Option<&Quota>),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -85,6 +87,7 @@ pub async fn send(
         Source::Flow(_, flow) if has_body => Some(flow.reader(first)),
         _ => None,
     };
+    edit_response(&mut head, edits).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
     dating::keep_date(session, &head);
     let written = session.write_response_header(Box::new(head), !has_body).await;

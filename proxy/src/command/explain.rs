@@ -1,6 +1,7 @@
 //! `forebay-proxy explain FILE METHOD URL`
 
 use clap::Args;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proxy_config::Config;
 use proxy_config::explain::{Explanation, explain};
 use proxy_config::matching::Target;
@@ -20,6 +21,9 @@ pub struct Options {
     /// Listener it comes in on; without it, the URL's scheme and port decide.
     #[arg(long)]
     listener: Option<String>,
+    /// Header of the request, such as `x-api-key: k`; may be given several times.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
     output: OutputOption,
 }
@@ -27,9 +31,13 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), Fault> {
     let config = load(&options.document.file)?;
     let (method, url) = (options.method.as_str(), options.url.as_str());
-    let mut explanation = explain(&config, method, url, options.listener.as_deref())
+    let mut headers = HeaderMap::new();
+    for (name, value) in &options.headers {
+        headers.append(name.clone(), value.clone());
+    }
+    let mut explanation = explain(&config, method, url, options.listener.as_deref(), &headers)
         .map_err(|error| Fault::Usage(error.to_string()))?;
-    if let Some(refusal) = refusal(&config, &explanation) {
+    if let Some(refusal) = refusal(&config, &explanation, &headers) {
         explanation.outcome = refusal;
     }
     match options.output.output {
@@ -42,22 +50,33 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     }
 }
 
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write `name: value`")?;
+    let name = name.trim().parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
+    let value =
+        value.trim().parse().map_err(|_| "its value is not one line of ASCII".to_owned())?;
+    Ok((name, value))
+}
+
 /// What the proxy itself would answer before any upstream is asked.
-fn refusal(config: &Config, explanation: &Explanation) -> Option<String> {
+fn refusal(config: &Config, explanation: &Explanation, headers: &HeaderMap) -> Option<String> {
     let uri: http::Uri = explanation.url.parse().ok()?;
     let sent = uri.path_and_query().map_or("/", |target| target.as_str());
     if let Err(fault) = normalize_target(sent.as_bytes()) {
         return Some(format!("it is answered with 400: {fault}"));
     }
     let listener = explanation.listener.as_ref()?;
-    if explanation.route.is_some() {
-        return None;
+    if let Some(route) = &explanation.route {
+        let fault = normalize_target(route.rewritten.as_ref()?.as_bytes()).err()?;
+        return Some(format!("it is answered with 400 after the rewrite: {fault}"));
     }
     let target = Target {
         listener: &listener.name,
         host: &explanation.host,
         path: &explanation.path,
+        query: uri.query().unwrap_or_default(),
         method: &explanation.method,
+        headers: Some(headers),
     };
     let failure = refusal_in(config, &target);
     let status = failure.status()?.as_u16();

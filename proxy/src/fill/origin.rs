@@ -12,9 +12,11 @@ use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
+use proxy_config::header_edits::Rendered;
 
 use crate::headers::{self, Downstream};
 use crate::respond::{Failure, UpstreamFault};
+use crate::rules::edit_request;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream};
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
@@ -33,6 +35,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: String,
+    /// The route's edits of requests.
+    pub edits: Rendered,
 }
 
 /// Where to ask.
@@ -158,6 +162,7 @@ fn request_head(
     let downstream =
         Downstream { client: question.client, tls: question.tls, request_id: &question.request_id };
     headers::to_upstream(&mut head, &downstream, server)?;
+    edit_request(&mut head, &question.edits)?;
     for (name, value) in fields {
         head.insert_header(name.clone(), value.clone())?;
     }

@@ -1,0 +1,260 @@
+//! Text with variables, read once and rendered for each request: `https://$host$request_uri`.
+//!
+//! A variable is `$name` or `${name}`; `$$` is a dollar sign. What a request brings along is always
+//! rendered in the form it was forwarded in: a path keeps its escapes, so that a value can neither
+//! end a header nor begin a tag of HTML.
+
+use std::fmt::Write as _;
+
+use crate::facts::{Captures, Facts};
+use crate::suggest;
+
+/// A template made ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Variable(Variable),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Variable {
+    Host,
+    RequestUri,
+    Path,
+    Query,
+    Method,
+    Scheme,
+    Client,
+    RequestId,
+    Listener,
+    Header(String),
+    Cookie(String),
+    Parameter(String),
+    Map(String),
+    Capture(String),
+}
+
+/// The variables every request has, and what they are.
+pub const VARIABLES: [(&str, &str); 12] = [
+    ("host", "host asked for, in lower case, without port"),
+    ("request_uri", "path and query as the client asked for them"),
+    ("path", "path, without the query"),
+    ("query", "query, without the question mark"),
+    ("method", "method"),
+    ("scheme", "`http` or `https`, as the client spoke it"),
+    ("client", "address of the client"),
+    ("request_id", "id of the request"),
+    ("listener", "name of the listener"),
+    ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
+    ("cookie_NAME", "cookie of the request"),
+    ("query_NAME", "query parameter, as sent"),
+];
+
+/// Which names besides [`VARIABLES`] a template may use.
+#[derive(Clone, Debug, Default)]
+pub struct Scope<'a> {
+    /// Names of maps.
+    pub maps: Vec<&'a str>,
+    /// Named captures of the expressions around it.
+    pub captures: Vec<String>,
+    /// How many numbered captures there are, `$0` not counted.
+    pub numbers: usize,
+}
+
+impl Scope<'_> {
+    /// Makes the captures of an expression known; numbers are those of the largest one.
+    pub fn add(&mut self, regex: &regex::Regex) {
+        self.numbers = self.numbers.max(regex.captures_len() - 1);
+        self.captures.extend(regex.capture_names().flatten().map(str::to_owned));
+    }
+}
+
+/// What is wrong with a template, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    pub message: String,
+    pub hint: String,
+}
+
+impl Compiled {
+    pub fn new(text: &str, scope: &Scope<'_>) -> Result<Compiled, TemplateError> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            plain.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                plain.push('$');
+                rest = after;
+                continue;
+            }
+            let (name, after) = split_name(after);
+            if name.is_empty() {
+                return Err(TemplateError {
+                    message: "`$` is not followed by the name of a variable".to_owned(),
+                    hint: "write `$$` for a dollar sign".to_owned(),
+                });
+            }
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain)));
+            }
+            parts.push(Part::Variable(variable(name, scope)?));
+            rest = after;
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Compiled { parts })
+    }
+
+    pub fn render(&self, facts: &Facts<'_>) -> String {
+        self.render_with(facts, facts.captures)
+    }
+
+    /// With other captures than those of the route.
+    pub(crate) fn render_with(&self, facts: &Facts<'_>, captures: &Captures) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Variable(variable) => write(variable, facts, captures, &mut text),
+            }
+        }
+        text
+    }
+
+    /// The text outside variables.
+    pub fn plain(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Variable(_) => None,
+        })
+    }
+
+    /// Names of the maps it uses.
+    pub fn maps(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(Variable::Map(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// The name after a `$`, and what follows it.
+fn split_name(text: &str) -> (&str, &str) {
+    if let Some(inner) = text.strip_prefix('{') {
+        return inner.split_once('}').unwrap_or(("", text));
+    }
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    let belongs = |c: char| {
+        if is_number { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' }
+    };
+    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
+}
+
+fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
+    Ok(match name {
+        "host" => Variable::Host,
+        "request_uri" => Variable::RequestUri,
+        "path" => Variable::Path,
+        "query" => Variable::Query,
+        "method" => Variable::Method,
+        "scheme" => Variable::Scheme,
+        "client" => Variable::Client,
+        "request_id" => Variable::RequestId,
+        "listener" => Variable::Listener,
+        name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
+        name if scope.captures.iter().any(|capture| capture == name) => {
+            Variable::Capture(name.to_owned())
+        }
+        name if name.parse::<usize>().is_ok_and(|number| number <= scope.numbers) => {
+            Variable::Capture(name.to_owned())
+        }
+        name => prefixed(name).ok_or_else(|| unknown(name, scope))?,
+    })
+}
+
+fn prefixed(name: &str) -> Option<Variable> {
+    let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
+    after("header_")
+        .map(|name| Variable::Header(name.to_ascii_lowercase().replace('_', "-")))
+        .or_else(|| after("cookie_").map(|name| Variable::Cookie(name.to_owned())))
+        .or_else(|| after("query_").map(|name| Variable::Parameter(name.to_owned())))
+}
+
+fn unknown(name: &str, scope: &Scope<'_>) -> TemplateError {
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let hint = match scope.numbers {
+            0 => "no expression here captures anything".to_owned(),
+            numbers => format!("there are `$0` to `${numbers}`"),
+        };
+        return TemplateError { message: format!("there is no capture `${name}`"), hint };
+    }
+    let captures = scope.captures.iter().map(String::as_str);
+    let fixed = VARIABLES.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = fixed.chain(scope.maps.iter().copied()).chain(captures).collect();
+    let hint = match suggest::closest(name, names.iter().copied()) {
+        Some(closest) => format!("did you mean `${closest}`?"),
+        None => format!("variables are {}", suggest::list(&names)),
+    };
+    TemplateError { message: format!("there is no variable `${name}`"), hint }
+}
+
+fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut String) {
+    match variable {
+        Variable::Host => text.push_str(&crate::host::normalize_host(facts.target.host)),
+        Variable::RequestUri => text.push_str(facts.request_uri),
+        Variable::Path => text.push_str(facts.target.path),
+        Variable::Query => text.push_str(facts.target.query),
+        Variable::Method => text.push_str(facts.target.method),
+        Variable::Scheme => text.push_str(facts.scheme),
+        Variable::Client => {
+            if let Some(client) = facts.client {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{client}");
+            }
+        }
+        Variable::RequestId => text.push_str(facts.request_id),
+        Variable::Listener => text.push_str(facts.target.listener),
+        Variable::Header(name) => text.push_str(&facts.header(name)),
+        Variable::Cookie(name) => text.push_str(facts.cookie(name).unwrap_or_default()),
+        Variable::Parameter(name) => text.push_str(facts.parameter(name).unwrap_or_default()),
+        Variable::Map(name) => text.push_str(&facts.maps.value(name, facts)),
+        Variable::Capture(name) => text.push_str(captures.get(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(text: &str) -> Result<Compiled, TemplateError> {
+        let mut scope = Scope { maps: vec!["tier"], ..Scope::default() };
+        scope.add(&regex::Regex::new("(?<title>a)(b)").expect("a regex"));
+        Compiled::new(text, &scope)
+    }
+
+    #[test]
+    fn names_end_where_they_must() {
+        for text in ["$host/x", "${host}x", "$$5", "$1st", "$title", "$header_x_y", "$tier", "a"] {
+            assert!(compiled(text).is_ok(), "{text}");
+        }
+        for (text, message, hint) in [
+            ("$hots", "there is no variable `$hots`", "did you mean `$host`?"),
+            ("$", "`$` is not followed by the name of a variable", "write `$$` for a dollar sign"),
+            ("${host", "`$` is not followed by the name of a variable", "write `$$`"),
+            ("$3", "there is no capture `$3`", "there are `$0` to `$2`"),
+        ] {
+            let error = compiled(text).expect_err(text);
+            assert_eq!(error.message, message);
+            assert!(error.hint.starts_with(hint), "{}", error.hint);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Rules for templates: their variables exist, their text fits where it goes, maps end.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::Config;
+use crate::facts::case_scope;
+use crate::header_edits::NOT_EDITABLE;
+use crate::map::Map;
+use crate::pattern::Template;
+use crate::route::{PathMatch, Route};
+use crate::route_action::{HeaderEdits, Rewrite};
+use crate::route_rules::scope;
+use crate::template::{Compiled, Scope};
+use crate::validate::{Findings, child, item};
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        check_route(config, route, &item("routes", index), findings);
+    }
+    let scope =
+        Scope { maps: config.maps.keys().map(String::as_str).collect(), ..Scope::default() };
+    for (name, map) in &config.maps {
+        let path = child("maps", name);
+        template(&map.of, &scope, &format!("{path}.of"), findings);
+        for (index, case) in map.cases.iter().enumerate() {
+            let place = format!("{}.value", item(format!("{path}.cases"), index));
+            template(&case.value, &case_scope(&scope, &case.when), &place, findings);
+        }
+        if leads_to(name, name, &config.maps, &scope, &mut Vec::new()) {
+            let hint = "a map may use others, but none that uses it";
+            findings.add(path, format!("map `{name}` refers to itself"), hint);
+        }
+    }
+}
+
+fn leads_to<'a>(
+    from: &str,
+    to: &str,
+    maps: &'a BTreeMap<String, Map>,
+    scope: &Scope<'_>,
+    seen: &mut Vec<&'a str>,
+) -> bool {
+    let Some((from, map)) = maps.get_key_value(from) else { return false };
+    if seen.contains(&from.as_str()) {
+        return false;
+    }
+    seen.push(from);
+    let cases = map.cases.iter().map(|case| (&case.value, case_scope(scope, &case.when)));
+    let all = cases.chain([(&map.of, scope.clone())]);
+    let used = all.filter_map(|(template, scope)| Compiled::new(&template.0, &scope).ok());
+    let names: Vec<String> =
+        used.flat_map(|used| used.maps().map(str::to_owned).collect::<Vec<_>>()).collect();
+    names.iter().any(|name| name == to || leads_to(name, to, maps, scope, seen))
+}
+
+fn template(text: &Template, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    if let Err(error) = Compiled::new(&text.0, scope) {
+        findings.add(path, error.message, error.hint);
+    }
+}
+
+fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let scope = scope(config, route);
+    if let Some(redirect) = &route.redirect {
+        header_value(&redirect.to, &scope, &format!("{path}.redirect.to"), findings);
+    }
+    if let Some(respond) = &route.respond {
+        if let Some(body) = &respond.body {
+            template(body, &scope, &format!("{path}.respond.body"), findings);
+        }
+        headers(&respond.headers, &scope, &format!("{path}.respond.headers"), findings);
+    }
+    let edits = [
+        ("request_headers", &route.request_headers),
+        ("response_headers", &route.response_headers),
+    ];
+    for (section, edits) in edits {
+        if let Some(edits) = edits {
+            check_edits(edits, &scope, &format!("{path}.{section}"), findings);
+        }
+    }
+    if let Some(rewrite) = &route.rewrite {
+        check_rewrite(route, rewrite, &scope, &format!("{path}.rewrite"), findings);
+    }
+}
+
+fn check_edits(edits: &HeaderEdits, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    for (index, name) in edits.remove.iter().enumerate() {
+        header_name(name, &item(format!("{path}.remove"), index), findings);
+    }
+    headers(&edits.set, scope, &format!("{path}.set"), findings);
+    headers(&edits.add, scope, &format!("{path}.add"), findings);
+}
+
+fn headers(
+    fields: &BTreeMap<String, Template>,
+    scope: &Scope<'_>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    for (name, value) in fields {
+        let place = child(path, name);
+        header_name(name, &place, findings);
+        header_value(value, scope, &place, findings);
+    }
+}
+
+fn header_name(name: &str, path: &str, findings: &mut Findings<'_>) {
+    if name.parse::<HeaderName>().is_err() {
+        let message = format!("`{name}` is not the name of a header");
+        findings.add(path, message, "write one such as `x-api-key`");
+    } else if NOT_EDITABLE.iter().any(|fixed| fixed.eq_ignore_ascii_case(name)) {
+        let message = format!("`{name}` belongs to the connection and cannot be changed");
+        findings.add(path, message, "remove it; the proxy frames messages by itself");
+    }
+}
+
+fn header_value(text: &Template, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    match Compiled::new(&text.0, scope) {
+        Err(error) => findings.add(path, error.message, error.hint),
+        Ok(compiled) => {
+            if compiled.plain().any(|plain| HeaderValue::from_str(plain).is_err()) {
+                let hint = "write one line of ASCII";
+                findings.add(path, "a header cannot hold this text", hint);
+            }
+        }
+    }
+}
+
+fn check_rewrite(
+    route: &Route,
+    rewrite: &Rewrite,
+    scope: &Scope<'_>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    match rewrite {
+        Rewrite::PrefixTo(to) => {
+            let place = format!("{path}.prefix_to");
+            if !to.starts_with('/') || to.contains(['?', '#', '%', ' ', '\\']) {
+                let message = format!("`{to}` is not the beginning of a path");
+                findings.add(&place, message, "begin it with `/`, without query and escapes");
+            }
+            let prefix = |path: &PathMatch| matches!(path, PathMatch::Prefix(_));
+            if !route.when.paths.iter().all(prefix) || route.when.paths.is_empty() {
+                let hint = "match paths by `prefix` only, or write `to`";
+                findings.add(place, "there is no prefix to take off", hint);
+            }
+        }
+        Rewrite::To(to) => {
+            template(to, scope, &format!("{path}.to"), findings);
+            if !to.0.starts_with(['/', '$']) {
+                let hint = format!("write `/{}`", to.0);
+                findings.add(format!("{path}.to"), "a path begins with `/`", hint);
+            }
+        }
+        Rewrite::Regex(rewrite) => {
+            let mut own = Scope { maps: scope.maps.clone(), ..Scope::default() };
+            if let Ok(regex) = rewrite.find.compile() {
+                own.add(&regex);
+            }
+            template(&rewrite.replace, &own, &format!("{path}.regex.replace"), findings);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a route's rules make of one request: its target rewritten, edits of headers both ways, and
+//! the answer of a route that answers by itself.
+
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use proxy_config::facts::Facts;
+use proxy_config::header_edits::Rendered;
+use proxy_config::matching::Target;
+use proxy_config::route_rules::RenderedReply;
+
+use crate::edge::Exchange;
+use crate::path::normalize_target;
+use crate::respond::Failure;
+use crate::route::Route;
+
+/// The rules of a route, rendered for one request.
+#[derive(Default)]
+pub struct Ruled {
+    /// Path and query as the client asked for them, where a rewrite has changed them.
+    pub asked: Option<String>,
+    pub to_upstream: Rendered,
+    pub to_client: Rendered,
+    pub reply: Option<RenderedReply>,
+    /// What the target is to become.
+    rewritten: Option<String>,
+}
+
+/// A request as routes look at it.
+pub fn target<'a>(listener: &'a str, head: &'a RequestHeader) -> Target<'a> {
+    let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    Target {
+        listener,
+        host: host.unwrap_or_default(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        method: head.method.as_str(),
+        headers: Some(&head.headers),
+    }
+}
+
+/// Renders the rules of the route that takes the request.
+pub fn render(head: &RequestHeader, exchange: &Exchange, listener: &str, route: &Route) -> Ruled {
+    if route.rules.is_empty() {
+        return Ruled::default();
+    }
+    let target = target(listener, head);
+    let request_uri = String::from_utf8_lossy(head.raw_path());
+    let routes = &exchange.generation.routes;
+    let captures = routes.router.captures(route.index, &target);
+    let facts = Facts {
+        target,
+        request_uri: &request_uri,
+        scheme: if exchange.tls.is_some() { "https" } else { "http" },
+        client: exchange.client,
+        request_id: &exchange.request_id,
+        captures: &captures,
+        maps: &routes.maps,
+    };
+    let rewritten = route.rules.rewrite.as_ref().filter(|_| target.path != "*").map(|rewrite| {
+        let (path, rest) = routes.router.rest(route.index, &target);
+        rewrite.target(&facts, &path, &rest)
+    });
+    Ruled {
+        to_upstream: route.rules.request_headers.render(&facts),
+        to_client: route.rules.response_headers.render(&facts),
+        reply: route.rules.reply.as_ref().map(|reply| reply.render(&facts)),
+        rewritten,
+        asked: None,
+    }
+}
+
+/// Rewrites the request's target in place. After this, limits and conditions see another request.
+///
+/// Errors: `Target` when it is none after the rewrite.
+pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(rewritten) = exchange.ruled.rewritten.take() else { return Ok(()) };
+    let form = normalize_target(rewritten.as_bytes()).map_err(Failure::Target)?;
+    let head = session.req_header_mut();
+    exchange.ruled.asked = Some(String::from_utf8_lossy(head.raw_path()).into_owned());
+    head.set_raw_path(&form).map_err(|_| Failure::Internal)
+}
+
+/// Edits a request on its way to an upstream.
+pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Result<()> {
+    for name in &edits.remove {
+        head.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    for (name, value) in &edits.add {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Edits a response on its way to the client, whoever made it; interim responses stay as they are.
+pub fn edit_response(head: &mut ResponseHeader, edits: &Rendered) -> pingora::Result<()> {
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    for name in &edits.remove {
+        head.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    for (name, value) in &edits.add {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
