@@ -30,6 +30,9 @@ done
 # PostgreSQL's programs are not on the PATH.
 has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 [ "$purpose" = test ] && ! has_postgres && missing="$missing postgresql"
+# nginx's program is on an administrator's PATH only.
+has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
+[ "$purpose" = test ] && ! has_nginx && missing="$missing nginx-light"
 
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
@@ -61,6 +64,7 @@ for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; don
 if [ "$purpose" = test ]; then
     for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
+    has_nginx || fatal="$fatal nginx"
 else
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."
     has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."

@@ -1,4 +1,4 @@
-//! `check`, `report` and `convert` as people call them.
+//! `check`, `report`, `convert` and `replay` as people call them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use proxy_config::{Config, Source};
 use crate::convert;
 use crate::parse::{Parsed, parse_file};
 use crate::problem::render;
+use crate::replay::requests::{from_log, generated};
+use crate::replay::{Programs, stage};
 use crate::report::Report;
 use crate::table::table;
 use crate::translate::{Translation, translate};
@@ -60,6 +62,30 @@ enum Command {
         #[arg(long)]
         partial: bool,
     },
+    /// Asks real nginx and Forebay the same, side by side on loopback, and says how they differ.
+    Replay(Replay),
+}
+
+#[derive(Debug, clap::Args)]
+struct Replay {
+    #[command(flatten)]
+    input: Input,
+    /// Asks what this access log holds (request in quotes, as in `combined`) instead of requests
+    /// made from the configuration; needs --host.
+    #[arg(long, requires = "host")]
+    log: Option<PathBuf>,
+    /// Host of the requests of --log.
+    #[arg(long, requires = "log")]
+    host: Option<String>,
+    /// nginx's program.
+    #[arg(long, default_value = "nginx")]
+    nginx: PathBuf,
+    /// The proxy's program; without it, the one beside this.
+    #[arg(long, value_name = "PROGRAM")]
+    forebay_proxy: Option<PathBuf>,
+    /// Form of the account.
+    #[arg(short, long, value_enum, default_value_t = Form::Table)]
+    output: Form,
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +109,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Check { input } => check(&input),
         Command::Report { input, output } => report(&input, output),
         Command::Convert { input, output, partial } => convert(&input, output.as_deref(), partial),
+        Command::Replay(arguments) => replay(&arguments),
     }
 }
 
@@ -156,6 +183,42 @@ fn convert(input: &Input, output: Option<&Path>, partial: bool) -> anyhow::Resul
         eprintln!("partial: {missing} directives are missing from it");
     }
     Ok(OK)
+}
+
+/// Fails when something differs that the report does not state.
+fn replay(arguments: &Replay) -> anyhow::Result<u8> {
+    let parsed = read(&arguments.input)?;
+    if !parsed.problems.is_empty() {
+        return Ok(BAD_DOCUMENT);
+    }
+    let document = &parsed.document;
+    let requests = match (&arguments.log, &arguments.host) {
+        (Some(log), Some(host)) => {
+            let text =
+                std::fs::read(log).with_context(|| format!("{} cannot be read", log.display()))?;
+            let listen = *stage::addresses(document).first().context("no server listens")?;
+            let (requests, strange) = from_log(&String::from_utf8_lossy(&text), listen, host);
+            if strange > 0 {
+                eprintln!("{}: {strange} lines hold no request and are left out", log.display());
+            }
+            requests
+        }
+        _ => generated(document),
+    };
+    let proxy = match &arguments.forebay_proxy {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()
+            .context("where is this program?")?
+            .with_file_name("forebay-proxy"),
+    };
+    let programs = Programs { nginx: arguments.nginx.clone(), proxy };
+    eprintln!("asking nginx and Forebay {} requests each", requests.len());
+    let account = crate::replay::replay(document, &requests, &programs)?;
+    match arguments.output {
+        Form::Table => print(&account.table())?,
+        Form::Json => print(&(serde_json::to_string_pretty(&account)? + "\n"))?,
+    }
+    Ok(if account.unexplained == 0 { OK } else { FAILURE })
 }
 
 /// A reader that has seen enough is no failure.

@@ -9,7 +9,8 @@
 //!    by code where it is translated, by [`verdict`]'s table (verdicts.tsv) where it is not.
 //! 5. [`report`]: the verdicts with their places and shares, as [`table`] or JSON.
 //! 6. [`convert`]: the configuration as YAML that names the line each part came from.
-//! 7. [`command`]: `check`, `report` and `convert` as people call them.
+//! 7. [`mod@replay`]: the same requests to nginx and to the proxy, and how the answers differ.
+//! 8. [`command`]: `check`, `report`, `convert` and `replay` as people call them.
 
 pub mod check;
 pub mod command;
@@ -22,6 +23,7 @@ pub mod parse;
 pub mod place;
 pub mod print;
 pub mod problem;
+pub mod replay;
 pub mod report;
 pub mod table;
 pub mod translate;

@@ -182,7 +182,8 @@ fn notes(translated: bool) -> Vec<String> {
     }
     let notes = [
         "nginx refuses request bodies above 1 MiB (client_max_body_size); Forebay has no limit yet",
-        "nginx merges // in paths before it compares them; Forebay does not",
+        "Forebay passes paths on in their normal form (dot segments, // and needless escapes \
+         resolved), as it matched them; nginx passes them on as they came",
         "Forebay adds Forwarded, X-Forwarded-For, -Proto, -Host and X-Request-Id to every request",
     ];
     notes.into_iter().map(str::to_owned).collect()

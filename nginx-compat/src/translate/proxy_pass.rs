@@ -36,11 +36,9 @@ pub fn target<'t>(pass: &'t Directive, location: &Location<'_>) -> Result<Target
     if authority.is_empty() {
         return Err(format!("nginx refuses it: no host in {url:?}"));
     }
-    let mut differences = Vec::new();
     match (uri, &location.kind) {
         (None, _) => {}
-        (Some(uri), Kind::Exact(path) | Kind::Prefix { path, .. }) if uri == path => differences
-            .push("nginx sends the path in its normal form, Forebay as it came".to_owned()),
+        (Some(uri), Kind::Exact(path) | Kind::Prefix { path, .. }) if uri == path => {}
         (Some(uri), _) => {
             let path = location.path().unwrap_or_default();
             return Err(format!(
@@ -49,7 +47,7 @@ pub fn target<'t>(pass: &'t Directive, location: &Location<'_>) -> Result<Target
             ));
         }
     }
-    Ok(Target { authority, differences })
+    Ok(Target { authority, differences: Vec::new() })
 }
 
 /// What the location's other proxy directives come to; adds to the differences of `proxy_pass`

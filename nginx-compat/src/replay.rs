@@ -1,0 +1,180 @@
+//! The same requests to real nginx and to Forebay, side by side on loopback, in front of the same
+//! recording upstream: what a report claims, held against what happens.
+//!
+//! [`stage`] moves the configuration onto loopback, [`requests`] says what to ask, [`programs`]
+//! runs the two, [`echo`] is the upstream, [`wire`] asks, [`compare`] finds differences (purely)
+//! and [`account`] groups them by cause.
+
+pub mod account;
+pub mod compare;
+pub mod echo;
+pub mod programs;
+pub mod requests;
+pub mod stage;
+pub mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use proxy_config::Config;
+use proxy_config::access_log::LogTarget;
+use proxy_config::address::ListenAddress;
+use proxy_config::matching::{Router, Target};
+
+use crate::replay::account::Account;
+use crate::replay::compare::{Stated, compare};
+use crate::replay::echo::Echo;
+use crate::replay::programs::Program;
+use crate::replay::requests::Request;
+use crate::replay::stage::{Stage, addresses};
+use crate::translate::upstream::CLOSED;
+use crate::translate::{Translation, translate};
+use crate::tree::{Document, walk};
+use crate::verdict::Exactness;
+
+/// The programs that are compared.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub nginx: PathBuf,
+    pub proxy: PathBuf,
+}
+
+/// Asks both all requests, one after the other. Errors: a program that does not start, with what
+/// it said, or a configuration of which nothing can be translated.
+pub fn replay(
+    document: &Document,
+    requests: &[Request],
+    programs: &Programs,
+) -> anyhow::Result<Account> {
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    std::fs::create_dir(folder.path().join("cache")).context("no folder for caches")?;
+    let echo = Echo::start().context("the recording upstream cannot listen")?;
+    let pools = stage::pools(document);
+    let listens = addresses(document);
+    let nginx_ports = free_ports(&listens)?;
+    let proxy_ports = free_ports(&listens)?;
+
+    let for_nginx =
+        Stage { folder: folder.path(), ports: &nginx_ports, echo: &echo, pools: &pools };
+    let text = crate::print::print(&for_nginx.nginx(document)?);
+    let file = folder.path().join("nginx.conf");
+    std::fs::write(&file, text).context("nginx's configuration cannot be written")?;
+
+    let for_proxy =
+        Stage { folder: folder.path(), ports: &proxy_ports, echo: &echo, pools: &pools };
+    let staged = for_proxy.document(document)?;
+    let translation = translate(&staged);
+    let config = proxy_config_of(&translation)?;
+    let yaml = folder.path().join("proxy.yaml");
+    std::fs::write(&yaml, config.to_yaml()).context("the translation cannot be written")?;
+
+    let nginx = Program::nginx(&programs.nginx, folder.path(), &file, &nginx_ports)?;
+    let proxy = Program::proxy(&programs.proxy, folder.path(), &yaml, &proxy_ports)?;
+    let judge = Judge {
+        config: &config,
+        router: Router::new(&config),
+        ports: &proxy_ports,
+        foretold: foretold(&staged, &translation, &echo),
+    };
+    let mut account = Account::new(requests.len());
+    for request in requests {
+        let (Some(nginx_at), Some(proxy_at)) =
+            (nginx_ports.get(&request.listen), proxy_ports.get(&request.listen))
+        else {
+            continue;
+        };
+        let by_nginx = wire::ask(*nginx_at, request);
+        let seen_by_nginx = echo.take();
+        let by_proxy = wire::ask(*proxy_at, request);
+        let seen_by_proxy = echo.take();
+        let stated = judge.stated(request);
+        let differences =
+            compare((&by_nginx, &seen_by_nginx), (&by_proxy, &seen_by_proxy), &stated);
+        account.add(request, differences);
+    }
+    proxy.stop();
+    nginx.stop();
+    Ok(account.sorted())
+}
+
+/// The translation with what only this replay wants: no log, an admin address of its own.
+fn proxy_config_of(translation: &Translation) -> anyhow::Result<Config> {
+    let mut config =
+        translation.config.clone().context("nothing of the configuration can be translated")?;
+    config.admin.address = ListenAddress::loopback(0);
+    config.access_log.path = LogTarget::Off;
+    Ok(config)
+}
+
+/// What the report says beforehand of where a request goes.
+struct Judge<'a> {
+    config: &'a Config,
+    router: Router,
+    ports: &'a BTreeMap<SocketAddr, SocketAddr>,
+    /// What is said of the configuration as a whole.
+    foretold: Stated,
+}
+
+/// Pools that nothing translated leads to, and whether a location goes without its cache.
+fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated {
+    let (mut lost, mut reached) = (BTreeSet::new(), BTreeSet::new());
+    let mut some_uncached = false;
+    walk(&staged.directives, &mut |directive| {
+        let unsupported = translation
+            .verdicts
+            .get(directive)
+            .is_some_and(|verdict| verdict.exactness == Exactness::Unsupported);
+        some_uncached |= unsupported && directive.name == "proxy_cache";
+        let url = directive.argument(0).and_then(|url| url.strip_prefix("http://"));
+        if let ("proxy_pass", Some(url)) = (directive.name.as_str(), url) {
+            let authority = url.split(['/', '?']).next().unwrap_or_default();
+            let pool = echo.pool_at(authority).unwrap_or_else(|| authority.to_owned());
+            if unsupported {
+                lost.insert(pool)
+            } else {
+                reached.insert(pool)
+            };
+        }
+    });
+    let lost_pools = lost.difference(&reached).cloned().collect();
+    Stated { lost_pools, some_uncached, ..Stated::default() }
+}
+
+impl Judge<'_> {
+    fn stated(&self, request: &Request) -> Stated {
+        let listener = self.config.listeners.iter().find(|(_, listener)| {
+            listener.address.socket().as_ref() == self.ports.get(&request.listen)
+        });
+        let path = proxy_config::matching::normalize_path(
+            request.target.split('?').next().unwrap_or_default(),
+        );
+        let path = String::from_utf8_lossy(&path).into_owned();
+        let target = Target {
+            listener: listener.map_or("", |(name, _)| name),
+            host: &request.host,
+            path: &path,
+            method: &request.method,
+        };
+        let route = self.router.find(&target).map(|index| &self.config.routes[index]);
+        let closed = route.is_some_and(|route| route.upstream.as_deref() == Some(CLOSED));
+        Stated {
+            not_translated: closed,
+            no_route: route.is_none(),
+            cached: route.is_some_and(|route| route.cache_policy.is_some()),
+            ..self.foretold.clone()
+        }
+    }
+}
+
+/// A free loopback port for each address, all different: they are held until all are known.
+fn free_ports(listens: &[SocketAddr]) -> anyhow::Result<BTreeMap<SocketAddr, SocketAddr>> {
+    let held = listens
+        .iter()
+        .map(|address| Ok((*address, TcpListener::bind("127.0.0.1:0")?)))
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("no free port")?;
+    let ports = held.iter().map(|(address, socket)| Ok((*address, socket.local_addr()?)));
+    ports.collect::<std::io::Result<_>>().context("no free port")
+}

@@ -1,0 +1,305 @@
+//! Two answers and what the upstream saw of each: how they differ, and whether that was foretold.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::replay::echo::{self, Seen};
+use crate::replay::wire::Answer;
+
+/// What the report says of a request before it is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Stated {
+    /// Its location is not translated and answers 502.
+    pub not_translated: bool,
+    /// No route takes it: nginx looks for files under its root.
+    pub no_route: bool,
+    /// Its route caches, by rules of its own where the report says so.
+    pub cached: bool,
+    /// Some location of the configuration goes uncached.
+    pub some_uncached: bool,
+    /// Pools that only untranslated directives lead to.
+    pub lost_pools: BTreeSet<String>,
+}
+
+/// One difference. Those with the same cause are one matter for whoever reads the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    pub cause: String,
+    /// What nginx and Forebay did.
+    pub nginx: String,
+    pub forebay: String,
+    /// Why this was to be expected; none when it was not.
+    pub stated: Option<&'static str>,
+}
+
+type Side<'a> = (&'a Result<Answer, String>, &'a [Seen]);
+
+/// Fields of an answer that each server writes in its own way, or that belong to the connection.
+const OWN_FIELDS: [&str; 10] = [
+    "date",
+    "server",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "cache-status",
+    "age",
+    "x-request-id",
+    "via",
+];
+
+/// What Forebay adds to each request; the report's notes say so.
+const ADDED: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
+
+/// Fields of a request that belong to the connection to the upstream.
+const HOP_FIELDS: [&str; 4] = ["connection", "keep-alive", "te", "transfer-encoding"];
+
+/// All differences. Of an answer that was not translated only the status is looked at.
+pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Difference> {
+    let ((by_nginx, seen_by_nginx), (by_forebay, seen_by_forebay)) = (nginx, forebay);
+    let (by_nginx, by_forebay) = match (by_nginx, by_forebay) {
+        (Ok(by_nginx), Ok(by_forebay)) => (by_nginx, by_forebay),
+        (Err(a), Err(b)) if a == b => return Vec::new(),
+        (a, b) => return vec![difference("no answer", &outcome(a), &outcome(b), None)],
+    };
+    let mut found = Vec::new();
+    let stated_status = match () {
+        () if stated.not_translated => Some("the location is not translated"),
+        () if stated.no_route => Some("paths without a location are not looked up as files"),
+        () if by_nginx.status == 301 && by_forebay.status != 301 => redirect(by_nginx),
+        () => None,
+    };
+    if by_nginx.status != by_forebay.status {
+        let cause = format!("status {} became {}", by_nginx.status, by_forebay.status);
+        let (a, b) = (by_nginx.status.to_string(), by_forebay.status.to_string());
+        found.push(difference(&cause, &a, &b, stated_status));
+        return found;
+    }
+    if !upstream(seen_by_nginx, seen_by_forebay, stated, &mut found) {
+        return found;
+    }
+    // Pages that neither got from the upstream are each server's own.
+    if !seen_by_nginx.is_empty() || by_nginx.status < 300 {
+        headers(by_nginx, by_forebay, &mut found);
+        if by_nginx.body != by_forebay.body {
+            let [a, b] = [by_nginx, by_forebay].map(|answer| excerpt(&answer.body));
+            found.push(difference("body", &a, &b, None));
+        }
+    } else if let ((300..400, a), b) =
+        ((by_nginx.status, field(by_nginx, "location")), field(by_forebay, "location"))
+    {
+        let same = path_of(&a) == path_of(&b);
+        if !same {
+            found.push(difference("Location", &a, &b, None));
+        }
+    }
+    found
+}
+
+/// nginx's redirect to a location's path with its slash, which the report names at the location.
+fn redirect(by_nginx: &Answer) -> Option<&'static str> {
+    let location = field(by_nginx, "location");
+    location
+        .split('?')
+        .next()?
+        .ends_with('/')
+        .then_some("nginx redirects to the path with its slash")
+}
+
+/// Whether what the client got can be held side by side after it.
+fn upstream(
+    nginx: &[Seen],
+    forebay: &[Seen],
+    stated: &Stated,
+    found: &mut Vec<Difference>,
+) -> bool {
+    if nginx.len() != forebay.len() {
+        let [a, b] = [nginx, forebay].map(|seen| format!("{} requests", seen.len()));
+        let uncached = nginx.is_empty() && stated.some_uncached && !stated.cached;
+        let why = match () {
+            () if stated.cached => Some("the cache keeps by its own rules; see proxy_cache"),
+            () if uncached => Some("a location goes uncached; see proxy_cache"),
+            () => None,
+        };
+        found.push(difference("requests to the upstream", &a, &b, why));
+        return !uncached;
+    }
+    for (a, b) in nginx.iter().zip(forebay) {
+        if a.pool != b.pool {
+            let lost = stated.lost_pools.contains(&a.pool);
+            let why = lost.then_some("what leads to nginx's upstream is not translated");
+            found.push(difference("upstream", &a.pool, &b.pool, why));
+            return false;
+        }
+        let normal = (echo::normal(&a.target) == echo::normal(&b.target))
+            .then_some("Forebay passes paths on in their normal form");
+        if a.target != b.target {
+            found.push(difference("target to the upstream", &a.target, &b.target, normal));
+        }
+        if a.method != b.method {
+            let why = (stated.cached && a.method == "GET" && b.method == "HEAD")
+                .then_some("nginx asks with GET for what it caches");
+            found.push(difference("method to the upstream", &a.method, &b.method, why));
+        }
+        if a.body != b.body {
+            let (a, b) = (excerpt(&a.body), excerpt(&b.body));
+            found.push(difference("body to the upstream", &a, &b, None));
+        }
+        request_fields(&a.headers, &b.headers, stated, found);
+    }
+    true
+}
+
+type Fields = [(String, String)];
+
+fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut Vec<Difference>) {
+    for name in names(nginx, forebay) {
+        if HOP_FIELDS.contains(&name) {
+            continue;
+        }
+        let [a, b] = [nginx, forebay].map(|fields| values(fields, name));
+        if a == b {
+            continue;
+        }
+        let why = match name {
+            name if ADDED.contains(&name) => Some("Forebay adds it to every request"),
+            "if-modified-since" | "if-none-match" if stated.cached => {
+                Some("the cache asks whether what it has is still good")
+            }
+            "host" => Some("Forebay passes Host on as it came"),
+            // nginx sends a length of nothing for a request without a body, Forebay none.
+            "content-length" if [a.as_str(), b.as_str()].iter().all(|v| ["", "0"].contains(v)) => {
+                continue;
+            }
+            _ => None,
+        };
+        found.push(difference(&format!("{name} to the upstream"), &a, &b, why));
+    }
+}
+
+fn headers(nginx: &Answer, forebay: &Answer, found: &mut Vec<Difference>) {
+    for name in names(&nginx.headers, &forebay.headers) {
+        let [a, b] = [nginx, forebay].map(|answer| values(&answer.headers, name));
+        if a != b && !OWN_FIELDS.contains(&name) {
+            found.push(difference(&format!("{name} of the answer"), &a, &b, None));
+        }
+    }
+}
+
+fn names<'a>(a: &'a Fields, b: &'a Fields) -> Vec<&'a str> {
+    let mut names: Vec<&str> = a.iter().chain(b).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn values(fields: &Fields, name: &str) -> String {
+    let values: Vec<&str> =
+        fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
+    values.join(", ")
+}
+
+fn field(answer: &Answer, name: &str) -> String {
+    values(&answer.headers, name)
+}
+
+/// Without scheme and authority: the two listen on different ports.
+fn path_of(location: &str) -> &str {
+    match location.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => location,
+    }
+}
+
+fn outcome(answer: &Result<Answer, String>) -> String {
+    match answer {
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => error.clone(),
+    }
+}
+
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+    format!("{} bytes: {text:?}", body.len())
+}
+
+fn difference(cause: &str, nginx: &str, forebay: &str, stated: Option<&'static str>) -> Difference {
+    Difference {
+        cause: cause.to_owned(),
+        nginx: nginx.to_owned(),
+        forebay: forebay.to_owned(),
+        stated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Answer, String> {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Ok(Answer { status, headers, body: body.as_bytes().to_vec() })
+    }
+
+    fn seen(pool: &str, target: &str, headers: &[(&str, &str)]) -> Vec<Seen> {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let (method, body) = ("GET".to_owned(), Vec::new());
+        vec![Seen { pool: pool.to_owned(), target: target.to_owned(), method, headers, body }]
+    }
+
+    fn causes(differences: &[Difference]) -> Vec<(&str, bool)> {
+        differences.iter().map(|d| (d.cause.as_str(), d.stated.is_some())).collect()
+    }
+
+    #[test]
+    fn what_counts_and_what_was_foretold() {
+        let stated = Stated::default();
+        let plain = answer(200, &[("date", "a"), ("x", "1")], "hi");
+        let other = answer(200, &[("date", "b"), ("x", "2")], "ho");
+        let (a, b) =
+            (seen("p", "/", &[("host", "a")]), seen("p", "/?", &[("host", "b"), ("x", "")]));
+        assert_eq!(compare((&plain, &a), (&plain, &a), &stated), []);
+        assert_eq!(
+            causes(&compare((&plain, &a), (&other, &b), &stated)),
+            [
+                ("target to the upstream", false),
+                ("host to the upstream", true),
+                ("x of the answer", false),
+                ("body", false),
+            ]
+        );
+        let gone = Err("reset".to_owned());
+        assert_eq!(causes(&compare((&plain, &a), (&gone, &[]), &stated)), [("no answer", false)]);
+    }
+
+    #[test]
+    fn another_upstream_is_foretold_only_where_nothing_leads_to_nginxs() {
+        let ok = answer(200, &[], "");
+        let (a, b) = (seen("p", "/", &[]), seen("q", "/", &[]));
+        let lost = Stated { lost_pools: ["p".to_owned()].into(), ..Stated::default() };
+        let of = |stated: &Stated| compare((&ok, &a), (&ok, &b), stated);
+        assert_eq!(causes(&of(&lost)), [("upstream", true)]);
+        assert_eq!(causes(&of(&Stated::default())), [("upstream", false)]);
+    }
+
+    #[test]
+    fn a_closed_location_is_foretold_and_an_open_one_is_not() {
+        let (ok, bad) = (answer(200, &[], ""), answer(502, &[], ""));
+        let closed = Stated { not_translated: true, ..Stated::default() };
+        let of = |stated: &Stated| compare((&ok, &[]), (&bad, &[]), stated);
+        assert_eq!(causes(&of(&closed)), [("status 200 became 502", true)]);
+        assert_eq!(causes(&of(&Stated::default())), [("status 200 became 502", false)]);
+    }
+
+    #[test]
+    fn own_pages_may_differ_and_their_location_may_not() {
+        let stated = Stated::default();
+        let a = answer(301, &[("location", "http://h:1/x/")], "nginx");
+        let b = answer(301, &[("location", "http://h:2/x/")], "");
+        let c = answer(301, &[("location", "/y/")], "");
+        assert_eq!(compare((&a, &[]), (&b, &[]), &stated), []);
+        assert_eq!(causes(&compare((&a, &[]), (&c, &[]), &stated)), [("Location", false)]);
+    }
+}

@@ -1,0 +1,148 @@
+//! The upstream of a replay: one address for each pool, which answers with what it was asked and
+//! keeps it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::replay::wire;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest request that is taken.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Pools of one configuration.
+const POOLS_MAX: usize = 256;
+
+/// A request as an upstream sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub pool: String,
+    pub method: String,
+    pub target: String,
+    /// Names in lower case, sorted.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+type Requests = Arc<Mutex<Vec<Seen>>>;
+
+/// Its threads end with the process: a replay is a command of its own.
+pub struct Echo {
+    seen: Requests,
+    pools: Mutex<BTreeMap<String, SocketAddr>>,
+    /// Answers for pools beyond the limit.
+    rest: SocketAddr,
+}
+
+impl Echo {
+    pub fn start() -> io::Result<Echo> {
+        let seen = Requests::default();
+        let rest = listen("(more pools than are told apart)", &seen)?;
+        Ok(Echo { seen, pools: Mutex::default(), rest })
+    }
+
+    /// Where the pool answers.
+    pub fn address(&self, pool: &str) -> SocketAddr {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = pools.get(pool) {
+            return *address;
+        }
+        if pools.len() >= POOLS_MAX {
+            return self.rest;
+        }
+        let address = listen(pool, &self.seen).unwrap_or(self.rest);
+        pools.insert(pool.to_owned(), address);
+        address
+    }
+
+    /// The pool that answers at an address.
+    pub fn pool_at(&self, authority: &str) -> Option<String> {
+        let address: SocketAddr = authority.parse().ok()?;
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().find(|(_, at)| **at == address).map(|(pool, _)| pool.clone())
+    }
+
+    /// What was asked since the last call.
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn listen(pool: &str, seen: &Requests) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (pool, seen) = (pool.to_owned(), Arc::clone(seen));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (pool, seen) = (pool.clone(), Arc::clone(&seen));
+            // A client that goes away in the middle is no concern of the upstream's.
+            std::thread::spawn(move || drop(serve(stream, &pool, &seen)));
+        }
+    });
+    Ok(address)
+}
+
+fn serve(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let Some(request) = read(&mut stream, pool)? else { return Ok(()) };
+    let Seen { method, target, body, .. } = &request;
+    let said = format!("{pool}: {method} {}, {} bytes\n", normal(target), body.len());
+    let shown = if method == "HEAD" { "" } else { said.as_str() };
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nX-Pool: {pool}\r\n\
+         Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close\r\n\r\n{shown}",
+        said.len()
+    );
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    stream.write_all(answer.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    // Closing with bytes unread would reset the connection under the answer.
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// A target with its path in normal form: how it was written on the way is looked at by itself.
+pub fn normal(target: &str) -> String {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (target, String::new()),
+    };
+    let path = proxy_config::matching::normalize_path(path);
+    format!("{}{query}", String::from_utf8_lossy(&path))
+}
+
+fn read(stream: &mut TcpStream, pool: &str) -> io::Result<Option<Seen>> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        if let Some(request) = request(&bytes, pool) {
+            return Ok(Some(request));
+        }
+        let count = stream.read(&mut buffer)?;
+        if count == 0 || bytes.len() > REQUEST_BYTES_MAX {
+            return Ok(None);
+        }
+        bytes.extend(&buffer[..count]);
+    }
+}
+
+/// The request, when all of it is there.
+fn request(bytes: &[u8], pool: &str) -> Option<Seen> {
+    let (head, rest) = wire::split(bytes)?;
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    headers.sort();
+    let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| v);
+    let body = match (header("transfer-encoding"), header("content-length")) {
+        (Some(_), _) => wire::dechunked(rest)?,
+        (None, Some(length)) => rest.get(..length.parse().ok()?)?.to_vec(),
+        (None, None) => Vec::new(),
+    };
+    Some(Seen { pool: pool.to_owned(), method, target, headers, body })
+}

@@ -1,0 +1,220 @@
+//! A configuration moved onto loopback: listeners to free ports, upstreams to the recording one,
+//! files into a temporary folder, TLS taken off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::include::Includes;
+use crate::parse::parse_bytes;
+use crate::replay::echo::Echo;
+use crate::translate::listen;
+use crate::tree::{Body, Directive, Document, Word, flattened, walk};
+
+/// Directives of the process and of files outside, which must not act here.
+const DROPPED: [&str; 22] = [
+    "user",
+    "pid",
+    "lock_file",
+    "error_log",
+    "access_log",
+    "open_log_file_cache",
+    "daemon",
+    "master_process",
+    "worker_processes",
+    "worker_cpu_affinity",
+    "worker_rlimit_nofile",
+    "worker_priority",
+    "working_directory",
+    "load_module",
+    "client_body_temp_path",
+    "proxy_temp_path",
+    "fastcgi_temp_path",
+    "uwsgi_temp_path",
+    "scgi_temp_path",
+    "resolver",
+    "ssl",
+    "http2",
+];
+
+pub struct Stage<'a> {
+    pub folder: &'a Path,
+    /// Where each address of the configuration listens instead.
+    pub ports: &'a BTreeMap<SocketAddr, SocketAddr>,
+    pub echo: &'a Echo,
+    /// Names of `upstream` blocks.
+    pub pools: &'a [String],
+}
+
+/// Every address a server listens on, as far as it can be read.
+pub fn addresses(document: &Document) -> Vec<SocketAddr> {
+    let mut found = BTreeSet::new();
+    walk(&document.directives, &mut |directive| {
+        if directive.name == "server" && matches!(directive.body, Body::Block(_)) {
+            let listens = listens(directive);
+            found.extend(listens.iter().filter_map(|line| Some(listen::parse(line).ok()?.address)));
+            if listens.is_empty() {
+                found.insert(listen::assumed().address);
+            }
+        }
+    });
+    found.into_iter().collect()
+}
+
+fn listens(server: &Directive) -> Vec<&Directive> {
+    flattened(server.children()).into_iter().filter(|line| line.name == "listen").collect()
+}
+
+impl Stage<'_> {
+    /// What nginx is given: the moved configuration with a frame that keeps it in the folder.
+    pub fn nginx(&self, document: &Document) -> anyhow::Result<Vec<Directive>> {
+        let folder = self.folder.display();
+        let mut text = format!(
+            "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;"
+        );
+        // Its workers would be nobody's, who may not read the folder.
+        if is_root() {
+            text.push_str("user root;");
+        }
+        let frame = parse(&text)?;
+        let mut files = format!("access_log off; client_body_temp_path {folder}/body;");
+        for kind in ["proxy", "fastcgi", "uwsgi", "scgi"] {
+            files.push_str(&format!("{kind}_temp_path {folder}/{kind};"));
+        }
+        let files = parse(&files)?;
+        let mut moved = self.moved(&document.directives, "")?;
+        for directive in &mut moved {
+            if let (true, Body::Block(inner)) = (directive.name == "http", &mut directive.body) {
+                inner.splice(0..0, files.iter().cloned());
+            }
+        }
+        if !moved.iter().any(|directive| directive.name == "events") {
+            moved.extend(parse("events {}")?);
+        }
+        moved.splice(0..0, frame);
+        Ok(moved)
+    }
+
+    /// What is translated: the same, read back so that its places are those of one text.
+    pub fn document(&self, document: &Document) -> anyhow::Result<Document> {
+        let text = crate::print::print(&self.moved(&document.directives, "")?);
+        Ok(parse_bytes("nginx.conf", text.as_bytes(), Includes::Unfollowed).document)
+    }
+
+    fn moved(&self, block: &[Directive], around: &str) -> anyhow::Result<Vec<Directive>> {
+        let mut moved = Vec::new();
+        for directive in flattened(block) {
+            let mut new = directive.clone();
+            if !self.keep(&mut new, around) {
+                continue;
+            }
+            let name = directive.name.as_str();
+            if let Body::Block(inner) = &directive.body {
+                let mut inner = match name {
+                    "upstream" => self.upstream(directive),
+                    _ => self.moved(inner, name)?,
+                };
+                if name == "server" && listens(directive).is_empty() {
+                    let port = self.ports[&listen::assumed().address];
+                    inner.splice(0..0, parse(&format!("listen {port};"))?);
+                }
+                new.body = Body::Block(inner);
+            }
+            moved.push(new);
+        }
+        Ok(moved)
+    }
+
+    /// Moves what a directive itself says; `false` when it has no place here.
+    fn keep(&self, directive: &mut Directive, around: &str) -> bool {
+        let name = directive.name.as_str();
+        let dropped = DROPPED.contains(&name)
+            || name.starts_with("ssl_")
+            || name.starts_with("quic_")
+            || matches!((around, name), ("", "stream" | "mail"));
+        match name {
+            _ if dropped => return false,
+            "listen" => return self.listen(directive),
+            "proxy_cache_path" => self.cache_path(directive),
+            "proxy_pass" => self.pass(directive),
+            _ => {}
+        }
+        true
+    }
+
+    /// `false` when the address cannot be read: nobody asks there.
+    fn listen(&self, line: &mut Directive) -> bool {
+        let Ok(address) = listen::parse(line).map(|listen| listen.address) else { return false };
+        let Some(port) = self.ports.get(&address) else { return false };
+        line.arguments[0].text = port.to_string();
+        line.arguments.retain(|word| {
+            let name = word.text.split('=').next().unwrap_or_default();
+            !["ssl", "http2", "ipv6only", "backlog", "fastopen", "reuseport", "setfib"]
+                .contains(&name)
+        });
+        true
+    }
+
+    /// All servers of a pool answer from one place: which of them is whose turn is not compared.
+    fn upstream(&self, block: &Directive) -> Vec<Directive> {
+        let pool = block.argument(0).unwrap_or_default();
+        let lines = flattened(block.children()).into_iter().cloned();
+        lines
+            .map(|mut line| {
+                if let ("server", Some(word)) = (line.name.as_str(), line.arguments.first_mut()) {
+                    word.text = self.echo.address(pool).to_string();
+                }
+                line
+            })
+            .collect()
+    }
+
+    fn cache_path(&self, line: &mut Directive) {
+        let zone =
+            line.texts().find_map(|word| word.strip_prefix("keys_zone=")).unwrap_or_default();
+        let zone = zone.split(':').next().unwrap_or_default();
+        let path = self.folder.join("cache").join(crate::translate::value::slug(zone));
+        if let Some(word) = line.arguments.first_mut() {
+            word.text = path.display().to_string();
+        }
+    }
+
+    /// `http://host:port/uri`, unless the host is the name of a pool.
+    fn pass(&self, line: &mut Directive) {
+        let Some(word) = line.arguments.first_mut() else { return };
+        let Some(rest) = word.text.strip_prefix("http://") else { return };
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, uri) = rest.split_at(at);
+        let is_place = authority.contains([':', '.']) || authority == "localhost";
+        if is_place && !authority.contains('$') && !self.pools.iter().any(|pool| pool == authority)
+        {
+            let authority = authority.trim_start_matches("unix:");
+            word.text = format!("http://{}{uri}", self.echo.address(authority));
+        }
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+fn parse(text: &str) -> anyhow::Result<Vec<Directive>> {
+    let parsed = parse_bytes("frame", text.as_bytes(), Includes::Unfollowed);
+    let fault = parsed.problems.first().map(|problem| problem.message.clone());
+    fault
+        .map_or(Ok(parsed.document.directives), |fault| Err(anyhow::Error::msg(fault)))
+        .context("a path with characters that nginx cannot read")
+}
+
+/// The names of all `upstream` blocks: `proxy_pass` may mean them instead of a host.
+pub fn pools(document: &Document) -> Vec<String> {
+    let mut pools = Vec::new();
+    walk(&document.directives, &mut |directive| {
+        if directive.name == "upstream" {
+            pools.extend(directive.arguments.first().map(|Word { text, .. }| text.clone()));
+        }
+    });
+    pools
+}

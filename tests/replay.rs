@@ -1,0 +1,80 @@
+//! nginx configurations, translated, beside Debian's nginx: the same requests get the same answers,
+//! or differ as the report says.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use system_tests::binaries;
+
+fn replay(sample: &str, arguments: &[&str]) -> (Output, Value) {
+    let nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"];
+    let nginx = nginx.iter().find(|path| std::path::Path::new(path).exists()).unwrap_or(&"nginx");
+    let output = binaries::command("forebay-nginx")
+        .current_dir(binaries::repository().join("nginx-compat/tests/samples"))
+        .args(["replay", sample, "-o", "json", "--nginx", nginx])
+        .args(arguments)
+        .output()
+        .expect("forebay-nginx runs");
+    let account = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, account)
+}
+
+#[test]
+fn translated_sites_answer_as_nginx_does() {
+    binaries::path("forebay-proxy");
+    let samples = [
+        ("simple-proxy.conf", 18),
+        ("api-gateway.conf", 150),
+        ("many-servers.conf", 100),
+        ("default-only.conf", 50),
+        ("edge-cache.conf", 80),
+    ];
+    for (sample, requests_min) in samples {
+        let (output, account) = replay(sample, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(account["unexplained"], 0, "{sample}: {said}\n{account:#}");
+        assert!(account["requests"].as_u64() >= Some(requests_min), "{sample}: {account:#}");
+        assert!(output.status.success(), "{sample}: {said}");
+    }
+}
+
+#[test]
+fn a_log_is_asked_as_it_was_and_a_proxy_that_is_none_is_said() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("access.log");
+    let line =
+        "192.0.2.1 - - [27/Nov/2026:10:00:00 +0000] \"GET /a?b=1 HTTP/1.1\" 200 12 \"-\" \"x\"\n";
+    std::fs::write(&log, line.repeat(3) + "no request\n").expect("it is writable");
+    let log = log.to_str().expect("a plain path");
+    let arguments = ["--log", log, "--host", "app.example"];
+    let (output, account) = replay("simple-proxy.conf", &arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((&account["requests"], &account["unexplained"]), (&3.into(), &0.into()), "{said}");
+    assert!(said.contains("1 lines hold no request"), "{said}");
+
+    let (output, _) = replay("simple-proxy.conf", &["--forebay-proxy", "/bin/false"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("forebay-proxy did not start"), "{said}");
+}
+
+#[test]
+fn a_server_that_answers_otherwise_is_found_out() {
+    // nginx serves another file than the one that is translated: the comparison must see it.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wrapper = folder.path().join("nginx");
+    let script = "#!/bin/sh\nsed -i 's/proxy_set_header Host/proxy_set_header X-Was-Host/' \"$4\"\n\
+                  for n in /usr/sbin/nginx nginx; do command -v $n >/dev/null && exec $n \"$@\"; done\n";
+    std::fs::write(&wrapper, script).expect("it is writable");
+    Command::new("chmod").arg("+x").arg(&wrapper).status().expect("chmod");
+    let wrapper = wrapper.to_str().expect("a plain path");
+    let output = binaries::command("forebay-nginx")
+        .current_dir(binaries::repository().join("nginx-compat/tests/samples"))
+        .args(["replay", "simple-proxy.conf", "-o", "json", "--nginx", wrapper])
+        .output()
+        .expect("forebay-nginx runs");
+    let account: Value = serde_json::from_slice(&output.stdout).expect("an account");
+    assert_eq!(output.status.code(), Some(1), "{account:#}");
+    assert_eq!(account["causes"][0]["cause"], "x-was-host to the upstream", "{account:#}");
+    assert_eq!(account["unexplained"], account["requests"], "{account:#}");
+}
