@@ -139,7 +139,7 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
         }
     });
     let lost_pools = lost.difference(&reached).cloned().collect();
-    Stated { lost_pools, some_uncached, ..Stated::default() }
+    Stated { some_uncached, lost_pools, ..Stated::default() }
 }
 
 impl Judge<'_> {
@@ -168,13 +168,19 @@ impl Judge<'_> {
     }
 }
 
-/// A free loopback port for each address, all different: they are held until all are known.
+/// A free loopback port for each address, all different (they are held until all are known) and in
+/// the order of the addresses, which decides where a translation has to choose.
 fn free_ports(listens: &[SocketAddr]) -> anyhow::Result<BTreeMap<SocketAddr, SocketAddr>> {
     let held = listens
         .iter()
-        .map(|address| Ok((*address, TcpListener::bind("127.0.0.1:0")?)))
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()
         .context("no free port")?;
-    let ports = held.iter().map(|(address, socket)| Ok((*address, socket.local_addr()?)));
-    ports.collect::<std::io::Result<_>>().context("no free port")
+    let mut ports = held
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("no free port")?;
+    ports.sort_unstable();
+    Ok(listens.iter().copied().zip(ports).collect())
 }
