@@ -147,15 +147,15 @@ impl Judge<'_> {
         let listener = self.config.listeners.iter().find(|(_, listener)| {
             listener.address.socket().as_ref() == self.ports.get(&request.listen)
         });
-        let path = proxy_config::matching::normalize_path(
-            request.target.split('?').next().unwrap_or_default(),
-        );
-        let path = String::from_utf8_lossy(&path).into_owned();
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let target = Target {
             listener: listener.map_or("", |(name, _)| name),
             host: &request.host,
-            path: &path,
+            path,
+            query,
             method: &request.method,
+            // No translated route asks for a header.
+            headers: None,
         };
         let route = self.router.find(&target).map(|index| &self.config.routes[index]);
         let closed = route.is_some_and(|route| route.upstream.as_deref() == Some(CLOSED));
