@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -28,7 +29,7 @@ use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
 use crate::upstream::{Attempts, Upstream};
-use crate::{content, finish, prompt, request};
+use crate::{content, cors, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -53,6 +54,8 @@ pub struct Exchange {
     pub limits: Passage,
     /// What the route's rules made of the request.
     pub ruled: Ruled,
+    /// Bytes of the request's body that were sent upstream.
+    pub body_bytes: u64,
     /// Who answers, unless the route does so by itself.
     pub upstream: Option<Arc<Upstream>>,
     pub attempts: Attempts,
@@ -84,6 +87,15 @@ impl Edge {
         exchange.upstream = route.upstream.clone();
         // First, so that refusals carry the route's headers too.
         exchange.ruled = rules::render(session.req_header(), exchange, &self.listener, &route);
+        let head = session.req_header();
+        let is_preflight = route.cors.as_ref().is_some_and(|cors| {
+            cors::apply(cors, &head.method, &head.headers, &mut exchange.ruled)
+        });
+        route.gate.check(exchange.client, &head.headers)?;
+        if let Some(signed) = route.signed.as_ref().filter(|_| !is_preflight) {
+            let query = head.uri.query().unwrap_or_default();
+            signed.check(head.uri.path(), query, &head.headers)?;
+        }
         exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
         Ok(())
     }
@@ -162,6 +174,7 @@ impl ProxyHttp for Edge {
             permit: None,
             limits: Passage::default(),
             ruled: Ruled::default(),
+            body_bytes: 0,
             upstream: None,
             attempts: Attempts::default(),
             attempt_begun: None,
@@ -276,6 +289,21 @@ impl ProxyHttp for Edge {
         edit_request(head, &exchange.ruled.to_upstream)
     }
 
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        let Some(route) = &exchange.route else { return Ok(()) };
+        route.gate.check_body(exchange.body_bytes).map_err(|failure| {
+            exchange.failure = Some(failure);
+            Error::new_down(ErrorType::InternalError)
+        })
+    }
+
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -348,7 +376,7 @@ impl ProxyHttp for Edge {
         let failure = exchange.failure.take();
         let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
         let failure = failure.unwrap_or_else(|| Failure::of(error));
-        let notable = !matches!(failure, Failure::ClientGone | Failure::BadRequest(_));
+        let notable = !failure.is_the_clients();
         if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;
             tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");

@@ -6,8 +6,10 @@
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`request`], [`path`]: one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
-//! 6. The route's [`rules`] for this request; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
-//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`].
+//! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
+//!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
+//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
+//!    [`files`], by [`file_answer`].
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
@@ -18,18 +20,23 @@
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
 //! [`admin`], [`operator_log`], [`command`] (the command line).
 
+pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
 pub mod cache;
 pub mod command;
 pub mod connection;
 pub mod content;
+pub mod cors;
 pub mod dating;
 pub mod drain;
 pub mod edge;
+pub mod file_answer;
+pub mod files;
 pub mod fill;
 pub mod finish;
 pub mod framing;
+pub mod gate;
 pub mod generation;
 pub mod headers;
 pub mod lane;
@@ -47,5 +54,6 @@ pub mod route;
 pub mod rules;
 pub mod server;
 pub mod signals;
+pub mod signed;
 pub mod tls;
 pub mod upstream;

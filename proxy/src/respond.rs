@@ -29,6 +29,12 @@ pub enum Failure {
     NotImplemented(&'static str),
     #[error("nothing is served at this host and path")]
     NoRoute,
+    #[error("there is no file at this path")]
+    NoFile,
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("the body is larger than is taken here")]
+    BodyTooLarge,
     #[error("this path does not take this method")]
     MethodNotAllowed { allow: String },
     #[error("the request took too long to arrive")]
@@ -63,6 +69,9 @@ impl Failure {
             Failure::Target(_) => "bad_target",
             Failure::NotImplemented(_) => "not_implemented",
             Failure::NoRoute => "no_route",
+            Failure::NoFile => "no_file",
+            Failure::Forbidden(_) => "forbidden",
+            Failure::BodyTooLarge => "body_too_large",
             Failure::MethodNotAllowed { .. } => "method_not_allowed",
             Failure::RequestTimeout => "request_timeout",
             Failure::LaneFull => "lane_full",
@@ -83,7 +92,9 @@ impl Failure {
         Some(match self {
             Failure::BadRequest(_) | Failure::Target(_) => StatusCode::BAD_REQUEST,
             Failure::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
-            Failure::NoRoute => StatusCode::NOT_FOUND,
+            Failure::NoRoute | Failure::NoFile => StatusCode::NOT_FOUND,
+            Failure::Forbidden(_) => StatusCode::FORBIDDEN,
+            Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -95,6 +106,11 @@ impl Failure {
             Failure::ClientGone => return None,
             Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         })
+    }
+
+    /// Whether nothing here is wrong, only what the client sent, or that it left.
+    pub fn is_the_clients(&self) -> bool {
+        matches!(self, Failure::ClientGone | Failure::BadRequest(_) | Failure::BodyTooLarge)
     }
 
     /// What a pingora error means here. Its text stays in the operator's log.
@@ -194,7 +210,9 @@ pub async fn send(
     if begun {
         return None;
     }
-    if matches!(failure, Failure::BadRequest(_) | Failure::Target(_) | Failure::NotImplemented(_)) {
+    if failure.is_the_clients()
+        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
+    {
         // What follows on this connection cannot be trusted to start where we think it does.
         session.set_keepalive(None);
     }

@@ -7,15 +7,19 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
+use proxy_config::route_access::{Auth, Cors};
 use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
+use crate::files::Files;
+use crate::gate::Gate;
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
+use crate::signed::{KeyFault, Signed};
 use crate::upstream::{ServerFault, Upstream};
 
 /// The route and lane label of requests that matched none.
@@ -52,6 +56,10 @@ pub struct Route {
     /// None on a route that answers by itself.
     pub upstream: Option<Arc<Upstream>>,
     pub rules: RouteRules,
+    pub gate: Gate,
+    pub signed: Option<Signed>,
+    pub cors: Option<Cors>,
+    pub files: Option<Arc<Files>>,
     pub cache_policy: Option<Arc<Policy>>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
@@ -65,6 +73,8 @@ pub enum RouteFault {
     Server(#[from] ServerFault),
     #[error(transparent)]
     Limit(#[from] LimitFault),
+    #[error(transparent)]
+    Key(#[from] KeyFault),
 }
 
 /// The routes of one configuration.
@@ -107,19 +117,27 @@ impl Routes {
                 let upstream = route.upstream.as_deref().and_then(|name| upstreams.get(name));
                 let cache_policy = route.cache_policy.as_ref();
                 let lane = lanes.named(route.lane.as_str(), metrics);
-                Arc::new(Route {
+                let signed = match &route.auth {
+                    Some(Auth::SignedUrl(signed)) => Some(Signed::new(signed)?),
+                    _ => None,
+                };
+                Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
                     rate_limits: limits_of(&route.rate_limits, &limits),
                     cache_policy: cache_policy.and_then(|name| policy(&route.name, name)),
                     index,
                     upstream: upstream.cloned(),
+                    gate: Gate::new(route),
+                    signed,
+                    cors: route.cors.clone(),
+                    files: route.files.as_ref().map(|files| Arc::new(Files::new(files))),
                     rules: RouteRules::new(config, route)
                         .expect("validation refuses templates that cannot be rendered"),
                     lane,
-                })
+                }))
             })
-            .collect();
+            .collect::<Result<_, RouteFault>>()?;
         Ok(Self {
             router: Router::new(config),
             maps: Maps::new(&config.maps),

@@ -18,7 +18,7 @@ pub struct Access {
     /// Networks that may not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<IpNetwork>,
-    /// Hosts that may refer to this (`Referer`); without it, any.
+    /// Hosts that may refer to this (`Referer`); without it, any. A request without `Referer` passes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referers: Vec<String>,
 }
@@ -85,7 +85,9 @@ pub struct SignedUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignatureFormat {
-    /// Forebay's own: HMAC-SHA-256 over path scope and expiry.
+    /// Forebay's own. URL parameters `expires` (seconds since 1970), `signature` and perhaps `scope`, or a
+    /// cookie `SCOPE:EXPIRES:SIGNATURE`. The signature is HMAC-SHA-256 over scope, a line feed and expiry, in
+    /// hex; a scope that ends in `/` covers all below it, and without one it is the path itself.
     Hmac,
     /// That of CloudFront's signed URLs and cookies.
     Cloudfront,

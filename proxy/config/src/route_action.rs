@@ -64,7 +64,8 @@ pub struct Respond {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// The directory; nothing outside it is ever served.
+    /// The directory; nothing outside it is ever served, nor any name that begins with a dot but
+    /// `.well-known`.
     pub root: PathBuf,
     /// Part of the path that is taken off before looking in `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

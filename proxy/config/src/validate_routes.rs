@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config::Config;
-use crate::host::HostPattern;
+use crate::host::{HostName, HostPattern};
 use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::Auth;
@@ -164,13 +164,13 @@ fn check_action(route: &Route, path: &str, findings: &mut Findings<'_>) {
 
 /// What only means something when an upstream is asked.
 fn check_upstream_only(route: &Route, path: &str, findings: &mut Findings<'_>) {
-    if route.redirect.is_none() && route.respond.is_none() {
+    if route.redirect.is_none() && route.respond.is_none() && route.files.is_none() {
         return;
     }
     let all = [
         ("cache_policy", route.cache_policy.is_some()),
         ("request_headers", route.request_headers.is_some()),
-        ("rewrite", route.rewrite.is_some()),
+        ("rewrite", route.rewrite.is_some() && route.files.is_none()),
     ];
     for (key, _) in all.iter().filter(|(_, is_given)| *is_given) {
         let message = format!("`{key}` has no meaning on a route that asks no upstream");
@@ -246,6 +246,31 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
     {
         let hint = "name the origins, or set `credentials: false`";
         findings.add(format!("{path}.cors.origins"), "browsers refuse `*` with credentials", hint);
+    }
+    if route.cors.is_some()
+        && !route.when.methods.is_empty()
+        && !route.when.methods.iter().any(|method| method == "OPTIONS")
+    {
+        let hint = "add `OPTIONS` to `match.methods`";
+        findings.add(format!("{path}.cors"), "browsers ask first, with OPTIONS", hint);
+    }
+    for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {
+        if let Err(error) = name.parse::<HostName>() {
+            let place = item(format!("{path}.access.referers"), index);
+            findings.add(place, error.message, error.hint);
+        }
+    }
+    if let Some(Auth::SignedUrl(signed)) = &route.auth
+        && signed.key_files.is_empty()
+    {
+        let hint = "name a file with a key of at least 16 bytes";
+        findings.add(format!("{path}.auth.signed_url.key_files"), "there is no key", hint);
+    }
+    if let Some(prefix) = route.files.as_ref().and_then(|files| files.strip_prefix.as_ref())
+        && !prefix.starts_with('/')
+    {
+        let message = format!("`{prefix}` is not the beginning of a path");
+        findings.add(format!("{path}.files.strip_prefix"), message, "begin it with `/`");
     }
     if let Some(limit) = route.request_body_max {
         findings.not_zero(format!("{path}.request_body_max"), limit.as_bytes());

@@ -1,0 +1,175 @@
+//! The response to a request for a file: whole, in part, or as "you have it".
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION, VARY,
+};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::cache::conditional::{is_not_modified, range_counts};
+use crate::cache::range::{Wanted, wanted};
+use crate::edge::Exchange;
+use crate::files::{Files, Found, OpenFile, media_type};
+use crate::local;
+use crate::respond::Failure;
+use crate::rules::edit_response;
+
+/// Bytes read from a file at once.
+const PART_BYTES_MAX: u64 = 128 * 1024;
+
+/// Looks for a file without holding a thread of the runtime.
+pub async fn find(files: &Arc<Files>, path: &str, request: &HeaderMap) -> Result<Found, Failure> {
+    let (files, path, request) = (Arc::clone(files), path.to_owned(), request.clone());
+    let found = tokio::task::spawn_blocking(move || files.find(&path, &request)).await;
+    let found = found.map_err(|_| Failure::Internal)?;
+    found.map_err(|error| {
+        tracing::warn!(%error, "a file could not be opened");
+        Failure::Internal
+    })
+}
+
+/// Answers with the file the request's path names.
+pub async fn answer(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    files: &Arc<Files>,
+) -> Result<(), Failure> {
+    let head = session.req_header();
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return Err(Failure::MethodNotAllowed { allow: "GET, HEAD".to_owned() });
+    }
+    match find(files, head.uri.path(), &head.headers).await? {
+        Found::File(file) => send(session, exchange, *file, files.precompressed).await,
+        Found::Directory => to_directory(session, exchange).await,
+        Found::Missing => Err(Failure::NoFile),
+        Found::Forbidden => Err(Failure::Forbidden("this file cannot be read")),
+    }
+}
+
+/// Relative links on a directory's page need the slash.
+async fn to_directory(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+    let own = || String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
+    let asked = exchange.ruled.asked.clone().unwrap_or_else(own);
+    let (path, query) = asked.split_once('?').map_or((&*asked, None), |(p, q)| (p, Some(q)));
+    let to = query.map_or_else(|| format!("{path}/"), |query| format!("{path}/?{query}"));
+    let mut head = built(StatusCode::MOVED_PERMANENTLY)?;
+    head.insert_header(LOCATION, to).map_err(|_| Failure::Internal)?;
+    local::send(session, exchange, head, Bytes::new()).await
+}
+
+fn built(status: StatusCode) -> Result<ResponseHeader, Failure> {
+    ResponseHeader::build(status, Some(10)).map_err(|_| Failure::Internal)
+}
+
+/// Sends a file that was found.
+pub async fn send(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    file: OpenFile,
+    varies: bool,
+) -> Result<(), Failure> {
+    let request = session.req_header();
+    let has_body = request.method == Method::GET;
+    let mut head = head_of(&file, varies).map_err(|_| Failure::Internal)?;
+    if !holds(&request.headers, &head.headers) {
+        let head = built(StatusCode::PRECONDITION_FAILED)?;
+        return local::send(session, exchange, head, Bytes::new()).await;
+    }
+    if is_not_modified(&request.headers, &head.headers) {
+        head.set_status(StatusCode::NOT_MODIFIED).map_err(|_| Failure::Internal)?;
+        head.remove_header(&CONTENT_TYPE);
+        return local::send(session, exchange, head, Bytes::new()).await;
+    }
+    let range = match has_body && range_counts(&request.headers, &head.headers) {
+        true => wanted(&request.headers, file.length),
+        false => Wanted::Whole,
+    };
+    let (first, end) = match range {
+        Wanted::Whole => (0, file.length),
+        Wanted::Part { first, end } => {
+            let place = format!("bytes {first}-{}/{}", end - 1, file.length);
+            in_part(&mut head, StatusCode::PARTIAL_CONTENT, &place)?;
+            (first, end)
+        }
+        Wanted::Nothing => {
+            let place = format!("bytes */{}", file.length);
+            in_part(&mut head, StatusCode::RANGE_NOT_SATISFIABLE, &place)?;
+            return local::send(session, exchange, head, Bytes::new()).await;
+        }
+    };
+    head.insert_header(CONTENT_LENGTH, end - first).map_err(|_| Failure::Internal)?;
+    edit_response(&mut head, &exchange.ruled.to_client).map_err(|_| Failure::Internal)?;
+    let has_body = has_body && first < end;
+    let written = session.write_response_header(Box::new(head), !has_body).await;
+    written.map_err(|_| Failure::ClientGone)?;
+    exchange.first_byte = Some(exchange.begun.elapsed());
+    if has_body { stream(session, file.file, first, end).await } else { Ok(()) }
+}
+
+fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result<(), Failure> {
+    let set = head.set_status(status).and_then(|()| head.insert_header(CONTENT_RANGE, place));
+    set.map_err(|_| Failure::Internal)
+}
+
+fn head_of(file: &OpenFile, varies: bool) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(StatusCode::OK, Some(10))?;
+    head.insert_header(CONTENT_TYPE, media_type(&file.name))?;
+    head.insert_header(ETAG, format!("\"{}\"", file.version))?;
+    head.insert_header(LAST_MODIFIED, httpdate::fmt_http_date(file.modified))?;
+    head.insert_header(ACCEPT_RANGES, "bytes")?;
+    if let Some(coding) = file.coding {
+        head.insert_header(CONTENT_ENCODING, coding)?;
+    }
+    if varies {
+        head.insert_header(VARY, "Accept-Encoding")?;
+    }
+    Ok(head)
+}
+
+/// Whether the request's preconditions hold (RFC 9110 sections 13.1.1 and 13.1.4).
+fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let date = |headers: &HeaderMap, name| {
+        let text = headers.get(name)?.to_str().ok()?;
+        httpdate::parse_http_date(text).ok()
+    };
+    if request.contains_key(IF_MATCH) {
+        let tag = response.get(ETAG).map_or(&b""[..], |tag| tag.as_bytes());
+        let fields = request.get_all(IF_MATCH).iter();
+        let mut members = fields.flat_map(|f| f.as_bytes().split(|b| *b == b','));
+        return members.any(|member| matches!(member.trim_ascii(), is if is == b"*" || is == tag));
+    }
+    match (date(request, IF_UNMODIFIED_SINCE), date(response, LAST_MODIFIED)) {
+        (Some(since), Some(changed)) => changed <= since,
+        _ => true,
+    }
+}
+
+/// Sends bytes of a file. One that was made shorter meanwhile breaks the transfer.
+async fn stream(session: &mut Session, file: File, first: u64, end: u64) -> Result<(), Failure> {
+    let file = Arc::new(file);
+    let mut at = first;
+    while at < end {
+        let wanted = usize::try_from((end - at).min(PART_BYTES_MAX)).unwrap_or(usize::MAX);
+        let reading = Arc::clone(&file);
+        let part = tokio::task::spawn_blocking(move || read(&reading, at, wanted)).await;
+        let part = part.ok().and_then(Result::ok).ok_or(Failure::Internal)?;
+        at += part.len() as u64;
+        let written = session.write_response_body(Some(part), at == end).await;
+        written.map_err(|_| Failure::ClientGone)?;
+    }
+    Ok(())
+}
+
+fn read(file: &File, at: u64, wanted: usize) -> io::Result<Bytes> {
+    let mut part = vec![0; wanted];
+    file.read_exact_at(&mut part, at)?;
+    Ok(Bytes::from(part))
+}

@@ -1,0 +1,245 @@
+//! Files of a directory: which file a path names. The kernel resolves it beneath the root
+//! (`openat2` with `RESOLVE_BENEATH`), so neither dots nor links lead out, whatever changes meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use proxy_config::matching::normalize_path;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::accept_encoding::takes;
+
+/// The codings of compressed neighbours and how their names end, the smallest first.
+const NEIGHBOURS: [(&str, &str); 3] = [("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz")];
+
+/// A directory that is served.
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+    strip_prefix: Option<String>,
+    index: Vec<String>,
+    pub precompressed: bool,
+}
+
+/// A file found, open.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub file: File,
+    pub length: u64,
+    pub modified: SystemTime,
+    /// Changes whenever the content does; no quotes.
+    pub version: String,
+    /// Its name before a coding was chosen.
+    pub name: String,
+    pub coding: Option<&'static str>,
+}
+
+#[derive(Debug)]
+pub enum Found {
+    File(Box<OpenFile>),
+    /// A directory, asked for without the slash at its end.
+    Directory,
+    Missing,
+    Forbidden,
+}
+
+impl Files {
+    pub fn new(config: &proxy_config::route_action::Files) -> Files {
+        Files {
+            root: config.root.clone(),
+            strip_prefix: config.strip_prefix.clone(),
+            index: config.index.clone(),
+            precompressed: config.precompressed,
+        }
+    }
+
+    /// The file a path names; `path` is escaped as in a request. Blocks on the disk.
+    pub fn find(&self, path: &str, request: &HeaderMap) -> io::Result<Found> {
+        let Some(name) = self.name(path) else { return Ok(Found::Missing) };
+        if name.is_empty() || name.ends_with('/') {
+            for index in &self.index {
+                match self.open(&format!("{name}{index}"), request)? {
+                    Found::Missing | Found::Directory => {}
+                    found => return Ok(found),
+                }
+            }
+            return Ok(Found::Missing);
+        }
+        self.open(&name, request)
+    }
+
+    /// The path below the root. Names that begin with a dot are nobody's business, but for
+    /// `.well-known` (RFC 8615).
+    fn name(&self, path: &str) -> Option<String> {
+        let path = normalize_path(path);
+        let path = std::str::from_utf8(&path).ok()?.replace("%25", "%");
+        let prefix = self.strip_prefix.as_deref().unwrap_or("/");
+        let name = path.strip_prefix(prefix)?.trim_start_matches('/');
+        let is_hidden = |part: &str| part.starts_with('.') && part != ".well-known";
+        let is_odd = name.contains('\0') || name.split('/').any(is_hidden);
+        (!is_odd).then(|| name.to_owned())
+    }
+
+    fn open(&self, name: &str, request: &HeaderMap) -> io::Result<Found> {
+        let found = self.open_one(name, name, None)?;
+        let (true, Found::File(whole)) = (self.precompressed, &found) else { return Ok(found) };
+        for (coding, ending) in NEIGHBOURS {
+            if !takes(request, coding) {
+                continue;
+            }
+            let neighbour = self.open_one(&format!("{name}{ending}"), name, Some(coding))?;
+            // One that is older is what was compressed from another file.
+            if let Found::File(file) = neighbour
+                && file.modified >= whole.modified
+            {
+                return Ok(Found::File(file));
+            }
+        }
+        Ok(found)
+    }
+
+    fn open_one(&self, path: &str, name: &str, coding: Option<&'static str>) -> io::Result<Found> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, &self.root, directory, Mode::empty())?;
+        // NONBLOCK: a pipe that nobody writes to must not hold a thread.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let opened = rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath);
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(error) => {
+                return match io::Error::from(error) {
+                    error if error.kind() == io::ErrorKind::PermissionDenied => {
+                        Ok(Found::Forbidden)
+                    }
+                    error if is_absence(&error) => Ok(Found::Missing),
+                    error => Err(error),
+                };
+            }
+        };
+        let about = file.metadata()?;
+        if about.is_dir() {
+            return Ok(Found::Directory);
+        }
+        if !about.is_file() {
+            return Ok(Found::Missing);
+        }
+        let (seconds, nanos) = (about.mtime(), about.mtime_nsec());
+        let version = format!("{seconds:x}.{nanos:x}-{:x}", about.len());
+        Ok(Found::File(Box::new(OpenFile {
+            length: about.len(),
+            modified: about.modified()?,
+            version: coding.map_or_else(|| version.clone(), |coding| format!("{version}-{coding}")),
+            name: name.to_owned(),
+            coding,
+            file,
+        })))
+    }
+}
+
+/// Whether there is simply no such file, or one that leads out of the root.
+fn is_absence(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(
+            Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::XDEV
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::NXIO
+        )
+    )
+}
+
+/// The media type by the name's ending. `mime_guess` takes `.ts` for something else than what
+/// streams are made of.
+pub fn media_type(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+    match ending.as_str() {
+        "ts" => "video/mp2t",
+        "m3u8" => "application/vnd.apple.mpegurl",
+        "js" | "mjs" => "text/javascript",
+        ending => mime_guess::from_ext(ending).first_raw().unwrap_or("application/octet-stream"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &Files, path: &str) -> &'static str {
+        match files.find(path, &HeaderMap::new()).unwrap() {
+            Found::File(_) => "file",
+            Found::Directory => "directory",
+            Found::Missing => "missing",
+            Found::Forbidden => "forbidden",
+        }
+    }
+
+    #[test]
+    fn nothing_outside_the_root_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("sub/.git")).unwrap();
+        for name in
+            ["root/a.txt", "root/sub/index.html", "root/sub/.git/config", "root/100%", "secret"]
+        {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink("../secret", root.join("out")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), root.join("up")).unwrap();
+        std::os::unix::fs::symlink("a.txt", root.join("in")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/root", root.join("magic")).unwrap();
+        rustix::fs::mkfifoat(CWD, root.join("pipe"), Mode::RWXU).unwrap();
+        let files = Files {
+            root,
+            strip_prefix: None,
+            index: vec!["index.html".to_owned()],
+            precompressed: false,
+        };
+        for (path, expected) in [
+            ("/a.txt", "file"),
+            ("/%61.txt", "file"),
+            ("/in", "file"),
+            ("/100%25", "file"),
+            ("/sub/", "file"),
+            ("/sub", "directory"),
+            ("/", "missing"),
+            ("/out", "missing"),
+            ("/up/secret", "missing"),
+            ("/magic/etc/passwd", "missing"),
+            ("/../secret", "missing"),
+            ("/%2e%2e/secret", "missing"),
+            ("/..%2fsecret", "missing"),
+            ("/sub/.git/config", "missing"),
+            ("/pipe", "missing"),
+            ("/a.txt/x", "missing"),
+            ("/%00", "missing"),
+        ] {
+            assert_eq!(found(&files, path), expected, "{path}");
+        }
+        let below = Files { strip_prefix: Some("/static/".to_owned()), ..files };
+        assert_eq!(found(&below, "/static/a.txt"), "file");
+        assert_eq!(found(&below, "/a.txt"), "missing");
+    }
+
+    #[test]
+    fn media_types_of_streams() {
+        for (name, expected) in [
+            ("a.m3u8", "application/vnd.apple.mpegurl"),
+            ("a.TS", "video/mp2t"),
+            ("a.mp4", "video/mp4"),
+            ("a.html", "text/html"),
+            ("a", "application/octet-stream"),
+        ] {
+            assert_eq!(media_type(name), expected, "{name}");
+        }
+    }
+}

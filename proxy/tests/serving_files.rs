@@ -1,0 +1,99 @@
+//! Files of a directory, over the wire.
+
+use std::fs;
+
+use crate::client::Response;
+use crate::harness::Proxy;
+
+fn start(settings: &str) -> (Proxy, tempfile::TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("sub")).unwrap();
+    fs::write(root.path().join("index.html"), "<p>home").unwrap();
+    fs::write(root.path().join("sub/index.html"), "<p>sub").unwrap();
+    fs::write(root.path().join("a.js"), "0123456789").unwrap();
+    fs::write(root.path().join("a.js.gz"), "zipped").unwrap();
+    fs::write(root.path().join("big.bin"), vec![7; 300_000]).unwrap();
+    fs::write(root.path().join(".env"), "secret").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", root.path().join("passwd")).unwrap();
+    let root_path = root.path().display();
+    let proxy = Proxy::start(&format!(
+        "routes: [ {{ name: site, files: {{ root: {root_path}{settings} }}, response_headers: {{ set: {{ x-served: here }} }} }} ]"
+    ));
+    (proxy, root)
+}
+
+fn ask(proxy: &Proxy, line: &str, fields: &str) -> Response {
+    proxy.client().ask(&format!("{line} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n"))
+}
+
+#[test]
+fn files_are_served_with_their_type_and_nothing_outside_the_root() {
+    let (proxy, _root) = start("");
+    let home = proxy.get("/");
+    assert_eq!((home.status, home.text().as_str()), (200, "<p>home"));
+    assert_eq!(home.header("content-type"), Some("text/html"));
+    assert_eq!(home.header("x-served"), Some("here"));
+    let big = proxy.get("/big.bin");
+    assert!(big.whole && big.body == vec![7; 300_000]);
+    let head = ask(&proxy, "HEAD /big.bin", "");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("300000")));
+    let moved = proxy.get("/sub?x=1");
+    assert_eq!((moved.status, moved.header("location")), (301, Some("/sub/?x=1")));
+    assert_eq!(proxy.get("/sub/").text(), "<p>sub");
+    for missing in ["/none", "/passwd", "/.env", "/%2eenv", "/a.js/", "/sub/../../etc/passwd"] {
+        let status = proxy.get(missing).status;
+        assert!(matches!(status, 400 | 404), "{missing}: {status}");
+    }
+    let refused = ask(&proxy, "POST /a.js", "Content-Length: 0\r\n");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    let logged = proxy.log_of("/none");
+    assert_eq!(
+        (logged["error"].as_str(), logged["route"].as_str()),
+        (Some("no_file"), Some("site"))
+    );
+}
+
+#[test]
+fn a_client_that_has_it_gets_no_body_and_one_that_wants_a_part_gets_it() {
+    let (proxy, root) = start("");
+    let whole = proxy.get("/a.js");
+    let tag = whole.header("etag").unwrap().to_owned();
+    let date = whole.header("last-modified").unwrap().to_owned();
+    for (fields, status, body) in [
+        (format!("If-None-Match: {tag}\r\n"), 304, ""),
+        ("If-None-Match: \"x\"\r\n".to_owned(), 200, "0123456789"),
+        (format!("If-Modified-Since: {date}\r\n"), 304, ""),
+        ("Range: bytes=2-4\r\n".to_owned(), 206, "234"),
+        ("Range: bytes=-2\r\n".to_owned(), 206, "89"),
+        (format!("Range: bytes=2-4\r\nIf-Range: {tag}\r\n"), 206, "234"),
+        ("Range: bytes=2-4\r\nIf-Range: \"x\"\r\n".to_owned(), 200, "0123456789"),
+        ("Range: bytes=10-\r\n".to_owned(), 416, ""),
+        ("If-Match: \"x\"\r\n".to_owned(), 412, ""),
+        (format!("If-Match: {tag}\r\n"), 200, "0123456789"),
+    ] {
+        let response = ask(&proxy, "GET /a.js", &fields);
+        assert_eq!((response.status, response.text().as_str()), (status, body), "{fields}");
+    }
+    let part = ask(&proxy, "GET /a.js", "Range: bytes=2-4\r\n");
+    assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
+    fs::write(root.path().join("a.js"), "changed").unwrap();
+    assert_eq!(ask(&proxy, "GET /a.js", &format!("If-None-Match: {tag}\r\n")).status, 200);
+}
+
+#[test]
+fn compressed_neighbours_are_served_to_clients_that_take_them() {
+    let (proxy, root) = start(", precompressed: true");
+    let plain = proxy.get("/a.js");
+    let zipped = ask(&proxy, "GET /a.js", "Accept-Encoding: br;q=0, gzip\r\n");
+    assert_eq!((plain.text().as_str(), zipped.text().as_str()), ("0123456789", "zipped"));
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert_eq!(zipped.header("content-type"), Some("text/javascript"));
+    assert_ne!(plain.header("etag"), zipped.header("etag"));
+    for response in [&plain, &zipped] {
+        assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(root.path().join("a.js"), "newer").unwrap();
+    let stale = ask(&proxy, "GET /a.js", "Accept-Encoding: gzip\r\n");
+    assert_eq!((stale.text().as_str(), stale.header("content-encoding")), ("newer", None));
+}
