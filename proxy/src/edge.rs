@@ -24,10 +24,13 @@ use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Permit;
+use crate::rate_limit::key::Asking;
 use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
+use crate::upstream::retry::Failed;
+use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
 use crate::{content, cors, finish, prompt, request};
 
@@ -59,6 +62,8 @@ pub struct Exchange {
     /// Who answers, unless the route does so by itself.
     pub upstream: Option<Arc<Upstream>>,
     pub attempts: Attempts,
+    /// The place at the server of the current attempt.
+    pub in_use: Option<InUse>,
     pub attempt_begun: Option<Instant>,
     pub connected: Option<Instant>,
     pub connect_time: Option<Duration>,
@@ -115,7 +120,10 @@ impl Edge {
         let Some(policy) = &route.cache_policy else { return Ok(false) };
         let Some(upstream) = exchange.upstream.clone() else { return Ok(false) };
         let connector = Arc::clone(&self.state.connector);
-        let origin = Origin { connector, upstream };
+        let head = session.req_header();
+        let asking = Asking { client: exchange.client, route: &route.name, head };
+        let wish = upstream.wish(&asking);
+        let origin = Origin { connector, upstream, wish };
         match answer::answer(session, exchange, policy, origin).await {
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
@@ -145,18 +153,22 @@ impl Edge {
         }
         exchange.failure = Some(failure);
     }
+}
 
-    fn count_failure(&self, exchange: &Exchange, error: &Error) {
-        if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
-            upstream.count_failure(failure_kind(error.etype()));
-        }
+fn count_failure(exchange: &Exchange, error: &Error, stale: bool) {
+    if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
+        upstream.failed(&exchange.attempts, failure_kind(error.etype()), stale);
     }
+}
 
-    fn count_retry(&self, exchange: &Exchange, reason: &str) {
-        if let Some(upstream) = &exchange.upstream {
-            upstream.count_retry(reason);
-        }
-    }
+/// Whether the request is tried again. What a client has seen a part of is not.
+fn again(session: &Session, exchange: &mut Exchange, failed: Failed) -> bool {
+    let Some(upstream) = &exchange.upstream else { return false };
+    let head = session.req_header();
+    let harmless = head.method.is_idempotent() || upstream.declares_repeatable(&head.headers);
+    let repeatable = harmless && !session.as_ref().retry_buffer_truncated();
+    session.response_written().is_none()
+        && upstream.again(&mut exchange.attempts, failed, repeatable)
 }
 
 #[async_trait]
@@ -177,6 +189,7 @@ impl ProxyHttp for Edge {
             body_bytes: 0,
             upstream: None,
             attempts: Attempts::default(),
+            in_use: None,
             attempt_begun: None,
             connected: None,
             connect_time: None,
@@ -226,30 +239,31 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
         exchange.attempt_begun = Some(Instant::now());
+        exchange.in_use = None;
         let upstream =
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let peer = upstream.next_peer(&mut exchange.attempts);
-        peer.map(Box::new).ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))
+        let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
+        let head = session.req_header();
+        exchange.attempts.wish = upstream.wish(&Asking { client: exchange.client, route, head });
+        let turn = upstream.next(&mut exchange.attempts);
+        let turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        exchange.in_use = Some(turn.in_use);
+        Ok(Box::new(turn.peer))
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.count_failure(exchange, &error);
-        let upstream = exchange.upstream.clone();
-        let again = upstream.is_some_and(|upstream| upstream.try_another(&mut exchange.attempts));
-        if again {
-            self.count_retry(exchange, "connect");
-        }
-        error.set_retry(again);
+        count_failure(exchange, &error, false);
+        error.set_retry(again(session, exchange, Failed::Connect));
         error
     }
 
@@ -317,7 +331,19 @@ impl ProxyHttp for Edge {
                 .into_up());
         }
         if !head.status.is_informational() {
-            exchange.upstream_first_byte = exchange.connected.map(|at| at.elapsed());
+            let took = exchange.connected.map_or(Duration::ZERO, |at| at.elapsed());
+            exchange.upstream_first_byte = Some(took);
+            if let Some(upstream) = exchange.upstream.clone() {
+                let status = head.status.as_u16();
+                upstream.answered(&exchange.attempts, status, took);
+                if (502..=504).contains(&status) && again(session, exchange, Failed::Gateway) {
+                    return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());
+                }
+                let tls = exchange.tls.is_some();
+                if let Some(cookie) = upstream.sticky_cookie(&exchange.attempts, tls) {
+                    head.append_header(http::header::SET_COOKIE, cookie)?;
+                }
+            }
             exchange.first_byte = Some(exchange.begun.elapsed());
             let route = exchange.route.as_ref();
             if let Some(policy) = route.and_then(|route| route.cache_policy.as_ref()) {
@@ -351,19 +377,19 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        self.count_failure(exchange, &error);
         let mut error = error.more_context(format!("server {peer}"));
+        if matches!(error.etype(), ErrorType::Custom(respond::GATEWAY_ERROR)) {
+            // Decided when the answer came.
+            error.set_retry(true);
+            return error;
+        }
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
-        let harmless = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none()
-            && *error.esource() == ErrorSource::Upstream;
-        let again = stale && harmless && exchange.attempts.after_stale_connection();
-        if again {
-            self.count_retry(exchange, "stale_connection");
-        }
-        error.set_retry(again);
+        count_failure(exchange, &error, stale);
+        let kind = failure_kind(error.etype());
+        let failed = if stale { Failed::Stale } else { Failed::of(kind) };
+        let is_upstreams = *error.esource() == ErrorSource::Upstream;
+        error.set_retry(is_upstreams && again(session, exchange, failed));
         error
     }
 
@@ -388,6 +414,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         exchange.permit = None;
+        exchange.in_use = None;
         exchange.limits.leave();
         finish::record(self, session, error.is_some(), exchange);
     }

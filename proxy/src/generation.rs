@@ -17,6 +17,8 @@ use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::tls::LiveAcceptor;
+use crate::upstream::probe::Probes;
+use crate::upstream::server::Servers;
 
 /// One configuration made ready. A request keeps the generation it began with.
 pub struct Generation {
@@ -35,8 +37,9 @@ impl Generation {
         lanes: &Lanes,
         caches: &Caches,
         limits: &Limits,
+        servers: &Servers,
     ) -> Result<Self, RouteFault> {
-        let routes = Routes::new(&config, metrics, lanes, caches, limits)?;
+        let routes = Routes::new(&config, metrics, lanes, caches, limits, servers)?;
         Ok(Self { number, config, routes })
     }
 
@@ -66,6 +69,8 @@ pub struct State {
     pub lanes: Lanes,
     pub caches: Caches,
     pub limits: Limits,
+    pub servers: Servers,
+    pub probes: Probes,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
     pub connector: Arc<Connector>,
     pub access_log: AccessLog,

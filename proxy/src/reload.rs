@@ -49,10 +49,11 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
         false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
     };
     let number = current.number + 1;
-    let State { metrics, lanes, caches, limits, .. } = state;
-    let generation = Generation::new(number, config, metrics, lanes, caches, limits)?;
+    let State { metrics, lanes, caches, limits, servers, .. } = state;
+    let generation = Generation::new(number, config, metrics, lanes, caches, limits, servers)?;
 
     generation.enter_into_force(metrics, lanes, caches, limits);
+    state.probes.replace(generation.routes.watches(), &state.connector);
     state.generation.store(Arc::new(generation));
     for (name, acceptor) in acceptors {
         if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {

@@ -148,6 +148,9 @@ impl Failure {
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
 
+/// Custom pingora error for an answer that is not passed on, since another server is tried.
+pub const GATEWAY_ERROR: &str = "gateway_error";
+
 /// The `kind` label of a failed attempt.
 pub fn failure_kind(error: &ErrorType) -> &'static str {
     use ErrorType as T;

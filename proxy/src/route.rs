@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::signed::{KeyFault, Signed};
+use crate::upstream::probe::Watch;
+use crate::upstream::server::Servers;
 use crate::upstream::{ServerFault, Upstream};
 
 /// The route and lane label of requests that matched none.
@@ -85,6 +87,7 @@ pub struct Routes {
     /// Methods each route takes; empty for all.
     methods: Vec<Vec<String>>,
     pub unmatched: Series,
+    upstreams: Vec<Arc<Upstream>>,
 }
 
 impl Routes {
@@ -95,12 +98,13 @@ impl Routes {
         lanes: &Lanes,
         caches: &Caches,
         limits: &Limits,
+        servers: &Servers,
     ) -> Result<Self, RouteFault> {
         let upstreams = config
             .upstreams
             .iter()
             .map(|(name, upstream)| {
-                Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, metrics)?)))
+                Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, servers, metrics)?)))
             })
             .collect::<Result<BTreeMap<_, _>, ServerFault>>()?;
         let policy = |route: &str, name: &String| {
@@ -144,7 +148,13 @@ impl Routes {
             routes,
             methods: config.routes.iter().map(|route| route.when.methods.clone()).collect(),
             unmatched: Series::new(metrics, NO_ROUTE, NO_ROUTE),
+            upstreams: upstreams.into_values().collect(),
         })
+    }
+
+    /// What is to be probed.
+    pub fn watches(&self) -> impl Iterator<Item = Watch> {
+        self.upstreams.iter().flat_map(|upstream| upstream.watches())
     }
 
     /// The first route in document order that takes the request. Errors: `NoRoute`, and

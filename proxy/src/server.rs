@@ -41,6 +41,8 @@ use crate::reload::reload;
 use crate::route::RouteFault;
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
+use crate::upstream::probe::Probes;
+use crate::upstream::server::Servers;
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// How long the access log's last lines may take to be written at the end.
@@ -120,7 +122,7 @@ fn raise_descriptor_limit() {
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let (metrics, lanes, caches) = (Metrics::new(), Lanes::default(), Caches::default());
-    let limits = Limits::default();
+    let (limits, servers) = (Limits::default(), Servers::default());
     let mut acceptors = std::collections::BTreeMap::new();
     for (name, listener) in &config.listeners {
         if let Some(acceptor) = tls::acceptor(name, listener)? {
@@ -130,7 +132,7 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
-    let generation = Generation::new(1, config, &metrics, &lanes, &caches, &limits)?;
+    let generation = Generation::new(1, config, &metrics, &lanes, &caches, &limits, &servers)?;
     generation.enter_into_force(&metrics, &lanes, &caches, &limits);
     let (access_log, writer) = access_log::start(opened, &metrics)?;
     let state = State {
@@ -138,6 +140,8 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
         lanes,
         caches,
         limits,
+        servers,
+        probes: Probes::default(),
         connector: Arc::new(origin::connector()),
         access_log,
         drain: Drain::default(),
@@ -156,7 +160,10 @@ fn serve(
     stopping: &watch::Receiver<bool>,
     draining: &Arc<AtomicBool>,
 ) {
-    let config = &state.current().config;
+    let current = state.current();
+    let _on_runtime = runtime.enter();
+    state.probes.replace(current.routes.watches(), &state.connector);
+    let config = &current.config;
     for (name, socket) in sockets.listeners {
         let Some(listener) = config.listeners.get(&name) else { continue };
         let app = connections(&name, listener, state, runtime);

@@ -1,28 +1,34 @@
 //! Which server a request goes to, and when it may be tried again.
 //!
-//! Retry rules: a server that could not be connected to has seen nothing, so another server is
-//! tried, whatever the method. A pooled connection that the server had closed already is replaced by
-//! a fresh one to the same server, once, and only for idempotent methods (RFC 9110 section 9.2.2)
-//! whose body is still at hand. Everything else is the client's to decide.
+//! Its stops: [`health`] and [`server`] say which servers are fit → [`balance`] chooses among them → [`retry`] says
+//! whether another is tried. [`probe`] asks servers how they are.
+
+pub mod balance;
+pub mod health;
+pub mod probe;
+pub mod retry;
+pub mod server;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
+use proxy_config::upstream::Balance;
 use thiserror::Error;
 
 use crate::metrics::Metrics;
+use crate::rate_limit::key::{Asking, cookie};
+use crate::upstream::balance::{Candidate, Rule};
+use crate::upstream::probe::Watch;
+pub use crate::upstream::retry::ATTEMPTS_MAX;
+use crate::upstream::retry::{Budget, Failed, STALE_MAX};
+use crate::upstream::server::{InUse, Server, Servers};
 
-/// Servers one request may fail to connect to, the first included.
-const CONNECTS_MAX: usize = 3;
-/// Pooled connections one request may find closed.
-const STALE_MAX: usize = 1;
-/// Upper bound pingora puts on attempts of one request (its default is 16).
-pub const ATTEMPTS_MAX: usize = CONNECTS_MAX + STALE_MAX;
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
 
@@ -35,17 +41,23 @@ pub struct ServerFault {
     pub why: String,
 }
 
-struct Server {
-    name: String,
+/// A server's place in an upstream.
+struct Seat {
+    server: Arc<Server>,
     weight: u32,
+    backup: bool,
+    connections_max: u32,
+    slow_start_ms: u64,
     peer: HttpPeer,
 }
 
 /// The servers of one upstream, their timeouts and whose turn it is.
 pub struct Upstream {
     pub name: String,
-    servers: Vec<Server>,
+    config: proxy_config::Upstream,
+    seats: Vec<Seat>,
     turn: Mutex<Vec<i64>>,
+    budget: Mutex<Budget>,
     pub first_byte_seconds: Histogram,
     connects_fresh: IntCounter,
     connects_reused: IntCounter,
@@ -53,29 +65,55 @@ pub struct Upstream {
     retries: IntCounterVec,
 }
 
+/// A server's turn: where to connect, and the request's place there while it lasts.
+pub struct Turn {
+    pub peer: HttpPeer,
+    pub in_use: InUse,
+}
+
+/// What of a request has a say in which server it goes to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    hash: Option<u64>,
+    /// The server the client was given before.
+    sticky: Option<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Upstream {
     /// Looks names of servers up, once per load. Blocks.
     pub fn new(
         name: &str,
         config: &proxy_config::Upstream,
+        servers: &Servers,
         metrics: &Metrics,
     ) -> Result<Self, ServerFault> {
-        let servers = config
+        let seats = config
             .servers
             .iter()
             .map(|server| {
                 let address = resolve(name, &server.address)?;
-                Ok(Server {
-                    name: server.address.to_string(),
+                let slow_start = server.slow_start.map(proxy_config::units::Duration::as_millis);
+                Ok(Seat {
+                    server: servers.named(name, &server.address.to_string(), metrics),
                     weight: server.weight,
+                    backup: server.backup,
+                    connections_max: server.connections_max.unwrap_or(u32::MAX),
+                    slow_start_ms: slow_start.unwrap_or(0),
                     peer: peer(address, &config.timeouts),
                 })
             })
             .collect::<Result<Vec<_>, ServerFault>>()?;
+        let budget = config.retries.as_ref().map_or(0, |retries| retries.budget.hundredths());
         Ok(Self {
             name: name.to_owned(),
-            turn: Mutex::new(vec![0; servers.len()]),
-            servers,
+            turn: Mutex::new(vec![0; seats.len()]),
+            seats,
+            budget: Mutex::new(Budget::new(budget)),
+            config: config.clone(),
             first_byte_seconds: metrics.upstream_first_byte_seconds.with_label_values(&[name]),
             connects_fresh: metrics.upstream_connects.with_label_values(&[name, "false"]),
             connects_reused: metrics.upstream_connects.with_label_values(&[name, "true"]),
@@ -84,51 +122,183 @@ impl Upstream {
         })
     }
 
-    /// The peer for the next attempt, or nothing when no server is left to try.
-    pub fn next_peer(&self, attempts: &mut Attempts) -> Option<HttpPeer> {
-        attempts.made += 1;
-        if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
-            attempts.repeat_fresh = false;
-            return Some(fresh(&self.servers[server].peer));
-        }
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let weights = self.servers.iter().map(|server| server.weight);
-        let chosen = next_turn(weights, &mut turn, &attempts.failed)?;
-        drop(turn);
-        attempts.server = Some(chosen);
-        Some(self.servers[chosen].peer.clone())
+    /// What of this request has a say in the choice.
+    pub fn wish(&self, asking: &Asking<'_>) -> Wish {
+        let hash = (self.config.balance == Balance::ConsistentHash).then(|| {
+            let key = asking.key(&self.config.hash_key);
+            key.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+        });
+        let sticky = self.config.sticky.as_ref();
+        Wish { hash, sticky: sticky.and_then(|sticky| given(&asking.head.headers, &sticky.cookie)) }
     }
 
-    /// Whether another server is to be tried now that the current one could not be connected to.
-    pub fn try_another(&self, attempts: &mut Attempts) -> bool {
-        attempts.failed.extend(attempts.server);
-        let is_left =
-            |(at, server): (usize, &Server)| server.weight > 0 && !attempts.failed.contains(&at);
-        attempts.failed.len() < CONNECTS_MAX && self.servers.iter().enumerate().any(is_left)
+    /// The server for the next attempt; nothing when none is left that is fit and has room.
+    pub fn next(&self, attempts: &mut Attempts) -> Option<Turn> {
+        attempts.made += 1;
+        if attempts.made == 1 {
+            lock(&self.budget).pay_in();
+        }
+        if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
+            attempts.repeat_fresh = false;
+            let seat = &self.seats[server];
+            return Some(Turn { peer: fresh(&seat.peer), in_use: seat.server.enter() });
+        }
+        // Held until the place is taken, so that no server is given more than it may have.
+        let mut credit = lock(&self.turn);
+        let candidates = self.candidates(&attempts.failed);
+        let sticky = attempts.wish.sticky;
+        let stays = candidates.iter().find(|candidate| Some(candidate.id) == sticky);
+        let rule = match (self.config.balance, attempts.wish.hash) {
+            (Balance::RoundRobin, _) => Rule::InTurn(&mut credit),
+            (Balance::LeastConnections, _) => Rule::LeastConnections(&mut credit),
+            (Balance::ConsistentHash, hash) => Rule::Hash(hash.unwrap_or(0)),
+            (Balance::P2cEwma, _) => Rule::TwoRandom(fastrand::u64(..)),
+        };
+        let chosen = match stays {
+            Some(candidate) => candidate.index,
+            None => balance::choose(&candidates, rule)?,
+        };
+        attempts.server = Some(chosen);
+        let seat = &self.seats[chosen];
+        Some(Turn { peer: seat.peer.clone(), in_use: seat.server.enter() })
+    }
+
+    /// Servers that are fit, have room, and have not failed this request; backups only where no
+    /// other is.
+    fn candidates(&self, failed: &[usize]) -> Vec<Candidate> {
+        let of = |backup: bool| -> Vec<Candidate> {
+            let seats = self.seats.iter().enumerate();
+            let fit = seats.filter(|(index, seat)| {
+                seat.backup == backup
+                    && seat.weight > 0
+                    && !failed.contains(index)
+                    && seat.server.is_up()
+                    && seat.server.in_flight() < seat.connections_max
+            });
+            fit.map(|(index, seat)| Candidate {
+                index,
+                id: seat.server.id,
+                weight: u64::from(seat.weight) * seat.server.share(seat.slow_start_ms),
+                in_flight: seat.server.in_flight(),
+                latency_ns: seat.server.latency_ns(),
+            })
+            .collect()
+        };
+        match of(false) {
+            none if none.is_empty() => of(true),
+            some => some,
+        }
+    }
+
+    /// Whether the request is to be tried again after this failure: on another server, or, when a
+    /// pooled connection was found closed, on a fresh one. `repeatable`: it does no harm twice, and
+    /// all of it is at hand.
+    pub fn again(&self, attempts: &mut Attempts, failed: Failed, repeatable: bool) -> bool {
+        let again = if failed == Failed::Stale {
+            repeatable && attempts.after_stale_connection()
+        } else {
+            attempts.failed.extend(attempts.server);
+            let rules = self.config.retries.as_ref();
+            retry::allows(rules, failed, repeatable, attempts.failed.len())
+                && !self.candidates(&attempts.failed).is_empty()
+                && (rules.is_none() || lock(&self.budget).take())
+        };
+        if again {
+            self.retries.with_label_values(&[self.name.as_str(), failed.reason()]).inc();
+        }
+        again
+    }
+
+    /// Whether the upstream declares that these requests do no harm twice, whatever their method.
+    pub fn declares_repeatable(&self, headers: &HeaderMap) -> bool {
+        let header = self.config.retries.as_ref().and_then(|r| r.idempotency_header.as_ref());
+        header.is_some_and(|header| headers.contains_key(header.as_str()))
     }
 
     /// The server of the current attempt, as written in the document.
     pub fn server_name(&self, attempts: &Attempts) -> Option<&str> {
-        attempts.server.map(|server| self.servers[server].name.as_str())
+        attempts.server.map(|server| self.seats[server].server.name.as_str())
+    }
+
+    /// The value of `Set-Cookie` for a client that is to come back to this server; nothing when it
+    /// knows already.
+    pub fn sticky_cookie(&self, attempts: &Attempts, tls: bool) -> Option<String> {
+        let sticky = self.config.sticky.as_ref()?;
+        let server = &self.seats[attempts.server?].server;
+        if attempts.wish.sticky == Some(server.id) {
+            return None;
+        }
+        let lifetime = sticky.lifetime.map(|time| format!("; Max-Age={}", time.as_std().as_secs()));
+        let secure = if tls { "; Secure" } else { "" };
+        Some(format!(
+            "{}={:016x}; Path=/; HttpOnly; SameSite=Lax{secure}{}",
+            sticky.cookie,
+            server.id,
+            lifetime.unwrap_or_default()
+        ))
     }
 
     pub fn connected(&self, reused: bool) {
         if reused { self.connects_reused.inc() } else { self.connects_fresh.inc() }
     }
 
-    /// `kind` is one of `respond::failure_kind`.
-    pub fn count_failure(&self, kind: &str) {
-        self.failures.with_label_values(&[self.name.as_str(), kind]).inc();
+    /// The head of an answer came after this time.
+    pub fn answered(&self, attempts: &Attempts, status: u16, took: Duration) {
+        let Some(seat) = attempts.server.map(|server| &self.seats[server]) else { return };
+        let passive = self.config.health_checks.as_ref().and_then(|checks| checks.passive.as_ref());
+        match passive {
+            Some(rules) if rules.statuses.contains(&status) => {
+                seat.server.measured(took, true);
+                seat.server.failed(rules, self.one_more_may_go_out(rules.out_max));
+            }
+            _ => {
+                seat.server.measured(took, false);
+                seat.server.answered();
+            }
+        }
     }
 
-    pub fn count_retry(&self, reason: &str) {
-        self.retries.with_label_values(&[self.name.as_str(), reason]).inc();
+    /// An attempt failed; `kind` is one of `respond::failure_kind`. A pooled connection that was
+    /// closed already says nothing about the server.
+    pub fn failed(&self, attempts: &Attempts, kind: &str, stale: bool) {
+        self.failures.with_label_values(&[self.name.as_str(), kind]).inc();
+        let seat = attempts.server.map(|server| &self.seats[server]);
+        let Some(seat) = seat.filter(|_| !stale) else { return };
+        seat.server.measured(Duration::ZERO, true);
+        let checks = self.config.health_checks.as_ref();
+        if let Some(rules) = checks.and_then(|checks| checks.passive.as_ref()) {
+            seat.server.failed(rules, self.one_more_may_go_out(rules.out_max));
+        }
     }
+
+    fn one_more_may_go_out(&self, out_max: proxy_config::units::Percent) -> bool {
+        let out = self.seats.iter().filter(|seat| !seat.server.is_up()).count();
+        (out + 1) * 10_000 <= self.seats.len() * usize::from(out_max.hundredths())
+    }
+
+    /// What is to be probed.
+    pub fn watches(&self) -> impl Iterator<Item = Watch> {
+        let checks = self.config.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
+        checks.into_iter().flat_map(|checks| {
+            self.seats.iter().map(|seat| Watch {
+                server: Arc::clone(&seat.server),
+                peer: seat.peer.clone(),
+                checks: checks.clone(),
+            })
+        })
+    }
+}
+
+/// The server named by a sticky cookie.
+fn given(headers: &HeaderMap, name: &str) -> Option<u64> {
+    let value = std::str::from_utf8(cookie(headers, name)?).ok()?;
+    u64::from_str_radix(value, 16).ok()
 }
 
 /// What one request has tried so far.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
+    pub wish: Wish,
     /// Index of the server of the current attempt.
     server: Option<usize>,
     failed: Vec<usize>,
@@ -143,36 +313,11 @@ impl Attempts {
         self.made.saturating_sub(1)
     }
 
-    /// Whether the same server may be tried again after a pooled connection turned out closed.
-    pub fn after_stale_connection(&mut self) -> bool {
+    fn after_stale_connection(&mut self) -> bool {
         self.stale += 1;
         self.repeat_fresh = self.stale <= STALE_MAX;
         self.repeat_fresh
     }
-}
-
-/// Smooth weighted round robin: each server's credit grows by its weight, the largest credit is
-/// served and pays the sum of all. Spreads evenly, and exactly by weight over each full cycle.
-/// `failed` takes no part. Weight 0 takes nothing.
-fn next_turn(
-    weights: impl Iterator<Item = u32>,
-    credit: &mut [i64],
-    failed: &[usize],
-) -> Option<usize> {
-    let mut chosen: Option<usize> = None;
-    let mut sum = 0;
-    for (at, weight) in weights.enumerate() {
-        if weight == 0 || failed.contains(&at) {
-            continue;
-        }
-        credit[at] += i64::from(weight);
-        sum += i64::from(weight);
-        if chosen.is_none_or(|best| credit[at] > credit[best]) {
-            chosen = Some(at);
-        }
-    }
-    credit[chosen?] -= sum;
-    chosen
 }
 
 fn resolve(upstream: &str, server: &ServerAddress) -> Result<SocketAddr, ServerFault> {
@@ -217,46 +362,76 @@ fn fresh(peer: &HttpPeer) -> HttpPeer {
 mod tests {
     use super::*;
 
-    fn turns(weights: &[u32], count: usize) -> Vec<usize> {
-        let mut credit = vec![0; weights.len()];
-        (0..count).filter_map(|_| next_turn(weights.iter().copied(), &mut credit, &[])).collect()
-    }
-
-    #[test]
-    fn turns_follow_weights_exactly_and_evenly() {
-        assert_eq!(turns(&[5, 1, 1], 7), [0, 0, 1, 0, 2, 0, 0]);
-        assert_eq!(turns(&[1, 1], 4), [0, 1, 0, 1]);
-        assert_eq!(turns(&[0, 3], 3), [1, 1, 1]);
-        assert!(turns(&[0, 0], 1).is_empty() && turns(&[], 1).is_empty());
-        let many = turns(&[7, 2, 1], 1000);
-        let count = |server| many.iter().filter(|at| **at == server).count();
-        assert_eq!((count(0), count(1), count(2)), (700, 200, 100));
-    }
-
-    #[test]
-    fn failed_servers_are_left_out() {
-        let mut credit = vec![0; 3];
-        assert_eq!(next_turn([9, 1, 1].into_iter(), &mut credit, &[0]), Some(1));
-        assert_eq!(next_turn([9, 1, 1].into_iter(), &mut credit, &[0, 1, 2]), None);
+    fn upstream(servers: u16, change: impl FnOnce(&mut proxy_config::Upstream)) -> Upstream {
+        let addresses = (1..=servers).map(|port| format!("127.0.0.1:{port}").parse().unwrap());
+        let mut config = proxy_config::Upstream::of(addresses);
+        change(&mut config);
+        Upstream::new("u", &config, &Servers::default(), &Metrics::new()).unwrap()
     }
 
     #[test]
     fn attempts_are_bounded() {
-        let addresses = (1..=5).map(|port| format!("127.0.0.1:{port}").parse().unwrap());
-        let config = proxy_config::Upstream::of(addresses);
-        let upstream = Upstream::new("u", &config, &Metrics::new()).unwrap();
+        let upstream = upstream(5, |_| {});
         let mut attempts = Attempts::default();
         let mut tried = Vec::new();
         loop {
-            upstream.next_peer(&mut attempts).unwrap();
+            upstream.next(&mut attempts).unwrap();
             tried.push(upstream.server_name(&attempts).unwrap().to_owned());
-            if !upstream.try_another(&mut attempts) {
+            if !upstream.again(&mut attempts, Failed::Connect, false) {
                 break;
             }
         }
         assert_eq!(tried, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
-        assert!(attempts.after_stale_connection());
-        assert!(!attempts.after_stale_connection());
+        assert!(upstream.again(&mut attempts, Failed::Stale, true));
+        assert!(!upstream.again(&mut attempts, Failed::Stale, true));
+    }
+
+    #[test]
+    fn backups_wait_and_a_full_server_gets_no_more() {
+        let upstream = upstream(3, |config| {
+            config.servers[0].connections_max = Some(1);
+            config.servers[1].connections_max = Some(3);
+            config.servers[2].backup = true;
+        });
+        let server = |attempts: &mut Attempts| {
+            let turn = upstream.next(attempts);
+            (turn, upstream.server_name(attempts).map(str::to_owned))
+        };
+        let mut all = [(); 4].map(|()| server(&mut Attempts::default()));
+        let names: Vec<_> = all.iter().filter_map(|(_, name)| name.as_deref()).collect();
+        assert_eq!(names, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:2", "127.0.0.1:2"]);
+        all[0].0 = None;
+        assert_eq!(
+            server(&mut Attempts::default()).1.as_deref(),
+            Some("127.0.0.1:1"),
+            "it has room"
+        );
+        let mut attempts = Attempts { failed: vec![0, 1], ..Attempts::default() };
+        assert_eq!(server(&mut attempts).1.as_deref(), Some("127.0.0.1:3"), "the backup");
+    }
+
+    #[test]
+    fn at_most_a_part_of_the_servers_goes_out() {
+        let upstream = upstream(4, |config| {
+            let passive = proxy_config::upstream_health::PassiveChecks {
+                failures_max: 1,
+                ..Default::default()
+            };
+            let checks = proxy_config::upstream_health::HealthChecks {
+                passive: Some(passive),
+                active: None,
+            };
+            config.health_checks = Some(checks);
+        });
+        for server in 0..4 {
+            let attempts = Attempts { server: Some(server), ..Attempts::default() };
+            upstream.failed(&attempts, "connect", false);
+        }
+        let up: Vec<_> = upstream.seats.iter().map(|seat| seat.server.is_up()).collect();
+        assert_eq!(up, [false, false, true, true]);
+        let mut attempts = Attempts::default();
+        upstream.next(&mut attempts).unwrap();
+        assert_eq!(upstream.server_name(&attempts), Some("127.0.0.1:3"));
     }
 
     #[test]

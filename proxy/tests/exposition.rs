@@ -21,7 +21,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
          cache_policies: {{ p: {{ cache: main }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),
-        upstream(&[dead_address(), dead_address()]),
+        upstream(&[dead_address(), dead_address()])
+            .replace("] }", "], health_checks: { active: { interval: 2s } } }"),
     ));
     assert_eq!(proxy.get("/a/").status, 200);
     assert_eq!(proxy.get("/b/").status, 502);

@@ -27,3 +27,4 @@ mod serving_files;
 mod slow_clients;
 mod stops;
 mod streaming;
+mod upstreams;

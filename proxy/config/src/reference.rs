@@ -132,7 +132,6 @@ mod tests {
         assert!(page.contains("| `connect` | time | `1s` | To accept a connection"));
         assert!(page.contains("| `name` | text | required |"));
         assert!(page.contains("**not yet** How bodies are buffered"));
-        assert!(page.contains("`least_connections` (**not yet**)"));
         for key in keys().iter().filter(|key| is_named(key)) {
             let name = key.pattern.rsplit('.').next().expect("a name");
             assert!(page.contains(&format!("| `{name}` |")), "{}", key.pattern);

@@ -33,7 +33,7 @@ pub struct Upstream {
     /// What of the request chooses the server, for `balance: consistent_hash`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hash_key: Vec<RequestKey>,
-    /// Keeps a client with the server it was first given, by a cookie.
+    /// Keeps a client with the server it was first given, by a cookie. What the cache answers sets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
     /// How a server that fails is found out.
@@ -89,7 +89,8 @@ pub struct Server {
     /// Used only when every other server is down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backup: bool,
-    /// Connections to this server at once.
+    /// Requests in flight at this server at once, each on a connection of its own with HTTP/1.1. Above it
+    /// other servers are chosen; when there is none, the answer is 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_max: Option<u32>,
     /// Time over which a server that came back grows to its full weight.

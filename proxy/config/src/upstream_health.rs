@@ -100,13 +100,14 @@ fn ok_statuses() -> Vec<u16> {
     vec![200, 204]
 }
 
-/// When a request is tried on another server.
+/// When a request is tried on another server. Without it, only one that could not be connected to
+/// is passed over, at most twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retries {
-    /// Attempts in all, the first included.
+    /// Attempts in all, the first included; at most 10.
     pub attempts_max: u32,
-    /// Retries at most, as a part of all requests.
+    /// Retries at most, as a part of all requests; ten are saved up for bad moments.
     pub budget: Percent,
     /// What makes a request be tried again.
     pub on: Vec<RetryOn>,

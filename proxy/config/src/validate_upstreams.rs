@@ -2,10 +2,13 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
-use crate::upstream::{Balance, Upstream, UpstreamProtocol};
-use crate::upstream_health::{HealthChecks, Probe};
+use crate::upstream::{Balance, Sticky, Upstream, UpstreamProtocol};
+use crate::upstream_health::{HealthChecks, Probe, Retries};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
+
+/// Attempts a request may make.
+const ATTEMPTS_MAX: u32 = 10;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     findings.names("upstreams", &config.upstreams, "an upstream");
@@ -15,6 +18,9 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         check_balance(upstream, &path, findings);
         check_protocol(upstream, &path, findings);
         check_limits(upstream, &path, findings);
+        if let Some(sticky) = &upstream.sticky {
+            check_sticky(sticky, &format!("{path}.sticky"), findings);
+        }
         if let Some(checks) = &upstream.health_checks {
             check_health(checks, &format!("{path}.health_checks"), findings);
         }
@@ -31,8 +37,15 @@ fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mu
         let hint = "give at least one server a weight of 1";
         findings.add(&section, "every server has weight 0, so none takes a request", hint);
     }
+    if !servers.is_empty() && servers.iter().all(|server| server.backup) {
+        let hint = "leave `backup` off at least one server";
+        findings.add(&section, "every server is a backup, and none is there to back up", hint);
+    }
     for (index, server) in servers.iter().enumerate() {
         let address_path = format!("{}.address", item(&section, index));
+        if let Some(max) = server.connections_max {
+            findings.not_zero(format!("{}.connections_max", item(&section, index)), max);
+        }
         if let Some(earlier) = servers[..index].iter().position(|s| s.address == server.address) {
             findings.add_related(
                 &address_path,
@@ -97,7 +110,7 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
         findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
     }
     if let Some(retries) = &upstream.retries {
-        findings.not_zero(format!("{path}.retries.attempts_max"), retries.attempts_max);
+        check_retries(retries, &format!("{path}.retries"), findings);
     }
     if let Some(pool) = &upstream.connections {
         findings.not_zero(format!("{path}.connections.connections_max"), pool.connections_max);
@@ -116,6 +129,32 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
             "the shortest is above the longest",
             hint,
         );
+    }
+}
+
+fn check_retries(retries: &Retries, path: &str, findings: &mut Findings<'_>) {
+    findings.not_zero(format!("{path}.attempts_max"), retries.attempts_max);
+    if retries.attempts_max > ATTEMPTS_MAX {
+        let message = format!("{} attempts are too many", retries.attempts_max);
+        let hint = format!("write at most {ATTEMPTS_MAX}");
+        findings.add(format!("{path}.attempts_max"), message, hint);
+    }
+    if let Some(name) = &retries.idempotency_header
+        && http::HeaderName::from_bytes(name.as_bytes()).is_err()
+    {
+        let message = format!("`{name}` cannot be the name of a header");
+        findings.add(format!("{path}.idempotency_header"), message, "write `Idempotency-Key`");
+    }
+}
+
+fn check_sticky(sticky: &Sticky, path: &str, findings: &mut Findings<'_>) {
+    // The characters of a cookie's name are those of a header's (RFC 6265 section 4.1.1).
+    if http::HeaderName::from_bytes(sticky.cookie.as_bytes()).is_err() {
+        let message = format!("`{}` cannot be the name of a cookie", sticky.cookie);
+        findings.add(format!("{path}.cookie"), message, "use letters, digits, `-` and `_`");
+    }
+    if let Some(lifetime) = sticky.lifetime {
+        findings.time_not_zero(format!("{path}.lifetime"), lifetime);
     }
 }
 

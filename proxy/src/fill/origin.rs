@@ -17,7 +17,9 @@ use proxy_config::header_edits::Rendered;
 use crate::headers::{self, Downstream};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
-use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream};
+use crate::upstream::retry::Failed;
+use crate::upstream::server::InUse;
+use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
 const INTERIM_MAX: usize = 16;
@@ -44,6 +46,7 @@ pub struct Question {
 pub struct Origin {
     pub connector: Arc<Connector>,
     pub upstream: Arc<Upstream>,
+    pub wish: Wish,
 }
 
 /// How the origin was reached, for the log.
@@ -61,34 +64,44 @@ pub struct Reply {
     peer: HttpPeer,
     connector: Arc<Connector>,
     upstream: Arc<Upstream>,
+    attempts: Attempts,
+    _in_use: InUse,
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
     pub unframed: bool,
 }
 
+/// Who is asked, in one attempt.
+struct Asked<'a> {
+    peer: HttpPeer,
+    in_use: InUse,
+    attempts: &'a Attempts,
+    reused: bool,
+}
+
 impl Origin {
-    /// Asks with these fields added. Tries other servers that cannot be connected to, and once more
-    /// on a fresh connection when a pooled one turns out closed.
+    /// Asks with these fields added; tries again as the upstream says.
     pub async fn ask(
         &self,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
         contact: &mut Contact,
     ) -> Result<Reply, Failure> {
+        contact.attempts.wish = self.wish;
         loop {
-            let peer = self.upstream.next_peer(&mut contact.attempts).ok_or(Failure::NoServer)?;
+            let turn = self.upstream.next(&mut contact.attempts).ok_or(Failure::NoServer)?;
+            let peer = turn.peer;
             let begun = Instant::now();
             let connected = self.connector.get_http_session(&peer).await;
             let (session, reused) = match connected.map_err(|error| UpstreamFault::of(error, false))
             {
                 Ok(connected) => connected,
                 Err(fault) => {
-                    self.upstream.count_failure(fault.kind);
-                    if !self.upstream.try_another(&mut contact.attempts) {
+                    self.upstream.failed(&contact.attempts, fault.kind, false);
+                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, true) {
                         return Err(fault.failure);
                     }
-                    self.upstream.count_retry("connect");
                     continue;
                 }
             };
@@ -96,17 +109,26 @@ impl Origin {
             contact.reused = Some(reused);
             self.upstream.connected(reused);
             let asked = Instant::now();
-            match self.converse(session, &peer, question, fields, &contact.attempts, reused).await {
-                Ok(reply) => {
+            let asking = Asked { peer, in_use: turn.in_use, attempts: &contact.attempts, reused };
+            match self.converse(session, asking, question, fields).await {
+                Ok(mut reply) => {
+                    let status = reply.head.status.as_u16();
+                    self.upstream.answered(&contact.attempts, status, asked.elapsed());
+                    let gateway = (502..=504).contains(&status);
+                    if gateway && self.upstream.again(&mut contact.attempts, Failed::Gateway, true)
+                    {
+                        reply.session.shutdown().await;
+                        continue;
+                    }
                     contact.first_byte = Some(asked.elapsed());
                     return Ok(reply);
                 }
                 Err(fault) => {
-                    self.upstream.count_failure(fault.kind);
-                    if !(fault.stale && contact.attempts.after_stale_connection()) {
+                    self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
+                    let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
+                    if !self.upstream.again(&mut contact.attempts, failed, true) {
                         return Err(fault.failure);
                     }
-                    self.upstream.count_retry("stale_connection");
                 }
             }
         }
@@ -115,12 +137,11 @@ impl Origin {
     async fn converse(
         &self,
         mut session: HttpSession,
-        peer: &HttpPeer,
+        asked: Asked<'_>,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
-        attempts: &Attempts,
-        reused: bool,
     ) -> Result<Reply, UpstreamFault> {
+        let Asked { peer, in_use, attempts, reused } = asked;
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
         let fault = |error| UpstreamFault::of(error, reused);
@@ -144,8 +165,16 @@ impl Origin {
             head.remove_header(&http::header::TRANSFER_ENCODING);
             head.set_version(Version::HTTP_11);
             let (connector, upstream) = (Arc::clone(&self.connector), Arc::clone(&self.upstream));
-            let peer = peer.clone();
-            return Ok(Reply { session, peer, connector, upstream, head, unframed: !framed });
+            return Ok(Reply {
+                session,
+                peer,
+                connector,
+                upstream,
+                attempts: attempts.clone(),
+                _in_use: in_use,
+                head,
+                unframed: !framed,
+            });
         }
         session.shutdown().await;
         Err(UpstreamFault::nonsense())
@@ -178,7 +207,7 @@ impl Reply {
         let read = self.session.read_response_body().await;
         read.map_err(|error| {
             let fault = UpstreamFault::of(error, false);
-            self.upstream.count_failure(fault.kind);
+            self.upstream.failed(&self.attempts, fault.kind, false);
             fault.failure
         })
     }

@@ -1,0 +1,161 @@
+//! What is known of one server: requests in flight, latency, health. It belongs to the process: a reload
+//! keeps it, so that a server that is down stays down and one that is full stays full.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
+
+use crate::metrics::Metrics;
+use crate::upstream::balance::moving_average;
+use crate::upstream::health::Health;
+
+/// Latency that a failure counts as, at least: failing fast must not look like being fast.
+const FAILURE_NS: u64 = 1_000_000_000;
+
+pub struct Server {
+    upstream: String,
+    /// As written in the document.
+    pub name: String,
+    /// Made from upstream and name: names the server for good.
+    pub id: u64,
+    in_flight: AtomicU32,
+    latency: Mutex<(u64, Instant)>,
+    health: Mutex<Health>,
+    was_up: AtomicBool,
+    up: IntGauge,
+    in_flight_gauge: IntGauge,
+    ejections: IntCounter,
+    probes: IntCounterVec,
+}
+
+/// One request in flight at a server; dropping it counts it off.
+pub struct InUse(Arc<Server>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Milliseconds since the first time anybody asked.
+pub fn now_ms() -> u64 {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    let begun = BEGUN.get_or_init(|| {
+        Instant::now().checked_sub(Duration::from_millis(1)).unwrap_or_else(Instant::now)
+    });
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Server {
+    fn new(upstream: &str, name: &str, metrics: &Metrics) -> Server {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(format!("{upstream}/{name}"));
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        let labels = [upstream, name];
+        let server = Server {
+            upstream: upstream.to_owned(),
+            name: name.to_owned(),
+            id: u64::from_be_bytes(id),
+            in_flight: AtomicU32::new(0),
+            latency: Mutex::new((0, Instant::now())),
+            health: Mutex::default(),
+            was_up: AtomicBool::new(true),
+            up: metrics.upstream_server_up.with_label_values(&labels),
+            in_flight_gauge: metrics.upstream_server_in_flight.with_label_values(&labels),
+            ejections: metrics.upstream_ejections.with_label_values(&labels),
+            probes: metrics.upstream_probes.clone(),
+        };
+        server.up.set(1);
+        server
+    }
+
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Nanoseconds; 0 when nothing was measured.
+    pub fn latency_ns(&self) -> u64 {
+        lock(&self.latency).0
+    }
+
+    pub fn share(&self, slow_start_ms: u64) -> u64 {
+        lock(&self.health).share(slow_start_ms, now_ms())
+    }
+
+    /// Whether it is fit to take requests; tells when that has changed.
+    pub fn is_up(&self) -> bool {
+        let is_up = lock(&self.health).is_up(now_ms());
+        if self.was_up.swap(is_up, Ordering::AcqRel) != is_up {
+            self.up.set(i64::from(is_up));
+            let (upstream, server) = (&self.upstream, &self.name);
+            match is_up {
+                true => tracing::info!(upstream, server, "the server takes requests again"),
+                false => tracing::warn!(upstream, server, "the server is out"),
+            }
+        }
+        is_up
+    }
+
+    pub fn enter(self: &Arc<Self>) -> InUse {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.in_flight_gauge.inc();
+        InUse(Arc::clone(self))
+    }
+
+    /// A request was answered in this time, well or badly.
+    pub fn measured(&self, took: Duration, failed: bool) {
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let sample_ns = if failed { took_ns.max(FAILURE_NS) } else { took_ns.max(1) };
+        let mut latency = lock(&self.latency);
+        let since_ns = u64::try_from(latency.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        *latency = (moving_average(latency.0, sample_ns, since_ns), Instant::now());
+    }
+
+    pub fn answered(&self) {
+        lock(&self.health).answered();
+    }
+
+    pub fn failed(&self, rules: &PassiveChecks, may_go_out: bool) {
+        let out_for_ms = lock(&self.health).failed(rules, may_go_out, now_ms());
+        if out_for_ms.is_some() {
+            self.ejections.inc();
+            self.is_up();
+        }
+    }
+
+    pub fn probed(&self, rules: &ActiveChecks, good: bool) {
+        let result = if good { "good" } else { "failed" };
+        self.probes.with_label_values(&[self.upstream.as_str(), &self.name, result]).inc();
+        if lock(&self.health).probed(rules, good, now_ms()).is_some() {
+            self.is_up();
+        }
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_flight_gauge.dec();
+    }
+}
+
+/// All servers that a configuration in use knows, by upstream and name.
+#[derive(Default)]
+pub struct Servers(Mutex<BTreeMap<(String, String), Weak<Server>>>);
+
+impl Servers {
+    pub fn named(&self, upstream: &str, name: &str, metrics: &Metrics) -> Arc<Server> {
+        let mut all = lock(&self.0);
+        all.retain(|_, server| server.strong_count() > 0);
+        let key = (upstream.to_owned(), name.to_owned());
+        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        let server = Arc::new(Server::new(upstream, name, metrics));
+        all.insert(key, Arc::downgrade(&server));
+        server
+    }
+}
