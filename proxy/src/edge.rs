@@ -244,6 +244,8 @@ impl ProxyHttp for Edge {
     ) -> Result<Box<HttpPeer>> {
         exchange.attempt_begun = Some(Instant::now());
         exchange.in_use = None;
+        // What was sent to one server is sent again to the next, and counted again.
+        exchange.body_bytes = 0;
         let upstream =
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
