@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::chain::Head;
 use crate::money::format_minor;
 use crate::posting::{self, Balance, Books, PostedEntry, Posting, Rejection};
 use crate::transfer::{Transfer, TransferEntry, TransferKind, TransferRequest};
@@ -52,6 +53,8 @@ pub struct Snapshot {
     /// Those of the batch's keys that were answered before.
     pub answers: HashMap<String, StoredAnswer>,
     pub last: Last,
+    /// Where the chain ends.
+    pub head: Head,
 }
 
 /// Where the books end.

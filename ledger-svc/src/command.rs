@@ -1,6 +1,7 @@
 //! The command line.
 
 mod serve;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::metrics;
 use crate::service::{Options, ServiceError};
 use crate::store::{self, DatabaseUrl, StoreError, UrlError};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
+use crate::verify::VerifyError;
 use crate::writer;
 
 /// Exit codes of every Forebay binary; 2 (usage) is clap's too.
@@ -29,7 +31,7 @@ const UNAVAILABLE: u8 = 69;
 #[command(
     name = "forebay-ledger",
     version,
-    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database, 69 database or address unavailable."
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database or books that are not right, 69 database or address unavailable."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -45,6 +47,9 @@ enum Command {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Recompute everything in a database and name the first row that is wrong; changes nothing, and
+    /// may run beside the service
+    Verify(verify::VerifyArgs),
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print documentation generated from the code
@@ -171,6 +176,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::serve(&args),
         Command::Migrate { database } => migrate(&database),
+        Command::Verify(args) => verify::verify(&args),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };
@@ -189,6 +195,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     };
     if error.is::<UrlError>() {
         return USAGE;
+    }
+    match error.downcast_ref::<VerifyError>() {
+        Some(VerifyError::Wrong(_)) => return BAD_DOCUMENT,
+        Some(VerifyError::Store(error)) => return store_code(error),
+        None => {}
     }
     match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
         (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),

@@ -6,15 +6,17 @@
 //! 4. `store` (SQLite, MySQL/MariaDB or PostgreSQL) locks and reads the accounts and the keys the batch names;
 //! 5. `batch::decide` replays known keys and hands each new transfer to
 //! 6. `posting::post`, which is pure: entries and new balances, or a rejection;
-//! 7. `store` writes transfers, entries, balances and answers, and commits;
+//! 7. `store` writes transfers, entries, balances, answers and their links of the `chain`, and commits;
 //! 8. only then is each request of the batch answered, on its own merits.
 //!
 //! Reads (`http::accounts`, `http::reports` …) go to `store::Reader` and answer with `report`
 //! types; they never wait for the writer. Any error is a `http::problem`. `service` ties one
-//! database, its writer and two listeners together; `command` is the command line.
+//! database, its writer and two listeners together; `verify` recomputes a whole database; `command`
+//! is the command line.
 
 pub mod account;
 pub mod batch;
+pub mod chain;
 pub mod command;
 pub mod http;
 pub mod json;
@@ -25,4 +27,5 @@ pub mod report;
 pub mod service;
 pub mod store;
 pub mod transfer;
+pub mod verify;
 pub mod writer;

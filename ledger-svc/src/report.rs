@@ -13,6 +13,10 @@ use crate::transfer::{TransferKind, TransferState, write_instant};
 /// An account of the chart, as created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Account {
+    /// The database's number of it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub id: i64,
     #[schema(example = "assets:cash:eur")]
     pub code: String,
     #[schema(example = "Cash in euro")]

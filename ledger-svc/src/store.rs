@@ -8,6 +8,7 @@
 //! never taken for done nor for undone: the next `begin` works on a connection that holds the
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
+mod audit;
 mod durability;
 mod engine;
 mod gather;
@@ -16,15 +17,19 @@ mod mysql;
 mod postgres;
 mod row;
 mod sqlite;
+mod stream;
 mod url;
 
 use std::fmt;
 
 use thiserror::Error;
 
+pub use audit::{Audit, BalanceRow};
 pub use durability::UnsafeSetting;
 pub use engine::{Batch, Opened, Reader, Writer, migrate, open};
 pub use migration::Migrated;
+pub use row::hex;
+pub use stream::Stream;
 pub use url::{DatabaseUrl, SqliteFile, Synchronous, UrlError};
 
 /// What opening a database may do.
@@ -116,4 +121,14 @@ pub enum Created<T> {
     Conflict(T),
     /// The account's currency does not exist.
     UnknownCurrency,
+}
+
+impl<T> Created<T> {
+    /// What was not there before.
+    pub fn created(&self) -> Option<&T> {
+        match self {
+            Self::New(created) => Some(created),
+            Self::Existing(_) | Self::Conflict(_) | Self::UnknownCurrency => None,
+        }
+    }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{self, Verdict, Wanted};
+use crate::chain::{Link, Record, TransferRow};
 use crate::metrics::{Metrics, seconds};
 use crate::posting::Limits as AccountLimits;
 use crate::report::Account;
@@ -315,13 +316,19 @@ async fn commit(store: &mut store::Writer, gathered: &Gathered) -> Result<Outcom
     for (body, _) in &gathered.accounts {
         accounts.push(batch.create_account(body, now).await?);
     }
-    for (account_id, limits, _) in &gathered.limits {
-        batch.set_limits(*account_id, *limits, now).await?;
+    let mut limits = Vec::with_capacity(gathered.limits.len());
+    for (account_id, asked, _) in &gathered.limits {
+        limits.push(batch.set_limits(*account_id, *asked, now).await?);
     }
     if !gathered.probes.is_empty() {
         batch.probe(now).await?;
     }
-    let posted = post(&mut batch, &gathered.transfers, now).await?;
+    let created: Vec<Record<'_>> =
+        (currencies.iter().filter_map(Created::created).map(Record::Currency))
+            .chain(accounts.iter().filter_map(Created::created).map(Record::Account))
+            .chain(limits.iter().map(Record::Limits))
+            .collect();
+    let posted = post(&mut batch, &created, &gathered.transfers, now).await?;
     let expiry = batch.next_expiry().await?.map(|at_us| instant_of(at_us, now));
     let began = Instant::now();
     batch.commit().await?;
@@ -345,9 +352,10 @@ struct Posted {
     expired: u64,
 }
 
-/// The transfers of a batch: read, judge, write.
+/// The transfers of a batch: read, judge, write; and the links of the chain for all the batch books.
 async fn post(
     batch: &mut store::Batch<'_>,
+    created: &[Record<'_>],
     transfers: &[TransferRequest],
     now: Timestamp,
 ) -> Result<Posted, StoreError> {
@@ -366,9 +374,16 @@ async fn post(
         now: Some(now),
     };
     let snapshot = batch.lock_and_read(&wanted).await?;
+    let mut head = snapshot.head;
     let (verdicts, changes) = batch::decide(transfers, snapshot, now, Uuid::now_v7);
     if !changes.transfers.is_empty() {
         batch.write(&changes).await?;
+    }
+    let mut links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
+    let booked = changes.transfers.iter().map(TransferRow::of);
+    links.extend(booked.map(|transfer| head.extend(Record::Transfer(&transfer))));
+    if !links.is_empty() {
+        batch.write_links(&links).await?;
     }
     let expired = |new: &&batch::NewTransfer| new.transfer.kind == TransferKind::Expire;
     Ok(Posted {

@@ -120,6 +120,7 @@ async fn killed_under_load_nothing_acknowledged_is_lost_or_doubled(server: &Serv
     check(&running.api, &acknowledged).await;
     let posted = everything(&running.api, "/v1/transfers").await.len();
     assert_eq!(posted, acknowledged.len(), "every key is one transfer");
+    Box::pin(forebay_ledger::verify::verify(&database.url.parse().unwrap(), None)).await.unwrap();
 }
 
 /// After a crash, a client sends what it has no answer for again, and so learns the outcome; what

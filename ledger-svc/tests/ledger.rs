@@ -19,3 +19,4 @@ mod running;
 mod servers;
 mod storage;
 mod upgrade;
+mod verified;

@@ -19,14 +19,14 @@ on_every_engine!(
 );
 
 /// A transfer on hold.
-fn holding(from: &str, to: &str, amount: &str) -> Value {
+pub fn holding(from: &str, to: &str, amount: &str) -> Value {
     let mut body = moving(from, to, amount);
     body["pending"] = json!(true);
     body
 }
 
 impl Api {
-    async fn follow(&self, id: &str, verb: &str, key: &str, body: &Value) -> Answer {
+    pub async fn follow(&self, id: &str, verb: &str, key: &str, body: &Value) -> Answer {
         let request = self
             .request(reqwest::Method::POST, &format!("/v1/transfers/{id}/{verb}"))
             .header("idempotency-key", key)
@@ -47,7 +47,7 @@ impl Api {
     }
 }
 
-fn id(answer: &Answer) -> String {
+pub fn id(answer: &Answer) -> String {
     assert_eq!(answer.status, 201, "{}", answer.body);
     answer.json()["id"].as_str().unwrap().to_owned()
 }

@@ -70,7 +70,7 @@ impl Balance {
     }
 
     /// With one more entry, or nothing when a total would leave 64 bits.
-    pub(super) fn moved(self, direction: Side, minor: i64) -> Option<Self> {
+    pub fn moved(self, direction: Side, minor: i64) -> Option<Self> {
         let entries = self.entries.checked_add(1)?;
         let after = match direction {
             Side::Debit => {
@@ -84,7 +84,7 @@ impl Balance {
     }
 
     /// With one more amount held, or nothing when posting it all might leave 64 bits.
-    pub(super) fn held(self, direction: Side, minor: i64) -> Option<Self> {
+    pub fn held(self, direction: Side, minor: i64) -> Option<Self> {
         let after = match direction {
             Side::Debit => {
                 Self { pending_debits_minor: self.pending_debits_minor.checked_add(minor)?, ..self }
@@ -98,7 +98,7 @@ impl Balance {
     }
 
     /// With a held amount given back, or nothing when less than that is held.
-    pub(super) fn released(self, direction: Side, minor: i64) -> Option<Self> {
+    pub fn released(self, direction: Side, minor: i64) -> Option<Self> {
         let less = |held: i64| held.checked_sub(minor).filter(|rest| *rest >= 0);
         Some(match direction {
             Side::Debit => Self { pending_debits_minor: less(self.pending_debits_minor)?, ..self },
@@ -119,7 +119,7 @@ impl Balance {
 impl Standing {
     /// The limit that `after` breaks and this posting is to blame for: an account already outside
     /// its limits may move towards them.
-    pub(super) fn broken_by(&self, after: &Balance) -> Option<Broken> {
+    pub fn broken_by(&self, after: &Balance) -> Option<Broken> {
         let (before, normal) = (&self.balance, self.normal);
         if let Some(limit_minor) = self.limits.min_minor {
             let available_minor = after.available(normal);

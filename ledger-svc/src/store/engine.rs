@@ -6,12 +6,16 @@ use uuid::Uuid;
 use super::durability::UnsafeSetting;
 use super::migration::Migrated;
 use super::url::DatabaseUrl;
-use super::{Access, Created, StoreError, mysql, postgres, sqlite};
+use super::{Access, Audit, Created, StoreError, Stream, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
+use crate::chain::{Head, LimitsRow, Link, Record};
 use crate::posting::{Limits, Standing};
 use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
 use crate::transfer::Transfer;
+
+/// Links written in one statement while a database is chained for the first time.
+const LINKS_AT_ONCE: usize = 1000;
 
 /// The one writing connection.
 #[derive(Debug)]
@@ -58,17 +62,62 @@ macro_rules! on {
 
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
 pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, StoreError> {
-    match url {
+    let migrated = match url {
         DatabaseUrl::Sqlite(file) => sqlite::migrate(file, allow_unsafe).await,
         DatabaseUrl::MySql(server) => mysql::migrate(server, allow_unsafe).await,
         DatabaseUrl::Postgres(server) => postgres::migrate(server, allow_unsafe).await,
+    }?;
+    if !is_chained(url).await? {
+        // Opening chains what is there.
+        let opened = open(url, Access { migrate: true, allow_unsafe }).await?;
+        opened.reader.close().await;
+        opened.writer.close().await?;
     }
+    Ok(migrated)
+}
+
+async fn is_chained(url: &DatabaseUrl) -> Result<bool, StoreError> {
+    let mut audit = Audit::open(url).await?;
+    let chained = audit.is_chained().await?;
+    audit.close().await?;
+    Ok(chained)
+}
+
+/// Gives everything that was booked before there was a chain its links, in one SQL transaction: the
+/// chart in the order of codes and ids, then the transfers.
+async fn chain_what_is_there(url: &DatabaseUrl, writer: &mut Writer) -> Result<(), StoreError> {
+    let mut audit = Audit::open(url).await?;
+    let mut batch = writer.begin().await?;
+    let mut head = Head::default();
+    let mut links = Vec::new();
+    for currency in audit.currencies().await? {
+        links.push(head.extend(Record::Currency(&currency)));
+    }
+    for account in audit.accounts().await? {
+        links.push(head.extend(Record::Account(&account)));
+    }
+    for limits in audit.limits().await? {
+        links.push(head.extend(Record::Limits(&limits)));
+    }
+    let mut stream = Stream::default();
+    while let Some(transfer) = stream.next(&mut audit).await? {
+        links.push(head.extend(Record::Transfer(&transfer)));
+        if links.len() >= LINKS_AT_ONCE {
+            batch.write_links(&links).await?;
+            links.clear();
+        }
+    }
+    if !links.is_empty() {
+        batch.write_links(&links).await?;
+    }
+    batch.commit().await?;
+    audit.close().await
 }
 
 /// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
 /// when it may, and proves by a write that it can be written.
 pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
-    let (writer, reader, unsafe_settings) = match url {
+    let (mut writer, reader, unsafe_settings) = match url {
         DatabaseUrl::Sqlite(file) => {
             let (writer, reader, unsafe_settings) = sqlite::open(file, access).await?;
             (Writer::Sqlite(Box::new(writer)), Reader::Sqlite(reader), unsafe_settings)
@@ -82,6 +131,13 @@ pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreErro
             (Writer::Postgres(writer), Reader::Postgres(reader), unsafe_settings)
         }
     };
+    if !is_chained(url).await? {
+        if !access.migrate {
+            let (database, url) = (url.to_string(), url.to_string());
+            return Err(StoreError::Unmigrated { database, url });
+        }
+        chain_what_is_there(url, &mut writer).await?;
+    }
     Ok(Opened { writer, reader, unsafe_settings })
 }
 
@@ -129,8 +185,13 @@ impl Batch<'_> {
         account_id: i64,
         limits: Limits,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<LimitsRow, StoreError> {
         on!(Self, self, batch => batch.set_limits(account_id, limits, now).await)
+    }
+
+    /// Appends to the chain.
+    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.write_links(links).await)
     }
 
     /// Everything the posting of a batch needs to know, under the write lock. Fails when another

@@ -31,9 +31,6 @@ pub async fn run<C: Migrate>(
     database: &str,
     opening: impl Fn(&sqlx::Error) -> StoreError,
 ) -> Result<Migrated, StoreError> {
-    let migration = |(version, name, sql): &Source| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
     let migrator = Migrator::with_migrations(sources.iter().map(migration).collect());
     let failed = |error| match error {
         MigrateError::Execute(error) => opening(&error),
@@ -48,6 +45,32 @@ pub async fn run<C: Migrate>(
     migrator.run_direct(None, connection, false).await.map_err(failed)?;
     let version = sources.last().map_or(0, |source| source.0);
     Ok(Migrated { applied: sources.len() - before.len(), version })
+}
+
+/// Holds the migrations a database has had against this version's.
+pub fn compare(
+    database: &str,
+    sources: &[Source],
+    applied: &[(i64, Vec<u8>)],
+) -> Result<(), StoreError> {
+    let other = |reason: String| StoreError::OtherVersion { database: database.into(), reason };
+    for (index, (version, checksum)) in applied.iter().enumerate() {
+        let source = sources.get(index).filter(|source| source.0 == *version);
+        let source = source
+            .ok_or_else(|| other(format!("it has migration {version}, which has no place here")))?;
+        if migration(source).checksum.as_ref() != checksum.as_slice() {
+            return Err(other(format!("its migration {version} is not the one this version has")));
+        }
+    }
+    if applied.len() < sources.len() {
+        let (database, url) = (database.into(), database.into());
+        return Err(StoreError::Unmigrated { database, url });
+    }
+    Ok(())
+}
+
+fn migration((version, name, sql): &Source) -> Migration {
+    Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
 }
 
 /// How many of `sources` a database with these tables and migrations has had; refuses a database

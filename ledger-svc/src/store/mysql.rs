@@ -21,10 +21,11 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-const MIGRATIONS: [migration::Source; 3] = [
+pub const MIGRATIONS: [migration::Source; 4] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
+    (4, "chain", include_str!("../../migrations/mysql/0004_chain.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,7 +39,8 @@ const LOCK_PATIENCE_S: u32 = 3;
 const WRITER_SESSION: &str = "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5,
     wait_timeout = 31536000, autocommit = 1";
 const WRITER_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
-const READER_SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+pub const READER_SESSION: &str =
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const SETTINGS: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN (
     'innodb_flush_log_at_trx_commit', 'innodb_flush_method', 'innodb_doublewrite', 'log_bin',
     'sync_binlog', 'default_storage_engine', 'sql_mode', 'transaction_isolation', 'tx_isolation',
@@ -49,7 +51,7 @@ const LOCK_HOLDER: &str =
     "SELECT CAST(IS_USED_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE()))) AS SIGNED)";
 const EPOCH: &str = "SELECT epoch FROM service WHERE id = 1";
 const ACCOUNT: &str =
-    "SELECT code, name, currency, normal_balance, created_at_us FROM accounts WHERE code = ?";
+    "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
 
 /// A batch travels in parameters of up to `write::PARAMETER_BYTES_MAX`.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
@@ -146,7 +148,7 @@ impl Writer {
     }
 }
 
-fn session(options: &MySqlConnectOptions) -> MySqlConnectOptions {
+pub fn session(options: &MySqlConnectOptions) -> MySqlConnectOptions {
     options.clone().charset("utf8mb4").collation("utf8mb4_bin")
 }
 

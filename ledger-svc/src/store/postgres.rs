@@ -21,10 +21,11 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-const MIGRATIONS: [migration::Source; 3] = [
+pub const MIGRATIONS: [migration::Source; 4] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
+    (4, "chain", include_str!("../../migrations/postgres/0004_chain.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ const WRITER_SESSION: [(&str, &str); 9] = [
     ("enable_mergejoin", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
-const READER_SESSION: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
+pub const READER_SESSION: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN (
     'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_isolation',
     'server_version_num', 'server_version', 'server_encoding')";
@@ -61,7 +62,7 @@ const LOCK_HOLDER: &str = "SELECT pid::bigint FROM pg_locks
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 const EPOCH: &str = "SELECT epoch FROM service WHERE id = 1";
 const ACCOUNT: &str =
-    "SELECT code, name, currency, normal_balance, created_at_us FROM accounts WHERE code = $1";
+    "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = $1";
 
 const VERSION_MIN: u32 = 130_000;
 
@@ -156,7 +157,7 @@ impl Writer {
     }
 }
 
-fn session(options: &PgConnectOptions, settings: &[(&str, &str)]) -> PgConnectOptions {
+pub fn session(options: &PgConnectOptions, settings: &[(&str, &str)]) -> PgConnectOptions {
     options.clone().application_name("forebay-ledger").options(settings.iter().copied())
 }
 

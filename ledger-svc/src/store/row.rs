@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
 use crate::batch::{Answer, Last, StoredAnswer};
+use crate::chain::Head;
 use crate::money::{Currency, format_minor};
 use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
 use crate::report::{
@@ -145,9 +146,10 @@ impl Columns for PgRow {
     }
 }
 
-/// Code, name, currency, normal side, created at.
-pub fn account(row: &impl Columns) -> Result<Account, StoreError> {
+/// Code, name, currency, normal side, created at, id.
+pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
     Ok(Account {
+        id: row.long(5)?,
         code: row.string(0)?,
         name: row.string(1)?,
         currency: row.string(2)?,
@@ -167,7 +169,7 @@ pub fn currencies(rows: &[impl Columns], limit: usize) -> Result<Page<CurrencyBo
 
 /// As `account`.
 pub fn accounts(rows: &[impl Columns], limit: usize) -> Result<Page<Account>, StoreError> {
-    let accounts = rows.iter().map(account).collect::<Result<_, _>>()?;
+    let accounts = rows.iter().map(|row| account(row)).collect::<Result<_, _>>()?;
     Ok(Page::cut(accounts, limit, |account: &Account| account.code.clone()))
 }
 
@@ -208,6 +210,12 @@ pub fn standing(row: &impl Columns) -> Result<(String, Standing), StoreError> {
         limits: Limits { min_minor: row.long_if_any(10)?, max_minor: row.long_if_any(11)? },
     };
     Ok((row.string(0)?, standing))
+}
+
+/// A head of the chain: number, hash.
+pub fn head(row: &impl Columns) -> Result<Head, StoreError> {
+    let hash = row.bytes(1)?.try_into().map_err(|_| impossible("a hash", &"another length"))?;
+    Ok(Head { seq: row.long(0)?, hash })
 }
 
 /// The last transfer's number, the last entry's id, the last pending entry's id, the last booking.

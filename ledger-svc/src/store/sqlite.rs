@@ -25,10 +25,11 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-const MIGRATIONS: [migration::Source; 3] = [
+pub const MIGRATIONS: [migration::Source; 4] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
+    (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
 ];
 
 /// The one writing connection.
@@ -224,7 +225,7 @@ fn opening(path: &Path, error: &sqlx::Error) -> StoreError {
 }
 
 const ACCOUNT: &str =
-    "SELECT code, name, currency, normal_balance, created_at_us FROM accounts WHERE code = ?";
+    "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
 
 #[cfg(test)]
 mod tests {

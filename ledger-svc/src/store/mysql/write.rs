@@ -16,6 +16,7 @@ use super::super::{Created, StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
+use crate::chain::{LimitsRow, Link};
 use crate::posting::{Accounts, Limits};
 use crate::report::Account;
 
@@ -129,6 +130,9 @@ impl Batch<'_> {
         }
         let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
         let mut snapshot = Snapshot { last: row::last(&row)?, ..Snapshot::default() };
+        if let Some(row) = sqlx::query(HEAD).fetch_optional(&mut *connection).await? {
+            snapshot.head = row::head(&row)?;
+        }
         let now = wanted.now.map_or(0, Timestamp::as_microsecond);
         let due = sqlx::query(DUE).bind(now).bind(DUE_MAX).fetch_all(&mut *connection).await?;
         let mut found = due.iter().map(row::target).collect::<Result<Vec<_>, _>>()?;
@@ -190,21 +194,34 @@ impl Batch<'_> {
         account_id: i64,
         limits: Limits,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<LimitsRow, StoreError> {
+        let connection = &mut *self.transaction;
+        let id = sqlx::query_scalar(NEXT_LIMITS).fetch_one(&mut *connection).await?;
+        let row = LimitsRow { id, account_id, limits, set_at_us: now.as_microsecond() };
         sqlx::query(WRITE_LIMITS)
-            .bind(account_id)
+            .bind(row.id)
+            .bind(row.account_id)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
-            .bind(now.as_microsecond())
-            .execute(&mut *self.transaction)
+            .bind(row.set_at_us)
+            .execute(&mut *connection)
             .await?;
         sqlx::query(APPLY_LIMITS)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
             .bind(account_id)
-            .execute(&mut *self.transaction)
+            .execute(connection)
             .await?;
-        Ok(())
+        Ok(row)
+    }
+
+    /// Appends to the chain.
+    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for link in links {
+            rows.push(&json!([link.seq, link.subject, row::hex(&link.hash)]));
+        }
+        self.write_rows(WRITE_LINKS, rows).await
     }
 
     /// Writes what was decided: transfers, their entries, the new balances, the holds and the answers.
@@ -362,9 +379,14 @@ const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount
      STRAIGHT_JOIN pending_entries AS e ON e.id = wanted.id
      STRAIGHT_JOIN accounts AS a ON a.id = e.account_id";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
+const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 const WRITE_LIMITS: &str =
     "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
-     SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ? FROM account_limits";
+     VALUES (?, ?, ?, ?, ?)";
+const WRITE_LINKS: &str = "INSERT INTO chain (seq, subject, hash)
+     SELECT seq, subject, UNHEX(hash) FROM JSON_TABLE(?, '$[*]' COLUMNS (
+        seq BIGINT PATH '$[0]', subject VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]', hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$[2]')) AS new";
 const APPLY_LIMITS: &str =
     "UPDATE balances SET balance_min_minor = ?, balance_max_minor = ? WHERE account_id = ?";
 /// STRAIGHT_JOIN keeps the optimiser at looking up what is wanted, whatever it thinks of the sizes.

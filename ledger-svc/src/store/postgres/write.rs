@@ -14,6 +14,7 @@ use super::super::{Created, StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, NewTransfer, Snapshot, StoredAnswer, Wanted};
+use crate::chain::{LimitsRow, Link};
 use crate::posting::{Accounts, Balance, Limits, PostedEntry};
 use crate::report::Account;
 
@@ -135,6 +136,9 @@ impl Batch<'_> {
         }
         let row = sqlx::query(LAST).fetch_one(&mut *connection).await?;
         let mut snapshot = Snapshot { last: row::last(&row)?, ..Snapshot::default() };
+        if let Some(row) = sqlx::query(HEAD).fetch_optional(&mut *connection).await? {
+            snapshot.head = row::head(&row)?;
+        }
         let now = wanted.now.map_or(0, Timestamp::as_microsecond);
         let due = sqlx::query(DUE).bind(now).bind(DUE_MAX).fetch_all(&mut *connection).await?;
         let mut found = due.iter().map(row::target).collect::<Result<Vec<_>, _>>()?;
@@ -180,21 +184,36 @@ impl Batch<'_> {
         account_id: i64,
         limits: Limits,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<LimitsRow, StoreError> {
+        let connection = &mut *self.transaction;
+        let id = sqlx::query_scalar(NEXT_LIMITS).fetch_one(&mut *connection).await?;
+        let row = LimitsRow { id, account_id, limits, set_at_us: now.as_microsecond() };
         sqlx::query(WRITE_LIMITS)
-            .bind(account_id)
+            .bind(row.id)
+            .bind(row.account_id)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
-            .bind(now.as_microsecond())
-            .execute(&mut *self.transaction)
+            .bind(row.set_at_us)
+            .execute(&mut *connection)
             .await?;
         sqlx::query(APPLY_LIMITS)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
             .bind(account_id)
+            .execute(connection)
+            .await?;
+        Ok(row)
+    }
+
+    /// Appends to the chain.
+    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        let written = sqlx::query(WRITE_LINKS)
+            .bind(column(links, |link| link.seq))
+            .bind(column(links, |link| link.subject.as_str()))
+            .bind(column(links, |link| link.hash.as_slice()))
             .execute(&mut *self.transaction)
             .await?;
-        Ok(())
+        complete(written.rows_affected(), links.len())
     }
 
     /// Writes what was decided: transfers, their entries, the new balances, the holds and the answers.
@@ -361,8 +380,13 @@ const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount
      JOIN pending_entries AS e ON e.id = wanted.id
      JOIN accounts AS a ON a.id = e.account_id";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
-const WRITE_LIMITS: &str = "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
-     SELECT coalesce(max(id), 0) + 1, $1::bigint, $2::bigint, $3::bigint, $4::bigint FROM account_limits";
+const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
+const WRITE_LIMITS: &str =
+    "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
+     VALUES ($1, $2, $3, $4, $5)";
+const WRITE_LINKS: &str = "INSERT INTO chain (seq, subject, hash)
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
 const APPLY_LIMITS: &str =
     "UPDATE balances SET balance_min_minor = $1, balance_max_minor = $2 WHERE account_id = $3";
 const ANSWERS: &str = "SELECT k.key, k.fingerprint, k.status::bigint, k.body, t.id

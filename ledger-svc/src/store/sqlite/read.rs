@@ -71,7 +71,7 @@ impl Reader {
     /// Accounts with a code after `after`.
     pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
         let rows = sqlx::query(
-            "SELECT code, name, currency, normal_balance, created_at_us FROM accounts
+            "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts
              WHERE code > ? ORDER BY code LIMIT ?",
         )
         .bind(after)

@@ -16,6 +16,7 @@ use super::super::{Created, StoreError, impossible};
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
+use crate::chain::{LimitsRow, Link};
 use crate::posting::{Accounts, Limits};
 use crate::report::Account;
 
@@ -136,6 +137,9 @@ impl Batch<'_> {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
         let mut snapshot = Snapshot { last: row::last(&row)?, ..Snapshot::default() };
+        if let Some(row) = sqlx::query(HEAD).fetch_optional(&mut *connection).await? {
+            snapshot.head = row::head(&row)?;
+        }
         let now = wanted.now.map_or(0, Timestamp::as_microsecond);
         let due = sqlx::query(DUE).bind(now).bind(DUE_MAX).fetch_all(&mut *connection).await?;
         let mut found = due.iter().map(row::target).collect::<Result<Vec<_>, _>>()?;
@@ -195,21 +199,34 @@ impl Batch<'_> {
         account_id: i64,
         limits: Limits,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<LimitsRow, StoreError> {
+        let connection = &mut *self.transaction;
+        let id = sqlx::query_scalar(NEXT_LIMITS).fetch_one(&mut *connection).await?;
+        let row = LimitsRow { id, account_id, limits, set_at_us: now.as_microsecond() };
         sqlx::query(WRITE_LIMITS)
-            .bind(account_id)
+            .bind(row.id)
+            .bind(row.account_id)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
-            .bind(now.as_microsecond())
-            .execute(&mut *self.transaction)
+            .bind(row.set_at_us)
+            .execute(&mut *connection)
             .await?;
         sqlx::query(APPLY_LIMITS)
             .bind(limits.min_minor)
             .bind(limits.max_minor)
             .bind(account_id)
-            .execute(&mut *self.transaction)
+            .execute(connection)
             .await?;
-        Ok(())
+        Ok(row)
+    }
+
+    /// Appends to the chain.
+    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        for link in links {
+            rows.push(json!([link.seq, link.subject, row::hex(&link.hash)]));
+        }
+        self.write_rows(WRITE_LINKS, rows).await
     }
 
     /// Writes what was decided: transfers, their entries, the new balances, the holds and the answers.
@@ -332,9 +349,13 @@ const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
 const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN pending_entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
+const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 const WRITE_LIMITS: &str =
     "INSERT INTO account_limits (id, account_id, balance_min_minor, balance_max_minor, set_at_us)
-     SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ? FROM account_limits";
+     VALUES (?, ?, ?, ?, ?)";
+const WRITE_LINKS: &str = "INSERT INTO chain (seq, subject, hash)
+     SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?) ORDER BY key";
 const APPLY_LIMITS: &str =
     "UPDATE balances SET balance_min_minor = ?, balance_max_minor = ? WHERE account_id = ?";
 const ANSWERS: &str = "SELECT k.key, k.fingerprint, k.status, k.body, t.id

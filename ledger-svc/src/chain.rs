@@ -1,0 +1,340 @@
+//! The chain of hashes over all that is booked: each currency, account, setting of limits and transfer
+//! is one link, made of the link before it and of everything the database holds about it. Whoever
+//! changes, inserts or removes a row has to forge every later link. Pure.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::account::CurrencyBody;
+use crate::batch::NewTransfer;
+use crate::posting::{Limits, PostedEntry};
+use crate::report::Account;
+use crate::transfer::TransferKind;
+
+/// SHA-256.
+pub type Hash = [u8; 32];
+
+/// Where the chain ends; `seq` 0 and zeros before the first link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    pub seq: i64,
+    pub hash: Hash,
+}
+
+/// A row of the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub seq: i64,
+    /// What it is about, such as `transfer:12`.
+    pub subject: String,
+    pub hash: Hash,
+}
+
+/// A setting of an account's limits, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub limits: Limits,
+    pub set_at_us: i64,
+}
+
+/// A transfer as stored, with all that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferRow {
+    pub seq: i64,
+    pub id: Uuid,
+    pub kind: TransferKind,
+    pub of_seq: Option<i64>,
+    pub description: String,
+    pub effective_date: String,
+    pub booked_at_us: i64,
+    pub expires_at_us: Option<i64>,
+    pub entry_id_first: i64,
+    pub entry_count: i64,
+    /// Of `entries` or `pending_entries`; none of a transfer that only releases.
+    pub entries: Vec<EntryRow>,
+    pub key: Option<KeyRow>,
+}
+
+/// An entry as stored. What is only held has no number and no totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    pub id: i64,
+    pub transfer_seq: i64,
+    pub account_id: i64,
+    pub debit: bool,
+    pub amount_minor: i64,
+    pub number: i64,
+    pub debits_after_minor: i64,
+    pub credits_after_minor: i64,
+}
+
+/// An idempotency key with its answer, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    pub transfer_seq: i64,
+    pub key: String,
+    pub fingerprint: Vec<u8>,
+    pub status: i64,
+    pub body: String,
+}
+
+/// What a link can be about.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    Currency(&'a CurrencyBody),
+    Account(&'a Account),
+    Limits(&'a LimitsRow),
+    Transfer(&'a TransferRow),
+}
+
+impl Head {
+    /// Appends a record.
+    pub fn extend(&mut self, record: Record<'_>) -> Link {
+        let subject = record.subject();
+        let mut digest = Digesting::new();
+        digest.bytes(&self.hash);
+        digest.text(&subject);
+        record.digest(&mut digest);
+        let link = Link { seq: self.seq + 1, subject, hash: digest.done() };
+        *self = Self { seq: link.seq, hash: link.hash };
+        link
+    }
+}
+
+impl Record<'_> {
+    /// Names the record within its database.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Currency(currency) => format!("currency:{}", currency.code),
+            Self::Account(account) => format!("account:{}", account.id),
+            Self::Limits(limits) => format!("limits:{}", limits.id),
+            Self::Transfer(transfer) => format!("transfer:{}", transfer.seq),
+        }
+    }
+
+    fn digest(&self, digest: &mut Digesting) {
+        match self {
+            Self::Currency(currency) => {
+                digest.text(&currency.code);
+                digest.number(currency.scale.into());
+            }
+            Self::Account(account) => {
+                digest.number(account.id);
+                digest.text(&account.code);
+                digest.text(&account.name);
+                digest.text(&account.currency);
+                digest.text(account.normal_balance.as_str());
+                digest.number(account.created_at.as_microsecond());
+            }
+            Self::Limits(row) => {
+                digest.number(row.id);
+                digest.number(row.account_id);
+                digest.number_if_any(row.limits.min_minor);
+                digest.number_if_any(row.limits.max_minor);
+                digest.number(row.set_at_us);
+            }
+            Self::Transfer(transfer) => transfer.digest(digest),
+        }
+    }
+}
+
+impl TransferRow {
+    /// As it is going to be stored.
+    pub fn of(new: &NewTransfer) -> Self {
+        let transfer = &new.transfer;
+        let writes = transfer.kind.moves() || transfer.kind == TransferKind::Pending;
+        let entries = (new.entry_id_first..).zip(&new.entries).filter(|_| writes);
+        Self {
+            seq: new.seq,
+            id: transfer.id,
+            kind: transfer.kind,
+            of_seq: new.of_seq,
+            description: transfer.description.clone(),
+            effective_date: transfer.effective_date.to_string(),
+            booked_at_us: transfer.booked_at.as_microsecond(),
+            expires_at_us: transfer.expires_at.map(jiff::Timestamp::as_microsecond),
+            entry_id_first: new.entry_id_first,
+            entry_count: i64::try_from(new.entries.len()).unwrap_or(i64::MAX),
+            entries: entries.map(|(id, entry)| EntryRow::of(id, new, entry)).collect(),
+            key: new.keyed.as_ref().map(|(key, stored)| KeyRow {
+                transfer_seq: new.seq,
+                key: key.clone(),
+                fingerprint: stored.fingerprint.to_vec(),
+                status: stored.answer.status.into(),
+                body: stored.answer.body.to_string(),
+            }),
+        }
+    }
+
+    fn digest(&self, digest: &mut Digesting) {
+        digest.number(self.seq);
+        digest.bytes(self.id.as_bytes());
+        digest.text(self.kind.as_str());
+        digest.number_if_any(self.of_seq);
+        digest.text(&self.description);
+        digest.text(&self.effective_date);
+        digest.number(self.booked_at_us);
+        digest.number_if_any(self.expires_at_us);
+        digest.number(self.entry_id_first);
+        digest.number(self.entry_count);
+        for entry in &self.entries {
+            digest.number(entry.id);
+            digest.number(entry.transfer_seq);
+            digest.number(entry.account_id);
+            digest.number(entry.debit.into());
+            digest.number(entry.amount_minor);
+            digest.number(entry.number);
+            digest.number(entry.debits_after_minor);
+            digest.number(entry.credits_after_minor);
+        }
+        match &self.key {
+            None => digest.text("no key"),
+            Some(row) => {
+                digest.text(&row.key);
+                digest.bytes(&row.fingerprint);
+                digest.number(row.status);
+                digest.text(&row.body);
+            }
+        }
+    }
+}
+
+impl EntryRow {
+    fn of(id: i64, new: &NewTransfer, entry: &PostedEntry) -> Self {
+        let moves = new.transfer.kind.moves();
+        let if_moved = |number: i64| if moves { number } else { 0 };
+        Self {
+            id,
+            transfer_seq: new.seq,
+            account_id: entry.account_id,
+            debit: entry.direction == crate::account::Side::Debit,
+            amount_minor: entry.amount_minor,
+            number: if_moved(entry.after.entries),
+            debits_after_minor: if_moved(entry.after.debits_minor),
+            credits_after_minor: if_moved(entry.after.credits_minor),
+        }
+    }
+}
+
+/// Fields with their lengths, so that no two records read alike.
+struct Digesting(Sha256);
+
+impl Digesting {
+    fn new() -> Self {
+        let mut digest = Self(Sha256::new());
+        digest.text("forebay-ledger-chain-1");
+        digest
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn number(&mut self, number: i64) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    fn number_if_any(&mut self, number: Option<i64>) {
+        match number {
+            Some(number) => self.number(number),
+            None => self.bytes(&[]),
+        }
+    }
+
+    fn done(self) -> Hash {
+        self.0.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> TransferRow {
+        let entry = EntryRow {
+            id: 1,
+            transfer_seq: 1,
+            account_id: 1,
+            debit: true,
+            amount_minor: 5,
+            number: 1,
+            debits_after_minor: 5,
+            credits_after_minor: 0,
+        };
+        TransferRow {
+            seq: 1,
+            id: Uuid::from_u128(7),
+            kind: TransferKind::Transfer,
+            of_seq: None,
+            description: "d".into(),
+            effective_date: "2026-01-01".into(),
+            booked_at_us: 1,
+            expires_at_us: None,
+            entry_id_first: 1,
+            entry_count: 2,
+            entries: vec![entry, EntryRow { id: 2, debit: false, ..entry }],
+            key: Some(KeyRow {
+                transfer_seq: 1,
+                key: "k".into(),
+                fingerprint: vec![1; 32],
+                status: 201,
+                body: "{}".into(),
+            }),
+        }
+    }
+
+    fn hash(row: &TransferRow) -> Hash {
+        Head::default().extend(Record::Transfer(row)).hash
+    }
+
+    #[test]
+    fn every_column_counts() {
+        let changes: [fn(&mut TransferRow); 17] = [
+            |row| row.id = Uuid::from_u128(8),
+            |row| row.kind = TransferKind::Pending,
+            |row| row.of_seq = Some(0),
+            |row| row.description = "e".into(),
+            |row| row.effective_date = "2026-01-02".into(),
+            |row| row.booked_at_us = 2,
+            |row| row.expires_at_us = Some(1),
+            |row| row.entry_id_first = 3,
+            |row| row.entry_count = 3,
+            |row| row.entries[0].account_id = 2,
+            |row| row.entries[0].debit = false,
+            |row| row.entries[0].amount_minor = 6,
+            |row| row.entries[0].debits_after_minor = 6,
+            |row| row.key = None,
+            |row| row.key.as_mut().unwrap().key = "l".into(),
+            |row| row.key.as_mut().unwrap().body = "[]".into(),
+            |row| row.key.as_mut().unwrap().fingerprint = vec![2; 32],
+        ];
+        let mut seen = std::collections::HashSet::from([hash(&row())]);
+        for (index, change) in changes.iter().enumerate() {
+            let mut changed = row();
+            change(&mut changed);
+            assert!(seen.insert(hash(&changed)), "change {index} goes unnoticed");
+        }
+    }
+
+    #[test]
+    fn a_link_depends_on_all_before_it() {
+        let euro = CurrencyBody { code: "EUR".into(), scale: 2 };
+        let yen = CurrencyBody { code: "JPY".into(), scale: 0 };
+        let chain = |currencies: &[&CurrencyBody]| {
+            let mut head = Head::default();
+            currencies.iter().for_each(|currency| drop(head.extend(Record::Currency(currency))));
+            head
+        };
+        assert_eq!(chain(&[&euro, &yen]), chain(&[&euro, &yen]));
+        assert_ne!(chain(&[&euro, &yen]).hash, chain(&[&yen]).hash);
+        assert_ne!(chain(&[&euro, &yen]).hash, chain(&[&yen, &euro]).hash);
+        assert_eq!(chain(&[&euro, &yen]).seq, 2);
+    }
+}

@@ -1,0 +1,73 @@
+//! `forebay-ledger verify`: recomputes a database and says what it found.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::{DatabaseArgs, print};
+use crate::chain::Head;
+use crate::money::format_minor;
+use crate::store::{DatabaseUrl, hex};
+use crate::verify::{self, Verified};
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// A head of the chain noted down at an earlier verify: it must still be part of the chain. Without
+    /// one, somebody who rewrites the whole chain, or cuts off its end, goes unnoticed
+    #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
+    head: Option<Head>,
+}
+
+pub fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
+    let database: DatabaseUrl = args.database.database.parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let verified = runtime.block_on(verify::verify(&database, args.head))?;
+    print(&text(&database, &verified))
+}
+
+fn text(database: &DatabaseUrl, verified: &Verified) -> String {
+    let (books, head) = (&verified.books, verified.books.head());
+    let mut text = format!(
+        "{database}: the books are right\n  {} transfers, {} entries, {} accounts\n",
+        books.transfers, books.entries, verified.accounts
+    );
+    for (currency, sums) in &books.sums {
+        let total = format_minor(sums.debits_minor, sums.scale);
+        let difference = format_minor(sums.debits_minor - sums.credits_minor, sums.scale);
+        let _ = writeln!(text, "  {currency}: {total} on each side, difference {difference}");
+    }
+    let _ = writeln!(text, "  head of the chain: {}:{}", head.seq, hex(&head.hash));
+    text
+}
+
+fn head(text: &str) -> Result<Head, String> {
+    let wrong = || format!("{text:?} is not a head; give it as verify prints it, SEQ:HASH");
+    let (seq, digits) = text.split_once(':').ok_or_else(wrong)?;
+    let seq = seq.parse::<i64>().ok().filter(|seq| *seq > 0).ok_or_else(wrong)?;
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut hash = [0; 32];
+    for (index, byte) in hash.iter_mut().enumerate() {
+        let pair = &digits[2 * index..2 * index + 2];
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(Head { seq, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_as_they_are_printed() {
+        let hash = [0xa5; 32];
+        assert_eq!(head(&format!("12:{}", hex(&hash))), Ok(Head { seq: 12, hash }));
+        let long = format!("12:{}0", hex(&hash));
+        for bad in ["", "12", "12:", "0:00", "x:00", long.as_str()] {
+            assert!(head(bad).unwrap_err().contains("SEQ:HASH"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Reads a whole database in one moment, in order, a page at a time, and writes nothing. The statements
+//! have no parameters but numbers, and so are nearly the same on every engine.
+
+use sqlx::mysql::MySqlConnection;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+
+use super::row::{self, Columns};
+use super::{DatabaseUrl, StoreError, migration, mysql, postgres, sqlite};
+use crate::account::{CurrencyBody, Side};
+use crate::chain::{EntryRow, KeyRow, LimitsRow, Link, TransferRow};
+use crate::posting::{Balance, Limits};
+use crate::report::Account;
+
+/// Rows of one page.
+const PAGE: i64 = 1000;
+
+/// One connection, inside one SQL transaction that sees one moment.
+#[derive(Debug)]
+pub enum Audit {
+    Sqlite(Box<SqliteConnection>),
+    MySql(Box<MySqlConnection>),
+    Postgres(Box<PgConnection>),
+}
+
+/// A row of `balances`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BalanceRow {
+    pub account_id: i64,
+    pub balance: Balance,
+    pub limits: Limits,
+}
+
+impl Audit {
+    /// Connects to a current database, which a service may be writing meanwhile.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let failed = |error: sqlx::Error| StoreError::Open {
+            database: url.to_string(),
+            reason: error.to_string(),
+        };
+        let mut audit = match url {
+            DatabaseUrl::Sqlite(file) => {
+                let options =
+                    SqliteConnectOptions::new().filename(&file.path).pragma("query_only", "ON");
+                Self::Sqlite(Box::new(options.connect().await.map_err(failed)?))
+            }
+            DatabaseUrl::MySql(server) => {
+                let mut connection =
+                    mysql::session(&server.options).connect().await.map_err(failed)?;
+                connection.execute(mysql::READER_SESSION).await.map_err(failed)?;
+                Self::MySql(Box::new(connection))
+            }
+            DatabaseUrl::Postgres(server) => {
+                let options = postgres::session(&server.options, &postgres::READER_SESSION);
+                Self::Postgres(Box::new(options.connect().await.map_err(failed)?))
+            }
+        };
+        let begin = match &audit {
+            Self::Sqlite(_) => "BEGIN",
+            Self::MySql(_) => "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            Self::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        audit.execute(begin).await.map_err(failed)?;
+        Ok(audit)
+    }
+
+    /// The migrations it has had, each of which must be this version's.
+    pub async fn check_migrations(&mut self, url: &DatabaseUrl) -> Result<(), StoreError> {
+        let sources = match self {
+            Self::Sqlite(_) => &sqlite::MIGRATIONS,
+            Self::MySql(_) => &mysql::MIGRATIONS,
+            Self::Postgres(_) => &postgres::MIGRATIONS,
+        };
+        let sql = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version".to_owned();
+        let applied = self.rows(sql, |row| Ok((row.long(0)?, row.bytes(1)?.to_vec()))).await;
+        let applied = applied.map_err(|error| StoreError::Foreign {
+            database: url.to_string(),
+            reason: error.to_string(),
+        })?;
+        migration::compare(&url.to_string(), sources, &applied)
+    }
+
+    pub async fn close(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.close().await?,
+            Self::MySql(connection) => connection.close().await?,
+            Self::Postgres(connection) => connection.close().await?,
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sql).await.map(|_| ()),
+            Self::MySql(connection) => connection.execute(sql).await.map(|_| ()),
+            Self::Postgres(connection) => connection.execute(sql).await.map(|_| ()),
+        }
+    }
+
+    /// `sql` has nothing in it that came from outside.
+    async fn rows<T>(
+        &mut self,
+        sql: String,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        // Not kept by the connection: each text is used once.
+        let sql = AssertSqlSafe(sql);
+        match self {
+            Self::Sqlite(connection) => {
+                let query = sqlx::query(sql).persistent(false);
+                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
+            }
+            Self::MySql(connection) => {
+                let query = sqlx::query(sql).persistent(false);
+                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
+            }
+            Self::Postgres(connection) => {
+                let query = sqlx::query(sql).persistent(false);
+                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
+            }
+        }
+    }
+
+    /// A small number, which PostgreSQL does not widen by itself.
+    fn long(&self, column: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("{column}::bigint"),
+            Self::Sqlite(_) | Self::MySql(_) => column.to_owned(),
+        }
+    }
+
+    /// Whether anything has been chained yet.
+    pub async fn is_chained(&mut self) -> Result<bool, StoreError> {
+        Ok(!self.links(0).await?.is_empty())
+    }
+
+    /// Links after the one numbered so; without more there are none.
+    pub async fn links(&mut self, after: i64) -> Result<Vec<Link>, StoreError> {
+        let sql = format!(
+            "SELECT seq, subject, hash FROM chain WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
+        );
+        self.rows(sql, |row| {
+            let hash = row.bytes(2)?.try_into();
+            let wrong = |_| StoreError::Corrupt("a hash of another length".into());
+            Ok(Link { seq: row.long(0)?, subject: row.string(1)?, hash: hash.map_err(wrong)? })
+        })
+        .await
+    }
+
+    pub async fn currencies(&mut self) -> Result<Vec<CurrencyBody>, StoreError> {
+        let sql = format!("SELECT code, {} FROM currencies ORDER BY code", self.long("scale"));
+        self.rows(sql, |row| Ok(CurrencyBody { code: row.string(0)?, scale: row.small(1)? })).await
+    }
+
+    pub async fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
+        let sql = "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts ORDER BY id";
+        self.rows(sql.to_owned(), |row| row::account(row)).await
+    }
+
+    pub async fn limits(&mut self) -> Result<Vec<LimitsRow>, StoreError> {
+        let sql = "SELECT id, account_id, balance_min_minor, balance_max_minor, set_at_us FROM account_limits ORDER BY id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(LimitsRow {
+                id: row.long(0)?,
+                account_id: row.long(1)?,
+                limits: Limits { min_minor: row.long_if_any(2)?, max_minor: row.long_if_any(3)? },
+                set_at_us: row.long(4)?,
+            })
+        })
+        .await
+    }
+
+    pub async fn balances(&mut self) -> Result<Vec<BalanceRow>, StoreError> {
+        let sql = "SELECT account_id, debits_minor, credits_minor, entries, pending_debits_minor, pending_credits_minor,
+                balance_min_minor, balance_max_minor FROM balances ORDER BY account_id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(BalanceRow {
+                account_id: row.long(0)?,
+                balance: Balance {
+                    debits_minor: row.long(1)?,
+                    credits_minor: row.long(2)?,
+                    entries: row.long(3)?,
+                    pending_debits_minor: row.long(4)?,
+                    pending_credits_minor: row.long(5)?,
+                },
+                limits: Limits { min_minor: row.long_if_any(6)?, max_minor: row.long_if_any(7)? },
+            })
+        })
+        .await
+    }
+
+    /// Transfer and time of expiry of everything held.
+    pub async fn holds(&mut self) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
+        let sql = "SELECT transfer_seq, expires_at_us FROM holds ORDER BY transfer_seq".to_owned();
+        self.rows(sql, |row| Ok((row.long(0)?, row.long_if_any(1)?))).await
+    }
+
+    /// How many rows the service's own table has; it holds no books.
+    pub async fn services(&mut self) -> Result<usize, StoreError> {
+        let sql = "SELECT id FROM service WHERE id = 1 AND epoch >= 0".to_owned();
+        Ok(self.rows(sql, |row| row.long(0)).await?.len())
+    }
+
+    /// Transfers after the one numbered so, without their entries and keys.
+    pub async fn transfers(&mut self, after: i64) -> Result<Vec<TransferRow>, StoreError> {
+        let sql = format!(
+            "SELECT seq, id, kind, of_seq, description, effective_date, booked_at_us, expires_at_us, entry_id_first, entries
+             FROM transfers WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
+        );
+        self.rows(sql, |row| {
+            Ok(TransferRow {
+                seq: row.long(0)?,
+                id: row.uuid(1)?,
+                kind: row.kind(2)?,
+                of_seq: row.long_if_any(3)?,
+                description: row.string(4)?,
+                effective_date: row.string(5)?,
+                booked_at_us: row.long(6)?,
+                expires_at_us: row.long_if_any(7)?,
+                entry_id_first: row.long(8)?,
+                entry_count: row.long(9)?,
+                entries: Vec::new(),
+                key: None,
+            })
+        })
+        .await
+    }
+
+    /// Entries after the one with this id.
+    pub async fn entries(&mut self, after: i64) -> Result<Vec<EntryRow>, StoreError> {
+        let sql = format!(
+            "SELECT id, transfer_seq, account_id, direction, amount_minor, number, debits_after_minor, credits_after_minor
+             FROM entries WHERE id > {after} ORDER BY id LIMIT {PAGE}"
+        );
+        self.rows(sql, |row| {
+            Ok(EntryRow {
+                number: row.long(5)?,
+                debits_after_minor: row.long(6)?,
+                credits_after_minor: row.long(7)?,
+                ..pending_entry(row)?
+            })
+        })
+        .await
+    }
+
+    /// Held entries after the one with this id.
+    pub async fn pending_entries(&mut self, after: i64) -> Result<Vec<EntryRow>, StoreError> {
+        let sql = format!(
+            "SELECT id, transfer_seq, account_id, direction, amount_minor
+             FROM pending_entries WHERE id > {after} ORDER BY id LIMIT {PAGE}"
+        );
+        self.rows(sql, pending_entry).await
+    }
+
+    /// Keys of transfers after the one numbered so.
+    pub async fn keys(&mut self, after: i64) -> Result<Vec<KeyRow>, StoreError> {
+        let key = if matches!(self, Self::MySql(_)) { "`key`" } else { "key" };
+        let sql = format!(
+            "SELECT transfer_seq, {key}, fingerprint, {}, body FROM idempotency_keys
+             WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}",
+            self.long("status")
+        );
+        self.rows(sql, |row| {
+            Ok(KeyRow {
+                transfer_seq: row.long(0)?,
+                key: row.string(1)?,
+                fingerprint: row.bytes(2)?.to_vec(),
+                status: row.long(3)?,
+                body: row.string(4)?,
+            })
+        })
+        .await
+    }
+}
+
+fn pending_entry(row: &dyn Columns) -> Result<EntryRow, StoreError> {
+    Ok(EntryRow {
+        id: row.long(0)?,
+        transfer_seq: row.long(1)?,
+        account_id: row.long(2)?,
+        debit: row.side(3)? == Side::Debit,
+        amount_minor: row.long(4)?,
+        number: 0,
+        debits_after_minor: 0,
+        credits_after_minor: 0,
+    })
+}

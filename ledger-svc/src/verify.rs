@@ -1,0 +1,174 @@
+//! `verify`: reads every row of a database and recomputes what follows from it: sums, totals, holds,
+//! answers and the chain. Reads only, and may run beside the service.
+
+mod books;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use thiserror::Error;
+
+pub use self::books::{Books, Sums};
+use crate::account::CurrencyBody;
+use crate::chain::{Head, LimitsRow};
+use crate::report::Account;
+use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
+
+/// The first row found to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub table: &'static str,
+    /// Its key, such as `seq 12`.
+    pub row: String,
+    pub what: String,
+}
+
+/// Why a database is not verified.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the books are not right: {0}")]
+    Wrong(Finding),
+}
+
+/// Books found right.
+#[derive(Debug)]
+pub struct Verified {
+    pub books: Books,
+    pub accounts: usize,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}: {}", self.table, self.row, self.what)
+    }
+}
+
+impl From<Finding> for VerifyError {
+    fn from(finding: Finding) -> Self {
+        Self::Wrong(finding)
+    }
+}
+
+/// The chart by the subjects of its links.
+struct Chart {
+    currencies: HashMap<String, CurrencyBody>,
+    accounts: HashMap<i64, Account>,
+    limits: HashMap<i64, LimitsRow>,
+}
+
+/// Verifies a whole database. `pinned` is a head of the chain noted down before: it must still be in it.
+pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified, VerifyError> {
+    let mut audit = Audit::open(url).await?;
+    audit.check_migrations(url).await?;
+    let mut chart = Chart {
+        currencies: keyed(audit.currencies().await?, |row| row.code.clone()),
+        accounts: keyed(audit.accounts().await?, |row| row.id),
+        limits: keyed(audit.limits().await?, |row| row.id),
+    };
+    let accounts = chart.accounts.len();
+    let mut books = Books::default();
+    walk(&mut audit, &mut books, &mut chart, pinned).await?;
+    books.derived(&audit.balances().await?, &audit.holds().await?)?;
+    if audit.services().await? != 1 {
+        let what = "the row is gone or its epoch is negative".into();
+        return Err(Finding { table: "service", row: "id 1".into(), what }.into());
+    }
+    audit.close().await?;
+    Ok(Verified { books, accounts })
+}
+
+/// Goes along the chain and holds each link against the row it is about.
+async fn walk(
+    audit: &mut Audit,
+    books: &mut Books,
+    chart: &mut Chart,
+    pinned: Option<Head>,
+) -> Result<(), VerifyError> {
+    let mut stream = Stream::default();
+    let mut pinned_seen = pinned.is_none();
+    loop {
+        let links = audit.links(books.head().seq).await?;
+        if links.is_empty() {
+            break;
+        }
+        for link in &links {
+            let missing = |what: &str| Finding {
+                table: "chain",
+                row: format!("seq {}", link.seq),
+                what: what.to_owned(),
+            };
+            if link.seq != books.head().seq + 1 {
+                return Err(missing("links before it are gone").into());
+            }
+            let (sort, row) = link.subject.split_once(':').unwrap_or_default();
+            let gone = || missing(&format!("{} is gone", link.subject));
+            let number = row.parse::<i64>();
+            match (sort, number) {
+                ("currency", _) => {
+                    books.currency(link, &chart.currencies.remove(row).ok_or_else(gone)?)?;
+                }
+                ("account", Ok(id)) => {
+                    books.account(link, &chart.accounts.remove(&id).ok_or_else(gone)?)?;
+                }
+                ("limits", Ok(id)) => {
+                    books.limits(link, &chart.limits.remove(&id).ok_or_else(gone)?)?;
+                }
+                ("transfer", Ok(_)) => {
+                    let transfer = stream.next(audit).await?.ok_or_else(gone)?;
+                    books.transfer(link, &transfer)?;
+                }
+                _ => return Err(missing("it is about nothing the ledger knows").into()),
+            }
+            if let Some(pinned) = pinned
+                && pinned.seq == link.seq
+            {
+                if pinned.hash != link.hash {
+                    let found = format!("its hash is {}, not the one noted down", hex(&link.hash));
+                    return Err(missing(&found).into());
+                }
+                pinned_seen = true;
+            }
+        }
+    }
+    if !pinned_seen {
+        let row = format!("seq {}", pinned.unwrap_or_default().seq);
+        let what = "the chain ends before the link noted down".into();
+        return Err(Finding { table: "chain", row, what }.into());
+    }
+    nothing_unchained(audit, &mut stream, chart).await
+}
+
+/// What is in a table but in no link was put there by somebody else.
+async fn nothing_unchained(
+    audit: &mut Audit,
+    stream: &mut Stream,
+    chart: &Chart,
+) -> Result<(), VerifyError> {
+    let unchained = |table: &'static str, row: String| Finding {
+        table,
+        row,
+        what: "the chain does not know it".into(),
+    };
+    if let Some(transfer) = stream.next(audit).await? {
+        return Err(unchained("transfers", format!("seq {}", transfer.seq)).into());
+    }
+    if let Some((table, row)) = stream.leftover(audit).await? {
+        return Err(Finding { table, row, what: "it belongs to no transfer".into() }.into());
+    }
+    if let Some(code) = chart.currencies.keys().min() {
+        return Err(unchained("currencies", format!("code {code}")).into());
+    }
+    if let Some(id) = chart.accounts.keys().min() {
+        return Err(unchained("accounts", format!("id {id}")).into());
+    }
+    if let Some(id) = chart.limits.keys().min() {
+        return Err(unchained("account_limits", format!("id {id}")).into());
+    }
+    Ok(())
+}
+
+fn keyed<K: std::hash::Hash + Eq, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
+    rows.into_iter().map(|row| (key(&row), row)).collect()
+}

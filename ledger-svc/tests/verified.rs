@@ -1,0 +1,310 @@
+//! `verify` finds healthy books right, and a change by plain SQL in any table, naming the row.
+
+use forebay_ledger::chain::Head;
+use forebay_ledger::store::{DatabaseUrl, hex};
+use forebay_ledger::verify::{Finding, Verified, VerifyError, verify};
+use serde_json::json;
+
+use crate::engine::{Database, Engine, Server, on_every_engine};
+use crate::pending::{hold_and_void, holding, id};
+use crate::raw::Raw;
+use crate::running::{Running, answer, moving, open_pair, options};
+use crate::upgrade::of_the_first_version;
+
+on_every_engine!(
+    books_are_right_while_they_are_written,
+    every_change_by_sql_is_found,
+    what_the_first_version_booked_is_chained,
+);
+
+async fn verified(database: &Database, pinned: Option<Head>) -> Result<Verified, VerifyError> {
+    let url: DatabaseUrl = database.url.parse().unwrap();
+    Box::pin(verify(&url, pinned)).await
+}
+
+async fn wrong(database: &Database, pinned: Option<Head>) -> Finding {
+    match verified(database, pinned).await.expect_err("it should have been found") {
+        VerifyError::Wrong(finding) => finding,
+        VerifyError::Store(error) => panic!("{error}"),
+    }
+}
+
+/// One of everything: transfers of each kind, a hold that is open, limits, a currency.
+async fn everything_once(running: &Running) {
+    let api = &running.api;
+    open_pair(api).await;
+    api.post("/v1/currencies", &json!({"code": "POINTS", "scale": 1})).await;
+    hold_and_void(api).await;
+    let first = id(&api.transfer("a", &moving("eur:credit", "eur:debit", "5")).await);
+    id(&api.follow(&first, "reverse", "b", &json!({})).await);
+    let held = id(&api.transfer("c", &holding("eur:credit", "eur:debit", "7")).await);
+    let part = json!({"entries": moving("eur:credit", "eur:debit", "3")["entries"]});
+    id(&api.follow(&held, "post", "d", &part).await);
+    let mut expiring = holding("eur:credit", "eur:debit", "2");
+    expiring["expires_at"] = json!("2999-01-01T00:00:00Z");
+    id(&api.transfer("e", &expiring).await);
+}
+
+async fn books_are_right_while_they_are_written(server: &Server) {
+    let running = server.running().await;
+    let empty = verified(&running.database, None).await.unwrap();
+    assert_eq!(empty.books.transfers, 0);
+    assert!(empty.books.head().seq > 100, "the currencies are chained");
+    everything_once(&running).await;
+    let writing = async {
+        for index in 0..100 {
+            id(&running
+                .api
+                .transfer(&format!("w{index}"), &moving("eur:credit", "eur:debit", "1"))
+                .await);
+        }
+    };
+    let (_, seen) = tokio::join!(writing, verified(&running.database, None));
+    let seen = seen.unwrap().books.head();
+    let done = verified(&running.database, Some(seen)).await.unwrap();
+    assert_eq!((done.books.transfers, done.books.entries), (7 + 100, 2 * 103));
+    assert_eq!(done.books.sums["EUR"].debits_minor, 500 + 500 + 300 + 10_000);
+    assert_eq!(done.books.sums["EUR"].credits_minor, 500 + 500 + 300 + 10_000);
+    // A restart goes on with the same chain.
+    let database = running.database;
+    running.service.stop().await.unwrap();
+    let again = Running::start(options(&database.url), database).await;
+    id(&again.api.transfer("after", &moving("eur:credit", "eur:debit", "1")).await);
+    let last = verified(&again.database, Some(done.books.head())).await.unwrap();
+    assert_eq!(last.books.head().seq, done.books.head().seq + 1);
+}
+
+/// A connection that nothing holds back: as somebody who owns the database would take it.
+async fn unfenced(database: &Database) -> Raw {
+    let mut raw = database.connect().await;
+    match database.engine {
+        Engine::Postgres => {
+            raw.execute("SET session_replication_role = replica").await.unwrap();
+        }
+        Engine::Sqlite | Engine::MariaDb => {
+            let off = match database.engine {
+                Engine::Sqlite => "PRAGMA foreign_keys = OFF",
+                _ => "SET foreign_key_checks = 0",
+            };
+            raw.execute(off).await.unwrap();
+            for table in [
+                "transfers",
+                "entries",
+                "pending_entries",
+                "account_limits",
+                "idempotency_keys",
+                "accounts",
+                "currencies",
+                "chain",
+            ] {
+                for what in ["update", "delete", "replace"] {
+                    let drop = format!("DROP TRIGGER IF EXISTS {table}_no_{what}");
+                    raw.execute(&drop).await.expect(&drop);
+                }
+            }
+        }
+    }
+    raw
+}
+
+/// What is changed, how it is undone, and the table (or what names it) that must be pointed at.
+const CHANGES: &[(&str, &str, &str)] = &[
+    (
+        "UPDATE currencies SET scale = 3 WHERE code = 'EUR'",
+        "UPDATE currencies SET scale = 2 WHERE code = 'EUR'",
+        "currencies, EUR",
+    ),
+    (
+        "INSERT INTO currencies (code, scale) VALUES ('FAKE', 2)",
+        "DELETE FROM currencies WHERE code = 'FAKE'",
+        "currencies, code FAKE",
+    ),
+    (
+        "UPDATE accounts SET name = 'x' WHERE code = 'eur:debit'",
+        "UPDATE accounts SET name = 'eur:debit' WHERE code = 'eur:debit'",
+        "accounts, 1",
+    ),
+    (
+        "UPDATE accounts SET normal_balance = 'credit' WHERE code = 'eur:debit'",
+        "UPDATE accounts SET normal_balance = 'debit' WHERE code = 'eur:debit'",
+        "accounts, 1",
+    ),
+    (
+        "UPDATE account_limits SET balance_min_minor = -999999",
+        "UPDATE account_limits SET balance_min_minor = -10000",
+        "account_limits, 1",
+    ),
+    (
+        "INSERT INTO account_limits (id, account_id, set_at_us) VALUES (99, 1, 1)",
+        "DELETE FROM account_limits WHERE id = 99",
+        "account_limits, id 99",
+    ),
+    (
+        "UPDATE transfers SET description = 'x' WHERE seq = 3",
+        "UPDATE transfers SET description = 'move' WHERE seq = 3",
+        "transfers, 3",
+    ),
+    ("UPDATE transfers SET effective_date = '1999-01-01' WHERE seq = 3", "", "transfers, 3"),
+    (
+        "UPDATE transfers SET of_seq = NULL WHERE seq = 4",
+        "UPDATE transfers SET of_seq = 3 WHERE seq = 4",
+        "transfers, seq 4",
+    ),
+    (
+        "UPDATE transfers SET kind = 'transfer' WHERE seq = 5",
+        "UPDATE transfers SET kind = 'pending' WHERE seq = 5",
+        "transfers, seq 5",
+    ),
+    (
+        "UPDATE entries SET amount_minor = amount_minor + 1 WHERE id = 3",
+        "UPDATE entries SET amount_minor = amount_minor - 1 WHERE id = 3",
+        "entries, id 3",
+    ),
+    (
+        "UPDATE entries SET debits_after_minor = debits_after_minor + 1 WHERE id = 3",
+        "UPDATE entries SET debits_after_minor = debits_after_minor - 1 WHERE id = 3",
+        "entries, id 3",
+    ),
+    ("UPDATE entries SET account_id = 1 WHERE id = 2 AND number = 1", "", "entries, id 2"),
+    (
+        "INSERT INTO entries (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor) VALUES (99, 7, 1, 99, 'debit', 1, 1, 1)",
+        "DELETE FROM entries WHERE id = 99",
+        "entries, id 99",
+    ),
+    (
+        "UPDATE pending_entries SET amount_minor = amount_minor + 1 WHERE id = 1",
+        "UPDATE pending_entries SET amount_minor = amount_minor - 1 WHERE id = 1",
+        "transfers, seq 1",
+    ),
+    (
+        "INSERT INTO pending_entries (id, transfer_seq, account_id, direction, amount_minor) VALUES (99, 7, 1, 'debit', 1)",
+        "DELETE FROM pending_entries WHERE id = 99",
+        "seq 7",
+    ),
+    (
+        "UPDATE idempotency_keys SET status = 200 WHERE transfer_seq = 3",
+        "UPDATE idempotency_keys SET status = 201 WHERE transfer_seq = 3",
+        "idempotency_keys, key \"a\"",
+    ),
+    (
+        "UPDATE idempotency_keys SET body = '{}' WHERE transfer_seq = 3",
+        "",
+        "idempotency_keys, key \"a\"",
+    ),
+    (
+        "UPDATE idempotency_keys SET transfer_seq = 88 WHERE transfer_seq = 7",
+        "UPDATE idempotency_keys SET transfer_seq = 7 WHERE transfer_seq = 88",
+        "idempotency_keys, transfer_seq 7",
+    ),
+    (
+        "UPDATE balances SET debits_minor = debits_minor + 1 WHERE account_id = 1",
+        "UPDATE balances SET debits_minor = debits_minor - 1 WHERE account_id = 1",
+        "balances, account_id 1",
+    ),
+    (
+        "UPDATE balances SET pending_credits_minor = 0 WHERE account_id = 2",
+        "UPDATE balances SET pending_credits_minor = 200 WHERE account_id = 2",
+        "balances, account_id 2",
+    ),
+    (
+        "UPDATE balances SET balance_min_minor = NULL WHERE account_id = 1",
+        "UPDATE balances SET balance_min_minor = -10000 WHERE account_id = 1",
+        "balances, account_id 1",
+    ),
+    (
+        "UPDATE holds SET expires_at_us = NULL",
+        "UPDATE holds SET expires_at_us = 32472144000000000",
+        "holds, transfer_seq 7",
+    ),
+    (
+        "INSERT INTO holds (transfer_seq) VALUES (1)",
+        "DELETE FROM holds WHERE transfer_seq = 1",
+        "holds, transfer_seq 1",
+    ),
+    (
+        "UPDATE chain SET subject = 'transfer:9' WHERE subject = 'transfer:4'",
+        "UPDATE chain SET subject = 'transfer:4' WHERE subject = 'transfer:9'",
+        "transfers, 4",
+    ),
+    (
+        "UPDATE service SET id = 1, epoch = -epoch",
+        "UPDATE service SET epoch = -epoch",
+        "service, id 1",
+    ),
+];
+
+async fn every_change_by_sql_is_found(server: &Server) {
+    let running = server.running().await;
+    everything_once(&running).await;
+    let database = running.database;
+    running.service.stop().await.unwrap();
+    let head = verified(&database, None).await.unwrap().books.head();
+    let mut raw = unfenced(&database).await;
+    for (change, undo, expected) in CHANGES {
+        // Some cannot be undone by value: their old text is kept beside.
+        let keep = undo.is_empty();
+        let table = change.split(' ').nth(1).unwrap();
+        if keep {
+            raw.execute(&format!("CREATE TABLE kept AS SELECT * FROM {table}")).await.unwrap();
+        }
+        assert!(raw.execute(change).await.expect(change) > 0, "{change}");
+        let finding = wrong(&database, None).await.to_string();
+        assert!(finding.contains(expected), "{change}: {finding}");
+        if keep {
+            raw.execute(&format!("DELETE FROM {table}")).await.unwrap();
+            raw.execute(&format!("INSERT INTO {table} SELECT * FROM kept")).await.unwrap();
+            raw.execute("DROP TABLE kept").await.unwrap();
+        } else {
+            raw.execute(undo).await.expect(undo);
+        }
+        let again = verified(&database, Some(head)).await;
+        assert_eq!(again.unwrap_or_else(|e| panic!("{change}: {e}")).books.head(), head);
+    }
+    the_end_cannot_be_cut_off(&database, &mut raw, head).await;
+}
+
+/// Everything of the last transfer removed, consistently: only a head noted down before tells.
+async fn the_end_cannot_be_cut_off(database: &Database, raw: &mut Raw, head: Head) {
+    for sql in [
+        "DELETE FROM idempotency_keys WHERE transfer_seq = 7",
+        "DELETE FROM holds",
+        "DELETE FROM pending_entries WHERE transfer_seq = 7",
+        "DELETE FROM transfers WHERE seq = 7",
+        "UPDATE balances SET pending_debits_minor = 0, pending_credits_minor = 0",
+    ] {
+        assert!(raw.execute(sql).await.unwrap() > 0, "{sql}");
+    }
+    let finding = wrong(database, None).await.to_string();
+    assert!(finding.contains("transfer:7 is gone"), "{finding}");
+    raw.execute("DELETE FROM chain WHERE subject = 'transfer:7'").await.unwrap();
+    verified(database, None).await.unwrap();
+    let finding = wrong(database, Some(head)).await.to_string();
+    assert!(finding.contains("ends before"), "{finding}");
+    let forged = Head { seq: head.seq - 1, hash: [1; 32] };
+    let finding = wrong(database, Some(forged)).await.to_string();
+    assert!(finding.contains("noted down"), "{finding}");
+    assert!(!finding.contains(&hex(&forged.hash)), "{finding}");
+    raw.execute("UPDATE _sqlx_migrations SET checksum = 'x' WHERE version = 4").await.unwrap();
+    let error = verified(database, None).await.unwrap_err().to_string();
+    assert!(error.contains("migration 4"), "{error}");
+}
+
+async fn what_the_first_version_booked_is_chained(server: &Server) {
+    let database = of_the_first_version(server).await;
+    let url: DatabaseUrl = database.url.parse().unwrap();
+    let unmigrated = verified(&database, None).await.unwrap_err().to_string();
+    assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
+    let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
+    assert_eq!(migrated.applied, 2);
+    let seen = verified(&database, None).await.unwrap();
+    assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
+    let running = Running::start(options(&database.url), database).await;
+    let reverse = running
+        .api
+        .request(reqwest::Method::POST, &format!("/v1/transfers/{}/reverse", crate::upgrade::ID))
+        .header("idempotency-key", "second")
+        .json(&json!({}));
+    assert_eq!(answer(reverse).await.status, 201);
+    let last = verified(&running.database, Some(seen.books.head())).await.unwrap();
+    assert_eq!(last.books.transfers, 2);
+}
