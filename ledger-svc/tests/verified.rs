@@ -165,7 +165,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "UPDATE entries SET debits_after_minor = debits_after_minor - 1 WHERE id = 3",
         "entries, id 3",
     ),
-    ("UPDATE entries SET account_id = 1 WHERE id = 2 AND number = 1", "", "entries, id 2"),
+    (
+        "UPDATE entries SET account_id = 77 WHERE id = 2",
+        "UPDATE entries SET account_id = 2 WHERE id = 2",
+        "entries, id 2",
+    ),
     (
         "INSERT INTO entries (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor) VALUES (99, 7, 1, 99, 'debit', 1, 1, 1)",
         "DELETE FROM entries WHERE id = 99",
