@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod problem;
 pub mod reports;
 pub mod server;
+pub mod statements;
 pub mod transfers;
 
 use std::time::Duration;
@@ -54,6 +55,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(accounts::balance))
         .routes(routes!(accounts::set_limits))
         .routes(routes!(accounts::entries))
+        .routes(routes!(statements::statement))
+        .routes(routes!(statements::statement_csv))
         .routes(routes!(transfers::create, transfers::list))
         .routes(routes!(transfers::get))
         .routes(routes!(transfers::post))

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
-use crate::transfer::{TransferKind, TransferState, write_instant};
+use crate::transfer::{TransferKind, TransferState, write_instant, write_instant_or_null};
 
 /// An account of the chart, as created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -81,6 +81,38 @@ pub struct AccountEntry {
     /// The account's balance with this entry, by its normal side.
     #[schema(example = "100.00")]
     pub balance: String,
+}
+
+/// What an account did over a time of booking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Statement {
+    #[schema(example = "assets:cash:eur")]
+    pub account: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    pub normal_balance: Side,
+    /// As asked for; null when it begins with the first entry.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "write_instant_or_null")]
+    pub from: Option<Timestamp>,
+    /// As asked for; null when it ends with the last entry.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "write_instant_or_null")]
+    pub to: Option<Timestamp>,
+    /// The balance before the first entry of the period, by the account's normal side.
+    #[schema(example = "100.00")]
+    pub opening_balance: String,
+    /// Sums of the whole period, whatever page of entries is asked for.
+    #[schema(example = "40.00")]
+    pub debits: String,
+    #[schema(example = "15.00")]
+    pub credits: String,
+    #[schema(example = "125.00")]
+    pub closing_balance: String,
+    /// One page of the period's entries, in booking order.
+    pub entries: Vec<AccountEntry>,
+    /// Null when `entries` ends with the last one of the period.
+    pub next_cursor: Option<String>,
 }
 
 /// A transfer in a listing; `GET /v1/transfers/{id}` has its entries.

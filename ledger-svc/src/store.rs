@@ -17,6 +17,7 @@ mod mysql;
 mod postgres;
 mod row;
 mod sqlite;
+mod statement;
 mod stream;
 mod url;
 
@@ -29,6 +30,7 @@ pub use durability::UnsafeSetting;
 pub use engine::{Batch, Opened, Reader, Writer, migrate, open};
 pub use migration::Migrated;
 pub use row::hex;
+pub use statement::Period;
 pub use stream::Stream;
 pub use url::{DatabaseUrl, SqliteFile, Synchronous, UrlError};
 

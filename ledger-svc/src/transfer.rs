@@ -13,7 +13,9 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use self::answer::{Transfer, TransferEntry, TransferKind, TransferState, write_instant};
+pub use self::answer::{
+    Transfer, TransferEntry, TransferKind, TransferState, write_instant, write_instant_or_null,
+};
 pub use self::follow::{PostBody, ReverseBody, VoidBody, parse_post, parse_reverse, parse_void};
 use crate::account::{NameError, Side, validate_text};
 use crate::json::{self, JsonError};

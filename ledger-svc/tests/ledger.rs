@@ -17,6 +17,7 @@ mod problems;
 mod raw;
 mod running;
 mod servers;
+mod statements;
 mod storage;
 mod upgrade;
 mod verified;

@@ -141,7 +141,7 @@ pub async fn entries(
     page.map(Json).ok_or_else(|| missing(&code))
 }
 
-fn missing(code: &str) -> Problem {
+pub fn missing(code: &str) -> Problem {
     let code: String = code.chars().take(128).collect();
     Problem::new(Kind::AccountNotFound, format!("there is no account {code:?}"))
 }

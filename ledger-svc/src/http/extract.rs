@@ -118,6 +118,10 @@ pub struct Paging {
 }
 
 impl Paging {
+    pub fn new(limit: Option<usize>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     pub fn limit(&self) -> Result<usize, Problem> {
         match self.limit {
             None => Ok(LIMIT_DEFAULT),

@@ -66,6 +66,8 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getAccount", &[ALWAYS, OF_ACCOUNT]),
     ("getBalance", &[ALWAYS, OF_ACCOUNT]),
     ("listEntries", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("getStatement", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("getStatementCsv", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount]]),
     ("createTransfer", &[ALWAYS, BODY, KEY, POSTING, &[Kind::ExpiresInPast]]),
     (

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::durability::UnsafeSetting;
 use super::migration::Migrated;
+use super::statement::Point;
 use super::url::DatabaseUrl;
 use super::{Access, Audit, Created, StoreError, Stream, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
@@ -275,6 +276,11 @@ impl Reader {
 
     pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
         on!(Self, self, reader => reader.transfer(id).await)
+    }
+
+    /// The account's entry numbered so.
+    pub async fn point(&self, account_id: i64, number: i64) -> Result<Option<Point>, StoreError> {
+        on!(Self, self, reader => reader.point(account_id, number).await)
     }
 
     /// Transfers in booking order after the `after`th.

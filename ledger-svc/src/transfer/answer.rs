@@ -113,7 +113,7 @@ pub struct Transfer {
     pub booked_at: Timestamp,
     /// When a pending transfer is released unless something has ended it before.
     #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(serialize_with = "write_instant_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "write_instant_or_null", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The transfer that this one posts, voids, expires or reverses.
     #[schema(value_type = Option<String>, format = Uuid)]
@@ -147,7 +147,8 @@ pub fn write_instant<S: serde::Serializer>(
     serializer.collect_str(&format_args!("{at:.6}"))
 }
 
-fn write_instant_if_any<S: serde::Serializer>(
+/// The same, or null.
+pub fn write_instant_or_null<S: serde::Serializer>(
     at: &Option<Timestamp>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::row::{self, Columns as _, one_more};
+use super::super::statement::Point;
 use super::{ACCOUNT, Reader};
 use crate::account::CurrencyBody;
 use crate::posting::Standing;
@@ -33,6 +34,9 @@ const TRANSFER: &str =
      LEFT JOIN transfers AS o ON o.seq = t.of_seq
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      WHERE t.id = ?";
+const POINT: &str = "SELECT t.booked_at_us, e.debits_after_minor, e.credits_after_minor
+     FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
+     WHERE e.account_id = ? AND e.number = ?";
 const ENTRIES_OF_MOVED: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
      FROM entries AS e
      JOIN accounts AS a ON a.id = e.account_id
@@ -152,6 +156,13 @@ impl Reader {
             .fetch_all(&self.pool)
             .await?;
         Ok(Some(row::transfer(id, &row, &rows)?))
+    }
+
+    /// The account's entry numbered so.
+    pub async fn point(&self, account_id: i64, number: i64) -> Result<Option<Point>, StoreError> {
+        let row =
+            sqlx::query(POINT).bind(account_id).bind(number).fetch_optional(&self.pool).await?;
+        row.as_ref().map(row::point).transpose()
     }
 
     /// Transfers in booking order after the `after`th.
