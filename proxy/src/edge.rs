@@ -32,7 +32,7 @@ use crate::rules::{self, Ruled, edit_request, edit_response};
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
-use crate::{content, cors, finish, prompt, request};
+use crate::{client_address, content, cors, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -50,7 +50,10 @@ pub struct Exchange {
     pub begun: Instant,
     pub generation: Arc<Generation>,
     pub request_id: String,
+    /// Who asks, as far as trusted proxies say.
     pub client: Option<IpAddr>,
+    /// Who connects.
+    pub peer: Option<IpAddr>,
     pub tls: Option<String>,
     pub route: Option<Arc<Route>>,
     pub permit: Option<Permit>,
@@ -181,6 +184,7 @@ impl ProxyHttp for Edge {
             generation: self.state.current(),
             request_id: String::new(),
             client: None,
+            peer: None,
             tls: None,
             route: None,
             permit: None,
@@ -210,10 +214,16 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
-        exchange.client = session
+        exchange.peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
             .map(std::net::SocketAddr::ip);
+        let listener = exchange.generation.config.listeners.get(&self.listener);
+        let headers = &session.req_header().headers;
+        exchange.client = match (exchange.peer, listener) {
+            (Some(peer), Some(listener)) => Some(client_address::client(peer, headers, listener)),
+            (peer, _) => peer,
+        };
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
         if session.is_http2() {
@@ -297,7 +307,7 @@ impl ProxyHttp for Edge {
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let server = upstream.server_name(&exchange.attempts).unwrap_or_default();
         let downstream = Downstream {
-            client: exchange.client,
+            client: exchange.peer,
             tls: exchange.tls.is_some(),
             request_id: &exchange.request_id,
         };

@@ -43,6 +43,7 @@ const NEVER_NOMINATED: [&str; 6] =
 
 /// What this proxy knows of the client's side of a request.
 pub struct Downstream<'a> {
+    /// Who connects: what was believed of the client stands in the lists already.
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: &'a str,

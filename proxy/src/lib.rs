@@ -4,7 +4,7 @@
 //! 2. [`connection`]: TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
 //!    pingora's `HttpProxy`, and choose between a latency and a bulk runtime (DESIGN.md 3).
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
-//! 4. [`request`], [`path`]: one valid form, or a refusal.
+//! 4. [`client_address`], [`request`], [`path`]: who asks, and one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
@@ -24,6 +24,7 @@ pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
 pub mod cache;
+pub mod client_address;
 pub mod command;
 pub mod connection;
 pub mod content;

@@ -10,6 +10,7 @@ mod origin;
 mod access_logs;
 mod balancing;
 mod caching;
+mod client_addresses;
 mod commands;
 mod exposition;
 mod failures;

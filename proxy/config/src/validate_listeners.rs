@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::address::ListenAddress;
 use crate::config::Config;
-use crate::listener::{ListenerTimeouts, ListenerTls};
+use crate::listener::{Listener, ListenerTimeouts, ListenerTls};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -37,17 +37,33 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
             findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
         }
-        let believes =
-            listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
-        if believes && listener.trusted_proxies.is_empty() {
-            findings.add(
-                &path,
-                "a client's address is taken from what it says, but no proxy is trusted",
-                "add `trusted_proxies` with the networks of the proxies in front",
-            );
-        }
+        check_belief(listener, &path, findings);
     }
     check_clashes(config, findings);
+}
+
+fn check_belief(listener: &Listener, path: &str, findings: &mut Findings<'_>) {
+    let believes = listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
+    if believes && listener.trusted_proxies.is_empty() {
+        findings.add(
+            path,
+            "a client's address is taken from what it says, but no proxy is trusted",
+            "add `trusted_proxies` with the networks of the proxies in front",
+        );
+    }
+    if !believes && !listener.trusted_proxies.is_empty() {
+        findings.add(
+            format!("{path}.trusted_proxies"),
+            "proxies are trusted, but nothing they say is read",
+            "add `client_address_header: x-forwarded-for`",
+        );
+    }
+    if let Some(name) = &listener.client_address_header
+        && http::HeaderName::from_bytes(name.as_bytes()).is_err()
+    {
+        let message = format!("`{name}` cannot be the name of a header");
+        findings.add(format!("{path}.client_address_header"), message, "write `x-forwarded-for`");
+    }
 }
 
 fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {

@@ -310,7 +310,7 @@ fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     head.remove_header(&CONTENT_LENGTH);
     Question {
         head,
-        client: exchange.client,
+        client: exchange.peer,
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
         edits: exchange.ruled.to_upstream.clone(),
