@@ -17,6 +17,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
 
 use crate::cache::answer::{self, Verdict};
+use crate::cache::policy::Policy;
 use crate::cache::serve::CACHE_STATUS;
 use crate::connection::whole_seconds;
 use crate::drain::UnderWay;
@@ -29,6 +30,7 @@ use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
+use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
@@ -64,6 +66,7 @@ pub struct Exchange {
     pub body_bytes: u64,
     /// Who answers, unless the route does so by itself.
     pub upstream: Option<Arc<Upstream>>,
+    pub cache_policy: Option<Arc<Policy>>,
     pub attempts: Attempts,
     /// The place at the server of the current attempt.
     pub in_use: Option<InUse>,
@@ -92,7 +95,10 @@ impl Edge {
         let target = rules::target(&self.listener, session.req_header());
         let route = exchange.generation.routes.choose(&target)?;
         exchange.route = Some(Arc::clone(&route));
-        exchange.upstream = route.upstream.clone();
+        let head = session.req_header();
+        let asking = Asking { client: exchange.client, route: &route.name, head };
+        let Destination { upstream, cache_policy } = route.split.choose(&asking);
+        (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
         // First, so that refusals carry the route's headers too.
         exchange.ruled = rules::render(session.req_header(), exchange, &self.listener, &route);
         let head = session.req_header();
@@ -119,15 +125,15 @@ impl Edge {
     }
 
     async fn through_cache(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let Some(route) = exchange.route.clone() else { return Ok(false) };
-        let Some(policy) = &route.cache_policy else { return Ok(false) };
+        let Some(policy) = exchange.cache_policy.clone() else { return Ok(false) };
         let Some(upstream) = exchange.upstream.clone() else { return Ok(false) };
         let connector = Arc::clone(&self.state.connector);
+        let name = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let head = session.req_header();
-        let asking = Asking { client: exchange.client, route: &route.name, head };
+        let asking = Asking { client: exchange.client, route: name, head };
         let wish = upstream.wish(&asking);
         let origin = Origin { connector, upstream, wish };
-        match answer::answer(session, exchange, policy, origin).await {
+        match answer::answer(session, exchange, &policy, origin).await {
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
         }
@@ -192,6 +198,7 @@ impl ProxyHttp for Edge {
             ruled: Ruled::default(),
             body_bytes: 0,
             upstream: None,
+            cache_policy: None,
             attempts: Attempts::default(),
             in_use: None,
             attempt_begun: None,
@@ -357,8 +364,7 @@ impl ProxyHttp for Edge {
                 }
             }
             exchange.first_byte = Some(exchange.begun.elapsed());
-            let route = exchange.route.as_ref();
-            if let Some(policy) = route.and_then(|route| route.cache_policy.as_ref()) {
+            if let Some(policy) = &exchange.cache_policy {
                 answer::invalidate(policy, session.req_header(), exchange.tls.is_some(), head);
             }
         }

@@ -5,6 +5,8 @@
 //!    pingora's `HttpProxy`, and choose between a latency and a bulk runtime (DESIGN.md 3).
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`client_address`], [`request`], [`path`]: who asks, and one valid form, or a refusal.
+//! 4. [`request`], [`path`]: one valid form, or a refusal.
+//! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
@@ -56,5 +58,6 @@ pub mod rules;
 pub mod server;
 pub mod signals;
 pub mod signed;
+pub mod split;
 pub mod tls;
 pub mod upstream;

@@ -8,6 +8,7 @@ use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route_access::{Auth, Cors};
+use proxy_config::route_action::SplitPart;
 use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
@@ -20,12 +21,15 @@ use crate::metrics::Metrics;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::signed::{KeyFault, Signed};
+use crate::split::{Destination, Split};
 use crate::upstream::probe::Watch;
 use crate::upstream::server::Servers;
 use crate::upstream::{ServerFault, Upstream};
 
 /// The route and lane label of requests that matched none.
 pub const NO_ROUTE: &str = "none";
+/// All requests, in hundredths of a percent.
+const WHOLE: u16 = 10_000;
 
 /// The metric series of one route and lane.
 pub struct Series {
@@ -55,14 +59,12 @@ pub struct Route {
     pub lane: Arc<Lane>,
     /// Its place in the document.
     pub index: usize,
-    /// None on a route that answers by itself.
-    pub upstream: Option<Arc<Upstream>>,
+    pub split: Split,
     pub rules: RouteRules,
     pub gate: Gate,
     pub signed: Option<Signed>,
     pub cors: Option<Cors>,
     pub files: Option<Arc<Files>>,
-    pub cache_policy: Option<Arc<Policy>>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
     pub series: Series,
@@ -118,8 +120,24 @@ impl Routes {
             .iter()
             .enumerate()
             .map(|(index, route)| {
-                let upstream = route.upstream.as_deref().and_then(|name| upstreams.get(name));
                 let cache_policy = route.cache_policy.as_ref();
+                let destination = |part: String, upstream: Option<&String>| Destination {
+                    upstream: upstream.and_then(|name| upstreams.get(name.as_str())).cloned(),
+                    cache_policy: cache_policy.and_then(|name| policy(&part, name)),
+                };
+                let split = match &route.split {
+                    None => {
+                        let only = destination(route.name.clone(), route.upstream.as_ref());
+                        Split::new(vec![(WHOLE, only)], Vec::new())
+                    }
+                    Some(split) => {
+                        let part = |part: &SplitPart| {
+                            let name = format!("{}/{}", route.name, part.upstream);
+                            (part.share.hundredths(), destination(name, Some(&part.upstream)))
+                        };
+                        Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
+                    }
+                };
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let signed = match &route.auth {
                     Some(Auth::SignedUrl(signed)) => Some(Signed::new(signed)?),
@@ -129,9 +147,8 @@ impl Routes {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
                     rate_limits: limits_of(&route.rate_limits, &limits),
-                    cache_policy: cache_policy.and_then(|name| policy(&route.name, name)),
                     index,
-                    upstream: upstream.cloned(),
+                    split,
                     gate: Gate::new(route),
                     signed,
                     cors: route.cors.clone(),

@@ -26,6 +26,7 @@ mod rewriting;
 mod routing;
 mod serving_files;
 mod slow_clients;
+mod splitting;
 mod stops;
 mod streaming;
 mod upstreams;

@@ -59,7 +59,7 @@ fn hosts_paths_headers_and_queries_decide_and_explain_says_the_same() {
     }
 }
 
-fn explain(proxy: &Proxy, url: &str, headers: &[&str]) -> serde_json::Value {
+pub fn explain(proxy: &Proxy, url: &str, headers: &[&str]) -> serde_json::Value {
     let mut command = std::process::Command::new(crate::harness::BINARY);
     let document = proxy.path("proxy.yaml");
     command.args(["explain", document.to_str().unwrap(), "GET", url, "--output", "json"]);

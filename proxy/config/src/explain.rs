@@ -60,6 +60,8 @@ pub struct RouteMet {
     pub lane_requests_max: u32,
     pub upstream: Option<String>,
     pub servers: Vec<String>,
+    /// The upstreams that share the route's requests, each with its share.
+    pub split: Vec<String>,
     pub buffer_policy: Option<String>,
     pub cache_policy: Option<String>,
     pub rate_limits: Vec<String>,
@@ -134,6 +136,9 @@ fn outcome(met: &RouteMet) -> String {
             let lane = met.lane;
             let target = met.rewritten.as_ref().map(|to| format!(" as {to}")).unwrap_or_default();
             format!("it goes to upstream `{upstream}` in lane `{lane}`{target}")
+        }
+        (None, None) if !met.split.is_empty() => {
+            format!("it goes to one of {} in lane `{}`", met.split.join(", "), met.lane)
         }
         (None, None) => format!("route `{}` answers it itself", met.name),
     }
@@ -211,6 +216,8 @@ fn route_met(
     let servers = upstream.map_or_else(Vec::new, |upstream| {
         upstream.servers.iter().map(|server| server.address.to_string()).collect()
     });
+    let parts = route.split.iter().flat_map(|split| &split.parts);
+    let split = parts.map(|part| format!("`{}` ({})", part.upstream, part.share)).collect();
     RouteMet {
         name: route.name.clone(),
         index,
@@ -218,6 +225,7 @@ fn route_met(
         lane_requests_max: config.lanes.get(route.lane).requests_max,
         upstream: route.upstream.clone(),
         servers,
+        split,
         buffer_policy: route.buffer_policy.clone(),
         cache_policy: route.cache_policy.clone(),
         rate_limits: route.rate_limits.clone(),
