@@ -1,13 +1,14 @@
 //! One client connection: TLS, HTTP/1 or HTTP/2, counted from accept to close.
 //!
-//! This is the place of the front door (DESIGN.md 3): it already stands between the listener and
-//! pingora's `HttpProxy`, so reading heads, answering memory hits and choosing a runtime go here.
+//! It begins on the latency runtime; each request may [`hop`] to the bulk runtime and back. The front
+//! door, which will answer memory hits ahead of pingora's `HttpProxy`, belongs here too.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
@@ -17,8 +18,10 @@ use proxy_config::listener::{Listener, ListenerTimeouts};
 
 use crate::drain::Drain;
 use crate::edge::Edge;
+use crate::hop::{self, Company};
 use crate::metrics::Metrics;
 use crate::prompt::{Patience, Prompt};
+use crate::runtimes::Handles;
 use crate::tls::LiveAcceptor;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
@@ -26,7 +29,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a listener does with each connection.
 pub struct Connections {
-    proxy: Arc<HttpProxy<Edge>>,
+    requests: Requests,
     acceptor: Option<LiveAcceptor>,
     http2: bool,
     drain: Drain,
@@ -40,17 +43,16 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// `proxy` must have h2c switched on in its server options where `listener.http2` is set.
     pub fn new(
         name: &str,
         listener: &Listener,
-        proxy: Arc<HttpProxy<Edge>>,
+        requests: Requests,
         acceptor: Option<LiveAcceptor>,
         drain: Drain,
         metrics: &Metrics,
     ) -> Self {
         Self {
-            proxy,
+            requests,
             acceptor,
             http2: listener.http2,
             drain,
@@ -102,13 +104,14 @@ impl Connections {
 
     /// Requests of an HTTP/1 connection, one after the other.
     async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let stream = Prompt::new(stream, self.patience.clone());
+        let stream = Prompt::http1(stream, self.patience.clone());
+        let requests = Arc::new(self.requests.clone());
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
         session.set_read_timeout(Some(self.timeouts.body.as_std()));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
-        while let Some(reused) = self.proxy.process_new_http(session, shutdown).await {
+        while let Some(reused) = requests.process_new_http(session, shutdown).await {
             let (stream, settings) = reused.consume();
             session = ServerSession::new_http1(stream);
             session.set_read_timeout(Some(self.timeouts.body.as_std()));
@@ -116,6 +119,56 @@ impl Connections {
                 settings.apply_to_session(&mut session);
             }
         }
+    }
+
+    /// Requests of an HTTP/2 connection, each in a task of its own. The connection itself moves to
+    /// where its requests belong.
+    async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let company = Arc::new(Company::default());
+        let stream = Prompt::http2(stream, self.patience.clone(), Arc::clone(&company));
+        let requests = Requests { company: Some(company), ..self.requests.clone() };
+        let (runtimes, shutdown) = (requests.runtimes.clone(), shutdown.clone());
+        let served = async move {
+            Arc::new(requests).process_new(Box::new(stream), &shutdown).await;
+        };
+        hop::drive(&runtimes, None, served).await;
+    }
+}
+
+/// Pingora's proxy, with requests that may change the runtime they run on.
+#[derive(Clone)]
+pub struct Requests {
+    proxy: Arc<HttpProxy<Edge>>,
+    runtimes: Handles,
+    /// The HTTP/2 connection they share.
+    company: Option<Arc<Company>>,
+}
+
+impl Requests {
+    /// `proxy` must have h2c switched on in its server options where its listener takes HTTP/2.
+    pub fn new(proxy: Arc<HttpProxy<Edge>>, runtimes: Handles) -> Self {
+        Self { proxy, runtimes, company: None }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Requests {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
+        let served = async move { proxy.process_new_http(session, &shutdown).await };
+        hop::drive(&self.runtimes, self.company.clone(), served).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options()
     }
 }
 
@@ -153,14 +206,15 @@ impl ServerApp for Connections {
         }
         let mut stream = self.open(stream).await?;
         if self.speaks_http2(&mut stream).await? {
-            return self.proxy.process_new(stream, shutdown).await;
+            self.http2(stream, shutdown).await;
+        } else {
+            self.http1(stream, shutdown).await;
         }
-        self.http1(stream, shutdown).await;
         None
     }
 
     async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
+        self.requests.proxy.http_cleanup().await;
     }
 }
 

@@ -24,12 +24,14 @@ use crate::drain::UnderWay;
 use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
+use crate::hop;
 use crate::lane::Permit;
 use crate::rate_limit::key::Asking;
 use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
+use crate::runtimes::Place;
 use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
@@ -88,6 +90,13 @@ pub struct Exchange {
     _under_way: UnderWay,
 }
 
+impl Exchange {
+    /// Where its body is moved.
+    pub fn place(&self) -> Place {
+        self.route.as_ref().map_or(Place::Latency, |route| route.lane.place())
+    }
+}
+
 impl Edge {
     /// Everything that can refuse a request before an upstream is asked.
     fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
@@ -111,6 +120,7 @@ impl Edge {
             signed.check(head.uri.path(), query, &head.headers)?;
         }
         exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
+        hop::admitted(route.lane.place());
         Ok(())
     }
 
@@ -132,7 +142,8 @@ impl Edge {
         let head = session.req_header();
         let asking = Asking { client: exchange.client, route: name, head };
         let wish = upstream.wish(&asking);
-        let origin = Origin { connector, upstream, wish };
+        let (runtimes, place) = (self.state.runtimes.clone(), exchange.place());
+        let origin = Origin { connector, upstream, wish, runtimes, place };
         match answer::answer(session, exchange, &policy, origin).await {
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
@@ -246,7 +257,14 @@ impl ProxyHttp for Edge {
             admitted = rate_limit::admit(session.req_header(), exchange).await;
         }
         match admitted.and_then(|()| rules::rewrite(session, exchange)) {
-            Ok(()) => self.serve(session, exchange).await,
+            Ok(()) => {
+                let is_answered = self.serve(session, exchange).await?;
+                if !is_answered {
+                    // Before an upstream is connected to, so that its socket is the lane's too.
+                    hop::to(exchange.place()).await;
+                }
+                Ok(is_answered)
+            }
             Err(failure) => {
                 self.answer(session, failure, exchange).await;
                 Ok(true)

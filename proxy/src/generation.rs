@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
+use crate::runtimes::{Handles, Place};
 use crate::tls::LiveAcceptor;
 use crate::upstream::probe::Probes;
 use crate::upstream::server::Servers;
@@ -56,7 +57,8 @@ impl Generation {
         caches.set_limits(&self.config.caches, metrics);
         for (name, lane) in self.config.lanes.iter() {
             let requests_max = usize::try_from(lane.requests_max).unwrap_or(usize::MAX);
-            lanes.named(name.as_str(), metrics).set_requests_max(requests_max);
+            let place = Place::of(self.config.lanes.priority(name));
+            lanes.named(name.as_str(), metrics).enter_into_force(requests_max, place);
         }
         let number = i64::try_from(self.number).unwrap_or(i64::MAX);
         metrics.config_generation.with_label_values::<&str>(&[]).set(number);
@@ -67,6 +69,7 @@ impl Generation {
 pub struct State {
     pub metrics: Metrics,
     pub lanes: Lanes,
+    pub runtimes: Handles,
     pub caches: Caches,
     pub limits: Limits,
     pub servers: Servers,

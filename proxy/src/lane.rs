@@ -2,18 +2,21 @@
 //! a reload changes its limit and keeps its count, so requests of the old generation still count.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::Metrics;
+use crate::runtimes::Place;
 
 /// One lane's budget and what it holds now.
 pub struct Lane {
     name: String,
     requests_max: AtomicUsize,
     requests: AtomicUsize,
+    /// Its bodies move on the bulk runtime.
+    on_bulk: AtomicBool,
     in_flight: IntGauge,
     max: IntGauge,
     shed: IntCounter,
@@ -32,6 +35,7 @@ impl Lane {
             name: name.to_owned(),
             requests_max: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
+            on_bulk: AtomicBool::new(false),
             in_flight: metrics.lane_in_flight.with_label_values(&[name]),
             max: metrics.lane_requests_max.with_label_values(&[name]),
             shed: metrics.lane_shed.with_label_values(&[name]),
@@ -42,7 +46,13 @@ impl Lane {
         &self.name
     }
 
-    pub fn set_requests_max(&self, requests_max: usize) {
+    /// Where its bodies are moved.
+    pub fn place(&self) -> Place {
+        if self.on_bulk.load(Ordering::Acquire) { Place::Bulk } else { Place::Latency }
+    }
+
+    pub fn enter_into_force(&self, requests_max: usize, place: Place) {
+        self.on_bulk.store(place == Place::Bulk, Ordering::Release);
         self.requests_max.store(requests_max, Ordering::Release);
         self.max.set(i64::try_from(requests_max).unwrap_or(i64::MAX));
     }
@@ -92,13 +102,13 @@ mod tests {
     fn a_place_is_given_back_once_and_a_smaller_limit_holds_for_new_requests() {
         let metrics = Metrics::new();
         let lane = Lanes::default().named("bulk", &metrics);
-        lane.set_requests_max(2);
+        lane.enter_into_force(2, Place::Latency);
         let first = lane.admit().ok();
         let second = lane.admit().ok();
         assert!(first.is_some() && second.is_some());
         assert!(lane.admit().is_err());
         assert_eq!((lane.in_flight.get(), lane.shed.get()), (2, 1));
-        lane.set_requests_max(1);
+        lane.enter_into_force(1, Place::Bulk);
         drop(second);
         assert!(lane.admit().is_err(), "one is still in flight and the limit is now one");
         drop(first);

@@ -1,13 +1,11 @@
 //! The Forebay edge proxy. The way of a request:
 //!
-//! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on one runtime.
+//! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on two [`runtimes`].
 //! 2. [`connection`]: TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
-//!    pingora's `HttpProxy`, and choose between a latency and a bulk runtime (DESIGN.md 3).
+//!    pingora's `HttpProxy`. A request with a large body may [`hop`] to the bulk runtime.
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`client_address`], [`request`], [`path`]: who asks, and one valid form, or a refusal.
-//! 4. [`request`], [`path`]: one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
-//! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`].
 //! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
 //!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
@@ -42,6 +40,7 @@ pub mod framing;
 pub mod gate;
 pub mod generation;
 pub mod headers;
+pub mod hop;
 pub mod lane;
 pub mod listen;
 pub mod local;
@@ -55,6 +54,7 @@ pub mod request;
 pub mod respond;
 pub mod route;
 pub mod rules;
+pub mod runtimes;
 pub mod server;
 pub mod signals;
 pub mod signed;

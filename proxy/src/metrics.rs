@@ -164,6 +164,13 @@ pub const FAMILIES: &[Family] = &[
         "Requests for which Redis could not be asked, so that when_unavailable decided.",
     ),
     family(
+        "forebay_proxy_bulk_nice_steps",
+        Kind::Gauge,
+        &[],
+        "Steps of nice by which threads that move bodies of lanes of low priority run below the \
+         process; 0 when the system refused, and turns alone bound what bulk does to others.",
+    ),
+    family(
         "forebay_proxy_upstream_connects_total",
         Kind::Counter,
         &["upstream", "reused"],
@@ -319,6 +326,7 @@ pub struct Metrics {
     pub rate_limit_evictions: IntCounterVec,
     pub rate_limit_held: IntGaugeVec,
     pub rate_limit_cluster_failures: IntCounterVec,
+    pub bulk_nice: IntGaugeVec,
     pub upstream_connects: IntCounterVec,
     pub upstream_failures: IntCounterVec,
     pub upstream_retries: IntCounterVec,
@@ -378,6 +386,7 @@ impl Metrics {
             rate_limit_evictions: counter("forebay_proxy_rate_limit_evictions_total"),
             rate_limit_held: gauge("forebay_proxy_rate_limit_delayed"),
             rate_limit_cluster_failures: counter("forebay_proxy_rate_limit_cluster_failures_total"),
+            bulk_nice: gauge("forebay_proxy_bulk_nice_steps"),
             upstream_connects: counter("forebay_proxy_upstream_connects_total"),
             upstream_failures: counter("forebay_proxy_upstream_failures_total"),
             upstream_retries: counter("forebay_proxy_upstream_retries_total"),

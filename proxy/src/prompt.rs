@@ -4,6 +4,8 @@
 //!
 //! Nor does it wait for ever: a head has a time to arrive as a whole, however it drips, and a write
 //! has a time to get on. And what is read is held against [`Framing`] before pingora sees it.
+//!
+//! Nor does it keep a thread for itself: after a quantum of bytes it lets the other tasks go first.
 
 use std::error;
 use std::future::Future;
@@ -29,8 +31,16 @@ use tokio::time::{Sleep, sleep};
 
 use crate::dating::{Dating, dated};
 use crate::framing::{Framing, FramingFault};
+use crate::hop::{self, Company};
 use crate::metrics::Metrics;
 use crate::respond::Failure;
+
+/// Bytes one connection moves before it is the others' turn: what a thread copies in some tens of
+/// microseconds. A connection that is always ready would otherwise run until the kernel is full.
+pub const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// Slices of a vectored write that are looked at; pingora's chunks have three.
+const SLICES_MAX: usize = 8;
 
 /// How long a client may take, and where it is counted when it takes longer.
 #[derive(Clone, Debug)]
@@ -53,7 +63,7 @@ impl Patience {
     }
 }
 
-/// An HTTP/1 client stream; pingora polls it for reading whenever it has nothing to write.
+/// A client's stream; pingora polls it for reading whenever it has nothing to write.
 #[derive(Debug)]
 pub struct Prompt {
     stream: Stream,
@@ -64,7 +74,12 @@ pub struct Prompt {
     /// What is left to write of a head whose date was put back.
     head: Bytes,
     patience: Patience,
-    framing: Framing,
+    /// Follows the requests of an HTTP/1 connection.
+    framing: Option<Framing>,
+    /// Of an HTTP/2 connection: decides on which runtime it is served.
+    company: Option<Arc<Company>>,
+    /// Bytes moved since others had their turn.
+    turn_bytes: usize,
     /// The client's body is malformed from here on.
     fault: Option<FramingFault>,
     /// Runs while a head has begun and not ended.
@@ -84,14 +99,29 @@ impl Prompt {
         &self.dating
     }
 
-    pub fn new(stream: Stream, patience: Patience) -> Self {
+    pub fn http1(stream: Stream, patience: Patience) -> Self {
+        Self::new(stream, patience, Some(Framing::default()), None)
+    }
+
+    pub fn http2(stream: Stream, patience: Patience, company: Arc<Company>) -> Self {
+        Self::new(stream, patience, None, Some(company))
+    }
+
+    fn new(
+        stream: Stream,
+        patience: Patience,
+        framing: Option<Framing>,
+        company: Option<Arc<Company>>,
+    ) -> Self {
         Self {
             stream,
             owed: false,
             dating: Dating::default(),
             head: Bytes::new(),
             patience,
-            framing: Framing::default(),
+            framing,
+            company,
+            turn_bytes: 0,
             fault: None,
             head_due: None,
             write_due: None,
@@ -104,7 +134,22 @@ impl Prompt {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.owed |= written.is_ready();
+        match &written {
+            Poll::Ready(Ok(count)) => self.turn_bytes += count,
+            _ => self.turn_bytes = 0,
+        }
         self.in_time(context, written)
+    }
+
+    /// Pending when the quantum is used up: the task is polled again after those that are ready.
+    fn take_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let moves = self.company.as_ref().is_some_and(|company| hop::wish(company.place()));
+        if self.turn_bytes < QUANTUM_BYTES && !moves {
+            return Poll::Ready(());
+        }
+        self.turn_bytes = 0;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// What a write came to, or that it waited for too long.
@@ -128,11 +173,12 @@ impl Prompt {
 
     /// Follows what was read; from a fault on, nothing is handed on.
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
-        if let Err((fault, right)) = self.framing.read(&into.filled()[before..]) {
+        let Some(framing) = &mut self.framing else { return };
+        if let Err((fault, right)) = framing.read(&into.filled()[before..]) {
             self.fault = Some(fault);
             into.set_filled(before + right);
         }
-        if !self.framing.in_head() {
+        if !framing.in_head() {
             self.head_due = None;
         } else if self.head_due.is_none() {
             self.head_due = Some(Box::pin(sleep(self.patience.head)));
@@ -159,12 +205,16 @@ impl AsyncRead for Prompt {
             let late = "the head of the request took too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)));
         }
+        if self.take_turn(context).is_pending() {
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         if self.fault.is_none() {
             let read = Pin::new(&mut self.stream).poll_read(context, into);
             if !matches!(read, Poll::Ready(Ok(()))) || into.filled().len() == before {
                 return read;
             }
+            self.turn_bytes += into.filled().len() - before;
             self.follow(into, before);
         }
         match self.fault {
@@ -182,6 +232,10 @@ impl AsyncWrite for Prompt {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.take_turn(context).is_pending() {
+            return Poll::Pending;
+        }
+        let bytes = &bytes[..bytes.len().min(QUANTUM_BYTES)];
         if let Some(date) = self.dating.take() {
             self.head = dated(bytes, &date);
         }
@@ -203,7 +257,11 @@ impl AsyncWrite for Prompt {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        if self.take_turn(context).is_pending() {
+            return Poll::Pending;
+        }
+        let (first, count) = one_turn(bytes);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, &first[..count]);
         self.wrote(context, written)
     }
 
@@ -221,6 +279,21 @@ impl AsyncWrite for Prompt {
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
         self.in_time(context, shut)
     }
+}
+
+/// The beginning of these slices that fits into a quantum, and how many slices that takes.
+fn one_turn<'a>(slices: &'a [io::IoSlice<'_>]) -> ([io::IoSlice<'a>; SLICES_MAX], usize) {
+    let mut first = [io::IoSlice::new(&[]); SLICES_MAX];
+    let (mut room, mut count) = (QUANTUM_BYTES, 0);
+    for (into, slice) in first.iter_mut().zip(slices) {
+        if room == 0 {
+            break;
+        }
+        *into = io::IoSlice::new(&slice[..slice.len().min(room)]);
+        room -= into.len();
+        count += 1;
+    }
+    (first, count)
 }
 
 /// What is wrong with a body whose reading ended in a [`FramingFault`]; `cause` is a root cause.
@@ -299,5 +372,23 @@ impl GetSocketDigest for Prompt {
 impl Peek for Prompt {
     async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
         self.stream.try_peek(into).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    #[test]
+    fn a_vectored_write_is_cut_at_the_quantum() {
+        let large = vec![1; QUANTUM_BYTES];
+        let chunk = [IoSlice::new(b"10000\r\n"), IoSlice::new(&large)];
+        let (first, count) = one_turn(&chunk);
+        let lengths: Vec<_> = first[..count].iter().map(|slice| slice.len()).collect();
+        assert_eq!(lengths, [7, QUANTUM_BYTES - 7]);
+        let many: Vec<_> = (0..20).map(|_| IoSlice::new(b"x")).collect();
+        assert_eq!(one_turn(&many).1, SLICES_MAX);
     }
 }

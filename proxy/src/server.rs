@@ -1,4 +1,4 @@
-//! Assembly: sockets, state, services on one runtime, signals, the end.
+//! Assembly: sockets, state, runtimes and the services on them, signals, the end.
 //!
 //! Pingora's `Server` is not used: its graceful stop sleeps a fixed time, a QUIT means upgrade to
 //! it, and its listeners panic when a port is taken. Its services run just as well here.
@@ -20,14 +20,13 @@ use proxy_config::Config;
 use proxy_config::listener::Listener;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::cache::Caches;
-use crate::connection::Connections;
+use crate::connection::{Connections, Requests};
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::fill::origin;
@@ -39,6 +38,7 @@ use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::reload::reload;
 use crate::route::RouteFault;
+use crate::runtimes::{Handles, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
 use crate::upstream::probe::Probes;
@@ -74,14 +74,14 @@ pub fn run(
     raise_descriptor_limit();
     let sockets = bind(&config)?;
     let addresses = Addresses::of(&sockets);
-    let (state, log_writer) = prepare(config)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().thread_name("latency").enable_all().build()?;
+    let metrics = Metrics::new();
+    let runtimes = Runtimes::start(&metrics)?;
+    let (state, log_writer) = prepare(config, metrics, runtimes.handles())?;
     let (stop, stopping) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
-    serve(&runtime, sockets, &state, &stopping, &draining);
+    serve(&runtimes, sockets, &state, &stopping, &draining);
 
-    let end = runtime.block_on(async {
+    let end = runtimes.latency.block_on(async {
         let mut signals = Signals::listen()?;
         if let Some(path) = addresses_file {
             addresses
@@ -99,7 +99,7 @@ pub fn run(
         }
         Ok(())
     });
-    runtime.shutdown_background();
+    runtimes.stop();
     log_writer.stop(LOG_FLUSH_MAX);
     if let Some(path) = addresses_file {
         // Gone already is gone enough.
@@ -120,8 +120,12 @@ fn raise_descriptor_limit() {
 }
 
 /// Everything that can fail before the first connection, apart from sockets.
-fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
-    let (metrics, lanes, caches) = (Metrics::new(), Lanes::default(), Caches::default());
+fn prepare(
+    config: Config,
+    metrics: Metrics,
+    runtimes: Handles,
+) -> Result<(Arc<State>, Writer), StartFault> {
+    let (lanes, caches) = (Lanes::default(), Caches::default());
     let (limits, servers) = (Limits::default(), Servers::default());
     let mut acceptors = std::collections::BTreeMap::new();
     for (name, listener) in &config.listeners {
@@ -138,6 +142,7 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
     let state = State {
         metrics,
         lanes,
+        runtimes,
         caches,
         limits,
         servers,
@@ -154,35 +159,35 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
 
 /// Starts a service per listener, and the admin service, which goes on while others drain.
 fn serve(
-    runtime: &Runtime,
+    runtimes: &Runtimes,
     sockets: Sockets,
     state: &Arc<State>,
     stopping: &watch::Receiver<bool>,
     draining: &Arc<AtomicBool>,
 ) {
     let current = state.current();
-    let _on_runtime = runtime.enter();
+    let _on_runtime = runtimes.latency.enter();
     state.probes.replace(current.routes.watches(), &state.connector);
     let config = &current.config;
     for (name, socket) in sockets.listeners {
         let Some(listener) = config.listeners.get(&name) else { continue };
-        let app = connections(&name, listener, state, runtime);
-        start(runtime, name, socket, app, stopping.clone());
+        let app = connections(&name, listener, state, runtimes);
+        start(runtimes, name, socket, app, stopping.clone());
     }
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);
-    start(runtime, "admin".to_owned(), sockets.admin, admin, until_the_end);
-    runtime.spawn(async move { never.closed().await });
+    start(runtimes, "admin".to_owned(), sockets.admin, admin, until_the_end);
+    runtimes.latency.spawn(async move { never.closed().await });
 }
 
 fn connections(
     name: &str,
     listener: &Listener,
     state: &Arc<State>,
-    runtime: &Runtime,
+    runtimes: &Runtimes,
 ) -> Connections {
     let conf = ServerConf {
-        threads: runtime.metrics().num_workers(),
+        threads: runtimes.latency.metrics().num_workers(),
         max_retries: ATTEMPTS_MAX,
         upstream_keepalive_pool_size: POOL_CONNECTIONS_MAX,
         ..ServerConf::default()
@@ -196,11 +201,12 @@ fn connections(
     proxy.server_options = Some(options);
     let acceptor = state.acceptors.get(name).cloned();
     let drain = state.drain.clone();
-    Connections::new(name, listener, Arc::new(proxy), acceptor, drain, &state.metrics)
+    let requests = Requests::new(Arc::new(proxy), runtimes.handles());
+    Connections::new(name, listener, requests, acceptor, drain, &state.metrics)
 }
 
 fn start<A>(
-    runtime: &Runtime,
+    runtimes: &Runtimes,
     name: String,
     socket: Socket,
     app: A,
@@ -211,7 +217,7 @@ fn start<A>(
     let mut service = Service::new(name, app);
     service.add_listener(ListenerConfig::tcp(socket.address.to_string()));
     let fds = socket.into_fds();
-    runtime.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
+    runtimes.latency.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
 }
 
 /// Does what signals ask for until one of them asks to stop.

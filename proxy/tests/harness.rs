@@ -50,6 +50,17 @@ impl Proxy {
     /// Starts the proxy on a document that is `sections` with a listener `public` (its settings
     /// are `listener`), the admin listener and an access log added, and waits until it serves.
     pub fn with_listener(listener: &str, sections: &str) -> Proxy {
+        Proxy::launch(Command::new(BINARY), listener, sections)
+    }
+
+    /// A proxy whose process has this nice value.
+    pub fn niced(nice: i32, sections: &str) -> Proxy {
+        let mut command = Command::new("nice");
+        command.args(["-n", &nice.to_string(), BINARY]);
+        Proxy::launch(command, "", sections)
+    }
+
+    fn launch(mut command: Command, listener: &str, sections: &str) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(
             "version: 1\nlisteners: {{ public: {{ address: '127.0.0.1:0'{listener} }} }}\n\
@@ -58,7 +69,7 @@ impl Proxy {
         );
         fs::write(dir.path().join("head.yaml"), &head).unwrap();
         fs::write(dir.path().join("proxy.yaml"), format!("{head}{sections}\n")).unwrap();
-        let child = Command::new(BINARY)
+        let child = command
             .args(["run", "proxy.yaml", "--addresses-file", "addresses.json"])
             .current_dir(dir.path())
             .env_remove("FOREBAY_LOG")

@@ -15,12 +15,12 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion
 use crate::harness::{PATIENCE, Proxy, eventually, to};
 use crate::origin::Origin;
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { timeout(PATIENCE, work).await.expect("in time") })
 }
 
-async fn http2<IO>(io: IO) -> SendRequest<Bytes>
+pub async fn http2<IO>(io: IO) -> SendRequest<Bytes>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -33,7 +33,7 @@ fn get(uri: &str) -> Request<()> {
     Request::get(uri).body(()).unwrap()
 }
 
-async fn ask(sender: &mut SendRequest<Bytes>, request: Request<()>) -> (StatusCode, Vec<u8>) {
+pub async fn ask(sender: &mut SendRequest<Bytes>, request: Request<()>) -> (StatusCode, Vec<u8>) {
     let (response, _) = sender.send_request(request, true).unwrap();
     let response = response.await.unwrap();
     let status = response.status();

@@ -18,6 +18,7 @@ mod filling;
 mod gates;
 mod http2;
 mod hygiene;
+mod isolation;
 mod lanes;
 mod rate_limits;
 mod redis_server;

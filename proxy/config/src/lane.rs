@@ -38,6 +38,14 @@ impl Lanes {
         }
     }
 
+    /// The priority of a lane, its default where the document says nothing.
+    pub fn priority(&self, name: LaneName) -> LanePriority {
+        self.get(name).priority.unwrap_or(match name {
+            LaneName::Transactions | LaneName::Interactive => LanePriority::Normal,
+            LaneName::Bulk | LaneName::Upload => LanePriority::Low,
+        })
+    }
+
     /// All four, in the order of [`LaneName::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (LaneName, &Lane)> {
         LaneName::ALL.into_iter().map(|name| (name, self.get(name)))
@@ -184,6 +192,7 @@ pub struct Lane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<Percent>,
     /// Scheduling priority of the threads that move its bodies.
+    /// Default: transactions and interactive normal, bulk and upload low.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<LanePriority>,
     /// Whether and where its bodies may spill to disk.
@@ -236,7 +245,7 @@ impl Lane {
 pub enum LanePriority {
     /// With heads and transactions.
     Normal,
-    /// Yields to everything else on the machine that is ready to run.
+    /// Ten steps of nice below the rest of the process: what is ready to run there goes first.
     Low,
 }
 

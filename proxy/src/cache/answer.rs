@@ -19,6 +19,8 @@ use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest, Known};
+use crate::hop;
+use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 
 /// The names of all verdicts.
@@ -100,6 +102,9 @@ pub async fn answer(
         }
         Found::Source(source, verdict, status, _interest) => {
             count(policy, exchange, verdict);
+            if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
+                hop::to(exchange.place()).await;
+            }
             let begun = exchange.begun;
             let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;

@@ -50,7 +50,8 @@ impl Source {
         }
     }
 
-    fn length(&self) -> Option<u64> {
+    /// Bytes of the whole body, as far as they are known.
+    pub fn length(&self) -> Option<u64> {
         match self {
             Source::Stored(stored) => Some(stored.length()),
             Source::Flow(head, flow) => head.length.or_else(|| flow.whole_length()),

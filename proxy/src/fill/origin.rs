@@ -17,6 +17,7 @@ use proxy_config::header_edits::Rendered;
 use crate::headers::{self, Downstream};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
+use crate::runtimes::{Handles, Place};
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
@@ -47,6 +48,9 @@ pub struct Origin {
     pub connector: Arc<Connector>,
     pub upstream: Arc<Upstream>,
     pub wish: Wish,
+    pub runtimes: Handles,
+    /// Where large bodies of its lane are moved.
+    pub place: Place,
 }
 
 /// How the origin was reached, for the log.

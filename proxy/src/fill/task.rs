@@ -19,7 +19,10 @@ use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::fill::resume::{self, Rest};
 use crate::fill::{Answer, Fill};
+use crate::hop;
+use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
+use crate::runtimes::Place;
 
 /// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
 const BYTES_PER_BLOCK: u64 = 16 * 1024;
@@ -67,7 +70,10 @@ struct Stopped;
 impl Job {
     /// Runs the fill to its end.
     pub fn start(self) {
-        tokio::spawn(async move { Box::pin(self.run()).await });
+        let runtimes = self.origin.runtimes.clone();
+        let latency = runtimes.of(Place::Latency).clone();
+        let run = async move { self.run().await };
+        latency.spawn(async move { hop::drive(&runtimes, None, run).await });
     }
 
     async fn run(&self) {
@@ -113,6 +119,9 @@ impl Job {
             Err(reason) => (self.let_pass(&head, reason, &contact), None),
         };
         ending.flow = Some(Arc::clone(&flow));
+        if head.length.is_none_or(|length| length > QUANTUM_BYTES as u64) {
+            hop::to(self.origin.place).await;
+        }
         match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
             Ok(Ok(())) => {
                 ending.result = "whole";
