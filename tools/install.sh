@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server python3:python3"
 
 missing=""
 for pair in $wanted; do
@@ -33,6 +33,9 @@ has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 # nginx's program is on an administrator's PATH only.
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 [ "$purpose" = test ] && ! has_nginx && missing="$missing nginx-light"
+# Debian's python3 makes environments of its own only with this package.
+has_venv() { ! has python3 || python3 -c 'import ensurepip, venv' 2>/dev/null; }
+[ "$purpose" = test ] && { has python3 && has_venv || missing="$missing python3-venv"; }
 
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
@@ -65,6 +68,7 @@ if [ "$purpose" = test ]; then
     for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
+    has python3 || fatal="$fatal python3"
 else
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."
     has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."
@@ -94,4 +98,12 @@ if [ "$purpose" = test ]; then
     # Every platform's crates: the dependency rules are judged offline, and not for this machine alone.
     (cd "$here" && cargo fetch --locked --quiet)
     rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
+    # Judges of CloudFormation templates, in an environment of their own beside what cargo builds.
+    judges="${CARGO_TARGET_DIR:-$here/target}/judges"
+    wanted="cfn-lint==1.58.0"
+    if [ "$(cat "$judges/.installed" 2>/dev/null)" != "$wanted" ]; then
+        say "installing $wanted into $judges (once)"
+        python3 -m venv "$judges" && "$judges/bin/pip" install --quiet --disable-pip-version-check "$wanted" >&2 &&
+            echo "$wanted" >"$judges/.installed"
+    fi
 fi

@@ -5,6 +5,7 @@ mod docs;
 mod down;
 mod init;
 mod status;
+mod synth;
 mod up;
 
 use std::io::Write;
@@ -53,6 +54,8 @@ pub struct Cli {
 enum Command {
     /// Check an environment file; tells every problem at its place
     Check(Check),
+    /// Write the CloudFormation templates of an environment, checked offline
+    Synth(Synth),
     /// Start an environment here, in the foreground, until Ctrl-C or `forebay down`
     Up(Up),
     /// Show every URL, and each child's state, restarts and age
@@ -117,6 +120,15 @@ struct Check {
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Synth {
+    #[command(flatten)]
+    file: EnvironmentFile,
+    /// The folder to write `network.json`, `data.json`, … and `stacks.json` into
+    #[arg(short = 'o', long = "output", value_name = "DIR", default_value = "stacks")]
+    folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -233,6 +245,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(asked) => check::run(&asked),
+        Command::Synth(asked) => synth::run(&asked),
         Command::Up(asked) => up::run(&asked),
         Command::Status(asked) => status::run(&asked),
         Command::Down(asked) => down::run(&asked),

@@ -3,23 +3,17 @@
 use std::collections::BTreeMap;
 
 use proxy_config::Config;
+use proxy_config::address::ServerAddress;
 use proxy_config::units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
+pub mod aws;
+
+use aws::{Alarms, Aws, Budget, Cache, Database, Fleet, Network, Standby};
+
 /// Sections the AWS target will read. Known, so that they are not called misspelt, and refused.
-pub const NOT_SUPPORTED_YET: [&str; 10] = [
-    "network",
-    "database",
-    "cache",
-    "queues",
-    "workers",
-    "functions",
-    "cdn",
-    "storage",
-    "alarms",
-    "budget",
-];
+pub const NOT_SUPPORTED_YET: [&str; 5] = ["queues", "workers", "functions", "cdn", "storage"];
 
 /// The upstreams an environment gives to its proxy document.
 pub const LEDGER: &str = "ledger";
@@ -37,6 +31,34 @@ pub struct Environment {
     pub ledger: Option<Ledger>,
     /// Live streams by name; each is served at `/live/NAME/index.m3u8`.
     pub streams: BTreeMap<String, Stream>,
+    /// What AWS is to hold; absent without an `aws` section.
+    pub estate: Option<Estate>,
+    /// Keys the file has for AWS, which mean nothing on this machine: `database`, `edge.domain`.
+    pub for_aws: Vec<String>,
+}
+
+/// Everything the AWS target needs beside the proxy document, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estate {
+    pub aws: Aws,
+    pub network: Network,
+    pub edge: Edge,
+    /// The ledger's instances and database, where the environment has a ledger.
+    pub ledger: Option<(Standby, Database)>,
+    pub cache: Option<Cache>,
+    pub alarms: Alarms,
+    pub budget: Option<Budget>,
+}
+
+/// The edge on AWS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    pub domain: String,
+    pub hosted_zone: String,
+    /// Where the upstream `origin` is, when a route passes requests to it.
+    pub origin: Option<ServerAddress>,
+    pub instances: Fleet,
+    pub waf: bool,
 }
 
 /// An environment: a proxy, a ledger and live streams, and where they listen.
@@ -54,25 +76,58 @@ pub struct Document {
     #[expect(dead_code, reason = "read by document::load before the typed reading")]
     extends: Option<String>,
     /// The edge: the proxy and what it does.
-    #[expect(dead_code, reason = "edge.proxy is a document of its own, read by proxy-config")]
-    edge: Edge,
+    pub edge: EdgeSection,
     /// The ledger; without this section none is started.
     #[serde(default)]
     pub ledger: Option<Ledger>,
     /// Live streams that ffmpeg makes on this machine, by name.
     #[serde(default)]
     pub streams: BTreeMap<String, Stream>,
+    /// The AWS target: `forebay synth`. Without this section there is none, and the sections
+    /// `network`, `database`, `cache`, `alarms` and `budget` are for those that extend this file.
+    #[serde(default)]
+    pub aws: Option<Aws>,
+    /// AWS: the private network.
+    #[serde(default)]
+    pub network: Option<Network>,
+    /// AWS: the ledger's database.
+    #[serde(default)]
+    pub database: Option<Database>,
+    /// AWS: a cache beside it.
+    #[serde(default)]
+    pub cache: Option<Cache>,
+    /// AWS: who is told when something is wrong.
+    #[serde(default)]
+    pub alarms: Option<Alarms>,
+    /// AWS: what the account may spend.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 /// The edge of an environment.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Edge {
+pub struct EdgeSection {
     /// A proxy document, or the path of one relative to this file. Its routes may name the
     /// upstreams `ledger` and `origin`, which the environment provides. Relative paths in it start
     /// at the folder of the file they are written in.
     #[expect(dead_code, reason = "read by proxy-config, from the same tree")]
     proxy: AnyProxy,
+    /// AWS: the name people reach it by; its certificate is made and renewed by ACM.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// AWS: the Route 53 zone that holds the domain.
+    #[serde(default)]
+    pub hosted_zone: Option<String>,
+    /// AWS: where the upstream `origin` is, `packager.example.com:80`.
+    #[serde(default)]
+    pub origin: Option<ServerAddress>,
+    /// AWS: the instances that run the proxy.
+    #[serde(default)]
+    pub instances: Option<Fleet>,
+    /// AWS: a web application firewall before it [default: true].
+    #[serde(default)]
+    pub waf: Option<bool>,
 }
 
 /// Accepts anything here: [`Config::from_node`] reads this part and reports its problems.
@@ -106,6 +161,9 @@ pub struct Ledger {
     /// Accounts created through the ledger's API where they are missing.
     #[serde(default)]
     pub accounts: Vec<Account>,
+    /// AWS: the instances that run it.
+    #[serde(default)]
+    pub instances: Option<Standby>,
 }
 
 /// A currency of one's own.

@@ -13,14 +13,20 @@
 //! 8. [`session`]: one run from start to drain; [`seed`] creates the accounts asked for.
 //! 9. [`report`] and [`console`]: what people read, and how it reaches them.
 //!
+//! Towards AWS it forks off after [`validate`]: [`mod@estate`] decides every value (pure),
+//! [`template`] makes CloudFormation of it (pure), [`mod@check`] proves what can be known before
+//! AWS sees it.
+//!
 //! Beside that way: [`stream`] (what ffmpeg is told) and [`origin`] with its [`page`], the child
 //! that serves the live segments.
 
 pub mod backoff;
+pub mod check;
 pub mod command;
 pub mod console;
 pub mod document;
 pub mod environment;
+pub mod estate;
 pub mod http;
 pub mod leftover;
 pub mod lifecycle;
@@ -37,4 +43,5 @@ pub mod signals;
 pub mod state;
 pub mod stream;
 pub mod supervisor;
+pub mod template;
 pub mod validate;

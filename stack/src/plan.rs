@@ -302,6 +302,10 @@ fn notes(environment: &Environment, machine: &Machine) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if !environment.for_aws.is_empty() {
+        let keys = environment.for_aws.join(", ");
+        notes.push(format!("For AWS only, and without meaning on this machine: {keys}."));
+    }
     notes
 }
 

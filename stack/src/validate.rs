@@ -1,5 +1,7 @@
 //! From a tree to an [`Environment`]: types, sections not supported yet, and what types cannot say.
 
+mod estate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,12 +44,18 @@ pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
         }
     };
     match (document, proxy) {
-        (Some(document), Some(proxy)) if problems.is_empty() => Ok(Environment {
-            name: document.name,
-            proxy,
-            ledger: document.ledger,
-            streams: document.streams,
-        }),
+        (Some(document), Some(proxy)) if problems.is_empty() => {
+            let estate = estate::complete(tree, &document, &proxy)
+                .map_err(|missing| Problems::new(tree, missing))?;
+            Ok(Environment {
+                estate,
+                name: document.name,
+                proxy,
+                ledger: document.ledger,
+                streams: document.streams,
+                for_aws: estate::keys_for_aws(tree),
+            })
+        }
         _ => Err(Problems::new(tree, problems)),
     }
 }
@@ -159,6 +167,7 @@ fn meaning(tree: &Tree) -> Vec<Problem> {
         }
     }
     problems.extend(ledger_faults(tree));
+    problems.extend(estate::faults(tree));
     problems
 }
 

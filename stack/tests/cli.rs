@@ -43,7 +43,7 @@ fn init_writes_a_file_that_passes_check_and_is_never_overwritten() {
 #[test]
 fn shipped_environments_pass_check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for name in ["base", "local"] {
+    for name in ["base", "local", "production", "staging"] {
         let checked = forebay(&root, &["check", &format!("environments/{name}.yaml")]);
         assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
     }
@@ -52,7 +52,7 @@ fn shipped_environments_pass_check() {
 #[test]
 fn check_tells_problems_as_text_and_as_json_with_code_65() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("forebay.yaml"), "version: 1\nnmae: x\nbudget: 1\n").unwrap();
+    fs::write(folder.path().join("forebay.yaml"), "version: 1\nnmae: x\ncdn: 1\n").unwrap();
     let text = forebay(folder.path(), &["check"]);
     assert_eq!(text.status.code(), Some(65));
     for expected in ["forebay.yaml:2:1", "did you mean `name`?", "not supported yet", "`edge`"] {
@@ -124,4 +124,30 @@ fn help_tells_the_exit_codes() {
     for code in ["   0  ", "   1  ", "   2  ", "  65  ", "  69  "] {
         assert!(out(&help).contains(code), "{}", out(&help));
     }
+}
+
+#[test]
+fn synth_writes_one_template_per_stack_and_says_what_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap();
+    let production = root.join("environments/production.yaml").display().to_string();
+    let made = forebay(folder.path(), &["synth", &production]);
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    assert!(out(&made).contains("Note: 6 accounts and currencies"), "{}", out(&made));
+    let read = |name: &str| fs::read_to_string(folder.path().join("stacks").join(name)).unwrap();
+    let order: serde_json::Value = serde_json::from_str(&read("stacks.json")).unwrap();
+    assert_eq!(order["tags"]["team"], "media");
+    let stacks = order["stacks"].as_array().unwrap();
+    let names: Vec<&str> = stacks.iter().filter_map(|stack| stack["name"].as_str()).collect();
+    let expected = ["production-network", "production-data", "production-app", "production-edge"];
+    assert_eq!(names, expected);
+    for stack in stacks {
+        let template = read(stack["template"].as_str().unwrap());
+        let template: serde_json::Value = serde_json::from_str(&template).unwrap();
+        assert_eq!(template["AWSTemplateFormatVersion"], "2010-09-09");
+    }
+    let local = root.join("environments/local.yaml").display().to_string();
+    let none = forebay(folder.path(), &["synth", &local]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(err(&none).contains("has no `aws` section"), "{}", err(&none));
 }

@@ -1,0 +1,154 @@
+//! What an environment becomes on AWS, every value decided and nothing built yet. Pure.
+//!
+//! [`resolve`] is the counterpart of [`crate::plan::resolve`] for this machine;
+//! [`crate::template`] turns its result into CloudFormation.
+
+pub mod flows;
+pub mod instance;
+pub mod parameters;
+pub mod subnets;
+
+use proxy_config::Upstream;
+use proxy_config::access_log::LogTarget;
+use proxy_config::address::{ListenAddress, ServerAddress};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::environment::aws::{Aws, Database, Nat};
+use crate::environment::{Environment, Estate, LEDGER, ORIGIN};
+use flows::Flow;
+use instance::InstanceFile;
+use parameters::Parameter;
+use subnets::Subnet;
+
+/// How many days CloudWatch can keep logs, of those that make sense here.
+pub const RETENTION_DAYS: [u64; 12] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365];
+
+/// Where the proxy listens on its instances, and where it answers for its health.
+pub const PROXY_PORT: u16 = 8080;
+pub const PROXY_ADMIN_PORT: u16 = 9090;
+/// The same of the ledger.
+pub const LEDGER_PORT: u16 = 8081;
+pub const LEDGER_ADMIN_PORT: u16 = 9091;
+pub const CACHE_PORT: u16 = 6379;
+
+/// An environment resolved to AWS.
+#[derive(Clone, Debug)]
+pub struct EstatePlan {
+    /// Begins the name of every stack and export.
+    pub name: String,
+    pub estate: Estate,
+    pub subnets: Vec<Subnet>,
+    pub flows: Vec<Flow>,
+    /// The database's parameters, tuned, each with its reason; empty without a database.
+    pub parameters: Vec<Parameter>,
+    /// What the edge's instances hold.
+    pub edge_files: Vec<InstanceFile>,
+    /// What the ledger's instances hold; empty without a ledger.
+    pub ledger_files: Vec<InstanceFile>,
+    /// What the file asks for that AWS does not do.
+    pub notes: Vec<String>,
+}
+
+impl EstatePlan {
+    pub fn aws(&self) -> &Aws {
+        &self.estate.aws
+    }
+
+    /// The zones by number: 0, 1, ….
+    pub fn zones(&self) -> std::ops::Range<u8> {
+        0..self.estate.network.zones
+    }
+
+    /// The NAT gateway that serves a zone.
+    pub fn nat_of(&self, zone: u8) -> u8 {
+        match self.estate.network.nat {
+            Nat::PerZone => zone,
+            Nat::One => 0,
+        }
+    }
+
+    pub fn database(&self) -> Option<&Database> {
+        self.estate.ledger.as_ref().map(|(_, database)| database)
+    }
+
+    /// The private zone's name: what instances call one another by.
+    pub fn private_zone(&self) -> String {
+        format!("{}.internal", self.name)
+    }
+}
+
+/// Resolves `environment` to AWS; none when it has no `aws` section.
+pub fn resolve(environment: &Environment) -> Option<EstatePlan> {
+    let estate = environment.estate.clone()?;
+    let subnets = subnets::divide(&estate.network);
+    let parameters = match &estate.ledger {
+        Some((_, database)) => parameters::tuned(database),
+        None => Vec::new(),
+    };
+    let document = proxy_document(environment, &estate);
+    let mut plan = EstatePlan {
+        name: environment.name.clone(),
+        flows: flows::of(&estate),
+        subnets,
+        parameters,
+        edge_files: Vec::new(),
+        ledger_files: Vec::new(),
+        notes: notes(environment),
+        estate,
+    };
+    plan.edge_files = instance::edge(&plan, document);
+    plan.ledger_files = instance::ledger(&plan);
+    Some(plan)
+}
+
+/// The proxy document as the edge's instances run it: the same one, with AWS's addresses.
+fn proxy_document(environment: &Environment, estate: &Estate) -> String {
+    let everywhere = |port| ListenAddress::Socket(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    let mut config = environment.proxy.clone();
+    for listener in config.listeners.values_mut() {
+        listener.address = everywhere(PROXY_PORT);
+    }
+    config.admin.address = everywhere(PROXY_ADMIN_PORT);
+    config.access_log.path = LogTarget::File("/var/log/forebay/access.log".into());
+    match &estate.edge.origin {
+        Some(address) => {
+            config.upstreams.insert(ORIGIN.to_owned(), Upstream::of([address.clone()]));
+        }
+        // No route names it; its address would be this machine's.
+        None => {
+            config.upstreams.remove(ORIGIN);
+        }
+    }
+    if estate.ledger.is_some() {
+        let host = format!("ledger.{}.internal:{LEDGER_PORT}", environment.name);
+        if let Ok(address) = host.parse::<ServerAddress>() {
+            config.upstreams.insert(LEDGER.to_owned(), Upstream::of([address]));
+        }
+    }
+    config.to_yaml()
+}
+
+fn notes(environment: &Environment) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !environment.streams.is_empty() {
+        let names: Vec<&str> = environment.streams.keys().map(String::as_str).collect();
+        notes.push(format!(
+            "streams {}: ffmpeg makes them on a machine of one's own; AWS gets none.",
+            names.join(", ")
+        ));
+    }
+    let ledger = environment.ledger.as_ref();
+    let accounts = ledger.map_or(0, |ledger| ledger.accounts.len() + ledger.currencies.len());
+    if accounts > 0 {
+        notes.push(format!(
+            "{accounts} accounts and currencies of `ledger`: templates create none; post them to the \
+             ledger's API once it runs."
+        ));
+    }
+    if let Some(estate) = &environment.estate
+        && estate.alarms.email.is_none()
+    {
+        notes.push("alarms: nobody is told; name `alarms.email`.".to_owned());
+    }
+    notes
+}

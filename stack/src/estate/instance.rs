@@ -1,0 +1,215 @@
+//! The files an instance holds, rendered from `templates/instance/` by Tera.
+//!
+//! An expression in a template is one whole value: what it prints is quoted for the kind of file,
+//! chosen by the ending, so that no value can end its place and begin another.
+
+use std::io::Write;
+
+use serde::Serialize;
+use tera::{Context, EscapeFn, Tera};
+
+use super::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT};
+use crate::environment::aws::Engine;
+
+/// A file of an instance, written before anything is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceFile {
+    pub path: &'static str,
+    pub mode: &'static str,
+    pub text: String,
+}
+
+/// Name and text of a template, and how its values are quoted.
+struct Source {
+    name: &'static str,
+    text: &'static str,
+    escape: EscapeFn,
+}
+
+macro_rules! source {
+    ($name:literal, $escape:path) => {
+        Source {
+            name: $name,
+            text: include_str!(concat!("../../../templates/instance/", $name)),
+            escape: $escape,
+        }
+    };
+}
+
+const FETCH: Source = source!("fetch.sh", shell);
+const BOOT: Source = source!("boot.sh", shell);
+const PROXY_UNIT: Source = source!("forebay-proxy.service", plain);
+const LEDGER_UNIT: Source = source!("forebay-ledger.service", plain);
+const LEDGER_DATABASE: Source = source!("ledger-database.sh", shell);
+const AGENT: Source = source!("cloudwatch-agent.json", json);
+const ROTATE: Source = source!("logrotate.conf", plain);
+
+/// What the templates may name.
+#[derive(Serialize)]
+struct Values {
+    /// `proxy` or `ledger`.
+    part: &'static str,
+    binary: &'static str,
+    launch_template: &'static str,
+    group: &'static str,
+    region: String,
+    releases: String,
+    log_group: String,
+    namespace: String,
+    ready_url: String,
+    listen: String,
+    admin_listen: String,
+    scheme: &'static str,
+    tls: &'static str,
+}
+
+/// What differs between the two fleets.
+struct Part {
+    part: &'static str,
+    binary: &'static str,
+    launch_template: &'static str,
+    group: &'static str,
+    ready_port: u16,
+}
+
+const EDGE: Part = Part {
+    part: "edge",
+    binary: "forebay-proxy",
+    launch_template: "EdgeLaunchTemplate",
+    group: "EdgeFleet",
+    ready_port: PROXY_ADMIN_PORT,
+};
+
+const LEDGER: Part = Part {
+    part: "ledger",
+    binary: "forebay-ledger",
+    launch_template: "LedgerLaunchTemplate",
+    group: "LedgerFleet",
+    ready_port: LEDGER_ADMIN_PORT,
+};
+
+fn values(plan: &EstatePlan, of: &Part) -> Values {
+    let engine = plan.database().map_or(Engine::Mysql, |database| database.engine);
+    let (scheme, tls) = match engine {
+        Engine::Mysql | Engine::Mariadb => ("mysql", "ssl-mode=verify_identity&ssl-ca"),
+        Engine::Postgres => ("postgres", "sslmode=verify-full&sslrootcert"),
+    };
+    Values {
+        part: of.part,
+        binary: of.binary,
+        launch_template: of.launch_template,
+        group: of.group,
+        region: plan.aws().region.clone(),
+        releases: plan.aws().releases.clone(),
+        log_group: log_group(plan, of.part),
+        namespace: namespace(plan),
+        ready_url: format!("http://127.0.0.1:{}/readyz", of.ready_port),
+        listen: format!("0.0.0.0:{LEDGER_PORT}"),
+        admin_listen: format!("0.0.0.0:{LEDGER_ADMIN_PORT}"),
+        scheme,
+        tls,
+    }
+}
+
+/// The log group of a part: `/forebay/production/edge`.
+pub fn log_group(plan: &EstatePlan, part: &str) -> String {
+    format!("/forebay/{}/{part}", plan.name)
+}
+
+/// Where metrics of the instances and their logs are.
+pub fn namespace(plan: &EstatePlan) -> String {
+    format!("Forebay/{}", plan.name)
+}
+
+/// What the edge's instances hold.
+pub fn edge(plan: &EstatePlan, document: String) -> Vec<InstanceFile> {
+    let values = values(plan, &EDGE);
+    vec![
+        file("/etc/forebay/proxy.yaml", "000644", document),
+        file("/usr/local/sbin/forebay-fetch", "000755", render(&FETCH, &values)),
+        file("/etc/systemd/system/forebay-proxy.service", "000644", render(&PROXY_UNIT, &values)),
+        file("/etc/forebay/cloudwatch-agent.json", "000644", render(&AGENT, &values)),
+        file("/etc/logrotate.d/forebay", "000644", render(&ROTATE, &values)),
+    ]
+}
+
+/// What the ledger's instances hold; nothing without a ledger.
+pub fn ledger(plan: &EstatePlan) -> Vec<InstanceFile> {
+    if plan.estate.ledger.is_none() {
+        return Vec::new();
+    }
+    let values = values(plan, &LEDGER);
+    vec![
+        file("/usr/local/sbin/forebay-fetch", "000755", render(&FETCH, &values)),
+        file("/usr/local/sbin/ledger-database", "000755", render(&LEDGER_DATABASE, &values)),
+        file("/etc/systemd/system/forebay-ledger.service", "000644", render(&LEDGER_UNIT, &values)),
+        file("/etc/forebay/cloudwatch-agent.json", "000644", render(&AGENT, &values)),
+        file("/etc/logrotate.d/forebay", "000644", render(&ROTATE, &values)),
+    ]
+}
+
+/// User data of a fleet: it reads the files above from the stack, starts, and tells the stack.
+/// `${AWS::StackName}` in it is filled in by CloudFormation.
+pub fn user_data(plan: &EstatePlan, of_ledger: bool) -> String {
+    render(&BOOT, &values(plan, if of_ledger { &LEDGER } else { &EDGE }))
+}
+
+fn file(path: &'static str, mode: &'static str, text: String) -> InstanceFile {
+    InstanceFile { path, mode, text }
+}
+
+/// The templates are part of the program and every one is rendered by the tests: failing is a
+/// fault of ours, so the text says so where it would have stood.
+fn render(source: &Source, values: &Values) -> String {
+    let mut tera = Tera::default();
+    tera.set_escape_fn(source.escape);
+    tera.autoescape_on([""]);
+    let rendered = tera
+        .add_raw_template(source.name, source.text)
+        .and_then(|()| tera.render(source.name, &Context::from_serialize(values)?));
+    rendered.unwrap_or_else(|error| format!("cannot be rendered: {error}\n"))
+}
+
+/// A word of a shell script. `${` is taken apart, for CloudFormation would fill it in.
+fn shell(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    let quoted = text.replace('\'', r"'\''").replace("${", "$''{");
+    write!(out, "'{quoted}'")
+}
+
+/// A JSON string.
+fn json(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    out.write_all(serde_json::Value::from(text).to_string().as_bytes())
+}
+
+/// For units and logrotate, whose lines end a value and where `%` begins a specifier.
+fn plain(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
+    let kept: String = text.chars().filter(|c| !c.is_control()).collect();
+    out.write_all(kept.replace('%', "%%").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(escape: EscapeFn, text: &str) -> String {
+        let mut out = Vec::new();
+        escape(text, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_value_can_leave_its_place() {
+        assert_eq!(escaped(shell, "a'; rm -rf /; '"), r"'a'\''; rm -rf /; '\'''");
+        assert_eq!(escaped(shell, "${AWS::X}"), "'$''{AWS::X}'");
+        assert_eq!(escaped(json, "a\", \"b\n"), r#""a\", \"b\n""#);
+        assert_eq!(escaped(plain, "x\nExecStart=/bin/sh %n"), "xExecStart=/bin/sh %%n");
+    }
+
+    #[test]
+    fn a_shell_reads_back_what_was_written() {
+        let text = "a'b \"c\" $HOME ${x} `id` \\ \n end";
+        let script = format!("printf %s {}", escaped(shell, text));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+    }
+}

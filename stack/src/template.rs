@@ -1,0 +1,187 @@
+//! A plan as CloudFormation: resources are values, split into stacks by what must never share a
+//! fate. Pure, and the same plan gives the same bytes.
+//!
+//! [`build`] is the whole; [`value`] has CloudFormation's own functions; a file per stack builds it.
+
+mod alarm;
+mod app;
+mod data;
+mod edge;
+mod fleet;
+mod network;
+mod policy;
+pub mod value;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::estate::EstatePlan;
+
+/// A template's limit in bytes when it is handed over directly.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
+pub const BYTES_MAX: usize = 51_200;
+
+/// The stacks, in the order in which they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stack {
+    /// What all others stand on: network, security groups, key, topic.
+    Network,
+    /// What holds data: retained and protected.
+    Data,
+    /// The ledger.
+    App,
+    /// Balancer and proxy.
+    Edge,
+}
+
+impl Stack {
+    pub const ALL: [Self; 4] = [Self::Network, Self::Data, Self::App, Self::Edge];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Data => "data",
+            Self::App => "app",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// What becomes of a resource that is taken out of its template, or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Kept {
+    Retain,
+    Snapshot,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Resource {
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<Kept>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_replace_policy: Option<Kept>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_policy: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_policy: Option<Value>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub properties: Value,
+}
+
+impl Resource {
+    /// A resource of a type, what it is for, and its properties.
+    pub fn new(kind: &'static str, why: &str, properties: Value) -> Self {
+        let mut metadata = Map::new();
+        metadata.insert("Why".to_owned(), why.into());
+        Self {
+            kind,
+            metadata,
+            depends_on: Vec::new(),
+            deletion_policy: None,
+            update_replace_policy: None,
+            creation_policy: None,
+            update_policy: None,
+            properties,
+        }
+    }
+
+    pub fn after(mut self, id: &str) -> Self {
+        self.depends_on.push(id.to_owned());
+        self
+    }
+
+    pub fn kept(mut self, kept: Kept) -> Self {
+        self.deletion_policy = Some(kept);
+        self.update_replace_policy = Some(kept);
+        self
+    }
+}
+
+/// One stack's template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    pub stack: Stack,
+    /// `production-network`: the name the stack is to be given.
+    pub name: String,
+    pub description: String,
+    pub parameters: BTreeMap<String, Value>,
+    pub resources: BTreeMap<String, Resource>,
+    /// Exported under `NAME-STACK-OUTPUT`.
+    pub outputs: BTreeMap<String, Value>,
+}
+
+impl Template {
+    fn new(plan: &EstatePlan, stack: Stack, what: &str) -> Self {
+        Self {
+            stack,
+            name: format!("{}-{}", plan.name, stack.word()),
+            description: format!(
+                "{}: {what} Written by `forebay synth`; change the environment file.",
+                plan.name
+            ),
+            parameters: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, id: impl Into<String>, resource: Resource) {
+        self.resources.insert(id.into(), resource);
+    }
+
+    fn export(&mut self, name: &str, value: Value) {
+        self.outputs.insert(name.to_owned(), value);
+    }
+
+    /// As CloudFormation reads it.
+    pub fn to_value(&self) -> Value {
+        let mut whole = json!({
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Description": self.description,
+            "Resources": self.resources,
+        });
+        if !self.parameters.is_empty() {
+            whole["Parameters"] = json!(self.parameters);
+        }
+        if !self.outputs.is_empty() {
+            let export = |(name, value): (&String, &Value)| {
+                let exported = format!("{}-{name}", self.name);
+                (name.clone(), json!({ "Value": value, "Export": { "Name": exported } }))
+            };
+            whole["Outputs"] = self.outputs.iter().map(export).collect::<Map<_, _>>().into();
+        }
+        whole
+    }
+
+    /// The bytes of its file.
+    pub fn to_json(&self) -> String {
+        // One space: half of what two would add, and still a line for every value.
+        let mut bytes = Vec::new();
+        let format = serde_json::ser::PrettyFormatter::with_indent(b" ");
+        let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
+        let written = self.to_value().serialize(&mut writer);
+        debug_assert!(written.is_ok(), "a value of serde_json always has a text");
+        bytes.push(b'\n');
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// The templates of a plan, in the order in which their stacks are made.
+pub fn build(plan: &EstatePlan) -> Vec<Template> {
+    let mut templates = vec![network::build(plan), data::build(plan)];
+    if plan.estate.ledger.is_some() {
+        templates.push(app::build(plan));
+    }
+    templates.push(edge::build(plan));
+    templates
+}

@@ -1,0 +1,28 @@
+//! IAM: roles that services take on, and what they may do.
+
+use serde_json::{Value, json};
+
+use super::Resource;
+
+/// What may be done: actions on resources, under conditions.
+pub fn allow(actions: &[&str], resources: &Value) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resources })
+}
+
+/// A role for a service, with one inline policy.
+pub fn role(service: &str, why: &str, statements: &[Value]) -> Resource {
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": service },
+            "Action": "sts:AssumeRole",
+        }],
+    });
+    let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+    let properties = json!({
+        "AssumeRolePolicyDocument": trust,
+        "Policies": [{ "PolicyName": "inline", "PolicyDocument": policy }],
+    });
+    Resource::new("AWS::IAM::Role", why, properties)
+}

@@ -1,0 +1,400 @@
+//! The sections for AWS: what the types cannot say of each, and whether together they are whole.
+
+use proxy_config::{Config, Problem, Tree};
+
+use super::readable;
+use crate::environment::aws::{
+    Alarms, Aws, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
+};
+use crate::environment::{Document, Edge, Estate, ORIGIN};
+use crate::estate::parameters;
+
+/// Sections and keys that mean something on AWS only.
+const FOR_AWS: [&str; 12] = [
+    "aws",
+    "network",
+    "database",
+    "cache",
+    "alarms",
+    "budget",
+    "edge.domain",
+    "edge.hosted_zone",
+    "edge.origin",
+    "edge.instances",
+    "edge.waf",
+    "ledger.instances",
+];
+
+const DAY_MS: u64 = 86_400_000;
+const GIB: u64 = 1 << 30;
+
+/// Which of the keys for AWS a file has; `up` states them.
+pub(super) fn keys_for_aws(tree: &Tree) -> Vec<String> {
+    FOR_AWS.iter().filter(|key| tree.get(key).is_some()).map(|key| (*key).to_owned()).collect()
+}
+
+/// One fault: the key below the section, what is wrong, what to do.
+type Fault = (String, String, String);
+
+/// Everything wrong with a section that can be read.
+pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut told = |section: &str, faults: Vec<Fault>| {
+        for (key, message, hint) in faults {
+            let path = format!("{section}.{key}");
+            let path = path.trim_end_matches('.').to_owned();
+            let span = tree.get(&path).or_else(|| tree.get(section)).map(|node| node.span);
+            problems.push(Problem::new(path, span, message).hint(hint));
+        }
+    };
+    told("aws", readable(tree, "aws").map(|it| aws(&it)).unwrap_or_default());
+    told("network", readable(tree, "network").map(|it| network(&it)).unwrap_or_default());
+    told("database", readable(tree, "database").map(|it| database(&it)).unwrap_or_default());
+    told("cache", readable(tree, "cache").map(|it| cache(&it)).unwrap_or_default());
+    told("alarms", readable(tree, "alarms").map(|it| alarms(&it)).unwrap_or_default());
+    told("budget", readable(tree, "budget").map(|it| budget(&it)).unwrap_or_default());
+    let fleet_path = "edge.instances";
+    told(fleet_path, readable(tree, fleet_path).map(|it| fleet(&it)).unwrap_or_default());
+    let standby_path = "ledger.instances";
+    told(standby_path, readable(tree, standby_path).map(|it| standby(&it)).unwrap_or_default());
+    told("edge", names(tree));
+    problems
+}
+
+fn fault(key: &str, message: String, hint: &str) -> Fault {
+    (key.to_owned(), message, hint.to_owned())
+}
+
+fn aws(aws: &Aws) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if aws.account.len() != 12 || !aws.account.bytes().all(|c| c.is_ascii_digit()) {
+        let message = format!("`{}` is not an account", aws.account);
+        faults.push(fault("account", message, "write its twelve digits in quotes"));
+    }
+    let parts: Vec<&str> = aws.region.split('-').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
+    let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
+    if parts.len() < 3 || !number || !parts[..parts.len() - 1].iter().all(letters) {
+        let message = format!("`{}` is not a region", aws.region);
+        faults.push(fault("region", message, "write it as AWS does: `eu-central-1`"));
+    }
+    let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if !(3..=63).contains(&aws.releases.len()) || !aws.releases.bytes().all(known) {
+        let message = format!("`{}` is not the name of a bucket", aws.releases);
+        faults.push(fault("releases", message, "use 3 to 63 small letters, digits and `-`"));
+    }
+    for (name, value) in &aws.tags {
+        if name.is_empty() || name.len() > 128 || name.starts_with("aws:") || value.len() > 256 {
+            let message = format!("the tag `{name}` is not one AWS takes");
+            let hint = "a name has 1 to 128 characters and does not begin with `aws:`, a value at \
+                most 256";
+            faults.push(fault("tags", message, hint));
+        }
+    }
+    faults
+}
+
+fn network(network: &Network) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    match crate::estate::subnets::range(&network.cidr) {
+        Some((address, prefix)) if address.is_private() && (16..=22).contains(&prefix) => {}
+        _ => {
+            let message = format!("`{}` is not a range for a network", network.cidr);
+            let hint = "write a private one of /16 to /22 that begins at its first address: \
+                `10.20.0.0/16`";
+            faults.push(fault("cidr", message, hint));
+        }
+    }
+    if !(2..=3).contains(&network.zones) {
+        let message = format!("`zones` is {}", network.zones);
+        faults.push(fault("zones", message, "it may be 2 or 3; a balancer needs two"));
+    }
+    let days = network.flow_logs.as_millis() / DAY_MS;
+    if !crate::estate::RETENTION_DAYS.contains(&days) {
+        let message = format!("logs cannot be kept for {}", network.flow_logs);
+        faults.push(fault(
+            "flow_logs",
+            message,
+            "CloudWatch takes 1d, 3d, 5d, 7d, 14d, 30d, 60d, 90d, 120d, 150d, 180d or 365d",
+        ));
+    }
+    faults
+}
+
+fn database(database: &Database) -> Vec<Fault> {
+    let mut faults = kind("class", &database.class, "db.", "db.r7g.large");
+    let storage = database.storage.as_bytes();
+    if !(20 * GIB..=16_384 * GIB).contains(&storage) || !storage.is_multiple_of(GIB) {
+        let message = format!("a database cannot have {} of storage", database.storage);
+        faults.push(fault("storage", message, "write whole GiB, 20GiB to 16TiB"));
+    }
+    let backups = database.backups.as_millis();
+    if !(DAY_MS..=35 * DAY_MS).contains(&backups) || !backups.is_multiple_of(DAY_MS) {
+        let message = format!("backups cannot be kept for {}", database.backups);
+        faults.push(fault("backups", message, "write whole days, 1d to 35d"));
+    }
+    if let Some(version) = &database.version {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+        let parts = if database.engine == Engine::Postgres { 2 } else { 3 };
+        if !version.split('.').all(digits) || version.split('.').count() != parts {
+            let message = format!("`{version}` is not a version of {}", database.engine.word());
+            let default = database.engine.version();
+            faults.push(fault(
+                "version",
+                message,
+                &format!("write one RDS offers, in quotes: \"{default}\""),
+            ));
+        }
+    }
+    for name in database.parameters.keys() {
+        if let Some(why) = parameters::fixed(database.engine, name) {
+            let message = format!("`{name}` cannot be set: {why}");
+            faults.push(fault(&format!("parameters.{name}"), message, "leave it out"));
+        }
+    }
+    faults
+}
+
+fn cache(cache: &Cache) -> Vec<Fault> {
+    let mut faults = kind("node", &cache.node, "cache.", "cache.r7g.large");
+    if cache.replicas > 5 {
+        let message = format!("`replicas` is {}", cache.replicas);
+        faults.push(fault("replicas", message, "it may be 0 to 5"));
+    }
+    faults
+}
+
+fn alarms(alarms: &Alarms) -> Vec<Fault> {
+    alarms.email.as_deref().map(email).unwrap_or_default()
+}
+
+fn budget(budget: &Budget) -> Vec<Fault> {
+    let mut faults = email(&budget.email);
+    if budget.monthly == 0 {
+        faults.push(fault(
+            "monthly",
+            "a budget of nothing is passed at once".to_owned(),
+            "write US dollars a month",
+        ));
+    }
+    faults
+}
+
+fn email(address: &str) -> Vec<Fault> {
+    let known = |c: char| c.is_ascii_alphanumeric() || ".+-_@".contains(c);
+    let (user, host) = address.split_once('@').unwrap_or_default();
+    if user.is_empty() || !is_domain(host) || !address.chars().all(known) {
+        let message = format!("`{address}` is not an address of mail");
+        return vec![fault("email", message, "write one: `sre@example.com`")];
+    }
+    Vec::new()
+}
+
+fn fleet(fleet: &Fleet) -> Vec<Fault> {
+    let mut faults = kind("type", &fleet.kind, "", "c7g.large");
+    if !(1..=100).contains(&fleet.min) {
+        faults.push(fault("min", format!("`min` is {}", fleet.min), "it may be 1 to 100"));
+    }
+    if fleet.max <= fleet.min || fleet.max > 200 {
+        let message = format!("`max` is {}, and `min` {}", fleet.max, fleet.min);
+        let hint = "write more than `min`, at most 200: an update starts the new before it stops the \
+            old";
+        faults.push(fault("max", message, hint));
+    }
+    if !(2_000..=9_000).contains(&fleet.cpu_target.hundredths()) {
+        let message = format!("`cpu_target` is {}", fleet.cpu_target);
+        faults.push(fault("cpu_target", message, "it may be 20% to 90%"));
+    }
+    faults
+}
+
+fn standby(standby: &Standby) -> Vec<Fault> {
+    let mut faults = kind("type", &standby.kind, "", "m7g.large");
+    if !(1..=3).contains(&standby.count) {
+        let message = format!("`count` is {}", standby.count);
+        faults.push(fault("count", message, "it may be 1 to 3; one is active, the others wait"));
+    }
+    faults
+}
+
+/// `c7g.large`, with what stands before it for databases and caches.
+fn kind(key: &str, text: &str, before: &str, example: &str) -> Vec<Fault> {
+    let family_and_size = text.strip_prefix(before).and_then(|rest| rest.split_once('.'));
+    let right = family_and_size.is_some_and(|(family, size)| {
+        let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        family.starts_with(|c: char| c.is_ascii_lowercase())
+            && family.bytes().any(|c| c.is_ascii_digit())
+            && family.bytes().all(known)
+            && !size.is_empty()
+            && size.bytes().all(known)
+    });
+    if right {
+        return Vec::new();
+    }
+    vec![fault(
+        key,
+        format!("`{text}` is not a type AWS has"),
+        &format!("write one such as `{example}`"),
+    )]
+}
+
+fn names(tree: &Tree) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(domain) = readable::<String>(tree, "edge.domain").filter(|text| !is_domain(text)) {
+        let message = format!("`{domain}` is not a domain");
+        faults.push(fault(
+            "domain",
+            message,
+            "write it without scheme and port: `live.example.com`",
+        ));
+    }
+    if let Some(zone) = readable::<String>(tree, "edge.hosted_zone") {
+        let known = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit();
+        if !zone.starts_with('Z') || zone.len() > 32 || !zone.bytes().all(known) {
+            let message = format!("`{zone}` is not the id of a hosted zone");
+            faults.push(fault("hosted_zone", message, "it begins with Z: `Z0123456789ABCDEFGHIJ`"));
+        }
+    }
+    faults
+}
+
+fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+    };
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
+}
+
+/// The estate, when the file has an `aws` section; what is missing to it, each with what to write.
+pub(super) fn complete(
+    tree: &Tree,
+    document: &Document,
+    proxy: &Config,
+) -> Result<Option<Estate>, Vec<Problem>> {
+    let Some(aws) = document.aws.clone() else { return Ok(None) };
+    let mut problems = Vec::new();
+    let mut missing = |key: &str, why: &str, hint: &str| {
+        let span = key.split('.').next().and_then(|s| tree.place_of(s)).or(tree.place_of("aws"));
+        problems.push(Problem::new(key, span, format!("`{key}` is missing: {why}")).hint(hint));
+    };
+    let edge = &document.edge;
+    if edge.domain.is_none() {
+        missing("edge.domain", "AWS makes the certificate for it", "`domain: live.example.com`");
+    }
+    if edge.hosted_zone.is_none() {
+        let why = "the certificate is proved and the domain pointed there";
+        missing("edge.hosted_zone", why, "`hosted_zone: Z…`, the id in Route 53");
+    }
+    if edge.instances.is_none() {
+        let hint = "`instances: { type: c7g.large, min: 3, max: 9 }`";
+        missing("edge.instances", "the proxy runs on them", hint);
+    }
+    let to_origin = proxy.routes.iter().any(|route| uses(route, ORIGIN));
+    if to_origin && edge.origin.is_none() {
+        let why = "a route passes requests to the upstream `origin`";
+        missing("edge.origin", why, "`origin: packager.example.com:80`");
+    }
+    if let Some(ledger) = &document.ledger {
+        if ledger.instances.is_none() {
+            let hint = "`instances: { type: m7g.large }`";
+            missing("ledger.instances", "the ledger runs on them", hint);
+        }
+        if document.database.is_none() {
+            let hint = "`database: { engine: mysql, class: db.r7g.large, storage: 100GiB }`";
+            missing("database", "the ledger keeps its entries there", hint);
+        }
+    } else if let Some(node) = tree.get("database") {
+        let message = "there is a `database` and no `ledger` to use it";
+        problems.push(Problem::new("database", Some(node.span), message).hint("leave it out"));
+    }
+    problems.extend(of_one_zone(tree, &aws, document));
+    problems.extend(listeners(tree, proxy));
+    let fleet = edge.instances.clone();
+    let (Some(domain), Some(hosted_zone), Some(instances), true) =
+        (edge.domain.clone(), edge.hosted_zone.clone(), fleet, problems.is_empty())
+    else {
+        return Err(problems);
+    };
+    let standby = document.ledger.as_ref().and_then(|ledger| ledger.instances.clone());
+    Ok(Some(Estate {
+        aws,
+        network: document.network.clone().unwrap_or_default(),
+        edge: Edge {
+            domain,
+            hosted_zone,
+            origin: edge.origin.clone().filter(|_| to_origin),
+            instances,
+            waf: edge.waf.unwrap_or(true),
+        },
+        ledger: standby.zip(document.database.clone()),
+        cache: document.cache.clone(),
+        alarms: document.alarms.clone().unwrap_or_default(),
+        budget: document.budget.clone(),
+    }))
+}
+
+fn uses(route: &proxy_config::Route, upstream: &str) -> bool {
+    route.upstream.as_deref() == Some(upstream)
+}
+
+/// What would be lost with a single zone, where the file says that nothing may be.
+fn of_one_zone(tree: &Tree, aws: &Aws, document: &Document) -> Vec<Problem> {
+    if aws.zone_loss == ZoneLoss::Accept {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    let mut refuse = |key: &str, message: String, hint: &str| {
+        let span = tree.get(key).map(|node| node.span);
+        let hint = format!("{hint}, or say `aws.zone_loss: accept`");
+        problems.push(Problem::new(key, span, message).hint(hint));
+    };
+    if let Some(network) = &document.network
+        && network.nat == crate::environment::aws::Nat::One
+    {
+        let message = "one NAT gateway: when its zone is lost, no instance reaches the internet";
+        refuse("network.nat", message.to_owned(), "write `nat: per_zone`");
+    }
+    if let Some(fleet) = document.edge.instances.as_ref().filter(|fleet| fleet.min < 2) {
+        let message = format!("{} instance: when its zone is lost, there is no edge", fleet.min);
+        refuse("edge.instances.min", message, "write 2 or more");
+    }
+    let standby = document.ledger.as_ref().and_then(|ledger| ledger.instances.as_ref());
+    if standby.is_some_and(|standby| standby.count < 2) {
+        let message = "one instance: when its zone is lost, there is no ledger".to_owned();
+        refuse("ledger.instances.count", message, "write 2 or more");
+    }
+    if document.database.as_ref().is_some_and(|database| !database.multi_az) {
+        let message = "the database is in one zone: when that is lost, so is the ledger".to_owned();
+        refuse("database.multi_az", message, "leave it out, it is true");
+    }
+    if document.cache.as_ref().is_some_and(|cache| cache.replicas == 0) {
+        let message = "no replica: when its zone is lost, so is the cache".to_owned();
+        refuse("cache.replicas", message, "write 1 or more");
+    }
+    problems
+}
+
+/// A balancer stands before the proxy: it has one listener, and no TLS of its own.
+fn listeners(tree: &Tree, proxy: &Config) -> Vec<Problem> {
+    let node = tree.get("edge.proxy.listeners");
+    let span = |name: &str| node.and_then(|node| node.child(name)).or(node).map(|node| node.span);
+    let mut problems = Vec::new();
+    for (index, (name, listener)) in proxy.listeners.iter().enumerate() {
+        let path = format!("edge.proxy.listeners.{name}");
+        if index > 0 {
+            let message = format!("`{name}` is one listener too many for AWS");
+            let hint = "the balancer passes everything to one listener; tell hosts apart by routes";
+            problems.push(Problem::new(path.clone(), span(name), message).hint(hint));
+        }
+        if listener.tls.is_some() {
+            let message = format!("`{name}` has certificates of its own");
+            let hint = "leave `tls` out in what AWS gets: the balancer has the certificate";
+            problems.push(Problem::new(path, span(name), message).hint(hint));
+        }
+    }
+    problems
+}
