@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
+use crate::admin::tokens::{TokenFault, Tokens};
 use crate::cache::Caches;
 use crate::connection::Connections;
 use crate::drain::Drain;
@@ -57,6 +58,8 @@ pub enum StartFault {
     Tls(#[from] TlsFault),
     #[error(transparent)]
     Route(#[from] RouteFault),
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     #[error("the access log {path} cannot be opened: {error}")]
     AccessLog { path: String, error: io::Error },
     #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
@@ -129,6 +132,7 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
             acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
         }
     }
+    let tokens = Tokens::read(&config.admin)?;
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
@@ -148,6 +152,7 @@ fn prepare(config: Config) -> Result<(Arc<State>, Writer), StartFault> {
         moderation: Moderation::default(),
         acceptors,
         generation: ArcSwap::from_pointee(generation),
+        tokens: ArcSwap::from_pointee(tokens),
     };
     Ok((Arc::new(state), writer))
 }

@@ -50,10 +50,19 @@ impl Proxy {
     /// Starts the proxy on a document that is `sections` with a listener `public` (its settings
     /// are `listener`), the admin listener and an access log added, and waits until it serves.
     pub fn with_listener(listener: &str, sections: &str) -> Proxy {
+        Proxy::launch(listener, "", sections)
+    }
+
+    /// The same with further settings of the admin listener.
+    pub fn with_admin(admin: &str, sections: &str) -> Proxy {
+        Proxy::launch("", &format!(", {admin}"), sections)
+    }
+
+    fn launch(listener: &str, admin: &str, sections: &str) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(
             "version: 1\nlisteners: {{ public: {{ address: '127.0.0.1:0'{listener} }} }}\n\
-             admin: {{ address: '127.0.0.1:0' }}\naccess_log: {{ path: {} }}\n",
+             admin: {{ address: '127.0.0.1:0'{admin} }}\naccess_log: {{ path: {} }}\n",
             dir.path().join("access.log").display(),
         );
         fs::write(dir.path().join("head.yaml"), &head).unwrap();

@@ -18,6 +18,7 @@ mod gates;
 mod http2;
 mod hygiene;
 mod lanes;
+mod purging;
 mod rate_limits;
 mod redis_server;
 mod reloads;
