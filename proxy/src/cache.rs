@@ -344,11 +344,11 @@ impl Cache {
     }
 
     /// Forgets all answers with a tag, those under way included. Its sweep is a task of its own.
-    pub fn invalidate_tag(self: &Arc<Self>, tag: Arc<str>) {
+    pub fn invalidate_tag(self: &Arc<Self>, tag: &Arc<str>) {
         let cache = Arc::clone(self);
         // Too many at once: then it is done at the pace of this task.
-        let Ok(begun) = self.begin_purge(Scope::Tag(tag.clone()), false) else {
-            self.with(|inner| inner.store.forget_tag(&tag));
+        let Ok(begun) = self.begin_purge(&Scope::Tag(Arc::clone(tag)), false) else {
+            self.with(|inner| inner.store.forget_tag(tag));
             return;
         };
         tokio::spawn(async move {
@@ -363,7 +363,7 @@ impl Cache {
     pub async fn purge(&self, scope: Scope, soft: bool) -> Result<usize, Busy> {
         let labels = [self.name.as_str(), scope.name(), if soft { "soft" } else { "hard" }];
         let series = self.series.purges.with_label_values(&labels);
-        let count = self.sweep(self.begin_purge(scope, soft)?).await;
+        let count = self.sweep(self.begin_purge(&scope, soft)?).await;
         series.inc();
         let objects = self.series.purged_objects.with_label_values(&[self.name.as_str()]);
         objects.inc_by(count as u64);
@@ -371,10 +371,10 @@ impl Cache {
     }
 
     /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
-    fn begin_purge(&self, scope: Scope, soft: bool) -> Result<SweepId, Busy> {
+    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<SweepId, Busy> {
         let mut inner = self.inner.lock();
         let id = inner.store.begin_purge(scope.clone(), soft.then(now_ms))?;
-        for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(&scope)) {
+        for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(scope)) {
             fill.doom();
         }
         Ok(id)

@@ -111,7 +111,7 @@ fn check_cache_policy(
     }
     for (index, name) in policy.tag_headers.iter().enumerate() {
         if name.parse::<http::HeaderName>().is_err() {
-            let place = item(&format!("{path}.tag_headers"), index);
+            let place = item(format!("{path}.tag_headers"), index);
             let message = format!("`{name}` is not the name of a header");
             findings.add(place, message, "write one such as `Surrogate-Key`");
         }

@@ -327,7 +327,7 @@ pub fn invalidate(policy: &Policy, request: &RequestHeader, tls: bool, response:
     let own = key(policy, request, tls);
     policy.cache.invalidate(&own.uri);
     for group in invalidated_groups(&response.headers, &own.uri) {
-        policy.cache.invalidate_tag(group);
+        policy.cache.invalidate_tag(&group);
     }
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let scheme = if tls { "https" } else { "http" };
