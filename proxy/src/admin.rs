@@ -1,19 +1,31 @@
-//! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here) and
-//! `/metrics` (Prometheus text). Nothing of it is reachable on other listeners.
+//! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here), `/metrics`
+//! (Prometheus text) and, for those with a token, `/purge`. Nothing of it is reachable on other listeners.
+
+pub mod purge;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::generation::State;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+/// Longest body of a request.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub struct Admin {
     pub state: Arc<State>,
@@ -21,24 +33,104 @@ pub struct Admin {
     pub draining: Arc<AtomicBool>,
 }
 
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+    /// Methods that would have been answered.
+    allow: Option<&'static str>,
+}
+
+impl Page {
+    fn new(status: StatusCode, content_type: &'static str, body: impl Into<Vec<u8>>) -> Page {
+        Page { status, content_type, body: body.into(), allow: None }
+    }
+
+    fn json(value: &Value) -> Page {
+        Page::new(StatusCode::OK, JSON, format!("{value}\n"))
+    }
+
+    /// A problem (RFC 9457).
+    fn problem(status: StatusCode, detail: &str) -> Page {
+        let title = status.canonical_reason().unwrap_or_default();
+        let problem = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+        Page::new(status, PROBLEM, format!("{problem}\n"))
+    }
+
+    fn not_allowed(allow: &'static str) -> Page {
+        let text = format!("{}\n", allow.replace(", ", " or "));
+        Page { allow: Some(allow), ..Page::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, text) }
+    }
+}
+
 impl Admin {
-    fn page(&self, path: &str) -> (StatusCode, &'static str, Vec<u8>) {
-        match path {
-            "/healthz" => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+    async fn page(&self, session: &mut ServerSession) -> Page {
+        let head = session.req_header();
+        let shows = head.method == Method::GET || head.method == Method::HEAD;
+        match head.uri.path() {
+            "/purge" if head.method == Method::POST => self.purge(session).await,
+            "/purge" => Page::not_allowed("POST"),
+            _ if !shows => Page::not_allowed("GET, HEAD"),
+            "/healthz" => Page::new(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" if self.draining.load(Ordering::Acquire) => {
-                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec())
+                Page::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
             }
-            "/readyz" => (StatusCode::OK, TEXT, b"ready\n".to_vec()),
+            "/readyz" => Page::new(StatusCode::OK, TEXT, "ready\n"),
             "/metrics" => {
                 // What readers gave back since the last change is not told by anybody else.
                 self.state.caches.all().iter().for_each(|cache| cache.refresh_metrics());
-                (StatusCode::OK, METRICS, self.state.metrics.render())
+                Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
-            _ => (
-                StatusCode::NOT_FOUND,
-                TEXT,
-                b"there are /healthz, /readyz and /metrics\n".to_vec(),
-            ),
+            _ => {
+                let text = "there are /healthz, /readyz, /metrics and /purge\n";
+                Page::new(StatusCode::NOT_FOUND, TEXT, text)
+            }
+        }
+    }
+
+    async fn purge(&self, session: &mut ServerSession) -> Page {
+        let credentials = session.req_header().headers.get(AUTHORIZATION);
+        let who = match self.state.tokens.load().operator(credentials) {
+            Ok(name) => name,
+            Err(refusal) => {
+                self.state.metrics.admin_refused.with_label_values(&[refusal.name()]).inc();
+                return Page::problem(refusal.status(), &refusal.to_string());
+            }
+        };
+        let body = match timeout(BODY_TIME_MAX, body(session)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(page)) => return page,
+            Err(_) => return Page::problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"),
+        };
+        let order = match serde_json::from_slice::<purge::Order>(&body) {
+            Ok(order) => order,
+            Err(error) => return Page::problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let generation = self.state.current();
+        match purge::purge(&order, &generation.routes, &self.state.caches).await {
+            Ok(done) => {
+                tracing::info!(by = who, ?order, purged = done.purged, "purged");
+                Page::json(&json!(done))
+            }
+            Err(fault) => Page::problem(fault.status(), &fault.to_string()),
+        }
+    }
+}
+
+/// Reads the body of a request.
+async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Page> {
+    let mut body = Vec::new();
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(bytes)) if body.len() + bytes.len() <= BODY_BYTES_MAX => body.extend(bytes),
+            Ok(Some(_)) => {
+                let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+                return Err(Page::problem(StatusCode::PAYLOAD_TOO_LARGE, &detail));
+            }
+            Ok(None) => return Ok(body),
+            Err(_) => {
+                return Err(Page::problem(StatusCode::BAD_REQUEST, "the body cannot be read"));
+            }
         }
     }
 }
@@ -46,20 +138,17 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let head = session.req_header();
-        let (status, content_type, body) = match head.method {
-            Method::GET | Method::HEAD => self.page(head.uri.path()),
-            _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, b"GET or HEAD\n".to_vec()),
-        };
+        let page = self.page(session).await;
         let mut response = Response::builder()
-            .status(status)
-            .header(CONTENT_TYPE, content_type)
-            .header(CONTENT_LENGTH, body.len())
+            .status(page.status)
+            .header(CONTENT_TYPE, page.content_type)
+            .header(CONTENT_LENGTH, page.body.len())
             .header(CACHE_CONTROL, "no-store");
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response = response.header(ALLOW, "GET, HEAD");
+        if let Some(allow) = page.allow {
+            response = response.header(ALLOW, allow);
         }
-        let body = if head.method == Method::HEAD { Vec::new() } else { body };
+        let to_head = session.req_header().method == Method::HEAD;
+        let body = if to_head { Vec::new() } else { page.body };
         response.body(body).expect("every header above is valid")
     }
 }

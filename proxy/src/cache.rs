@@ -6,6 +6,8 @@
 //! 3. A hit is served ([`serve`], [`conditional`], [`range`]); a miss joins or begins a
 //!    [`crate::fill`]; what cannot be cached passes through.
 //!
+//! What is out of date before its time is taken out by [`purge`], by URI, prefix or one of its [`tags`].
+//!
 //! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
 //! bytes), [`object`] (a stored answer).
 
@@ -17,9 +19,11 @@ pub mod freshness;
 pub mod key;
 pub mod object;
 pub mod policy;
+pub mod purge;
 pub mod range;
 pub mod serve;
 pub mod store;
+pub mod tags;
 pub mod vary;
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +41,7 @@ use crate::cache::freshness::Plan;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
+use crate::cache::purge::{Busy, SCOPES, Scope, SweepId};
 use crate::cache::store::{Limits, NoRoom, Store};
 use crate::fill::{Fill, Interest};
 use crate::metrics::Metrics;
@@ -86,6 +91,8 @@ struct Series {
     evictions: IntCounterVec,
     refusals: IntCounterVec,
     invalidations: IntCounterVec,
+    purges: IntCounterVec,
+    purged_objects: IntCounterVec,
     fills: IntCounterVec,
     fills_in_progress: IntGauge,
     fill_bytes: IntCounterVec,
@@ -107,6 +114,12 @@ impl Series {
                 family.with_label_values(&[cache, value]);
             }
         }
+        for scope in SCOPES {
+            for kind in ["hard", "soft"] {
+                metrics.cache_purges.with_label_values(&[cache, scope, kind]);
+            }
+        }
+        metrics.cache_purged_objects.with_label_values(&[cache]);
         metrics.cache_invalidations.with_label_values(&[cache]);
         metrics.cache_fill_bytes.with_label_values(&[cache]);
         Series {
@@ -117,6 +130,8 @@ impl Series {
             evictions: metrics.cache_evictions.clone(),
             refusals: metrics.cache_refusals.clone(),
             invalidations: metrics.cache_invalidations.clone(),
+            purges: metrics.cache_purges.clone(),
+            purged_objects: metrics.cache_purged_objects.clone(),
             fills: metrics.cache_fills.clone(),
             fills_in_progress: metrics.cache_fills_in_progress.with_label_values(&[cache]),
             fill_bytes: metrics.cache_fill_bytes.clone(),
@@ -211,7 +226,12 @@ impl Cache {
         let mut inner = self.inner.lock();
         let stored = inner.store.find(asking.key, asking.headers);
         let honor = policy.freshness.honor_request;
-        let plan = freshness::plan(stored.as_ref().map(|s| &s.times), asking.said, honor, now_ms);
+        let plan = freshness::plan(
+            stored.as_ref().map(|s| s.times()).as_ref(),
+            asking.said,
+            honor,
+            now_ms,
+        );
         match (plan, stored) {
             (Plan::Hit, Some(stored)) => Step::Serve { stored, refresh: None },
             (Plan::HitAndRevalidate, Some(stored)) => {
@@ -321,6 +341,55 @@ impl Cache {
         });
         let series = self.series.invalidations.with_label_values(&[self.name.as_str()]);
         series.inc_by(count as u64);
+    }
+
+    /// Forgets all answers with a tag, those under way included. Its sweep is a task of its own.
+    pub fn invalidate_tag(self: &Arc<Self>, tag: &Arc<str>) {
+        let cache = Arc::clone(self);
+        // Too many at once: then it is done at the pace of this task.
+        let Ok(begun) = self.begin_purge(&Scope::Tag(Arc::clone(tag)), false) else {
+            self.with(|inner| inner.store.forget_tag(tag));
+            return;
+        };
+        tokio::spawn(async move {
+            let count = cache.sweep(begun).await;
+            let series = cache.series.invalidations.with_label_values(&[cache.name.as_str()]);
+            series.inc_by(count as u64);
+        });
+    }
+
+    /// Takes out what the scope covers, or makes it stale; says how many answers that were. Nothing of
+    /// it is used from the first poll on, however long the rest takes.
+    pub async fn purge(&self, scope: Scope, soft: bool) -> Result<usize, Busy> {
+        let labels = [self.name.as_str(), scope.name(), if soft { "soft" } else { "hard" }];
+        let series = self.series.purges.with_label_values(&labels);
+        let count = self.sweep(self.begin_purge(&scope, soft)?).await;
+        series.inc();
+        let objects = self.series.purged_objects.with_label_values(&[self.name.as_str()]);
+        objects.inc_by(count as u64);
+        Ok(count)
+    }
+
+    /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
+    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<SweepId, Busy> {
+        let mut inner = self.inner.lock();
+        let id = inner.store.begin_purge(scope.clone(), soft.then(now_ms))?;
+        for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(scope)) {
+            fill.doom();
+        }
+        Ok(id)
+    }
+
+    async fn sweep(&self, id: SweepId) -> usize {
+        let mut count = 0;
+        loop {
+            let swept = self.with(|inner| inner.store.sweep(id));
+            count += swept.count;
+            if swept.done {
+                return count;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     pub fn count_request(&self, result: &str) {

@@ -13,6 +13,7 @@ mod check;
 mod docs;
 mod dump;
 mod explain;
+mod purge;
 mod run;
 mod schema;
 
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Options),
     /// Say which listener, route and lane a request would meet, and why.
     Explain(explain::Options),
+    /// Take answers out of a running proxy's caches.
+    Purge(purge::Options),
     /// Print a document with every default written out.
     Dump(dump::Options),
     /// Print the JSON Schema of the document, for editors.
@@ -66,6 +69,8 @@ enum Fault {
     Document(Problems),
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
+    #[error("no proxy answers at {url}: {error}")]
+    Unreachable { url: String, error: String },
     #[error(transparent)]
     Start(#[from] StartFault),
     /// Told already, in the form asked for.
@@ -82,7 +87,7 @@ impl Fault {
             Fault::Document(_) | Fault::ToldBadDocument => 65,
             Fault::Start(StartFault::Tls(_)) => 65,
             Fault::Start(StartFault::System(_)) | Fault::Other(_) => 1,
-            Fault::Read { .. } | Fault::Start(_) => 69,
+            Fault::Read { .. } | Fault::Unreachable { .. } | Fault::Start(_) => 69,
         }
     }
 }
@@ -93,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Purge(options) => purge::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Schema => schema::run(),
         Command::Docs(options) => docs::run(&options),

@@ -20,6 +20,7 @@ use crate::cache::freshness::{Plan, plan};
 use crate::cache::key::Key;
 use crate::cache::object::{Head, Stored};
 use crate::cache::policy::Policy;
+use crate::cache::purge::Scope;
 use crate::cache::vary::Selection;
 use crate::fill::flow::Flow;
 use crate::fill::origin::Contact;
@@ -75,6 +76,16 @@ impl Fill {
 
     pub fn is_doomed(&self) -> bool {
         self.doomed.load(Ordering::Acquire)
+    }
+
+    /// Whether a purge of this scope is about what it brings, as far as is known.
+    pub fn may_be_in(&self, scope: &Scope) -> bool {
+        let known = self.known.borrow();
+        let tags = match known.as_ref().map(|known| &known.answer) {
+            Some(Answer::Shared(head, _)) => Some(&head.tags),
+            _ => None,
+        };
+        scope.may_cover(&self.key.uri, tags)
     }
 
     /// Waits for the answer.

@@ -9,6 +9,7 @@ use pingora::connectors::http::Connector;
 use proxy_config::Config;
 
 use crate::access_log::AccessLog;
+use crate::admin::tokens::Tokens;
 use crate::cache::Caches;
 use crate::drain::Drain;
 use crate::lane::Lanes;
@@ -81,6 +82,8 @@ pub struct State {
     pub moderation: Moderation,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
     pub generation: ArcSwap<Generation>,
+    /// Who may change things through the admin API.
+    pub tokens: ArcSwap<Tokens>,
 }
 
 impl State {

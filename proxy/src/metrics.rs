@@ -253,13 +253,26 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "reason"],
         "Answers not stored: reason is no_store, private, authorization, set_cookie, vary_all, \
-         status, no_freshness, unframed (its end cannot be told from a break), too_large or no_room.",
+         status, no_freshness, unframed (its end cannot be told from a break), tags (more than can \
+         be purged by), too_large or no_room.",
     ),
     family(
         "forebay_proxy_cache_invalidations_total",
         Kind::Counter,
         &["cache"],
         "Answers forgotten because a request may have changed what they show.",
+    ),
+    family(
+        "forebay_proxy_cache_purges_total",
+        Kind::Counter,
+        &["cache", "scope", "kind"],
+        "Purges done: scope is all, url, prefix or tag; kind is hard, or soft (made stale).",
+    ),
+    family(
+        "forebay_proxy_cache_purged_objects_total",
+        Kind::Counter,
+        &["cache"],
+        "Answers that purges took out or made stale.",
     ),
     family(
         "forebay_proxy_cache_fills_total",
@@ -285,6 +298,13 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "result"],
         "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
+    ),
+    family(
+        "forebay_proxy_admin_refused_total",
+        Kind::Counter,
+        &["reason"],
+        "Changes refused by the admin API: reason is no_tokens (none configured), token (missing or \
+         wrong) or role.",
     ),
     family(
         "forebay_proxy_access_log_dropped_total",
@@ -342,10 +362,13 @@ pub struct Metrics {
     pub cache_evictions: IntCounterVec,
     pub cache_refusals: IntCounterVec,
     pub cache_invalidations: IntCounterVec,
+    pub cache_purges: IntCounterVec,
+    pub cache_purged_objects: IntCounterVec,
     pub cache_fills: IntCounterVec,
     pub cache_fills_in_progress: IntGaugeVec,
     pub cache_fill_bytes: IntCounterVec,
     pub cache_fill_resumes: IntCounterVec,
+    pub admin_refused: IntCounterVec,
     pub access_log_dropped: IntCounterVec,
     pub access_log_write_errors: IntCounterVec,
 }
@@ -402,10 +425,13 @@ impl Metrics {
             cache_evictions: counter("forebay_proxy_cache_evictions_total"),
             cache_refusals: counter("forebay_proxy_cache_refusals_total"),
             cache_invalidations: counter("forebay_proxy_cache_invalidations_total"),
+            cache_purges: counter("forebay_proxy_cache_purges_total"),
+            cache_purged_objects: counter("forebay_proxy_cache_purged_objects_total"),
             cache_fills: counter("forebay_proxy_cache_fills_total"),
             cache_fills_in_progress: gauge("forebay_proxy_cache_fills_in_progress"),
             cache_fill_bytes: counter("forebay_proxy_cache_fill_bytes_total"),
             cache_fill_resumes: counter("forebay_proxy_cache_fill_resumes_total"),
+            admin_refused: counter("forebay_proxy_admin_refused_total"),
             access_log_dropped: counter("forebay_proxy_access_log_dropped_total"),
             access_log_write_errors: counter("forebay_proxy_access_log_write_errors_total"),
             registry: registry.clone(),
@@ -421,6 +447,9 @@ impl Metrics {
         self.config_reloads.with_label_values(&["ok"]);
         self.config_reloads.with_label_values(&["refused"]);
         self.draining.with_label_values::<&str>(&[]).set(0);
+        for reason in ["no_tokens", "token", "role"] {
+            self.admin_refused.with_label_values(&[reason]);
+        }
         self.access_log_dropped.with_label_values::<&str>(&[]);
         self.access_log_write_errors.with_label_values::<&str>(&[]);
     }

@@ -10,6 +10,7 @@ use proxy_config::{Config, Problems, Source};
 use thiserror::Error;
 
 use crate::access_log;
+use crate::admin::tokens::{TokenFault, Tokens};
 use crate::generation::{Generation, State};
 use crate::route::RouteFault;
 use crate::tls::{self, TlsFault};
@@ -29,6 +30,8 @@ pub enum ReloadFault {
     Tls(#[from] TlsFault),
     #[error(transparent)]
     Route(#[from] RouteFault),
+    #[error(transparent)]
+    Token(#[from] TokenFault),
 }
 
 /// Reads the document and puts it into force; returns the number of the new generation. Blocks on
@@ -48,6 +51,7 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
         true => None,
         false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
     };
+    let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
     let State { metrics, lanes, caches, limits, servers, .. } = state;
     let generation = Generation::new(number, config, metrics, lanes, caches, limits, servers)?;
@@ -55,6 +59,7 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
     generation.enter_into_force(metrics, lanes, caches, limits);
     state.probes.replace(generation.routes.watches(), &state.connector);
     state.generation.store(Arc::new(generation));
+    state.tokens.store(Arc::new(tokens));
     for (name, acceptor) in acceptors {
         if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {
             live.store(Arc::new(acceptor));

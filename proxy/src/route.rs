@@ -174,6 +174,11 @@ impl Routes {
         self.upstreams.iter().flat_map(|upstream| upstream.watches())
     }
 
+    /// The cache policy of each route that has one.
+    pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.routes.iter().filter_map(|route| route.cache_policy.as_ref())
+    }
+
     /// The first route in document order that takes the request. Errors: `NoRoute`, and
     /// `MethodNotAllowed` when a route would take it with another method.
     pub fn choose(&self, target: &Target<'_>) -> Result<Arc<Route>, Failure> {

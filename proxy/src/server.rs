@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
+use crate::admin::tokens::{TokenFault, Tokens};
 use crate::cache::Caches;
 use crate::connection::{Connections, Requests};
 use crate::drain::Drain;
@@ -57,6 +58,8 @@ pub enum StartFault {
     Tls(#[from] TlsFault),
     #[error(transparent)]
     Route(#[from] RouteFault),
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     #[error("the access log {path} cannot be opened: {error}")]
     AccessLog { path: String, error: io::Error },
     #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
@@ -133,6 +136,7 @@ fn prepare(
             acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
         }
     }
+    let tokens = Tokens::read(&config.admin)?;
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
@@ -153,6 +157,7 @@ fn prepare(
         moderation: Moderation::default(),
         acceptors,
         generation: ArcSwap::from_pointee(generation),
+        tokens: ArcSwap::from_pointee(tokens),
     };
     Ok((Arc::new(state), writer))
 }

@@ -50,21 +50,26 @@ impl Proxy {
     /// Starts the proxy on a document that is `sections` with a listener `public` (its settings
     /// are `listener`), the admin listener and an access log added, and waits until it serves.
     pub fn with_listener(listener: &str, sections: &str) -> Proxy {
-        Proxy::launch(Command::new(BINARY), listener, sections)
+        Proxy::launch(Command::new(BINARY), listener, "", sections)
     }
 
     /// A proxy whose process has this nice value.
     pub fn niced(nice: i32, sections: &str) -> Proxy {
         let mut command = Command::new("nice");
         command.args(["-n", &nice.to_string(), BINARY]);
-        Proxy::launch(command, "", sections)
+        Proxy::launch(command, "", "", sections)
     }
 
-    fn launch(mut command: Command, listener: &str, sections: &str) -> Proxy {
+    /// The same with further settings of the admin listener.
+    pub fn with_admin(admin: &str, sections: &str) -> Proxy {
+        Proxy::launch(Command::new(BINARY), "", &format!(", {admin}"), sections)
+    }
+
+    fn launch(mut command: Command, listener: &str, admin: &str, sections: &str) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(
             "version: 1\nlisteners: {{ public: {{ address: '127.0.0.1:0'{listener} }} }}\n\
-             admin: {{ address: '127.0.0.1:0' }}\naccess_log: {{ path: {} }}\n",
+             admin: {{ address: '127.0.0.1:0'{admin} }}\naccess_log: {{ path: {} }}\n",
             dir.path().join("access.log").display(),
         );
         fs::write(dir.path().join("head.yaml"), &head).unwrap();

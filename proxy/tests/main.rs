@@ -20,6 +20,7 @@ mod http2;
 mod hygiene;
 mod isolation;
 mod lanes;
+mod purging;
 mod rate_limits;
 mod redis_server;
 mod reloads;

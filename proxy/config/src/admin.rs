@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics; here and only here.
+//! The admin listener: health, readiness, metrics, purges; here and only here.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::ListenAddress;
 
-/// Where `/healthz`, `/readyz` and `/metrics` are answered.
+/// Where `/healthz`, `/readyz` and `/metrics` are answered, and caches are purged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Where to accept connections; keep it on loopback or a private network.
     pub address: ListenAddress,
-    /// Who may change things; without it, the admin API only shows.
+    /// Who may change things; without it, the admin API only shows, which it does to everyone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<AdminToken>,
 }
@@ -28,9 +28,9 @@ impl Default for Admin {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminToken {
-    /// Name shown in the history of changes.
+    /// Name shown in the log of changes.
     pub name: String,
-    /// File that holds the token.
+    /// File that holds the token, on a line of its own; at least 16 characters.
     pub file: PathBuf,
     /// What it allows.
     pub role: AdminRole,

@@ -1,5 +1,6 @@
 //! Rules for lanes, policies, caches, limits, maps and the rest.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::buffer_policy::{BufferMode, BufferSide};
@@ -108,6 +109,13 @@ fn check_cache_policy(
             findings.add(place, format!("`{status}` is not a status"), "write one such as `404`");
         }
     }
+    for (index, name) in policy.tag_headers.iter().enumerate() {
+        if name.parse::<http::HeaderName>().is_err() {
+            let place = item(format!("{path}.tag_headers"), index);
+            let message = format!("`{name}` is not the name of a header");
+            findings.add(place, message, "write one such as `Surrogate-Key`");
+        }
+    }
     if let Some(slices) = &policy.slices {
         findings.not_zero(format!("{path}.slices.size"), slices.size.as_bytes());
     }
@@ -189,6 +197,14 @@ fn check_maps(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_rest(config: &Config, findings: &mut Findings<'_>) {
+    let mut names = BTreeSet::new();
+    for (index, token) in config.admin.tokens.iter().enumerate() {
+        if !names.insert(&token.name) {
+            let message = format!("another token is named `{}`", token.name);
+            let place = format!("{}.name", item("admin.tokens", index));
+            findings.add(place, message, "give each token a name of its own");
+        }
+    }
     findings.time("shutdown.drain", config.shutdown.drain);
     if let Some(telemetry) = &config.telemetry
         && !telemetry.otlp_endpoint.starts_with("http://")

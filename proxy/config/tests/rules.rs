@@ -58,6 +58,16 @@ const CASES: &[(&str, &str, &str)] = &[
         "0 would",
     ),
     (
+        "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: main, tag_headers: [ x y ] } }",
+        "cache_policies.v.tag_headers[0]",
+        "not the name of a header",
+    ),
+    (
+        "admin: { tokens: [ { name: a, file: /a, role: viewer }, { name: a, file: /b, role: operator } ] }",
+        "admin.tokens[1].name",
+        "another token",
+    ),
+    (
         "caches: { main: { memory_max: 1MiB } }",
         "caches.main.object_memory_max",
         "larger than the whole",

@@ -14,6 +14,7 @@ use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
+use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
@@ -218,7 +219,7 @@ async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Failure>
 }
 
 fn from_store(stored: Arc<Stored>, now_ms: u64) -> Found {
-    let left_ms = stored.times.fresh_for_ms(now_ms);
+    let left_ms = stored.times().fresh_for_ms(now_ms);
     let verdict = if left_ms > 0 { Verdict::Hit } else { Verdict::Stale };
     let status = format!("forebay; hit; ttl={}", left_ms.div_euclid(1000));
     Found::Source(Source::Stored(stored), verdict, status, None)
@@ -298,10 +299,10 @@ fn revalidated(stored: Arc<Stored>) -> Found {
 fn stand_in(stale: Option<Arc<Stored>>, policy: &Policy, said: &Directives) -> Option<Found> {
     let (stale, now_ms) = (stale?, now_ms());
     let honor = policy.freshness.honor_request;
-    if !stale.times.serves_on_error(said, honor, now_ms) {
+    if !stale.times().serves_on_error(said, honor, now_ms) {
         return None;
     }
-    let ttl = stale.times.fresh_for_ms(now_ms).div_euclid(1000);
+    let ttl = stale.times().fresh_for_ms(now_ms).div_euclid(1000);
     let status = format!("forebay; hit; ttl={ttl}; detail=origin-failed");
     Some(Found::Source(Source::Stored(stale), Verdict::StaleOnError, status, None))
 }
@@ -330,6 +331,9 @@ pub fn invalidate(policy: &Policy, request: &RequestHeader, tls: bool, response:
     }
     let own = key(policy, request, tls);
     policy.cache.invalidate(&own.uri);
+    for group in invalidated_groups(&response.headers, &own.uri) {
+        policy.cache.invalidate_tag(&group);
+    }
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let scheme = if tls { "https" } else { "http" };
     for name in [LOCATION, CONTENT_LOCATION] {

@@ -30,7 +30,7 @@ pub struct Rules {
 
 /// The names of all reasons for which an answer is not stored: those of [`Refusal`], and those that
 /// have nothing to do with freshness.
-pub const REFUSALS: [&str; 10] = [
+pub const REFUSALS: [&str; 11] = [
     "no_store",
     "private",
     "authorization",
@@ -39,6 +39,7 @@ pub const REFUSALS: [&str; 10] = [
     "status",
     "no_freshness",
     "unframed",
+    "tags",
     "too_large",
     "no_room",
 ];
@@ -110,6 +111,17 @@ impl Times {
     pub fn fresh_for_ms(&self, now_ms: u64) -> i64 {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         signed(self.fresh_until_ms) - signed(now_ms)
+    }
+
+    /// The same, but stale from then on, and replaceable by stale answers as long as before.
+    pub fn stale_from(self, at_ms: u64) -> Times {
+        let earlier_ms = self.fresh_until_ms.saturating_sub(at_ms);
+        Times {
+            fresh_until_ms: self.fresh_until_ms - earlier_ms,
+            revalidate_until_ms: self.revalidate_until_ms.saturating_sub(earlier_ms),
+            error_until_ms: self.error_until_ms.saturating_sub(earlier_ms),
+            ..self
+        }
     }
 
     pub fn arrived_ms(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! A stored answer: its head, parsed once, and its body in blocks that are handed out uncopied.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use pingora::http::ResponseHeader;
@@ -8,6 +9,7 @@ use pingora::http::ResponseHeader;
 use crate::cache::budget::Lease;
 use crate::cache::freshness::Times;
 use crate::cache::key::Key;
+use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 
 /// What an answer costs beyond its bytes: its places in maps and orders, its structs.
@@ -28,6 +30,7 @@ pub struct Head {
     pub times: Option<Times>,
     /// Length of the body, when the origin said it.
     pub length: Option<u64>,
+    pub tags: Tags,
 }
 
 impl Head {
@@ -37,7 +40,7 @@ impl Head {
         let bytes: u64 = fields
             .map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD)
             .sum();
-        OBJECT_OVERHEAD + key.cost() + self.selection.cost() + bytes
+        OBJECT_OVERHEAD + key.cost() + self.selection.cost() + self.tags.cost() + bytes
     }
 }
 
@@ -123,12 +126,32 @@ impl Blocks {
 pub struct Stored {
     pub key: Key,
     pub head: Arc<Head>,
-    pub times: Times,
     pub body: Arc<Body>,
     pub head_lease: Lease,
+    times: Times,
+    /// When a purge made it stale; `u64::MAX`: none did.
+    stale_since_ms: AtomicU64,
 }
 
 impl Stored {
+    pub fn new(
+        key: Key,
+        head: Arc<Head>,
+        times: Times,
+        body: Arc<Body>,
+        head_lease: Lease,
+    ) -> Stored {
+        Stored { key, head, body, head_lease, times, stale_since_ms: AtomicU64::new(u64::MAX) }
+    }
+
+    pub fn times(&self) -> Times {
+        self.times.stale_from(self.stale_since_ms.load(Ordering::Acquire))
+    }
+
+    pub fn make_stale(&self, since_ms: u64) {
+        self.stale_since_ms.fetch_min(since_ms, Ordering::AcqRel);
+    }
+
     pub fn length(&self) -> u64 {
         self.body.blocks.end()
     }

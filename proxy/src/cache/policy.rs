@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use proxy_config::cache_policy::{CachePolicy, WithoutReaders};
 
 use crate::cache::Cache;
@@ -22,6 +23,7 @@ pub struct Policy {
     pub finish_past: f64,
     pub resumes_max: u32,
     pub body_bytes_max: Option<u64>,
+    pub tag_headers: Vec<HeaderName>,
 }
 
 impl Policy {
@@ -49,6 +51,8 @@ impl Policy {
             finish_past: config.fill.finish_past.as_fraction(),
             resumes_max: config.fill.resumes_max,
             body_bytes_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
+            // Names that are none are reported by validation.
+            tag_headers: config.tag_headers.iter().filter_map(|name| name.parse().ok()).collect(),
         }
     }
 

@@ -45,7 +45,7 @@ impl Source {
 
     fn times(&self) -> Option<Times> {
         match self {
-            Source::Stored(stored) => Some(stored.times),
+            Source::Stored(stored) => Some(stored.times()),
             Source::Flow(head, _) => head.times,
         }
     }

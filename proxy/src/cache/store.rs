@@ -6,7 +6,8 @@
 //! small ones borrowed, so a film is churned by films and leaves the live window alone. Answers being
 //! sent are not evicted: that would free nothing. What finds no room is not stored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -14,6 +15,7 @@ use http::HeaderMap;
 use crate::cache::budget::{Budget, Class, Lease};
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
+use crate::cache::purge::{Busy, Cursor, STEP, SWEEPS_MAX, Scope, Sweep, SweepId};
 
 /// Answers to one URI kept at once (`Vary`, key headers, cookies); the oldest makes room.
 const VARIANTS_MAX: usize = 64;
@@ -39,12 +41,18 @@ struct Slot {
     stored: Arc<Stored>,
     class: Class,
     used: u64,
+    /// In the order of being stored.
+    number: u64,
 }
 
 impl Slot {
     /// Whether dropping it would free nothing, because somebody else holds it too.
     fn is_pinned(&self) -> bool {
         Arc::strong_count(&self.stored) > 1 || Arc::strong_count(&self.stored.body) > 1
+    }
+
+    fn is_covered(&self, sweep: &Sweep) -> bool {
+        sweep.covers(self.number, &self.stored.key.uri, &self.stored.head.tags)
     }
 }
 
@@ -54,8 +62,24 @@ pub struct Store {
     by_uri: HashMap<Arc<str>, Vec<Slot>>,
     /// Least recently used first, by class.
     order: [BTreeMap<u64, Arc<str>>; 2],
+    /// Every URI once, for purges by prefix.
+    uris: BTreeSet<Arc<str>>,
+    /// Answers with a tag, by their numbers.
+    by_tag: HashMap<Arc<str>, BTreeMap<u64, Arc<str>>>,
+    sweeps: Vec<Sweep>,
+    sweeps_begun: u64,
+    puts: u64,
     uses: u64,
     evicted: [u64; 2],
+}
+
+/// What one step of a purge did.
+pub struct Swept {
+    /// Answers made stale or taken out.
+    pub count: usize,
+    pub done: bool,
+    /// To be dropped where nobody waits for it.
+    pub taken: Vec<Arc<Stored>>,
 }
 
 impl Store {
@@ -65,6 +89,11 @@ impl Store {
             budget: Arc::default(),
             by_uri: HashMap::new(),
             order: Default::default(),
+            uris: BTreeSet::new(),
+            by_tag: HashMap::new(),
+            sweeps: Vec::new(),
+            sweeps_begun: 0,
+            puts: 0,
             uses: 0,
             evicted: [0; 2],
         }
@@ -154,25 +183,31 @@ impl Store {
         let Some((used, uri)) = victim.map(|(used, uri)| (*used, Arc::clone(uri))) else {
             return false;
         };
-        self.retain(&uri, |slot| slot.used != used);
+        self.take(&uri, |slot| slot.used == used);
         self.evicted[class as usize] += 1;
         true
     }
 
-    /// Keeps the answers to a URI that `keep` wants kept.
-    fn retain(&mut self, uri: &Arc<str>, keep: impl Fn(&Slot) -> bool) {
-        let Some(slots) = self.by_uri.get_mut(uri) else { return };
-        let order = &mut self.order;
-        slots.retain(|slot| {
-            let kept = keep(slot);
-            if !kept {
-                order[slot.class as usize].remove(&slot.used);
-            }
-            kept
-        });
+    /// Takes the answers to a URI out that `pick` picks.
+    fn take(&mut self, uri: &Arc<str>, mut pick: impl FnMut(&Slot) -> bool) -> Vec<Arc<Stored>> {
+        let Some(slots) = self.by_uri.get_mut(uri) else { return Vec::new() };
+        let taken: Vec<Slot> = slots.extract_if(.., |slot| pick(slot)).collect();
         if slots.is_empty() {
             self.by_uri.remove(uri);
+            self.uris.remove(uri);
         }
+        for slot in &taken {
+            self.order[slot.class as usize].remove(&slot.used);
+            for tag in slot.stored.head.tags.iter() {
+                if let Some(tagged) = self.by_tag.get_mut(tag) {
+                    tagged.remove(&slot.number);
+                    if tagged.is_empty() {
+                        self.by_tag.remove(tag);
+                    }
+                }
+            }
+        }
+        taken.into_iter().map(|slot| slot.stored).collect()
     }
 
     /// Stores an answer in place of those that would have answered the same request.
@@ -180,24 +215,32 @@ impl Store {
         let uri = Arc::clone(&stored.key.uri);
         let same =
             |slot: &Slot| slot.stored.key == stored.key && slot.stored.head.selection.fits(request);
-        self.retain(&uri, |slot| !same(slot));
+        self.take(&uri, same);
         if self.by_uri.get(&uri).is_some_and(|slots| slots.len() >= VARIANTS_MAX) {
             let oldest = self.by_uri[&uri].iter().map(|slot| slot.used).min();
-            self.retain(&uri, |slot| Some(slot.used) != oldest);
+            self.take(&uri, |slot| Some(slot.used) == oldest);
         }
         self.uses += 1;
-        let (class, used) = (stored.body.lease.class(), self.uses);
+        self.puts += 1;
+        let (class, used, number) = (stored.body.lease.class(), self.uses, self.puts);
         self.order[class as usize].insert(used, Arc::clone(&uri));
-        self.by_uri.entry(uri).or_default().push(Slot { stored, class, used });
+        for tag in stored.head.tags.iter() {
+            let tagged = self.by_tag.entry(Arc::clone(tag)).or_default();
+            tagged.insert(number, Arc::clone(&uri));
+        }
+        self.uris.insert(Arc::clone(&uri));
+        self.by_uri.entry(uri).or_default().push(Slot { stored, class, used, number });
     }
 
     /// The newest answer that fits the request; it counts as used now.
     pub fn find(&mut self, key: &Key, request: &HeaderMap) -> Option<Arc<Stored>> {
         let slots = self.by_uri.get_mut(&key.uri)?;
+        let sweeps = &self.sweeps;
         let fitting = slots
             .iter_mut()
-            .filter(|slot| slot.stored.key == *key && slot.stored.head.selection.fits(request));
-        let slot = fitting.max_by_key(|slot| slot.stored.times.arrived_ms())?;
+            .filter(|slot| slot.stored.key == *key && slot.stored.head.selection.fits(request))
+            .filter(|slot| !is_purged(sweeps, slot));
+        let slot = fitting.max_by_key(|slot| slot.stored.times().arrived_ms())?;
         let order = &mut self.order[slot.class as usize];
         if let Some(uri) = order.remove(&slot.used) {
             self.uses += 1;
@@ -216,15 +259,101 @@ impl Store {
     /// Forgets one answer, if it is still there.
     pub fn forget(&mut self, stored: &Arc<Stored>) {
         let uri = Arc::clone(&stored.key.uri);
-        self.retain(&uri, |slot| !Arc::ptr_eq(&slot.stored, stored));
+        self.take(&uri, |slot| Arc::ptr_eq(&slot.stored, stored));
     }
 
     /// Forgets every answer to a URI; says how many there were.
     pub fn forget_uri(&mut self, uri: &Arc<str>) -> usize {
-        let count = self.by_uri.get(uri).map_or(0, Vec::len);
-        self.retain(uri, |_| false);
-        count
+        self.take(uri, |_| true).len()
     }
+
+    /// Forgets every answer with a tag, in one go.
+    pub fn forget_tag(&mut self, tag: &str) {
+        let tagged =
+            self.by_tag.get(tag).map(|tagged| tagged.values().cloned().collect::<Vec<_>>());
+        for uri in tagged.unwrap_or_default() {
+            self.take(&uri, |slot| slot.stored.head.tags.contains(tag));
+        }
+    }
+
+    /// Puts a purge in force; [`Store::sweep`] does the rest. Softly: what it covers is stale from
+    /// `soft_ms` on.
+    pub fn begin_purge(&mut self, scope: Scope, soft_ms: Option<u64>) -> Result<SweepId, Busy> {
+        if self.sweeps.len() >= SWEEPS_MAX {
+            return Err(Busy);
+        }
+        self.sweeps_begun += 1;
+        let id = SweepId(self.sweeps_begun);
+        self.sweeps.push(Sweep::new(id, scope, soft_ms, self.puts));
+        Ok(id)
+    }
+
+    /// One step of a purge.
+    pub fn sweep(&mut self, id: SweepId) -> Swept {
+        let mut swept = Swept { count: 0, done: true, taken: Vec::new() };
+        let Some(at) = self.sweeps.iter().position(|sweep| sweep.id == id) else { return swept };
+        let (uris, next) = self.next_uris(&self.sweeps[at]);
+        swept.done = next.is_none();
+        let mut sweep = self.sweeps.swap_remove(at);
+        for uri in &uris {
+            match sweep.soft_ms {
+                None => swept.taken.extend(self.take(uri, |slot| slot.is_covered(&sweep))),
+                Some(since_ms) => {
+                    let slots = self.by_uri.get(uri).into_iter().flatten();
+                    for slot in slots.filter(|slot| slot.is_covered(&sweep)) {
+                        slot.stored.make_stale(since_ms);
+                        swept.count += 1;
+                    }
+                }
+            }
+        }
+        swept.count += swept.taken.len();
+        if let Some(next) = next {
+            sweep.cursor = next;
+            self.sweeps.push(sweep);
+        }
+        swept
+    }
+
+    /// URIs that a sweep looks at next, and where it goes on after them; `None`: nowhere.
+    fn next_uris(&self, sweep: &Sweep) -> (Vec<Arc<str>>, Option<Cursor>) {
+        match (&sweep.scope, &sweep.cursor) {
+            (Scope::Uri(uri), _) => (vec![Arc::clone(uri)], None),
+            (Scope::Tag(tag), Cursor::Number(last)) => {
+                let Some(tagged) = self.by_tag.get(tag) else { return (Vec::new(), None) };
+                let from = (Bound::Excluded(*last), Bound::Included(sweep.up_to.max(last + 1)));
+                let next: Vec<_> = tagged.range(from).take(STEP).collect();
+                let goes_on = next.last().filter(|_| next.len() == STEP);
+                let cursor = goes_on.map(|(number, _)| Cursor::Number(**number));
+                (next.into_iter().map(|(_, uri)| Arc::clone(uri)).collect(), cursor)
+            }
+            (scope, Cursor::Uri(from)) => {
+                let from = from.as_ref().map(|uri| &**uri);
+                let uris = self.uris.range::<str, _>((from, Bound::Unbounded)).take(STEP);
+                let inside = |uri: &&Arc<str>| match scope {
+                    Scope::Prefix(prefix) => uri.starts_with(&**prefix),
+                    _ => true,
+                };
+                let next: Vec<_> = uris.take_while(inside).cloned().collect();
+                let goes_on = next.last().filter(|_| next.len() == STEP);
+                let cursor = goes_on.map(|uri| Cursor::Uri(Bound::Excluded(Arc::clone(uri))));
+                (next, cursor)
+            }
+            (_, Cursor::Number(_)) => (Vec::new(), None),
+        }
+    }
+}
+
+/// Whether a purge under way has taken this answer out, though it is still there; one that is to be
+/// stale is made so.
+fn is_purged(sweeps: &[Sweep], slot: &Slot) -> bool {
+    let mut covering = sweeps.iter().filter(|sweep| slot.is_covered(sweep));
+    covering.any(|sweep| {
+        sweep.soft_ms.is_none_or(|since_ms| {
+            slot.stored.make_stale(since_ms);
+            false
+        })
+    })
 }
 
 #[cfg(test)]
@@ -232,6 +361,7 @@ mod tests {
     use super::*;
     use crate::cache::freshness::Times;
     use crate::cache::object::{Blocks, Body, Head};
+    use crate::cache::tags::Tags;
     use crate::cache::vary::Selection;
     use bytes::Bytes;
     use pingora::http::ResponseHeader;
@@ -258,6 +388,7 @@ mod tests {
             selection: Selection::default(),
             times: None,
             length: Some(bytes),
+            tags: Tags::default(),
         };
         let head_lease = store.reserve(Class::Small, head.cost(&key(name)))?;
         let lease = store.reserve(store.class_of(bytes), bytes)?;
@@ -265,7 +396,7 @@ mod tests {
         blocks.push(Bytes::from(vec![0; usize::try_from(bytes).unwrap()]));
         let body = Arc::new(Body { blocks, lease });
         let (times, head) = (Times::spent(store.uses), Arc::new(head));
-        Ok(Arc::new(Stored { key: key(name), head, times, body, head_lease }))
+        Ok(Arc::new(Stored::new(key(name), head, times, body, head_lease)))
     }
 
     fn put(store: &mut Store, name: &str, bytes: u64) -> Result<(), NoRoom> {
@@ -322,6 +453,30 @@ mod tests {
         assert!(store.budget().total() < before, "now it is given back");
         store.set_limits(Limits::default());
         assert_eq!((store.budget().total(), store.objects(Class::Small)), (0, 0));
+    }
+
+    #[test]
+    fn a_purge_is_in_force_at_once_and_leaves_what_comes_after_it() {
+        let mut store = Store::new(limits());
+        (0..2 * STEP).for_each(|n| put(&mut store, &format!("p/{n:04}"), 10).unwrap());
+        put(&mut store, "q", 10).unwrap();
+        let id = store.begin_purge(Scope::Prefix("p/".into()), None).unwrap();
+        assert!(!has(&mut store, "p/0000") && !has(&mut store, "p/0400") && has(&mut store, "q"));
+        put(&mut store, "p/0400", 10).unwrap();
+        let (mut count, mut steps) = (0, 0);
+        loop {
+            let swept = store.sweep(id);
+            (count, steps) = (count + swept.count, steps + 1);
+            if swept.done {
+                break;
+            }
+        }
+        assert_eq!((count, steps), (2 * STEP - 1, 3));
+        assert!(has(&mut store, "p/0400") && has(&mut store, "q") && !has(&mut store, "p/0001"));
+        assert_eq!((store.uris.len(), store.objects(Class::Small)), (2, 2));
+        let ids: Vec<_> =
+            (0..=SWEEPS_MAX).map(|_| store.begin_purge(Scope::All, Some(1))).collect();
+        assert_eq!(ids.iter().filter(|id| **id == Err(Busy)).count(), 1);
     }
 
     #[derive(Clone, Debug)]

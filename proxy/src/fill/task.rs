@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::header::{
     AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName,
 };
+use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 
 use crate::cache::budget::Lease;
@@ -14,6 +14,7 @@ use crate::cache::freshness::{Refusal, Times, assess};
 use crate::cache::now_ms;
 use crate::cache::object::{BLOCK_OVERHEAD, Head, Stored};
 use crate::cache::policy::Policy;
+use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::{Contact, Origin, Question, Reply};
@@ -171,19 +172,23 @@ impl Job {
         let rules = &self.policy.freshness;
         let assessed = assess(reply.head.status, headers, with_authorization, rules, times);
         let selection = Selection::of(headers, &self.fill.request);
+        let tags = self.tags(headers);
         let mut head = Head {
             response: reply.head.clone(),
             selection: selection.clone().unwrap_or_default(),
             times: None,
             length,
+            tags: Tags::default(),
         };
         let times = match assessed {
             Err(refusal) => return (head, Err(refusal.name())),
             Ok(_) if selection.is_none() => return (head, Err(Refusal::VaryAll.name())),
             // A body cut short would look whole.
+            Ok(_) if tags.is_none() => return (head, Err("tags")),
             Ok(_) if reply.unframed => return (head, Err("unframed")),
             Ok(times) => times,
         };
+        head.tags = tags.unwrap_or_default();
         let body_bytes = length.unwrap_or(0);
         if body_bytes > self.policy.body_bytes_max() {
             return (head, Err("too_large"));
@@ -192,6 +197,10 @@ impl Job {
         let room = self.policy.cache.reserve(head.cost(&self.fill.key), reserved);
         head.times = room.is_ok().then_some(times);
         (head, room.map_err(|_| "no_room"))
+    }
+
+    fn tags(&self, headers: &HeaderMap) -> Option<Tags> {
+        Tags::of(headers, &self.policy.tag_headers, &self.fill.key.uri)
     }
 
     /// Makes an answer known that is not stored.
@@ -300,7 +309,7 @@ impl Job {
             return;
         };
         let key = self.fill.key.clone();
-        let stored = Stored { key, head: Arc::clone(head), times, body, head_lease };
+        let stored = Stored::new(key, Arc::clone(head), times, body, head_lease);
         self.policy.cache.complete(&self.fill, Some(Arc::new(stored)));
     }
 
@@ -315,8 +324,10 @@ impl Job {
         let now_ms = now_ms();
         let times = assess(old.status, headers, with_authorization, rules, (asked_ms, now_ms));
         let selection = Selection::of(headers, &self.fill.request);
-        let storable = times.is_ok() && selection.is_some();
+        let tags = self.tags(headers);
+        let storable = times.is_ok() && selection.is_some() && tags.is_some();
         let head = Head {
+            tags: tags.unwrap_or_default(),
             selection: selection.unwrap_or_default(),
             times: times.ok(),
             length: stale.head.length,
@@ -328,13 +339,10 @@ impl Job {
         };
         let kept = head_lease.is_some();
         let Ok((spare, _)) = cache.reserve(0, 0) else { return Answer::Fresh(Arc::clone(stale)) };
-        let fresh = Arc::new(Stored {
-            key: self.fill.key.clone(),
-            times: head.times.unwrap_or_else(|| Times::spent(now_ms)),
-            head: Arc::new(head),
-            body: Arc::clone(&stale.body),
-            head_lease: head_lease.unwrap_or(spare),
-        });
+        let times = head.times.unwrap_or_else(|| Times::spent(now_ms));
+        let (key, body) = (self.fill.key.clone(), Arc::clone(&stale.body));
+        let head_lease = head_lease.unwrap_or(spare);
+        let fresh = Arc::new(Stored::new(key, Arc::new(head), times, body, head_lease));
         if kept {
             cache.complete(&self.fill, Some(Arc::clone(&fresh)));
         } else {

@@ -1,0 +1,171 @@
+//! An order to purge, as the admin API takes it: which answers of which cache.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::cache::purge::{Busy, Scope};
+use crate::cache::{Cache, Caches};
+use crate::path::{TargetFault, normalize_target};
+use crate::route::Routes;
+
+/// URLs, prefixes and tags in one order together.
+const ITEMS_MAX: usize = 1024;
+
+/// What to purge. `http://`, `https://`, or `//` for both, begin a URL or prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Order {
+    /// One cache; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// All answers to these, whatever they vary by.
+    pub urls: Vec<String>,
+    /// All whose URL begins so; a prefix is compared as it is written.
+    pub prefixes: Vec<String>,
+    pub tags: Vec<String>,
+    /// Everything.
+    pub all: bool,
+    /// Stale instead of gone: what stale answers may be used for, these are.
+    pub soft: bool,
+}
+
+/// What was purged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// Answers in all caches.
+    pub purged: usize,
+    pub caches: BTreeMap<String, usize>,
+}
+
+/// Why an order was not carried out.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PurgeFault {
+    #[error("nothing to purge: give `urls`, `prefixes`, `tags` or `all`")]
+    Nothing,
+    #[error("more than {ITEMS_MAX} URLs, prefixes and tags in one order")]
+    TooMany,
+    #[error("there is no cache `{0}`")]
+    NoCache(String),
+    #[error("`{0}` does not begin with http://HOST/, https://HOST/ or //HOST/")]
+    NoUrl(String),
+    #[error("`{url}`: {fault}")]
+    Target { url: String, fault: TargetFault },
+    #[error(transparent)]
+    Busy(#[from] Busy),
+}
+
+impl PurgeFault {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            PurgeFault::NoCache(_) => StatusCode::NOT_FOUND,
+            PurgeFault::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Carries an order out. All of it is read before anything is purged.
+pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Done, PurgeFault> {
+    let count = order.urls.len() + order.prefixes.len() + order.tags.len();
+    if count == 0 && !order.all {
+        return Err(PurgeFault::Nothing);
+    }
+    if count > ITEMS_MAX {
+        return Err(PurgeFault::TooMany);
+    }
+    let mut chosen = caches.all();
+    if let Some(name) = &order.cache {
+        chosen.retain(|cache| cache.name == *name);
+        if chosen.is_empty() {
+            return Err(PurgeFault::NoCache(name.clone()));
+        }
+    }
+    let mut work = Vec::new();
+    for cache in chosen {
+        let scopes = scopes(order, routes, &cache)?;
+        work.push((cache, scopes));
+    }
+    let mut done = Done { purged: 0, caches: BTreeMap::new() };
+    for (cache, scopes) in work {
+        let count = done.caches.entry(cache.name.clone()).or_default();
+        for scope in scopes {
+            *count += cache.purge(scope, order.soft).await?;
+        }
+        done.purged += *count;
+    }
+    Ok(done)
+}
+
+fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scope>, PurgeFault> {
+    if order.all {
+        return Ok(vec![Scope::All]);
+    }
+    let mut scopes = Vec::new();
+    for prefix in &order.prefixes {
+        let (schemes, host, rest) = parts(prefix)?;
+        let begin = |scheme: &&str| format!("{scheme}://{}{rest}", host.to_ascii_lowercase());
+        scopes.extend(schemes.iter().map(|scheme| Scope::Prefix(begin(scheme).into())));
+    }
+    for url in &order.urls {
+        let (schemes, host, target) = parts(url)?;
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let target = normalize_target(target.as_bytes())
+            .map_err(|fault| PurgeFault::Target { url: url.clone(), fault })?;
+        let target = String::from_utf8_lossy(&target);
+        // What a URL is stored under depends on the policy: some of its parameters may not count.
+        for policy in routes.cache_policies().filter(|p| Arc::ptr_eq(&p.cache, cache)) {
+            let uris = schemes.iter().map(|scheme| policy.key.uri(scheme, host, &target));
+            scopes.extend(uris.map(Scope::Uri));
+        }
+    }
+    scopes.extend(order.tags.iter().map(|tag| Scope::Tag(tag.as_str().into())));
+    // Policies that agree would purge the same twice.
+    let mut once: Vec<Scope> = Vec::new();
+    for scope in scopes {
+        if !once.contains(&scope) {
+            once.push(scope);
+        }
+    }
+    Ok(once)
+}
+
+/// Schemes, host, and what follows them.
+fn parts(url: &str) -> Result<(&'static [&'static str], &str, &str), PurgeFault> {
+    let begins =
+        |begin: &str| url.get(..begin.len()).is_some_and(|is| is.eq_ignore_ascii_case(begin));
+    let (schemes, rest): (&'static [&'static str], _) = if begins("http://") {
+        (&["http"], &url[7..])
+    } else if begins("https://") {
+        (&["https"], &url[8..])
+    } else if begins("//") {
+        (&["http", "https"], &url[2..])
+    } else {
+        return Err(PurgeFault::NoUrl(url.to_owned()));
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, rest) = rest.split_at(end);
+    if host.is_empty() {
+        return Err(PurgeFault::NoUrl(url.to_owned()));
+    }
+    Ok((schemes, host, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let both: &[&str] = &["http", "https"];
+        assert_eq!(parts("HTTP://A.example/b?c"), Ok((&both[..1], "A.example", "/b?c")));
+        assert_eq!(parts("https://a.example?c"), Ok((&both[1..], "a.example", "?c")));
+        assert_eq!(parts("//a.example:8080"), Ok((both, "a.example:8080", "")));
+        for wrong in ["", "/a", "a.example/b", "http:///b", "//", "ftp://a/b", "é"] {
+            assert_eq!(parts(wrong), Err(PurgeFault::NoUrl(wrong.to_owned())), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Purges over the admin API and by command: who may, what goes, what is asked again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use serde_json::{Value, json};
+
+use crate::caching::{ask, cached, counting, status};
+use crate::client::{Client, Response};
+use crate::harness::{BINARY, PATIENCE, Proxy, dead_address};
+use crate::origin::Origin;
+
+const TOKEN: &str = "an-operators-token";
+
+/// A proxy whose document has an operator and a viewer, and its tokens' directory.
+fn purgeable(origin: &Origin, policy: &str) -> (Proxy, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("operator"), format!("{TOKEN}\n")).unwrap();
+    fs::write(dir.path().join("viewer"), "a-viewers-long-token").unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let sections = cached(origin, policy);
+    let proxy = Proxy::with_admin(
+        &format!(
+            "tokens: [ {{ name: ops, file: '{}', role: operator }}, {{ name: look, file: '{}', role: viewer }} ]",
+            path("operator"),
+            path("viewer"),
+        ),
+        &sections,
+    );
+    (proxy, dir)
+}
+
+fn post(proxy: &Proxy, token: &str, body: &str) -> Response {
+    Client::to(proxy.admin).ask(&format!(
+        "POST /purge HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+fn purge(proxy: &Proxy, order: &Value) -> Value {
+    let response = post(proxy, TOKEN, &order.to_string());
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
+}
+
+fn bodies(proxy: &Proxy, paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| ask(proxy, path, "").text()).collect()
+}
+
+#[test]
+fn by_url_by_prefix_and_everything() {
+    let origin = counting("Cache-Control: max-age=600\r\nVary: X-Tier\r\n");
+    let (proxy, _tokens) = purgeable(&origin, ", key: { query: { except: [utm] } }");
+    let paths = ["/a", "/b/1", "/b/2?x=1", "/c"];
+    assert_eq!(bodies(&proxy, &paths), ["1", "2", "3", "4"]);
+    assert_eq!(ask(&proxy, "/a", "X-Tier: gold\r\n").text(), "5");
+    // In the spelling of a person: another case of the host, a path that has to be put in its form,
+    // a parameter that does not count.
+    let done = purge(&proxy, &json!({ "urls": ["http://A.example/x/../a?utm=1"] }));
+    assert_eq!((&done["purged"], &done["caches"]["main"]), (&json!(2), &json!(2)));
+    assert_eq!(bodies(&proxy, &paths), ["6", "2", "3", "4"]);
+    let done = purge(&proxy, &json!({ "prefixes": ["//a.example/b/"] }));
+    assert_eq!(done["purged"], 2);
+    assert_eq!(bodies(&proxy, &paths), ["6", "7", "8", "4"]);
+    assert_eq!(purge(&proxy, &json!({ "urls": ["https://a.example/a"] }))["purged"], 0);
+    assert_eq!(purge(&proxy, &json!({ "all": true, "cache": "main" }))["purged"], 4);
+    assert_eq!(bodies(&proxy, &paths), ["9", "10", "11", "12"]);
+    let count = "forebay_proxy_cache_purged_objects_total{cache=\"main\"}";
+    assert_eq!(proxy.metric(count), 8.0);
+    assert!(proxy.stderr().contains("ops"), "who did it is told");
+}
+
+#[test]
+fn by_tag_and_by_group() {
+    let origin = Origin::start(|exchange| {
+        let fields = match exchange.target() {
+            "/film" => "Surrogate-Key: film-1 people\r\nCache-Groups: \"films\"\r\n",
+            "/actor" => "Cache-Tag: people,film-2\r\n",
+            "/change" => "Cache-Group-Invalidation: \"films\"\r\n",
+            _ => "",
+        };
+        let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n{fields}");
+        exchange.body();
+        exchange.write(format!("{head}Content-Length: 2\r\n\r\nok"))
+    });
+    let (proxy, _tokens) = purgeable(&origin, "");
+    let warm = |paths: &[&str]| {
+        let before = origin.requests();
+        bodies(&proxy, paths);
+        origin.requests() - before
+    };
+    let all = ["/film", "/actor", "/other"];
+    assert_eq!((warm(&all), warm(&all)), (3, 0));
+    assert_eq!(purge(&proxy, &json!({ "tags": ["film-2", "nobody"] }))["purged"], 1);
+    assert_eq!(warm(&all), 1);
+    assert_eq!(purge(&proxy, &json!({ "tags": ["people"] }))["purged"], 2);
+    assert_eq!(warm(&all), 2);
+    let change = "POST /change HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(proxy.client().ask(change).status, 200);
+    assert_eq!(warm(&["/actor", "/other"]), 0);
+    assert_eq!(warm(&["/film"]), 1, "its group was invalidated");
+}
+
+#[test]
+fn a_soft_purge_leaves_what_stale_answers_are_good_for() {
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |exchange| {
+        told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        let fields = "Cache-Control: max-age=600, stale-while-revalidate=600\r\n";
+        crate::caching::answer(exchange, fields, "body")
+    });
+    let (proxy, _tokens) = purgeable(&origin, "");
+    go_on.send(()).unwrap();
+    assert_eq!(ask(&proxy, "/", "").text(), "body");
+    assert_eq!(purge(&proxy, &json!({ "all": true, "soft": true }))["purged"], 1);
+    // The origin does not answer, and nobody waits for it.
+    let stale = ask(&proxy, "/", "");
+    assert!(stale.text() == "body" && status(&stale).contains("hit; ttl=-"), "{stale:?}");
+    origin.wait_for_requests(2);
+    go_on.send(()).unwrap();
+}
+
+#[test]
+fn what_is_on_its_way_during_a_purge_is_not_kept() {
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |exchange| {
+        let tag = "Cache-Control: max-age=600\r\nSurrogate-Key: t\r\n";
+        exchange.write(format!("HTTP/1.1 200 OK\r\n{tag}Content-Length: 4\r\n\r\nbo"));
+        told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        exchange.write("dy")
+    });
+    let (proxy, _tokens) = purgeable(&origin, "");
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    origin.wait_for_requests(1);
+    assert_eq!(purge(&proxy, &json!({ "tags": ["t"] }))["purged"], 0);
+    go_on.send(()).unwrap();
+    assert_eq!(client.response(false).unwrap().text(), "body", "its reader gets it whole");
+    go_on.send(()).unwrap();
+    assert_eq!((ask(&proxy, "/", "").text().as_str(), origin.requests()), ("body", 2));
+}
+
+#[test]
+fn only_operators_purge_and_orders_are_read_strictly() {
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, tokens) = purgeable(&origin, "");
+    assert_eq!(ask(&proxy, "/", "").text(), "1");
+    assert_eq!(post(&proxy, "wrong-wrong-wrong-wrong", "{\"all\":true}").status, 401);
+    assert_eq!(post(&proxy, "a-viewers-long-token", "{\"all\":true}").status, 403);
+    let cases = [
+        ("", 400, "EOF"),
+        ("{}", 400, "nothing to purge"),
+        ("{\"everything\":true}", 400, "unknown field"),
+        ("{\"urls\":[\"/a\"]}", 400, "does not begin with"),
+        ("{\"urls\":[\"http://a/%\"]}", 400, "percent"),
+        ("{\"all\":true,\"cache\":\"mian\"}", 404, "mian"),
+    ];
+    for (body, status, words) in cases {
+        let response = post(&proxy, TOKEN, body);
+        assert_eq!(response.status, status, "{body}");
+        assert!(response.json()["detail"].as_str().unwrap().contains(words), "{response:?}");
+    }
+    assert_eq!(proxy.admin_get("/purge").status, 405);
+    assert_eq!(ask(&proxy, "/", "").text(), "1", "nothing was purged");
+    assert_eq!(proxy.metric("forebay_proxy_admin_refused_total{reason=\"role\"}"), 1.0);
+
+    // A token is changed by a reload; a document whose token is gone is refused.
+    fs::write(tokens.path().join("operator"), "another-operators-token").unwrap();
+    proxy.rewrite(&cached(&origin, ""));
+    assert!(proxy.reload());
+    assert_eq!(post(&proxy, TOKEN, "{\"all\":true}").status, 401);
+    assert_eq!(post(&proxy, "another-operators-token", "{\"all\":true}").status, 200);
+    fs::remove_file(tokens.path().join("operator")).unwrap();
+    assert!(!proxy.reload());
+    assert!(proxy.stderr().contains("the token `ops` cannot be read"), "{}", proxy.stderr());
+}
+
+#[test]
+fn without_tokens_nobody_purges() {
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let proxy = Proxy::start(&cached(&origin, ""));
+    let response = post(&proxy, TOKEN, "{\"all\":true}");
+    assert_eq!(response.status, 403);
+    assert!(response.json()["detail"].as_str().unwrap().contains("admin.tokens"));
+}
+
+#[test]
+fn the_command_purges_a_running_proxy() {
+    let origin = counting("Cache-Control: max-age=600\r\nSurrogate-Key: a\r\n");
+    let (proxy, _tokens) = purgeable(&origin, "");
+    assert_eq!(ask(&proxy, "/", "").text(), "1");
+    let run_at = |admin: SocketAddr, arguments: &[&str]| {
+        let output = Command::new(BINARY)
+            .args(["purge", "proxy.yaml", "--admin", &admin.to_string()])
+            .args(arguments)
+            .current_dir(proxy.dir.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let run = |arguments: &[&str]| run_at(proxy.admin, arguments);
+    assert_eq!(run(&["--tag", "b"]), (0, "purged: 0\n".into(), String::new()));
+    assert_eq!(run(&["--tag", "a", "--soft"]).1, "made stale: 1\n");
+    let json: Value = serde_json::from_str(&run(&["--all", "-o", "json"]).1).unwrap();
+    assert_eq!(json, json!({ "purged": 1, "caches": { "main": 1 } }));
+    assert_eq!(ask(&proxy, "/", "").text(), "2");
+    assert_eq!(run(&[]).0, 2);
+    let (code, _, err) = run(&["--url", "a.example/"]);
+    assert!(code == 1 && err.contains("does not begin with"), "{err}");
+    let nobody = dead_address();
+    let (code, _, err) = run_at(nobody, &["--all"]);
+    assert!(code == 69 && err.contains(&nobody.to_string()), "{code} {err}");
+}
