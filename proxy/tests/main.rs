@@ -11,6 +11,7 @@ mod access_logs;
 mod balancing;
 mod caching;
 mod commands;
+mod disk;
 mod exposition;
 mod failures;
 mod filling;
