@@ -1,4 +1,4 @@
-//! Answers kept in memory. The way of a request on a route with a cache policy:
+//! Answers kept in memory, and behind it on [`disk`]. The way of a request on a route with a cache policy:
 //!
 //! 1. [`answer`]: may this request be answered from a cache at all, and under which [`key`]?
 //! 2. [`Cache::look`]: what is stored ([`store`], [`vary`]) and whether it may be used
@@ -15,6 +15,7 @@ pub mod answer;
 pub mod budget;
 pub mod conditional;
 pub mod directives;
+pub mod disk;
 pub mod freshness;
 pub mod key;
 pub mod object;
@@ -28,21 +29,25 @@ pub mod vary;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+use proxy_config::cache::CacheDisk;
 
 use crate::cache::budget::{Class, Lease};
 use crate::cache::directives::Directives;
+use crate::cache::disk::Disk;
 use crate::cache::freshness::Plan;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
 use crate::cache::purge::{Busy, SCOPES, Scope, SweepId};
 use crate::cache::store::{Limits, NoRoom, Store};
+use crate::fill::load::Load;
 use crate::fill::{Fill, Interest};
 use crate::metrics::Metrics;
 
@@ -75,6 +80,7 @@ pub struct Cache {
 
 struct Inner {
     store: Store,
+    disk: Option<Arc<Disk>>,
     fills: HashMap<Key, Vec<Arc<Fill>>>,
     fills_count: usize,
     /// Hashes of keys whose answers may not be stored, and until when that is believed.
@@ -97,6 +103,8 @@ struct Series {
     fills_in_progress: IntGauge,
     fill_bytes: IntCounterVec,
     resumes: IntCounterVec,
+    disk_bytes: IntGauge,
+    disk_objects: IntGauge,
 }
 
 impl Series {
@@ -119,6 +127,8 @@ impl Series {
                 metrics.cache_purges.with_label_values(&[cache, scope, kind]);
             }
         }
+        disk::Series::new(cache, metrics);
+        metrics.cache_disk_bytes_max.with_label_values(&[cache]);
         metrics.cache_purged_objects.with_label_values(&[cache]);
         metrics.cache_invalidations.with_label_values(&[cache]);
         metrics.cache_fill_bytes.with_label_values(&[cache]);
@@ -136,6 +146,8 @@ impl Series {
             fills_in_progress: metrics.cache_fills_in_progress.with_label_values(&[cache]),
             fill_bytes: metrics.cache_fill_bytes.clone(),
             resumes: metrics.cache_fill_resumes.clone(),
+            disk_bytes: metrics.cache_disk_bytes.with_label_values(&[cache]),
+            disk_objects: metrics.cache_disk_objects.with_label_values(&[cache]),
         }
     }
 }
@@ -149,6 +161,15 @@ pub struct Asking<'a> {
     pub is_head: bool,
     /// Whether it may still wait for somebody else's fill.
     pub may_wait: bool,
+    /// Whether it may still be looked for on disk.
+    pub may_load: bool,
+}
+
+/// A purge in force in both tiers.
+struct Begun {
+    id: SweepId,
+    soft_ms: Option<u64>,
+    disk: Option<(Arc<Disk>, SweepId)>,
 }
 
 /// What to do next for a request.
@@ -157,6 +178,8 @@ pub enum Step {
     Serve { stored: Arc<Stored>, refresh: Option<Arc<Fill>> },
     /// Wait for somebody else's fill. `stale` is what stands in when it fails.
     Join { fill: Arc<Fill>, interest: Interest, stale: Option<Arc<Stored>> },
+    /// Load what is on disk into memory, then ask again. Others may join meanwhile.
+    Load { load: Load, interest: Interest },
     /// Run this fill. `stale` is what it revalidates.
     Lead { fill: Arc<Fill>, interest: Interest, stale: Option<Arc<Stored>> },
     /// Ask the origin without the cache, for this reason.
@@ -171,6 +194,7 @@ impl Cache {
             name: name.to_owned(),
             inner: Mutex::new(Inner {
                 store: Store::new(Limits::default()),
+                disk: None,
                 fills: HashMap::new(),
                 fills_count: 0,
                 passes: HashMap::new(),
@@ -218,13 +242,24 @@ impl Cache {
 
     /// Brings the gauges up to date with what readers gave back since.
     pub fn refresh_metrics(&self) {
-        self.publish(&self.inner.lock().store);
+        let inner = self.inner.lock();
+        self.publish(&inner.store);
+        let counts = inner.disk.as_ref().map(|disk| disk.counts());
+        drop(inner);
+        let (bytes, objects) = counts.unwrap_or_default();
+        self.series.disk_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.series.disk_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
     }
 
     /// Decides what to do for a request.
     pub fn look(&self, asking: &Asking<'_>, policy: &Policy, now_ms: u64) -> Step {
         let mut inner = self.inner.lock();
         let stored = inner.store.find(asking.key, asking.headers);
+        if stored.is_none()
+            && let Some(step) = inner.load(asking, policy)
+        {
+            return step;
+        }
         let honor = policy.freshness.honor_request;
         let plan = freshness::plan(
             stored.as_ref().map(|s| s.times()).as_ref(),
@@ -311,9 +346,55 @@ impl Cache {
         self.with(|inner| {
             inner.retire(fill);
             if let Some(stored) = stored.filter(|_| !fill.is_doomed()) {
+                inner.store.put(Arc::clone(&stored), &fill.request);
+                // Under the same lock, so that no purge comes between the two tiers.
+                if let Some(disk) = &inner.disk {
+                    disk.store(&stored, |bytes| inner.store.reserve(Class::Small, bytes).ok());
+                }
+            }
+        });
+    }
+
+    /// The same for an answer that comes from the disk.
+    pub fn complete_load(&self, fill: &Arc<Fill>, stored: Option<Arc<Stored>>) {
+        self.with(|inner| {
+            inner.retire(fill);
+            if let Some(stored) = stored.filter(|_| !fill.is_doomed()) {
                 inner.store.put(stored, &fill.request);
             }
         });
+    }
+
+    /// Takes the disk tier of a document into force.
+    pub fn set_disk(
+        self: &Arc<Self>,
+        config: Option<&CacheDisk>,
+        metrics: &Metrics,
+    ) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        let Some(config) = config else {
+            let closed = inner.disk.take();
+            drop(inner);
+            drop(closed);
+            return Ok(());
+        };
+        let bytes_max = config.bytes_max.as_bytes();
+        let same = inner.disk.as_ref().filter(|disk| disk.path() == config.path);
+        if let Some(disk) = same {
+            disk.set_bytes_max(bytes_max);
+        } else {
+            let cache = Arc::downgrade(self);
+            let reserve = move |bytes| Some(cache.upgrade()?.reserve(bytes, 0).ok()?.0);
+            let series = disk::Series::new(&self.name, metrics);
+            let opened = Disk::open(&config.path, bytes_max, Box::new(reserve), series)?;
+            let closed = inner.disk.replace(Arc::new(opened));
+            drop(inner);
+            drop(closed);
+        }
+        let labels = [self.name.as_str()];
+        let gauge = metrics.cache_disk_bytes_max.with_label_values(&labels);
+        gauge.set(i64::try_from(bytes_max).unwrap_or(i64::MAX));
+        Ok(())
     }
 
     /// Ends a fill unless somebody has come to it since; says whether it ended.
@@ -328,7 +409,12 @@ impl Cache {
     }
 
     pub fn forget(&self, stored: &Arc<Stored>) {
-        self.with(|inner| inner.store.forget(stored));
+        self.with(|inner| {
+            inner.store.forget(stored);
+            if let Some(disk) = &inner.disk {
+                disk.forget(stored);
+            }
+        });
     }
 
     /// Forgets all answers to a URI, those under way included (RFC 9111 section 4.4).
@@ -336,6 +422,9 @@ impl Cache {
         let count = self.with(|inner| {
             for fill in inner.fills.values().flatten().filter(|fill| fill.key.uri == *uri) {
                 fill.doom();
+            }
+            if let Some(disk) = &inner.disk {
+                disk.forget_uri(uri);
             }
             inner.store.forget_uri(uri)
         });
@@ -348,7 +437,12 @@ impl Cache {
         let cache = Arc::clone(self);
         // Too many at once: then it is done at the pace of this task.
         let Ok(begun) = self.begin_purge(&Scope::Tag(Arc::clone(tag)), false) else {
-            self.with(|inner| inner.store.forget_tag(tag));
+            self.with(|inner| {
+                inner.store.forget_tag(tag);
+                if let Some(disk) = &inner.disk {
+                    disk.forget_covered(&Scope::Tag(Arc::clone(tag)));
+                }
+            });
             return;
         };
         tokio::spawn(async move {
@@ -371,24 +465,32 @@ impl Cache {
     }
 
     /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
-    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<SweepId, Busy> {
+    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<Begun, Busy> {
         let mut inner = self.inner.lock();
-        let id = inner.store.begin_purge(scope.clone(), soft.then(now_ms))?;
+        let soft_ms = soft.then(now_ms);
+        let id = inner.store.begin_purge(scope.clone(), soft_ms)?;
+        let disk =
+            inner.disk.as_ref().map(|disk| (Arc::clone(disk), disk.begin_purge(scope, soft_ms)));
         for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(scope)) {
             fill.doom();
         }
-        Ok(id)
+        Ok(Begun { id, soft_ms, disk })
     }
 
-    async fn sweep(&self, id: SweepId) -> usize {
+    /// Says how many answers there were, in the tier that had more of them: most are in both.
+    async fn sweep(&self, begun: Begun) -> usize {
         let mut count = 0;
         loop {
-            let swept = self.with(|inner| inner.store.sweep(id));
+            let swept = self.with(|inner| inner.store.sweep(begun.id));
             count += swept.count;
             if swept.done {
-                return count;
+                break;
             }
             tokio::task::yield_now().await;
+        }
+        match begun.disk {
+            Some((disk, id)) => count.max(disk.sweep(id, begun.soft_ms).await),
+            None => count,
         }
     }
 
@@ -424,6 +526,23 @@ impl Inner {
             fill.fits(asking, policy, known, any_request)
         };
         fills.iter().rev().find(fits).cloned()
+    }
+
+    /// What is on disk and not in memory is loaded before anything else is decided, by one for all.
+    fn load(&mut self, asking: &Asking<'_>, policy: &Policy) -> Option<Step> {
+        let disk = self.disk.as_ref().filter(|_| asking.may_load && asking.may_wait)?;
+        let number = disk.find(asking.key, asking.headers)?;
+        if let Some(fill) = self.running(asking, policy, false) {
+            let interest = Interest::in_fill(&fill);
+            return Some(Step::Join { fill, interest, stale: None });
+        }
+        if self.fills_count >= FILLS_MAX {
+            return None;
+        }
+        let disk = Arc::clone(disk);
+        let fill = self.begin(asking, false);
+        let interest = Interest::in_fill(&fill);
+        Some(Step::Load { load: Load { fill, disk, number }, interest })
     }
 
     fn begin(&mut self, asking: &Asking<'_>, background: bool) -> Arc<Fill> {
@@ -473,6 +592,10 @@ impl Caches {
         for cache in self.all() {
             let limits = config.get(&cache.name).map(policy::limits).unwrap_or_default();
             cache.set_limits(limits);
+            let disk = config.get(&cache.name).and_then(|cache| cache.disk.as_ref());
+            if let Err(error) = cache.set_disk(disk, metrics) {
+                tracing::error!(cache = cache.name, %error, "no thread for the cache on disk");
+            }
         }
     }
 }

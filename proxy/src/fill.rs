@@ -1,10 +1,11 @@
 //! One miss, or one revalidation, is one fill: one request to the origin, in a task of its own that
 //! no reader can hold up or take away from the others.
 //!
-//! Its stops: [`origin`] asks → the answer is judged ([`crate::cache::freshness`]) and made known to
+//! What is on disk is a fill too ([`load`]). The stops of the others: [`origin`] asks → the answer is judged ([`crate::cache::freshness`]) and made known to
 //! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored.
 
 pub mod flow;
+pub mod load;
 pub mod origin;
 pub mod resume;
 pub mod task;
@@ -36,6 +37,8 @@ pub enum Answer {
     /// For the one who asked: it may not be stored, for this reason.
     Private(Arc<Head>, Arc<Flow>, &'static str),
     Failed(Failure),
+    /// It came from the disk, if it came: look again.
+    Loaded,
 }
 
 /// An answer and how it was come by.

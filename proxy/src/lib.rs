@@ -18,7 +18,7 @@
 //! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`command`] (the command line).
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`command`] (the command line).
 
 pub mod accept_encoding;
 pub mod access_log;
@@ -48,6 +48,7 @@ pub mod metrics;
 pub mod operator_log;
 pub mod path;
 pub mod prompt;
+pub mod protected;
 pub mod rate_limit;
 pub mod reload;
 pub mod request;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::access_log;
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::generation::{Generation, State};
+use crate::protected::{self, PathFault};
 use crate::route::RouteFault;
 use crate::tls::{self, TlsFault};
 
@@ -32,6 +33,8 @@ pub enum ReloadFault {
     Route(#[from] RouteFault),
     #[error(transparent)]
     Token(#[from] TokenFault),
+    #[error(transparent)]
+    Path(#[from] PathFault),
 }
 
 /// Reads the document and puts it into force; returns the number of the new generation. Blocks on
@@ -51,6 +54,7 @@ pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
         true => None,
         false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
     };
+    protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
     let State { metrics, lanes, caches, limits, servers, .. } = state;

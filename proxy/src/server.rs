@@ -36,6 +36,7 @@ use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
+use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
 use crate::reload::reload;
 use crate::route::RouteFault;
@@ -60,6 +61,8 @@ pub enum StartFault {
     Route(#[from] RouteFault),
     #[error(transparent)]
     Token(#[from] TokenFault),
+    #[error(transparent)]
+    Path(#[from] PathFault),
     #[error("the access log {path} cannot be opened: {error}")]
     AccessLog { path: String, error: io::Error },
     #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
@@ -136,6 +139,7 @@ fn prepare(
             acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
         }
     }
+    protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let opened = access_log::open(&config.access_log.path).map_err(|error| {
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }

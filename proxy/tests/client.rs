@@ -41,6 +41,18 @@ impl Client {
         Client { stream: BufReader::new(stream) }
     }
 
+    /// `None` when nobody accepts.
+    pub fn try_to(address: SocketAddr) -> Option<Client> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(Client { stream: BufReader::new(stream) })
+    }
+
+    /// `None` when the connection has ended.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Option<()> {
+        self.stream.get_mut().write_all(bytes.as_ref()).ok()
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }

@@ -12,6 +12,7 @@ mod balancing;
 mod caching;
 mod client_addresses;
 mod commands;
+mod disk;
 mod exposition;
 mod failures;
 mod filling;

@@ -239,6 +239,9 @@ pub const SUPPORTED: &[&str] = &[
     "caches",
     "caches.*",
     "caches.*.memory_max",
+    "caches.*.disk",
+    "caches.*.disk.path",
+    "caches.*.disk.bytes_max",
     "caches.*.object_memory_max",
     "caches.*.large_objects_max",
     "caches.*.large_object_min",
@@ -294,6 +297,8 @@ pub const SUPPORTED: &[&str] = &[
     "admin.tokens[].role",
     "access_log",
     "access_log.path",
+    "protected_paths",
+    "protected_paths[]",
     "shutdown",
     "shutdown.drain",
 ];
@@ -391,7 +396,6 @@ pub const NOT_YET: &[NotYet] = &[
     key("cache_policies.*.slices", "remove it; objects are stored whole"),
     key("cache_policies.*.uses_min", "remove it; an object is stored when it is first asked for"),
     key("cache_policies.*.video", "remove it, and give playlists a route and policy of their own"),
-    key("caches.*.disk", "remove it; answers are kept in memory"),
     key("caches.*.purge_redis", "remove it; each proxy is purged by itself"),
     key("rate_limits.*.key[].claim", "use `client`, `header` or `cookie`"),
     key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
@@ -400,7 +404,6 @@ pub const NOT_YET: &[NotYet] = &[
     key("access_log.sample", "remove it; every request is logged"),
     key("access_log.redact", "remove it, and redact where the log is read"),
     key("telemetry", "remove it; no traces are sent"),
-    key("protected_paths", "remove it; nothing is cached or spilled to disk"),
 ];
 
 /// Every key of a document that is not supported yet, each at its place. Paths begin with `base`.

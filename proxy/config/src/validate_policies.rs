@@ -126,6 +126,7 @@ fn check_cache_policy(
 
 fn check_caches(config: &Config, findings: &mut Findings<'_>) {
     findings.names("caches", &config.caches, "a cache");
+    let mut folders = BTreeSet::new();
     for (name, cache) in &config.caches {
         let path = child("caches", name);
         findings.not_zero(format!("{path}.memory_max"), cache.memory_max.as_bytes());
@@ -136,6 +137,10 @@ fn check_caches(config: &Config, findings: &mut Findings<'_>) {
         }
         if let Some(disk) = &cache.disk {
             absolute(&disk.path, format!("{path}.disk.path"), findings);
+            if !folders.insert(&disk.path) {
+                let message = format!("another cache is on disk in {}", disk.path.display());
+                findings.add(format!("{path}.disk.path"), message, "give each its own directory");
+            }
             findings.not_zero(format!("{path}.disk.bytes_max"), disk.bytes_max.as_bytes());
         }
         if let Some(url) = &cache.purge_redis {

@@ -78,6 +78,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "not an absolute path",
     ),
     (
+        "caches: { a: { memory_max: 64MiB, disk: { path: /c, bytes_max: 1GiB } }, b: { memory_max: 64MiB, disk: { path: /c, bytes_max: 1GiB } } }",
+        "caches.b.disk.path",
+        "another cache",
+    ),
+    (
         "caches: { main: { memory_max: 64MiB, purge_redis: \"127.0.0.1:6379\" } }",
         "caches.main.purge_redis",
         "not the URL of a Redis",

@@ -164,10 +164,11 @@ async fn find(
     let key = key(policy, head, exchange.tls.is_some());
     let is_head = head.method == Method::HEAD;
     let deadline = Instant::now() + policy.collapse_wait_max;
+    let mut may_load = true;
     loop {
         let headers = &session.req_header().headers;
         let may_wait = Instant::now() < deadline || policy.collapse_wait_max.is_zero();
-        let asking = Asking { key: &key, headers, said: &said, is_head, may_wait };
+        let asking = Asking { key: &key, headers, said: &said, is_head, may_wait, may_load };
         let now_ms = now_ms();
         match policy.cache.look(&asking, policy, now_ms) {
             Step::Unanswerable => return Err(Failure::NotCached),
@@ -180,6 +181,13 @@ async fn find(
                     Job { fill, policy, origin, question, stale }.start();
                 }
                 return Ok(from_store(stored, now_ms));
+            }
+            Step::Load { load, interest } => {
+                let fill = Arc::clone(&load.fill);
+                load.start(Arc::clone(policy));
+                wait(session, &fill).await?;
+                drop(interest);
+                may_load = false;
             }
             Step::Lead { fill, interest, stale } => {
                 let question = question(session.req_header(), exchange);
@@ -261,6 +269,8 @@ fn led(
             Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
         }
         Answer::Failed(failure) => stand_in(stale, policy, said).ok_or(failure),
+        // A load has no leader of this kind.
+        Answer::Loaded => Err(Failure::Internal),
     }
 }
 
@@ -280,7 +290,7 @@ fn joined(
         Answer::Fresh(stored) if stored.head.selection.fits(headers) => {
             Ok(Some(revalidated(stored)))
         }
-        Answer::Shared(..) | Answer::Fresh(_) => Ok(None),
+        Answer::Shared(..) | Answer::Fresh(_) | Answer::Loaded => Ok(None),
         Answer::Private(head, _, reason) => {
             let failed = head.response.status.as_u16() >= 500;
             let stood_in = stale.filter(|_| failed);

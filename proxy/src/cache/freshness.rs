@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 
 use crate::cache::directives::Directives;
 
@@ -71,7 +72,7 @@ impl Refusal {
 }
 
 /// The times that rule one stored answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     arrived_ms: u64,
     initial_age_ms: u64,
@@ -122,6 +123,12 @@ impl Times {
             error_until_ms: self.error_until_ms.saturating_sub(earlier_ms),
             ..self
         }
+    }
+
+    /// How long it may be used for anything yet, were it only for an origin that fails.
+    pub fn usable_for_ms(&self, now_ms: u64) -> u64 {
+        let last = self.fresh_until_ms.max(self.revalidate_until_ms).max(self.error_until_ms);
+        last.saturating_sub(now_ms)
     }
 
     pub fn arrived_ms(&self) -> u64 {

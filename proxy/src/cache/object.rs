@@ -78,6 +78,11 @@ impl Blocks {
         self.blocks.len() as u64
     }
 
+    /// The blocks that are held.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.blocks.iter().map(|(_, block)| block)
+    }
+
     /// Bytes from `at` to the end of their block; empty when there are none yet.
     pub fn from(&self, at: u64) -> Bytes {
         let index = self.blocks.partition_point(|(begins, _)| *begins <= at);

@@ -22,6 +22,12 @@ const TAG_OVERHEAD: u64 = 192;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(Vec<Arc<str>>);
 
+impl FromIterator<Arc<str>> for Tags {
+    fn from_iter<T: IntoIterator<Item = Arc<str>>>(tags: T) -> Tags {
+        Tags(tags.into_iter().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+}
+
 impl Tags {
     /// `uri` is that of the answer. `None` when there are more, or longer ones, than may be kept.
     pub fn of(response: &HeaderMap, names: &[HeaderName], uri: &str) -> Option<Tags> {
@@ -35,7 +41,7 @@ impl Tags {
         found.extend(groups(response, &CACHE_GROUPS, uri));
         let fits = found.len() <= TAGS_MAX
             && found.iter().all(|tag: &Arc<str>| tag.len() <= TAG_BYTES_MAX + origin(uri).len());
-        fits.then(|| Tags(found.into_iter().collect()))
+        fits.then(|| found.into_iter().collect())
     }
 
     pub fn contains(&self, tag: &str) -> bool {

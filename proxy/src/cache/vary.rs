@@ -38,6 +38,15 @@ impl Selection {
         self.0.iter().all(|(name, value)| normalized(request, name) == *value)
     }
 
+    pub fn pairs(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
+        self.0.iter().map(|(name, value)| (name, value.as_slice()))
+    }
+
+    /// Of [`Selection::pairs`].
+    pub fn from_pairs(pairs: Vec<(HeaderName, Vec<u8>)>) -> Selection {
+        Selection(pairs)
+    }
+
     /// Bytes it holds.
     pub fn cost(&self) -> u64 {
         let bytes = self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);

@@ -1,0 +1,195 @@
+//! The directory of a cache: `FORMAT` names it, `lock` belongs to the process that uses it, `new/` has
+//! records being written, `records/00` to `records/ff` have whole ones, named by number.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::cache::disk::index::Number;
+use crate::cache::disk::record::{STALE_SINCE_AT, START_BYTES, Start, Written};
+use crate::cache::object::Stored;
+
+const FORMAT: &str = "forebay cache 1\n";
+/// What every version of `FORMAT` begins with.
+const ANY_FORMAT: &str = "forebay cache ";
+
+/// Why a directory cannot hold a cache.
+#[derive(Debug, Error)]
+pub enum FolderFault {
+    #[error(
+        "{path} has files and is not a directory of a cache (it has no FORMAT): name an empty or a \
+         new one",
+        path = .0.display()
+    )]
+    NotOurs(PathBuf),
+    #[error("{path} cannot be used: {error}", path = path.display())]
+    Unusable { path: PathBuf, error: io::Error },
+}
+
+/// A directory that is known to be ours, or empty.
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// A directory that no other process uses.
+pub struct Held {
+    folder: Folder,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the directory if it is missing; leaves alone what is not a cache.
+    pub fn prepare(path: &Path) -> Result<Folder, FolderFault> {
+        let unusable = |error| FolderFault::Unusable { path: path.to_owned(), error };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let format = path.join("FORMAT");
+        match fs::read_to_string(&format) {
+            Ok(text) if text.starts_with(ANY_FORMAT) => {}
+            Ok(_) => return Err(FolderFault::NotOurs(path.to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // A file system of its own has this one from the start.
+                let foreign = |name: &std::ffi::OsStr| name != "lost+found" && name != "FORMAT.new";
+                for entry in fs::read_dir(path).map_err(unusable)? {
+                    if foreign(&entry.map_err(unusable)?.file_name()) {
+                        return Err(FolderFault::NotOurs(path.to_owned()));
+                    }
+                }
+                write_format(path).map_err(unusable)?;
+            }
+            Err(error) => return Err(unusable(error)),
+        }
+        Ok(Folder { path: path.to_owned() })
+    }
+
+    /// Takes the directory for this process; gives it back when another one has it. What another
+    /// version wrote is removed, as is what was being written when a process ended.
+    pub fn hold(self) -> Result<Result<Held, Folder>, io::Error> {
+        let lock = OpenOptions::new().create(true).append(true).open(self.path.join("lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(self)),
+            Err(error) => return Err(error.into()),
+        }
+        if fs::read_to_string(self.path.join("FORMAT"))? != FORMAT {
+            tracing::warn!(path = %self.path.display(), "another version's cache is removed");
+            remove_all(&self.path.join("records"))?;
+            write_format(&self.path)?;
+        }
+        remove_all(&self.path.join("new"))?;
+        fs::create_dir_all(self.path.join("new"))?;
+        for shard in 0..=u8::MAX {
+            fs::create_dir_all(self.path.join(format!("records/{shard:02x}")))?;
+        }
+        Ok(Ok(Held { folder: self, _lock: lock }))
+    }
+}
+
+fn write_format(path: &Path) -> io::Result<()> {
+    fs::write(path.join("FORMAT.new"), FORMAT)?;
+    fs::rename(path.join("FORMAT.new"), path.join("FORMAT"))
+}
+
+fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A record as it was found.
+pub struct Found {
+    pub number: Number,
+    pub start: Start,
+    pub head: Written,
+}
+
+impl Held {
+    fn record(&self, number: Number) -> PathBuf {
+        self.folder.path.join(format!("records/{:02x}/{number:016x}", number & 0xff))
+    }
+
+    /// Writes a record beside the others and then gives it its name, so that it is there whole or not.
+    pub fn write(&self, number: Number, start: &[u8], stored: &Stored) -> io::Result<()> {
+        let new = self.folder.path.join(format!("new/{number:016x}"));
+        let written = (|| {
+            let mut file = File::create(&new)?;
+            file.write_all(start)?;
+            for block in stored.body.blocks.iter() {
+                file.write_all(block)?;
+            }
+            fs::rename(&new, self.record(number))
+        })();
+        if written.is_err() {
+            // It may not even be there.
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    pub fn read(&self, number: Number) -> io::Result<Bytes> {
+        fs::read(self.record(number)).map(Bytes::from)
+    }
+
+    /// Removes a record; one that is not there is removed.
+    pub fn remove(&self, number: Number) -> io::Result<()> {
+        match fs::remove_file(self.record(number)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn mark_stale(&self, number: Number, since_ms: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.record(number))?;
+        file.write_all_at(&since_ms.to_le_bytes(), STALE_SINCE_AT)
+    }
+
+    /// Hands out every record whose start and head are whole, oldest number first in each of the 256
+    /// folders; removes what is none. Stops when `found` says so.
+    pub fn scan(&self, mut found: impl FnMut(Found) -> bool) -> io::Result<()> {
+        for shard in 0..=u8::MAX {
+            let mut files: Vec<(Number, PathBuf)> = Vec::new();
+            for entry in fs::read_dir(self.folder.path.join(format!("records/{shard:02x}")))? {
+                let path = entry?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if let Ok(number) = Number::from_str_radix(name, 16) {
+                    files.push((number, path));
+                }
+            }
+            files.sort_unstable();
+            for (number, path) in files {
+                match head_of(&path) {
+                    Ok(Some((start, head))) => {
+                        if !found(Found { number, start, head }) {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => fs::remove_file(&path)?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Start and head of a record; `None` when it is none, or cut off.
+fn head_of(path: &Path) -> io::Result<Option<(Start, Written)>> {
+    let mut file = File::open(path)?;
+    let mut start = [0; START_BYTES];
+    match file.read_exact(&mut start) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let Some(start) = Start::read(&start) else { return Ok(None) };
+    if file.metadata()?.len() != start.record_bytes() {
+        return Ok(None);
+    }
+    let mut head = vec![0; usize::try_from(start.head_bytes).unwrap_or(0)];
+    file.read_exact(&mut head)?;
+    Ok(start.head(&head).map(|head| (start, head)))
+}
