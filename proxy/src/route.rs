@@ -174,9 +174,9 @@ impl Routes {
         self.upstreams.iter().flat_map(|upstream| upstream.watches())
     }
 
-    /// The cache policy of each route that has one.
+    /// The cache policy of each route that has one, and of each part of its split.
     pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.routes.iter().filter_map(|route| route.cache_policy.as_ref())
+        self.routes.iter().flat_map(|route| route.split.cache_policies())
     }
 
     /// The first route in document order that takes the request. Errors: `NoRoute`, and

@@ -49,6 +49,10 @@ impl Split {
         }
     }
 
+    pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.parts.iter().filter_map(|part| part.destination.cache_policy.as_ref())
+    }
+
     /// The same destination for the same key, in every process; drawn anew without a key.
     pub fn choose(&self, asking: &Asking<'_>) -> Destination {
         let number = match (self.parts.as_slice(), self.sticky_by.as_slice()) {
