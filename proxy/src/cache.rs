@@ -22,6 +22,7 @@ pub mod object;
 pub mod policy;
 pub mod purge;
 pub mod range;
+pub mod series;
 pub mod serve;
 pub mod store;
 pub mod tags;
@@ -35,7 +36,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 use proxy_config::cache::CacheDisk;
 
 use crate::cache::budget::{Class, Lease};
@@ -45,7 +45,8 @@ use crate::cache::freshness::Plan;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
-use crate::cache::purge::{Busy, SCOPES, Scope, SweepId};
+use crate::cache::purge::{Busy, Scope, SweepId};
+use crate::cache::series::Series;
 use crate::cache::store::{Limits, NoRoom, Store};
 use crate::fill::load::Load;
 use crate::fill::{Fill, Interest};
@@ -87,69 +88,6 @@ struct Inner {
     passes: HashMap<u64, u64>,
     /// Evictions that the metric has counted.
     evictions_counted: [u64; 2],
-}
-
-struct Series {
-    bytes: IntGaugeVec,
-    bytes_max: IntGauge,
-    objects: IntGaugeVec,
-    requests: IntCounterVec,
-    evictions: IntCounterVec,
-    refusals: IntCounterVec,
-    invalidations: IntCounterVec,
-    purges: IntCounterVec,
-    purged_objects: IntCounterVec,
-    fills: IntCounterVec,
-    fills_in_progress: IntGauge,
-    fill_bytes: IntCounterVec,
-    resumes: IntCounterVec,
-    disk_bytes: IntGauge,
-    disk_objects: IntGauge,
-}
-
-impl Series {
-    /// Every series exists from the start, so that a rate over a first event is not lost.
-    fn new(cache: &str, metrics: &Metrics) -> Series {
-        let known: [(&IntCounterVec, &[&str]); 5] = [
-            (&metrics.cache_requests, &answer::VERDICTS),
-            (&metrics.cache_evictions, &["small", "large"]),
-            (&metrics.cache_refusals, &freshness::REFUSALS),
-            (&metrics.cache_fills, &["whole", "revalidated", "broken", "failed", "stopped"]),
-            (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
-        ];
-        for (family, values) in known {
-            for value in values {
-                family.with_label_values(&[cache, value]);
-            }
-        }
-        for scope in SCOPES {
-            for kind in ["hard", "soft"] {
-                metrics.cache_purges.with_label_values(&[cache, scope, kind]);
-            }
-        }
-        disk::Series::new(cache, metrics);
-        metrics.cache_disk_bytes_max.with_label_values(&[cache]);
-        metrics.cache_purged_objects.with_label_values(&[cache]);
-        metrics.cache_invalidations.with_label_values(&[cache]);
-        metrics.cache_fill_bytes.with_label_values(&[cache]);
-        Series {
-            bytes: metrics.cache_bytes.clone(),
-            bytes_max: metrics.cache_bytes_max.with_label_values(&[cache]),
-            objects: metrics.cache_objects.clone(),
-            requests: metrics.cache_requests.clone(),
-            evictions: metrics.cache_evictions.clone(),
-            refusals: metrics.cache_refusals.clone(),
-            invalidations: metrics.cache_invalidations.clone(),
-            purges: metrics.cache_purges.clone(),
-            purged_objects: metrics.cache_purged_objects.clone(),
-            fills: metrics.cache_fills.clone(),
-            fills_in_progress: metrics.cache_fills_in_progress.with_label_values(&[cache]),
-            fill_bytes: metrics.cache_fill_bytes.clone(),
-            resumes: metrics.cache_fill_resumes.clone(),
-            disk_bytes: metrics.cache_disk_bytes.with_label_values(&[cache]),
-            disk_objects: metrics.cache_disk_objects.with_label_values(&[cache]),
-        }
-    }
 }
 
 /// What a request asks of a cache.

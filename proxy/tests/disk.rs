@@ -103,7 +103,9 @@ fn what_was_stored_is_there_after_a_restart_and_what_was_purged_is_not() {
     assert_eq!(origin.requests(), before + 1, "purged");
     assert_eq!(ask(&proxy, "/c", "").body, body_of("/c"));
     assert_eq!(origin.requests(), before + 2, "stale, so the origin was asked");
-    // By tag: what is in memory, and the variant that is on disk only.
+    // By tag: what is in memory, and the variant that is on disk only. A client can have all of an
+    // answer before it is stored.
+    wait_until_written(&proxy, 5.0);
     assert_eq!(purge(&proxy, &json!({ "tags": ["t"] })), 5);
     eventually("no record", || records(&cache).is_empty().then_some(()));
 }

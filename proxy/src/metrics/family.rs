@@ -1,0 +1,359 @@
+//! The table of metric families: names, kinds, labels and what each means.
+
+/// What kind of series a family holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram(&'static [f64]),
+}
+
+/// One metric family. Label values come from the configuration or from a fixed set, never from a
+/// request, so the number of series is bounded by the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// Upper bounds in seconds: sub-millisecond for transactions, minutes for video.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+const fn family(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, kind, labels, help }
+}
+
+/// The table. `route` and `lane` are `none` for a request that matched no route.
+pub const FAMILIES: &[Family] = &[
+    family("forebay_proxy_build_info", Kind::Gauge, &["version"], "Always 1; the version runs."),
+    family(
+        "forebay_proxy_config_generation",
+        Kind::Gauge,
+        &[],
+        "Number of the configuration in force; 1 at start, one more per reload that succeeded.",
+    ),
+    family(
+        "forebay_proxy_config_reloads_total",
+        Kind::Counter,
+        &["result"],
+        "Reloads asked for: result is ok, or refused when the document was wrong or needs a restart.",
+    ),
+    family("forebay_proxy_draining", Kind::Gauge, &[], "1 while a graceful stop is under way."),
+    family(
+        "forebay_proxy_downstream_connections",
+        Kind::Gauge,
+        &["listener"],
+        "Open client connections.",
+    ),
+    family(
+        "forebay_proxy_downstream_connections_total",
+        Kind::Counter,
+        &["listener"],
+        "Client connections accepted.",
+    ),
+    family(
+        "forebay_proxy_downstream_connections_refused_total",
+        Kind::Counter,
+        &["listener"],
+        "Client connections closed at once because connections_max were open.",
+    ),
+    family(
+        "forebay_proxy_downstream_timeouts_total",
+        Kind::Counter,
+        &["listener", "what"],
+        "HTTP/1 connections closed on slow clients: what is head (a request head took too long to \
+         arrive) or write (the client did not read).",
+    ),
+    family(
+        "forebay_proxy_tls_handshake_failures_total",
+        Kind::Counter,
+        &["listener"],
+        "Client connections whose TLS handshake failed or took too long.",
+    ),
+    family(
+        "forebay_proxy_requests_total",
+        Kind::Counter,
+        &["listener", "route", "lane", "code"],
+        "Requests finished, by status sent; code is other for an unregistered status and aborted \
+         when the client left before a status was sent.",
+    ),
+    family(
+        "forebay_proxy_requests_aborted_total",
+        Kind::Counter,
+        &["route", "lane"],
+        "Requests that ended before the response was whole, by the client or the upstream.",
+    ),
+    family(
+        "forebay_proxy_request_duration_seconds",
+        Kind::Histogram(SECONDS),
+        &["route", "lane"],
+        "From the request head to the end of the response.",
+    ),
+    family(
+        "forebay_proxy_first_byte_seconds",
+        Kind::Histogram(SECONDS),
+        &["route", "lane"],
+        "From the request head to the response head.",
+    ),
+    family(
+        "forebay_proxy_request_body_bytes_total",
+        Kind::Counter,
+        &["route", "lane"],
+        "Request body bytes read from clients.",
+    ),
+    family(
+        "forebay_proxy_response_body_bytes_total",
+        Kind::Counter,
+        &["route", "lane"],
+        "Response body bytes written to clients.",
+    ),
+    family(
+        "forebay_proxy_lane_requests_in_flight",
+        Kind::Gauge,
+        &["lane"],
+        "Requests a lane holds now.",
+    ),
+    family(
+        "forebay_proxy_lane_requests_max",
+        Kind::Gauge,
+        &["lane"],
+        "Requests a lane may hold at once.",
+    ),
+    family(
+        "forebay_proxy_lane_shed_total",
+        Kind::Counter,
+        &["lane"],
+        "Requests answered 503 because their lane was full.",
+    ),
+    family(
+        "forebay_proxy_rate_limit_requests_total",
+        Kind::Counter,
+        &["limit", "result"],
+        "Requests held against a limit: result is passed, delayed, refused or over_dry_run.",
+    ),
+    family("forebay_proxy_rate_limit_keys", Kind::Gauge, &["limit"], "Keys remembered."),
+    family(
+        "forebay_proxy_rate_limit_evictions_total",
+        Kind::Counter,
+        &["limit"],
+        "Keys forgotten while they still counted, because keys_max were remembered.",
+    ),
+    family(
+        "forebay_proxy_rate_limit_delayed",
+        Kind::Gauge,
+        &["limit"],
+        "Requests that wait for their turn now.",
+    ),
+    family(
+        "forebay_proxy_rate_limit_cluster_failures_total",
+        Kind::Counter,
+        &["limit"],
+        "Requests for which Redis could not be asked, so that when_unavailable decided.",
+    ),
+    family(
+        "forebay_proxy_bulk_nice_steps",
+        Kind::Gauge,
+        &[],
+        "Steps of nice by which threads that move bodies of lanes of low priority run below the \
+         process; 0 when the system refused, and turns alone bound what bulk does to others.",
+    ),
+    family(
+        "forebay_proxy_upstream_connects_total",
+        Kind::Counter,
+        &["upstream", "reused"],
+        "Upstream connections put to use: reused is true for one from the pool.",
+    ),
+    family(
+        "forebay_proxy_upstream_failures_total",
+        Kind::Counter,
+        &["upstream", "kind"],
+        "Failed attempts: kind is connect, connect_timeout, read, read_timeout, write, \
+         write_timeout or response.",
+    ),
+    family(
+        "forebay_proxy_upstream_retries_total",
+        Kind::Counter,
+        &["upstream", "reason"],
+        "Attempts made again: reason is connect, reset, timeout or gateway_error (another server), or \
+         stale_connection (a pooled connection the server had closed).",
+    ),
+    family(
+        "forebay_proxy_upstream_server_up",
+        Kind::Gauge,
+        &["upstream", "server"],
+        "1 while a server is fit to take requests; one that was out is back with the next request.",
+    ),
+    family(
+        "forebay_proxy_upstream_server_in_flight",
+        Kind::Gauge,
+        &["upstream", "server"],
+        "Requests in flight at a server.",
+    ),
+    family(
+        "forebay_proxy_upstream_ejections_total",
+        Kind::Counter,
+        &["upstream", "server"],
+        "Times a server was taken out because requests failed (health_checks.passive).",
+    ),
+    family(
+        "forebay_proxy_upstream_probes_total",
+        Kind::Counter,
+        &["upstream", "server", "result"],
+        "Probes of a server (health_checks.active): result is good or failed.",
+    ),
+    family(
+        "forebay_proxy_upstream_first_byte_seconds",
+        Kind::Histogram(SECONDS),
+        &["upstream"],
+        "From the upstream connection being at hand to its response head.",
+    ),
+    family(
+        "forebay_proxy_cache_bytes",
+        Kind::Gauge,
+        &["cache", "class"],
+        "Memory that answers hold, those being sent after their eviction and those on their way \
+         included: class is small or large (`large_object_min`).",
+    ),
+    family(
+        "forebay_proxy_cache_bytes_max",
+        Kind::Gauge,
+        &["cache"],
+        "Memory that answers may hold (`memory_max`).",
+    ),
+    family("forebay_proxy_cache_objects", Kind::Gauge, &["cache", "class"], "Answers stored."),
+    family(
+        "forebay_proxy_cache_requests_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Requests on routes with a cache policy: result is hit, stale, stale_on_error, revalidated, \
+         miss, collapsed (shared another's miss), pass (beside the cache), not_cached \
+         (only-if-cached) or failed.",
+    ),
+    family(
+        "forebay_proxy_cache_evictions_total",
+        Kind::Counter,
+        &["cache", "class"],
+        "Answers evicted to make room.",
+    ),
+    family(
+        "forebay_proxy_cache_refusals_total",
+        Kind::Counter,
+        &["cache", "reason"],
+        "Answers not stored: reason is no_store, private, authorization, set_cookie, vary_all, \
+         status, no_freshness, unframed (its end cannot be told from a break), tags (more than can \
+         be purged by), too_large or no_room.",
+    ),
+    family(
+        "forebay_proxy_cache_invalidations_total",
+        Kind::Counter,
+        &["cache"],
+        "Answers forgotten because a request may have changed what they show.",
+    ),
+    family(
+        "forebay_proxy_cache_purges_total",
+        Kind::Counter,
+        &["cache", "scope", "kind"],
+        "Purges done: scope is all, url, prefix or tag; kind is hard, or soft (made stale).",
+    ),
+    family(
+        "forebay_proxy_cache_purged_objects_total",
+        Kind::Counter,
+        &["cache"],
+        "Answers that purges took out or made stale.",
+    ),
+    family(
+        "forebay_proxy_cache_fills_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Fills ended: result is whole, revalidated, broken, failed (no answer) or stopped (nobody \
+         left to read).",
+    ),
+    family(
+        "forebay_proxy_cache_fills_in_progress",
+        Kind::Gauge,
+        &["cache"],
+        "Fills that requests may join now.",
+    ),
+    family(
+        "forebay_proxy_cache_fill_bytes_total",
+        Kind::Counter,
+        &["cache"],
+        "Body bytes that fills read from origins.",
+    ),
+    family(
+        "forebay_proxy_cache_fill_resumes_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
+    ),
+    family(
+        "forebay_proxy_cache_disk_ready",
+        Kind::Gauge,
+        &["cache"],
+        "1 once the directory of `disk` belongs to this process; what is in it is found as it is indexed.",
+    ),
+    family(
+        "forebay_proxy_cache_disk_bytes",
+        Kind::Gauge,
+        &["cache"],
+        "Bytes of answers on disk, in whole blocks.",
+    ),
+    family(
+        "forebay_proxy_cache_disk_bytes_max",
+        Kind::Gauge,
+        &["cache"],
+        "Bytes of answers there may be on disk (`disk.bytes_max`).",
+    ),
+    family("forebay_proxy_cache_disk_objects", Kind::Gauge, &["cache"], "Answers on disk."),
+    family(
+        "forebay_proxy_cache_disk_evictions_total",
+        Kind::Counter,
+        &["cache"],
+        "Answers evicted from disk to make room.",
+    ),
+    family(
+        "forebay_proxy_cache_disk_reads_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Answers looked for on disk: result is loaded, gone, corrupt (a checksum), failed or no_room (in memory).",
+    ),
+    family(
+        "forebay_proxy_cache_disk_writes_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Answers to be written to disk: result is written, dropped (the disk is slow, pausing, or not there yet), cancelled (by a purge), too_large or failed.",
+    ),
+    family(
+        "forebay_proxy_cache_disk_remove_failures_total",
+        Kind::Counter,
+        &["cache"],
+        "Answers that could not be removed from disk.",
+    ),
+    family(
+        "forebay_proxy_admin_refused_total",
+        Kind::Counter,
+        &["reason"],
+        "Changes refused by the admin API: reason is no_tokens (none configured), token (missing or \
+         wrong) or role.",
+    ),
+    family(
+        "forebay_proxy_access_log_dropped_total",
+        Kind::Counter,
+        &[],
+        "Access log lines dropped because the queue to the writer was full.",
+    ),
+    family(
+        "forebay_proxy_access_log_write_errors_total",
+        Kind::Counter,
+        &[],
+        "Failed writes to the access log, or failed attempts to reopen it.",
+    ),
+];
