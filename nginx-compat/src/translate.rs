@@ -181,7 +181,7 @@ fn notes(translated: bool) -> Vec<String> {
         return Vec::new();
     }
     let notes = [
-        "nginx refuses request bodies above 1 MiB (client_max_body_size); Forebay has no limit yet",
+        "nginx refuses request bodies above 1 MiB (client_max_body_size); Forebay takes any unless its route has `request_body_max`",
         "Forebay passes paths on in their normal form (dot segments, // and needless escapes \
          resolved), as it matched them; nginx passes them on as they came",
         "Forebay adds Forwarded, X-Forwarded-For, -Proto, -Host and X-Request-Id to every request",

@@ -40,7 +40,9 @@ fn hosts(word: &str) -> Result<Vec<String>, String> {
         return Err("requests without a Host reach the default server".to_owned());
     }
     if word.starts_with('~') {
-        return Err(format!("{word}: hosts are not matched by regular expressions yet; list them"));
+        return Err(format!(
+            "{word}: hosts by regular expression are not translated yet; list them"
+        ));
     }
     if word.ends_with(".*") {
         return Err(format!("{word}: a wildcard at the end is not known; list the names"));

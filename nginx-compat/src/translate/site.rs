@@ -257,5 +257,5 @@ fn regex_effect(top: &[Location<'_>]) -> String {
             later.join(", ")
         ),
     };
-    format!("paths are not matched by regular expressions yet; {effect}")
+    format!("locations with a regular expression are not translated yet; {effect}")
 }
