@@ -49,12 +49,16 @@ impl Stage {
     }
 
     fn supervisor(&self, children: Vec<ChildSpec>) -> Supervisor {
+        self.supervisor_at(children, pace())
+    }
+
+    fn supervisor_at(&self, children: Vec<ChildSpec>, pace: Pace) -> Supervisor {
         let launcher = Launcher {
             setpriv: forebay_stack::programs::on_path("setpriv"),
             logs: self.folder.path().to_owned(),
             run: self.folder.path().to_owned(),
         };
-        Supervisor::new(children, launcher, pace())
+        Supervisor::new(children, launcher, pace)
     }
 }
 
@@ -211,7 +215,9 @@ async fn draining_goes_stage_by_stage_and_leaves_nothing() {
     let stage = Stage::new();
     let at = |name: &str, stop_stage| ChildSpec { stop_stage, ..stage.child(name, &steady(name)) };
     let children = vec![at("origin", 2), at("ledger", 1), at("proxy", 0)];
-    let mut supervisor = stage.supervisor(children);
+    // Nobody is to be killed for being slow on a busy machine.
+    let patient = Pace { drain_max: DEADLINE, ..pace() };
+    let mut supervisor = stage.supervisor_at(children, patient);
     supervisor.start();
     while !supervisor.all_healthy() {
         until(&mut supervisor, is_healthy).await;
