@@ -42,11 +42,20 @@ pub fn read(path: &Path) -> Result<(String, bool), String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("open() \"{}\" failed: {error}", path.display()))?;
+        .map_err(|error| format!("open() \"{}\" failed ({})", path.display(), reason(&error)))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("\"{}\" is larger than {FILE_BYTES_MAX} bytes", path.display()));
     }
     Ok(decode(bytes))
+}
+
+/// `2: No such file or directory`, as nginx writes errors of the system.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => format!("{number}: {}", text.split(" (os error").next().unwrap_or(&text)),
+        None => text,
+    }
 }
 
 pub fn decode(bytes: Vec<u8>) -> (String, bool) {

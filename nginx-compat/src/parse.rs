@@ -30,11 +30,27 @@ pub struct Parsed {
 /// Reads a file and what it includes; relative patterns start at `prefix`, or at the file's own
 /// directory. An error means that the main file itself could not be read.
 pub fn parse_file(path: &Path, prefix: Option<&Path>) -> Result<Parsed, String> {
+    parse_file_after("", path, prefix)
+}
+
+/// As [`parse_file`], with directives that stand ahead of the file's: those of nginx's `-g`.
+pub fn parse_file_after(
+    globals: &str,
+    path: &Path,
+    prefix: Option<&Path>,
+) -> Result<Parsed, String> {
     let (text, lossy) = include::read(path)?;
     let prefix = prefix.or_else(|| path.parent()).unwrap_or(Path::new("")).to_owned();
     let mut parser = Parser::new(Includes::Under(prefix));
+    let mut ahead = match globals {
+        "" => Vec::new(),
+        globals => parser.file("command line".to_owned(), globals, false),
+    };
     parser.open.extend(path.canonicalize());
-    Ok(parser.finish(path.display().to_string(), &text, lossy))
+    let mut parsed = parser.finish(path.display().to_string(), &text, lossy);
+    ahead.append(&mut parsed.document.directives);
+    parsed.document.directives = ahead;
+    Ok(parsed)
 }
 
 /// Reads bytes that are not, or not yet, a file.

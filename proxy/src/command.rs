@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 ok, 1 failure, 2 usage, 65 bad document, 69 unavailable.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use proxy_config::{Config, Problems, Source};
 use thiserror::Error;
 
+use crate::nginx;
 use crate::server::StartFault;
 
 mod check;
@@ -32,6 +34,12 @@ pub struct Cli {
 enum Command {
     /// Run the proxy in the foreground.
     Run(run::Options),
+    /// Behave as nginx does: `nginx -h` says how. A link named `nginx` does the same.
+    #[command(disable_help_flag = true)]
+    Nginx {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        arguments: Vec<OsString>,
+    },
     /// Say whether a document is right, and everything that is wrong with it.
     Check(check::Options),
     /// Say which listener, route and lane a request would meet, and why.
@@ -94,7 +102,13 @@ impl Fault {
 
 /// Parses the command line, does what it says and gives the exit code.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().map(PathBuf::from).unwrap_or_default();
+    if name.file_name().is_some_and(|name| name == "nginx") {
+        return nginx::main(arguments);
+    }
     let done = match Cli::parse().command {
+        Command::Nginx { arguments } => return nginx::main(arguments.into_iter()),
         Command::Run(options) => run::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -18,7 +18,8 @@
 //! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`command`] (the command line).
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`command`] (the command line),
+//! [`nginx`] (the same proxy started, told and stopped as nginx is).
 
 pub mod accept_encoding;
 pub mod access_log;
@@ -45,6 +46,7 @@ pub mod lane;
 pub mod listen;
 pub mod local;
 pub mod metrics;
+pub mod nginx;
 pub mod operator_log;
 pub mod path;
 pub mod prompt;

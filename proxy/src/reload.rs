@@ -23,6 +23,8 @@ pub enum ReloadFault {
     Read(#[from] io::Error),
     #[error("the document is wrong:\n{0}")]
     Document(Problems),
+    #[error("{0}")]
+    Refused(String),
     #[error("{0} cannot be changed while running; restart the proxy for it")]
     NeedsRestart(String),
     #[error("the access log cannot be opened: {0}")]
@@ -37,10 +39,14 @@ pub enum ReloadFault {
     Path(#[from] PathFault),
 }
 
-/// Reads the document and puts it into force; returns the number of the new generation. Blocks on
-/// files and name look-ups. In-flight requests finish on the generation they began with.
-pub fn reload(state: &State, document: &Path) -> Result<u64, ReloadFault> {
-    let config = Config::load(Source::read(document)?).map_err(ReloadFault::Document)?;
+/// Reads a document.
+pub fn document(path: &Path) -> Result<Config, ReloadFault> {
+    Config::load(Source::read(path)?).map_err(ReloadFault::Document)
+}
+
+/// Puts a configuration into force; returns the number of the new generation. Blocks on files and
+/// name look-ups. In-flight requests finish on the generation they began with.
+pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
     let current = state.current();
     if let Some(what) = needs_restart(&current.config, &config) {
         return Err(ReloadFault::NeedsRestart(what));

@@ -4,7 +4,7 @@
 //! it, and its listeners panic when a port is taken. Its services run just as well here.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
-use crate::reload::reload;
+use crate::reload::{ReloadFault, reload};
 use crate::route::RouteFault;
 use crate::runtimes::{Handles, Runtimes};
 use crate::signals::{Signals, Wish};
@@ -49,6 +49,22 @@ use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Reads the configuration again, for a reload. It may block.
+pub type Read = Arc<dyn Fn() -> Result<Config, ReloadFault> + Send + Sync>;
+
+/// Closes and opens the logs again that are not the access log.
+pub type Reopen = Arc<dyn Fn() + Send + Sync>;
+
+/// Called when every socket is bound, requests are served and signals are heard; an error ends it.
+pub type Ready = Box<dyn FnOnce(&Addresses) -> Result<(), StartFault>>;
+
+/// What the ways of running the proxy do differently.
+pub struct Manner {
+    pub read: Read,
+    pub ready: Ready,
+    pub reopen: Reopen,
+}
 
 /// Why the proxy did not start.
 #[derive(Debug, Error)]
@@ -65,18 +81,15 @@ pub enum StartFault {
     Path(#[from] PathFault),
     #[error("the access log {path} cannot be opened: {error}")]
     AccessLog { path: String, error: io::Error },
-    #[error("the addresses file {path} cannot be written: {error}", path = path.display())]
-    AddressesFile { path: PathBuf, error: io::Error },
+    #[error("{path} cannot be written: {error}", path = path.display())]
+    Told { path: PathBuf, error: io::Error },
     #[error("the system refused a thread, a runtime or a signal handler: {0}")]
     System(#[from] io::Error),
 }
 
-/// Runs the proxy until a signal ends it. `document` is what a reload reads again.
-pub fn run(
-    config: Config,
-    document: &Path,
-    addresses_file: Option<&Path>,
-) -> Result<(), StartFault> {
+/// Runs the proxy until a signal ends it.
+pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
+    let Manner { read, ready, reopen } = manner;
     raise_descriptor_limit();
     let sockets = bind(&config)?;
     let addresses = Addresses::of(&sockets);
@@ -89,13 +102,9 @@ pub fn run(
 
     let end = runtimes.latency.block_on(async {
         let mut signals = Signals::listen()?;
-        if let Some(path) = addresses_file {
-            addresses
-                .write(path)
-                .map_err(|error| StartFault::AddressesFile { path: path.to_owned(), error })?;
-        }
+        ready(&addresses)?;
         tracing::info!(listeners = ?addresses.listeners, admin = addresses.admin, "serving");
-        let wish = obey(&mut signals, &state, document).await;
+        let wish = obey(&mut signals, &state, &read, &reopen).await;
         if wish == Wish::StopGracefully {
             draining.store(true, Ordering::Release);
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
@@ -107,10 +116,6 @@ pub fn run(
     });
     runtimes.stop();
     log_writer.stop(LOG_FLUSH_MAX);
-    if let Some(path) = addresses_file {
-        // Gone already is gone enough.
-        let _ = std::fs::remove_file(path);
-    }
     tracing::info!("stopped");
     end
 }
@@ -230,26 +235,26 @@ fn start<A>(
 }
 
 /// Does what signals ask for until one of them asks to stop.
-async fn obey(signals: &mut Signals, state: &Arc<State>, document: &Path) -> Wish {
+async fn obey(signals: &mut Signals, state: &Arc<State>, read: &Read, reopen: &Reopen) -> Wish {
     loop {
         match signals.next().await {
-            Wish::Reload => reload_and_tell(state, document).await,
-            Wish::ReopenLogs => reopen_logs(state).await,
+            Wish::Reload => reload_and_tell(state, read).await,
+            Wish::ReopenLogs => reopen_logs(state, reopen).await,
             stop => return stop,
         }
     }
 }
 
-async fn reload_and_tell(state: &Arc<State>, document: &Path) {
-    let (on, from) = (Arc::clone(state), document.to_owned());
-    let done = tokio::task::spawn_blocking(move || reload(&on, &from)).await;
+async fn reload_and_tell(state: &Arc<State>, read: &Read) {
+    let (on, read) = (Arc::clone(state), Arc::clone(read));
+    let done = tokio::task::spawn_blocking(move || reload(&on, read()?)).await;
     let result = match done {
         Ok(Ok(generation)) => {
             tracing::info!(generation, "reloaded");
             "ok"
         }
         Ok(Err(fault)) => {
-            tracing::error!(document = %document.display(), "reload refused, nothing changed: {fault}");
+            tracing::error!("reload refused, nothing changed: {fault}");
             "refused"
         }
         Err(panic) => {
@@ -260,9 +265,13 @@ async fn reload_and_tell(state: &Arc<State>, document: &Path) {
     state.metrics.config_reloads.with_label_values(&[result]).inc();
 }
 
-async fn reopen_logs(state: &Arc<State>) {
-    let on = Arc::clone(state);
-    if tokio::task::spawn_blocking(move || on.access_log.reopen()).await.is_ok() {
+async fn reopen_logs(state: &Arc<State>, reopen: &Reopen) {
+    let (on, reopen) = (Arc::clone(state), Arc::clone(reopen));
+    let reopened = tokio::task::spawn_blocking(move || {
+        on.access_log.reopen();
+        reopen();
+    });
+    if reopened.await.is_ok() {
         tracing::info!("log files reopened");
     }
 }

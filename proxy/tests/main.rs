@@ -21,6 +21,7 @@ mod http2;
 mod hygiene;
 mod isolation;
 mod lanes;
+mod nginx_command;
 mod purging;
 mod rate_limits;
 mod redis_server;

@@ -1,10 +1,13 @@
 //! `forebay-proxy run FILE`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::{Document, Fault, load};
+use crate::reload::document;
+use crate::server::{Manner, StartFault};
 use crate::{operator_log, server};
 
 #[derive(Debug, Args)]
@@ -22,9 +25,23 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<(), Fault> {
-    let file = &options.document.file;
-    let config = load(file)?;
+    let file = options.document.file.clone();
+    let config = load(&file)?;
     operator_log::start(&options.log_level)
         .map_err(|error| Fault::Usage(format!("--log-level `{}`: {error}", options.log_level)))?;
-    Ok(server::run(config, file, options.addresses_file.as_deref())?)
+    let addresses_file = options.addresses_file.clone();
+    let manner = Manner {
+        read: Arc::new(move || document(&file)),
+        ready: Box::new(move |addresses| match addresses_file {
+            Some(path) => addresses.write(&path).map_err(|error| StartFault::Told { path, error }),
+            None => Ok(()),
+        }),
+        reopen: Arc::new(|| {}),
+    };
+    server::run(config, manner)?;
+    if let Some(path) = &options.addresses_file {
+        // Gone already is gone enough.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }

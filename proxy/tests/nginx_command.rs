@@ -1,0 +1,237 @@
+//! The proxy called as nginx is: files, signals and words.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Client, Response};
+use crate::harness::{BINARY, eventually};
+use crate::origin::Origin;
+
+/// A folder with a configuration, and a link to the program under nginx's name.
+struct Nginx {
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Nginx {
+    /// `main` stands in the main context, `location` in the one location.
+    fn with(main: &str, location: &str) -> Nginx {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(BINARY, dir.path().join("nginx")).unwrap();
+        // nginx listens on no port 0; this one was free a moment ago.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nginx = Nginx { dir, address, child: None };
+        nginx.configure(main, location);
+        nginx
+    }
+
+    fn before(origin: &Origin, main: &str) -> Nginx {
+        Nginx::with(main, &format!("proxy_pass http://{};", origin.address))
+    }
+
+    fn configure(&self, main: &str, location: &str) {
+        let text = format!(
+            "{main}\npid nginx.pid;\nerror_log error.log notice;\nevents {{ }}\nhttp {{\n\
+             access_log {log};\nserver {{\nlisten {address};\nlocation / {{ {location} }}\n}}\n}}\n",
+            log = self.path("access.log").display(),
+            address = self.address,
+        );
+        fs::write(self.path("nginx.conf"), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("nginx"));
+        let prefix = format!("{}/", self.dir.path().display());
+        command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "early.log"]).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+
+    /// Starts it in the foreground and waits for its pid file.
+    fn start(&mut self) {
+        let stderr = fs::File::create(self.path("stderr")).unwrap();
+        let child =
+            self.command(&["-g", "daemon off;"]).stdin(Stdio::null()).stderr(stderr).spawn();
+        self.child = Some(child.unwrap());
+        let pid =
+            eventually("a pid file", || Some(self.read("nginx.pid")).filter(|t| !t.is_empty()));
+        assert_eq!(
+            pid,
+            format!("{}\n", self.child.as_ref().unwrap().id()),
+            "whole when it is there"
+        );
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.read("nginx.pid").trim().parse().ok().and_then(Pid::from_raw)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid().unwrap(), signal).unwrap();
+    }
+
+    fn get(&self, path: &str) -> Response {
+        Client::to(self.address).ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+    }
+
+    fn says(&self, file: &str, text: &str) {
+        eventually(text, || self.read(file).contains(text).then_some(()));
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        } else if let Some(pid) = self.pid() {
+            // One behind the test, which nobody ended.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if std::thread::panicking() {
+            eprintln!("stderr: {}\nerror.log: {}", self.read("stderr"), self.read("error.log"));
+        }
+    }
+}
+
+#[test]
+fn signals_mean_what_they_mean_to_nginx() {
+    let (old, new) = (Origin::saying("old"), Origin::saying("new"));
+    let mut nginx = Nginx::before(&old, "");
+    nginx.start();
+    assert_eq!(nginx.get("/").text(), "old");
+
+    nginx.configure("", &format!("proxy_pass http://{};", new.address));
+    nginx.signal(Signal::HUP);
+    eventually("the new origin", || (nginx.get("/").text() == "new").then_some(()));
+    nginx.says("error.log", "reconfiguring");
+
+    nginx.configure("nonsense on;", "");
+    nginx.signal(Signal::HUP);
+    nginx.says("error.log", "unknown directive \"nonsense\"");
+    assert_eq!(nginx.get("/").text(), "new", "what is wrong changes nothing");
+
+    for name in ["error.log", "access.log"] {
+        fs::rename(nginx.path(name), nginx.path(&format!("{name}.1"))).unwrap();
+    }
+    nginx.signal(Signal::USR1);
+    nginx.says("error.log", "log files reopened");
+    assert_eq!(nginx.get("/late").status, 200);
+    nginx.says("access.log", "/late");
+    assert!(!nginx.read("access.log.1").contains("/late"));
+
+    let mut idle = Client::to(nginx.address);
+    assert_eq!(idle.ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    nginx.signal(Signal::QUIT);
+    let mut child = nginx.child.take().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(idle.is_closed());
+    assert!(!nginx.path("nginx.pid").exists());
+    let line = nginx.read("error.log").lines().next().unwrap_or_default().to_owned();
+    let form = r"^\d{4}(/\d\d){2} \d\d(:\d\d){2} \[notice\] \d+#\d+: ";
+    let form = form.parse::<proxy_config::pattern::Regex>().unwrap().compile().unwrap();
+    assert!(form.is_match(&line), "{line}");
+}
+
+#[test]
+fn a_wrong_configuration_is_told_as_nginx_tells_it() {
+    let nginx = Nginx::with("worker_processes 1 2;", "listen 80;\nproxy_pass http://127.0.0.1:9;");
+    let (code, _, err) = nginx.run(&[]);
+    let file = nginx.path("nginx.conf").display().to_string();
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        lines,
+        [
+            format!(
+                "nginx: [emerg] invalid number of arguments in \"worker_processes\" directive in {file}:1"
+            ),
+            format!("nginx: [emerg] \"listen\" directive is not allowed here in {file}:9"),
+        ]
+    );
+    assert!(!nginx.path("nginx.pid").exists());
+    assert!(nginx.read("early.log").contains("[emerg]"), "{}", nginx.read("early.log"));
+
+    let (code, _, err) = Nginx::with("", "ssi on; proxy_pass http://127.0.0.1:9;").run(&["-t"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("nginx: [emerg] \"ssi\" cannot be kept: "), "{err}");
+    assert!(err.contains("nginx.conf:9\n") && err.ends_with("nginx.conf test failed\n"), "{err}");
+
+    let (code, _, err) = nginx.run(&["-c", "nowhere.conf", "-t"]);
+    assert_eq!(code, Some(1));
+    let reason = "/nowhere.conf\" failed (2: No such file or directory)\n";
+    assert!(err.contains("nginx: [emerg] open() \"") && err.contains(reason), "{err}");
+}
+
+#[test]
+fn a_test_says_so_and_a_dump_has_every_file_once() {
+    let nginx =
+        Nginx::with("include more.conf;\ninclude more.conf;", "proxy_pass http://127.0.0.1:9;");
+    fs::write(nginx.path("more.conf"), "worker_rlimit_nofile 9;# café\n").unwrap();
+    let file = nginx.path("nginx.conf").display().to_string();
+    let ok = format!(
+        "nginx: the configuration file {file} syntax is ok\n\
+         nginx: configuration file {file} test is successful\n"
+    );
+    assert_eq!(nginx.run(&["-t"]), (Some(0), String::new(), ok.clone()));
+    assert_eq!(nginx.run(&["-t", "-q"]), (Some(0), String::new(), String::new()));
+    let more = nginx.path("more.conf").display().to_string();
+    let dump = format!(
+        "# configuration file {file}:\n{}\n# configuration file {more}:\n{}\n",
+        nginx.read("nginx.conf"),
+        nginx.read("more.conf")
+    );
+    assert_eq!(nginx.run(&["-T"]), (Some(0), dump, ok));
+    assert!(!nginx.path("nginx.pid").exists());
+    let (code, _, err) = nginx.run(&["-V"]);
+    assert_eq!(code, Some(0));
+    assert!(err.starts_with("nginx version: nginx/") && err.contains("configure arguments: "));
+    assert_eq!(
+        nginx.run(&["-x"]),
+        (Some(1), String::new(), "nginx: invalid option: \"x\"\n".into())
+    );
+}
+
+#[test]
+fn a_daemon_serves_when_its_caller_returns_and_obeys_s() {
+    let origin = Origin::saying("ok");
+    let nginx = Nginx::before(&origin, "");
+    let (code, _, err) = nginx.run(&["-s", "stop"]);
+    assert_eq!(code, Some(1));
+    let reason = "nginx: [error] open() \"nginx.pid\" failed (2: No such file or directory)\n";
+    assert_eq!(err, reason);
+
+    assert_eq!(nginx.run(&[]), (Some(0), String::new(), String::new()));
+    assert_eq!(nginx.get("/").text(), "ok");
+    let (code, _, err) = nginx.run(&[]);
+    assert_eq!(code, Some(1), "the port is taken");
+    let fault = format!("nginx: [emerg] bind() to {} failed (", nginx.address);
+    assert!(err.contains(&fault), "{err}");
+    assert_eq!(nginx.get("/").text(), "ok");
+
+    nginx.configure("", "ssi on;");
+    assert_eq!(nginx.run(&["-s", "reload"]).0, Some(1), "what is wrong is not even asked for");
+    nginx.configure("", &format!("proxy_pass http://{};", origin.address));
+    assert_eq!(nginx.run(&["-s", "reload"]), (Some(0), String::new(), String::new()));
+    nginx.says("error.log", "reloaded");
+    assert_eq!(nginx.run(&["-s", "quit"]).0, Some(0));
+    eventually("the pid file to go", || (!nginx.path("nginx.pid").exists()).then_some(()));
+}
