@@ -15,6 +15,7 @@ mod check;
 mod docs;
 mod dump;
 mod explain;
+mod lanes;
 mod purge;
 mod run;
 mod schema;
@@ -44,6 +45,9 @@ enum Command {
     Check(check::Options),
     /// Say which listener, route and lane a request would meet, and why.
     Explain(explain::Options),
+    /// Put lanes to the proof.
+    #[command(subcommand)]
+    Lanes(lanes::Command),
     /// Take answers out of a running proxy's caches.
     Purge(purge::Options),
     /// Print a document with every default written out.
@@ -84,6 +88,9 @@ enum Fault {
     /// Told already, in the form asked for.
     #[error("")]
     ToldBadDocument,
+    /// Told already, with the figures.
+    #[error("")]
+    ToldPromiseBroken,
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -94,7 +101,7 @@ impl Fault {
             Fault::Usage(_) => 2,
             Fault::Document(_) | Fault::ToldBadDocument => 65,
             Fault::Start(StartFault::Tls(_)) => 65,
-            Fault::Start(StartFault::System(_)) | Fault::Other(_) => 1,
+            Fault::Start(StartFault::System(_)) | Fault::ToldPromiseBroken | Fault::Other(_) => 1,
             Fault::Read { .. } | Fault::Unreachable { .. } | Fault::Start(_) => 69,
         }
     }
@@ -112,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Lanes(command) => lanes::run(&command),
         Command::Purge(options) => purge::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Schema => schema::run(),
@@ -121,7 +129,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             match &fault {
-                Fault::ToldBadDocument => {}
+                Fault::ToldBadDocument | Fault::ToldPromiseBroken => {}
                 Fault::Document(problems) => eprint!("{problems}"),
                 fault => eprintln!("forebay-proxy: {fault}"),
             }

@@ -51,6 +51,7 @@ pub mod operator_log;
 pub mod path;
 pub mod prompt;
 pub mod protected;
+pub mod prove;
 pub mod rate_limit;
 pub mod reload;
 pub mod request;

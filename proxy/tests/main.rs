@@ -22,6 +22,7 @@ mod hygiene;
 mod isolation;
 mod lanes;
 mod nginx_command;
+mod proving;
 mod purging;
 mod rate_limits;
 mod redis_server;
