@@ -2,8 +2,10 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod batches;
 pub mod currencies;
 pub mod extract;
+pub mod lines;
 pub mod observe;
 pub mod openapi;
 pub mod problem;
@@ -34,6 +36,8 @@ pub struct Limits {
     pub body_bytes_max: usize,
     pub header_bytes_max: usize,
     pub entries_max: usize,
+    /// Requests in one batch.
+    pub batch_max: usize,
     pub body_timeout: Duration,
     pub request_timeout: Duration,
 }
@@ -62,6 +66,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(transfers::post))
         .routes(routes!(transfers::void))
         .routes(routes!(transfers::reverse))
+        .routes(routes!(batches::create))
+        .routes(routes!(lines::stream))
         .routes(routes!(reports::trial_balance))
 }
 

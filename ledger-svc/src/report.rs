@@ -173,4 +173,8 @@ impl<T> Page<T> {
         let next_cursor = if more { rows.last().map(cursor) } else { None };
         Self { items: rows, next_cursor }
     }
+
+    pub fn map<U>(self, of: impl Fn(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(of).collect(), next_cursor: self.next_cursor }
+    }
 }

@@ -1,10 +1,10 @@
 //! The database, seen from the ledger. An engine is one module with a `Writer` (one connection, one
 //! batch at a time) and a `Reader` (a small pool that never waits for the writer); `engine` gives
 //! the three of them one name each. `row` reads rows the same way from all of them, `durability`
-//! judges their settings, `migration` runs their migrations.
+//! judges their settings, `migration` runs their migrations, `read` looks things up on all of them alike.
 //!
 //! A batch is `Writer::begin` → `Batch::create_*` → `Batch::lock_and_read` → (posting) →
-//! `Batch::write` → `Batch::commit`; a batch that is dropped is rolled back. A commit that fails is
+//! `Batch::write` → `Batch::commit`, put together in `gather` from what each engine does; a batch that is dropped is rolled back. A commit that fails is
 //! never taken for done nor for undone: the next `begin` works on a connection that holds the
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
@@ -15,7 +15,10 @@ mod gather;
 mod migration;
 mod mysql;
 mod postgres;
+mod read;
+mod reader;
 mod row;
+mod rows;
 mod sqlite;
 mod statement;
 mod stream;
@@ -27,8 +30,9 @@ use thiserror::Error;
 
 pub use audit::{Audit, BalanceRow};
 pub use durability::UnsafeSetting;
-pub use engine::{Batch, Opened, Reader, Writer, migrate, open};
+pub use engine::{Batch, Opened, Writer, migrate, open};
 pub use migration::Migrated;
+pub use reader::Reader;
 pub use row::hex;
 pub use statement::Period;
 pub use stream::Stream;

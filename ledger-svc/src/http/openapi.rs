@@ -54,6 +54,8 @@ const POSTING: &[Kind] = &[
     Kind::Unbalanced,
     Kind::BalanceOverflow,
     Kind::LimitExceeded,
+    Kind::ExpectationFailed,
+    Kind::ExpiresInPast,
 ];
 const FOLLOWING: &[Kind] = &[Kind::TransferNotFound];
 
@@ -69,7 +71,24 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getStatement", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("getStatementCsv", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount]]),
-    ("createTransfer", &[ALWAYS, BODY, KEY, POSTING, &[Kind::ExpiresInPast]]),
+    ("createTransfer", &[ALWAYS, BODY, KEY, POSTING]),
+    (
+        "createBatch",
+        &[
+            ALWAYS,
+            BODY,
+            POSTING,
+            FOLLOWING,
+            &[
+                Kind::IdempotencyKeyInvalid,
+                Kind::IdempotencyKeyReused,
+                Kind::TransferNotPending,
+                Kind::HoldExceeded,
+                Kind::TransferNotReversible,
+            ],
+        ],
+    ),
+    ("streamBatch", &[ALWAYS, &[Kind::UnsupportedMediaType]]),
     (
         "postTransfer",
         &[ALWAYS, BODY, KEY, POSTING, FOLLOWING, &[Kind::TransferNotPending, Kind::HoldExceeded]],

@@ -9,7 +9,7 @@ use crate::account::NameError;
 use crate::json::JsonError;
 use crate::posting::{Imbalance, Rejection};
 use crate::store::StoreError;
-use crate::transfer::{KeyError, TransferError};
+use crate::transfer::{ItemError, KeyError, TransferError};
 use crate::writer::WriteError;
 
 /// What kind of error; the last part of the problem's `type`.
@@ -28,6 +28,7 @@ pub enum Kind {
     AlreadyExists,
     TransferNotPending,
     TransferNotReversible,
+    ExpectationFailed,
     IdempotencyKeyReused,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -70,7 +71,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 31] = [
+pub const KINDS: [KindRow; 32] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -155,6 +156,13 @@ pub const KINDS: [KindRow; 31] = [
         "transfer-not-reversible",
         "The transfer cannot be reversed",
         "Only a posted transfer can be reversed, and only once; void a pending one.",
+    ),
+    row(
+        Kind::ExpectationFailed,
+        409,
+        "expectation-failed",
+        "An account does not stand as expected",
+        "`expect` names a version, balance or amount available that an account does not have; read it again and decide anew.",
     ),
     row(
         Kind::IdempotencyKeyReused,
@@ -354,13 +362,26 @@ impl Problem {
         self.details.field = (!field.is_empty()).then_some(field);
         self
     }
+
+    /// The problem of a part of the body, which `part` names.
+    pub fn within(mut self, part: &str) -> Self {
+        self.details.detail = format!("{part}: {}", self.details.detail);
+        self.details.field = Some(match self.details.field {
+            Some(field) => format!("{part}.{field}"),
+            None => part.to_owned(),
+        });
+        self
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(&*self.details).expect("strings and numbers serialise")
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let row = self.kind.row();
-        let body = serde_json::to_vec(&*self.details).expect("strings and numbers serialise");
-        let mut response = body.into_response();
+        let mut response = self.json().into_response();
         *response.status_mut() =
             StatusCode::from_u16(row.status).expect("the table has valid statuses");
         let headers = response.headers_mut();
@@ -404,6 +425,19 @@ impl From<KeyError> for Problem {
     }
 }
 
+impl From<ItemError> for Problem {
+    fn from(error: ItemError) -> Self {
+        match error {
+            ItemError::Key(error) => Self::from(error).at("key".into()),
+            ItemError::Transfer(error) => error.into(),
+            ItemError::NotOne => Self::new(Kind::InvalidBody, error.to_string()),
+            ItemError::OfMissing | ItemError::OfNotWanted => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("of".into())
+            }
+        }
+    }
+}
+
 impl From<TransferError> for Problem {
     fn from(error: TransferError) -> Self {
         match error {
@@ -411,6 +445,9 @@ impl From<TransferError> for Problem {
             TransferError::Text(error) => Self::from(error).at("description".into()),
             TransferError::ExpiresWithoutPending => {
                 Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
+            }
+            TransferError::TooManyExpectations { .. } | TransferError::EmptyExpectation(_) => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("expect".into())
             }
             TransferError::TooFewEntries(_) | TransferError::TooManyEntries { .. } => {
                 Self::new(Kind::InvalidBody, error.to_string()).at("entries".into())
@@ -446,6 +483,12 @@ impl From<Rejection> for Problem {
             }
             Rejection::ExpiresInPast(_) => {
                 Self::new(Kind::ExpiresInPast, detail).at("expires_at".into())
+            }
+            Rejection::NotAsExpected { index, what, .. } => {
+                Self::new(Kind::ExpectationFailed, detail).at(format!("expect[{index}].{what}"))
+            }
+            Rejection::ExpectedAmount { index, what, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("expect[{index}].{what}"))
             }
             Rejection::HoldBroken(_) => {
                 tracing::error!(detail, "the books are broken");

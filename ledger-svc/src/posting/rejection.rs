@@ -57,6 +57,16 @@ pub enum Rejection {
     ExceedsHold { entry: usize, account: String, direction: Side, held: String, currency: String },
     #[error("expires_at is not in the future; the time of booking is {0}")]
     ExpiresInPast(jiff::Timestamp),
+    #[error("expect[{index}]: account {account}'s {what} is {found}, not {wanted}")]
+    NotAsExpected {
+        index: usize,
+        account: String,
+        what: &'static str,
+        wanted: String,
+        found: String,
+    },
+    #[error("expect[{index}].{what}: {error}")]
+    ExpectedAmount { index: usize, what: &'static str, error: AmountError },
     /// Only a database that somebody else has changed comes to this.
     #[error("account {0} holds less than its pending transfers say; run forebay-ledger verify")]
     HoldBroken(String),

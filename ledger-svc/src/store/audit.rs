@@ -122,14 +122,6 @@ impl Audit {
         }
     }
 
-    /// A small number, which PostgreSQL does not widen by itself.
-    fn long(&self, column: &str) -> String {
-        match self {
-            Self::Postgres(_) => format!("{column}::bigint"),
-            Self::Sqlite(_) | Self::MySql(_) => column.to_owned(),
-        }
-    }
-
     /// Whether anything has been chained yet.
     pub async fn is_chained(&mut self) -> Result<bool, StoreError> {
         Ok(!self.links(0).await?.is_empty())
@@ -149,8 +141,8 @@ impl Audit {
     }
 
     pub async fn currencies(&mut self) -> Result<Vec<CurrencyBody>, StoreError> {
-        let sql = format!("SELECT code, {} FROM currencies ORDER BY code", self.long("scale"));
-        self.rows(sql, |row| Ok(CurrencyBody { code: row.string(0)?, scale: row.small(1)? })).await
+        let sql = "SELECT code, scale FROM currencies ORDER BY code";
+        self.rows(sql.to_owned(), |row| row::currency(row)).await
     }
 
     pub async fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
@@ -257,9 +249,8 @@ impl Audit {
     pub async fn keys(&mut self, after: i64) -> Result<Vec<KeyRow>, StoreError> {
         let key = if matches!(self, Self::MySql(_)) { "`key`" } else { "key" };
         let sql = format!(
-            "SELECT transfer_seq, {key}, fingerprint, {}, body FROM idempotency_keys
-             WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}",
-            self.long("status")
+            "SELECT transfer_seq, {key}, fingerprint, status, body FROM idempotency_keys
+             WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}"
         );
         self.rows(sql, |row| {
             Ok(KeyRow {
@@ -267,7 +258,7 @@ impl Audit {
                 key: row.string(1)?,
                 fingerprint: row.bytes(2)?.to_vec(),
                 status: row.long(3)?,
-                body: row.string(4)?,
+                body: if row.is_null(4)? { None } else { Some(row.string(4)?) },
             })
         })
         .await

@@ -49,7 +49,7 @@ impl Reader {
         let room = usize::try_from(last - after).unwrap_or(0);
         let mut page = Page { items: Vec::new(), next_cursor: None };
         if room > 0 {
-            page = self.entries(code, after, limit.min(room)).await?.unwrap_or(page);
+            page = self.entries_of_account(&account, after, limit.min(room)).await?;
         }
         if page.items.last().is_none_or(|entry| entry.number >= last) {
             page.next_cursor = None;

@@ -137,9 +137,12 @@ impl Books {
             let what = format!("the key of transfer {} is gone", transfer.seq);
             return Err(wrong("idempotency_keys", format!("transfer_seq {}", transfer.seq), what));
         };
-        let answered: Option<serde_json::Value> = serde_json::from_str(&key.body).ok();
-        let id = answered.as_ref().and_then(|body| body["id"].as_str());
-        if id == Some(transfer.id.to_string().as_str()) && key.status == 201 {
+        let is_about_it = key.body.as_ref().is_none_or(|body| {
+            let answered: Option<serde_json::Value> = serde_json::from_str(body).ok();
+            let id = answered.as_ref().and_then(|body| body["id"].as_str());
+            id == Some(transfer.id.to_string().as_str())
+        });
+        if is_about_it && key.status == 201 {
             return Ok(());
         }
         let what = format!("its answer is not about transfer {}", transfer.seq);
