@@ -65,7 +65,19 @@ impl Connection {
             }
         }
     }
+
+    /// Reads on in the answer of a stream: how many more requests are answered.
+    async fn answers(&mut self) -> usize {
+        // What may be the beginning of a mark is kept; it is too short to be counted twice.
+        let kept = self.buffer.len().min(MARK.len() - 1);
+        self.buffer.drain(..self.buffer.len() - kept);
+        assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "closed");
+        self.buffer.windows(MARK.len()).filter(|window| *window == MARK).count()
+    }
 }
+
+/// What every answer of a stream says once.
+const MARK: &[u8] = b"\"replayed\":f";
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
@@ -202,30 +214,11 @@ impl Load {
                         sent.push_back(Instant::now());
                         ahead += 100;
                     }
-                    connection.buffer.clear();
-                    let read = connection.stream.read_buf(&mut connection.buffer).await.unwrap();
-                    assert!(read > 0, "closed");
-                    // Each answer says so exactly once.
-                    let booked = find_all(&connection.buffer, b"\"replayed\":f");
-                    for _ in 0..booked {
+                    for _ in 0..connection.answers().await {
                         answered += 1;
                         ahead -= 1;
                         if answered.is_multiple_of(100) {
                             times.push(sent.pop_front().unwrap().elapsed());
-                        }
-                    }
-                    // A mark cut in two between reads would be missed: read on to a line's end.
-                    while !connection.buffer.ends_with(b"\n") && ahead > 0 {
-                        let kept = connection.buffer.len();
-                        assert!(connection.stream.read_buf(&mut connection.buffer).await.unwrap() > 0);
-                        let from = kept.saturating_sub(11);
-                        let again = find_all(&connection.buffer[from..], b"\"replayed\":f");
-                        for _ in 0..again {
-                            answered += 1;
-                            ahead -= 1;
-                            if answered.is_multiple_of(100) {
-                                times.push(sent.pop_front().unwrap().elapsed());
-                            }
                         }
                     }
                 }
@@ -235,10 +228,6 @@ impl Load {
         let times: Vec<Duration> = clients.join_all().await.into_iter().flatten().collect();
         measured(times, 100, began.elapsed())
     }
-}
-
-fn find_all(bytes: &[u8], wanted: &[u8]) -> usize {
-    bytes.windows(wanted.len()).filter(|window| *window == wanted).count()
 }
 
 fn measured(mut times: Vec<Duration>, each: u64, elapsed: Duration) -> Measured {
