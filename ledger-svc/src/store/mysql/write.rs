@@ -172,14 +172,16 @@ fn texts(tables: &[Rows<'_>]) -> Vec<String> {
     for rows in tables {
         for (index, row) in rows.cells.chunks(rows.width()).enumerate() {
             let full = text.len() >= TEXT_BYTES_MAX;
-            if index > 0 && !full {
-                text.push(',');
-            } else {
-                if full {
+            if full {
+                if index > 0 {
                     close(&mut text, rows.table);
-                    texts.push(std::mem::take(&mut text));
                 }
+                texts.push(std::mem::take(&mut text));
+            }
+            if index == 0 || full {
                 open(&mut text, rows.table);
+            } else {
+                text.push(',');
             }
             for (place, cell) in row.iter().enumerate() {
                 text.push(if place == 0 { '(' } else { ',' });
@@ -297,13 +299,19 @@ mod tests {
     #[test]
     fn texts_are_bounded_and_lose_nothing() {
         let said = "x".repeat(100_000);
-        let cells = (0..100).flat_map(|key| [Cell::Long(key), Cell::Text(&said)]).collect();
-        let texts = texts(&[Rows { table: &KEPT, cells }]);
+        let rows = |count: i64| {
+            let cells = (0..count).flat_map(|key| [Cell::Long(key), Cell::Text(&said)]);
+            Rows { table: &KEPT, cells: cells.collect() }
+        };
+        // The first table alone fills texts, and the second begins where one is full.
+        let texts = texts(&[rows(21), rows(79)]);
         assert_eq!(texts.len(), 5);
         for text in &texts {
-            assert!(text.len() < TEXT_BYTES_MAX + 300_000 && text.ends_with("');"));
+            assert!(text.len() < TEXT_BYTES_MAX + 300_000);
+            assert!(text.starts_with("INSERT INTO t ") && text.ends_with("');"));
+            assert!(!text.contains(";;"), "nothing is closed twice");
         }
-        let rows: usize = texts.iter().map(|text| text.matches("_utf8mb4").count()).sum();
-        assert_eq!(rows, 100);
+        let written: usize = texts.iter().map(|text| text.matches("_utf8mb4").count()).sum();
+        assert_eq!(written, 100);
     }
 }
