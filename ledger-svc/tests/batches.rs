@@ -238,7 +238,7 @@ async fn a_stream_is_answered_line_by_line_while_it_goes_on(server: &Server) {
     // A line in two pieces, an empty one, one that is no JSON, one that is no request.
     let split = line("b", "2");
     lines.send(&split[..30]).await;
-    lines.send(&format!("{}\n\nnope\n{{\"key\":\"x\"}}\n", &split[30..])).await;
+    lines.send(&format!("{}\nnope\n{{\"key\":\"x\"}}\n", &split[30..])).await;
     lines.send(&line("a", "1")).await;
     lines.send(item("last", "4").to_string().as_str()).await;
     lines.send("").await;
