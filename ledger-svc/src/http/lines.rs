@@ -119,18 +119,16 @@ impl Stream {
     async fn pass_on(&mut self, body: &mut Body) -> Result<(), Gone> {
         let mut read: Vec<u8> = Vec::new();
         loop {
+            if read.len() > self.app.limits.body_bytes_max {
+                let detail = format!("line {} is larger than a body may be", self.line + 1);
+                return self.give_up(&Problem::new(Kind::BodyTooLarge, detail)).await;
+            }
             match self.more(body).await? {
                 Ok(Some(bytes)) => read.extend_from_slice(&bytes),
                 Ok(None) => break,
                 Err(problem) => return self.give_up(&problem).await,
             }
-            let Some(end) = read.iter().rposition(|byte| *byte == b'\n') else {
-                if read.len() > self.app.limits.body_bytes_max {
-                    let detail = format!("line {} is larger than a body may be", self.line + 1);
-                    return self.give_up(&Problem::new(Kind::BodyTooLarge, detail)).await;
-                }
-                continue;
-            };
+            let Some(end) = read.iter().rposition(|byte| *byte == b'\n') else { continue };
             self.take(&read[..end]).await?;
             read.drain(..=end);
         }
