@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench-ledger clean
+.PHONY: help up test build lint docs picture bench-ledger chaos clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -36,6 +36,10 @@ picture: ## Make the README's picture: a browser's view of a running environment
 bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes
 	@tools/install.sh test
 	cargo bench --locked -p forebay-ledger --bench ledger
+
+chaos: ## Faults of the ledger for long: thousands of simulated lives, fifty rounds of killed servers
+	@tools/install.sh test
+	FOREBAY_SEEDS=5000 FOREBAY_ROUNDS=50 cargo nextest run --locked -p forebay-ledger -E 'test(simulation) | test(/killed/)'
 
 clean: ## Remove what was built
 	cargo clean

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use self::decide::decide;
@@ -146,6 +148,24 @@ impl Changes {
     ) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
         self.transfers.iter().filter(move |new| wanted(new.transfer.kind)).flat_map(|new| {
             (new.entry_id_first..).zip(&new.entries).map(|(id, entry)| (id, new.seq, entry))
+        })
+    }
+
+    /// Entries that count and whose effective date is not the day (UTC) they are booked on: id, entry,
+    /// effective date, day of booking.
+    pub fn backdated(&self) -> impl Iterator<Item = (i64, &PostedEntry, Date, Date)> {
+        let dated = |new: &NewTransfer| {
+            let booked = new.transfer.booked_at.to_zoned(TimeZone::UTC).date();
+            (new.transfer.effective_date, booked)
+        };
+        let apart = move |new: &&NewTransfer| {
+            let (effective, booked) = dated(new);
+            new.transfer.kind.moves() && effective != booked
+        };
+        self.transfers.iter().filter(apart).flat_map(move |new| {
+            let (effective, booked) = dated(new);
+            let numbered = (new.entry_id_first..).zip(&new.entries);
+            numbered.map(move |(id, entry)| (id, entry, effective, booked))
         })
     }
 

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod batches;
+pub mod closes;
 pub mod currencies;
 pub mod extract;
 pub mod lines;
@@ -69,6 +70,12 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(batches::create))
         .routes(routes!(lines::stream))
         .routes(routes!(reports::trial_balance))
+        .routes(routes!(reports::trial_balance_as_of))
+        .routes(routes!(reports::balance_as_of))
+        .routes(routes!(reports::journal))
+        .routes(routes!(closes::create, closes::list))
+        .routes(routes!(closes::get))
+        .routes(routes!(closes::balances))
 }
 
 /// The OpenAPI 3.1 document, as served at `/openapi.json`.

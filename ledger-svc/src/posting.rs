@@ -57,6 +57,8 @@ pub struct TargetEntry {
 pub struct Books {
     pub accounts: Accounts,
     pub targets: HashMap<Uuid, Target>,
+    /// Nothing counts for this day, or one before, any more.
+    pub closed_through: Option<Date>,
 }
 
 /// An entry that may be written: moved, held or released, as the posting's kind says.
@@ -130,6 +132,11 @@ pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Re
     };
     draft.check_limits()?;
     let effective_date = effective_date.unwrap_or(today);
+    if let Some(through) = books.closed_through
+        && effective_date <= through
+    {
+        return Err(Rejection::PeriodClosed { date: effective_date, through });
+    }
     Ok(draft.posting(kind, action.of(), description, effective_date, expires_at))
 }
 

@@ -8,12 +8,19 @@
 //! never taken for done nor for undone: the next `begin` works on a connection that holds the
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
+mod as_of;
 mod audit;
+mod close;
 mod durability;
+mod effective;
 mod engine;
+mod faults;
 mod gather;
+mod journal;
 mod migration;
 mod mysql;
+#[cfg(test)]
+mod plans_tests;
 mod postgres;
 mod read;
 mod reader;
@@ -28,9 +35,13 @@ use std::fmt;
 
 use thiserror::Error;
 
-pub use audit::{Audit, BalanceRow};
+pub use as_of::{AsOf, Totals};
+pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
+pub use effective::{Days, Place};
 pub use engine::{Batch, Opened, Writer, migrate, open};
+#[cfg(test)]
+pub use faults::simulated;
 pub use migration::Migrated;
 pub use reader::Reader;
 pub use row::hex;

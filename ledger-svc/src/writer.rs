@@ -5,6 +5,8 @@
 mod gathered;
 mod memory;
 mod run;
+#[cfg(test)]
+mod simulation_tests;
 
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use self::gathered::{Reply, Task};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Group, Verdict};
+use crate::close::{Closing, NewClose};
 use crate::metrics::Metrics;
 use crate::posting::Limits as AccountLimits;
 use crate::report::Account;
@@ -116,6 +119,11 @@ impl Handle {
     /// Puts limits on an account that exists.
     pub async fn limits(&self, account_id: i64, limits: AccountLimits) -> Result<(), WriteError> {
         self.hand_in(|reply| Task::Limits(account_id, limits, reply)).await
+    }
+
+    /// Closes a period.
+    pub async fn close(&self, new: NewClose) -> Result<Closing, WriteError> {
+        self.hand_in(|reply| Task::Close(new, reply)).await
     }
 
     /// Succeeds once a write has really been committed after this call.

@@ -6,13 +6,17 @@
 mod api;
 mod batches;
 mod binary;
+mod dated;
 mod documented;
+mod effective;
 mod engine;
 mod faults;
 mod idempotency;
+mod killed;
 mod lasting;
 mod listings;
 mod pending;
+mod plans;
 mod pressure;
 mod problems;
 mod raw;

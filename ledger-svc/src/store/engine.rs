@@ -1,6 +1,7 @@
 //! One name for the three engines. Nothing is decided here.
 
 use super::durability::UnsafeSetting;
+use super::faults::{Step, may_fail};
 use super::gather::List;
 use super::migration::Migrated;
 use super::reader::Reader;
@@ -135,6 +136,7 @@ impl Writer {
     /// Begins a batch. After a failure it connects again, which on a server succeeds only once the
     /// failed connection has ended there.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        may_fail(Step::Begin)?;
         Ok(match self {
             Self::Sqlite(writer) => Batch::Sqlite(writer.begin().await?),
             Self::MySql(writer) => Batch::MySql(writer.begin().await?),
@@ -157,16 +159,17 @@ impl Writer {
 impl Batch<'_> {
     /// Takes the write lock, and fails when another service has opened this database since.
     pub(super) async fn fence(&mut self) -> Result<(), StoreError> {
+        may_fail(Step::Fence)?;
         on!(Self, self, batch => batch.fence().await)
     }
 
-    /// `sql` has no parameters.
+    /// `sql` has no parameters, and nothing in it that came from outside but numbers and dates.
     pub(super) async fn query<T>(
         &mut self,
-        sql: &'static str,
+        sql: &str,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        on!(Self, self, batch => batch.query(sql, of).await)
+        on!(Self, self, batch => batch.query(sql.to_owned(), of).await)
     }
 
     pub(super) async fn look_up<T>(
@@ -174,6 +177,7 @@ impl Batch<'_> {
         list: List<'_>,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        may_fail(Step::LookUp)?;
         on!(Self, self, batch => batch.look_up(list, of).await)
     }
 
@@ -184,6 +188,7 @@ impl Batch<'_> {
 
     /// All the rows, or an error.
     pub(super) async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
+        may_fail(Step::Insert)?;
         on!(Self, self, batch => batch.insert(tables).await)
     }
 
@@ -213,6 +218,8 @@ impl Batch<'_> {
 
     /// Makes the batch durable. When this fails, nothing of the batch may be acknowledged.
     pub async fn commit(self) -> Result<(), StoreError> {
-        on!(Batch, self, batch => batch.commit().await)
+        may_fail(Step::Commit)?;
+        on!(Batch, self, batch => batch.commit().await)?;
+        may_fail(Step::Committed)
     }
 }

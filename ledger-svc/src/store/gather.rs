@@ -28,6 +28,9 @@ const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[LAST, HEAD, NEXT_EXPIRY, NEXT_LIMITS];
+
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
 pub enum List<'a> {
@@ -56,6 +59,7 @@ impl Batch<'_> {
         self.fence().await?;
         if wanted.ends {
             known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
+            known.books.closed_through = self.last_close().await?.map(|close| close.through);
             known.head = self.query(HEAD, |row| row::head(row)).await?.pop().unwrap_or_default();
         }
         let mut found = Vec::new();

@@ -5,7 +5,6 @@ use uuid::Uuid;
 use super::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
-use super::statement::Point;
 use crate::account::CurrencyBody;
 use crate::posting::Standing;
 use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
@@ -52,9 +51,6 @@ const ENTRIES_OF_HELD: &str = "SELECT a.code, e.direction, e.amount_minor, c.sca
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency
      WHERE e.id >= ? AND e.id < ? ORDER BY e.id";
-const POINT: &str = "SELECT t.booked_at_us, e.debits_after_minor, e.credits_after_minor
-     FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
-     WHERE e.account_id = ? AND e.number = ?";
 const TRANSFERS: &str =
     "SELECT t.id, t.description, t.effective_date, t.booked_at_us, t.entries, t.seq, t.kind, f.kind
      FROM transfers AS t LEFT JOIN transfers AS f ON f.of_seq = t.seq
@@ -66,6 +62,22 @@ const TOTALS: &str =
      JOIN accounts AS a ON a.id = b.account_id
      JOIN currencies AS c ON c.code = a.currency
      GROUP BY a.currency, c.scale ORDER BY a.currency";
+
+/// For the test that holds them against their plans.
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[
+    CURRENCIES,
+    ACCOUNTS,
+    ACCOUNT,
+    BALANCES_AFTER,
+    BALANCE,
+    ENTRIES,
+    ENTRIES_OF,
+    TRANSFER,
+    ENTRIES_OF_MOVED,
+    ENTRIES_OF_HELD,
+    TRANSFERS,
+];
 
 impl Reader {
     /// Currencies with a code after `after`.
@@ -137,12 +149,6 @@ impl Reader {
         let arguments = [Arg::Long(first), Arg::Long(first + count)];
         let entries = self.rows(statement, &arguments, |row| row::transfer_entry(row)).await?;
         Ok(Some(Transfer { entries, ..transfer }))
-    }
-
-    /// The account's entry numbered so.
-    pub async fn point(&self, account_id: i64, number: i64) -> Result<Option<Point>, StoreError> {
-        let arguments = [Arg::Long(account_id), Arg::Long(number)];
-        self.row(POINT, &arguments, |row| row::point(row)).await
     }
 
     /// Transfers in booking order after the `after`th.

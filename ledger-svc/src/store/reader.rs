@@ -52,17 +52,37 @@ impl Reader {
         arguments: &[Arg<'_>],
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        self.read(sql, arguments, true, of).await
+    }
+
+    /// A statement whose text is not met again: no connection keeps it prepared.
+    pub(super) async fn rows_once<T>(
+        &self,
+        sql: &str,
+        arguments: &[Arg<'_>],
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.read(sql, arguments, false, of).await
+    }
+
+    async fn read<T>(
+        &self,
+        sql: &str,
+        arguments: &[Arg<'_>],
+        kept: bool,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
         match self {
             Self::Sqlite(pool) => {
-                let rows = sqlite(sql, arguments).fetch_all(pool).await?;
+                let rows = sqlite(sql, arguments).persistent(kept).fetch_all(pool).await?;
                 rows.iter().map(|row| of(row)).collect()
             }
             Self::MySql(pool) => {
-                let rows = mysql(sql, arguments).fetch_all(pool).await?;
+                let rows = mysql(sql, arguments).persistent(kept).fetch_all(pool).await?;
                 rows.iter().map(|row| of(row)).collect()
             }
             Self::Postgres(pool) => {
-                let rows = postgres(sql, arguments).fetch_all(pool).await?;
+                let rows = postgres(sql, arguments).persistent(kept).fetch_all(pool).await?;
                 rows.iter().map(|row| of(row)).collect()
             }
         }
@@ -140,7 +160,7 @@ fn sqlite<'q>(sql: &str, arguments: &[Arg<'_>]) -> Query<'q, Sqlite, SqliteArgum
 }
 
 fn mysql<'q>(sql: &str, arguments: &[Arg<'_>]) -> Query<'q, MySql, MySqlArguments> {
-    let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+    let query = sqlx::query(AssertSqlSafe(in_order(sql)));
     arguments.iter().fold(query, |query, argument| match argument {
         Arg::Long(number) => query.bind(*number),
         Arg::Text(text) => query.bind((*text).to_owned()),
@@ -169,8 +189,24 @@ fn numbered(sql: &str) -> String {
     text
 }
 
+/// MySQL's word for 64 bits in a cast, and joins in the order they are written in: every statement begins with
+/// the rows it looks for, which the optimiser does not always see.
+fn in_order(sql: &str) -> String {
+    sql.replace(" AS BIGINT)", " AS SIGNED)")
+        .replace(" JOIN ", " STRAIGHT_JOIN ")
+        .replace("LEFT STRAIGHT_JOIN ", "LEFT JOIN ")
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn joins_keep_their_order_in_mysql() {
+        assert_eq!(
+            super::in_order("SELECT CAST(x AS BIGINT) FROM a\n JOIN b ON 1 LEFT JOIN c ON 2"),
+            "SELECT CAST(x AS SIGNED) FROM a\n STRAIGHT_JOIN b ON 1 LEFT JOIN c ON 2"
+        );
+    }
+
     #[test]
     fn parameters_are_numbered_in_their_order() {
         assert_eq!(super::numbered("a = ? AND b > ? LIMIT ?"), "a = $1 AND b > $2 LIMIT $3");

@@ -11,7 +11,6 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, ValueRef};
 use uuid::Uuid;
 
-use super::statement::Point;
 use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
@@ -196,15 +195,6 @@ pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), Sto
         limits: Limits { min_minor: row.long_if_any(10)?, max_minor: row.long_if_any(11)? },
     };
     Ok((row.string(0)?, standing))
-}
-
-/// Booked at, debits after, credits after.
-pub fn point(row: &(impl Columns + ?Sized)) -> Result<Point, StoreError> {
-    Ok(Point {
-        booked_at_us: row.long(0)?,
-        debits_minor: row.long(1)?,
-        credits_minor: row.long(2)?,
-    })
 }
 
 /// A head of the chain: number, hash.

@@ -1,10 +1,14 @@
 //! What a batch writes, as rows of tables: the same for every engine, each of which sends them its own way.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use jiff::civil::Date;
 use uuid::Uuid;
 
+use crate::account::Side;
 use crate::batch::Changes;
-use crate::chain::{LimitsRow, Link};
+use crate::chain::{CloseRow, LimitsRow, Link};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +24,19 @@ pub enum Sort {
 pub struct Table {
     pub name: &'static str,
     pub columns: &'static [(&'static str, Sort)],
-    /// Rows that are there already, by the first column, are replaced.
-    pub replaces: bool,
+    /// How many of the columns, from the first, are the key.
+    pub keys: usize,
+    pub clash: Clash,
+}
+
+/// What becomes of a row whose key is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clash {
+    Fails,
+    /// The new values take the place of the old. It is always there.
+    Replaces,
+    /// The new values are added to the old.
+    Adds,
 }
 
 /// One value.
@@ -56,7 +71,7 @@ impl Rows<'_> {
 use Sort::{Bytes, Long, Text};
 
 const fn table(name: &'static str, columns: &'static [(&'static str, Sort)]) -> Table {
-    Table { name, columns, replaces: false }
+    Table { name, columns, keys: 1, clash: Clash::Fails }
 }
 
 static TRANSFERS: Table = table(
@@ -107,7 +122,8 @@ static BALANCES: Table = Table {
         ("pending_debits_minor", Long),
         ("pending_credits_minor", Long),
     ],
-    replaces: true,
+    keys: 1,
+    clash: Clash::Replaces,
 };
 static KEYS: Table = table(
     "idempotency_keys",
@@ -118,6 +134,31 @@ static KEYS: Table = table(
         ("status", Long),
         ("body", Text),
     ],
+);
+static BACKDATED_ENTRIES: Table = table(
+    "backdated_entries",
+    &[("id", Long), ("account_id", Long), ("effective_date", Text), ("number", Long)],
+);
+static BACKDATED_DAYS: Table = Table {
+    name: "backdated_days",
+    columns: &[
+        ("account_id", Long),
+        ("effective_date", Text),
+        ("booked_date", Text),
+        ("debits_minor", Long),
+        ("credits_minor", Long),
+        ("entries", Long),
+    ],
+    keys: 3,
+    clash: Clash::Adds,
+};
+static CLOSES: Table = table(
+    "closes",
+    &[("id", Long), ("through", Text), ("description", Text), ("closed_at_us", Long)],
+);
+static CLOSE_BALANCES: Table = table(
+    "close_balances",
+    &[("close_id", Long), ("account_id", Long), ("debits_minor", Long), ("credits_minor", Long)],
 );
 static HOLDS: Table = table("holds", &[("transfer_seq", Long), ("expires_at_us", Long)]);
 static CHAIN: Table = table("chain", &[("seq", Long), ("subject", Text), ("hash", Bytes)]);
@@ -141,6 +182,8 @@ pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
     let tables = [
         transfers(changes),
         entries(changes),
+        backdated_entries(changes),
+        backdated_days(changes),
         pending_entries(changes),
         balances(changes),
         keys(changes),
@@ -201,6 +244,56 @@ fn entries(changes: &Changes) -> Rows<'_> {
         ]
     });
     Rows { table: &ENTRIES, cells: cells.collect() }
+}
+
+fn backdated_entries(changes: &Changes) -> Rows<'_> {
+    let cells = changes.backdated().flat_map(|(id, entry, effective, _)| {
+        [
+            Cell::Long(id),
+            Cell::Long(entry.account_id),
+            Cell::Plain(effective.to_string()),
+            Cell::Long(entry.after.entries),
+        ]
+    });
+    Rows { table: &BACKDATED_ENTRIES, cells: cells.collect() }
+}
+
+fn backdated_days(changes: &Changes) -> Rows<'_> {
+    // A key may occur once in a statement.
+    let mut days: BTreeMap<(i64, Date, Date), [i64; 3]> = BTreeMap::new();
+    for (_, entry, effective, booked) in changes.backdated() {
+        let [debits, credits, entries] =
+            days.entry((entry.account_id, effective, booked)).or_default();
+        match entry.direction {
+            Side::Debit => *debits += entry.amount_minor,
+            Side::Credit => *credits += entry.amount_minor,
+        }
+        *entries += 1;
+    }
+    let cells = days.into_iter().flat_map(|((account_id, effective, booked), sums)| {
+        let [debits, credits, entries] = sums.map(Cell::Long);
+        let dates = [effective, booked].map(|date| Cell::Plain(date.to_string()));
+        let [effective, booked] = dates;
+        [Cell::Long(account_id), effective, booked, debits, credits, entries]
+    });
+    Rows { table: &BACKDATED_DAYS, cells: cells.collect() }
+}
+
+/// A close and what it carries forward.
+pub fn of_close(row: &CloseRow) -> [Rows<'_>; 2] {
+    let close = vec![
+        Cell::Long(row.id),
+        Cell::Text(&row.through),
+        Cell::Text(&row.description),
+        Cell::Long(row.closed_at_us),
+    ];
+    let balances = row.balances.iter().flat_map(|(account_id, debits, credits)| {
+        [row.id, *account_id, *debits, *credits].map(Cell::Long)
+    });
+    [
+        Rows { table: &CLOSES, cells: close },
+        Rows { table: &CLOSE_BALANCES, cells: balances.collect() },
+    ]
 }
 
 fn pending_entries(changes: &Changes) -> Rows<'_> {

@@ -15,6 +15,8 @@ use sqlx::sqlite::{
 
 use self::lock::Lock;
 pub use self::write::Batch;
+#[cfg(test)]
+pub use self::write::LOOK_UPS;
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::{Access, SqliteFile, StoreError, Synchronous};
@@ -24,12 +26,13 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-pub const MIGRATIONS: [migration::Source; 5] = [
+pub const MIGRATIONS: [migration::Source; 6] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
+    (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
 ];
 
 /// The one writing connection.

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::WriteError;
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Group, Verdict};
+use crate::close::{Closing, NewClose};
 use crate::posting::Limits;
 use crate::report::Account;
 use crate::store::Created;
@@ -28,6 +29,7 @@ pub enum Task {
     Currency(CurrencyBody, Reply<Created<CurrencyBody>>),
     Account(AccountBody, Reply<Created<Account>>),
     Limits(i64, Limits, Reply<()>),
+    Close(NewClose, Reply<Closing>),
     Probe(Reply<()>),
 }
 
@@ -36,7 +38,11 @@ impl Task {
     fn writes(&self) -> usize {
         match self {
             Self::Transfers { group, .. } => group.requests.len(),
-            Self::Currency(..) | Self::Account(..) | Self::Limits(..) | Self::Probe(_) => 1,
+            Self::Currency(..)
+            | Self::Account(..)
+            | Self::Limits(..)
+            | Self::Close(..)
+            | Self::Probe(_) => 1,
         }
     }
 }
@@ -56,6 +62,7 @@ pub struct Gathered {
     pub accounts: Vec<AccountBody>,
     pub groups: Vec<Group>,
     pub limits: Vec<(i64, Limits)>,
+    pub closes: Vec<NewClose>,
     pub probes: usize,
     replies: Replies,
     writes: usize,
@@ -68,6 +75,7 @@ struct Replies {
     currencies: Vec<Reply<Created<CurrencyBody>>>,
     accounts: Vec<Reply<Created<Account>>>,
     groups: Vec<(Vec<OwnedSemaphorePermit>, Reply<Vec<Verdict>>)>,
+    closes: Vec<Reply<Closing>>,
     /// Limits and probes: that it is done is all there is to say.
     done: Vec<Reply<()>>,
 }
@@ -78,6 +86,7 @@ pub struct Outcome {
     pub currencies: Vec<Created<CurrencyBody>>,
     pub accounts: Vec<Created<Account>>,
     pub verdicts: Vec<Vec<Verdict>>,
+    pub closes: Vec<Closing>,
     /// How many entries were written.
     pub entries: u64,
     /// How many pending transfers were released because they were due.
@@ -137,6 +146,10 @@ impl Gathered {
                 self.limits.push((account_id, limits));
                 self.replies.done.push(reply);
             }
+            Task::Close(new, reply) => {
+                self.closes.push(new);
+                self.replies.closes.push(reply);
+            }
             Task::Probe(reply) => {
                 self.probes += 1;
                 self.replies.done.push(reply);
@@ -159,6 +172,9 @@ impl Gathered {
         for ((_, reply), verdicts) in self.replies.groups.into_iter().zip(outcome.verdicts) {
             let _ = reply.send(Ok(verdicts));
         }
+        for (reply, closing) in self.replies.closes.into_iter().zip(outcome.closes) {
+            let _ = reply.send(Ok(closing));
+        }
         for reply in self.replies.done {
             let _ = reply.send(Ok(()));
         }
@@ -172,6 +188,9 @@ impl Gathered {
             let _ = reply.send(Err(error.clone()));
         }
         for (_, reply) in self.replies.groups {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for reply in self.replies.closes {
             let _ = reply.send(Err(error.clone()));
         }
         for reply in self.replies.done {

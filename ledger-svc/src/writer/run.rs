@@ -95,6 +95,15 @@ async fn commit(
         limits.push(batch.set_limits(*account_id, *asked, now).await?);
         memory.set_limits(*account_id, *asked);
     }
+    let mut closed = Vec::new();
+    for new in &gathered.closes {
+        let (closing, row) = batch.create_close(new, now).await?;
+        if row.is_some() {
+            memory.snapshot.books.closed_through = Some(new.body.through);
+        }
+        outcome.closes.push(closing);
+        closed.extend(row);
+    }
     if gathered.probes > 0 {
         batch.probe(now).await?;
     }
@@ -102,6 +111,7 @@ async fn commit(
         (outcome.currencies.iter().filter_map(Created::created).map(Record::Currency))
             .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
             .chain(limits.iter().map(Record::Limits))
+            .chain(closed.iter().map(Record::Close))
             .collect();
     let posted = post(&mut batch, &created, gathered, memory, now).await?;
     let began = Instant::now();
@@ -109,6 +119,7 @@ async fn commit(
     Ok(Outcome {
         currencies: outcome.currencies,
         accounts: outcome.accounts,
+        closes: outcome.closes,
         commit: began.elapsed(),
         ..posted
     })

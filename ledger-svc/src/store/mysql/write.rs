@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, MySql, Transaction};
 
 use super::super::gather::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Rows, Table};
+use super::super::rows::{Cell, Clash, Rows, Sort, Table};
 use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
@@ -67,10 +67,10 @@ impl Batch<'_> {
 
     pub async fn query<T>(
         &mut self,
-        sql: &'static str,
+        sql: String,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await?;
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -104,7 +104,7 @@ impl Batch<'_> {
     pub async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
         // A row that is replaced counts twice, or once when it says the same as before.
         let least: u64 = tables.iter().map(|rows| rows.count() as u64).sum();
-        let replaced = tables.iter().filter(|rows| rows.table.replaces);
+        let replaced = tables.iter().filter(|rows| rows.table.clash != Clash::Fails);
         let most = least + replaced.map(|rows| rows.count() as u64).sum::<u64>();
         let mut written = 0;
         for text in texts(tables) {
@@ -203,9 +203,12 @@ fn open(text: &mut String, table: &Table) {
 }
 
 fn close(text: &mut String, table: &Table) {
-    if table.replaces {
-        let set: Vec<String> =
-            table.columns[1..].iter().map(|(name, _)| format!("{name}=VALUES({name})")).collect();
+    let set = |(name, _): &(&str, Sort)| match table.clash {
+        Clash::Adds => format!("{name}={name}+VALUES({name})"),
+        Clash::Fails | Clash::Replaces => format!("{name}=VALUES({name})"),
+    };
+    if table.clash != Clash::Fails {
+        let set: Vec<String> = table.columns[table.keys..].iter().map(set).collect();
         let _ = write!(text, " ON DUPLICATE KEY UPDATE {}", set.join(","));
     }
     text.push(';');
@@ -271,16 +274,26 @@ const STANDINGS: &str =
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::rows::Sort;
     use super::*;
 
-    static KEPT: Table =
-        Table { name: "t", columns: &[("key", Sort::Long), ("said", Sort::Text)], replaces: false };
-    static REPLACED: Table = Table { replaces: true, ..copy() };
-
-    const fn copy() -> Table {
-        Table { name: "u", columns: &[("a", Sort::Long), ("b", Sort::Bytes)], replaces: true }
-    }
+    static KEPT: Table = Table {
+        name: "t",
+        columns: &[("key", Sort::Long), ("said", Sort::Text)],
+        keys: 1,
+        clash: Clash::Fails,
+    };
+    static REPLACED: Table = Table {
+        name: "u",
+        columns: &[("a", Sort::Long), ("b", Sort::Bytes)],
+        keys: 1,
+        clash: Clash::Replaces,
+    };
+    static ADDED: Table = Table {
+        name: "v",
+        columns: &[("a", Sort::Long), ("b", Sort::Long), ("c", Sort::Long)],
+        keys: 2,
+        clash: Clash::Adds,
+    };
 
     #[test]
     fn nothing_from_outside_is_a_quote() {
@@ -289,10 +302,12 @@ mod tests {
         let kept = Rows { table: &KEPT, cells };
         let replaced =
             Rows { table: &REPLACED, cells: vec![Cell::Long(1), Cell::Bytes(&[0, 255])] };
+        let added = Rows { table: &ADDED, cells: [1, 2, 3].map(Cell::Long).to_vec() };
         assert_eq!(
-            texts(&[kept, replaced]),
+            texts(&[kept, replaced, added]),
             ["INSERT INTO t (`key`,`said`) VALUES (-7,_utf8mb4 x'6f27c3a9'),(NULL,'debit');\
-              INSERT INTO u (`a`,`b`) VALUES (1,x'00ff') ON DUPLICATE KEY UPDATE b=VALUES(b);"]
+              INSERT INTO u (`a`,`b`) VALUES (1,x'00ff') ON DUPLICATE KEY UPDATE b=VALUES(b);\
+              INSERT INTO v (`a`,`b`,`c`) VALUES (1,2,3) ON DUPLICATE KEY UPDATE c=c+VALUES(c);"]
         );
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::gather::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Rows, Sort, Table};
+use super::super::rows::{Cell, Clash, Rows, Sort, Table};
 use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
@@ -63,10 +63,10 @@ impl Batch<'_> {
 
     pub async fn query<T>(
         &mut self,
-        sql: &'static str,
+        sql: String,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await?;
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -173,19 +173,28 @@ fn statement(table: &Table) -> String {
         })
         .collect();
     let (name, arrays) = (table.name, arrays.join(", "));
-    if !table.replaces {
-        return format!(
-            "INSERT INTO {name} ({}) SELECT * FROM unnest({arrays})",
-            columns.join(", ")
-        );
+    let (keys, rest) = columns.split_at(table.keys);
+    let insert =
+        format!("INSERT INTO {name} ({}) SELECT * FROM unnest({arrays})", columns.join(", "));
+    match table.clash {
+        Clash::Fails => insert,
+        Clash::Adds => {
+            let add = |column: &&str| format!("{column} = {name}.{column} + excluded.{column}");
+            let set: Vec<String> = rest.iter().map(add).collect();
+            format!("{insert} ON CONFLICT ({}) DO UPDATE SET {}", keys.join(", "), set.join(", "))
+        }
+        // They are there: looking them up is cheaper than trying to insert first.
+        Clash::Replaces => {
+            let set: Vec<String> =
+                rest.iter().map(|column| format!("{column} = new.{column}")).collect();
+            let key = keys[0];
+            format!(
+                "UPDATE {name} AS old SET {} FROM unnest({arrays}) AS new ({}) WHERE old.{key} = new.{key}",
+                set.join(", "),
+                columns.join(", ")
+            )
+        }
     }
-    let set: Vec<String> =
-        columns[1..].iter().map(|column| format!("{column} = new.{column}")).collect();
-    let (set, key) = (set.join(", "), columns[0]);
-    format!(
-        "UPDATE {name} AS old SET {set} FROM unnest({arrays}) AS new ({}) WHERE old.{key} = new.{key}",
-        columns.join(", ")
-    )
 }
 
 type Bound<'q> = Query<'q, Postgres, PgArguments>;

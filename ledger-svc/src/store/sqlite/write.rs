@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::gather::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Rows, Table};
+use super::super::rows::{Cell, Clash, Rows, Table};
 use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{AccountBody, CurrencyBody};
@@ -69,10 +69,10 @@ impl Batch<'_> {
 
     pub async fn query<T>(
         &mut self,
-        sql: &'static str,
+        sql: String,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(sql).fetch_all(&mut *self.transaction).await?;
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -193,13 +193,21 @@ fn insert(table: &Table, count: usize) -> String {
     let row = format!("({})", vec!["?"; columns.len()].join(","));
     let rows = vec![row.as_str(); count].join(",");
     let mut sql = format!("INSERT INTO {} ({}) VALUES {rows}", table.name, columns.join(","));
-    if table.replaces {
-        let set: Vec<String> =
-            columns[1..].iter().map(|column| format!("{column}=excluded.{column}")).collect();
-        sql.push_str(&format!(" ON CONFLICT ({}) DO UPDATE SET {}", columns[0], set.join(",")));
+    let (keys, rest) = columns.split_at(table.keys);
+    let set = |column: &&str| match table.clash {
+        Clash::Adds => format!("{column}={}.{column}+excluded.{column}", table.name),
+        Clash::Fails | Clash::Replaces => format!("{column}=excluded.{column}"),
+    };
+    if table.clash != Clash::Fails {
+        let set: Vec<String> = rest.iter().map(set).collect();
+        sql.push_str(&format!(" ON CONFLICT ({}) DO UPDATE SET {}", keys.join(","), set.join(",")));
     }
     sql
 }
+
+#[cfg(test)]
+pub const LOOK_UPS: &[&str] =
+    &[DUE, TARGETS, TARGET_ENTRIES, TARGET_PENDING_ENTRIES, ANSWERS, STANDINGS];
 
 const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind,
         t.effective_date, t.booked_at_us, NULL
