@@ -51,6 +51,7 @@ use crate::cache::store::{Limits, NoRoom, Store};
 use crate::fill::load::Load;
 use crate::fill::{Fill, Interest};
 use crate::metrics::Metrics;
+use crate::video::Video;
 
 /// Fills under way at once in one cache; above it requests pass through.
 const FILLS_MAX: usize = 4096;
@@ -77,6 +78,7 @@ pub struct Cache {
     inner: Mutex<Inner>,
     hasher: RandomState,
     series: Series,
+    pub video: Video,
 }
 
 struct Inner {
@@ -140,6 +142,7 @@ impl Cache {
             }),
             hasher: RandomState::new(),
             series: Series::new(name, metrics),
+            video: Video::new(name, metrics),
         }
     }
 
@@ -180,6 +183,7 @@ impl Cache {
 
     /// Brings the gauges up to date with what readers gave back since.
     pub fn refresh_metrics(&self) {
+        self.video.refresh_metrics(now_ms());
         let inner = self.inner.lock();
         self.publish(&inner.store);
         let counts = inner.disk.as_ref().map(|disk| disk.counts());
@@ -250,6 +254,29 @@ impl Cache {
         let fill = inner.begin(asking, false);
         let interest = Interest::in_fill(&fill);
         Step::Lead { fill, interest, stale }
+    }
+
+    /// A fill that nobody has asked for yet; or why none is begun.
+    pub fn begin_ahead(
+        &self,
+        key: &Key,
+        headers: &HeaderMap,
+        policy: &Policy,
+    ) -> Result<Arc<Fill>, &'static str> {
+        let said = Directives::default();
+        let (is_head, may_wait, may_load) = (false, true, false);
+        let asking = Asking { key, headers, said: &said, is_head, may_wait, may_load };
+        let mut inner = self.inner.lock();
+        let on_disk = inner.disk.as_ref().is_some_and(|disk| disk.find(key, headers).is_some());
+        let known = on_disk || inner.store.find(key, headers).is_some();
+        if known || inner.running(&asking, policy, true).is_some() {
+            return Err("known");
+        }
+        // The other half is for those who wait.
+        if inner.fills_count >= FILLS_MAX / 2 {
+            return Err("full");
+        }
+        Ok(inner.begin(&asking, true))
     }
 
     /// Remembers for a while that answers to this key are not to be waited for.

@@ -10,7 +10,8 @@
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
 //!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
 //!    [`files`], by [`file_answer`].
-//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
+//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
+//!    knows of HLS, DASH and players is [`video`].
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
 //!    and in one reading; none is held whole but what is stored.
@@ -65,3 +66,4 @@ pub mod signed;
 pub mod split;
 pub mod tls;
 pub mod upstream;
+pub mod video;

@@ -35,3 +35,4 @@ mod splitting;
 mod stops;
 mod streaming;
 mod upstreams;
+mod video;

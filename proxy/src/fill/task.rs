@@ -12,7 +12,7 @@ use crate::cache::budget::Lease;
 use crate::cache::conditional::validators;
 use crate::cache::freshness::{Refusal, Times, assess};
 use crate::cache::now_ms;
-use crate::cache::object::{BLOCK_OVERHEAD, Head, Stored};
+use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
 use crate::cache::policy::Policy;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
@@ -24,6 +24,9 @@ use crate::hop;
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::runtimes::Place;
+use crate::video::ahead;
+use crate::video::manifest::{self, Manifest};
+use crate::video::role::Role;
 
 /// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
 const BYTES_PER_BLOCK: u64 = 16 * 1024;
@@ -126,7 +129,7 @@ impl Job {
         match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
             Ok(Ok(())) => {
                 ending.result = "whole";
-                self.store(&head, &flow, head_lease);
+                self.store(&head, &flow, head_lease, asked_ms);
                 reply.release().await;
             }
             Ok(Err(failure)) => {
@@ -169,8 +172,8 @@ impl Job {
         let length = if reply.head.status == StatusCode::NO_CONTENT { Some(0) } else { length };
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
         let times = (asked_ms, now_ms());
-        let rules = &self.policy.freshness;
-        let assessed = assess(reply.head.status, headers, with_authorization, rules, times);
+        let rules = self.policy.rules_for(&self.fill.key.uri, &reply.head, None);
+        let assessed = assess(reply.head.status, headers, with_authorization, &rules, times);
         let selection = Selection::of(headers, &self.fill.request);
         let tags = self.tags(headers);
         let mut head = Head {
@@ -303,14 +306,43 @@ impl Job {
         None
     }
 
-    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>) {
+    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>, asked_ms: u64) {
         let body = flow.finish();
         let (Some(body), Some(times), Some(head_lease)) = (body, head.times, head_lease) else {
             return;
         };
+        let manifest = self.manifest(&head.response, &body);
+        let reading = manifest.as_ref();
+        let rules = self.policy.rules_for(&self.fill.key.uri, &head.response, reading);
+        // A manifest says itself how long it is fresh; that is known now.
+        let times = reading.map_or(times, |_| {
+            let headers = &head.response.headers;
+            let when = (asked_ms, times.arrived_ms());
+            let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
+            let status = head.response.status;
+            assess(status, headers, with_authorization, &rules, when).unwrap_or(times)
+        });
         let key = self.fill.key.clone();
         let stored = Stored::new(key, Arc::clone(head), times, body, head_lease);
         self.policy.cache.complete(&self.fill, Some(Arc::new(stored)));
+        if let Some(manifest) = &manifest {
+            ahead::after_manifest(self, manifest, now_ms());
+        }
+    }
+
+    /// What a manifest says, on a route that understands video.
+    fn manifest(&self, head: &ResponseHeader, body: &Body) -> Option<Manifest> {
+        self.policy.video.as_ref()?;
+        let path = self.fill.key.uri.split('?').next().unwrap_or_default();
+        let Role::Manifest(format) = Role::of(path, &head.headers) else { return None };
+        let compressed = head.headers.contains_key(CONTENT_ENCODING);
+        let read = manifest::read(format, &body.blocks, compressed);
+        let series = &self.policy.cache.video.series;
+        series.manifest(read.as_ref().map_or("unreadable", Manifest::kind));
+        read.inspect_err(|fault| {
+            tracing::debug!(uri = %self.fill.key.uri, %fault, "a manifest that cannot be read");
+        })
+        .ok()
     }
 
     /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4). A
@@ -320,9 +352,11 @@ impl Job {
         let old = &stale.head.response;
         let response = merged(old, reply);
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
-        let (headers, rules) = (&response.headers, &self.policy.freshness);
+        let manifest = self.manifest(&response, &stale.body);
+        let rules = self.policy.rules_for(&self.fill.key.uri, &response, manifest.as_ref());
+        let headers = &response.headers;
         let now_ms = now_ms();
-        let times = assess(old.status, headers, with_authorization, rules, (asked_ms, now_ms));
+        let times = assess(old.status, headers, with_authorization, &rules, (asked_ms, now_ms));
         let selection = Selection::of(headers, &self.fill.request);
         let tags = self.tags(headers);
         let storable = times.is_ok() && selection.is_some() && tags.is_some();
@@ -345,6 +379,9 @@ impl Job {
         let fresh = Arc::new(Stored::new(key, Arc::new(head), times, body, head_lease));
         if kept {
             cache.complete(&self.fill, Some(Arc::clone(&fresh)));
+            if let Some(manifest) = &manifest {
+                ahead::after_manifest(self, manifest, now_ms);
+            }
         } else {
             cache.forget(stale);
         }
