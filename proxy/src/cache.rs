@@ -181,6 +181,17 @@ impl Cache {
         }
     }
 
+    /// Bytes in memory, and on their way into it.
+    pub fn bytes(&self) -> u64 {
+        self.inner.lock().store.budget().total()
+    }
+
+    /// Answers evicted from memory so far.
+    pub fn evicted(&self) -> u64 {
+        let inner = self.inner.lock();
+        Class::ALL.iter().map(|class| inner.store.evicted(*class)).sum()
+    }
+
     /// Brings the gauges up to date with what readers gave back since.
     pub fn refresh_metrics(&self) {
         self.video.refresh_metrics(now_ms());
@@ -280,8 +291,8 @@ impl Cache {
     }
 
     /// Remembers for a while that answers to this key are not to be waited for.
-    pub fn mark_uncacheable(&self, key: &Key) {
-        let (hash, now_ms) = (self.hasher.hash_one(key), now_ms());
+    pub fn mark_uncacheable(&self, key: &Key, now_ms: u64) {
+        let hash = self.hasher.hash_one(key);
         let passes = &mut self.inner.lock().passes;
         if passes.len() >= PASSES_MAX {
             passes.retain(|_, until| now_ms < *until);

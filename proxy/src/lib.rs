@@ -19,8 +19,9 @@
 //! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`command`] (the command line),
-//! [`nginx`] (the same proxy started, told and stopped as nginx is).
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under
+//! another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
+//! stopped as nginx is).
 
 pub mod accept_encoding;
 pub mod access_log;
@@ -63,6 +64,7 @@ pub mod runtimes;
 pub mod server;
 pub mod signals;
 pub mod signed;
+pub mod simulate;
 pub mod split;
 pub mod tls;
 pub mod upstream;

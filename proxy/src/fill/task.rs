@@ -35,6 +35,11 @@ const BYTES_PER_BLOCK: u64 = 16 * 1024;
 const KEPT_ON_304: [HeaderName; 5] =
     [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName::from_static("content-md5")];
 
+/// What is reserved for a body of so many bytes before it is there.
+pub fn room_for(body_bytes: u64) -> u64 {
+    body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD
+}
+
 /// All that a fill's task needs.
 pub struct Job {
     pub fill: Arc<Fill>,
@@ -196,8 +201,7 @@ impl Job {
         if body_bytes > self.policy.body_bytes_max() {
             return (head, Err("too_large"));
         }
-        let reserved = body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD;
-        let room = self.policy.cache.reserve(head.cost(&self.fill.key), reserved);
+        let room = self.policy.cache.reserve(head.cost(&self.fill.key), room_for(body_bytes));
         head.times = room.is_ok().then_some(times);
         (head, room.map_err(|_| "no_room"))
     }
@@ -211,7 +215,7 @@ impl Job {
         let cache = &self.policy.cache;
         cache.count_refusal(reason);
         if head.response.status.as_u16() < 500 {
-            cache.mark_uncacheable(&self.fill.key);
+            cache.mark_uncacheable(&self.fill.key, now_ms());
             if let Some(stale) = &self.stale {
                 cache.forget(stale);
             }
@@ -278,7 +282,7 @@ impl Job {
             return;
         }
         self.policy.cache.count_refusal(if too_large { "too_large" } else { "no_room" });
-        self.policy.cache.mark_uncacheable(&self.fill.key);
+        self.policy.cache.mark_uncacheable(&self.fill.key, now_ms());
         self.policy.cache.complete(&self.fill, None);
         flow.let_through();
     }
