@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use proxy_config::units::{ByteRate, Duration};
 use serde_json::json;
@@ -45,7 +45,8 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     let trace_path = options.trace.display();
     let log = File::open(&options.trace)
         .map_err(|error| Fault::Read { path: trace_path.to_string(), error })?;
-    let trace = Trace::read(BufReader::new(log)).with_context(|| format!("{trace_path}"))?;
+    let trace =
+        Trace::read(BufReader::new(log)).map_err(|fault| anyhow!("{trace_path}: {fault}"))?;
     let names: Vec<&String> = match options.policies.as_slice() {
         [] => config.cache_policies.keys().collect(),
         named => named.iter().collect(),
