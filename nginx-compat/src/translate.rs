@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
 use proxy_config::admin::Admin;
+use proxy_config::error_answers::ErrorAnswers;
 use proxy_config::lane::Lanes;
 use proxy_config::shutdown::Shutdown;
 
@@ -109,6 +110,8 @@ pub fn translate(document: &Document) -> Translation {
         maps: BTreeMap::new(),
         admin,
         access_log,
+        access_logs: BTreeMap::new(),
+        error_answers: ErrorAnswers::default(),
         shutdown: Shutdown::default(),
         telemetry: None,
         protected_paths: Vec::new(),

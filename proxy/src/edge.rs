@@ -78,6 +78,8 @@ pub struct Exchange {
     pub connect_time: Option<Duration>,
     pub reused: Option<bool>,
     pub upstream_first_byte: Option<Duration>,
+    /// The status the upstream answered with.
+    pub upstream_status: Option<u16>,
     pub first_byte: Option<Duration>,
     pub failure: Option<Failure>,
     /// Interim (1xx) responses so far.
@@ -101,7 +103,7 @@ impl Exchange {
 impl Edge {
     /// Everything that can refuse a request before an upstream is asked.
     fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
-        request::admit(session)?;
+        request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
         let target = rules::target(&self.listener, session.req_header());
         let route = exchange.generation.routes.choose(&target)?;
         exchange.route = Some(Arc::clone(&route));
@@ -219,6 +221,7 @@ impl ProxyHttp for Edge {
             connect_time: None,
             reused: None,
             upstream_first_byte: None,
+            upstream_status: None,
             first_byte: None,
             failure: None,
             interim: 0,
@@ -372,6 +375,7 @@ impl ProxyHttp for Edge {
         if !head.status.is_informational() {
             let took = exchange.connected.map_or(Duration::ZERO, |at| at.elapsed());
             exchange.upstream_first_byte = Some(took);
+            exchange.upstream_status = Some(head.status.as_u16());
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
                 upstream.answered(&exchange.attempts, status, took);

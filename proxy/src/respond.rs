@@ -11,6 +11,7 @@ use serde::Serialize;
 use thiserror::Error as ThisError;
 
 use crate::edge::Exchange;
+use crate::error_page;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
@@ -213,14 +214,23 @@ pub async fn send(
     if begun {
         return None;
     }
+    let never_taken = matches!(failure, Failure::MethodNotAllowed { allow } if allow.is_empty());
     if failure.is_the_clients()
+        || never_taken
         || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
     {
         // What follows on this connection cannot be trusted to start where we think it does.
         session.set_keepalive(None);
     }
-    let body = body(failure, status, &exchange.request_id);
+    let as_page = error_page::is_wanted(exchange);
+    let body = match as_page {
+        true => error_page::page(status),
+        false => body(failure, status, &exchange.request_id),
+    };
     let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
+    if as_page {
+        error_page::dress(&mut head).ok()?;
+    }
     edit_response(&mut head, &exchange.ruled.to_client).ok()?;
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {

@@ -148,7 +148,7 @@ impl Compiled {
 }
 
 /// The name after a `$`, and what follows it.
-fn split_name(text: &str) -> (&str, &str) {
+pub(crate) fn split_name(text: &str) -> (&str, &str) {
     if let Some(inner) = text.strip_prefix('{') {
         return inner.split_once('}').unwrap_or(("", text));
     }
