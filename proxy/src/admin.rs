@@ -1,6 +1,7 @@
 //! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here), `/metrics`
-//! (Prometheus text) and, for those with a token, `/purge`. Nothing of it is reachable on other listeners.
+//! (Prometheus text) and, for those with a token, `/purge` and `/policies`. Nothing of it is reachable on other listeners.
 
+pub mod policies;
 pub mod purge;
 pub mod tokens;
 
@@ -13,9 +14,11 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_
 use http::{Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::admin::tokens::Refusal;
 use crate::generation::State;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -70,6 +73,9 @@ impl Admin {
         match head.uri.path() {
             "/purge" if head.method == Method::POST => self.purge(session).await,
             "/purge" => Page::not_allowed("POST"),
+            "/policies" | "/policies/history" if shows => self.policies(session),
+            "/policies" if head.method == Method::POST => self.change(session).await,
+            "/policies" => Page::not_allowed("GET, HEAD, POST"),
             _ if !shows => Page::not_allowed("GET, HEAD"),
             "/healthz" => Page::new(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" if self.draining.load(Ordering::Acquire) => {
@@ -82,29 +88,16 @@ impl Admin {
                 Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
             _ => {
-                let text = "there are /healthz, /readyz, /metrics and /purge\n";
+                let text = "there are /healthz, /readyz, /metrics, /policies and /purge\n";
                 Page::new(StatusCode::NOT_FOUND, TEXT, text)
             }
         }
     }
 
     async fn purge(&self, session: &mut ServerSession) -> Page {
-        let credentials = session.req_header().headers.get(AUTHORIZATION);
-        let who = match self.state.tokens.load().operator(credentials) {
-            Ok(name) => name,
-            Err(refusal) => {
-                self.state.metrics.admin_refused.with_label_values(&[refusal.name()]).inc();
-                return Page::problem(refusal.status(), &refusal.to_string());
-            }
-        };
-        let body = match timeout(BODY_TIME_MAX, body(session)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(page)) => return page,
-            Err(_) => return Page::problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive"),
-        };
-        let order = match serde_json::from_slice::<purge::Order>(&body) {
-            Ok(order) => order,
-            Err(error) => return Page::problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        let (who, order) = match self.order::<purge::Order>(session).await {
+            Ok(ordered) => ordered,
+            Err(page) => return page,
         };
         let generation = self.state.current();
         match purge::purge(&order, &generation.routes, &self.state.caches).await {
@@ -113,6 +106,61 @@ impl Admin {
                 Page::json(&json!(done))
             }
             Err(fault) => Page::problem(fault.status(), &fault.to_string()),
+        }
+    }
+}
+
+impl Admin {
+    /// Who orders what; the page that refuses it otherwise.
+    async fn order<T: DeserializeOwned>(
+        &self,
+        session: &mut ServerSession,
+    ) -> Result<(String, T), Page> {
+        let credentials = session.req_header().headers.get(AUTHORIZATION);
+        let who = self.state.tokens.load().operator(credentials);
+        let who = who.map_err(|refusal| self.refused(refusal))?;
+        let body = match timeout(BODY_TIME_MAX, body(session)).await {
+            Ok(body) => body?,
+            Err(_) => {
+                let detail = "the body did not arrive";
+                return Err(Page::problem(StatusCode::REQUEST_TIMEOUT, detail));
+            }
+        };
+        match serde_json::from_slice::<T>(&body) {
+            Ok(order) => Ok((who, order)),
+            Err(error) => Err(Page::problem(StatusCode::BAD_REQUEST, &error.to_string())),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Page {
+        self.state.metrics.admin_refused.with_label_values(&[refusal.name()]).inc();
+        Page::problem(refusal.status(), &refusal.to_string())
+    }
+
+    /// What is in force, or has been: it names servers, so a token is asked for, a viewer's will do.
+    fn policies(&self, session: &ServerSession) -> Page {
+        let head = session.req_header();
+        let credentials = head.headers.get(AUTHORIZATION);
+        if let Err(refusal) = self.state.tokens.load().viewer(credentials) {
+            return self.refused(refusal);
+        }
+        match head.uri.path() {
+            "/policies/history" => Page::json(&policies::history(&self.state.history.lock())),
+            _ => Page::json(&policies::shown(&self.state)),
+        }
+    }
+
+    async fn change(&self, session: &mut ServerSession) -> Page {
+        let (who, order) = match self.order::<policies::Order>(session).await {
+            Ok(ordered) => ordered,
+            Err(page) => return page,
+        };
+        let state = Arc::clone(&self.state);
+        let done = tokio::task::spawn_blocking(move || policies::obey(&state, order, &who)).await;
+        match done {
+            Ok(Ok(answer)) => Page::json(&answer),
+            Ok(Err(fault)) => Page::problem(fault.status(), &fault.to_string()),
+            Err(error) => Page::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
 }

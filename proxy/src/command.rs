@@ -11,11 +11,13 @@ use thiserror::Error;
 use crate::nginx;
 use crate::server::StartFault;
 
+mod admin_call;
 mod check;
 mod docs;
 mod dump;
 mod explain;
 mod lanes;
+mod policy;
 mod purge;
 mod run;
 mod schema;
@@ -49,6 +51,8 @@ enum Command {
     /// Put lanes to the proof.
     #[command(subcommand)]
     Lanes(lanes::Command),
+    /// See and change the policies of a running proxy, and go back.
+    Policy(policy::Options),
     /// Take answers out of a running proxy's caches.
     Purge(purge::Options),
     /// Say what cache policies would have done with the requests of an access log.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Lanes(command) => lanes::run(&command),
+        Command::Policy(options) => policy::run(&options),
         Command::Purge(options) => purge::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Dump(options) => dump::run(&options),

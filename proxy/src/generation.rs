@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use pingora::connectors::http::Connector;
 use proxy_config::Config;
 
@@ -20,6 +21,7 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::{Handles, Place};
 use crate::tls::LiveAcceptor;
+use crate::tuning::history::History;
 use crate::upstream::probe::Probes;
 use crate::upstream::server::Servers;
 
@@ -85,6 +87,8 @@ pub struct State {
     pub moderation: Moderation,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
     pub generation: ArcSwap<Generation>,
+    /// What has been in force. Whoever changes it holds this lock.
+    pub history: Mutex<History>,
     /// Who may change things through the admin API.
     pub tokens: ArcSwap<Tokens>,
 }

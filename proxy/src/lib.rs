@@ -19,8 +19,8 @@
 //! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under
-//! another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`tuning`] (policies changed
+//! while it runs), [`simulate`] (a log under another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
 //! stopped as nginx is).
 
 pub mod accept_encoding;
@@ -69,5 +69,6 @@ pub mod signed;
 pub mod simulate;
 pub mod split;
 pub mod tls;
+pub mod tuning;
 pub mod upstream;
 pub mod video;

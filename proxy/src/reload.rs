@@ -15,6 +15,8 @@ use crate::logs::{LogFault, Logs};
 use crate::protected::{self, PathFault};
 use crate::route::RouteFault;
 use crate::tls::{self, TlsFault};
+use crate::tuning::differences;
+use crate::tuning::history::{Cause, History, Record};
 
 /// Why a reload changed nothing.
 #[derive(Debug, Error)]
@@ -44,9 +46,28 @@ pub fn document(path: &Path) -> Result<Config, ReloadFault> {
     Config::load(Source::read(path)?).map_err(ReloadFault::Document)
 }
 
-/// Puts a configuration into force; returns the number of the new generation. Blocks on files and
-/// name look-ups. In-flight requests finish on the generation they began with.
+/// Who changes what is in force, and how.
+pub struct Author {
+    pub cause: Cause,
+    pub by: Option<String>,
+    pub note: Option<String>,
+}
+
+/// Puts a document that was read again into force; returns the number of the new generation.
 pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
+    let author = Author { cause: Cause::Reload, by: None, note: None };
+    put_in_force(state, config, author, &mut state.history.lock())
+}
+
+/// Puts a configuration into force; returns the number of the new generation. Blocks on files and
+/// name look-ups. In-flight requests finish on the generation they began with. Who holds the history
+/// is the only one who changes anything.
+pub fn put_in_force(
+    state: &State,
+    config: Config,
+    author: Author,
+    history: &mut History,
+) -> Result<u64, ReloadFault> {
     let current = state.current();
     if let Some(what) = needs_restart(&current.config, &config) {
         return Err(ReloadFault::NeedsRestart(what));
@@ -61,6 +82,7 @@ pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
     let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
     let State { metrics, lanes, caches, limits, servers, .. } = state;
+    let record = record(number, author, &current.config, &config);
     let generation =
         Generation::new(number, config, logs, metrics, lanes, caches, limits, servers)?;
 
@@ -73,7 +95,23 @@ pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
             live.store(Arc::new(acceptor));
         }
     }
+    history.add(record);
     Ok(number)
+}
+
+/// What the history says of a configuration.
+pub fn record(number: u64, author: Author, before: &Config, config: &Config) -> Record {
+    let written = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+    let Author { cause, by, note } = author;
+    Record {
+        number,
+        at: jiff::Timestamp::now().to_string(),
+        cause,
+        by,
+        note,
+        changes: differences(&written(before), &written(config)),
+        config: Arc::new(config.clone()),
+    }
 }
 
 /// What of a change needs sockets that are bound at start only.

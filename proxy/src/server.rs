@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::proxy::http_proxy;
@@ -39,11 +40,12 @@ use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
-use crate::reload::{ReloadFault, reload};
+use crate::reload::{Author, ReloadFault, record, reload};
 use crate::route::RouteFault;
 use crate::runtimes::{Handles, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
+use crate::tuning::history::{Cause, History};
 use crate::upstream::probe::Probes;
 use crate::upstream::server::Servers;
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
@@ -152,6 +154,9 @@ fn prepare(
         Generation::new(1, config, logs, &metrics, &lanes, &caches, &limits, &servers)?;
     generation.enter_into_force(&metrics, &lanes, &caches, &limits);
     let (access_log, writer) = access_log::start(&metrics)?;
+    let author = Author { cause: Cause::Start, by: None, note: None };
+    let mut history = History::default();
+    history.add(record(generation.number, author, &generation.config, &generation.config));
     let state = State {
         metrics,
         lanes,
@@ -166,6 +171,7 @@ fn prepare(
         moderation: Moderation::default(),
         acceptors,
         generation: ArcSwap::from_pointee(generation),
+        history: Mutex::new(history),
         tokens: ArcSwap::from_pointee(tokens),
     };
     Ok((Arc::new(state), writer))

@@ -35,5 +35,6 @@ mod slow_clients;
 mod splitting;
 mod stops;
 mod streaming;
+mod tuning;
 mod upstreams;
 mod video;

@@ -13,10 +13,10 @@ use crate::client::{Client, Response};
 use crate::harness::{BINARY, PATIENCE, Proxy, dead_address};
 use crate::origin::Origin;
 
-const TOKEN: &str = "an-operators-token";
+pub const TOKEN: &str = "an-operators-token";
 
 /// A proxy whose document has an operator and a viewer, and its tokens' directory.
-fn purgeable(origin: &Origin, policy: &str) -> (Proxy, tempfile::TempDir) {
+pub fn purgeable(origin: &Origin, policy: &str) -> (Proxy, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("operator"), format!("{TOKEN}\n")).unwrap();
     fs::write(dir.path().join("viewer"), "a-viewers-long-token").unwrap();

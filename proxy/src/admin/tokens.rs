@@ -79,6 +79,16 @@ impl Tokens {
 
     /// The name of the operator these credentials belong to.
     pub fn operator(&self, credentials: Option<&HeaderValue>) -> Result<String, Refusal> {
+        let token = self.holder(credentials)?;
+        if token.role == AdminRole::Viewer { Err(Refusal::Role) } else { Ok(token.name.clone()) }
+    }
+
+    /// The name of whoever these credentials belong to.
+    pub fn viewer(&self, credentials: Option<&HeaderValue>) -> Result<String, Refusal> {
+        self.holder(credentials).map(|token| token.name.clone())
+    }
+
+    fn holder(&self, credentials: Option<&HeaderValue>) -> Result<&Token, Refusal> {
         if self.0.is_empty() {
             return Err(Refusal::NoTokens);
         }
@@ -90,11 +100,7 @@ impl Tokens {
                 found = Some(token);
             }
         }
-        match found {
-            None => Err(Refusal::Token),
-            Some(token) if token.role == AdminRole::Viewer => Err(Refusal::Role),
-            Some(token) => Ok(token.name.clone()),
-        }
+        found.ok_or(Refusal::Token)
     }
 }
 

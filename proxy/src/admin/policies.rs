@@ -1,0 +1,115 @@
+//! `/policies` of the admin API: what is in force, a change and what it would do, and the way back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use proxy_config::Config;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::generation::State;
+use crate::reload::{Author, ReloadFault, put_in_force};
+use crate::tuning::history::{Cause, History};
+use crate::tuning::{Tuned, TuningFault, differences, policies, tune};
+
+/// A change that is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Values by their places in the document; null takes one out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, Value>,
+    /// Goes back to what was in force under this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<u64>,
+    /// Goes back to what was in force before the last change.
+    #[serde(default)]
+    pub back: bool,
+    /// Says what it would do and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Error)]
+pub enum OrderFault {
+    #[error(transparent)]
+    Tuning(#[from] TuningFault),
+    #[error("give `set`, `back_to` or `back`, and only one of them")]
+    NotOne,
+    #[error("no configuration {0} is remembered; see the history")]
+    Forgotten(u64),
+    #[error("there is nothing to go back to")]
+    NothingBefore,
+    #[error("{0} is in force already")]
+    InForce(u64),
+    #[error(transparent)]
+    Reload(#[from] ReloadFault),
+}
+
+impl OrderFault {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            OrderFault::Tuning(TuningFault::NothingNew) | OrderFault::InForce(_) => {
+                StatusCode::CONFLICT
+            }
+            OrderFault::Tuning(_) | OrderFault::NotOne => StatusCode::BAD_REQUEST,
+            OrderFault::Forgotten(_) | OrderFault::NothingBefore => StatusCode::NOT_FOUND,
+            OrderFault::Reload(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// The policies in force, and under which number they are.
+pub fn shown(state: &State) -> Value {
+    let current = state.current();
+    json!({ "number": current.number, "policies": policies(&current.config) })
+}
+
+pub fn history(history: &History) -> Value {
+    let records: Vec<_> = history.records().collect();
+    json!({ "history": records })
+}
+
+/// Does what is asked, or says what it would do. Blocks as a reload does.
+pub fn obey(state: &State, order: Order, by: &str) -> Result<Value, OrderFault> {
+    // Held until the end, so that nothing is in force that this change has not seen.
+    let mut history = state.history.lock();
+    let current = state.current();
+    let Order { set, back_to, back, dry_run, note } = order;
+    let (cause, tuned) = match (set.is_empty(), back_to, back) {
+        (false, None, false) => (Cause::Set, tune(&current.config, &set)?),
+        (true, Some(number), false) => {
+            let record = history.find(number).ok_or(OrderFault::Forgotten(number))?;
+            (Cause::Rollback, gone_back(&current.config, number, &record.config)?)
+        }
+        (true, None, true) => {
+            let record = history.previous().ok_or(OrderFault::NothingBefore)?;
+            (Cause::Rollback, gone_back(&current.config, record.number, &record.config)?)
+        }
+        _ => return Err(OrderFault::NotOne),
+    };
+    let Tuned { config, changes, routes } = tuned;
+    let mut answer = json!({ "applied": !dry_run, "changes": changes, "routes": routes });
+    if !dry_run {
+        let author = Author { cause, by: Some(by.to_owned()), note };
+        let number = put_in_force(state, config, author, &mut history)?;
+        tracing::info!(by, number, ?cause, changes = %json!(changes), "policies changed");
+        answer["number"] = json!(number);
+    }
+    Ok(answer)
+}
+
+fn gone_back(current: &Config, number: u64, to: &Arc<Config>) -> Result<Tuned, OrderFault> {
+    let written = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+    let changes = differences(&written(current), &written(to));
+    if changes.is_empty() {
+        return Err(OrderFault::InForce(number));
+    }
+    let routes = crate::tuning::affected(to, &changes);
+    Ok(Tuned { config: Config::clone(to), changes, routes })
+}
