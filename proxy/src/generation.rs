@@ -19,6 +19,7 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::{Handles, Place};
 use crate::tls::LiveAcceptor;
+use crate::tls::tickets::TicketKeys;
 use crate::upstream::probe::Probes;
 use crate::upstream::server::Servers;
 
@@ -81,6 +82,7 @@ pub struct State {
     pub drain: Drain,
     pub moderation: Moderation,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
+    pub ticket_keys: TicketKeys,
     pub generation: ArcSwap<Generation>,
     /// Who may change things through the admin API.
     pub tokens: ArcSwap<Tokens>,

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
+use proxy_config::listener::RequestHeadLimits;
 
 use crate::path::{TargetFault, normalize_target};
 use crate::respond::Failure;
@@ -16,9 +17,12 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Checks the request and brings it into its one form, in place.
 ///
 /// Errors: `BadRequest` and `NotImplemented`, never anything about the upstream.
-pub fn admit(session: &mut Session) -> Result<(), Failure> {
+pub fn admit(session: &mut Session, limits: Option<&RequestHeadLimits>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
     let head = session.req_header_mut();
+    if let Some(limits) = limits {
+        check_size(head, raw.as_deref(), limits)?;
+    }
     if let Some(raw) = &raw {
         check_lines(raw)?;
         check_request_line(raw)?;
@@ -28,6 +32,29 @@ pub fn admit(session: &mut Session) -> Result<(), Failure> {
     settle_cookies(head)?;
     settle_host(head)?;
     settle_target(head)
+}
+
+/// The limits of the listener. Heads of HTTP/2 are counted as RFC 9113 section 6.5.2 has it, 32 bytes
+/// for each field on top.
+fn check_size(
+    head: &RequestHeader,
+    raw: Option<&[u8]>,
+    limits: &RequestHeadLimits,
+) -> Result<(), Failure> {
+    let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    if size(head.raw_path().len()) > limits.uri_max.as_bytes() {
+        return Err(Failure::TargetTooLong);
+    }
+    let fields = head.headers.iter();
+    let bytes = raw.map_or_else(
+        || fields.map(|(name, value)| name.as_str().len() + value.len() + 32).sum(),
+        <[u8]>::len,
+    );
+    let count = u32::try_from(head.headers.len()).unwrap_or(u32::MAX);
+    match count > limits.headers_max || size(bytes) > limits.bytes_max.as_bytes() {
+        true => Err(Failure::HeadTooLarge),
+        false => Ok(()),
+    }
 }
 
 /// Every line ends in CRLF (RFC 9112 section 2.2). A parser that takes a bare LF as an end and one

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use crate::listen::write_whole;
 use crate::reload::ReloadFault;
 use crate::server::{self, Manner, StartFault};
+use crate::tls::tickets::TicketKeys;
 use crate::{access_log, tls};
 
 /// Runs until a signal ends it.
@@ -98,7 +99,9 @@ fn read_again(
 
 /// What only opening things shows to be wrong.
 pub fn faults(loaded: &Loaded) -> Option<String> {
-    let tls = loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of).err());
+    let keys = TicketKeys::default();
+    let tls =
+        loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of, &keys).err());
     let log = || {
         let target = &loaded.config.access_log.path;
         access_log::open(target).err().map(|error| open_failed(&target.to_string(), &error))
