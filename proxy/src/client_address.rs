@@ -4,31 +4,46 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use http::header::FORWARDED;
+use pingora::proxy::Session;
 use proxy_config::address::IpNetwork;
 use proxy_config::listener::Listener;
+
+use crate::proxy_protocol::Ends;
 
 /// The client's address: that of the peer, or, when the listener trusts the peer, what the header
 /// says. Each proxy has appended whom it saw, so the list is read from its end, as far as the
 /// entries are trusted proxies: what stands before the first that is not may be made up.
-pub fn client(peer: IpAddr, headers: &HeaderMap, listener: &Listener) -> IpAddr {
+/// A peer over a Unix socket has no address and is trusted.
+pub fn client(peer: Option<IpAddr>, headers: &HeaderMap, listener: &Listener) -> Option<IpAddr> {
     let Some(name) = &listener.client_address_header else { return peer };
     let mut client = peer;
     let fields = headers.get_all(name.as_str()).iter();
     let list: Vec<&str> = fields.flat_map(|v| v.to_str().unwrap_or_default().split(',')).collect();
     let is_forwarded = name.eq_ignore_ascii_case(FORWARDED.as_str());
     for entry in list.into_iter().rev() {
-        if !is_trusted(client, &listener.trusted_proxies) {
+        if client.is_some_and(|client| !is_trusted(client, &listener.trusted_proxies)) {
             break;
         }
         let entry = if is_forwarded { forwarded_for(entry) } else { entry.trim() };
         // An entry that is no address (`unknown`, a made-up name) ends what can be known.
         let Some(address) = address(entry) else { break };
-        client = address;
+        client = Some(address);
     }
     client
 }
 
-fn is_trusted(address: IpAddr, networks: &[IpNetwork]) -> bool {
+/// The client's connection as the PROXY protocol tells of it. A client that is known by a header alone
+/// has no port.
+pub fn ends(session: &Session, client: Option<IpAddr>) -> Option<Ends> {
+    let peer = session.client_addr()?.as_inet()?;
+    let destination = session.server_addr()?.as_inet()?;
+    let client = client?;
+    let port = if peer.ip().to_canonical() == client.to_canonical() { peer.port() } else { 0 };
+    Some(Ends { source: SocketAddr::new(client, port), destination: *destination })
+}
+
+/// Whether what this peer says of a client is believed.
+pub fn is_trusted(address: IpAddr, networks: &[IpNetwork]) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
@@ -59,7 +74,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        client(peer.parse().unwrap(), &headers, &listener).to_string()
+        client(peer.parse().ok(), &headers, &listener).unwrap().to_string()
     }
 
     #[test]
@@ -68,6 +83,8 @@ mod tests {
             |peer: &str, list: &str| found(peer, "X-Forwarded-For", &[("x-forwarded-for", list)]);
         assert_eq!(of("192.0.2.1", "198.51.100.7"), "192.0.2.1", "the peer is not trusted");
         assert_eq!(of("10.0.0.1", "198.51.100.7"), "198.51.100.7");
+        assert_eq!(of("::ffff:10.0.0.1", "198.51.100.7"), "198.51.100.7");
+        assert_eq!(of("a Unix socket", "1.1.1.1, 198.51.100.7"), "198.51.100.7");
         assert_eq!(of("10.0.0.1", "1.1.1.1, 198.51.100.7, 10.0.0.2"), "198.51.100.7");
         assert_eq!(of("10.0.0.1", "10.0.0.3,10.0.0.2"), "10.0.0.3", "all are trusted");
         assert_eq!(of("10.0.0.1", "198.51.100.7, unknown, 10.0.0.2"), "10.0.0.2");

@@ -10,25 +10,48 @@ use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerAp
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::tls::TlsRef;
+use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::listener::{Listener, ListenerTimeouts};
+use proxy_config::proved::Certificate;
 
 use crate::drain::Drain;
 use crate::edge::Edge;
+use crate::generation::State;
 use crate::hop::{self, Company};
-use crate::metrics::Metrics;
+use crate::introduction::introduce;
 use crate::prompt::{Patience, Prompt};
 use crate::runtimes::Handles;
-use crate::tls::LiveAcceptor;
+use crate::tls::{self, LiveAcceptor};
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is known of a connection ahead of its requests.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The certificate that the client showed.
+    pub certificate: Option<Arc<Certificate>>,
+    /// The connection carries no request after this one.
+    pub last: bool,
+}
+
+tokio::task_local! {
+    static CALLER: Caller;
+}
+
+/// Whose request is being served; must be asked from within one.
+pub fn caller() -> Caller {
+    CALLER.try_with(Caller::clone).unwrap_or_default()
+}
+
 /// What a listener does with each connection.
 pub struct Connections {
+    name: String,
+    state: Arc<State>,
     requests: Requests,
     acceptor: Option<LiveAcceptor>,
     http2: bool,
@@ -40,6 +63,7 @@ pub struct Connections {
     accepted: IntCounter,
     refused: IntCounter,
     handshake_failures: IntCounter,
+    introductions_refused: IntCounter,
 }
 
 impl Connections {
@@ -49,9 +73,12 @@ impl Connections {
         requests: Requests,
         acceptor: Option<LiveAcceptor>,
         drain: Drain,
-        metrics: &Metrics,
+        state: &Arc<State>,
     ) -> Self {
+        let metrics = &state.metrics;
         Self {
+            name: name.to_owned(),
+            state: Arc::clone(state),
             requests,
             acceptor,
             http2: listener.http2,
@@ -63,12 +90,36 @@ impl Connections {
             accepted: metrics.connections_total.with_label_values(&[name]),
             refused: metrics.connections_refused.with_label_values(&[name]),
             handshake_failures: metrics.tls_handshake_failures.with_label_values(&[name]),
+            introductions_refused: metrics.introductions_refused.with_label_values(&[name]),
         }
     }
 
-    /// The stream requests are read from; `None` when the client did not get that far.
-    async fn open(&self, stream: Stream) -> Option<Stream> {
-        let Some(acceptor) = &self.acceptor else { return Some(stream) };
+    /// The stream with its PROXY protocol header read, where the listener expects one.
+    async fn introduced(&self, stream: Stream) -> Option<Stream> {
+        let generation = self.state.current();
+        let listener = generation.config.listeners.get(&self.name)?;
+        if listener.proxy_protocol.is_none() {
+            return Some(stream);
+        }
+        let mut stream = stream.into_any().downcast::<TcpStream>().ok()?;
+        let patience = self.timeouts.handshake.as_std();
+        match tokio::time::timeout(patience, introduce(&mut stream, listener)).await {
+            Ok(Ok(())) => Some(stream),
+            failed => {
+                self.introductions_refused.inc();
+                match failed {
+                    Ok(Err(refusal)) => tracing::debug!(%refusal, "a connection was refused"),
+                    _ => tracing::debug!("the PROXY protocol header took too long"),
+                }
+                None
+            }
+        }
+    }
+
+    /// The stream requests are read from, and who is at its other end; `None` when the client did not
+    /// get that far.
+    async fn open(&self, stream: Stream) -> Option<(Stream, Caller)> {
+        let Some(acceptor) = &self.acceptor else { return Some((stream, Caller::default())) };
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = acceptor.load_full();
         match tokio::time::timeout(
@@ -77,7 +128,12 @@ impl Connections {
         )
         .await
         {
-            Ok(Ok(stream)) => Some(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ssl().and_then(TlsRef::peer_certificate_der);
+                let certificate = shown.and_then(tls::shown).map(Arc::new);
+                let caller = Caller { certificate, last: false };
+                Some((Box::new(stream), caller))
+            }
             failed => {
                 self.handshake_failures.inc();
                 match failed {
@@ -103,15 +159,24 @@ impl Connections {
     }
 
     /// Requests of an HTTP/1 connection, one after the other.
-    async fn http1(&self, stream: Stream, shutdown: &ShutdownWatch) {
+    async fn http1(&self, stream: Stream, caller: Caller, shutdown: &ShutdownWatch) {
         let stream = Prompt::http1(stream, self.patience.clone());
-        let requests = Arc::new(self.requests.clone());
+        let requests_max = self.keep_alive_requests_max();
+        let mut requests = Arc::new(Requests { caller, ..self.requests.clone() });
+        let mut count = 1;
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
         session.set_read_timeout(Some(self.timeouts.body.as_std()));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
-        while let Some(reused) = requests.process_new_http(session, shutdown).await {
+        loop {
+            if count >= requests_max {
+                let caller = Caller { last: true, ..requests.caller.clone() };
+                requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
+            }
+            count = count.saturating_add(1);
+            let served = requests.process_new_http(session, shutdown).await;
+            let Some(reused) = served else { break };
             let (stream, settings) = reused.consume();
             session = ServerSession::new_http1(stream);
             session.set_read_timeout(Some(self.timeouts.body.as_std()));
@@ -121,12 +186,18 @@ impl Connections {
         }
     }
 
+    fn keep_alive_requests_max(&self) -> u32 {
+        let generation = self.state.current();
+        let listener = generation.config.listeners.get(&self.name);
+        listener.and_then(|listener| listener.keep_alive_requests_max).unwrap_or(u32::MAX)
+    }
+
     /// Requests of an HTTP/2 connection, each in a task of its own. The connection itself moves to
     /// where its requests belong.
-    async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch) {
+    async fn http2(&self, stream: Stream, caller: Caller, shutdown: &ShutdownWatch) {
         let company = Arc::new(Company::default());
         let stream = Prompt::http2(stream, self.patience.clone(), Arc::clone(&company));
-        let requests = Requests { company: Some(company), ..self.requests.clone() };
+        let requests = Requests { company: Some(company), caller, ..self.requests.clone() };
         let (runtimes, shutdown) = (requests.runtimes.clone(), shutdown.clone());
         let served = async move {
             Arc::new(requests).process_new(Box::new(stream), &shutdown).await;
@@ -142,12 +213,13 @@ pub struct Requests {
     runtimes: Handles,
     /// The HTTP/2 connection they share.
     company: Option<Arc<Company>>,
+    caller: Caller,
 }
 
 impl Requests {
     /// `proxy` must have h2c switched on in its server options where its listener takes HTTP/2.
     pub fn new(proxy: Arc<HttpProxy<Edge>>, runtimes: Handles) -> Self {
-        Self { proxy, runtimes, company: None }
+        Self { proxy, runtimes, company: None, caller: Caller::default() }
     }
 }
 
@@ -160,6 +232,7 @@ impl HttpServerApp for Requests {
     ) -> Option<ReusedHttpStream> {
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
         let served = async move { proxy.process_new_http(session, &shutdown).await };
+        let served = CALLER.scope(self.caller.clone(), served);
         hop::drive(&self.runtimes, self.company.clone(), served).await
     }
 
@@ -204,11 +277,12 @@ impl ServerApp for Connections {
             self.refused.inc();
             return None;
         }
-        let mut stream = self.open(stream).await?;
+        let stream = self.introduced(stream).await?;
+        let (mut stream, caller) = self.open(stream).await?;
         if self.speaks_http2(&mut stream).await? {
-            self.http2(stream, shutdown).await;
+            self.http2(stream, caller, shutdown).await;
         } else {
-            self.http1(stream, shutdown).await;
+            self.http1(stream, caller, shutdown).await;
         }
         None
     }

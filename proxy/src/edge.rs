@@ -15,17 +15,19 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
+use proxy_config::proved::Proved;
 
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
 use crate::cache::serve::CACHE_STATUS;
-use crate::connection::whole_seconds;
+use crate::connection::{caller, whole_seconds};
 use crate::drain::UnderWay;
 use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::hop;
 use crate::lane::Permit;
+use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;
 use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
@@ -60,6 +62,12 @@ pub struct Exchange {
     /// Who connects.
     pub peer: Option<IpAddr>,
     pub tls: Option<String>,
+    /// What the client has proved.
+    pub proved: Proved,
+    /// The route's guard has a say: neither a preflight nor its address alone is enough.
+    pub must_prove: bool,
+    /// The connection to the client is closed after this.
+    pub last: bool,
     pub route: Option<Arc<Route>>,
     pub permit: Option<Permit>,
     pub limits: Passage,
@@ -77,6 +85,8 @@ pub struct Exchange {
     pub connected: Option<Instant>,
     pub connect_time: Option<Duration>,
     pub reused: Option<bool>,
+    /// The connection to the upstream carries no request after this one.
+    pub last_on_connection: bool,
     pub upstream_first_byte: Option<Duration>,
     /// The status the upstream answered with.
     pub upstream_status: Option<u16>,
@@ -107,23 +117,41 @@ impl Edge {
         let target = rules::target(&self.listener, session.req_header());
         let route = exchange.generation.routes.choose(&target)?;
         exchange.route = Some(Arc::clone(&route));
+        if exchange.generation.routes.is_disguised(&target, &route) {
+            return Err(Failure::Target(TargetFault::Disguised));
+        }
         let head = session.req_header();
-        let asking = Asking { client: exchange.client, route: &route.name, head };
+        let proved = &exchange.proved;
+        let asking = Asking { client: exchange.client, route: &route.name, head, proved };
         let Destination { upstream, cache_policy } = route.split.choose(&asking);
         (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
         // First, so that refusals carry the route's headers too.
-        exchange.ruled = rules::render(session.req_header(), exchange, &self.listener, &route);
         let head = session.req_header();
-        let is_preflight = route.cors.as_ref().is_some_and(|cors| {
-            cors::apply(cors, &head.method, &head.headers, &mut exchange.ruled)
-        });
+        let is_preflight = self.rule(head, exchange, &route);
         route.gate.check(exchange.client, &head.headers)?;
-        if let Some(signed) = route.signed.as_ref().filter(|_| !is_preflight) {
-            let query = head.uri.query().unwrap_or_default();
-            signed.check(head.uri.path(), query, &head.headers)?;
-        }
+        exchange.must_prove = !is_preflight && !route.gate.suffices(exchange.client);
         exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
         hop::admitted(route.lane.place());
+        Ok(())
+    }
+
+    /// Renders the route's rules for what is known of the request; says whether it is a preflight.
+    fn rule(&self, head: &RequestHeader, exchange: &mut Exchange, route: &Route) -> bool {
+        exchange.ruled = rules::render(head, exchange, &self.listener, route);
+        let cors = route.cors.as_ref();
+        cors.is_some_and(|cors| cors::apply(cors, &head.method, &head.headers, &mut exchange.ruled))
+    }
+
+    /// Lets the route's guard decide. It comes after the lane, which bounds how many are being checked.
+    async fn prove(&self, head: &RequestHeader, exchange: &mut Exchange) -> Result<(), Failure> {
+        let Some(route) = exchange.route.clone() else { return Ok(()) };
+        let Some(guard) = route.guard.as_ref().filter(|_| exchange.must_prove) else {
+            return Ok(());
+        };
+        let client = exchange.client;
+        guard.check(head, client, &self.state, &mut exchange.proved).await?;
+        // Now there is more that rules may tell.
+        self.rule(head, exchange, &route);
         Ok(())
     }
 
@@ -143,7 +171,8 @@ impl Edge {
         let connector = Arc::clone(&self.state.connector);
         let name = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let head = session.req_header();
-        let asking = Asking { client: exchange.client, route: name, head };
+        let proved = &exchange.proved;
+        let asking = Asking { client: exchange.client, route: name, head, proved };
         let wish = upstream.wish(&asking);
         let (runtimes, place) = (self.state.runtimes.clone(), exchange.place());
         let reach = ahead::reach(&self.listener, exchange, &policy);
@@ -200,6 +229,7 @@ impl ProxyHttp for Edge {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
+        let caller = caller();
         Exchange {
             begun: Instant::now(),
             generation: self.state.current(),
@@ -207,6 +237,9 @@ impl ProxyHttp for Edge {
             client: None,
             peer: None,
             tls: None,
+            proved: Proved { certificate: caller.certificate, ..Proved::default() },
+            must_prove: false,
+            last: caller.last,
             route: None,
             permit: None,
             limits: Passage::default(),
@@ -220,6 +253,7 @@ impl ProxyHttp for Edge {
             connected: None,
             connect_time: None,
             reused: None,
+            last_on_connection: false,
             upstream_first_byte: None,
             upstream_status: None,
             first_byte: None,
@@ -240,12 +274,12 @@ impl ProxyHttp for Edge {
         exchange.peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
-            .map(std::net::SocketAddr::ip);
+            .map(|address| address.ip().to_canonical());
         let listener = exchange.generation.config.listeners.get(&self.listener);
         let headers = &session.req_header().headers;
-        exchange.client = match (exchange.peer, listener) {
-            (Some(peer), Some(listener)) => Some(client_address::client(peer, headers, listener)),
-            (peer, _) => peer,
+        exchange.client = match listener {
+            Some(listener) => client_address::client(exchange.peer, headers, listener),
+            None => exchange.peer,
         };
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
@@ -257,9 +291,14 @@ impl ProxyHttp for Edge {
             // Pingora forgets the limit with each request that may be followed by another.
             session.set_keepalive(Some(whole_seconds(self.timeouts.idle)));
         }
+        if exchange.last {
+            session.set_keepalive(None);
+        }
         let mut admitted = self.admit(session, exchange);
         if admitted.is_ok() {
-            admitted = rate_limit::admit(session.req_header(), exchange).await;
+            let proved = self.prove(session.req_header(), exchange).await;
+            // Attempts to prove something are counted whether they succeed or not.
+            admitted = rate_limit::admit(session.req_header(), exchange).await.and(proved);
         }
         match admitted.and_then(|()| rules::rewrite(session, exchange)) {
             Ok(()) => {
@@ -290,8 +329,10 @@ impl ProxyHttp for Edge {
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let head = session.req_header();
-        exchange.attempts.wish = upstream.wish(&Asking { client: exchange.client, route, head });
-        let turn = upstream.next(&mut exchange.attempts);
+        let (client, proved) = (exchange.client, &exchange.proved);
+        exchange.attempts.wish = upstream.wish(&Asking { client, route, head, proved });
+        exchange.attempts.wish.client = client_address::ends(session, exchange.client);
+        let turn = upstream.turn(&mut exchange.attempts).await;
         let turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
         exchange.in_use = Some(turn.in_use);
         Ok(Box::new(turn.peer))
@@ -314,34 +355,46 @@ impl ProxyHttp for Edge {
         _session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
-        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        #[cfg(unix)] connection: std::os::unix::io::RawFd,
+        digest: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.connect_time = exchange.attempt_begun.map(|begun| begun.elapsed());
         exchange.connected = Some(Instant::now());
         exchange.reused = Some(reused);
         if let Some(upstream) = &exchange.upstream {
-            upstream.connected(reused);
+            exchange.last_on_connection = upstream.connected(reused, Some(connection));
+            if !upstream.accepts(digest) {
+                let why = "the server's TLS is older than the upstream allows";
+                return Err(Error::explain(ErrorType::TLSHandshakeFailure, why).into_up());
+            }
         }
         Ok(())
     }
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
         let upstream =
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let server = upstream.server_name(&exchange.attempts).unwrap_or_default();
+        let server = upstream.host(&exchange.attempts);
+        let http2 = head.version == http::Version::HTTP_2;
+        let trailers = http2 && session.is_http2() && headers::takes_trailers(&head.headers);
         let downstream = Downstream {
             client: exchange.peer,
             tls: exchange.tls.is_some(),
             request_id: &exchange.request_id,
         };
         headers::to_upstream(head, &downstream, server)?;
+        if trailers {
+            head.insert_header(http::header::TE, "trailers")?;
+        }
+        if exchange.last_on_connection && !http2 {
+            head.insert_header(http::header::CONNECTION, "close")?;
+        }
         edit_request(head, &exchange.ruled.to_upstream)
     }
 

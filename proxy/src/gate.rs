@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, REFERER};
 use proxy_config::host::HostName;
-use proxy_config::route_access::Access;
+use proxy_config::route_access::{Access, Satisfy};
 
 use crate::respond::Failure;
 
@@ -13,6 +13,8 @@ use crate::respond::Failure;
 #[derive(Debug, Default)]
 pub struct Gate {
     access: Option<Access>,
+    /// An address that may ask need not prove anything; any other may still do so.
+    either: bool,
     referers: Vec<String>,
     body_bytes_max: Option<u64>,
 }
@@ -22,6 +24,7 @@ impl Gate {
         let referers = route.access.iter().flat_map(|access| &access.referers);
         let names = referers.filter_map(|name| name.parse::<HostName>().ok());
         Gate {
+            either: route.access.as_ref().is_some_and(|access| access.satisfy == Satisfy::Any),
             access: route.access.clone(),
             referers: names.map(|name| name.canonical()).collect(),
             body_bytes_max: route.request_body_max.map(proxy_config::units::ByteSize::as_bytes),
@@ -31,7 +34,7 @@ impl Gate {
     /// Errors: `Forbidden`, `BodyTooLarge`.
     pub fn check(&self, client: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Failure> {
         if let Some(access) = &self.access {
-            if !admits(access, client) {
+            if !self.either && !admits(access, client) {
                 return Err(Failure::Forbidden("this address may not ask for this"));
             }
             if !self.referers.is_empty() && !refers(&self.referers, headers) {
@@ -40,6 +43,11 @@ impl Gate {
         }
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         self.check_body(length.and_then(|length| length.parse().ok()).unwrap_or(0))
+    }
+
+    /// Whether the address alone is enough.
+    pub fn suffices(&self, client: Option<IpAddr>) -> bool {
+        self.either && self.access.as_ref().is_some_and(|access| admits(access, client))
     }
 
     /// Whether a body of which so many bytes have come may go on.

@@ -21,6 +21,7 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::{Handles, Place};
 use crate::tls::LiveAcceptor;
+use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
 use crate::upstream::probe::Probes;
 use crate::upstream::server::Servers;
@@ -86,6 +87,7 @@ pub struct State {
     pub drain: Drain,
     pub moderation: Moderation,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
+    pub ticket_keys: TicketKeys,
     pub generation: ArcSwap<Generation>,
     /// What has been in force. Whoever changes it holds this lock.
     pub history: Mutex<History>,

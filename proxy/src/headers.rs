@@ -1,7 +1,8 @@
 //! What a proxy must take off messages, and what it adds.
 //!
 //! Taken off in both directions: fields named by `Connection`, and the hop-by-hop fields of
-//! RFC 9110 section 7.6.1. Added to requests:
+//! RFC 9110 section 7.6.1; off requests also what a server could take for a field vouched for here
+//! ([`crate::disguise`]). Added to requests:
 //! - `X-Forwarded-For` and `Forwarded` (RFC 7239) are lists; the address this proxy saw is appended,
 //!   so only the last entry is this proxy's word, the others are the client's.
 //! - `X-Forwarded-Proto` and `X-Forwarded-Host` are set, never passed on: they state one fact.
@@ -16,6 +17,8 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
+
+use crate::disguise;
 
 pub const X_REQUEST_ID: &str = "x-request-id";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -59,6 +62,9 @@ pub fn to_upstream(
     for name in to_take_off(&head.headers) {
         head.remove_header(&name);
     }
+    for name in disguise::twins_of_vouched(&head.headers) {
+        head.remove_header(&name);
+    }
     let host = head.headers.get(HOST).cloned();
     let scheme = if downstream.tls { "https" } else { "http" };
     if let Some(client) = downstream.client {
@@ -77,6 +83,12 @@ pub fn to_upstream(
         }
     }
     head.insert_header(X_REQUEST_ID, downstream.request_id)
+}
+
+/// Whether whoever asks can read trailers, which gRPC cannot do without.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(TE).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    fields.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Prepares a response for the client, or refuses one that two clients could read differently.

@@ -1,13 +1,13 @@
 //! The Forebay edge proxy. The way of a request:
 //!
 //! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on two [`runtimes`].
-//! 2. [`connection`]: TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
+//! 2. [`connection`]: PROXY protocol ([`introduction`]), TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
 //!    pingora's `HttpProxy`. A request with a large body may [`hop`] to the bulk runtime.
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
-//! 4. [`client_address`], [`request`], [`path`]: who asks, and one valid form, or a refusal.
+//! 4. [`client_address`] ([`proxy_protocol`]), [`request`], [`path`]: who asks, and one valid form, or a refusal.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
-//! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
-//!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
+//! 6. The route's [`rules`] for this request, its [`gate`] and [`cors`];
+//!    [`lane`]: a place in the lane, or shed; its [`guard`]: who asks, proved; [`rate_limit`]: every
 //!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
 //!    [`files`], by [`file_answer`].
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
@@ -33,6 +33,7 @@ pub mod connection;
 pub mod content;
 pub mod cors;
 pub mod dating;
+pub mod disguise;
 pub mod drain;
 pub mod edge;
 pub mod error_page;
@@ -43,8 +44,10 @@ pub mod finish;
 pub mod framing;
 pub mod gate;
 pub mod generation;
+pub mod guard;
 pub mod headers;
 pub mod hop;
+pub mod introduction;
 pub mod lane;
 pub mod listen;
 pub mod local;
@@ -56,6 +59,7 @@ pub mod path;
 pub mod prompt;
 pub mod protected;
 pub mod prove;
+pub mod proxy_protocol;
 pub mod rate_limit;
 pub mod reload;
 pub mod request;

@@ -2,13 +2,17 @@
 //! then panic inside a service. Binding first also tells which port a `:0` became.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
-use std::path::Path;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use pingora::listeners::ListenerConfig;
 use pingora::server::{Fds, ListenFds};
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
@@ -26,8 +30,9 @@ pub struct BindFault {
 
 /// A bound socket, not yet accepting.
 pub struct Socket {
-    listener: TcpListener,
-    pub address: SocketAddr,
+    descriptor: OwnedFd,
+    pub address: ListenAddress,
+    pub backlog_max: Option<u32>,
 }
 
 /// All sockets of a configuration.
@@ -42,7 +47,9 @@ pub fn bind(config: &Config) -> Result<Sockets, BindFault> {
         .listeners
         .iter()
         .map(|(name, listener)| {
-            Ok((name.clone(), bind_one(&format!("listener `{name}`"), &listener.address)?))
+            let mut socket = bind_one(&format!("listener `{name}`"), &listener.address)?;
+            socket.backlog_max = listener.backlog_max;
+            Ok((name.clone(), socket))
         })
         .collect::<Result<_, BindFault>>()?;
     Ok(Sockets { listeners, admin: bind_one("the admin listener", &config.admin.address)? })
@@ -51,16 +58,21 @@ pub fn bind(config: &Config) -> Result<Sockets, BindFault> {
 fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
     let fault =
         |why: String| BindFault { what: what.to_owned(), address: address.to_string(), why };
-    let socket =
-        address.socket().ok_or_else(|| fault("Unix sockets are not supported yet".to_owned()))?;
-    let bound = TcpListener::bind(socket).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok(Socket { listener, address })
-    });
+    let bound = match address {
+        ListenAddress::Socket(socket) => TcpListener::bind(socket).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let address = ListenAddress::Socket(listener.local_addr()?);
+            Ok(Socket { descriptor: listener.into(), address, backlog_max: None })
+        }),
+        ListenAddress::Unix(path) => bind_unix(path).map(|listener| Socket {
+            descriptor: listener.into(),
+            address: address.clone(),
+            backlog_max: None,
+        }),
+    };
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => fault("another program already does".to_owned()),
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied if address.socket().is_some() => {
             fault("not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned())
         }
         io::ErrorKind::AddrNotAvailable => fault("this machine has no such address".to_owned()),
@@ -68,13 +80,69 @@ fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
     })
 }
 
+/// A file that nobody listens at is left over from a program that was killed; any other is not touched.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let bound = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let refused = UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            let is_socket = fs::symlink_metadata(path)?.file_type().is_socket();
+            if !refused || !is_socket {
+                return Err(error);
+            }
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listener = bound?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 impl Socket {
-    /// Hands the socket to a pingora service: it takes a descriptor in this table over when its
-    /// listener is added under the same address.
-    pub fn into_fds(self) -> ListenFds {
+    /// What a pingora service listens to: it takes a descriptor in this table over when its listener is
+    /// added under the same address.
+    pub fn into_service(self) -> (ListenerConfig, ListenFds) {
+        let (key, config) = match &self.address {
+            ListenAddress::Socket(address) => {
+                (address.to_string(), ListenerConfig::tcp(address.to_string()))
+            }
+            ListenAddress::Unix(path) => {
+                let path = path.to_string_lossy().into_owned();
+                (path.clone(), ListenerConfig::uds(path))
+            }
+        };
         let mut fds = Fds::new();
-        fds.add(self.address.to_string(), self.listener.into_raw_fd());
-        Arc::new(Mutex::new(fds))
+        fds.add(key, self.descriptor.into_raw_fd());
+        (config, Arc::new(Mutex::new(fds)))
+    }
+
+    /// The same socket, to change how many connections the kernel holds: pingora has an idea of its own of
+    /// that, and the last one who says so wins.
+    pub fn backlog(&self) -> io::Result<Option<Backlog>> {
+        let Some(max) = self.backlog_max else { return Ok(None) };
+        Ok(Some(Backlog { descriptor: self.descriptor.as_fd().try_clone_to_owned()?, max }))
+    }
+
+    /// The file of a Unix socket.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.address {
+            ListenAddress::Unix(path) => Some(path.clone()),
+            ListenAddress::Socket(_) => None,
+        }
+    }
+}
+
+/// How many connections the kernel holds before they are accepted.
+pub struct Backlog {
+    descriptor: OwnedFd,
+    max: u32,
+}
+
+impl Backlog {
+    pub fn apply(&self) -> io::Result<()> {
+        Ok(rustix::net::listen(&self.descriptor, i32::try_from(self.max).unwrap_or(i32::MAX))?)
     }
 }
 
@@ -116,6 +184,22 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_file_is_taken_over_only_from_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let address = ListenAddress::Unix(path.clone());
+        let first = bind_one("listener `a`", &address).unwrap();
+        let fault = bind_one("listener `b`", &address).err().unwrap().to_string();
+        assert!(fault.ends_with("another program already does"), "{fault}");
+        drop(first);
+        assert!(bind_one("listener `b`", &address).is_ok(), "nobody listens there any more");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "a file").unwrap();
+        assert!(bind_one("listener `b`", &address).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+    }
 
     #[test]
     fn a_taken_port_names_the_listener() {

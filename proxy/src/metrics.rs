@@ -43,6 +43,10 @@ pub struct Metrics {
     pub upstream_server_in_flight: IntGaugeVec,
     pub upstream_ejections: IntCounterVec,
     pub upstream_probes: IntCounterVec,
+    pub introductions_refused: IntCounterVec,
+    pub key_fetches: IntCounterVec,
+    pub upstream_waiting: IntGaugeVec,
+    pub upstream_refused: IntCounterVec,
     pub upstream_first_byte_seconds: HistogramVec,
     pub cache_bytes: IntGaugeVec,
     pub cache_bytes_max: IntGaugeVec,
@@ -128,6 +132,10 @@ impl Metrics {
             upstream_server_in_flight: gauge("forebay_proxy_upstream_server_in_flight"),
             upstream_ejections: counter("forebay_proxy_upstream_ejections_total"),
             upstream_probes: counter("forebay_proxy_upstream_probes_total"),
+            key_fetches: counter("forebay_proxy_key_fetches_total"),
+            introductions_refused: counter("forebay_proxy_proxy_protocol_refused_total"),
+            upstream_waiting: gauge("forebay_proxy_upstream_connections_waiting"),
+            upstream_refused: counter("forebay_proxy_upstream_connections_refused_total"),
             upstream_first_byte_seconds: histogram("forebay_proxy_upstream_first_byte_seconds"),
             cache_bytes: gauge("forebay_proxy_cache_bytes"),
             cache_bytes_max: gauge("forebay_proxy_cache_bytes_max"),
@@ -179,6 +187,8 @@ impl Metrics {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.config_reloads.with_label_values(&["ok"]);
         self.config_reloads.with_label_values(&["refused"]);
+        self.key_fetches.with_label_values(&["ok"]);
+        self.key_fetches.with_label_values(&["failed"]);
         self.draining.with_label_values::<&str>(&[]).set(0);
         for reason in ["no_tokens", "token", "role"] {
             self.admin_refused.with_label_values(&[reason]);

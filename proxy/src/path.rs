@@ -21,6 +21,8 @@ pub enum TargetFault {
     Percent,
     #[error("the path leads above the root")]
     AboveRoot,
+    #[error("servers that drop parameters or decode twice read the path as one that is guarded")]
+    Disguised,
 }
 
 /// The target (path and query) in its one form. Borrows when it already is.

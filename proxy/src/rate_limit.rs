@@ -189,7 +189,8 @@ pub async fn admit(head: &RequestHeader, exchange: &mut Exchange) -> Result<(), 
     if route.rate_limits.is_empty() {
         return Ok(());
     }
-    let asking = Asking { client: exchange.client, route: &route.name, head };
+    let proved = &exchange.proved;
+    let asking = Asking { client: exchange.client, route: &route.name, head, proved };
     let passage = &mut exchange.limits;
     let mut quota = Quota::default();
     let mut waits: Vec<(&Limit, Key, u64)> = Vec::new();

@@ -75,7 +75,9 @@ pub fn put_in_force(
     let acceptors = config
         .listeners
         .iter()
-        .map(|(name, listener)| Ok((name.clone(), tls::acceptor(name, listener)?)))
+        .map(|(name, listener)| {
+            Ok((name.clone(), tls::acceptor(name, listener, &state.ticket_keys)?))
+        })
         .collect::<Result<Vec<_>, TlsFault>>()?;
     let logs = Logs::open(&config, Some(&current.logs))?;
     protected::check(&config)?;
@@ -125,12 +127,14 @@ fn needs_restart(old: &Config, new: &Config) -> Option<String> {
             return Some(format!("which listeners there are (`listeners.{name}`)"));
         };
         let socket = |listener: &Listener| {
-            let Listener { address, http2, tls, connections_max, timeouts, .. } = listener;
-            (address.clone(), *http2, tls.is_some(), *connections_max, timeouts.clone())
+            let Listener { address, http2, tls, connections_max, backlog_max, timeouts, .. } =
+                listener;
+            let limits = (*connections_max, *backlog_max);
+            (address.clone(), *http2, tls.is_some(), limits, timeouts.clone())
         };
         if socket(was) != socket(is) {
             return Some(format!(
-                "address, http2, use of TLS, connections_max and timeouts of `listeners.{name}`"
+                "address, http2, use of TLS, connections_max, backlog_max and timeouts of `listeners.{name}`"
             ));
         }
     }

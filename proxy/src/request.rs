@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
-use proxy_config::listener::Listener;
+use proxy_config::listener::{Listener, RequestHeadLimits};
 
 use crate::path::{TargetFault, normalize_target};
 use crate::respond::Failure;
@@ -16,10 +16,14 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Checks the request and brings it into its one form, in place.
 ///
-/// Errors: `BadRequest`, `NotImplemented` and `MethodNotAllowed`, never anything about the upstream.
+/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
+/// never anything about the upstream.
 pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
     let head = session.req_header_mut();
+    if let Some(listener) = listener {
+        check_size(head, raw.as_deref(), &listener.request_head)?;
+    }
     if let Some(raw) = &raw {
         check_lines(raw, listener.is_some_and(|listener| listener.bare_line_feeds))?;
         check_request_line(raw)?;
@@ -37,6 +41,29 @@ fn check_method(head: &RequestHeader, listener: Option<&Listener>) -> Result<(),
     let refused = listener.map_or(&[][..], |listener| listener.methods_refused.as_slice());
     match refused.iter().any(|method| method == head.method.as_str()) {
         true => Err(Failure::MethodNotAllowed { allow: String::new() }),
+        false => Ok(()),
+    }
+}
+
+/// The limits of the listener. Heads of HTTP/2 are counted as RFC 9113 section 6.5.2 has it, 32 bytes
+/// for each field on top.
+fn check_size(
+    head: &RequestHeader,
+    raw: Option<&[u8]>,
+    limits: &RequestHeadLimits,
+) -> Result<(), Failure> {
+    let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    if size(head.raw_path().len()) > limits.uri_max.as_bytes() {
+        return Err(Failure::TargetTooLong);
+    }
+    let fields = head.headers.iter();
+    let bytes = raw.map_or_else(
+        || fields.map(|(name, value)| name.as_str().len() + value.len() + 32).sum(),
+        <[u8]>::len,
+    );
+    let count = u32::try_from(head.headers.len()).unwrap_or(u32::MAX);
+    match count > limits.headers_max || size(bytes) > limits.bytes_max.as_bytes() {
+        true => Err(Failure::HeadTooLarge),
         false => Ok(()),
     }
 }

@@ -2,7 +2,9 @@
 //! nothing about what stands behind the proxy.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -46,6 +48,14 @@ pub enum Failure {
     RateLimited { retry_after_s: u64, quota: Quota },
     #[error("whether this request is within its limits cannot be told; try again shortly")]
     LimitUnavailable,
+    #[error("the request does not prove who asks, as it must")]
+    Unauthorized { challenge: String },
+    #[error("the keys that tokens are verified with cannot be had; try again shortly")]
+    KeysUnavailable,
+    #[error("the head of the request is larger than this listener takes")]
+    HeadTooLarge,
+    #[error("the request's target is longer than this listener takes")]
+    TargetTooLong,
     #[error("no server is available; try again shortly")]
     NoServer,
     #[error("the server behind this proxy could not be reached")]
@@ -73,6 +83,10 @@ impl Failure {
             Failure::NoFile => "no_file",
             Failure::Forbidden(_) => "forbidden",
             Failure::BodyTooLarge => "body_too_large",
+            Failure::Unauthorized { .. } => "unauthorized",
+            Failure::KeysUnavailable => "keys_unavailable",
+            Failure::HeadTooLarge => "head_too_large",
+            Failure::TargetTooLong => "target_too_long",
             Failure::MethodNotAllowed { .. } => "method_not_allowed",
             Failure::RequestTimeout => "request_timeout",
             Failure::LaneFull => "lane_full",
@@ -96,12 +110,16 @@ impl Failure {
             Failure::NoRoute | Failure::NoFile => StatusCode::NOT_FOUND,
             Failure::Forbidden(_) => StatusCode::FORBIDDEN,
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Failure::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Failure::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Failure::TargetTooLong => StatusCode::URI_TOO_LONG,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Failure::LaneFull | Failure::NoServer | Failure::LimitUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Failure::LaneFull
+            | Failure::NoServer
+            | Failure::LimitUnavailable
+            | Failure::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone => return None,
@@ -111,7 +129,11 @@ impl Failure {
 
     /// Whether nothing here is wrong, only what the client sent, or that it left.
     pub fn is_the_clients(&self) -> bool {
-        matches!(self, Failure::ClientGone | Failure::BadRequest(_) | Failure::BodyTooLarge)
+        use Failure as F;
+        matches!(
+            self,
+            F::ClientGone | F::BadRequest(_) | F::BodyTooLarge | F::HeadTooLarge | F::TargetTooLong
+        )
     }
 
     /// What a pingora error means here. Its text stays in the operator's log.
@@ -157,7 +179,12 @@ pub fn failure_kind(error: &ErrorType) -> &'static str {
     use ErrorType as T;
     match error {
         T::ConnectTimedout | T::TLSHandshakeTimedout => "connect_timeout",
-        T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError => "connect",
+        T::ConnectRefused
+        | T::ConnectNoRoute
+        | T::ConnectError
+        | T::SocketError
+        | T::TLSHandshakeFailure
+        | T::InvalidCert => "connect",
         T::ReadTimedout => "read_timeout",
         T::WriteTimedout => "write_timeout",
         T::ReadError | T::ConnectionClosed => "read",
@@ -183,6 +210,11 @@ impl UpstreamFault {
         let kind = failure_kind(error.etype());
         tracing::debug!(%error, "an attempt at the upstream failed");
         UpstreamFault { failure: Failure::of(&error), kind, stale }
+    }
+
+    /// A connection that is not as the upstream must have it.
+    pub fn unreachable() -> UpstreamFault {
+        UpstreamFault { failure: Failure::UpstreamUnreachable, kind: "connect", stale: false }
     }
 
     /// An answer that is none.
@@ -283,6 +315,9 @@ fn head(
     head.insert_header(crate::headers::X_REQUEST_ID, request_id)?;
     if let Failure::MethodNotAllowed { allow } = failure {
         head.insert_header(ALLOW, allow.as_str())?;
+    }
+    if let Failure::Unauthorized { challenge } = failure {
+        head.insert_header(WWW_AUTHENTICATE, challenge.as_str())?;
     }
     if let Failure::RateLimited { retry_after_s, quota } = failure {
         head.insert_header(RETRY_AFTER, *retry_after_s)?;

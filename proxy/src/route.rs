@@ -7,20 +7,21 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
-use proxy_config::route_access::{Auth, Cors};
+use proxy_config::route_access::Cors;
 use proxy_config::route_action::SplitPart;
 use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
+use crate::disguise::other_reading;
 use crate::files::Files;
 use crate::gate::Gate;
+use crate::guard::{Guard, GuardFault};
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
-use crate::signed::{KeyFault, Signed};
 use crate::split::{Destination, Split};
 use crate::upstream::probe::Watch;
 use crate::upstream::server::Servers;
@@ -62,7 +63,9 @@ pub struct Route {
     pub split: Split,
     pub rules: RouteRules,
     pub gate: Gate,
-    pub signed: Option<Signed>,
+    pub guard: Option<Guard>,
+    /// Not everybody may ask, or nobody is let through to an upstream.
+    pub guarded: bool,
     pub cors: Option<Cors>,
     pub files: Option<Arc<Files>>,
     /// Those that are shared by Redis come last.
@@ -77,8 +80,8 @@ pub enum RouteFault {
     Server(#[from] ServerFault),
     #[error(transparent)]
     Limit(#[from] LimitFault),
-    #[error(transparent)]
-    Key(#[from] KeyFault),
+    #[error("routes: `{route}`: auth: {fault}")]
+    Guard { route: String, fault: GuardFault },
 }
 
 /// The routes of one configuration.
@@ -139,10 +142,8 @@ impl Routes {
                     }
                 };
                 let lane = lanes.named(route.lane.as_str(), metrics);
-                let signed = match &route.auth {
-                    Some(Auth::SignedUrl(signed)) => Some(Signed::new(signed)?),
-                    _ => None,
-                };
+                let guard = Guard::new(route.auth.as_ref(), servers, metrics)
+                    .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -150,7 +151,10 @@ impl Routes {
                     index,
                     split,
                     gate: Gate::new(route),
-                    signed,
+                    guard,
+                    guarded: route.access.is_some()
+                        || route.auth.is_some()
+                        || route.respond.is_some(),
                     cors: route.cors.clone(),
                     files: route.files.as_ref().map(|files| Arc::new(Files::new(files))),
                     rules: RouteRules::new(config, route)
@@ -186,6 +190,15 @@ impl Routes {
             Some(index) => Ok(Arc::clone(&self.routes[index])),
             None => Err(refusal(&self.router, &self.methods, target)),
         }
+    }
+}
+
+impl Routes {
+    /// Whether a server behind this route might take the path for one that another route guards.
+    pub fn is_disguised(&self, target: &Target<'_>, route: &Route) -> bool {
+        let Some(path) = other_reading(target.path) else { return false };
+        let other = self.router.find(&Target { path: &path, ..*target });
+        other.is_some_and(|other| other != route.index && self.routes[other].guarded)
     }
 }
 

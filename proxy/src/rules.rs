@@ -8,6 +8,7 @@ use proxy_config::header_edits::Rendered;
 use proxy_config::matching::Target;
 use proxy_config::route_rules::RenderedReply;
 
+use crate::disguise;
 use crate::edge::Exchange;
 use crate::path::normalize_target;
 use crate::respond::Failure;
@@ -53,6 +54,7 @@ pub fn render(head: &RequestHeader, exchange: &Exchange, listener: &str, route: 
         scheme: if exchange.tls.is_some() { "https" } else { "http" },
         client: exchange.client,
         request_id: &exchange.request_id,
+        proved: &exchange.proved,
         captures: &captures,
         maps: &routes.maps,
     };
@@ -82,6 +84,13 @@ pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Fai
 
 /// Edits a request on its way to an upstream.
 pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Result<()> {
+    let edited = |name: &str| {
+        edits.remove.iter().any(|edited| edited.as_str() == name)
+            || edits.set.iter().any(|(edited, _)| edited.as_str() == name)
+    };
+    for name in disguise::twins(&head.headers, edited) {
+        head.remove_header(&name);
+    }
     for name in &edits.remove {
         head.remove_header(name);
     }

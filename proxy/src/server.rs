@@ -3,16 +3,18 @@
 //! Pingora's `Server` is not used: its graceful stop sleeps a fixed time, a QUIT means upgrade to
 //! it, and its listeners panic when a port is taken. Its services run just as well here.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
@@ -44,6 +46,7 @@ use crate::reload::{Author, ReloadFault, record, reload};
 use crate::route::RouteFault;
 use crate::runtimes::{Handles, Runtimes};
 use crate::signals::{Signals, Wish};
+use crate::tls::tickets::TicketKeys;
 use crate::tls::{self, TlsFault};
 use crate::tuning::history::{Cause, History};
 use crate::upstream::probe::Probes;
@@ -96,6 +99,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     raise_descriptor_limit();
     let sockets = bind(&config)?;
     let addresses = Addresses::of(&sockets);
+    let files: Vec<PathBuf> = sockets.listeners.values().filter_map(Socket::file).collect();
     let metrics = Metrics::new();
     let runtimes = Runtimes::start(&metrics)?;
     let (state, log_writer) = prepare(config, metrics, runtimes.handles())?;
@@ -119,6 +123,10 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     });
     runtimes.stop();
     log_writer.stop(LOG_FLUSH_MAX);
+    for path in files {
+        // Gone already is gone enough.
+        let _ = std::fs::remove_file(path);
+    }
     tracing::info!("stopped");
     end
 }
@@ -141,9 +149,10 @@ fn prepare(
 ) -> Result<(Arc<State>, Writer), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
     let (limits, servers) = (Limits::default(), Servers::default());
+    let ticket_keys = TicketKeys::default();
     let mut acceptors = std::collections::BTreeMap::new();
     for (name, listener) in &config.listeners {
-        if let Some(acceptor) = tls::acceptor(name, listener)? {
+        if let Some(acceptor) = tls::acceptor(name, listener, &ticket_keys)? {
             acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
         }
     }
@@ -170,6 +179,7 @@ fn prepare(
         drain: Drain::default(),
         moderation: Moderation::default(),
         acceptors,
+        ticket_keys,
         generation: ArcSwap::from_pointee(generation),
         history: Mutex::new(history),
         tokens: ArcSwap::from_pointee(tokens),
@@ -222,7 +232,7 @@ fn connections(
     let acceptor = state.acceptors.get(name).cloned();
     let drain = state.drain.clone();
     let requests = Requests::new(Arc::new(proxy), runtimes.handles());
-    Connections::new(name, listener, requests, acceptor, drain, &state.metrics)
+    Connections::new(name, listener, requests, acceptor, drain, state)
 }
 
 fn start<A>(
@@ -234,10 +244,22 @@ fn start<A>(
 ) where
     A: pingora::apps::ServerApp + Send + Sync + 'static,
 {
-    let mut service = Service::new(name, app);
-    service.add_listener(ListenerConfig::tcp(socket.address.to_string()));
-    let fds = socket.into_fds();
-    runtimes.latency.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
+    let mut service = Service::new(name.clone(), app);
+    let backlog = socket.backlog();
+    let (listener, fds) = socket.into_service();
+    service.add_listener(listener);
+    runtimes.latency.spawn(async move {
+        let mut serving = pin!(service.start_service(Some(fds), stopping, 1));
+        // The first poll listens.
+        let begun = poll_fn(|context| Poll::Ready(serving.as_mut().poll(context))).await;
+        let applied = backlog.and_then(|backlog| backlog.map_or(Ok(()), |backlog| backlog.apply()));
+        if let Err(error) = applied {
+            tracing::warn!(listener = name, %error, "backlog_max has no effect");
+        }
+        if begun.is_pending() {
+            serving.await;
+        }
+    });
 }
 
 /// Does what signals ask for until one of them asks to stop.

@@ -1,62 +1,180 @@
 //! TLS towards clients. Pingora's own `TlsSettings` always accepts TLS 1.2 and panics on a bad
 //! certificate file, so the rustls configuration is made here and handed to pingora's acceptor.
+//!
+//! [`certificates`] chooses what is shown, [`tickets`] shortens the handshakes of those who come back.
 
-use std::path::PathBuf;
+pub mod certificates;
+pub mod tickets;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pingora::listeners::tls::Acceptor;
-use pingora::tls::{ServerConfig, load_certs_and_key_files, version};
-use proxy_config::listener::{Listener, ListenerTls, TlsVersion};
+use proxy_config::listener::{
+    ClientCertificateMode, ClientCertificates, Listener, ListenerTls, TlsVersion,
+};
+use proxy_config::proved::{Certificate, encoded};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, version};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// A certificate that cannot be served.
+use crate::tls::certificates::{Certificates, chain};
+use crate::tls::tickets::TicketKeys;
+
+/// TLS that cannot be spoken as the document says.
 #[derive(Debug, Error)]
-#[error("listeners.{listener}.tls: {certificate} with {key}: {why}", certificate = certificate.display(), key = key.display())]
+#[error("listeners.{listener}.tls: {why}")]
 pub struct TlsFault {
     pub listener: String,
-    pub certificate: PathBuf,
-    pub key: PathBuf,
     pub why: String,
 }
 
-/// An acceptor that a reload can replace: new connections use the new certificate, open ones stay.
+/// An acceptor that a reload can replace: new connections use the new certificates, open ones stay.
 pub type LiveAcceptor = Arc<ArcSwap<Acceptor>>;
 
-/// The acceptor of a listener; `None` for cleartext. Reads the certificate files.
-pub fn acceptor(name: &str, listener: &Listener) -> Result<Option<Acceptor>, TlsFault> {
+/// The acceptor of a listener; `None` for cleartext. Reads the files it names.
+pub fn acceptor(
+    name: &str,
+    listener: &Listener,
+    keys: &TicketKeys,
+) -> Result<Option<Acceptor>, TlsFault> {
     let Some(tls) = &listener.tls else { return Ok(None) };
-    let config = server_config(name, tls, listener.http2)?;
+    let config = server_config(name, tls, listener.http2, keys)
+        .map_err(|why| TlsFault { listener: name.to_owned(), why })?;
     Ok(Some(Acceptor::from_server_config(Arc::new(config))))
 }
 
-fn server_config(name: &str, tls: &ListenerTls, http2: bool) -> Result<ServerConfig, TlsFault> {
+fn server_config(
+    name: &str,
+    tls: &ListenerTls,
+    http2: bool,
+    keys: &TicketKeys,
+) -> Result<ServerConfig, String> {
     pingora::tls::install_default_crypto_provider();
-    let files = tls.certificates.first().expect("validation asks for one certificate");
-    let fault = |why: String| TlsFault {
-        listener: name.to_owned(),
-        certificate: files.certificate.clone(),
-        key: files.key.clone(),
-        why,
-    };
-    for path in [&files.certificate, &files.key] {
-        if let Err(error) = std::fs::File::open(path) {
-            return Err(fault(format!("{} cannot be read: {error}", path.display())));
-        }
-    }
-    let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
-    let (chain, key) = load_certs_and_key_files(&certificate, &key)
-        .map_err(|error| fault(error.to_string()))?
-        .ok_or_else(|| fault("the files hold no PEM certificate or no private key".to_owned()))?;
+    let provider = Arc::new(provider(&tls.cipher_suites));
+    let certificates = Certificates::read(&tls.certificates, &provider)?;
+    let mut binding = Sha256::new();
+    binding.update(format!("{name}\n{:?}\n{:?}", tls.minimum_version, tls.client_certificates));
     let versions: &[_] = match tls.minimum_version {
         TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
         TlsVersion::V1_3 => &[&version::TLS13],
     };
-    let mut config = ServerConfig::builder_with_protocol_versions(versions)
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| fault(error.to_string()))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?;
+    let builder = match &tls.client_certificates {
+        Some(asked) => builder.with_client_cert_verifier(verifier(asked, provider, &mut binding)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ignore_client_order = !tls.cipher_suites.is_empty();
+    let tickets = tls.session_tickets.clone().unwrap_or_default();
+    config.ticketer = keys.ticketer(&tickets, binding.finalize().into())?;
     Ok(config)
+}
+
+/// The cryptography of these suites, in this order; of all where none is named.
+fn provider(suites: &[String]) -> CryptoProvider {
+    let mut provider = rustls::crypto::ring::default_provider();
+    if !suites.is_empty() {
+        let named = |name: &String| {
+            let mut all = provider.cipher_suites.iter().copied();
+            all.find(|suite| iana(&format!("{:?}", suite.suite())) == iana(name))
+        };
+        provider.cipher_suites = suites.iter().filter_map(named).collect();
+    }
+    provider
+}
+
+/// The name of a suite as IANA has it: rustls writes `TLS13_` for the suites of that version.
+fn iana(name: &str) -> String {
+    name.replacen("TLS13_", "TLS_", 1)
+}
+
+fn verifier(
+    asked: &ClientCertificates,
+    provider: Arc<CryptoProvider>,
+    binding: &mut Sha256,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in chain(&asked.authorities)? {
+        binding.update(&authority);
+        roots
+            .add(authority)
+            .map_err(|error| format!("{}: {error}", asked.authorities.display()))?;
+    }
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(file) = &asked.revocations {
+        let lists = revocations(file)?;
+        lists.iter().for_each(|list| binding.update(list));
+        builder = builder.with_crls(lists);
+    }
+    if asked.mode == ClientCertificateMode::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| format!("{}: {error}", asked.authorities.display()))
+}
+
+fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let unreadable = |error| format!("{} cannot be read: {error}", file.display());
+    let lists = CertificateRevocationListDer::pem_file_iter(file).map_err(unreadable)?;
+    let lists = lists.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    match lists.is_empty() {
+        true => Err(format!("{} holds no list of revoked certificates", file.display())),
+        false => Ok(lists),
+    }
+}
+
+/// What is known of a client by its certificate, which the handshake has verified.
+pub fn shown(certificate: &[u8]) -> Option<Certificate> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let digest = Sha256::digest(certificate);
+    Some(Certificate {
+        subject: encoded(&parsed.subject().to_string()),
+        fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_config::listener::CIPHER_SUITES;
+
+    use super::*;
+
+    #[test]
+    fn the_document_knows_every_suite_there_is() {
+        let all = rustls::crypto::ring::default_provider().cipher_suites;
+        let all: Vec<_> = all.iter().map(|suite| iana(&format!("{:?}", suite.suite()))).collect();
+        assert_eq!(all, CIPHER_SUITES);
+    }
+
+    #[test]
+    fn suites_are_those_that_are_named_in_their_order() {
+        let named = ["TLS_CHACHA20_POLY1305_SHA256", "TLS13_AES_128_GCM_SHA256"];
+        let provider = provider(&named.map(str::to_owned));
+        let suites: Vec<_> =
+            provider.cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        assert_eq!(suites, ["TLS13_CHACHA20_POLY1305_SHA256", "TLS13_AES_128_GCM_SHA256"]);
+    }
+
+    #[test]
+    fn a_subject_is_told_so_that_it_can_stand_in_a_header() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a\r\nb<c>\u{e9}");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let certificate = shown(made.der()).unwrap();
+        assert!(certificate.subject.contains("%3Cc%3E"), "{}", certificate.subject);
+        assert!(certificate.subject.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+        assert_eq!(certificate.fingerprint.len(), 64);
+        assert!(shown(b"nonsense").is_none());
+    }
 }

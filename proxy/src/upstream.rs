@@ -1,44 +1,56 @@
 //! Which server a request goes to, and when it may be tried again.
 //!
-//! Its stops: [`health`] and [`server`] say which servers are fit → [`balance`] chooses among them → [`retry`] says
-//! whether another is tried. [`probe`] asks servers how they are.
+//! Its stops: [`pool`] has a connection to give → [`health`] and [`server`] say which servers are fit →
+//! [`balance`] chooses among them → [`transport`] says how it is reached → [`retry`] says whether another
+//! is tried. [`probe`] asks servers how they are.
 
+pub mod announce;
 pub mod balance;
 pub mod health;
+pub mod pool;
 pub mod probe;
 pub mod retry;
 pub mod server;
+pub mod transport;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::protocols::Digest;
+use pingora::upstreams::peer::{HttpPeer, Tracer};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
 use proxy_config::upstream::Balance;
 use thiserror::Error;
 
 use crate::metrics::Metrics;
+use crate::proxy_protocol::Ends;
 use crate::rate_limit::key::{Asking, cookie};
 use crate::upstream::balance::{Candidate, Rule};
+use crate::upstream::pool::{Pool, keeps};
 use crate::upstream::probe::Watch;
 pub use crate::upstream::retry::ATTEMPTS_MAX;
 use crate::upstream::retry::{Budget, Failed, STALE_MAX};
 use crate::upstream::server::{InUse, Server, Servers};
+use crate::upstream::transport::{FileFault, Transport};
 
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
 
-/// A server's name has no address.
+/// Idle time of a connection that is not kept.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// An upstream whose servers cannot be reached as it says.
 #[derive(Debug, Error)]
-#[error("upstreams.{upstream}: the server `{server}` cannot be used: {why}")]
-pub struct ServerFault {
-    pub upstream: String,
-    pub server: String,
-    pub why: String,
+pub enum ServerFault {
+    /// Its name has no address, or its path cannot be one.
+    #[error("upstreams.{upstream}: the server `{server}` cannot be used: {why}")]
+    Server { upstream: String, server: String, why: String },
+    #[error("upstreams.{upstream}.tls: {fault}")]
+    File { upstream: String, fault: FileFault },
 }
 
 /// A server's place in an upstream.
@@ -49,12 +61,16 @@ struct Seat {
     connections_max: u32,
     slow_start_ms: u64,
     peer: HttpPeer,
+    /// What stands for it in a Host that the client did not send.
+    host: String,
 }
 
 /// The servers of one upstream, their timeouts and whose turn it is.
 pub struct Upstream {
     pub name: String,
     config: proxy_config::Upstream,
+    transport: Arc<Transport>,
+    pool: Arc<Pool>,
     seats: Vec<Seat>,
     turn: Mutex<Vec<i64>>,
     budget: Mutex<Budget>,
@@ -77,6 +93,8 @@ pub struct Wish {
     hash: Option<u64>,
     /// The server the client was given before.
     sticky: Option<u64>,
+    /// The client's connection, which a server may be told of; nothing when the proxy asks for itself.
+    pub client: Option<Ends>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,19 +109,31 @@ impl Upstream {
         servers: &Servers,
         metrics: &Metrics,
     ) -> Result<Self, ServerFault> {
+        let transport = Transport::new(name, config)
+            .map_err(|fault| ServerFault::File { upstream: name.to_owned(), fault })?;
         let seats = config
             .servers
             .iter()
             .map(|server| {
-                let address = resolve(name, &server.address)?;
+                let peer = transport.peer(&server.address).map_err(|why| ServerFault::Server {
+                    upstream: name.to_owned(),
+                    server: server.address.to_string(),
+                    why,
+                })?;
                 let slow_start = server.slow_start.map(proxy_config::units::Duration::as_millis);
+                let known = servers.named(name, &server.address.to_string(), metrics);
+                let host = match &server.address {
+                    ServerAddress::Unix(_) => "localhost".to_owned(),
+                    address => address.to_string(),
+                };
                 Ok(Seat {
-                    server: servers.named(name, &server.address.to_string(), metrics),
+                    peer: traced(peer, &known),
+                    host,
+                    server: known,
                     weight: server.weight,
                     backup: server.backup,
                     connections_max: server.connections_max.unwrap_or(u32::MAX),
                     slow_start_ms: slow_start.unwrap_or(0),
-                    peer: peer(address, &config.timeouts),
                 })
             })
             .collect::<Result<Vec<_>, ServerFault>>()?;
@@ -114,6 +144,8 @@ impl Upstream {
             seats,
             budget: Mutex::new(Budget::new(budget)),
             config: config.clone(),
+            transport: Arc::new(transport),
+            pool: servers.pool(name, metrics),
             first_byte_seconds: metrics.upstream_first_byte_seconds.with_label_values(&[name]),
             connects_fresh: metrics.upstream_connects.with_label_values(&[name, "false"]),
             connects_reused: metrics.upstream_connects.with_label_values(&[name, "true"]),
@@ -129,7 +161,23 @@ impl Upstream {
             key.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
         });
         let sticky = self.config.sticky.as_ref();
-        Wish { hash, sticky: sticky.and_then(|sticky| given(&asking.head.headers, &sticky.cookie)) }
+        let sticky = sticky.and_then(|sticky| given(&asking.head.headers, &sticky.cookie));
+        Wish { hash, sticky, client: None }
+    }
+
+    /// The server for the next attempt, once there is a connection for it; nothing when that takes too
+    /// long, or no server is left that is fit and has room.
+    pub async fn turn(&self, attempts: &mut Attempts) -> Option<Turn> {
+        let place = match &self.config.connections {
+            Some(limits) => {
+                let patience = self.config.timeouts.connect.as_std();
+                Some(self.pool.enter(limits, patience).await?)
+            }
+            None => None,
+        };
+        let mut turn = self.next(attempts)?;
+        turn.in_use.hold(place);
+        Some(turn)
     }
 
     /// The server for the next attempt; nothing when none is left that is fit and has room.
@@ -141,7 +189,9 @@ impl Upstream {
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
             attempts.repeat_fresh = false;
             let seat = &self.seats[server];
-            return Some(Turn { peer: fresh(&seat.peer), in_use: seat.server.enter() });
+            let mut peer = fresh(&seat.peer);
+            self.transport.announce(&mut peer, attempts.wish.client);
+            return Some(Turn { peer, in_use: seat.server.enter() });
         }
         // Held until the place is taken, so that no server is given more than it may have.
         let mut credit = lock(&self.turn);
@@ -160,7 +210,23 @@ impl Upstream {
         };
         attempts.server = Some(chosen);
         let seat = &self.seats[chosen];
-        Some(Turn { peer: seat.peer.clone(), in_use: seat.server.enter() })
+        let mut peer = seat.peer.clone();
+        self.transport.announce(&mut peer, attempts.wish.client);
+        if !self.keeps(seat) {
+            peer.options.idle_timeout = Some(AT_ONCE);
+        }
+        Some(Turn { peer, in_use: seat.server.enter() })
+    }
+
+    /// Whether a connection to this server is kept when its request is done. Those of HTTP/2 are
+    /// few and carry many requests.
+    fn keeps(&self, seat: &Seat) -> bool {
+        let Some(limits) = self.config.connections.as_ref().filter(|_| !self.transport.is_http2())
+        else {
+            return true;
+        };
+        let connections = self.seats.iter().map(|seat| seat.server.connections()).sum();
+        keeps(seat.server.unused(), connections, limits.idle_max)
     }
 
     /// Servers that are fit, have room, and have not failed this request; backups only where no
@@ -238,8 +304,33 @@ impl Upstream {
         ))
     }
 
-    pub fn connected(&self, reused: bool) {
-        if reused { self.connects_reused.inc() } else { self.connects_fresh.inc() }
+    /// What stands for the server of the current attempt in a Host that the client did not send.
+    pub fn host(&self, attempts: &Attempts) -> &str {
+        attempts.server.map_or("localhost", |server| &self.seats[server].host)
+    }
+
+    /// A connection is put to use; says whether this is the last request it may carry.
+    pub fn connected(&self, reused: bool, connection: Option<RawFd>) -> bool {
+        if reused {
+            self.connects_reused.inc()
+        } else {
+            self.connects_fresh.inc()
+        }
+        let limits = self.config.connections.as_ref();
+        match (limits.and_then(|limits| limits.requests_max), connection) {
+            (Some(max), Some(connection)) => self.pool.is_last(connection, reused, max),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection is one this upstream allows.
+    pub fn accepts(&self, digest: Option<&Digest>) -> bool {
+        self.transport.accepts(digest)
+    }
+
+    /// How its servers are reached.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// The head of an answer came after this time.
@@ -280,10 +371,13 @@ impl Upstream {
     pub fn watches(&self) -> impl Iterator<Item = Watch> {
         let checks = self.config.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
         checks.into_iter().flat_map(|checks| {
-            self.seats.iter().map(|seat| Watch {
-                server: Arc::clone(&seat.server),
-                peer: seat.peer.clone(),
-                checks: checks.clone(),
+            self.seats.iter().map(|seat| {
+                let mut peer = seat.peer.clone();
+                peer.options.tracer = None;
+                self.transport.announce(&mut peer, None);
+                let (server, host) = (Arc::clone(&seat.server), seat.host.clone());
+                let transport = Arc::clone(&self.transport);
+                Watch { server, host, peer, transport, checks: checks.clone() }
             })
         })
     }
@@ -320,31 +414,9 @@ impl Attempts {
     }
 }
 
-fn resolve(upstream: &str, server: &ServerAddress) -> Result<SocketAddr, ServerFault> {
-    let fault = |why: String| ServerFault {
-        upstream: upstream.to_owned(),
-        server: server.to_string(),
-        why,
-    };
-    match server {
-        ServerAddress::Socket(address) => Ok(*address),
-        ServerAddress::Name { host, port } => (host.as_str(), *port)
-            .to_socket_addrs()
-            .map_err(|error| fault(format!("its name was not found: {error}")))?
-            .next()
-            .ok_or_else(|| fault("its name has no address".to_owned())),
-        ServerAddress::Unix(_) => Err(fault("Unix sockets are not supported yet".to_owned())),
-    }
-}
-
-fn peer(address: SocketAddr, timeouts: &proxy_config::upstream::UpstreamTimeouts) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    peer.options.connection_timeout = Some(timeouts.connect.as_std());
-    peer.options.total_connection_timeout = Some(timeouts.connect.as_std());
-    peer.options.read_timeout = Some(timeouts.read.as_std());
-    peer.options.write_timeout = Some(timeouts.write.as_std());
-    peer.options.idle_timeout = Some(timeouts.idle.as_std());
-    peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+/// Counts the connections that are made to it.
+fn traced(mut peer: HttpPeer, server: &Server) -> HttpPeer {
+    peer.options.tracer = Some(Tracer(Box::new(server.open.clone())));
     peer
 }
 
@@ -354,7 +426,7 @@ fn fresh(peer: &HttpPeer) -> HttpPeer {
     static GROUP: AtomicU64 = AtomicU64::new(1);
     let mut peer = peer.clone();
     peer.group_key = GROUP.fetch_add(1, Ordering::Relaxed);
-    peer.options.idle_timeout = Some(Duration::from_millis(1));
+    peer.options.idle_timeout = Some(AT_ONCE);
     peer
 }
 
@@ -437,8 +509,7 @@ mod tests {
     #[test]
     fn a_fresh_peer_shares_no_pool() {
         use pingora::upstreams::peer::Peer;
-        let address = "127.0.0.1:1".parse().unwrap();
-        let peer = peer(address, &proxy_config::upstream::UpstreamTimeouts::default());
+        let peer = upstream(1, |_| {}).seats[0].peer.clone();
         let hashes = [peer.reuse_hash(), fresh(&peer).reuse_hash(), fresh(&peer).reuse_hash()];
         assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
     }

@@ -41,6 +41,10 @@ impl Client {
         Client { stream: BufReader::new(stream) }
     }
 
+    pub fn local(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().unwrap()
+    }
+
     /// `None` when nobody accepts.
     pub fn try_to(address: SocketAddr) -> Option<Client> {
         let stream = TcpStream::connect(address).ok()?;
@@ -146,6 +150,11 @@ impl Client {
     /// Whether the other side has closed, having sent nothing more.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.stream.fill_buf(), Ok([]) | Err(_))
+    }
+
+    /// Sends nothing more, and goes on reading.
+    pub fn end(&self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     pub fn leave(self) {

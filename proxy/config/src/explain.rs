@@ -202,6 +202,7 @@ fn route_met(
         scheme,
         client: None,
         request_id: "",
+        proved: &crate::proved::Proved::default(),
         captures: &captures,
         maps: &maps,
     };

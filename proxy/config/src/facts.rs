@@ -9,6 +9,7 @@ use http::HeaderMap;
 use crate::map::Map;
 use crate::matching::Target;
 use crate::pattern::ValueMatch;
+use crate::proved::Proved;
 use crate::template::{Compiled, Scope};
 
 /// A request, as templates see it.
@@ -21,6 +22,7 @@ pub struct Facts<'a> {
     pub scheme: &'a str,
     pub client: Option<IpAddr>,
     pub request_id: &'a str,
+    pub proved: &'a Proved,
     pub captures: &'a Captures,
     pub maps: &'a Maps,
 }

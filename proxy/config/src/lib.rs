@@ -36,6 +36,7 @@ pub mod map;
 pub mod matching;
 pub mod pattern;
 pub mod problem;
+pub mod proved;
 pub mod rate_limit;
 pub mod read;
 mod read_error;

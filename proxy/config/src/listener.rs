@@ -14,7 +14,7 @@ use crate::units::{ByteSize, Duration};
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`. Port 0
-    /// is any free one.
+    /// is any free one. A socket's file is open to all who can reach it: its directory says who can.
     pub address: ListenAddress,
     /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`.
     #[serde(default = "yes")]
@@ -25,7 +25,8 @@ pub struct Listener {
     /// Whether connections open with a PROXY protocol header (v1 or v2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolIn>,
-    /// Networks whose PROXY protocol header or `client_address_header` is believed.
+    /// Networks whose PROXY protocol header or `client_address_header` is believed. Peers over a Unix
+    /// socket are trusted: the permissions of its file say who may connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNetwork>,
     /// Header that trusted proxies put the client's address in.
@@ -34,7 +35,8 @@ pub struct Listener {
     /// Connections open at once; above it new ones are closed as they come.
     #[serde(default = "connections_max")]
     pub connections_max: u32,
-    /// Connections the kernel holds before they are accepted.
+    /// Connections the kernel holds before they are accepted; without it, as many as the system allows
+    /// (`net.core.somaxconn`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_max: Option<u32>,
     /// Whether lines of a request's head may end in a line feed alone, as RFC 9112 allows servers to take them.
@@ -44,12 +46,12 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods_refused: Vec<String>,
     /// Limits on the head of a request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_head: Option<RequestHeadLimits>,
+    #[serde(default, skip_serializing_if = "RequestHeadLimits::are_default")]
+    pub request_head: RequestHeadLimits,
     /// How long a client may take.
     #[serde(default)]
     pub timeouts: ListenerTimeouts,
-    /// Requests served on one connection before it is closed.
+    /// Requests served on one connection of HTTP/1 before it is closed; without it, any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive_requests_max: Option<u32>,
 }
@@ -76,7 +78,7 @@ impl Listener {
             backlog_max: None,
             bare_line_feeds: false,
             methods_refused: Vec::new(),
-            request_head: None,
+            request_head: RequestHeadLimits::default(),
             timeouts: ListenerTimeouts::default(),
             keep_alive_requests_max: None,
         }
@@ -87,7 +89,8 @@ impl Listener {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTls {
-    /// Certificates to choose from by server name; the first is shown when none fits.
+    /// Certificates to choose from by server name; the first is shown when none fits. Of several for
+    /// one name the first is shown whose signatures the client can verify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateFiles>,
     /// Oldest TLS version accepted.
@@ -99,7 +102,7 @@ pub struct ListenerTls {
     /// Certificates asked of clients (mutual TLS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificates: Option<ClientCertificates>,
-    /// Session resumption by tickets.
+    /// Session resumption by tickets; without it, with the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tickets: Option<SessionTickets>,
     /// Certificates fetched from an ACME authority (RFC 8555).
@@ -118,7 +121,7 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
-    /// Server names it is shown for; without it, the names in the certificate.
+    /// Server names it is shown for (`*.` for any name below); without it, the names in the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostName>,
 }
@@ -136,6 +139,22 @@ pub enum TlsVersion {
     #[serde(rename = "1.3")]
     V1_3,
 }
+
+/// The cipher suites there are, in the order in which they are preferred unless the document has its own.
+pub const CIPHER_SUITES: [&str; 9] = [
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+/// How many of [`CIPHER_SUITES`], the first, are those of TLS 1.3.
+pub(crate) const CIPHER_SUITES_1_3: usize = 3;
 
 /// What is asked of clients in mutual TLS.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -157,7 +176,8 @@ pub enum ClientCertificateMode {
     /// Without a certificate the handshake fails.
     #[default]
     Required,
-    /// Without a certificate the request goes on; routes may ask for one.
+    /// Without a certificate the request goes on; `$client_subject` is then empty. One that is shown is
+    /// verified all the same.
     Optional,
 }
 
@@ -167,7 +187,8 @@ pub enum ClientCertificateMode {
 pub struct SessionTickets {
     /// How long a ticket is valid; keys rotate at half of it.
     pub lifetime: Duration,
-    /// File with keys shared between machines; without it each process makes its own.
+    /// File with a secret of 32 bytes or more from which machines derive the same keys; without it each
+    /// process makes its own, and forgets them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
 }
@@ -203,7 +224,8 @@ pub enum ProxyProtocolIn {
     Required,
 }
 
-/// Limits on the head of a request; above them the answer is 431 or 414.
+/// Limits on the head of a request; above them the answer is 431 or 414. Heads of more than 1 MiB or 256
+/// header lines are refused with 400 in any case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestHeadLimits {
@@ -213,6 +235,12 @@ pub struct RequestHeadLimits {
     pub headers_max: u32,
     /// The request target.
     pub uri_max: ByteSize,
+}
+
+impl RequestHeadLimits {
+    fn are_default(&self) -> bool {
+        *self == RequestHeadLimits::default()
+    }
 }
 
 impl Default for RequestHeadLimits {

@@ -18,9 +18,29 @@ pub struct Access {
     /// Networks that may not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<IpNetwork>,
+    /// Whether an address that may ask must still prove itself where the route has `auth`.
+    #[serde(skip_serializing_if = "Satisfy::is_default")]
+    pub satisfy: Satisfy,
     /// Hosts that may refer to this (`Referer`); without it, any. A request without `Referer` passes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referers: Vec<String>,
+}
+
+/// What of address and proof is enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Satisfy {
+    /// Both.
+    #[default]
+    All,
+    /// One of them: an address that may ask proves nothing, any other must.
+    Any,
+}
+
+impl Satisfy {
+    fn is_default(&self) -> bool {
+        *self == Satisfy::All
+    }
 }
 
 /// What a request must prove.
@@ -41,18 +61,25 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
-    /// File with one `user:hash` a line (bcrypt or argon2).
+    /// File with one `user:hash` a line, as `htpasswd` writes it: bcrypt (slow to guess, so best), `$apr1$` or `{SHA}`.
+    /// Read when the document is loaded.
     pub users_file: PathBuf,
     /// Shown to the person asked.
     pub realm: String,
 }
 
-/// A signed token.
+/// A signed token: RS256 to RS512, PS256 to PS512, ES256, ES384, EdDSA, and HS256 to HS512 with keys in a file. It must
+/// have `exp`, `iss` and `aud`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtAuth {
-    /// URL of the keys (JWKS).
-    pub jwks_url: String,
+    /// URL of the keys (JWKS), fetched when the first token comes, again every 10 minutes, and when a token names a key
+    /// that is not there, at most every 10 s. While it cannot be fetched, keys are used for 24 h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    /// File with the keys, in place of `jwks_url`; it may hold secrets (`oct`) too. Read when the document is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
     /// `iss` the token must have.
     pub issuer: String,
     /// `aud`, of which the token must have one.
@@ -75,7 +102,7 @@ fn leeway() -> Duration {
 pub struct SignedUrl {
     /// How it is signed.
     pub format: SignatureFormat,
-    /// Files with keys; any may have signed, so that keys can be rotated.
+    /// Files with keys; any may have signed, so that keys can be rotated. For `cloudfront` public keys of RSA in PEM.
     pub key_files: Vec<PathBuf>,
     /// Cookie that carries the signature; without it, only the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +116,8 @@ pub enum SignatureFormat {
     /// cookie `SCOPE:EXPIRES:SIGNATURE`. The signature is HMAC-SHA-256 over scope, a line feed and expiry, in
     /// hex; a scope that ends in `/` covers all below it, and without one it is the path itself.
     Hmac,
-    /// That of CloudFront's signed URLs and cookies.
+    /// That of CloudFront's signed URLs and cookies (which need no `cookie`), with canned and custom policies. The URL that is
+    /// signed is that of the request in its normal form, with `https` or `http`.
     Cloudfront,
 }
 

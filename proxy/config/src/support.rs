@@ -2,7 +2,7 @@
 //! its place, so that nothing a person writes is silently ignored. When a mechanism arrives, its
 //! line moves from [`NOT_YET`] to [`SUPPORTED`].
 //!
-//! In a pattern `*` is any name, `[]` any item of a list and `[1+]` any but the first.
+//! In a pattern `*` is any name and `[]` any item of a list.
 
 use crate::problem::Problem;
 use crate::tree::{Key, Node, Span, Value, push_index, push_key};
@@ -41,7 +41,25 @@ pub const SUPPORTED: &[&str] = &[
     "listeners.*.tls.certificates[]",
     "listeners.*.tls.certificates[].certificate",
     "listeners.*.tls.certificates[].key",
+    "listeners.*.tls.certificates[].hosts",
+    "listeners.*.tls.certificates[].hosts[]",
     "listeners.*.tls.minimum_version",
+    "listeners.*.tls.cipher_suites",
+    "listeners.*.tls.cipher_suites[]",
+    "listeners.*.tls.client_certificates",
+    "listeners.*.tls.client_certificates.authorities",
+    "listeners.*.tls.client_certificates.mode",
+    "listeners.*.tls.client_certificates.revocations",
+    "listeners.*.tls.session_tickets",
+    "listeners.*.tls.session_tickets.lifetime",
+    "listeners.*.tls.session_tickets.key_file",
+    "listeners.*.proxy_protocol",
+    "listeners.*.backlog_max",
+    "listeners.*.request_head",
+    "listeners.*.request_head.bytes_max",
+    "listeners.*.request_head.headers_max",
+    "listeners.*.request_head.uri_max",
+    "listeners.*.keep_alive_requests_max",
     "listeners.*.trusted_proxies",
     "listeners.*.trusted_proxies[]",
     "listeners.*.client_address_header",
@@ -70,6 +88,7 @@ pub const SUPPORTED: &[&str] = &[
     "upstreams.*.hash_key[].header",
     "upstreams.*.hash_key[].cookie",
     "upstreams.*.hash_key[].query",
+    "upstreams.*.hash_key[].claim",
     "upstreams.*.sticky",
     "upstreams.*.sticky.cookie",
     "upstreams.*.sticky.lifetime",
@@ -87,6 +106,7 @@ pub const SUPPORTED: &[&str] = &[
     "upstreams.*.health_checks.active.probe.http.host",
     "upstreams.*.health_checks.active.probe.http.statuses",
     "upstreams.*.health_checks.active.probe.http.statuses[]",
+    "upstreams.*.health_checks.active.probe.grpc",
     "upstreams.*.health_checks.active.interval",
     "upstreams.*.health_checks.active.timeout",
     "upstreams.*.health_checks.active.failures_max",
@@ -102,6 +122,21 @@ pub const SUPPORTED: &[&str] = &[
     "upstreams.*.timeouts.read",
     "upstreams.*.timeouts.write",
     "upstreams.*.timeouts.idle",
+    "upstreams.*.protocol",
+    "upstreams.*.tls",
+    "upstreams.*.tls.server_name",
+    "upstreams.*.tls.verify",
+    "upstreams.*.tls.authorities",
+    "upstreams.*.tls.client_certificate",
+    "upstreams.*.tls.client_certificate.certificate",
+    "upstreams.*.tls.client_certificate.key",
+    "upstreams.*.tls.minimum_version",
+    "upstreams.*.connections",
+    "upstreams.*.connections.idle_max",
+    "upstreams.*.connections.connections_max",
+    "upstreams.*.connections.waiting_max",
+    "upstreams.*.connections.requests_max",
+    "upstreams.*.proxy_protocol",
     "routes",
     "routes[]",
     "routes[].name",
@@ -158,6 +193,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].access.allow[]",
     "routes[].access.deny",
     "routes[].access.deny[]",
+    "routes[].access.satisfy",
     "routes[].access.referers",
     "routes[].access.referers[]",
     "routes[].cors",
@@ -173,6 +209,17 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].cors.max_age",
     "routes[].request_body_max",
     "routes[].auth",
+    "routes[].auth.basic",
+    "routes[].auth.basic.users_file",
+    "routes[].auth.basic.realm",
+    "routes[].auth.jwt",
+    "routes[].auth.jwt.jwks_url",
+    "routes[].auth.jwt.jwks_file",
+    "routes[].auth.jwt.issuer",
+    "routes[].auth.jwt.audiences",
+    "routes[].auth.jwt.audiences[]",
+    "routes[].auth.jwt.leeway",
+    "routes[].auth.jwt.cookie",
     "routes[].auth.signed_url",
     "routes[].auth.signed_url.format",
     "routes[].auth.signed_url.key_files",
@@ -262,6 +309,7 @@ pub const SUPPORTED: &[&str] = &[
     "rate_limits.*.key[].header",
     "rate_limits.*.key[].cookie",
     "rate_limits.*.key[].query",
+    "rate_limits.*.key[].claim",
     "rate_limits.*.rate",
     "rate_limits.*.burst",
     "rate_limits.*.concurrency_max",
@@ -330,12 +378,26 @@ pub const SUPPORTED: &[&str] = &[
 /// Values of supported keys that are acted on, where a key has a fixed set of them.
 pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
+    ("listeners.*.tls.client_certificates.mode", &["required", "optional"]),
+    ("listeners.*.proxy_protocol", &["optional", "required"]),
     ("upstreams.*.balance", &["round_robin", "least_connections", "consistent_hash", "p2c_ewma"]),
     (
         "upstreams.*.hash_key[]",
-        &["client", "route", "host", "path", "{header: ...}", "{cookie: ...}", "{query: ...}"],
+        &[
+            "client",
+            "route",
+            "host",
+            "path",
+            "{header: ...}",
+            "{cookie: ...}",
+            "{query: ...}",
+            "{claim: ...}",
+        ],
     ),
-    ("upstreams.*.health_checks.active.probe", &["tcp", "{http: ...}"]),
+    ("upstreams.*.health_checks.active.probe", &["tcp", "{http: ...}", "{grpc: ...}"]),
+    ("upstreams.*.protocol", &["http1", "http2"]),
+    ("upstreams.*.tls.minimum_version", &["1.2", "1.3"]),
+    ("upstreams.*.proxy_protocol", &["v1", "v2"]),
     ("upstreams.*.retries.on[]", &["connect_failure", "reset", "timeout", "gateway_error"]),
     ("routes[].lane", &["transactions", "interactive", "bulk", "upload"]),
     ("lanes.transactions.priority", &["normal", "low"]),
@@ -344,7 +406,16 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("lanes.upload.priority", &["normal", "low"]),
     (
         "rate_limits.*.key[]",
-        &["client", "route", "host", "path", "{header: ...}", "{cookie: ...}", "{query: ...}"],
+        &[
+            "client",
+            "route",
+            "host",
+            "path",
+            "{header: ...}",
+            "{cookie: ...}",
+            "{query: ...}",
+            "{claim: ...}",
+        ],
     ),
     ("rate_limits.*.when_over", &["reject", "delay"]),
     ("rate_limits.*.cluster.when_unavailable", &["local", "allow", "refuse"]),
@@ -355,8 +426,9 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
         "routes[].split.sticky_by[]",
         &["client", "route", "host", "path", "{header: ...}", "{cookie: ...}", "{query: ...}"],
     ),
-    ("routes[].auth", &["{signed_url: ...}"]),
-    ("routes[].auth.signed_url.format", &["hmac"]),
+    ("routes[].access.satisfy", &["all", "any"]),
+    ("routes[].auth", &["{basic: ...}", "{jwt: ...}", "{signed_url: ...}"]),
+    ("routes[].auth.signed_url.format", &["hmac", "cloudfront"]),
     ("routes[].rewrite", &["{prefix_to: ...}", "{to: ...}", "{regex: ...}"]),
     ("maps.*.cases[].when", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),
     ("cache_policies.*.key.query", &["all", "none", "{only: ...}", "{except: ...}"]),
@@ -377,39 +449,17 @@ const LET_UPSTREAM: &str = "remove it, and let the upstream check who asks";
 
 /// What is refused, and what to do meanwhile.
 pub const NOT_YET: &[NotYet] = &[
-    values("listeners.*.address", &["unix:*"], NO_UNIX),
-    key("listeners.*.tls.certificates[1+]", "use one certificate that has all names"),
-    key(
-        "listeners.*.tls.certificates[].hosts",
-        "remove it; there is one certificate for all hosts",
-    ),
-    key("listeners.*.tls.cipher_suites", "remove it; the suites of rustls are used"),
-    key("listeners.*.tls.client_certificates", "remove it; clients are not asked for certificates"),
-    key("listeners.*.tls.session_tickets", "remove it; sessions are resumed as rustls does"),
     key("listeners.*.tls.acme", "fetch certificates by other means and name the files"),
     key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
-    key("listeners.*.proxy_protocol", "remove it, and turn it off in what stands before the proxy"),
-    key("listeners.*.backlog_max", "remove it; the system's default is used"),
-    key("listeners.*.request_head", "remove it; built-in limits are used"),
-    key("listeners.*.keep_alive_requests_max", "remove it; a connection takes any number"),
-    values("upstreams.*.servers[].address", &["unix:*"], NO_UNIX),
-    key("upstreams.*.protocol", "remove it; HTTP/1.1 is spoken to the servers"),
-    key("upstreams.*.tls", "remove it and reach the servers in cleartext, on a private network"),
-    key("upstreams.*.hash_key[].claim", "use `client`, `header` or `cookie`"),
-    key("upstreams.*.health_checks.active.probe.grpc", "use `tcp`, or `http` on another path"),
-    key("upstreams.*.connections", "remove it; built-in limits are used"),
+    values("upstreams.*.protocol", &["fastcgi"], "put a web server that speaks FastCGI in between"),
     key("upstreams.*.resolve", "remove it; names are looked up when the document is loaded"),
-    key("upstreams.*.proxy_protocol", "remove it, and turn it off on the servers"),
     key("upstreams.*.fastcgi", "put a web server that speaks FastCGI in between"),
     key("routes[].split.sticky_by[].claim", "use `client`, `header` or `cookie`"),
     key("routes[].buffer_policy", "remove it; bodies are streamed"),
     key("routes[].error_pages", "remove it; errors are passed on as they came"),
     key("routes[].try", ONE_UPSTREAM),
     key("routes[].mirror", "remove it; nothing is copied"),
-    key("routes[].auth.basic", LET_UPSTREAM),
-    key("routes[].auth.jwt", LET_UPSTREAM),
     key("routes[].auth.subrequest", LET_UPSTREAM),
-    values("routes[].auth.signed_url.format", &["cloudfront"], "use `hmac`"),
     key("routes[].compression", "remove it; bodies are passed on as they came"),
     key("routes[].timeouts", "set the timeouts of its upstream"),
     key("lanes.*.waiting_max", ONE_BY_ONE),
@@ -425,7 +475,6 @@ pub const NOT_YET: &[NotYet] = &[
     key("cache_policies.*.slices", "remove it; objects are stored whole"),
     key("cache_policies.*.uses_min", "remove it; an object is stored when it is first asked for"),
     key("caches.*.purge_redis", "remove it; each proxy is purged by itself"),
-    key("rate_limits.*.key[].claim", "use `client`, `header` or `cookie`"),
     key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
     values("admin.address", &["unix:*"], NO_UNIX),
     key("access_log.sample", "remove it; every request is logged"),
@@ -445,7 +494,7 @@ pub fn refusals(root: &Node, base: &str) -> Vec<Problem> {
 #[derive(Clone, Copy)]
 enum At<'a> {
     Key(&'a str),
-    Index(usize),
+    Index,
 }
 
 fn walk<'a>(
@@ -465,7 +514,7 @@ fn walk<'a>(
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 push_index(path, index);
-                steps.push(At::Index(index));
+                steps.push(At::Index);
                 walk(item, None, path, steps, problems);
                 steps.pop();
                 path.truncate(above);
@@ -497,14 +546,11 @@ fn refuses(entry: &NotYet, node: &Node, steps: &[At<'_>]) -> bool {
 
 fn refusal(entry: &NotYet, node: &Node, key: Option<Span>, path: &str) -> Problem {
     let name = if entry.values.is_empty() {
-        entry.pattern.rsplit('.').next().unwrap_or(entry.pattern).replace("[1+]", "")
+        entry.pattern.rsplit('.').next().unwrap_or(entry.pattern).to_owned()
     } else {
         node.as_text().unwrap_or("").to_owned()
     };
     let (message, span) = match key {
-        _ if entry.pattern.ends_with("[1+]") => {
-            (format!("more than one of `{name}` is not supported yet"), node.span)
-        }
         Some(key) if entry.values.is_empty() => (format!("`{name}` is not supported yet"), key),
         _ => (format!("`{name}` is not supported yet"), node.span),
     };
@@ -514,8 +560,7 @@ fn refusal(entry: &NotYet, node: &Node, key: Option<Span>, path: &str) -> Proble
 fn matches(pattern: &str, steps: &[At<'_>]) -> bool {
     let mut parts = pattern_parts(pattern);
     let all = steps.iter().all(|step| match (parts.next(), step) {
-        (Some("*"), At::Key(_)) | (Some("[]"), At::Index(_)) => true,
-        (Some("[1+]"), At::Index(index)) => *index > 0,
+        (Some("*"), At::Key(_)) | (Some("[]"), At::Index) => true,
         (Some(part), At::Key(key)) => part == *key,
         _ => false,
     });

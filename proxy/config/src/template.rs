@@ -32,6 +32,10 @@ enum Variable {
     Client,
     RequestId,
     Listener,
+    ClientSubject,
+    ClientFingerprint,
+    User,
+    Claim(String),
     Header(String),
     Cookie(String),
     Parameter(String),
@@ -40,7 +44,7 @@ enum Variable {
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
     ("path", "path, without the query"),
@@ -50,6 +54,10 @@ pub const VARIABLES: [(&str, &str); 12] = [
     ("client", "address of the client"),
     ("request_id", "id of the request"),
     ("listener", "name of the listener"),
+    ("client_subject", "subject of the client's verified certificate; nothing without one"),
+    ("client_fingerprint", "SHA-256 of the client's verified certificate, in hex"),
+    ("user", "user whose password was right (`auth.basic`)"),
+    ("claim_NAME", "claim of the verified token (`auth.jwt`)"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
     ("cookie_NAME", "cookie of the request"),
     ("query_NAME", "query parameter, as sent"),
@@ -170,6 +178,9 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "client" => Variable::Client,
         "request_id" => Variable::RequestId,
         "listener" => Variable::Listener,
+        "client_subject" => Variable::ClientSubject,
+        "client_fingerprint" => Variable::ClientFingerprint,
+        "user" => Variable::User,
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
         name if scope.captures.iter().any(|capture| capture == name) => {
             Variable::Capture(name.to_owned())
@@ -185,6 +196,7 @@ fn prefixed(name: &str) -> Option<Variable> {
     let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
     after("header_")
         .map(|name| Variable::Header(name.to_ascii_lowercase().replace('_', "-")))
+        .or_else(|| after("claim_").map(|name| Variable::Claim(name.to_owned())))
         .or_else(|| after("cookie_").map(|name| Variable::Cookie(name.to_owned())))
         .or_else(|| after("query_").map(|name| Variable::Parameter(name.to_owned())))
 }
@@ -223,6 +235,18 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         }
         Variable::RequestId => text.push_str(facts.request_id),
         Variable::Listener => text.push_str(facts.target.listener),
+        Variable::ClientSubject => {
+            let certificate = facts.proved.certificate.as_ref();
+            text.push_str(certificate.map_or("", |certificate| &certificate.subject));
+        }
+        Variable::ClientFingerprint => {
+            let certificate = facts.proved.certificate.as_ref();
+            text.push_str(certificate.map_or("", |certificate| &certificate.fingerprint));
+        }
+        Variable::User => text.push_str(facts.proved.user.as_deref().unwrap_or_default()),
+        Variable::Claim(name) => {
+            text.push_str(facts.proved.claims.get(name).map_or("", String::as_str));
+        }
         Variable::Header(name) => text.push_str(&facts.header(name)),
         Variable::Cookie(name) => text.push_str(facts.cookie(name).unwrap_or_default()),
         Variable::Parameter(name) => text.push_str(facts.parameter(name).unwrap_or_default()),

@@ -48,7 +48,8 @@ pub struct Upstream {
     /// How names of servers are looked up again while running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolve: Option<Resolve>,
-    /// PROXY protocol header sent at the start of each connection.
+    /// PROXY protocol header sent at the start of each connection, which then serves one client only.
+    /// Where the proxy asks for itself (probes, fills of a cache) it names nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolOut>,
     /// Parameters for `protocol: fastcgi`.
@@ -81,7 +82,8 @@ impl Upstream {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// IP address or name, and port. A name is looked up when the document is loaded.
+    /// IP address or name, and port, or `unix:/path/socket`. A name is looked up when the document is
+    /// loaded.
     pub address: ServerAddress,
     /// Share of the requests relative to the other servers; 0 takes none.
     #[serde(default = "one")]
@@ -153,7 +155,8 @@ impl Default for UpstreamTimeouts {
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamProtocol {
     Http1,
-    /// By prior knowledge in cleartext, by ALPN with `tls`.
+    /// By prior knowledge in cleartext, by ALPN with `tls`: a server that does not agree to it is
+    /// spoken to in HTTP/1.1.
     Http2,
     /// FastCGI, as php-fpm speaks it.
     Fastcgi,
@@ -163,7 +166,8 @@ pub enum UpstreamProtocol {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTls {
-    /// Name asked for and verified; without it, the host of the server's address.
+    /// Name asked for (SNI) and verified; without it, the host of the server's address. Servers at a Unix
+    /// socket have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
     /// Whether the server's certificate is verified.
@@ -211,17 +215,18 @@ pub struct Sticky {
     pub lifetime: Option<Duration>,
 }
 
-/// Limits of the pool of connections to the servers.
+/// Limits of the pool of connections to the servers. With HTTP/1.1 a request has a connection of its own;
+/// with HTTP/2 they share a few, and `connections_max` is the number of requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionPool {
-    /// Unused connections kept in all.
+    /// Unused connections kept in all; those of HTTP/2 are kept.
     pub idle_max: u32,
-    /// Connections to all servers at once.
+    /// Connections in use at all servers at once.
     pub connections_max: u32,
-    /// Requests waiting for a connection.
+    /// Requests waiting for a connection, each for at most `timeouts.connect`. Above it the answer is 503.
     pub waiting_max: u32,
-    /// Requests on one connection before it is closed; without it, no limit.
+    /// Requests on one connection before it is closed; without it, no limit. Not for HTTP/2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_max: Option<u32>,
 }

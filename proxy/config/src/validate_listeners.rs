@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, ServerAddress};
 use crate::config::Config;
-use crate::listener::{Listener, ListenerTimeouts, ListenerTls};
+use crate::listener::{
+    CIPHER_SUITES, CIPHER_SUITES_1_3, Listener, ListenerTimeouts, ListenerTls, TlsVersion,
+};
+use crate::suggest;
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -32,11 +35,10 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
                 findings.not_zero(format!("{path}.{key}"), limit);
             }
         }
-        if let Some(head) = &listener.request_head {
-            findings.not_zero(format!("{path}.request_head.bytes_max"), head.bytes_max.as_bytes());
-            findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
-            findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
-        }
+        let head = &listener.request_head;
+        findings.not_zero(format!("{path}.request_head.bytes_max"), head.bytes_max.as_bytes());
+        findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
+        findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
         for (index, method) in listener.methods_refused.iter().enumerate() {
             let path = item(format!("{path}.methods_refused"), index);
             crate::validate_routes::check_method(method, &path, findings);
@@ -48,7 +50,8 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
 
 fn check_belief(listener: &Listener, path: &str, findings: &mut Findings<'_>) {
     let believes = listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
-    if believes && listener.trusted_proxies.is_empty() {
+    let is_unix = listener.address.socket().is_none();
+    if believes && listener.trusted_proxies.is_empty() && !is_unix {
         findings.add(
             path,
             "a client's address is taken from what it says, but no proxy is trusted",
@@ -78,6 +81,16 @@ fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
             "add `certificates: [ { certificate: /path/cert.pem, key: /path/key.pem } ]`",
         );
     }
+    check_suites(tls, path, findings);
+    if let Some(asked) = &tls.client_certificates {
+        let path = format!("{path}.client_certificates");
+        if asked.authorities.as_os_str().is_empty() {
+            findings.add(format!("{path}.authorities"), "the path is empty", "name a PEM file");
+        }
+    }
+    if let Some(tickets) = &tls.session_tickets {
+        findings.time_not_zero(format!("{path}.session_tickets.lifetime"), tickets.lifetime);
+    }
     for (index, files) in tls.certificates.iter().enumerate() {
         let path = item(format!("{path}.certificates"), index);
         for (key, file) in [("certificate", &files.certificate), ("key", &files.key)] {
@@ -93,6 +106,32 @@ fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
                 (&format!("{path}.certificate"), "the certificate"),
             );
         }
+    }
+}
+
+fn check_suites(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
+    let number = |name: &String| {
+        // rustls has names of its own for the suites of TLS 1.3.
+        let name = name.replacen("TLS13_", "TLS_", 1);
+        CIPHER_SUITES.iter().position(|suite| *suite == name)
+    };
+    for (index, name) in tls.cipher_suites.iter().enumerate() {
+        if number(name).is_none() {
+            let hint = match suggest::closest(name, CIPHER_SUITES) {
+                Some(closest) => format!("did you mean `{closest}`?"),
+                None => format!("there are {}", suggest::list(&CIPHER_SUITES)),
+            };
+            let message = format!("there is no cipher suite `{name}`");
+            findings.add(item(format!("{path}.cipher_suites"), index), message, hint);
+        }
+    }
+    let mut known = tls.cipher_suites.iter().filter_map(number).peekable();
+    if known.peek().is_some()
+        && tls.minimum_version == TlsVersion::V1_3
+        && !known.any(|number| number < CIPHER_SUITES_1_3)
+    {
+        let hint = format!("add `{}`", CIPHER_SUITES[0]);
+        findings.add(format!("{path}.cipher_suites"), "none of them is one of TLS 1.3", hint);
     }
 }
 
@@ -164,9 +203,13 @@ fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
 }
 
 /// Whether a server at this address is the listener itself.
-pub(crate) fn is_own(listener: &ListenAddress, server: SocketAddr) -> bool {
-    listener.socket().is_some_and(|own| {
-        let all_of_this_machine = own.ip().is_unspecified() && server.ip().is_loopback();
-        own.port() == server.port() && (own.ip() == server.ip() || all_of_this_machine)
-    })
+pub(crate) fn is_own(listener: &ListenAddress, server: &ServerAddress) -> bool {
+    match (listener, server) {
+        (ListenAddress::Socket(own), ServerAddress::Socket(server)) => {
+            let all_of_this_machine = own.ip().is_unspecified() && server.ip().is_loopback();
+            own.port() == server.port() && (own.ip() == server.ip() || all_of_this_machine)
+        }
+        (ListenAddress::Unix(own), ServerAddress::Unix(server)) => own == server,
+        _ => false,
+    }
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::host::{HostName, HostPattern};
 use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
-use crate::route_access::Auth;
+use crate::route_access::{Auth, Satisfy};
 use crate::route_action::TryStep;
 use crate::shadowing;
 use crate::validate::{Findings, item};
@@ -217,6 +217,49 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
     }
 }
 
+fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if route.access.as_ref().is_some_and(|access| access.satisfy == Satisfy::Any) {
+        let lists =
+            route.access.as_ref().is_some_and(|a| !(a.allow.is_empty() && a.deny.is_empty()));
+        if !lists || route.auth.is_none() {
+            let hint = "give the route `allow` or `deny`, and `auth`, or remove it";
+            findings.add(format!("{path}.access.satisfy"), "there is nothing to choose from", hint);
+        }
+    }
+    match &route.auth {
+        Some(Auth::Basic(basic)) => {
+            let plain = |byte: u8| (0x20..0x7f).contains(&byte) && !b"\"\\".contains(&byte);
+            if !basic.realm.bytes().all(plain) {
+                let message = "the realm cannot stand in a header";
+                let hint = "write printable ASCII without quotes and backslashes";
+                findings.add(format!("{path}.auth.basic.realm"), message, hint);
+            }
+        }
+        Some(Auth::Jwt(jwt)) => {
+            let path = format!("{path}.auth.jwt");
+            if jwt.jwks_url.is_some() == jwt.jwks_file.is_some() {
+                let hint = "add `jwks_url: https://...` or `jwks_file: /path`";
+                findings.add(&path, "the keys are in a file or at a URL, one of them", hint);
+            }
+            let is_url = |url: &String| {
+                let uri = url.parse::<http::Uri>().ok();
+                uri.is_some_and(|uri| {
+                    matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some()
+                })
+            };
+            if let Some(url) = jwt.jwks_url.as_ref().filter(|url| !is_url(url)) {
+                let message = format!("`{url}` is not the URL of a set of keys");
+                findings.add(format!("{path}.jwks_url"), message, "write `https://host/path`");
+            }
+            if jwt.audiences.is_empty() {
+                let hint = "name the audience that tokens for this are made for";
+                findings.add(format!("{path}.audiences"), "no token can be for nobody", hint);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
     if let Some(redirect) = &route.redirect
         && ![301, 302, 303, 307, 308].contains(&redirect.status)
@@ -266,6 +309,7 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
         let hint = "name a file with a key of at least 16 bytes";
         findings.add(format!("{path}.auth.signed_url.key_files"), "there is no key", hint);
     }
+    check_proofs(route, path, findings);
     if let Some(prefix) = route.files.as_ref().and_then(|files| files.strip_prefix.as_ref())
         && !prefix.starts_with('/')
     {

@@ -2,13 +2,15 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
-use crate::upstream::{Balance, Sticky, Upstream, UpstreamProtocol};
+use crate::upstream::{Balance, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
 use crate::upstream_health::{HealthChecks, Probe, Retries};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
 
 /// Attempts a request may make.
 const ATTEMPTS_MAX: u32 = 10;
+/// Longest name of a gRPC service that is asked for.
+const SERVICE_BYTES_MAX: usize = 127;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     findings.names("upstreams", &config.upstreams, "an upstream");
@@ -22,7 +24,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             check_sticky(sticky, &format!("{path}.sticky"), findings);
         }
         if let Some(checks) = &upstream.health_checks {
-            check_health(checks, &format!("{path}.health_checks"), findings);
+            check_health(upstream, checks, &format!("{path}.health_checks"), findings);
         }
     }
 }
@@ -54,15 +56,12 @@ fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mu
                 (&format!("{}.address", item(&section, earlier)), "first listed here"),
             );
         }
-        let ServerAddress::Socket(address) = &server.address else {
-            continue;
-        };
         for (name, listener) in &config.listeners {
-            if is_own(&listener.address, *address) {
+            if is_own(&listener.address, &server.address) {
                 let own = format!("{}.address", child("listeners", name));
                 findings.add_related(
                     &address_path,
-                    format!("server `{address}` is the proxy's own listener `{name}`"),
+                    format!("server `{}` is the proxy's own listener `{name}`", server.address),
                     "requests would go round in a circle; name the server behind the proxy",
                     (&own, "the listener"),
                 );
@@ -96,6 +95,41 @@ fn check_protocol(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) 
     if is_fastcgi && upstream.tls.is_some() {
         findings.add(format!("{path}.tls"), "FastCGI has no TLS", "remove `tls`");
     }
+    if let Some(tls) = &upstream.tls {
+        check_tls(upstream, tls, &format!("{path}.tls"), findings);
+    }
+}
+
+fn check_tls(upstream: &Upstream, tls: &UpstreamTls, path: &str, findings: &mut Findings<'_>) {
+    match &tls.server_name {
+        Some(name) => {
+            let is_ip = name.parse::<std::net::IpAddr>().is_ok();
+            let fault = crate::host::name_fault(&name.to_ascii_lowercase());
+            if let Some(fault) = fault.filter(|_| !is_ip) {
+                let message = format!("`{name}` is not the name of a server");
+                findings.add(format!("{path}.server_name"), message, fault);
+            }
+        }
+        None => {
+            let is_unix = |address: &ServerAddress| matches!(address, ServerAddress::Unix(_));
+            if upstream.servers.iter().any(|server| is_unix(&server.address)) {
+                let message = "a server at a Unix socket has no name that could be verified";
+                findings.add(path, message, "add `server_name: NAME`, as its certificate has it");
+            }
+        }
+    }
+    if !tls.verify && tls.authorities.is_some() {
+        let message = "authorities are named, but nothing is verified";
+        findings.add(format!("{path}.authorities"), message, "remove it, or `verify: false`");
+    }
+    if let Some(files) = &tls.client_certificate {
+        for (key, file) in [("certificate", &files.certificate), ("key", &files.key)] {
+            if file.as_os_str().is_empty() {
+                let path = format!("{path}.client_certificate.{key}");
+                findings.add(path, "the path is empty", "name a PEM file");
+            }
+        }
+    }
 }
 
 fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
@@ -114,6 +148,9 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
     }
     if let Some(pool) = &upstream.connections {
         findings.not_zero(format!("{path}.connections.connections_max"), pool.connections_max);
+        if let Some(max) = pool.requests_max {
+            findings.not_zero(format!("{path}.connections.requests_max"), max);
+        }
         if pool.idle_max > pool.connections_max {
             let message = "more unused connections are kept than there may be";
             let hint = "make `idle_max` at most `connections_max`";
@@ -158,7 +195,12 @@ fn check_sticky(sticky: &Sticky, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_health(checks: &HealthChecks, path: &str, findings: &mut Findings<'_>) {
+fn check_health(
+    upstream: &Upstream,
+    checks: &HealthChecks,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
     if let Some(passive) = &checks.passive {
         findings.not_zero(format!("{path}.passive.failures_max"), passive.failures_max);
         for (index, status) in passive.statuses.iter().enumerate() {
@@ -173,6 +215,16 @@ fn check_health(checks: &HealthChecks, path: &str, findings: &mut Findings<'_>) 
     if active.timeout > active.interval {
         let hint = "make `timeout` at most `interval`";
         findings.add(format!("{path}.active.timeout"), "probes of one server would overlap", hint);
+    }
+    if let Probe::Grpc(service) = &active.probe {
+        let path = format!("{path}.active.probe.grpc");
+        if upstream.protocol != Some(UpstreamProtocol::Http2) {
+            findings.add(&path, "gRPC needs HTTP/2", "set `protocol: http2` on the upstream");
+        }
+        if service.len() > SERVICE_BYTES_MAX {
+            let hint = format!("write at most {SERVICE_BYTES_MAX} bytes");
+            findings.add(&path, "the name of the service is too long", hint);
+        }
     }
     if let Probe::Http(probe) = &active.probe {
         let path = format!("{path}.active.probe.http");

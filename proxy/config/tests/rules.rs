@@ -121,6 +121,26 @@ const CASES: &[(&str, &str, &str)] = &[
         "no proxy is trusted",
     ),
     (
+        "listeners: { public: { tls: { certificates: [ { certificate: /a, key: /b } ], cipher_suites: [ TLS_AES_256_GCM_SHA385 ] } } }",
+        "listeners.public.tls.cipher_suites[0]",
+        "no cipher suite",
+    ),
+    (
+        "listeners: { public: { tls: { certificates: [ { certificate: /a, key: /b } ], minimum_version: \"1.3\", cipher_suites: [ TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 ] } } }",
+        "listeners.public.tls.cipher_suites",
+        "one of TLS 1.3",
+    ),
+    (
+        "listeners: { public: { tls: { certificates: [ { certificate: /a, key: /b } ], session_tickets: { lifetime: 0s } } } }",
+        "listeners.public.tls.session_tickets.lifetime",
+        "a time of 0",
+    ),
+    (
+        "listeners: { public: { tls: { certificates: [ { certificate: /a, key: /b } ], client_certificates: { authorities: \"\" } } } }",
+        "listeners.public.tls.client_certificates.authorities",
+        "path is empty",
+    ),
+    (
         "listeners: { public: { timeouts: { head: 0s } } }",
         "listeners.public.timeouts.head",
         "a time of 0",
@@ -151,6 +171,36 @@ const CASES: &[(&str, &str, &str)] = &[
         "upstreams: { ledger: { connections: { idle_max: 2000 } } }",
         "upstreams.ledger.connections.idle_max",
         "more unused",
+    ),
+    (
+        "upstreams: { ledger: { connections: { requests_max: 0 } } }",
+        "upstreams.ledger.connections.requests_max",
+        "0 would",
+    ),
+    (
+        "upstreams: { ledger: { servers: [ { address: \"unix:/a\" } ], tls: {} } }",
+        "upstreams.ledger.tls",
+        "has no name",
+    ),
+    (
+        "upstreams: { ledger: { tls: { server_name: \"a b\" } } }",
+        "upstreams.ledger.tls.server_name",
+        "not the name of a server",
+    ),
+    (
+        "upstreams: { ledger: { tls: { verify: false, authorities: /ca.pem } } }",
+        "upstreams.ledger.tls.authorities",
+        "nothing is verified",
+    ),
+    (
+        "upstreams: { ledger: { tls: { client_certificate: { certificate: \"\", key: /a } } } }",
+        "upstreams.ledger.tls.client_certificate.certificate",
+        "path is empty",
+    ),
+    (
+        "upstreams: { ledger: { health_checks: { active: { probe: { grpc: app } } } } }",
+        "upstreams.ledger.health_checks.active.probe.grpc",
+        "needs HTTP/2",
     ),
     (
         "upstreams: { ledger: { resolve: { interval_min: 1h } } }",
@@ -221,6 +271,31 @@ const CASES: &[(&str, &str, &str)] = &[
         "routes: [ { name: all, upstream: ledger, auth: { subrequest: { upstream: x, path: / } } } ]",
         "routes[0].auth.subrequest.upstream",
         "no `x` under",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, access: { satisfy: any } } ]",
+        "routes[0].access.satisfy",
+        "nothing to choose",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { basic: { users_file: /a, realm: 'a\\b' } } } ]",
+        "routes[0].auth.basic.realm",
+        "cannot stand",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { jwt: { issuer: a, audiences: [ b ] } } } ]",
+        "routes[0].auth.jwt",
+        "one of them",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { jwt: { jwks_url: a, issuer: a, audiences: [ b ] } } } ]",
+        "routes[0].auth.jwt.jwks_url",
+        "not the URL",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { jwt: { jwks_file: /a, issuer: a, audiences: [] } } } ]",
+        "routes[0].auth.jwt.audiences",
+        "for nobody",
     ),
     (
         "routes: [ { name: all, upstream: ledger, cors: { origins: [ \"*\" ], credentials: true } } ]",
@@ -305,7 +380,7 @@ fn all_that_is_not_there_is_refused() {
     assert!(refused.iter().all(|problem| problem.message.ends_with("is not supported yet")));
     let patterns: Vec<String> = refused.iter().map(|problem| pattern(&problem.path)).collect();
     for entry in NOT_YET {
-        let found = patterns.contains(&entry.pattern.replace("[1+]", "[]"));
+        let found = patterns.iter().any(|pattern| pattern == entry.pattern);
         assert!(found, "nothing in tests/everything.yaml is refused by `{}`", entry.pattern);
     }
     let problems = Config::load(Source::new("everything.yaml", EVERYTHING)).expect_err("refused");

@@ -5,8 +5,12 @@ use proxy_config::Config;
 use serde_json::{Value, json};
 
 use super::{Document, Fault, Output, OutputOption, print, read};
+use crate::route::RouteFault;
 use crate::server::StartFault;
 use crate::tls;
+use crate::tls::tickets::TicketKeys;
+use crate::upstream::ServerFault;
+use crate::upstream::transport::Transport;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -29,18 +33,28 @@ pub fn run(options: &Options) -> Result<(), Fault> {
         Err(problems) => return Err(Fault::Document(problems)),
     };
     // Certificates belong to what the document says; a proxy that could not serve them is wrong.
-    for (listener, of) in &config.listeners {
-        if let Err(fault) = tls::acceptor(listener, of) {
-            if json {
-                print(&line(
-                    &json!({ "ok": false, "problems": [{ "message": fault.to_string() }] }),
-                ))?;
-                return Err(Fault::ToldBadDocument);
-            }
-            return Err(StartFault::from(fault).into());
+    if let Err(fault) = files(&config) {
+        if json {
+            print(&line(&json!({ "ok": false, "problems": [{ "message": fault.to_string() }] })))?;
+            return Err(Fault::ToldBadDocument);
         }
+        return Err(fault.into());
     }
     if json { print(&line(&counts(&config))) } else { print(&summary(&name, &config)) }
+}
+
+/// Whether the certificates and keys of TLS can be used, both ways.
+fn files(config: &Config) -> Result<(), StartFault> {
+    for (name, listener) in &config.listeners {
+        tls::acceptor(name, listener, &TicketKeys::default())?;
+    }
+    for (name, upstream) in &config.upstreams {
+        if let Err(fault) = Transport::new(name, upstream) {
+            let fault = ServerFault::File { upstream: name.clone(), fault };
+            return Err(RouteFault::from(fault).into());
+        }
+    }
+    Ok(())
 }
 
 fn counts(config: &Config) -> Value {

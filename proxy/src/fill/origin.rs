@@ -73,6 +73,7 @@ pub struct Reply {
     upstream: Arc<Upstream>,
     attempts: Attempts,
     _in_use: InUse,
+    last: bool,
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
@@ -85,6 +86,8 @@ struct Asked<'a> {
     in_use: InUse,
     attempts: &'a Attempts,
     reused: bool,
+    /// The connection is closed after this.
+    last: bool,
 }
 
 impl Origin {
@@ -97,12 +100,12 @@ impl Origin {
     ) -> Result<Reply, Failure> {
         contact.attempts.wish = self.wish;
         loop {
-            let turn = self.upstream.next(&mut contact.attempts).ok_or(Failure::NoServer)?;
+            let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
             let peer = turn.peer;
             let begun = Instant::now();
             let connected = self.connector.get_http_session(&peer).await;
-            let (session, reused) = match connected.map_err(|error| UpstreamFault::of(error, false))
-            {
+            let connected = connected.map_err(|error| UpstreamFault::of(error, false));
+            let (session, reused) = match connected.and_then(|made| self.allowed(made)) {
                 Ok(connected) => connected,
                 Err(fault) => {
                     self.upstream.failed(&contact.attempts, fault.kind, false);
@@ -114,9 +117,11 @@ impl Origin {
             };
             contact.connect_time = Some(begun.elapsed());
             contact.reused = Some(reused);
-            self.upstream.connected(reused);
+            let connection = session.stream().map(|stream| stream.id());
+            let last = self.upstream.connected(reused, connection);
             let asked = Instant::now();
-            let asking = Asked { peer, in_use: turn.in_use, attempts: &contact.attempts, reused };
+            let attempts = &contact.attempts;
+            let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last };
             match self.converse(session, asking, question, fields).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
@@ -141,6 +146,14 @@ impl Origin {
         }
     }
 
+    /// Refuses a connection that the upstream's `tls` does not allow.
+    fn allowed(&self, made: (HttpSession, bool)) -> Result<(HttpSession, bool), UpstreamFault> {
+        match self.upstream.accepts(made.0.digest()) {
+            true => Ok(made),
+            false => Err(UpstreamFault::unreachable()),
+        }
+    }
+
     async fn converse(
         &self,
         mut session: HttpSession,
@@ -148,13 +161,22 @@ impl Origin {
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, UpstreamFault> {
-        let Asked { peer, in_use, attempts, reused } = asked;
+        let Asked { peer, in_use, attempts, reused, last } = asked;
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
         let fault = |error| UpstreamFault::of(error, reused);
-        let server = self.upstream.server_name(attempts).unwrap_or_default();
-        let head = request_head(question, fields, server).map_err(fault)?;
+        let server = self.upstream.host(attempts);
+        let mut head = request_head(question, fields, server).map_err(fault)?;
+        let http2 = session.as_http2().is_some();
+        if http2 {
+            self.upstream.transport().fit_http2(&mut head);
+        } else if last {
+            head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
+        }
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
+        if http2 {
+            session.finish_request_body().await.map_err(fault)?;
+        }
         for _ in 0..INTERIM_MAX {
             session.read_response_header().await.map_err(fault)?;
             let Some(head) = session.response_header() else { break };
@@ -165,7 +187,8 @@ impl Origin {
                 continue;
             }
             let mut head = head.clone();
-            let framed = head.headers.contains_key(http::header::CONTENT_LENGTH)
+            let framed = http2
+                || head.headers.contains_key(http::header::CONTENT_LENGTH)
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
             headers::from_upstream(&mut head).map_err(fault)?;
@@ -177,6 +200,7 @@ impl Origin {
                 peer,
                 connector,
                 upstream,
+                last,
                 attempts: attempts.clone(),
                 _in_use: in_use,
                 head,
@@ -221,7 +245,7 @@ impl Reply {
 
     /// Gives the connection back when it can be used again; otherwise closes it.
     pub async fn release(mut self) {
-        if !self.session.response_done() {
+        if self.last || !self.session.response_done() {
             self.session.shutdown().await;
             return;
         }

@@ -76,6 +76,18 @@ pub const FAMILIES: &[Family] = &[
          arrive) or write (the client did not read).",
     ),
     family(
+        "forebay_proxy_key_fetches_total",
+        Kind::Counter,
+        &["result"],
+        "Fetches of keys that tokens are verified with (auth.jwt.jwks_url): result is ok or failed.",
+    ),
+    family(
+        "forebay_proxy_proxy_protocol_refused_total",
+        Kind::Counter,
+        &["listener"],
+        "Connections closed for their PROXY protocol header: absent, malformed, late, or from a peer that is not trusted.",
+    ),
+    family(
         "forebay_proxy_tls_handshake_failures_total",
         Kind::Counter,
         &["listener"],
@@ -173,6 +185,18 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["upstream", "reused"],
         "Upstream connections put to use: reused is true for one from the pool.",
+    ),
+    family(
+        "forebay_proxy_upstream_connections_waiting",
+        Kind::Gauge,
+        &["upstream"],
+        "Requests waiting for one of the upstream's connections (connections.waiting_max).",
+    ),
+    family(
+        "forebay_proxy_upstream_connections_refused_total",
+        Kind::Counter,
+        &["upstream"],
+        "Requests that got none of the upstream's connections: too many waited, or for too long.",
     ),
     family(
         "forebay_proxy_upstream_failures_total",

@@ -14,6 +14,7 @@ use crate::logs::Logs;
 use crate::reload::ReloadFault;
 use crate::server::{self, Manner, StartFault};
 use crate::tls;
+use crate::tls::tickets::TicketKeys;
 
 /// Runs until a signal ends it.
 pub fn run(options: &Options) -> Result<(), Told> {
@@ -99,7 +100,9 @@ fn read_again(
 
 /// What only opening things shows to be wrong.
 pub fn faults(loaded: &Loaded) -> Option<String> {
-    let tls = loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of).err());
+    let keys = TicketKeys::default();
+    let tls =
+        loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of, &keys).err());
     let logs = || Logs::open(&loaded.config, None).err().map(|fault| fault.to_string());
     tls.map(|fault| fault.to_string()).or_else(logs)
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::COOKIE;
 use pingora::http::RequestHeader;
+use proxy_config::proved::Proved;
 use proxy_config::rate_limit::RequestKey;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,7 @@ pub struct Asking<'a> {
     pub client: Option<IpAddr>,
     pub route: &'a str,
     pub head: &'a RequestHeader,
+    pub proved: &'a Proved,
 }
 
 impl Asking<'_> {
@@ -65,8 +67,9 @@ impl Asking<'_> {
                     pairs.filter_map(|pair| pair.split_once('=')).find(|(is, _)| is == name);
                 value.map(|(_, value)| value.as_bytes().to_vec())
             }
-            // Refused when the document is read: no token is verified yet.
-            RequestKey::Claim(_) => None,
+            RequestKey::Claim(name) => {
+                self.proved.claims.get(name).map(|value| value.as_bytes().to_vec())
+            }
         }
     }
 }
@@ -99,7 +102,12 @@ mod tests {
         for (name, value) in headers {
             head.append_header((*name).to_owned(), *value).unwrap();
         }
-        Asking { client: client.parse().ok(), route: "r", head: &head }.key(parts)
+        let mut proved = Proved::default();
+        proved.claims.extend(headers.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix("claim-")?.to_owned(), (*value).to_owned()))
+        }));
+        let client = client.parse().ok();
+        Asking { client, route: "r", head: &head, proved: &proved }.key(parts)
     }
 
     #[test]
@@ -119,6 +127,10 @@ mod tests {
         let one = of(&cookie, "", "/", &[("cookie", "a=b; session=1;c=d")]);
         assert_eq!(one, of(&cookie, "", "/", &[("cookie", "session=1")]));
         assert_ne!(one, of(&cookie, "", "/", &[("cookie", "xsession=1; session=2")]));
+        let claim = K::Claim("sub".into());
+        let one = of(&claim, "", "/", &[("claim-sub", "ann")]);
+        assert_eq!(one, of(&claim, "", "/x", &[("claim-sub", "ann"), ("sub", "bob")]));
+        assert_ne!(one, of(&claim, "", "/", &[("sub", "ann")]), "a header proves nothing");
         assert_eq!(of(&query, "", "/?a=1&user=7", &[]), of(&query, "", "/x?user=7&b", &[]));
         assert_ne!(of(&query, "", "/?user=7", &[]), of(&query, "", "/?user=8", &[]));
         assert_ne!(of(&K::Path, "", "/a", &[]), of(&K::Path, "", "/b", &[]));

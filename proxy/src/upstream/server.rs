@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 
+use crate::guard::key_set::KeySet;
 use crate::metrics::Metrics;
 use crate::upstream::balance::moving_average;
 use crate::upstream::health::Health;
+use crate::upstream::pool::{Open, Place, Pool};
 
 /// Latency that a failure counts as, at least: failing fast must not look like being fast.
 const FAILURE_NS: u64 = 1_000_000_000;
@@ -23,6 +25,8 @@ pub struct Server {
     /// Made from upstream and name: names the server for good.
     pub id: u64,
     in_flight: AtomicU32,
+    /// Connections to it, in use or not.
+    pub open: Open,
     latency: Mutex<(u64, Instant)>,
     health: Mutex<Health>,
     was_up: AtomicBool,
@@ -33,7 +37,11 @@ pub struct Server {
 }
 
 /// One request in flight at a server; dropping it counts it off.
-pub struct InUse(Arc<Server>);
+pub struct InUse {
+    server: Arc<Server>,
+    /// The connection it may use, where their number is limited.
+    place: Option<Place>,
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +68,7 @@ impl Server {
             name: name.to_owned(),
             id: u64::from_be_bytes(id),
             in_flight: AtomicU32::new(0),
+            open: Open::default(),
             latency: Mutex::new((0, Instant::now())),
             health: Mutex::default(),
             was_up: AtomicBool::new(true),
@@ -74,6 +83,16 @@ impl Server {
 
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Connections that carry no request, where each carries one at a time.
+    pub fn unused(&self) -> u32 {
+        self.open.count().saturating_sub(self.in_flight())
+    }
+
+    /// Connections, those that are being made included.
+    pub fn connections(&self) -> u32 {
+        self.open.count().max(self.in_flight())
     }
 
     /// Nanoseconds; 0 when nothing was measured.
@@ -102,7 +121,7 @@ impl Server {
     pub fn enter(self: &Arc<Self>) -> InUse {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.in_flight_gauge.inc();
-        InUse(Arc::clone(self))
+        InUse { server: Arc::clone(self), place: None }
     }
 
     /// A request was answered in this time, well or badly.
@@ -135,20 +154,34 @@ impl Server {
     }
 }
 
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.in_flight_gauge.dec();
+impl InUse {
+    /// Keeps the place as long as the request is at the server.
+    pub fn hold(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 }
 
-/// All servers that a configuration in use knows, by upstream and name.
+impl Drop for InUse {
+    fn drop(&mut self) {
+        // Last, so that whoever waits finds room at the server.
+        let _place = self.place.take();
+        self.server.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.server.in_flight_gauge.dec();
+    }
+}
+
+/// All servers that a configuration in use knows, by upstream and name, the pools of upstreams, and the keys that are
+/// fetched, by URL.
 #[derive(Default)]
-pub struct Servers(Mutex<BTreeMap<(String, String), Weak<Server>>>);
+pub struct Servers {
+    servers: Mutex<BTreeMap<(String, String), Weak<Server>>>,
+    pools: Mutex<BTreeMap<String, Weak<Pool>>>,
+    key_sets: Mutex<BTreeMap<String, Weak<KeySet>>>,
+}
 
 impl Servers {
     pub fn named(&self, upstream: &str, name: &str, metrics: &Metrics) -> Arc<Server> {
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.servers);
         all.retain(|_, server| server.strong_count() > 0);
         let key = (upstream.to_owned(), name.to_owned());
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
@@ -157,5 +190,29 @@ impl Servers {
         let server = Arc::new(Server::new(upstream, name, metrics));
         all.insert(key, Arc::downgrade(&server));
         server
+    }
+
+    /// The keys at this URL.
+    pub fn key_set(&self, url: &str, metrics: &Metrics) -> Arc<KeySet> {
+        let mut all = lock(&self.key_sets);
+        all.retain(|_, set| set.strong_count() > 0);
+        if let Some(known) = all.get(url).and_then(Weak::upgrade) {
+            return known;
+        }
+        let set = Arc::new(KeySet::new(url, metrics.key_fetches.clone()));
+        all.insert(url.to_owned(), Arc::downgrade(&set));
+        set
+    }
+
+    /// The connections of this upstream.
+    pub fn pool(&self, upstream: &str, metrics: &Metrics) -> Arc<Pool> {
+        let mut all = lock(&self.pools);
+        all.retain(|_, pool| pool.strong_count() > 0);
+        if let Some(known) = all.get(upstream).and_then(Weak::upgrade) {
+            return known;
+        }
+        let pool = Arc::new(Pool::new(upstream, metrics));
+        all.insert(upstream.to_owned(), Arc::downgrade(&pool));
+        pool
     }
 }

@@ -1,0 +1,173 @@
+//! Which certificate a client is shown: by the server name it asks for (SNI, RFC 6066 section 3) and the
+//! signatures it can verify.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use proxy_config::host::HostName;
+use proxy_config::listener::CertificateFiles;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
+
+/// The certificates of a listener. Names are lower case; wildcards begin with `*.`.
+#[derive(Debug)]
+pub struct Certificates {
+    by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    /// Shown when no name fits: the first of the document.
+    default: Arc<CertifiedKey>,
+}
+
+impl Certificates {
+    /// Reads the files. Errors say which of them is wrong, and how.
+    pub fn read(files: &[CertificateFiles], provider: &CryptoProvider) -> Result<Self, String> {
+        let mut by_name: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
+        let mut default = None;
+        for files in files {
+            let (key, names) = read_one(files, provider).map_err(|why| {
+                format!("{} with {}: {why}", files.certificate.display(), files.key.display())
+            })?;
+            default.get_or_insert_with(|| Arc::clone(&key));
+            for name in names {
+                by_name.entry(name).or_default().push(Arc::clone(&key));
+            }
+        }
+        Ok(Self { by_name, default: default.ok_or("there is no certificate")? })
+    }
+
+    /// The certificates for this name: its own, else those of the nearest wildcard.
+    fn named(&self, name: &str) -> Option<&[Arc<CertifiedKey>]> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        if let Some(own) = self.by_name.get(&name) {
+            return Some(own);
+        }
+        let mut rest = name.as_str();
+        while let Some((_, below)) = rest.split_once('.') {
+            if let Some(wild) = self.by_name.get(&format!("*.{below}")) {
+                return Some(wild);
+            }
+            rest = below;
+        }
+        None
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.named(name));
+        let candidates = named.unwrap_or(std::slice::from_ref(&self.default));
+        // A host may have an ECDSA and an RSA certificate, for clients old and new.
+        let signs =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        candidates.iter().find(signs).or(candidates.first()).cloned()
+    }
+}
+
+fn read_one(
+    files: &CertificateFiles,
+    provider: &CryptoProvider,
+) -> Result<(Arc<CertifiedKey>, Vec<String>), String> {
+    let chain = chain(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| format!("the key cannot be read: {error}"))?;
+    let names = match files.hosts.is_empty() {
+        true => names(&chain[0])?,
+        false => files.hosts.iter().map(HostName::canonical).collect(),
+    };
+    let certified =
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())?;
+    Ok((Arc::new(certified), names))
+}
+
+/// The certificates of a PEM file, at least one.
+pub fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unreadable = |error| format!("{} cannot be read: {error}", file.display());
+    let chain = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    match chain.is_empty() {
+        true => Err(format!("{} holds no PEM certificate", file.display())),
+        false => Ok(chain),
+    }
+}
+
+/// The names a certificate is for (RFC 5280 section 4.2.1.6).
+fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
+    let malformed = |error| format!("the certificate is malformed: {error}");
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(malformed)?;
+    let names = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let dns = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok(dns.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(dir: &Path, file: &str, names: &[&str], hosts: &[&str]) -> CertificateFiles {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let files = CertificateFiles {
+            certificate: dir.join(format!("{file}.pem")),
+            key: dir.join(format!("{file}.key")),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+        };
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn the_nearest_name_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            made(dir.path(), "default", &["default.example"], &[]),
+            made(dir.path(), "exact", &["a.example", "www.a.example"], &[]),
+            made(dir.path(), "wild", &["*.a.example"], &[]),
+            made(dir.path(), "hosts", &["unused.example"], &["*.b.example", "B.example"]),
+        ];
+        let provider = rustls::crypto::ring::default_provider();
+        let all = Certificates::read(&files, &provider).unwrap();
+        let shown = |name: &str| {
+            let key = all.named(name).map_or(&all.default, |keys| &keys[0]);
+            let position =
+                files.iter().position(|files| chain(&files.certificate).unwrap()[0] == key.cert[0]);
+            position.unwrap()
+        };
+        for (name, expected) in [
+            ("a.example", 1),
+            ("A.Example.", 1),
+            ("www.a.example", 1),
+            ("x.a.example", 2),
+            ("b.example", 3),
+            ("x.y.b.example", 3),
+            ("unused.example", 0),
+            ("other.example", 0),
+            ("example", 0),
+        ] {
+            assert_eq!(shown(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let provider = rustls::crypto::ring::default_provider();
+        let good = made(dir.path(), "good", &["a.example"], &[]);
+        let other = made(dir.path(), "other", &["a.example"], &[]);
+        let mixed = CertificateFiles { key: other.key.clone(), ..good.clone() };
+        let absent =
+            CertificateFiles { certificate: dir.path().join("absent.pem"), ..good.clone() };
+        for (files, part) in [(mixed, "other.key"), (absent, "absent.pem cannot be read")] {
+            let fault = Certificates::read(&[files], &provider).unwrap_err();
+            assert!(fault.contains(part), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::harness::{PATIENCE, Proxy, eventually};
+use crate::origin::Origin;
+
+fn limited(origin: &Origin, connections: &str, more: &str) -> Proxy {
+    let address = origin.address;
+    Proxy::start(&format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{address}' }} ], connections: {{ {connections} }}, {more} }} }}\nroutes: [ {{ name: all, upstream: u }} ]"
+    ))
+}
+
+/// An origin that answers `/held` when it is told to.
+fn holding() -> (Origin, Sender<()>) {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let origin = Origin::start(move |exchange| {
+        if exchange.target() == "/held" {
+            released.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        exchange.answer("ok")
+    });
+    (origin, release)
+}
+
+#[test]
+fn requests_beyond_the_connections_wait_and_no_more_than_may() {
+    let (origin, release) = holding();
+    let limits = "connections_max: 1, idle_max: 1, waiting_max: 1";
+    let proxy = limited(&origin, limits, "timeouts: { connect: 20s }");
+    let mut held = proxy.client();
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_for_requests(1);
+    let mut waiting = proxy.client();
+    waiting.send("GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
+    let gauge = "forebay_proxy_upstream_connections_waiting{upstream=\"u\"}";
+    eventually("one that waits", || (proxy.metric(gauge) == 1.0).then_some(()));
+    let refused = proxy.get("/refused");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(proxy.log_of("/refused")["error"], "no_server");
+    assert_eq!(origin.requests(), 1);
+    release.send(()).unwrap();
+    assert_eq!(held.response(false).unwrap().status, 200);
+    assert_eq!(waiting.response(false).unwrap().status, 200);
+    assert_eq!(origin.connections(), 1, "the connection is handed on");
+    let count = "forebay_proxy_upstream_connections_refused_total{upstream=\"u\"}";
+    assert_eq!((proxy.metric(gauge), proxy.metric(count)), (0.0, 1.0));
+}
+
+#[test]
+fn nobody_waits_longer_than_a_connection_may_take() {
+    let (origin, release) = holding();
+    let limits = "connections_max: 1, idle_max: 1";
+    let proxy = limited(&origin, limits, "timeouts: { connect: 50ms }");
+    let mut held = proxy.client();
+    held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_for_requests(1);
+    assert_eq!(proxy.get("/late").status, 503);
+    release.send(()).unwrap();
+    assert_eq!(held.response(false).unwrap().status, 200);
+    assert_eq!(proxy.get("/after").status, 200);
+}
+
+#[test]
+fn a_connection_is_closed_after_its_last_request() {
+    let origin = Origin::start(|exchange| {
+        let last = exchange.header("connection") == Some("close");
+        let field = if last { "Connection: close\r\n" } else { "" };
+        exchange.write(format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 2\r\n\r\nok")) && !last
+    });
+    let proxy = limited(&origin, "requests_max: 2", "");
+    for path in ["/1", "/2", "/3", "/4", "/5"] {
+        assert_eq!(proxy.get(path).status, 200, "{path}");
+    }
+    let closes: Vec<bool> = origin
+        .heads()
+        .iter()
+        .map(|head| head.to_ascii_lowercase().contains("connection: close"))
+        .collect();
+    assert_eq!(closes, [false, true, false, true, false]);
+    assert_eq!(origin.connections(), 3);
+}
+
+#[test]
+fn unused_connections_are_kept_only_up_to_their_number() {
+    let origin = Origin::saying("ok");
+    let proxy = limited(&origin, "idle_max: 0", "");
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").status, 200);
+        // The connection is closed a moment after its answer.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(origin.connections(), 3);
+    let origin = Origin::saying("ok");
+    let proxy = limited(&origin, "idle_max: 1", "");
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    assert_eq!(origin.connections(), 1);
+}
