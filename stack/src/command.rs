@@ -3,7 +3,10 @@
 mod check;
 mod docs;
 mod down;
+mod explain;
+mod graph;
 mod init;
+mod plan;
 mod status;
 mod synth;
 mod up;
@@ -56,6 +59,13 @@ enum Command {
     Check(Check),
     /// Write the CloudFormation templates of an environment, checked offline
     Synth(Synth),
+    /// Tell what deploying would change, resource by resource, and what each change does
+    #[command(after_long_help = plan::PLAN_JSON)]
+    Plan(plan::Plan),
+    /// Tell where a value comes from and why, or what a resource is for
+    Explain(explain::Explain),
+    /// Draw an environment: zones, tiers, who may talk to whom, the way of a request
+    Graph(graph::Graph),
     /// Start an environment here, in the foreground, until Ctrl-C or `forebay down`
     Up(Up),
     /// Show every URL, and each child's state, restarts and age
@@ -246,6 +256,9 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(asked) => check::run(&asked),
         Command::Synth(asked) => synth::run(&asked),
+        Command::Plan(asked) => plan::run(&asked),
+        Command::Explain(asked) => explain::run(&asked),
+        Command::Graph(asked) => graph::run(&asked),
         Command::Up(asked) => up::run(&asked),
         Command::Status(asked) => status::run(&asked),
         Command::Down(asked) => down::run(&asked),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proxy_config::Config;
 use proxy_config::address::ServerAddress;
+use proxy_config::schema::KeyDoc;
 use proxy_config::units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -244,4 +245,9 @@ impl Default for Stream {
 /// The JSON Schema of an environment file, for editors.
 pub fn schema() -> Schema {
     schemars::schema_for!(Document)
+}
+
+/// Every key of an environment file, from the same types.
+pub fn keys() -> Vec<KeyDoc> {
+    proxy_config::schema::keys_of(schema().to_value())
 }

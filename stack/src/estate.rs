@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::environment::aws::{Aws, Database, Nat};
 use crate::environment::{Environment, Estate, LEDGER, ORIGIN};
 use flows::Flow;
-use instance::InstanceFile;
+use instance::{InstanceFile, RenderError};
 use parameters::Parameter;
 use subnets::Subnet;
 
@@ -45,6 +45,10 @@ pub struct EstatePlan {
     pub edge_files: Vec<InstanceFile>,
     /// What the ledger's instances hold; empty without a ledger.
     pub ledger_files: Vec<InstanceFile>,
+    /// How instances of the edge begin.
+    pub edge_boot: String,
+    /// How instances of the ledger begin.
+    pub ledger_boot: String,
     /// What the file asks for that AWS does not do.
     pub notes: Vec<String>,
 }
@@ -77,9 +81,10 @@ impl EstatePlan {
     }
 }
 
-/// Resolves `environment` to AWS; none when it has no `aws` section.
-pub fn resolve(environment: &Environment) -> Option<EstatePlan> {
-    let estate = environment.estate.clone()?;
+/// Resolves `environment` to AWS; none when it has no `aws` section. The error is a template of
+/// `templates/instance/` that cannot be rendered.
+pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderError> {
+    let Some(estate) = environment.estate.clone() else { return Ok(None) };
     let subnets = subnets::divide(&estate.network);
     let parameters = match &estate.ledger {
         Some((_, database)) => parameters::tuned(database),
@@ -93,12 +98,16 @@ pub fn resolve(environment: &Environment) -> Option<EstatePlan> {
         parameters,
         edge_files: Vec::new(),
         ledger_files: Vec::new(),
+        edge_boot: String::new(),
+        ledger_boot: String::new(),
         notes: notes(environment),
         estate,
     };
-    plan.edge_files = instance::edge(&plan, document);
-    plan.ledger_files = instance::ledger(&plan);
-    Some(plan)
+    plan.edge_files = instance::edge(&plan, document)?;
+    plan.ledger_files = instance::ledger(&plan)?;
+    plan.edge_boot = instance::user_data(&plan, false)?;
+    plan.ledger_boot = instance::user_data(&plan, true)?;
+    Ok(Some(plan))
 }
 
 /// The proxy document as the edge's instances run it: the same one, with AWS's addresses.

@@ -24,7 +24,7 @@ pub fn environment(path: &Path) -> Result<Environment, Problems> {
 
 /// Validates a loaded environment.
 pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
-    let Loaded { tree, proxy: own_proxy } = loaded;
+    let Loaded { tree, proxy: own_proxy, .. } = loaded;
     let mut problems = not_supported_yet(tree);
     // The refused sections are known names: the typed reading must not call them misspelt.
     let readable = without(tree.root(), &NOT_SUPPORTED_YET);

@@ -24,7 +24,7 @@ fn environment(name: &str) -> Environment {
 }
 
 fn production() -> (EstatePlan, Vec<Template>) {
-    let plan = estate::resolve(&environment("production")).unwrap();
+    let plan = estate::resolve(&environment("production")).unwrap().unwrap();
     let templates = template::build(&plan);
     (plan, templates)
 }
@@ -225,7 +225,7 @@ proptest! {
 
     #[test]
     fn any_valid_environment_passes_every_offline_check(environment in any_estate()) {
-        let plan = estate::resolve(&environment).unwrap();
+        let plan = estate::resolve(&environment).unwrap().unwrap();
         let templates = template::build(&plan);
         prop_assert_eq!(check::all(&plan, &templates), []);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proxy_config::units::{ByteSize, Duration, Percent};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where an environment is deployed, and under which rules.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Aws {
 }
 
 /// What the loss of one availability zone may take away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ZoneLoss {
     /// Nothing: an estate in which one zone carries something alone is refused.
@@ -61,7 +61,7 @@ impl Default for Network {
 }
 
 /// How private instances reach the internet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Nat {
     /// A gateway in each zone: a zone that is lost takes only its own with it.
@@ -142,7 +142,7 @@ fn backups() -> Duration {
 }
 
 /// A database server the ledger runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     Mysql,
@@ -196,7 +196,7 @@ fn replicas() -> u32 {
 }
 
 /// A cache server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheEngine {
     #[default]

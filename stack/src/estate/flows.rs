@@ -2,6 +2,7 @@
 
 use proxy_config::address::ServerAddress;
 
+use super::subnets::Tier;
 use super::{CACHE_PORT, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT, PROXY_PORT};
 use crate::environment::Estate;
 
@@ -18,6 +19,28 @@ pub enum Party {
 }
 
 impl Party {
+    /// From the outside inwards.
+    pub const ALL: [Self; 7] = [
+        Self::Internet,
+        Self::Balancer,
+        Self::Edge,
+        Self::LedgerBalancer,
+        Self::Ledger,
+        Self::Database,
+        Self::Cache,
+    ];
+
+    /// The subnets it stands in; none of ours for the internet.
+    pub fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Internet => None,
+            Self::Balancer => Some(Tier::Public),
+            Self::Edge => Some(Tier::Edge),
+            Self::LedgerBalancer | Self::Ledger => Some(Tier::App),
+            Self::Database | Self::Cache => Some(Tier::Data),
+        }
+    }
+
     /// As part of logical ids.
     pub fn word(self) -> &'static str {
         match self {

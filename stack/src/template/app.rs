@@ -7,7 +7,7 @@ use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
 use super::{Resource, Stack, Template, policy};
 use crate::estate::subnets::Tier;
-use crate::estate::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, instance};
+use crate::estate::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT};
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::App, "the ledger and its internal balancer.");
@@ -22,7 +22,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         part: "ledger",
         kind: &standby.kind,
         files: &plan.ledger_files,
-        user_data: instance::user_data(plan, true),
+        user_data: &plan.ledger_boot,
         tier: Tier::App,
         min: standby.count,
         max: standby.count + 1,

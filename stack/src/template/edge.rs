@@ -7,7 +7,7 @@ use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
 use super::{Resource, Stack, Template};
 use crate::estate::subnets::Tier;
-use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT, instance};
+use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT};
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::Edge, "the public balancer and the proxy.");
@@ -22,7 +22,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         part: "edge",
         kind: &instances.kind,
         files: &plan.edge_files,
-        user_data: instance::user_data(plan, false),
+        user_data: &plan.edge_boot,
         tier: Tier::Edge,
         min: instances.min,
         max: instances.max,

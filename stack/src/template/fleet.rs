@@ -17,7 +17,7 @@ pub struct FleetParts<'a> {
     pub part: &'static str,
     pub kind: &'a str,
     pub files: &'a [InstanceFile],
-    pub user_data: String,
+    pub user_data: &'a str,
     pub tier: Tier,
     pub min: u32,
     pub max: u32,
