@@ -14,7 +14,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::template::Template;
 use effect::Effect;
@@ -233,10 +233,9 @@ fn resources(template: &Value) -> BTreeMap<&String, &Value> {
 
 /// The values a template exports, by the name of the export.
 fn exports(template: &Value) -> BTreeMap<String, &Value> {
-    let none = Map::new();
-    let outputs = template["Outputs"].as_object().unwrap_or(&none);
+    let outputs = template["Outputs"].as_object().into_iter().flatten();
     let named = |output: &Value| output["Export"]["Name"].as_str().map(str::to_owned);
-    outputs.values().filter_map(|output| Some((named(output)?, &output["Value"]))).collect()
+    outputs.filter_map(|(_, output)| Some((named(output)?, &output["Value"]))).collect()
 }
 
 #[cfg(test)]

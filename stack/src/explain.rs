@@ -150,6 +150,7 @@ fn defaults(tree: &Tree, docs: &[KeyDoc]) -> Vec<Explanation> {
         }
     }
     // A choice of several forms has its keys once per form.
+    found.sort_by(|a, b| a.key.cmp(&b.key));
     found.dedup_by(|a, b| a.key == b.key);
     found
 }
@@ -166,6 +167,12 @@ fn decided(loaded: &Loaded, plan: &EstatePlan) -> Vec<Explanation> {
     for parameter in &plan.parameters {
         let key = format!("database.parameters.{}", parameter.name);
         add(&key, parameter.value.clone(), parameter.why.clone());
+    }
+    for (name, database) in &plan.estate.databases {
+        for parameter in crate::estate::parameters::tuned(database) {
+            let key = format!("databases.{name}.parameters.{}", parameter.name);
+            add(&key, parameter.value, parameter.why);
+        }
     }
     if let Some(database) = plan.database() {
         let why = "the engine's long-term version when this was released; nothing but the file changes it";

@@ -8,6 +8,7 @@ pub mod svg;
 mod ways;
 
 use crate::environment::Environment;
+use crate::environment::aws::Database;
 use crate::estate::EstatePlan;
 use crate::estate::flows::{Flow, Party};
 use crate::estate::subnets::{Tier, letter};
@@ -130,14 +131,29 @@ fn row(plan: &EstatePlan, party: Party) -> Row {
             }
             None => (String::new(), Vec::new()),
         },
-        Party::Database => match plan.database() {
-            Some(database) => {
-                let detail = format!("{} {}", database.engine.word(), database.class);
-                let count = if database.multi_az { 2 } else { 1 };
-                (detail, spread(count, "primary", "standby"))
-            }
-            None => (String::new(), Vec::new()),
-        },
+        Party::Database | Party::AppDatabase => {
+            let all: Vec<&Database> = match party {
+                Party::Database => plan.database().into_iter().collect(),
+                _ => estate.databases.values().collect(),
+            };
+            let detail = |it: &&Database| format!("{} {}", it.engine.word(), it.class);
+            let details: Vec<String> = all.iter().map(detail).collect();
+            let count = all.iter().map(|it| servers(it)).max().unwrap_or(0);
+            (details.join(", "), spread(count, "primary", "standby"))
+        }
+        Party::DatabaseProxy => ("RDS Proxy".to_owned(), each("node")),
+        Party::ServiceBalancer => (format!("services.{}", plan.private_zone()), each("node")),
+        Party::Services | Party::Workers => {
+            let of = estate.workers.iter();
+            let of = of.filter(|(_, it)| it.port.is_some() == (party == Party::Services));
+            let told: Vec<String> =
+                of.map(|(name, it)| format!("{name} {} to {}", it.min(), it.max)).collect();
+            (told.join(", "), each("tasks"))
+        }
+        Party::Functions => {
+            let names: Vec<&str> = estate.functions.keys().map(String::as_str).collect();
+            (names.join(", "), each("calls"))
+        }
         Party::Cache => match &estate.cache {
             Some(cache) => (cache.node.clone(), spread(cache.replicas + 1, "primary", "copy")),
             None => (String::new(), Vec::new()),
@@ -145,6 +161,15 @@ fn row(plan: &EstatePlan, party: Party) -> Row {
         Party::Internet => (String::new(), Vec::new()),
     };
     Row { party, name: party.what().trim_start_matches("the ").to_owned(), detail, in_zones }
+}
+
+/// Servers of a database, in zones of their own as far as those go.
+fn servers(database: &Database) -> u32 {
+    match (database.engine.is_aurora(), database.multi_az) {
+        (true, _) => database.readers + 1,
+        (false, true) => 2,
+        (false, false) => 1,
+    }
 }
 
 /// Flows between the same two as one arrow.

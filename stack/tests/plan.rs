@@ -143,8 +143,8 @@ fn a_value_is_explained_by_where_it_was_written_and_over_what() {
         out(&output)
     };
     let told = explain("database.backups", "staging");
-    assert!(told.starts_with("database.backups = 3d\n    written at staging.yaml:14:"), "{told}");
-    assert!(told.contains("    over 35d at production.yaml:26:"), "{told}");
+    assert!(told.starts_with("database.backups = 3d\n    written at staging.yaml:13:"), "{told}");
+    assert!(told.contains("    over 35d at production.yaml:28:"), "{told}");
     assert!(told.contains("How far back a point in time can be restored"), "{told}");
     let told = explain("database.multi_az", "production");
     assert!(told.contains("database.multi_az = true\n    the default"), "{told}");

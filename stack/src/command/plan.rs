@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{EnvironmentFile, Failure, Output, say, synth};
+use super::estate::OnAws;
+use super::{EnvironmentFile, Failure, Output, runtime, say, synth};
 use crate::difference::{self, guard, saved, told};
 
 pub(super) const PLAN_JSON: &str = "\
@@ -23,9 +24,9 @@ Exit codes: 0 nothing to change, 1 changes, or changes that are refused.";
 pub(super) struct Plan {
     #[command(flatten)]
     file: EnvironmentFile,
-    /// Against the templates of this folder, which `forebay synth` wrote
+    /// Against the templates of this folder, which `forebay synth` wrote [default: what is deployed]
     #[arg(long, value_name = "DIR")]
-    against: PathBuf,
+    against: Option<PathBuf>,
     /// A resource that holds data and may be replaced or deleted; may be given several times
     #[arg(long, value_name = "NAME")]
     allow_replacement: Vec<String>,
@@ -36,7 +37,10 @@ pub(super) struct Plan {
 
 pub(super) fn run(asked: &Plan) -> Result<(), Failure> {
     let (plan, templates) = synth::checked(&asked.file.path()?)?;
-    let held = saved::read(&asked.against).map_err(anyhow::Error::from)?;
+    let held = match &asked.against {
+        Some(folder) => saved::read(folder).map_err(anyhow::Error::from)?,
+        None => runtime()?.block_on(async { OnAws::of(&asked.file).await?.held().await })?,
+    };
     let difference = difference::between(&held, &templates);
     let refused = guard::refusals(&difference, &held, &asked.allow_replacement);
     match asked.output {

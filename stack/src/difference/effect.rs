@@ -114,16 +114,16 @@ pub fn of(
     if let Some((_, _, effect, why)) = known {
         return (*effect, (!why.is_empty()).then(|| (*why).to_owned()));
     }
-    let decides = |fact: &&str| {
+    let decides = |fact: &str| {
         within(path, fact)
             // A whole section came or went: what counts is whether it holds the fact.
             || (within(fact, path) && inner(before, path, fact) != inner(after, path, fact))
     };
-    if let Some(fact) = properties::create_only(kind).iter().find(|fact| decides(fact)) {
+    if let Some(fact) = properties::create_only(kind).iter().find(|fact| decides(**fact)) {
         let because = (*fact != path).then(|| format!("{fact} is set when it is made"));
         return (Effect::Replacement, because);
     }
-    if properties::conditionally_create_only(kind).iter().any(|fact| decides(&fact)) {
+    if properties::conditionally_create_only(kind).iter().any(|fact| decides(fact)) {
         // What cannot be told apart offline is told as the graver one.
         let because = "perhaps: AWS decides by how it was made".to_owned();
         return (Effect::Replacement, Some(because));

@@ -25,6 +25,12 @@ pub fn holds_data(kind: &str) -> bool {
     HOLD_DATA.contains(&kind)
 }
 
+/// Whether somebody said that a resource may be lost: by its id, or by `STACK/ID`.
+pub fn is_allowed(allowed: &[String], stack: &str, id: &str) -> bool {
+    let full = format!("{stack}/{id}");
+    allowed.iter().any(|name| name == id || *name == full)
+}
+
 /// Why a difference may not be deployed as it is; empty when it may.
 pub fn refusals(difference: &Difference, held: &[Held], allowed: &[String]) -> Vec<String> {
     let mut refused = Vec::new();
@@ -36,7 +42,7 @@ pub fn refusals(difference: &Difference, held: &[Held], allowed: &[String]) -> V
                 _ => continue,
             };
             let full = format!("{}/{}", stack.name, change.id);
-            if allowed.iter().any(|name| *name == change.id || *name == full) {
+            if is_allowed(allowed, &stack.name, &change.id) {
                 continue;
             }
             let left = match change.kept.as_deref() {

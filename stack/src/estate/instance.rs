@@ -9,6 +9,7 @@ use serde::Serialize;
 use tera::{Context, EscapeFn, Tera};
 
 use super::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT};
+use crate::environment::CACHE_URL;
 use crate::environment::aws::Engine;
 
 /// A file of an instance, written before anything is started.
@@ -41,6 +42,7 @@ const BOOT: Source = source!("boot.sh", shell);
 const PROXY_UNIT: Source = source!("forebay-proxy.service", plain);
 const LEDGER_UNIT: Source = source!("forebay-ledger.service", plain);
 const LEDGER_DATABASE: Source = source!("ledger-database.sh", shell);
+const PROXY_CACHE: Source = source!("proxy-cache.sh", shell);
 const AGENT: Source = source!("cloudwatch-agent.json", json);
 const ROTATE: Source = source!("logrotate.conf", plain);
 
@@ -61,6 +63,10 @@ struct Values {
     admin_listen: String,
     scheme: &'static str,
     tls: &'static str,
+    /// The proxy document, as the proxy is given it.
+    document: &'static str,
+    cache: bool,
+    cache_url: &'static str,
 }
 
 /// What differs between the two fleets.
@@ -90,9 +96,10 @@ const LEDGER: Part = Part {
 
 fn values(plan: &EstatePlan, of: &Part) -> Values {
     let engine = plan.database().map_or(Engine::Mysql, |database| database.engine);
-    let (scheme, tls) = match engine {
-        Engine::Mysql | Engine::Mariadb => ("mysql", "ssl-mode=verify_identity&ssl-ca"),
-        Engine::Postgres => ("postgres", "sslmode=verify-full&sslrootcert"),
+    let (scheme, tls) = if engine.is_mysql() {
+        ("mysql", "ssl-mode=verify_identity&ssl-ca")
+    } else {
+        ("postgres", "sslmode=verify-full&sslrootcert")
     };
     Values {
         part: of.part,
@@ -108,6 +115,9 @@ fn values(plan: &EstatePlan, of: &Part) -> Values {
         admin_listen: format!("0.0.0.0:{LEDGER_ADMIN_PORT}"),
         scheme,
         tls,
+        document: if plan.edge_uses_cache { "/run/forebay-proxy/proxy.yaml" } else { DOCUMENT },
+        cache: plan.edge_uses_cache,
+        cache_url: CACHE_URL,
     }
 }
 
@@ -121,10 +131,17 @@ pub fn namespace(plan: &EstatePlan) -> String {
     format!("Forebay/{}", plan.name)
 }
 
+/// Where the proxy document is written.
+const DOCUMENT: &str = "/etc/forebay/proxy.yaml";
+
 /// What the edge's instances hold.
 pub fn edge(plan: &EstatePlan, document: String) -> Result<Vec<InstanceFile>, RenderError> {
     let values = values(plan, &EDGE);
-    let mut files = vec![file("/etc/forebay/proxy.yaml", "000644", document)];
+    let mut files = vec![file(DOCUMENT, "000644", document)];
+    if plan.edge_uses_cache {
+        let script = render(&PROXY_CACHE, &values)?;
+        files.push(file("/usr/local/sbin/proxy-cache", "000755", script));
+    }
     for (path, mode, source) in [
         ("/usr/local/sbin/forebay-fetch", "000755", FETCH),
         ("/etc/systemd/system/forebay-proxy.service", "000644", PROXY_UNIT),

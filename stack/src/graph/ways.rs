@@ -1,6 +1,7 @@
 //! The way of a request, route by route: the stops of the proxy in the order in which it makes them.
 
 use proxy_config::Route;
+use proxy_config::host::HostPattern;
 use proxy_config::route::PathMatch;
 
 use super::{Step, Way};
@@ -75,7 +76,11 @@ fn matched(route: &Route) -> String {
         PathMatch::Prefix(text) => format!("{text}…"),
         PathMatch::Regex(regex) => format!("~ {regex}"),
     };
-    let mut told: Vec<String> = route.when.hosts.iter().map(ToString::to_string).collect();
+    let host = |host: &HostPattern| match host {
+        HostPattern::Name(name) => name.to_string(),
+        HostPattern::Regex(pattern) => format!("~ {}", pattern.regex),
+    };
+    let mut told: Vec<String> = route.when.hosts.iter().map(host).collect();
     told.extend(route.when.methods.iter().cloned());
     told.extend(route.when.paths.iter().map(path));
     if told.is_empty() { "everything".to_owned() } else { told.join(" ") }
