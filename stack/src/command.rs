@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod graph;
 mod init;
+mod pipeline;
 mod plan;
 mod resume;
 mod status;
@@ -81,6 +82,8 @@ enum Command {
     Destroy(destroy::Destroy),
     /// Look at what a deployment needs: credentials, account, limits, templates, stacks
     Doctor(doctor::Doctor),
+    /// Print a pipeline file that checks, plans with a comment, and deploys
+    Pipeline(pipeline::Pipeline),
     /// Tell where a value comes from and why, or what a resource is for
     Explain(explain::Explain),
     /// Draw an environment: zones, tiers, who may talk to whom, the way of a request
@@ -285,6 +288,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Resume(asked) => resume::run(&asked),
         Command::Destroy(asked) => destroy::run(&asked),
         Command::Doctor(asked) => doctor::run(&asked),
+        Command::Pipeline(asked) => pipeline::run(&asked),
         Command::Explain(asked) => explain::run(&asked),
         Command::Graph(asked) => graph::run(&asked),
         Command::Up(asked) => up::run(&asked),

@@ -186,3 +186,24 @@ fn a_graph_is_written_in_each_format() {
     assert_eq!(output.status.code(), Some(0));
     assert!(fs::read_to_string(folder.path().join("estate.svg")).unwrap().contains("zone C"));
 }
+
+#[test]
+fn a_pipeline_checks_plans_and_deploys_the_file_it_was_made_for() {
+    let root = environments().join("..");
+    for kind in ["github", "gitlab"] {
+        let output = forebay(&root, &["pipeline", kind, "environments/production.yaml"]);
+        let told = out(&output);
+        for part in [
+            "forebay check 'environments/production.yaml'",
+            "forebay plan 'environments/production.yaml'",
+            "forebay deploy 'environments/production.yaml' --yes",
+            "s3://acme-forebay-releases/forebay/",
+            "eu-central-1",
+        ] {
+            assert!(told.contains(part), "{kind}, {part}: {told}");
+        }
+        assert!(!told.contains("ENVIRONMENT_"), "{told}");
+    }
+    let output = forebay(&root, &["pipeline", "github", "environments/local.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+}
