@@ -70,7 +70,7 @@ fn drift(stack: &str, of: &StackResourceDrift) -> Drift {
         stack: stack.to_owned(),
         id: text(of.logical_resource_id()),
         kind: text(of.resource_type()),
-        status: text(of.stack_resource_drift_status().map(|it| it.as_str())),
+        status: text(of.stack_resource_drift_status().map(StackResourceDriftStatus::as_str)),
         properties: properties.collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Events of a stack: what happens to its resources, the newest first.
 
-use aws_sdk_cloudformation::types::StackEvent;
+use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
 use super::{Cloud, CloudError, failure, millis};
 
@@ -61,7 +61,7 @@ fn event(event: &StackEvent) -> Event {
         stack: text(event.stack_name()),
         resource: text(event.logical_resource_id()),
         kind: text(event.resource_type()),
-        status: text(event.resource_status().map(|status| status.as_str())),
+        status: text(event.resource_status().map(ResourceStatus::as_str)),
         reason: text(event.resource_status_reason()),
     }
 }

@@ -80,7 +80,7 @@ fn estate(picture: &Picture) -> (String, usize, usize) {
             svg,
             "<rect class=\"band\" x=\"10\" y=\"{y}\" width=\"{}\" height=\"{height}\"/>\
              <text class=\"tier\" x=\"22\" y=\"{}\">{}</text>",
-            bar_end + 10 - 10,
+            bar_end,
             y + height / 2 + 4,
             escaped(&band.name)
         );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proxy_config::suggest;
-use proxy_config::{Problem, Tree};
+use proxy_config::{Node, Problem, Tree};
 
 use super::super::readable;
 use super::{DAY_MS, Fault, GIB, fault, is_domain};
@@ -35,7 +35,7 @@ struct Named {
 
 pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     let keys = |section: &str| -> Vec<String> {
-        let entries = tree.get(section).and_then(|node| node.as_map()).unwrap_or_default();
+        let entries = tree.get(section).and_then(Node::as_map).unwrap_or_default();
         entries.iter().map(|entry| entry.key.text.clone()).collect()
     };
     let named = Named {
@@ -92,7 +92,7 @@ fn each<T: serde::de::DeserializeOwned>(
     problems: &mut Vec<Problem>,
     faults: impl Fn(&str, &T) -> Vec<Fault>,
 ) {
-    for entry in tree.get(section).and_then(|node| node.as_map()).unwrap_or_default() {
+    for entry in tree.get(section).and_then(Node::as_map).unwrap_or_default() {
         let name = &entry.key.text;
         let path = format!("{section}.{name}");
         if !super::super::is_name(name) || name.len() > 24 {
@@ -279,7 +279,7 @@ fn wanted(named: &Named, wants: Wants<'_>) -> Vec<Fault> {
 fn ports_twice(tree: &Tree) -> Vec<Problem> {
     let mut taken: BTreeMap<u16, String> = BTreeMap::new();
     let mut problems = Vec::new();
-    for entry in tree.get("workers").and_then(|node| node.as_map()).unwrap_or_default() {
+    for entry in tree.get("workers").and_then(Node::as_map).unwrap_or_default() {
         let name = &entry.key.text;
         let path = format!("workers.{name}.port");
         let Some(port) = readable::<u16>(tree, &path) else { continue };
