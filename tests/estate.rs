@@ -12,6 +12,9 @@ fn estates(folder: &Path) -> Vec<PathBuf> {
     let mut made = Vec::new();
     for entry in std::fs::read_dir(repository().join("environments")).expect("it is there") {
         let path = entry.expect("it is readable").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let target = folder.join(path.file_stem().expect("it has a name"));
         let output = binaries::command("forebay")
             .arg("synth")
@@ -45,27 +48,90 @@ fn instance_file(template: &Value, launch_template: &str, path: &str) -> String 
     lines.join("\n")
 }
 
+/// A program of a judge, as `tools/install.sh test` installs it beside what cargo builds.
+fn judge(path: &str) -> PathBuf {
+    let binaries = binaries::folder();
+    let mut folders = binaries.ancestors();
+    let judge = folders.find_map(|folder| Some(folder.join(path)).filter(|judge| judge.exists()));
+    judge.unwrap_or_else(|| panic!("{path} is installed by `tools/install.sh test`"))
+}
+
+/// The templates of an estate's folder.
+fn templates(estate: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(estate).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("it is readable").path());
+    paths.filter(|path| !path.ends_with("stacks.json")).collect()
+}
+
+/// What a judge says must be nothing.
+fn nothing_to_say(mut judge: Command) {
+    let output = judge.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    let first: String = said.chars().take(4_000).collect();
+    assert!(output.status.success(), "{first}\n{wrong}");
+}
+
 #[test]
 fn the_linter_has_nothing_to_say() {
-    let linter = binaries::folder().ancestors().find_map(|folder| {
-        let linter = folder.join("judges/bin/cfn-lint");
-        linter.exists().then_some(linter)
-    });
-    let linter = linter.expect("cfn-lint is installed by `tools/install.sh test`");
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut lint = Command::new(judge("judges/bin/cfn-lint"));
+    lint.args(["--region", "eu-central-1", "--"]);
     for estate in estates(folder.path()) {
-        let mut lint = Command::new(&linter);
-        lint.args(["--region", "eu-central-1", "--"]);
-        for entry in std::fs::read_dir(&estate).expect("it is there") {
-            let path = entry.expect("it is readable").path();
-            if !path.ends_with("stacks.json") {
-                lint.arg(path);
-            }
+        lint.args(templates(&estate));
+    }
+    nothing_to_say(lint);
+}
+
+/// AWS's own validation: whatever is graver than a remark.
+#[test]
+fn awss_own_validation_has_nothing_to_say() {
+    const SCRIPT: &str = "
+import sys
+from cloudformation_validate import RegoEngine
+engine = RegoEngine()
+found = 0
+for path in sys.argv[1:]:
+    for it in engine.validate_template(path).diagnostics:
+        if it.severity.name != 'INFO':
+            found += 1
+            print(path, it.severity.name, it.rule_id, it.entity, it.message)
+sys.exit(1 if found else 0)
+";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut validate = Command::new(judge("judges/bin/python"));
+    validate.args(["-c", SCRIPT]);
+    for estate in estates(folder.path()) {
+        validate.args(templates(&estate));
+    }
+    nothing_to_say(validate);
+}
+
+/// Rules that are declined are so in the templates' metadata, each with its reason; decision 0040 has
+/// them all.
+#[test]
+fn checkov_has_nothing_to_say() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    estates(folder.path());
+    let mut checkov = Command::new(judge("checkov/bin/checkov"));
+    checkov.args(["--framework", "cloudformation", "--compact", "--quiet"]);
+    // Nothing is asked of anybody's server.
+    checkov.args(["--skip-download", "--directory"]).arg(folder.path());
+    checkov.env("LOG_LEVEL", "ERROR");
+    nothing_to_say(checkov);
+    let decision = repository().join("docs/decisions/0040-rules-of-checkov-that-are-declined.md");
+    let decision = std::fs::read_to_string(decision).expect("it is there");
+    let mut declined = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder.path()).expect("it is there") {
+        for path in templates(&entry.expect("it is readable").path()) {
+            let text = std::fs::read_to_string(path).expect("it is readable");
+            let ids = text.split("\"CKV").skip(1).filter_map(|rest| rest.split('"').next());
+            declined.extend(ids.map(|id| format!("CKV{id}")));
         }
-        let output = lint.output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let first: String = said.chars().take(2_000).collect();
-        assert!(output.status.success(), "{}: {first}", estate.display());
+    }
+    assert!(declined.len() > 5, "{declined:?}");
+    for id in &declined {
+        assert!(decision.contains(id.as_str()), "decision 0040 does not argue {id}");
     }
 }
 
@@ -82,7 +148,8 @@ fn what_an_edge_instance_is_given_the_proxy_takes() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {said}\n{document}", estate.display());
         let name = estate.file_name().and_then(|name| name.to_str()).expect("a name");
-        assert!(document.contains(&format!("ledger.{name}.internal:8081")), "{document}");
+        let internal = format!(".{name}.internal:");
+        assert!(document.contains(&internal), "{document}");
         assert!(!document.contains("127.0.0.1"), "an address of one machine: {document}");
     }
 }
@@ -90,11 +157,13 @@ fn what_an_edge_instance_is_given_the_proxy_takes() {
 #[test]
 fn the_scripts_of_an_instance_are_scripts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let estate = &estates(folder.path())[0];
+    estates(folder.path());
+    let estate = &folder.path().join("production");
     let cases = [
         ("edge", "EdgeLaunchTemplate", "/usr/local/sbin/forebay-fetch"),
         ("app", "LedgerLaunchTemplate", "/usr/local/sbin/forebay-fetch"),
         ("app", "LedgerLaunchTemplate", "/usr/local/sbin/ledger-database"),
+        ("edge", "EdgeLaunchTemplate", "/usr/local/sbin/proxy-cache"),
     ];
     for (stack, launch_template, path) in cases {
         let script = instance_file(&template(estate, stack), launch_template, path);
@@ -112,4 +181,37 @@ fn the_scripts_of_an_instance_are_scripts() {
     );
     let agent: Value = serde_json::from_str(&agent).expect("the agent's configuration is JSON");
     assert!(agent["logs"].is_object());
+}
+
+/// The script runs as it is on an instance, but for the folders and for `aws`, which answers here.
+#[test]
+fn the_cache_reaches_the_proxy_by_address_and_password() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    estates(folder.path());
+    let edge = template(&folder.path().join("production"), "edge");
+    let file = |path: &str| instance_file(&edge, "EdgeLaunchTemplate", path);
+    let at = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(at(name), text).expect("it is writable");
+    write("proxy.yaml", &file("/etc/forebay/proxy.yaml"));
+    write("cache.env", "HOST=cache.example.internal\nSECRET=arn:of:the:secret\n");
+    write("aws", "#!/bin/sh\necho '{\"username\":\"default\",\"password\":\"s3cretS3cret\"}'\n");
+    write("chown", "#!/bin/sh\n");
+    for program in ["aws", "chown"] {
+        let mut command = Command::new("chmod");
+        assert!(command.arg("755").arg(at(program)).status().expect("it runs").success());
+    }
+    let script = file("/usr/local/sbin/proxy-cache")
+        .replace("/run/forebay-proxy/proxy.yaml", &at("made.yaml").display().to_string())
+        .replace("/etc/forebay/", &format!("{}/", folder.path().display()));
+    write("script.sh", &script);
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh").arg(at("script.sh")).env("PATH", path).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = std::fs::read_to_string(at("made.yaml")).expect("it was made");
+    let address = "rediss://:s3cretS3cret@cache.example.internal:6379";
+    assert!(made.contains(address) && !made.contains("redis://cache:6379"), "{made}");
+    let checked = binaries::command("forebay-proxy").arg("check").arg(at("made.yaml")).output();
+    let checked = checked.expect("it runs");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }

@@ -30,7 +30,7 @@ const ONE_HOME: [OneHome; 4] = [
     OneHome {
         what: "the AWS SDK",
         named: |line| line.contains("aws_sdk_") || line.contains("aws_config::"),
-        homes: &["stack/src/cloud.rs"],
+        homes: &["stack/src/cloud.rs", "stack/src/cloud/"],
     },
     OneHome { what: "SQL", named: names_sql, homes: &["ledger-svc/src/store/"] },
     OneHome {

@@ -98,12 +98,16 @@ if [ "$purpose" = test ]; then
     # Every platform's crates: the dependency rules are judged offline, and not for this machine alone.
     (cd "$here" && cargo fetch --locked --quiet)
     rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy rustfmt || true
-    # Judges of CloudFormation templates, in an environment of their own beside what cargo builds.
-    judges="${CARGO_TARGET_DIR:-$here/target}/judges"
-    wanted="cfn-lint==1.58.0"
-    if [ "$(cat "$judges/.installed" 2>/dev/null)" != "$wanted" ]; then
-        say "installing $wanted into $judges (once)"
-        python3 -m venv "$judges" && "$judges/bin/pip" install --quiet --disable-pip-version-check "$wanted" >&2 &&
-            echo "$wanted" >"$judges/.installed"
-    fi
+    # Judges of CloudFormation templates, in environments of their own beside what cargo builds: checkov
+    # wants other versions of what they share.
+    python_packages() {
+        folder="${CARGO_TARGET_DIR:-$here/target}/$1"
+        shift
+        [ "$(cat "$folder/.installed" 2>/dev/null)" = "$*" ] && return 0
+        say "installing $* into $folder (once)"
+        python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 &&
+            echo "$*" >"$folder/.installed"
+    }
+    python_packages judges cfn-lint==1.58.0 cloudformation-validate==1.14.0
+    python_packages checkov checkov==3.3.30
 fi

@@ -16,8 +16,8 @@ import cfnlint
 TYPES = """
 ApplicationAutoScaling::ScalableTarget ApplicationAutoScaling::ScalingPolicy
 AutoScaling::AutoScalingGroup AutoScaling::ScalingPolicy Budgets::Budget
-CertificateManager::Certificate CloudFront::Distribution CloudFront::OriginAccessControl
-CloudFront::ResponseHeadersPolicy CloudWatch::Alarm CloudWatch::Dashboard EC2::EIP EC2::FlowLog
+CertificateManager::Certificate CloudFront::CachePolicy CloudFront::Distribution CloudFront::KeyGroup
+CloudFront::OriginAccessControl CloudFront::PublicKey CloudFront::ResponseHeadersPolicy CloudWatch::Alarm CloudWatch::Dashboard EC2::EIP EC2::FlowLog
 EC2::InternetGateway EC2::LaunchTemplate EC2::NatGateway EC2::Route EC2::RouteTable
 EC2::SecurityGroup EC2::SecurityGroupEgress EC2::SecurityGroupIngress EC2::Subnet
 EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCEndpoint EC2::VPCGatewayAttachment
@@ -25,8 +25,9 @@ ECS::Cluster ECS::Service ECS::TaskDefinition
 ElastiCache::ParameterGroup ElastiCache::ReplicationGroup ElastiCache::SubnetGroup
 ElasticLoadBalancingV2::Listener ElasticLoadBalancingV2::LoadBalancer
 ElasticLoadBalancingV2::TargetGroup IAM::InstanceProfile IAM::Role KMS::Alias KMS::Key
-Lambda::Function Lambda::Permission Lambda::Url Logs::LogGroup Logs::MetricFilter RDS::DBCluster
-RDS::DBClusterParameterGroup RDS::DBInstance RDS::DBParameterGroup RDS::DBSubnetGroup
+Lambda::Function Lambda::Permission Lambda::Url Logs::LogGroup Logs::MetricFilter MediaConvert::Queue
+RDS::DBCluster RDS::DBClusterParameterGroup RDS::DBInstance RDS::DBParameterGroup RDS::DBProxy
+RDS::DBProxyTargetGroup RDS::DBSubnetGroup
 Route53::HostedZone Route53::RecordSet S3::Bucket S3::BucketPolicy SNS::Subscription SNS::Topic
 SNS::TopicPolicy SQS::Queue SQS::QueuePolicy SecretsManager::RotationSchedule
 SecretsManager::Secret WAFv2::WebACL WAFv2::WebACLAssociation

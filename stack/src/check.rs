@@ -61,7 +61,7 @@ fn placeholders(text: &str) -> Vec<&str> {
 }
 
 /// What a value refers to: logical ids, parameters and pseudo parameters of its own template.
-fn named_in(value: &Value) -> Vec<String> {
+pub(crate) fn named_in(value: &Value) -> Vec<String> {
     let mut names = Vec::new();
     walk(value, &mut |inner| {
         let Some((key, argument)) =
@@ -92,7 +92,7 @@ fn named_in(value: &Value) -> Vec<String> {
 }
 
 /// The exports a value imports.
-fn imported_in(value: &Value) -> Vec<String> {
+pub(crate) fn imported_in(value: &Value) -> Vec<String> {
     let mut names = Vec::new();
     walk(value, &mut |inner| {
         if let Some(name) = inner.get("Fn::ImportValue").and_then(Value::as_str) {

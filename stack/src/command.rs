@@ -1,9 +1,20 @@
 //! What people type, and the exit codes.
 
 mod check;
+mod deploy;
+mod destroy;
 mod docs;
+mod doctor;
 mod down;
+mod drift;
+mod estate;
+mod events;
+mod explain;
+mod graph;
 mod init;
+mod pipeline;
+mod plan;
+mod resume;
 mod status;
 mod synth;
 mod up;
@@ -56,6 +67,27 @@ enum Command {
     Check(Check),
     /// Write the CloudFormation templates of an environment, checked offline
     Synth(Synth),
+    /// Tell what deploying would change, resource by resource, and what each change does
+    #[command(after_long_help = plan::PLAN_JSON)]
+    Plan(plan::Plan),
+    /// Make an environment's stacks as the file says, and follow it event by event
+    Deploy(deploy::Deploy),
+    /// Tell what happened to the stacks, as lines or as a chart
+    Events(events::Events),
+    /// Tell what somebody changed beside the templates
+    Drift(drift::Drift),
+    /// Go on with a rollback that failed
+    Resume(resume::Resume),
+    /// Delete the stacks; what holds data stays unless it is named
+    Destroy(destroy::Destroy),
+    /// Look at what a deployment needs: credentials, account, limits, templates, stacks
+    Doctor(doctor::Doctor),
+    /// Print a pipeline file that checks, plans with a comment, and deploys
+    Pipeline(pipeline::Pipeline),
+    /// Tell where a value comes from and why, or what a resource is for
+    Explain(explain::Explain),
+    /// Draw an environment: zones, tiers, who may talk to whom, the way of a request
+    Graph(graph::Graph),
     /// Start an environment here, in the foreground, until Ctrl-C or `forebay down`
     Up(Up),
     /// Show every URL, and each child's state, restarts and age
@@ -156,6 +188,9 @@ enum PortChoice {
 struct Status {
     #[command(flatten)]
     place: Place,
+    /// The stacks on AWS instead of the run on this machine
+    #[arg(long, conflicts_with = "output")]
+    aws: bool,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -246,6 +281,16 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(asked) => check::run(&asked),
         Command::Synth(asked) => synth::run(&asked),
+        Command::Plan(asked) => plan::run(&asked),
+        Command::Deploy(asked) => deploy::run(&asked),
+        Command::Events(asked) => events::run(&asked),
+        Command::Drift(asked) => drift::run(&asked),
+        Command::Resume(asked) => resume::run(&asked),
+        Command::Destroy(asked) => destroy::run(&asked),
+        Command::Doctor(asked) => doctor::run(&asked),
+        Command::Pipeline(asked) => pipeline::run(&asked),
+        Command::Explain(asked) => explain::run(&asked),
+        Command::Graph(asked) => graph::run(&asked),
         Command::Up(asked) => up::run(&asked),
         Command::Status(asked) => status::run(&asked),
         Command::Down(asked) => down::run(&asked),

@@ -15,6 +15,8 @@ const EXTENDS_MAX: usize = 8;
 pub struct Loaded {
     /// The file and what it extends, laid over one another.
     pub tree: Tree,
+    /// The files one by one, the topmost first.
+    pub layers: Vec<Tree>,
     /// The proxy document, where `edge.proxy` is a path.
     pub proxy: Option<Tree>,
 }
@@ -23,7 +25,8 @@ pub struct Loaded {
 /// its own.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let mut chain = Vec::new();
-    let tree = read_chain(path, None, &mut chain)?;
+    let mut layers = Vec::new();
+    let tree = read_chain(path, None, &mut chain, &mut layers)?;
     let proxy = match tree.get("edge.proxy") {
         Some(node) if node.as_text().is_some_and(|text| !text.is_empty()) => {
             let target = paths::folder(&tree, node).join(node.as_text().unwrap_or_default());
@@ -31,7 +34,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
         }
         _ => None,
     };
-    Ok(Loaded { tree, proxy })
+    Ok(Loaded { tree, layers, proxy })
 }
 
 /// Where a path was written, for the message when it leads nowhere.
@@ -41,6 +44,7 @@ fn read_chain(
     path: &Path,
     written_at: Option<WrittenAt<'_>>,
     chain: &mut Vec<PathBuf>,
+    layers: &mut Vec<Tree>,
 ) -> Result<Tree, Problems> {
     let same = |other: &PathBuf| canonical(other) == canonical(path);
     if let Some((tree, span, key)) = written_at {
@@ -64,6 +68,7 @@ fn read_chain(
     }
     chain.push(path.to_owned());
     let tree = parse(path, written_at)?;
+    layers.push(tree.clone());
     let Some(node) = tree.get("extends") else {
         return Ok(tree);
     };
@@ -77,7 +82,7 @@ fn read_chain(
         return Err(Problems::new(&tree, vec![problem]));
     };
     let base = paths::folder(&tree, node).join(base);
-    let below = read_chain(&base, Some((&tree, span, "extends")), chain)?;
+    let below = read_chain(&base, Some((&tree, span, "extends")), chain, layers)?;
     Ok(below.overlaid_by(tree))
 }
 

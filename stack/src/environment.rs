@@ -4,21 +4,26 @@ use std::collections::BTreeMap;
 
 use proxy_config::Config;
 use proxy_config::address::ServerAddress;
+use proxy_config::schema::KeyDoc;
 use proxy_config::units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 pub mod aws;
+pub mod delivery;
+pub mod work;
 
 use aws::{Alarms, Aws, Budget, Cache, Database, Fleet, Network, Standby};
-
-/// Sections the AWS target will read. Known, so that they are not called misspelt, and refused.
-pub const NOT_SUPPORTED_YET: [&str; 5] = ["queues", "workers", "functions", "cdn", "storage"];
+use delivery::{Bucket, Cdn};
+use work::{Function, Queue, Worker};
 
 /// The upstreams an environment gives to its proxy document.
 pub const LEDGER: &str = "ledger";
 /// The live origin of this machine: segments and the stream page.
 pub const ORIGIN: &str = "origin";
+
+/// Where a proxy document finds the environment's cache: an address only AWS knows.
+pub const CACHE_URL: &str = "redis://cache:6379";
 
 /// An environment that was read and found sound.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +51,15 @@ pub struct Estate {
     /// The ledger's instances and database, where the environment has a ledger.
     pub ledger: Option<(Standby, Database)>,
     pub cache: Option<Cache>,
+    /// Databases of workers and functions, by name.
+    pub databases: BTreeMap<String, Database>,
+    pub storage: BTreeMap<String, Bucket>,
+    pub queues: BTreeMap<String, Queue>,
+    pub workers: BTreeMap<String, Worker>,
+    pub functions: BTreeMap<String, Function>,
+    pub cdn: Option<Cdn>,
+    /// The text of `cdn.signing_key`.
+    pub signing_key: Option<String>,
     pub alarms: Alarms,
     pub budget: Option<Budget>,
 }
@@ -83,8 +97,8 @@ pub struct Document {
     /// Live streams that ffmpeg makes on this machine, by name.
     #[serde(default)]
     pub streams: BTreeMap<String, Stream>,
-    /// The AWS target: `forebay synth`. Without this section there is none, and the sections
-    /// `network`, `database`, `cache`, `alarms` and `budget` are for those that extend this file.
+    /// The AWS target: `forebay synth`. Without this section there is none, and the other sections
+    /// for AWS are for files that extend this one.
     #[serde(default)]
     pub aws: Option<Aws>,
     /// AWS: the private network.
@@ -93,9 +107,27 @@ pub struct Document {
     /// AWS: the ledger's database.
     #[serde(default)]
     pub database: Option<Database>,
-    /// AWS: a cache beside it.
+    /// AWS: databases of workers and functions, by name.
+    #[serde(default)]
+    pub databases: BTreeMap<String, Database>,
+    /// AWS: a cache. The proxy document calls it `redis://cache:6379`.
     #[serde(default)]
     pub cache: Option<Cache>,
+    /// AWS: buckets, by name.
+    #[serde(default)]
+    pub storage: BTreeMap<String, Bucket>,
+    /// AWS: queues of jobs, by name.
+    #[serde(default)]
+    pub queues: BTreeMap<String, Queue>,
+    /// AWS: containers, by name. One with a `port` is an upstream that routes may name.
+    #[serde(default)]
+    pub workers: BTreeMap<String, Worker>,
+    /// AWS: functions, by name.
+    #[serde(default)]
+    pub functions: BTreeMap<String, Function>,
+    /// AWS: a CDN before all of it.
+    #[serde(default)]
+    pub cdn: Option<Cdn>,
     /// AWS: who is told when something is wrong.
     #[serde(default)]
     pub alarms: Option<Alarms>,
@@ -244,4 +276,17 @@ impl Default for Stream {
 /// The JSON Schema of an environment file, for editors.
 pub fn schema() -> Schema {
     schemars::schema_for!(Document)
+}
+
+/// Every key of an environment file, from the same types.
+pub fn keys() -> Vec<KeyDoc> {
+    proxy_config::schema::keys_of(schema().to_value())
+}
+
+/// Whether a proxy document counts in the environment's cache.
+pub fn uses_cache(proxy: &Config) -> bool {
+    proxy
+        .rate_limits
+        .values()
+        .any(|limit| limit.cluster.as_ref().is_some_and(|cluster| cluster.redis == CACHE_URL))
 }

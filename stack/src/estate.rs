@@ -14,9 +14,9 @@ use proxy_config::address::{ListenAddress, ServerAddress};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::environment::aws::{Aws, Database, Nat};
-use crate::environment::{Environment, Estate, LEDGER, ORIGIN};
+use crate::environment::{self, Environment, Estate, LEDGER, ORIGIN};
 use flows::Flow;
-use instance::InstanceFile;
+use instance::{InstanceFile, RenderError};
 use parameters::Parameter;
 use subnets::Subnet;
 
@@ -41,10 +41,16 @@ pub struct EstatePlan {
     pub flows: Vec<Flow>,
     /// The database's parameters, tuned, each with its reason; empty without a database.
     pub parameters: Vec<Parameter>,
+    /// Whether the edge counts in the cache.
+    pub edge_uses_cache: bool,
     /// What the edge's instances hold.
     pub edge_files: Vec<InstanceFile>,
     /// What the ledger's instances hold; empty without a ledger.
     pub ledger_files: Vec<InstanceFile>,
+    /// How instances of the edge begin.
+    pub edge_boot: String,
+    /// How instances of the ledger begin.
+    pub ledger_boot: String,
     /// What the file asks for that AWS does not do.
     pub notes: Vec<String>,
 }
@@ -71,34 +77,50 @@ impl EstatePlan {
         self.estate.ledger.as_ref().map(|(_, database)| database)
     }
 
+    /// Workers that answer requests, and their ports.
+    pub fn services(&self) -> impl Iterator<Item = (&str, u16)> {
+        services(&self.estate)
+    }
+
     /// The private zone's name: what instances call one another by.
     pub fn private_zone(&self) -> String {
         format!("{}.internal", self.name)
     }
 }
 
-/// Resolves `environment` to AWS; none when it has no `aws` section.
-pub fn resolve(environment: &Environment) -> Option<EstatePlan> {
-    let estate = environment.estate.clone()?;
+fn services(estate: &Estate) -> impl Iterator<Item = (&str, u16)> {
+    estate.workers.iter().filter_map(|(name, worker)| Some((name.as_str(), worker.port?)))
+}
+
+/// Resolves `environment` to AWS; none when it has no `aws` section. The error is a template of
+/// `templates/instance/` that cannot be rendered.
+pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderError> {
+    let Some(estate) = environment.estate.clone() else { return Ok(None) };
     let subnets = subnets::divide(&estate.network);
     let parameters = match &estate.ledger {
         Some((_, database)) => parameters::tuned(database),
         None => Vec::new(),
     };
     let document = proxy_document(environment, &estate);
+    let edge_uses_cache = estate.cache.is_some() && environment::uses_cache(&environment.proxy);
     let mut plan = EstatePlan {
         name: environment.name.clone(),
-        flows: flows::of(&estate),
+        flows: flows::of(&estate, edge_uses_cache),
+        edge_uses_cache,
         subnets,
         parameters,
         edge_files: Vec::new(),
         ledger_files: Vec::new(),
+        edge_boot: String::new(),
+        ledger_boot: String::new(),
         notes: notes(environment),
         estate,
     };
-    plan.edge_files = instance::edge(&plan, document);
-    plan.ledger_files = instance::ledger(&plan);
-    Some(plan)
+    plan.edge_files = instance::edge(&plan, document)?;
+    plan.ledger_files = instance::ledger(&plan)?;
+    plan.edge_boot = instance::user_data(&plan, false)?;
+    plan.ledger_boot = instance::user_data(&plan, true)?;
+    Ok(Some(plan))
 }
 
 /// The proxy document as the edge's instances run it: the same one, with AWS's addresses.
@@ -107,6 +129,11 @@ fn proxy_document(environment: &Environment, estate: &Estate) -> String {
     let mut config = environment.proxy.clone();
     for listener in config.listeners.values_mut() {
         listener.address = everywhere(PROXY_PORT);
+        // Only the balancer reaches it: whoever that names is the client.
+        if let Ok(network) = estate.network.cidr.parse() {
+            listener.trusted_proxies = vec![network];
+            listener.client_address_header = Some("x-forwarded-for".to_owned());
+        }
     }
     config.admin.address = everywhere(PROXY_ADMIN_PORT);
     config.access_log.path = LogTarget::File("/var/log/forebay/access.log".into());
@@ -123,6 +150,12 @@ fn proxy_document(environment: &Environment, estate: &Estate) -> String {
         let host = format!("ledger.{}.internal:{LEDGER_PORT}", environment.name);
         if let Ok(address) = host.parse::<ServerAddress>() {
             config.upstreams.insert(LEDGER.to_owned(), Upstream::of([address]));
+        }
+    }
+    for (name, port) in services(estate) {
+        let host = format!("services.{}.internal:{port}", environment.name);
+        if let Ok(address) = host.parse::<ServerAddress>() {
+            config.upstreams.insert(name.to_owned(), Upstream::of([address]));
         }
     }
     config.to_yaml()

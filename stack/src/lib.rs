@@ -15,18 +15,25 @@
 //!
 //! Towards AWS it forks off after [`validate`]: [`mod@estate`] decides every value (pure),
 //! [`template`] makes CloudFormation of it (pure), [`mod@check`] proves what can be known before
-//! AWS sees it.
+//! AWS sees it. [`mod@difference`] tells what deploying would change; [`mod@explain`] where a value comes
+//! from; [`mod@graph`] draws it. [`mod@deploy`] makes stacks of it, through [`cloud`], the only files
+//! that know AWS's SDK.
 //!
 //! Beside that way: [`stream`] (what ffmpeg is told) and [`origin`] with its [`page`], the child
 //! that serves the live segments.
 
 pub mod backoff;
 pub mod check;
+pub mod cloud;
 pub mod command;
 pub mod console;
+pub mod deploy;
+pub mod difference;
 pub mod document;
 pub mod environment;
 pub mod estate;
+pub mod explain;
+pub mod graph;
 pub mod http;
 pub mod leftover;
 pub mod lifecycle;

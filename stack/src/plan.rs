@@ -10,7 +10,7 @@ use std::time::Duration;
 use proxy_config::Upstream;
 use proxy_config::address::{ListenAddress, ServerAddress};
 
-use crate::environment::{Environment, LEDGER, Ledger, ORIGIN, Stream};
+use crate::environment::{CACHE_URL, Environment, LEDGER, Ledger, ORIGIN, Stream};
 use crate::ports::Moved;
 use crate::state::StateFolder;
 use crate::stream::{self, Ffmpeg, FfmpegMissing, PLAYLIST};
@@ -158,6 +158,10 @@ fn proxy_document(environment: &Environment, addresses: &Addresses) -> String {
             let upstream = Upstream::of([ServerAddress::Socket(*address)]);
             config.upstreams.insert(name.to_owned(), upstream);
         }
+    }
+    // The environment's cache is on AWS only: here each limit counts for itself.
+    for limit in config.rate_limits.values_mut() {
+        limit.cluster = limit.cluster.take().filter(|cluster| cluster.redis != CACHE_URL);
     }
     config.to_yaml()
 }

@@ -3,14 +3,26 @@
 //!
 //! [`build`] is the whole; [`value`] has CloudFormation's own functions; a file per stack builds it.
 
+mod access;
 mod alarm;
 mod app;
+mod aurora;
+mod cdn;
 mod data;
+mod database;
+mod database_proxy;
 mod edge;
 mod fleet;
+mod function;
+mod media;
 mod network;
 mod policy;
+mod queue;
+mod scaling;
+mod service;
+mod storage;
 pub mod value;
+mod worker;
 
 use std::collections::BTreeMap;
 
@@ -34,10 +46,12 @@ pub enum Stack {
     App,
     /// Balancer and proxy.
     Edge,
+    /// Workers, services, functions and the CDN.
+    Media,
 }
 
 impl Stack {
-    pub const ALL: [Self; 4] = [Self::Network, Self::Data, Self::App, Self::Edge];
+    pub const ALL: [Self; 5] = [Self::Network, Self::Data, Self::App, Self::Edge, Self::Media];
 
     pub fn word(self) -> &'static str {
         match self {
@@ -45,6 +59,7 @@ impl Stack {
             Self::Data => "data",
             Self::App => "app",
             Self::Edge => "edge",
+            Self::Media => "media",
         }
     }
 }
@@ -97,6 +112,16 @@ impl Resource {
 
     pub fn after(mut self, id: &str) -> Self {
         self.depends_on.push(id.to_owned());
+        self
+    }
+
+    /// A rule of checkov that is declined here, and why. Checkov reads it from the metadata.
+    pub fn declined(mut self, rule: &str, why: &str) -> Self {
+        let skipped = json!({ "id": rule, "comment": why });
+        let checkov = self.metadata.entry("checkov").or_insert_with(|| json!({ "skip": [] }));
+        if let Some(skip) = checkov["skip"].as_array_mut() {
+            skip.push(skipped);
+        }
         self
     }
 
@@ -183,5 +208,15 @@ pub fn build(plan: &EstatePlan) -> Vec<Template> {
         templates.push(app::build(plan));
     }
     templates.push(edge::build(plan));
+    templates.extend(media::build(plan));
     templates
+}
+
+/// A name of the file as part of logical ids: `live-chat` as `LiveChat`.
+pub fn camel(name: &str) -> String {
+    let capital = |part: &str| {
+        let mut rest = part.chars();
+        rest.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(rest).collect::<String>()
+    };
+    name.split('-').map(capital).collect()
 }

@@ -1,4 +1,4 @@
-//! From a tree to an [`Environment`]: types, sections not supported yet, and what types cannot say.
+//! From a tree to an [`Environment`]: types, and what types cannot say.
 
 mod estate;
 
@@ -7,14 +7,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use proxy_config::address::{ListenAddress, ServerAddress};
-use proxy_config::tree::{Entry, Value};
+use proxy_config::tree::Entry;
 use proxy_config::{Config, Node, Problem, Problems, Tree, Upstream};
 use serde::de::DeserializeOwned;
 
 use crate::document::{self, Loaded};
-use crate::environment::{
-    Account, Currency, Document, Environment, LEDGER, NOT_SUPPORTED_YET, ORIGIN, Stream,
-};
+use crate::environment::{Account, Currency, Document, Environment, LEDGER, ORIGIN, Stream};
 use crate::paths;
 
 /// Reads and validates the environment at `path`; every problem at once.
@@ -24,18 +22,16 @@ pub fn environment(path: &Path) -> Result<Environment, Problems> {
 
 /// Validates a loaded environment.
 pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
-    let Loaded { tree, proxy: own_proxy } = loaded;
-    let mut problems = not_supported_yet(tree);
-    // The refused sections are known names: the typed reading must not call them misspelt.
-    let readable = without(tree.root(), &NOT_SUPPORTED_YET);
-    let document = collect(proxy_config::read::<Document>(tree, &readable), &mut problems);
+    let Loaded { tree, proxy: own_proxy, .. } = loaded;
+    let mut problems = Vec::new();
+    let document = collect(proxy_config::read::<Document>(tree, tree.root()), &mut problems);
     problems.extend(meaning(tree));
-    let has_ledger = tree.get("ledger").is_some();
+    let provided = provided(tree);
     let proxy = match own_proxy {
-        None => proxy_document(tree, "edge.proxy", has_ledger, &mut problems),
+        None => proxy_document(tree, "edge.proxy", &provided, &mut problems),
         Some(own) => {
             let mut of_its_own = Vec::new();
-            let proxy = proxy_document(own, "", has_ledger, &mut of_its_own);
+            let proxy = proxy_document(own, "", &provided, &mut of_its_own);
             // Problems of two documents cannot be told as one: the environment's come first.
             if problems.is_empty() && !of_its_own.is_empty() {
                 return Err(Problems::new(own, of_its_own));
@@ -64,7 +60,7 @@ pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
 fn proxy_document(
     tree: &Tree,
     path: &str,
-    has_ledger: bool,
+    provided: &BTreeMap<String, Upstream>,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
     let node = tree.get(path)?;
@@ -74,19 +70,27 @@ fn proxy_document(
         problems.push(problem.hint("write a proxy document here, or the path of one"));
         return None;
     }
-    problems.extend(taken_upstreams(node, path, has_ledger));
-    let mut config = collect(Config::from_node(tree, node, &provided(has_ledger)), problems)?;
+    problems.extend(taken_upstreams(node, path, provided));
+    let mut config = collect(Config::from_node(tree, node, provided), problems)?;
     paths::make_absolute(&mut config, tree, node);
     problems.extend(listeners_of_this_machine(node, path, &config));
     Some(config)
 }
 
-/// The upstreams the environment provides, at addresses only `resolve` knows.
-pub fn provided(has_ledger: bool) -> BTreeMap<String, Upstream> {
+/// The upstreams the environment provides, at addresses only `resolve` knows: the ledger, the origin
+/// of this machine, and every worker with a port.
+fn provided(tree: &Tree) -> BTreeMap<String, Upstream> {
     let at =
         |port: u16| Upstream::of([ServerAddress::Socket(SocketAddr::from(([127, 0, 0, 1], port)))]);
-    let mut provided = BTreeMap::from([(ORIGIN.to_owned(), at(crate::plan::ORIGIN_PORT))]);
-    if has_ledger {
+    let mut provided = BTreeMap::new();
+    for entry in tree.get("workers").and_then(Node::as_map).unwrap_or_default() {
+        let name = &entry.key.text;
+        if let Some(port) = readable::<u16>(tree, &format!("workers.{name}.port")) {
+            provided.insert(name.clone(), at(port));
+        }
+    }
+    provided.insert(ORIGIN.to_owned(), at(crate::plan::ORIGIN_PORT));
+    if tree.get("ledger").is_some() {
         provided.insert(LEDGER.to_owned(), at(crate::plan::LEDGER_PORT));
     }
     provided
@@ -96,29 +100,13 @@ fn collect<T>(result: Result<T, Problems>, problems: &mut Vec<Problem>) -> Optio
     result.map_err(|found| problems.extend(found.iter().cloned())).ok()
 }
 
-fn not_supported_yet(tree: &Tree) -> Vec<Problem> {
-    let refuse = |entry: &Entry| {
-        let name = &entry.key.text;
-        let message = format!("`{name}` is not supported yet");
-        Problem::new(name, Some(entry.key.span), message)
-            .hint("it belongs to the AWS target, which is not there yet; leave it out for now")
-    };
-    let entries = NOT_SUPPORTED_YET.iter().filter_map(|name| tree.root().entry(name));
-    entries.map(refuse).collect()
-}
-
-fn without(node: &Node, names: &[&str]) -> Node {
-    let mut node = node.clone();
-    if let Value::Map(entries) = &mut node.value {
-        entries.retain(|entry| !names.contains(&entry.key.text.as_str()));
-    }
-    node
-}
-
-fn taken_upstreams(proxy: &Node, path: &str, has_ledger: bool) -> Vec<Problem> {
+fn taken_upstreams(
+    proxy: &Node,
+    path: &str,
+    provided: &BTreeMap<String, Upstream>,
+) -> Vec<Problem> {
     let upstreams = proxy.child("upstreams");
-    let names = [ORIGIN, LEDGER].into_iter().filter(|name| *name != LEDGER || has_ledger);
-    let entries = names.filter_map(|name| upstreams?.entry(name));
+    let entries = provided.keys().filter_map(|name| upstreams?.entry(name));
     let refuse = |entry: &Entry| {
         let name = &entry.key.text;
         let message = format!("upstream `{name}` is provided by the environment");

@@ -24,7 +24,7 @@ fn environment(name: &str) -> Environment {
 }
 
 fn production() -> (EstatePlan, Vec<Template>) {
-    let plan = estate::resolve(&environment("production")).unwrap();
+    let plan = estate::resolve(&environment("production")).unwrap().unwrap();
     let templates = template::build(&plan);
     (plan, templates)
 }
@@ -57,6 +57,9 @@ fn the_same_environment_gives_the_same_bytes() {
 fn shipped_environments_are_short() {
     for entry in fs::read_dir(root().join("environments")).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let written = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with('#');
         let lines = text.lines().filter(written).count();
@@ -190,7 +193,7 @@ fn any_estate() -> impl Strategy<Value = Environment> {
         let (standby, database) = estate.ledger.as_mut().unwrap();
         standby.count = count;
         database.engine = [Engine::Mysql, Engine::Mariadb, Engine::Postgres][engine];
-        database.storage = proxy_config::units::ByteSize::bytes(gib << 30);
+        database.storage = Some(proxy_config::units::ByteSize::bytes(gib << 30));
         database.multi_az = multi_az;
         estate.cache.as_mut().unwrap().replicas = replicas;
         if one_nat {
@@ -201,6 +204,8 @@ fn any_estate() -> impl Strategy<Value = Environment> {
         }
         if !has_cache {
             estate.cache = None;
+            environment.proxy.rate_limits.clear();
+            environment.proxy.routes.iter_mut().for_each(|route| route.rate_limits.clear());
         }
         let (no_ledger, no_mail, no_budget, no_origin) = with;
         if no_ledger {
@@ -225,8 +230,139 @@ proptest! {
 
     #[test]
     fn any_valid_environment_passes_every_offline_check(environment in any_estate()) {
-        let plan = estate::resolve(&environment).unwrap();
+        let plan = estate::resolve(&environment).unwrap().unwrap();
         let templates = template::build(&plan);
         prop_assert_eq!(check::all(&plan, &templates), []);
     }
+}
+
+/// Any of the four systems of the shipped environments, whole.
+fn shipped(name: &str) -> (EstatePlan, Vec<Template>) {
+    let plan = estate::resolve(&environment(name)).unwrap().unwrap();
+    let templates = template::build(&plan);
+    assert_eq!(check::all(&plan, &templates), [], "{name}");
+    (plan, templates)
+}
+
+fn resource<'a>(templates: &'a [Template], id: &str) -> &'a Value {
+    let found = templates.iter().find_map(|template| template.resources.get(id));
+    &found.unwrap_or_else(|| panic!("there is no {id}")).properties
+}
+
+#[test]
+fn the_four_systems_pass_every_offline_check() {
+    for name in ["live-accounting", "media-platform", "stream-api", "video-encoding"] {
+        let (plan, templates) = shipped(name);
+        assert!(templates.iter().any(|template| template.stack == Stack::Media), "{name}");
+        let bytes = templates.iter().map(|it| it.to_json().len()).max().unwrap();
+        assert!(bytes <= template::BYTES_MAX, "{name}: {bytes}");
+        assert_eq!(plan.name, name);
+    }
+}
+
+#[test]
+fn encoders_are_scaled_by_what_waits_for_each_down_to_none() {
+    let (_, templates) = shipped("video-encoding");
+    let scale = resource(&templates, "EncodeScale");
+    assert_eq!((&scale["MinCapacity"], &scale["MaxCapacity"]), (&json!(0), &json!(30)));
+    let tracking =
+        &resource(&templates, "EncodeByBacklog")["TargetTrackingScalingPolicyConfiguration"];
+    assert_eq!(tracking["TargetValue"], json!(1));
+    let metrics = tracking["CustomizedMetricSpecification"]["Metrics"].to_string();
+    for part in ["ApproximateNumberOfMessagesVisible", "RunningTaskCount", "FILL(waiting, 0)"] {
+        assert!(metrics.contains(part), "{part}: {metrics}");
+    }
+    let queue = resource(&templates, "EncodeQueue");
+    assert_eq!(queue["RedrivePolicy"]["maxReceiveCount"], json!(3));
+    assert!(templates.iter().any(|it| it.resources.contains_key("EncodeWake")));
+}
+
+#[test]
+fn a_worker_may_do_what_it_names_and_nothing_else() {
+    let (_, templates) = shipped("video-encoding");
+    let actions = |id: &str| {
+        let statements = &resource(&templates, id)["Policies"][0]["PolicyDocument"]["Statement"];
+        let actions = statements.as_array().unwrap().iter();
+        let actions = actions.flat_map(|it| it["Action"].as_array().unwrap());
+        actions.map(|action| action.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let encode = actions("EncodeRole");
+    for action in ["sqs:ReceiveMessage", "s3:GetObject", "s3:PutObject", "mediaconvert:CreateJob"] {
+        assert!(encode.contains(&action.to_owned()), "{action}: {encode:?}");
+    }
+    for action in ["sqs:SendMessage", "secretsmanager:GetSecretValue", "s3:DeleteObject"] {
+        assert!(!encode.contains(&action.to_owned()), "{action}: {encode:?}");
+    }
+    assert!(actions("PortalRole").contains(&"sqs:SendMessage".to_owned()));
+    assert!(!actions("PortalRole").contains(&"sqs:ReceiveMessage".to_owned()));
+}
+
+#[test]
+fn aurora_has_a_writer_readers_and_an_address_for_each() {
+    let (mut plan, templates) = shipped("stream-api");
+    for id in [
+        "CatalogueDatabase",
+        "CatalogueDatabaseWriter",
+        "CatalogueDatabaseReader2",
+        "CatalogueDatabaseProxy",
+    ] {
+        resource(&templates, id);
+    }
+    let task = resource(&templates, "OctaneTask").to_string();
+    assert!(task.contains("DATABASE_CATALOGUE_READER_HOST"), "{task}");
+    assert!(task.contains(":password::"), "the password is a secret: {task}");
+    plan.estate.databases.get_mut("catalogue").unwrap().readers = 0;
+    let findings = check::all(&plan, &template::build(&plan));
+    assert!(
+        findings.iter().any(|it| it.message.contains("no reader to take over")),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn only_the_cdn_reads_its_buckets_and_calls_its_functions() {
+    let (_, templates) = shipped("stream-api");
+    let policy = resource(&templates, "FilmsBucketPolicy").to_string();
+    assert!(policy.contains("AWS:SourceArn") && policy.contains("distribution/${Cdn}"), "{policy}");
+    assert_eq!(resource(&templates, "ArtworkUrl")["AuthType"], "AWS_IAM");
+    assert_eq!(resource(&templates, "ArtworkCall")["Principal"], "cloudfront.amazonaws.com");
+    let config = &resource(&templates, "Cdn")["DistributionConfig"];
+    let behaviours = config["CacheBehaviors"].as_array().unwrap();
+    let signed = |path: &str| {
+        let found = behaviours.iter().find(|it| it["PathPattern"] == path).unwrap();
+        !found["TrustedKeyGroups"].is_null()
+    };
+    assert!(signed("/films/*") && !signed("/artwork/*"));
+}
+
+#[test]
+fn the_ledger_and_programs_share_no_proxy_before_a_database() {
+    let mut environment = environment("media-platform");
+    let estate = environment.estate.as_mut().unwrap();
+    estate.ledger.as_mut().unwrap().1.proxy = true;
+    estate.databases.get_mut("platform").unwrap().proxy = true;
+    let plan = estate::resolve(&environment).unwrap().unwrap();
+    let findings = check::all(&plan, &template::build(&plan));
+    let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(texts.iter().any(|text| text.contains("share it, and so its database")), "{texts:?}");
+}
+
+#[test]
+fn the_edge_may_read_the_caches_password_where_it_counts_in_it() {
+    let (_, templates) = production();
+    let role = resource(&templates, "EdgeRole").to_string();
+    assert!(role.contains("production-data-CacheSecret"), "{role}");
+    let edge = templates.iter().find(|it| it.stack == Stack::Edge).unwrap();
+    let files =
+        edge.resources["EdgeLaunchTemplate"].metadata["AWS::CloudFormation::Init"].to_string();
+    assert!(files.contains("/etc/forebay/cache.env") && files.contains("proxy-cache"), "{files}");
+    let mut alone = environment("production");
+    alone.proxy.rate_limits.clear();
+    alone.estate.as_mut().unwrap().cache = None;
+    let plan = estate::resolve(&alone).unwrap().unwrap();
+    assert!(
+        !json!(template::build(&plan).iter().map(Template::to_value).collect::<Vec<_>>())
+            .to_string()
+            .contains("CacheSecret")
+    );
 }

@@ -44,6 +44,16 @@ pub fn keys() -> Vec<KeyDoc> {
     keys
 }
 
+/// The keys of any schema that schemars made, such as that of a document this one is part of.
+/// Whether a key is supported is not known of them.
+pub fn keys_of(mut schema: Value) -> Vec<KeyDoc> {
+    forbid_null(&mut schema);
+    let mut keys = Vec::new();
+    walk(&schema, &schema, "", &mut keys);
+    keys.iter_mut().for_each(|key| key.not_yet = None);
+    keys
+}
+
 fn generated() -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     forbid_null(&mut schema);

@@ -255,6 +255,47 @@ impl Tree {
     }
 }
 
+/// Whether a path is one of those a pattern stands for: in a pattern `*` is any key and `[]` any
+/// item.
+pub fn fits(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = (steps(pattern), steps(path));
+    pattern.len() == path.len()
+        && pattern.iter().zip(&path).all(|steps| match steps {
+            (Step::Key("*"), Step::Key(_)) | (Step::Index(usize::MAX), Step::Index(_)) => true,
+            (wanted, step) => wanted == step,
+        })
+}
+
+impl Node {
+    /// Every node within, itself first, each with its path from here.
+    pub fn all(&self) -> Vec<(String, &Node)> {
+        let mut found = Vec::new();
+        collect(self, String::new(), &mut found);
+        found
+    }
+}
+
+fn collect<'a>(node: &'a Node, path: String, found: &mut Vec<(String, &'a Node)>) {
+    found.push((path.clone(), node));
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let mut path = path.clone();
+                push_index(&mut path, index);
+                collect(item, path, found);
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                let mut path = path.clone();
+                push_key(&mut path, &entry.key.text);
+                collect(&entry.value, path, found);
+            }
+        }
+    }
+}
+
 fn path_to(from: &Node, wanted: &Node, path: String) -> Option<String> {
     if std::ptr::eq(from, wanted) {
         return Some(path);
@@ -353,6 +394,9 @@ mod tests {
         assert_eq!(tree.get("a[\"\"]").and_then(Node::as_text), Some("3"));
         let span = tree.place_of("a[\"b.c\"][1].d").expect("a place");
         assert_eq!((span.line, span.column), (2, 14));
+        assert!(fits("a.*[].d", "a[\"b.c\"][1].d") && !fits("a.*[].d", "a[\"b.c\"][1].e"));
+        let paths: Vec<String> = tree.root().all().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths[1..4], ["a", "a[\"b.c\"]", "a[\"b.c\"][0]"]);
         for missing in ["x", "a[0]", "a[\"b.c\"][2]", "a[\"b.c\"][1].d.e", "a[\"b.c\"][x]"] {
             assert_eq!(tree.get(missing), None, "{missing}");
         }

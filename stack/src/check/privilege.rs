@@ -8,13 +8,18 @@ use crate::template::Template;
 
 /// Actions without resource-level permissions, which can only be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
-const WITHOUT_RESOURCE: [&str; 6] = [
+const WITHOUT_RESOURCE: [&str; 11] = [
     "cloudwatch:PutMetricData",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ecr:GetAuthorizationToken",
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 ];
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {

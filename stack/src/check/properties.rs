@@ -29,9 +29,23 @@ fn schemas() -> &'static Map<String, Value> {
 /// Properties that are set when a resource is made and never after: another value means another
 /// resource. As paths, `SubnetIds` or `Settings/Name`.
 pub fn create_only(kind: &str) -> Vec<&'static str> {
-    let list = |key: &str| schemas().get(kind).and_then(|schema| schema[key].as_array());
-    let paths = list("createOnlyProperties").into_iter().flatten();
-    paths.filter_map(Value::as_str).filter_map(|path| path.strip_prefix("/properties/")).collect()
+    listed(kind, "createOnlyProperties")
+}
+
+/// Properties that are so under conditions the schema does not state.
+pub fn conditionally_create_only(kind: &str) -> Vec<&'static str> {
+    listed(kind, "conditionalCreateOnlyProperties")
+}
+
+/// Whether a type has a property.
+pub fn has(kind: &str, property: &str) -> bool {
+    schemas().get(kind).is_some_and(|schema| schema["properties"].get(property).is_some())
+}
+
+fn listed(kind: &str, key: &str) -> Vec<&'static str> {
+    let paths = schemas().get(kind).and_then(|schema| schema[key].as_array());
+    let paths = paths.into_iter().flatten().filter_map(Value::as_str);
+    paths.filter_map(|path| path.strip_prefix("/properties/")).collect()
 }
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {

@@ -8,13 +8,22 @@ use serde_json::Value;
 use super::{Finding, finding};
 use crate::template::{Resource, Template};
 
-/// Who may reach whom, step by step from the balancer inwards; none is skipped.
-const MAY_CALL: [(&str, &str); 5] = [
-    ("EdgeGroup", "BalancerGroup"),
-    ("LedgerBalancerGroup", "EdgeGroup"),
-    ("LedgerGroup", "LedgerBalancerGroup"),
-    ("DatabaseGroup", "LedgerGroup"),
-    ("CacheGroup", "EdgeGroup"),
+/// Who may reach whom, step by step from the balancer inwards; none is skipped. The ledger's
+/// database is reached by the ledger, directly or through the proxy, and by nobody else.
+const MAY_CALL: [(&str, &[&str]); 10] = [
+    ("EdgeGroup", &["BalancerGroup"]),
+    ("LedgerBalancerGroup", &["EdgeGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"]),
+    ("LedgerGroup", &["LedgerBalancerGroup"]),
+    ("ServiceBalancerGroup", &["EdgeGroup"]),
+    ("ServicesGroup", &["ServiceBalancerGroup"]),
+    ("DatabaseProxyGroup", &["LedgerGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"]),
+    ("DatabaseGroup", &["LedgerGroup", "DatabaseProxyGroup"]),
+    (
+        "AppDatabaseGroup",
+        &["DatabaseProxyGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"],
+    ),
+    ("CacheGroup", &["EdgeGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"]),
+    ("WorkersGroup", &[]),
 ];
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
@@ -29,14 +38,22 @@ pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
         for id in template.resources.keys() {
             let Some((_, may)) = MAY_CALL.iter().find(|(group, _)| group == id) else { continue };
             let known = callers.get(id).cloned().unwrap_or_default();
-            for caller in known.iter().filter(|caller| caller != may) {
-                findings.push(finding(
-                    template,
-                    id,
-                    format!("{caller} reaches it; only {may} may"),
-                ));
+            for caller in known.iter().filter(|caller| !may.contains(&caller.as_str())) {
+                let message = match may {
+                    [] => format!("{caller} reaches it; nobody may"),
+                    may => format!("{caller} reaches it; only {} may", may.join(" and ")),
+                };
+                findings.push(finding(template, id, message));
             }
-            if known.is_empty() {
+            // Through one proxy nobody may come from a program to the ledger's database.
+            if id == "DatabaseProxyGroup"
+                && known.contains("LedgerGroup")
+                && known.iter().any(|caller| caller != "LedgerGroup")
+            {
+                let message = "the ledger and others share it, and so its database";
+                findings.push(finding(template, id, message));
+            }
+            if known.is_empty() && !may.is_empty() {
                 findings.push(finding(template, id, "nobody reaches it"));
             }
         }

@@ -24,6 +24,14 @@ pub(super) fn check(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
                     let zones = zones_of(&properties["Subnets"]);
                     (zones < 2).then(|| "stands in one zone".to_owned())
                 }
+                "AWS::RDS::DBCluster" => {
+                    let of_it = |other: &&crate::template::Resource| {
+                        other.properties["DBClusterIdentifier"]["Ref"] == id.as_str()
+                    };
+                    let servers = template.resources.values().filter(of_it).count();
+                    (servers < 2).then(|| "has no reader to take over".to_owned())
+                }
+                "AWS::RDS::DBInstance" if !properties["DBClusterIdentifier"].is_null() => None,
                 "AWS::RDS::DBInstance" => {
                     (properties["MultiAZ"] != true).then(|| "has no standby".to_owned())
                 }

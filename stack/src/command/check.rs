@@ -1,4 +1,7 @@
-//! `forebay check`: tells every problem of an environment file at its place.
+//! `forebay check`: tells every problem of an environment file at its place, and what its templates
+//! would run into on AWS.
+
+use std::path::Path;
 
 use super::{Check, Failure, Output, say};
 use crate::check::{self, Finding};
@@ -7,59 +10,48 @@ use crate::{estate, template, validate};
 
 pub(super) fn run(asked: &Check) -> Result<(), Failure> {
     let path = asked.file.path()?;
-    let name = path.display();
-    let checked = validate::environment(&path);
-    let findings = checked.as_ref().map(findings).unwrap_or_default();
-    match (checked, asked.output) {
-        (Ok(_), Output::Text) if !findings.is_empty() => {
-            findings.iter().for_each(|finding| say(&finding.to_string()));
-            Err(Failure::ToldDocument)
-        }
-        (Ok(environment), Output::Json) if !findings.is_empty() => {
-            let told: Vec<_> = findings
-                .iter()
-                .map(|Finding { place, message }| serde_json::json!({ "path": place, "message": message }))
-                .collect();
-            let told =
-                serde_json::json!({ "ok": false, "name": environment.name, "problems": told });
-            say(&told.to_string());
-            Err(Failure::ToldDocument)
-        }
-        (Ok(environment), Output::Text) => {
-            let routes = environment.proxy.routes.len();
-            let streams = environment.streams.len();
-            let accounts = environment.ledger.as_ref().map_or(0, |ledger| ledger.accounts.len());
-            let resources = resources(&environment);
-            let resources = resources.map(|count| format!(", resources on AWS: {count}"));
-            say(&format!(
-                "{name} is fine: environment {}; routes: {routes}, streams: {streams}, accounts: {accounts}{}",
-                environment.name,
-                resources.unwrap_or_default()
-            ));
-            Ok(())
-        }
-        (Ok(environment), Output::Json) => {
-            let told = serde_json::json!({ "ok": true, "name": environment.name, "problems": [] });
-            say(&told.to_string());
-            Ok(())
-        }
-        (Err(problems), Output::Text) => Err(problems.into()),
+    let environment = match (validate::environment(&path), asked.output) {
+        (Ok(environment), _) => environment,
+        (Err(problems), Output::Text) => return Err(problems.into()),
         (Err(problems), Output::Json) => {
             let mut told = problems.to_json();
             told["ok"] = false.into();
             say(&told.to_string());
-            Err(Failure::ToldDocument)
+            return Err(Failure::ToldDocument);
         }
+    };
+    let plan = estate::resolve(&environment).map_err(anyhow::Error::from)?;
+    let templates = plan.as_ref().map(template::build).unwrap_or_default();
+    let findings = plan.as_ref().map(|plan| check::all(plan, &templates)).unwrap_or_default();
+    match asked.output {
+        Output::Json => say(&json(&environment, &findings)),
+        Output::Text if findings.is_empty() => {
+            let resources: usize = templates.iter().map(|it| it.resources.len()).sum();
+            say(&fine(&path, &environment, resources));
+        }
+        Output::Text => findings.iter().for_each(|finding| say(&finding.to_string())),
     }
+    if findings.is_empty() { Ok(()) } else { Err(Failure::ToldDocument) }
 }
 
-/// What the templates would run into on AWS; nothing for an environment without an `aws` section.
-fn findings(environment: &Environment) -> Vec<Finding> {
-    let plan = estate::resolve(environment);
-    plan.map(|plan| check::all(&plan, &template::build(&plan))).unwrap_or_default()
+fn fine(path: &Path, environment: &Environment, resources: usize) -> String {
+    let accounts = environment.ledger.as_ref().map_or(0, |ledger| ledger.accounts.len());
+    let mut told = format!(
+        "{} is fine: environment {}; routes: {}, streams: {}, accounts: {accounts}",
+        path.display(),
+        environment.name,
+        environment.proxy.routes.len(),
+        environment.streams.len(),
+    );
+    if resources > 0 {
+        told.push_str(&format!(", resources on AWS: {resources}"));
+    }
+    told
 }
 
-fn resources(environment: &Environment) -> Option<usize> {
-    let plan = estate::resolve(environment)?;
-    Some(template::build(&plan).iter().map(|template| template.resources.len()).sum())
+fn json(environment: &Environment, findings: &[Finding]) -> String {
+    let told = |Finding { place, message }: &Finding| serde_json::json!({ "path": place, "message": message });
+    let problems: Vec<_> = findings.iter().map(told).collect();
+    let ok = problems.is_empty();
+    serde_json::json!({ "ok": ok, "name": environment.name, "problems": problems }).to_string()
 }

@@ -4,11 +4,16 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Failure, Output, Status, say};
+use super::estate::OnAws;
+use super::{Failure, Output, Status, runtime, say};
 use crate::state::{Run, StateFolder};
 use crate::{document, report};
 
 pub(super) fn run(asked: &Status) -> Result<(), Failure> {
+    if asked.aws {
+        return runtime()?.block_on(on_aws(asked));
+    }
+
     let environment = asked.place.file.path()?;
     let state = asked.place.state(&environment)?;
     let run = observe(&state, &environment)?;
@@ -58,4 +63,23 @@ fn name(environment: &Path) -> String {
     written.unwrap_or_else(|| {
         environment.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
     })
+}
+
+/// The stacks of an environment; not healthy unless each is there and did what was last asked of it.
+async fn on_aws(asked: &Status) -> Result<(), Failure> {
+    let estate = OnAws::of(&asked.place.file).await?;
+    let states = estate.states().await?;
+    let mut healthy = true;
+    for template in &estate.templates {
+        let Some(state) = states.iter().find(|state| state.name == template.name) else {
+            say(&format!("{:<32} not deployed", template.name));
+            healthy = false;
+            continue;
+        };
+        let at = Timestamp::from_millisecond(state.changed_at).unwrap_or_default();
+        let protected = if state.protected { "protected" } else { "not protected" };
+        say(&format!("{:<32} {:<28} {at:.0} {protected}", state.name, state.status));
+        healthy &= state.is_well() || state.status == "UPDATE_ROLLBACK_COMPLETE";
+    }
+    if healthy { Ok(()) } else { Err(Failure::Told) }
 }

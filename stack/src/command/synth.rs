@@ -11,14 +11,7 @@ use crate::template::{self, Template};
 use crate::{check, validate};
 
 pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
-    let path = asked.file.path()?;
-    let plan = plan(&path)?;
-    let templates = template::build(&plan);
-    let findings = check::all(&plan, &templates);
-    if !findings.is_empty() {
-        let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        return Err(Failure::Failed(anyhow::anyhow!("{}", told.join("\nforebay: "))));
-    }
+    let (plan, templates) = checked(&asked.file.path()?)?;
     fs::create_dir_all(&asked.folder)?;
     for template in &templates {
         fs::write(asked.folder.join(file_name(template)), template.to_json())?;
@@ -37,10 +30,23 @@ pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Plan and templates of an environment file, with which nothing is wrong that can be known here.
+pub(super) fn checked(path: &Path) -> Result<(EstatePlan, Vec<Template>), Failure> {
+    let plan = plan(path)?;
+    let templates = template::build(&plan);
+    let findings = check::all(&plan, &templates);
+    if findings.is_empty() {
+        return Ok((plan, templates));
+    }
+    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    Err(Failure::Failed(anyhow::anyhow!("{}", told.join("\nforebay: "))))
+}
+
 /// The plan of an environment file; a file without an `aws` section is told so.
-pub(super) fn plan(path: &Path) -> Result<EstatePlan, Failure> {
+fn plan(path: &Path) -> Result<EstatePlan, Failure> {
     let environment = validate::environment(path)?;
-    estate::resolve(&environment).ok_or_else(|| {
+    let plan = estate::resolve(&environment).map_err(anyhow::Error::from)?;
+    plan.ok_or_else(|| {
         Failure::Failed(anyhow::anyhow!(
             "{} has no `aws` section, so there is nothing to make templates of; \
              environments/production.yaml shows one",

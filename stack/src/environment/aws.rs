@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proxy_config::units::{ByteSize, Duration, Percent};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where an environment is deployed, and under which rules.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct Aws {
 }
 
 /// What the loss of one availability zone may take away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ZoneLoss {
     /// Nothing: an estate in which one zone carries something alone is refused.
@@ -61,7 +61,7 @@ impl Default for Network {
 }
 
 /// How private instances reach the internet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Nat {
     /// A gateway in each zone: a zone that is lost takes only its own with it.
@@ -107,7 +107,7 @@ fn standby_count() -> u32 {
     2
 }
 
-/// The ledger's database, on RDS.
+/// A database, on RDS.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
@@ -119,14 +119,23 @@ pub struct Database {
     pub version: Option<String>,
     /// The instance class: `db.r7g.large`.
     pub class: String,
-    /// Room for data at first, `20GiB` to `16TiB`; it grows by itself to ten times that.
-    pub storage: ByteSize,
-    /// A second instance in another zone that takes over within about a minute.
+    /// Room for data at first, `20GiB` to `16TiB`; it grows by itself to ten times that. Aurora has
+    /// none: its room is what is used.
+    #[serde(default)]
+    pub storage: Option<ByteSize>,
+    /// A second instance in another zone that takes over within about a minute. Aurora has `readers`
+    /// for that.
     #[serde(default = "yes")]
     pub multi_az: bool,
     /// How far back a point in time can be restored, `1d` to `35d`.
     #[serde(default = "backups")]
     pub backups: Duration,
+    /// Aurora: instances beside the writer that answer what reads and take over, 0 to 15.
+    #[serde(default = "readers")]
+    pub readers: u32,
+    /// Whether RDS Proxy stands before it: many short connections become few long ones.
+    #[serde(default)]
+    pub proxy: bool,
     /// Server parameters beside or instead of the tuned ones. Those that durability rests on
     /// cannot be changed.
     #[serde(default)]
@@ -137,26 +146,46 @@ fn yes() -> bool {
     true
 }
 
+fn readers() -> u32 {
+    1
+}
+
 fn backups() -> Duration {
     Duration::secs(14 * 86_400)
 }
 
-/// A database server the ledger runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+/// A database server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Engine {
     Mysql,
     Mariadb,
     Postgres,
+    /// Aurora that speaks MySQL.
+    AuroraMysql,
+    /// Aurora that speaks PostgreSQL.
+    AuroraPostgresql,
 }
 
 impl Engine {
+    /// Whether it is a cluster whose storage is apart from its servers.
+    pub fn is_aurora(self) -> bool {
+        matches!(self, Self::AuroraMysql | Self::AuroraPostgresql)
+    }
+
+    /// Whether it speaks MySQL's protocol; otherwise PostgreSQL's.
+    pub fn is_mysql(self) -> bool {
+        matches!(self, Self::Mysql | Self::Mariadb | Self::AuroraMysql)
+    }
+
     /// The word RDS has for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Mysql => "mysql",
             Self::Mariadb => "mariadb",
             Self::Postgres => "postgres",
+            Self::AuroraMysql => "aurora-mysql",
+            Self::AuroraPostgresql => "aurora-postgresql",
         }
     }
 
@@ -166,14 +195,13 @@ impl Engine {
             Self::Mysql => "8.4.8",
             Self::Mariadb => "11.4.8",
             Self::Postgres => "17.8",
+            Self::AuroraMysql => "8.0.mysql_aurora.3.10.0",
+            Self::AuroraPostgresql => "17.5",
         }
     }
 
     pub fn port(self) -> u16 {
-        match self {
-            Self::Mysql | Self::Mariadb => 3306,
-            Self::Postgres => 5432,
-        }
+        if self.is_mysql() { 3306 } else { 5432 }
     }
 }
 
@@ -196,7 +224,7 @@ fn replicas() -> u32 {
 }
 
 /// A cache server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheEngine {
     #[default]

@@ -2,6 +2,7 @@
 
 use proxy_config::address::ServerAddress;
 
+use super::subnets::Tier;
 use super::{CACHE_PORT, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT, PROXY_PORT};
 use crate::environment::Estate;
 
@@ -13,11 +14,52 @@ pub enum Party {
     Edge,
     LedgerBalancer,
     Ledger,
+    ServiceBalancer,
+    Services,
+    Workers,
+    Functions,
+    DatabaseProxy,
     Database,
+    AppDatabase,
     Cache,
 }
 
 impl Party {
+    /// From the outside inwards.
+    pub const ALL: [Self; 13] = [
+        Self::Internet,
+        Self::Balancer,
+        Self::Edge,
+        Self::LedgerBalancer,
+        Self::Ledger,
+        Self::ServiceBalancer,
+        Self::Services,
+        Self::Workers,
+        Self::Functions,
+        Self::DatabaseProxy,
+        Self::Database,
+        Self::AppDatabase,
+        Self::Cache,
+    ];
+
+    /// The subnets it stands in; none of ours for the internet.
+    pub fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Internet => None,
+            Self::Balancer => Some(Tier::Public),
+            Self::Edge => Some(Tier::Edge),
+            Self::LedgerBalancer
+            | Self::Ledger
+            | Self::ServiceBalancer
+            | Self::Services
+            | Self::Workers
+            | Self::Functions => Some(Tier::App),
+            Self::DatabaseProxy | Self::Database | Self::AppDatabase | Self::Cache => {
+                Some(Tier::Data)
+            }
+        }
+    }
+
     /// As part of logical ids.
     pub fn word(self) -> &'static str {
         match self {
@@ -26,7 +68,13 @@ impl Party {
             Self::Edge => "Edge",
             Self::LedgerBalancer => "LedgerBalancer",
             Self::Ledger => "Ledger",
+            Self::ServiceBalancer => "ServiceBalancer",
+            Self::Services => "Services",
+            Self::Workers => "Workers",
+            Self::Functions => "Functions",
+            Self::DatabaseProxy => "DatabaseProxy",
             Self::Database => "Database",
+            Self::AppDatabase => "AppDatabase",
             Self::Cache => "Cache",
         }
     }
@@ -44,7 +92,13 @@ impl Party {
             Self::Edge => "instances of the proxy",
             Self::LedgerBalancer => "the internal balancer before the ledger",
             Self::Ledger => "instances of the ledger",
+            Self::ServiceBalancer => "the internal balancer before services",
+            Self::Services => "tasks that answer requests",
+            Self::Workers => "tasks that take jobs",
+            Self::Functions => "functions",
+            Self::DatabaseProxy => "the proxy before databases",
             Self::Database => "the database of the ledger",
+            Self::AppDatabase => "databases of workers and functions",
             Self::Cache => "the cache",
         }
     }
@@ -60,9 +114,8 @@ pub struct Flow {
 }
 
 /// The flows of an estate. What is not here is refused by every security group.
-pub fn of(estate: &Estate) -> Vec<Flow> {
-    use Party::{Balancer, Cache, Database, Edge, Internet, Ledger, LedgerBalancer};
-    let flow = |from, to, port, why| Flow { from, to, port, why };
+pub fn of(estate: &Estate, edge_uses_cache: bool) -> Vec<Flow> {
+    use Party::{Balancer, Cache, Database, DatabaseProxy, Edge, Internet, Ledger, LedgerBalancer};
     let mut flows = vec![
         flow(Internet, Balancer, 443, "viewers and clients over TLS"),
         flow(Internet, Balancer, 80, "redirected to TLS"),
@@ -82,11 +135,63 @@ pub fn of(estate: &Estate) -> Vec<Flow> {
             flow(LedgerBalancer, Ledger, LEDGER_PORT, "transfers"),
             flow(LedgerBalancer, Ledger, LEDGER_ADMIN_PORT, "which one is active"),
             flow(Ledger, Internet, 443, "releases, secrets, logs and metrics of AWS"),
-            flow(Ledger, Database, database.engine.port(), "entries"),
         ]);
+        let port = database.engine.port();
+        if database.proxy {
+            flows.push(flow(Ledger, DatabaseProxy, port, "entries"));
+            flows.push(flow(DatabaseProxy, Database, port, "entries"));
+        } else {
+            flows.push(flow(Ledger, Database, port, "entries"));
+        }
     }
-    if estate.cache.is_some() {
+    if edge_uses_cache {
         flows.push(flow(Edge, Cache, CACHE_PORT, "counters shared by all instances"));
+    }
+    flows.extend(of_work(estate));
+    flows
+}
+
+fn flow(from: Party, to: Party, port: u16, why: &'static str) -> Flow {
+    Flow { from, to, port, why }
+}
+
+/// What workers and functions reach, each kind as much as any of its kind asks for.
+fn of_work(estate: &Estate) -> Vec<Flow> {
+    use Party::{
+        AppDatabase, Cache, DatabaseProxy, Edge, Functions, Internet, LedgerBalancer,
+        ServiceBalancer, Services, Workers,
+    };
+    let mut flows = Vec::new();
+    let mut add = |from: Party, to: Party, port: u16, why: &'static str| {
+        let known = |other: &Flow| (other.from, other.to, other.port) == (from, to, port);
+        if !flows.iter().any(known) {
+            flows.push(flow(from, to, port, why));
+        }
+    };
+    let workers = estate
+        .workers
+        .values()
+        .map(|worker| (if worker.port.is_some() { Services } else { Workers }, &worker.uses));
+    let functions = estate.functions.values().map(|function| (Functions, &function.uses));
+    for (party, uses) in workers.chain(functions) {
+        add(party, Internet, 443, "images, queues, buckets, secrets and logs of AWS");
+        for name in uses {
+            match (name.as_str(), estate.databases.get(name)) {
+                ("cache", _) => add(party, Cache, CACHE_PORT, "what may be forgotten"),
+                ("ledger", _) => add(party, LedgerBalancer, LEDGER_PORT, "transfers"),
+                (_, Some(database)) if database.proxy => {
+                    let port = database.engine.port();
+                    add(party, DatabaseProxy, port, "queries");
+                    add(DatabaseProxy, AppDatabase, port, "queries");
+                }
+                (_, Some(database)) => add(party, AppDatabase, database.engine.port(), "queries"),
+                _ => {}
+            }
+        }
+    }
+    for port in estate.workers.values().filter_map(|worker| worker.port) {
+        add(Edge, ServiceBalancer, port, "requests");
+        add(ServiceBalancer, Services, port, "requests");
     }
     flows
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tera::{Context, EscapeFn, Tera};
 
 use super::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT};
+use crate::environment::CACHE_URL;
 use crate::environment::aws::Engine;
 
 /// A file of an instance, written before anything is started.
@@ -41,6 +42,7 @@ const BOOT: Source = source!("boot.sh", shell);
 const PROXY_UNIT: Source = source!("forebay-proxy.service", plain);
 const LEDGER_UNIT: Source = source!("forebay-ledger.service", plain);
 const LEDGER_DATABASE: Source = source!("ledger-database.sh", shell);
+const PROXY_CACHE: Source = source!("proxy-cache.sh", shell);
 const AGENT: Source = source!("cloudwatch-agent.json", json);
 const ROTATE: Source = source!("logrotate.conf", plain);
 
@@ -61,6 +63,10 @@ struct Values {
     admin_listen: String,
     scheme: &'static str,
     tls: &'static str,
+    /// The proxy document, as the proxy is given it.
+    document: &'static str,
+    cache: bool,
+    cache_url: &'static str,
 }
 
 /// What differs between the two fleets.
@@ -90,9 +96,10 @@ const LEDGER: Part = Part {
 
 fn values(plan: &EstatePlan, of: &Part) -> Values {
     let engine = plan.database().map_or(Engine::Mysql, |database| database.engine);
-    let (scheme, tls) = match engine {
-        Engine::Mysql | Engine::Mariadb => ("mysql", "ssl-mode=verify_identity&ssl-ca"),
-        Engine::Postgres => ("postgres", "sslmode=verify-full&sslrootcert"),
+    let (scheme, tls) = if engine.is_mysql() {
+        ("mysql", "ssl-mode=verify_identity&ssl-ca")
+    } else {
+        ("postgres", "sslmode=verify-full&sslrootcert")
     };
     Values {
         part: of.part,
@@ -108,6 +115,9 @@ fn values(plan: &EstatePlan, of: &Part) -> Values {
         admin_listen: format!("0.0.0.0:{LEDGER_ADMIN_PORT}"),
         scheme,
         tls,
+        document: if plan.edge_uses_cache { "/run/forebay-proxy/proxy.yaml" } else { DOCUMENT },
+        cache: plan.edge_uses_cache,
+        cache_url: CACHE_URL,
     }
 }
 
@@ -121,36 +131,50 @@ pub fn namespace(plan: &EstatePlan) -> String {
     format!("Forebay/{}", plan.name)
 }
 
+/// Where the proxy document is written.
+const DOCUMENT: &str = "/etc/forebay/proxy.yaml";
+
 /// What the edge's instances hold.
-pub fn edge(plan: &EstatePlan, document: String) -> Vec<InstanceFile> {
+pub fn edge(plan: &EstatePlan, document: String) -> Result<Vec<InstanceFile>, RenderError> {
     let values = values(plan, &EDGE);
-    vec![
-        file("/etc/forebay/proxy.yaml", "000644", document),
-        file("/usr/local/sbin/forebay-fetch", "000755", render(&FETCH, &values)),
-        file("/etc/systemd/system/forebay-proxy.service", "000644", render(&PROXY_UNIT, &values)),
-        file("/etc/forebay/cloudwatch-agent.json", "000644", render(&AGENT, &values)),
-        file("/etc/logrotate.d/forebay", "000644", render(&ROTATE, &values)),
-    ]
+    let mut files = vec![file(DOCUMENT, "000644", document)];
+    if plan.edge_uses_cache {
+        let script = render(&PROXY_CACHE, &values)?;
+        files.push(file("/usr/local/sbin/proxy-cache", "000755", script));
+    }
+    for (path, mode, source) in [
+        ("/usr/local/sbin/forebay-fetch", "000755", FETCH),
+        ("/etc/systemd/system/forebay-proxy.service", "000644", PROXY_UNIT),
+        ("/etc/forebay/cloudwatch-agent.json", "000644", AGENT),
+        ("/etc/logrotate.d/forebay", "000644", ROTATE),
+    ] {
+        files.push(file(path, mode, render(&source, &values)?));
+    }
+    Ok(files)
 }
 
 /// What the ledger's instances hold; nothing without a ledger.
-pub fn ledger(plan: &EstatePlan) -> Vec<InstanceFile> {
+pub fn ledger(plan: &EstatePlan) -> Result<Vec<InstanceFile>, RenderError> {
     if plan.estate.ledger.is_none() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let values = values(plan, &LEDGER);
-    vec![
-        file("/usr/local/sbin/forebay-fetch", "000755", render(&FETCH, &values)),
-        file("/usr/local/sbin/ledger-database", "000755", render(&LEDGER_DATABASE, &values)),
-        file("/etc/systemd/system/forebay-ledger.service", "000644", render(&LEDGER_UNIT, &values)),
-        file("/etc/forebay/cloudwatch-agent.json", "000644", render(&AGENT, &values)),
-        file("/etc/logrotate.d/forebay", "000644", render(&ROTATE, &values)),
-    ]
+    let mut files = Vec::new();
+    for (path, mode, source) in [
+        ("/usr/local/sbin/forebay-fetch", "000755", FETCH),
+        ("/usr/local/sbin/ledger-database", "000755", LEDGER_DATABASE),
+        ("/etc/systemd/system/forebay-ledger.service", "000644", LEDGER_UNIT),
+        ("/etc/forebay/cloudwatch-agent.json", "000644", AGENT),
+        ("/etc/logrotate.d/forebay", "000644", ROTATE),
+    ] {
+        files.push(file(path, mode, render(&source, &values)?));
+    }
+    Ok(files)
 }
 
 /// User data of a fleet: it reads the files above from the stack, starts, and tells the stack.
 /// `${AWS::StackName}` in it is filled in by CloudFormation.
-pub fn user_data(plan: &EstatePlan, of_ledger: bool) -> String {
+pub fn user_data(plan: &EstatePlan, of_ledger: bool) -> Result<String, RenderError> {
     render(&BOOT, &values(plan, if of_ledger { &LEDGER } else { &EDGE }))
 }
 
@@ -158,16 +182,21 @@ fn file(path: &'static str, mode: &'static str, text: String) -> InstanceFile {
     InstanceFile { path, mode, text }
 }
 
-/// The templates are part of the program and every one is rendered by the tests: failing is a
-/// fault of ours, so the text says so where it would have stood.
-fn render(source: &Source, values: &Values) -> String {
+/// A template that Tera cannot render: a fault of ours, or of a value it cannot hold.
+#[derive(Debug, thiserror::Error)]
+#[error("templates/instance/{name} cannot be rendered: {cause}")]
+pub struct RenderError {
+    name: &'static str,
+    cause: tera::Error,
+}
+
+fn render(source: &Source, values: &impl Serialize) -> Result<String, RenderError> {
     let mut tera = Tera::default();
     tera.set_escape_fn(source.escape);
     tera.autoescape_on([""]);
-    let rendered = tera
-        .add_raw_template(source.name, source.text)
-        .and_then(|()| tera.render(source.name, &Context::from_serialize(values)?));
-    rendered.unwrap_or_else(|error| format!("cannot be rendered: {error}\n"))
+    tera.add_raw_template(source.name, source.text)
+        .and_then(|()| tera.render(source.name, &Context::from_serialize(values)?))
+        .map_err(|cause| RenderError { name: source.name, cause })
 }
 
 /// A word of a shell script. `${` is taken apart, for CloudFormation would fill it in.
@@ -203,6 +232,12 @@ mod tests {
         assert_eq!(escaped(shell, "${AWS::X}"), "'$''{AWS::X}'");
         assert_eq!(escaped(json, "a\", \"b\n"), r#""a\", \"b\n""#);
         assert_eq!(escaped(plain, "x\nExecStart=/bin/sh %n"), "xExecStart=/bin/sh %%n");
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_is_an_error() {
+        let told = render(&FETCH, &[("nothing", "it")]).unwrap_err().to_string();
+        assert!(told.starts_with("templates/instance/fetch.sh cannot be rendered"), "{told}");
     }
 
     #[test]

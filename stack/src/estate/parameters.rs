@@ -90,16 +90,37 @@ const POSTGRES_TUNED: [Tuned; 6] = [
 ];
 
 fn tables(engine: Engine) -> (&'static [Tuned], &'static [Tuned]) {
-    match engine {
-        Engine::Mysql | Engine::Mariadb => (&MYSQL_FIXED, &MYSQL_TUNED),
-        Engine::Postgres => (&POSTGRES_FIXED, &POSTGRES_TUNED),
+    if engine.is_mysql() {
+        (&MYSQL_FIXED, &MYSQL_TUNED)
+    } else {
+        (&POSTGRES_FIXED, &POSTGRES_TUNED)
     }
 }
+
+/// Set for a whole Aurora cluster; what its storage does by itself, its instances decide or nobody may
+/// change is left to it.
+const AURORA: [&str; 13] = [
+    "character_set_server",
+    "idle_in_transaction_session_timeout",
+    "innodb_flush_log_at_trx_commit",
+    "innodb_lock_wait_timeout",
+    "log_bin_trust_function_creators",
+    "log_lock_waits",
+    "log_min_duration_statement",
+    "long_query_time",
+    "max_allowed_packet",
+    "rds.force_ssl",
+    "require_secure_transport",
+    "slow_query_log",
+    "synchronous_commit",
+];
 
 /// Whether a parameter is written: RDS keeps the double write on itself, and MariaDB's isolation has
 /// a name that differs from version to version and the right default in all.
 fn is_written(engine: Engine, name: &str) -> bool {
-    name != "innodb_doublewrite" && !(engine == Engine::Mariadb && ISOLATION.contains(&name))
+    (!engine.is_aurora() || AURORA.contains(&name))
+        && name != "innodb_doublewrite"
+        && !(engine == Engine::Mariadb && ISOLATION.contains(&name))
 }
 
 const ISOLATION: [&str; 2] = ["transaction_isolation", "tx_isolation"];
@@ -136,7 +157,7 @@ pub fn tuned(database: &Database) -> Vec<Parameter> {
 /// The parameter group's family: `mysql8.4`, `mariadb11.4`, `postgres17`.
 pub fn family(database: &Database) -> String {
     let version = database.version.as_deref().unwrap_or(database.engine.version());
-    let parts = if database.engine == Engine::Postgres { 1 } else { 2 };
+    let parts = if database.engine.is_mysql() { 2 } else { 1 };
     let major: Vec<&str> = version.split('.').take(parts).collect();
     format!("{}{}", database.engine.word(), major.join("."))
 }
@@ -150,8 +171,10 @@ mod tests {
             engine,
             version: None,
             class: "db.r7g.large".to_owned(),
-            storage: proxy_config::units::ByteSize::bytes(100 << 30),
+            storage: Some(proxy_config::units::ByteSize::bytes(100 << 30)),
             multi_az: true,
+            readers: 1,
+            proxy: false,
             backups: proxy_config::units::Duration::secs(14 * 86_400),
             parameters: [("max_connections".to_owned(), "400".to_owned())].into(),
         }
@@ -186,5 +209,7 @@ mod tests {
         assert_eq!(of(Engine::Mysql, "8.0.39"), "mysql8.0");
         assert_eq!(of(Engine::Mariadb, "11.4"), "mariadb11.4");
         assert_eq!(of(Engine::Postgres, "16.4"), "postgres16");
+        assert_eq!(of(Engine::AuroraMysql, "8.0.mysql_aurora.3.10.0"), "aurora-mysql8.0");
+        assert_eq!(of(Engine::AuroraPostgresql, "17.5"), "aurora-postgresql17");
     }
 }

@@ -7,7 +7,7 @@ use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
 use super::{Resource, Stack, Template, policy};
 use crate::estate::subnets::Tier;
-use crate::estate::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, instance};
+use crate::estate::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT};
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::App, "the ledger and its internal balancer.");
@@ -22,7 +22,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         part: "ledger",
         kind: &standby.kind,
         files: &plan.ledger_files,
-        user_data: instance::user_data(plan, true),
+        user_data: &plan.ledger_boot,
         tier: Tier::App,
         min: standby.count,
         max: standby.count + 1,
@@ -68,7 +68,11 @@ fn balancer(template: &mut Template, plan: &EstatePlan) {
     });
     let why = "addresses that never change, before whichever instance is active";
     let kind = "AWS::ElasticLoadBalancingV2::LoadBalancer";
-    template.add("LedgerBalancer", Resource::new(kind, why, properties));
+    let balancer = Resource::new(kind, why, properties).declined(
+        "CKV_AWS_91",
+        "a network balancer logs TLS listeners only; who connected is in the flow logs",
+    );
+    template.add("LedgerBalancer", balancer);
     let targets = json!({
         "Protocol": "TCP",
         "Port": LEDGER_PORT,

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 use super::alarm::Alarm;
 use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
-use super::{Resource, Stack, Template};
+use super::{Resource, Stack, Template, access};
+use crate::environment::work::Wants;
 use crate::estate::subnets::Tier;
-use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT, instance};
+use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT};
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::Edge, "the public balancer and the proxy.");
@@ -17,19 +18,22 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         firewall(&mut template, plan);
     }
     let instances = &plan.estate.edge.instances;
+    let cache = ["cache".to_owned()];
+    let uses = if plan.edge_uses_cache { &cache[..] } else { &[] };
+    let wants = Wants { uses, reads: &[], writes: &[], sends: &[], takes: None };
     let parts = FleetParts {
         word: "Edge",
         part: "edge",
         kind: &instances.kind,
         files: &plan.edge_files,
-        user_data: instance::user_data(plan, false),
+        user_data: &plan.edge_boot,
         tier: Tier::Edge,
         min: instances.min,
         max: instances.max,
         health: "ELB",
         targets: vec!["EdgeTargets"],
-        late_files: Map::new(),
-        statements: Vec::new(),
+        late_files: cache_file(plan),
+        statements: access::may_read_secrets(plan, wants),
     };
     fleet::add(&mut template, plan, &parts);
     let scaling = json!({
@@ -45,6 +49,20 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
     template.add("EdgeScaling", Resource::new("AWS::AutoScaling::ScalingPolicy", why, scaling));
     alarms(&mut template, plan);
     template
+}
+
+/// Where the proxy finds its cache; only the stack knows.
+fn cache_file(plan: &EstatePlan) -> Map<String, Value> {
+    if !plan.edge_uses_cache {
+        return Map::new();
+    }
+    let values = json!({
+        "Host": import(plan, Stack::Data, "CacheHost"),
+        "Secret": import(plan, Stack::Data, "CacheSecret"),
+    });
+    let mut entry = fleet::late_file(&[]);
+    entry["content"] = json!({ "Fn::Sub": ["HOST=${Host}\nSECRET=${Secret}\n", values] });
+    Map::from_iter([("/etc/forebay/cache.env".to_owned(), entry)])
 }
 
 fn balancer(template: &mut Template, plan: &EstatePlan) {

@@ -192,7 +192,12 @@ fn groups(template: &mut Template, plan: &EstatePlan) {
         if !inbound.is_empty() {
             group["SecurityGroupIngress"] = json!(inbound);
         }
-        template.add(&id, Resource::new("AWS::EC2::SecurityGroup", party.what(), group));
+        let mut group = Resource::new("AWS::EC2::SecurityGroup", party.what(), group);
+        if party == Party::Balancer {
+            group = group
+                .declined("CKV_AWS_260", "port 80 answers with the way to TLS and nothing else");
+        }
+        template.add(&id, group);
         template.export(&id, attribute(&id, "GroupId"));
     }
     for flow in &plan.flows {
@@ -228,7 +233,7 @@ fn key(template: &mut Template, plan: &EstatePlan) {
         "cloudwatch.amazonaws.com",
         "budgets.amazonaws.com",
     ]);
-    let policy = json!({
+    let mut policy = json!({
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -247,6 +252,19 @@ fn key(template: &mut Template, plan: &EstatePlan) {
             },
         ],
     });
+    if plan.estate.cdn.is_some()
+        && let Some(statements) = policy["Statement"].as_array_mut()
+    {
+        // The distribution stands in a later stack: the account is what can be named here.
+        statements.push(json!({
+            "Sid": "TheCdnReads",
+            "Effect": "Allow",
+            "Principal": { "Service": "cloudfront.amazonaws.com" },
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": "*",
+            "Condition": { "StringEquals": { "aws:SourceAccount": plan.aws().account } },
+        }));
+    }
     let properties = json!({
         "Description": format!("Data, secrets and logs of {}", plan.name),
         "EnableKeyRotation": true,

@@ -1,20 +1,28 @@
 //! The sections for AWS: what the types cannot say of each, and whether together they are whole.
 
+mod work;
+
 use proxy_config::{Config, Problem, Tree};
 
 use super::readable;
 use crate::environment::aws::{
     Alarms, Aws, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
 };
-use crate::environment::{Document, Edge, Estate, ORIGIN};
+use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
 use crate::estate::parameters;
 
 /// Sections and keys that mean something on AWS only.
-const FOR_AWS: [&str; 12] = [
+const FOR_AWS: [&str; 18] = [
     "aws",
     "network",
     "database",
+    "databases",
     "cache",
+    "storage",
+    "queues",
+    "workers",
+    "functions",
+    "cdn",
     "alarms",
     "budget",
     "edge.domain",
@@ -58,6 +66,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     let standby_path = "ledger.instances";
     told(standby_path, readable(tree, standby_path).map(|it| standby(&it)).unwrap_or_default());
     told("edge", names(tree));
+    problems.extend(work::faults(tree));
     problems
 }
 
@@ -123,17 +132,35 @@ fn network(network: &Network) -> Vec<Fault> {
 
 fn database(database: &Database) -> Vec<Fault> {
     let mut faults = kind("class", &database.class, "db.", "db.r7g.large");
-    let storage = database.storage.as_bytes();
-    if !(20 * GIB..=16_384 * GIB).contains(&storage) || !storage.is_multiple_of(GIB) {
-        let message = format!("a database cannot have {} of storage", database.storage);
-        faults.push(fault("storage", message, "write whole GiB, 20GiB to 16TiB"));
+    let aurora = database.engine.is_aurora();
+    let room = "write whole GiB, 20GiB to 16TiB";
+    match database.storage {
+        None if !aurora => {
+            faults.push(fault("", "`storage` is missing".to_owned(), room));
+        }
+        Some(_) if aurora => {
+            let message = "Aurora's room is what is used".to_owned();
+            faults.push(fault("storage", message, "leave it out"));
+        }
+        Some(storage) => {
+            let bytes = storage.as_bytes();
+            if !(20 * GIB..=16_384 * GIB).contains(&bytes) || !bytes.is_multiple_of(GIB) {
+                let message = format!("a database cannot have {storage} of storage");
+                faults.push(fault("storage", message, room));
+            }
+        }
+        None => {}
+    }
+    if database.readers > 15 {
+        let message = format!("`readers` is {}", database.readers);
+        faults.push(fault("readers", message, "it may be 0 to 15"));
     }
     let backups = database.backups.as_millis();
     if !(DAY_MS..=35 * DAY_MS).contains(&backups) || !backups.is_multiple_of(DAY_MS) {
         let message = format!("backups cannot be kept for {}", database.backups);
         faults.push(fault("backups", message, "write whole days, 1d to 35d"));
     }
-    if let Some(version) = &database.version {
+    if let Some(version) = database.version.as_ref().filter(|_| !aurora) {
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
         let parts = if database.engine == Engine::Postgres { 2 } else { 3 };
         if !version.split('.').all(digits) || version.split('.').count() != parts {
@@ -309,8 +336,11 @@ pub(super) fn complete(
         }
     } else if let Some(node) = tree.get("database") {
         let message = "there is a `database` and no `ledger` to use it";
-        problems.push(Problem::new("database", Some(node.span), message).hint("leave it out"));
+        let hint = "leave it out; databases of workers and functions go under `databases`";
+        problems.push(Problem::new("database", Some(node.span), message).hint(hint));
     }
+    problems.extend(cache_missing(tree, document, proxy));
+    let signing_key = signing_key(tree, document, &mut problems);
     problems.extend(of_one_zone(tree, &aws, document));
     problems.extend(listeners(tree, proxy));
     let fleet = edge.instances.clone();
@@ -332,9 +362,43 @@ pub(super) fn complete(
         },
         ledger: standby.zip(document.database.clone()),
         cache: document.cache.clone(),
+        databases: document.databases.clone(),
+        storage: document.storage.clone(),
+        queues: document.queues.clone(),
+        workers: document.workers.clone(),
+        functions: document.functions.clone(),
+        cdn: document.cdn.clone(),
+        signing_key,
         alarms: document.alarms.clone().unwrap_or_default(),
         budget: document.budget.clone(),
     }))
+}
+
+/// A limit that counts in a cache that is not there.
+fn cache_missing(tree: &Tree, document: &Document, proxy: &Config) -> Option<Problem> {
+    if document.cache.is_some() || !uses_cache(proxy) {
+        return None;
+    }
+    let message = "`cache` is missing: a rate limit counts in `redis://cache:6379`".to_owned();
+    let problem = Problem::new("cache", tree.place_of("aws"), message);
+    Some(problem.hint("`cache: { node: cache.t4g.small }`"))
+}
+
+/// The text of the public key that signed URLs are checked with.
+fn signing_key(tree: &Tree, document: &Document, problems: &mut Vec<Problem>) -> Option<String> {
+    let path = document.cdn.as_ref()?.signing_key.as_ref()?;
+    let node = tree.get("cdn.signing_key")?;
+    let file = crate::paths::folder(tree, node).join(path);
+    let problem = match std::fs::read_to_string(&file) {
+        Ok(text) if text.trim_start().starts_with("-----BEGIN PUBLIC KEY-----") => {
+            return Some(text);
+        }
+        Ok(_) => format!("{} is not a public key in PEM", file.display()),
+        Err(error) => format!("{} cannot be read: {error}", file.display()),
+    };
+    let hint = "`openssl rsa -pubout` writes one: -----BEGIN PUBLIC KEY-----";
+    problems.push(Problem::new("cdn.signing_key", Some(node.span), problem).hint(hint));
+    None
 }
 
 fn uses(route: &proxy_config::Route, upstream: &str) -> bool {
@@ -367,9 +431,23 @@ fn of_one_zone(tree: &Tree, aws: &Aws, document: &Document) -> Vec<Problem> {
         let message = "one instance: when its zone is lost, there is no ledger".to_owned();
         refuse("ledger.instances.count", message, "write 2 or more");
     }
-    if document.database.as_ref().is_some_and(|database| !database.multi_az) {
-        let message = "the database is in one zone: when that is lost, so is the ledger".to_owned();
-        refuse("database.multi_az", message, "leave it out, it is true");
+    let ledgers = document.database.iter().map(|database| ("database".to_owned(), database));
+    let others = document.databases.iter();
+    let others = others.map(|(name, database)| (format!("databases.{name}"), database));
+    for (key, database) in ledgers.chain(others) {
+        let message = "the database is in one zone: when that is lost, so is what uses it";
+        if database.engine.is_aurora() && database.readers == 0 {
+            refuse(&format!("{key}.readers"), message.to_owned(), "write 1 or more");
+        } else if !database.engine.is_aurora() && !database.multi_az {
+            refuse(&format!("{key}.multi_az"), message.to_owned(), "leave it out, it is true");
+        }
+    }
+    for (name, worker) in document.workers.iter().filter(|(_, it)| it.port.is_some()) {
+        if worker.min() < 2 {
+            let message =
+                format!("{} task of `{name}`: when its zone is lost, it is gone", worker.min());
+            refuse(&format!("workers.{name}.min"), message, "write 2 or more");
+        }
     }
     if document.cache.as_ref().is_some_and(|cache| cache.replicas == 0) {
         let message = "no replica: when its zone is lost, so is the cache".to_owned();

@@ -1,0 +1,72 @@
+//! `forebay drift`: what somebody changed beside the templates.
+
+use clap::Args;
+
+use super::deploy::look;
+use super::estate::{OnAws, failed};
+use super::{EnvironmentFile, Failure, Output, runtime, say};
+
+/// Looks after which a detection that does not end is given up: ten minutes.
+const LOOKS_MAX: u32 = 240;
+
+#[derive(Debug, Args)]
+pub(super) struct Drift {
+    #[command(flatten)]
+    file: EnvironmentFile,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Fails when something drifted, so that a pipeline notices.
+pub(super) fn run(asked: &Drift) -> Result<(), Failure> {
+    runtime()?.block_on(drift(asked))
+}
+
+async fn drift(asked: &Drift) -> Result<(), Failure> {
+    let estate = OnAws::of(&asked.file).await?;
+    let mut looking = Vec::new();
+    for state in estate.states().await?.into_iter().filter(|state| !state.is_empty_shell()) {
+        let id = estate.cloud.look_for_drift(&state.name).await.map_err(failed)?;
+        looking.push((state.name, id));
+    }
+    let mut drifts = Vec::new();
+    for (name, id) in &looking {
+        let mut looks = 0;
+        loop {
+            let (status, reason) = estate.cloud.looked(name, id).await.map_err(failed)?;
+            match status.as_str() {
+                "DETECTION_COMPLETE" => break,
+                // What could be looked at was: some types CloudFormation cannot read.
+                "DETECTION_FAILED" => {
+                    say(&format!("{name}: not everything could be looked at: {reason}"));
+                    break;
+                }
+                _ if looks < LOOKS_MAX => tokio::time::sleep(look()).await,
+                _ => return Err(Failure::Failed(anyhow::anyhow!("{name}: looking did not end"))),
+            }
+            looks += 1;
+        }
+        drifts.extend(estate.cloud.drifted(name).await.map_err(failed)?);
+    }
+    if asked.output == Output::Json {
+        say(&serde_json::json!({ "drifted": !drifts.is_empty(), "resources": drifts }).to_string());
+    } else if drifts.is_empty() {
+        say("everything is as the templates say");
+    }
+    if asked.output == Output::Text {
+        for drift in &drifts {
+            say(&format!(
+                "{}/{} {}: {}",
+                drift.stack,
+                drift.id,
+                drift.kind,
+                drift.status.to_lowercase()
+            ));
+            for (path, expected, actual) in &drift.properties {
+                say(&format!("    {path}: {expected} → {actual}"));
+            }
+        }
+    }
+    if drifts.is_empty() { Ok(()) } else { Err(Failure::Told) }
+}

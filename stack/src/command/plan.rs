@@ -1,0 +1,62 @@
+//! `forebay plan`: what deploying an environment would change, and what each change does.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::estate::OnAws;
+use super::{EnvironmentFile, Failure, Output, runtime, say, synth};
+use crate::difference::{self, guard, saved, told};
+
+pub(super) const PLAN_JSON: &str = "\
+The JSON of `-o json` is one object; keys are added to it, never renamed:
+  name      the environment
+  changes   true or false
+  stacks    a list of {name, action, resources, exports, exports_gone}; action is create, update,
+            delete or none; a resource is {id, type, effect, holds_data, kept, properties}, a
+            property {path, before, after, effect, because}; effect is none, create, in_place,
+            rolling, interruption, release, replacement or delete
+  refused   why it may not be deployed as it is
+Exit codes: 0 nothing to change, 1 changes, or changes that are refused.";
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    file: EnvironmentFile,
+    /// Against the templates of this folder, which `forebay synth` wrote [default: what is deployed]
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// A resource that holds data and may be replaced or deleted; may be given several times
+    #[arg(long, value_name = "NAME")]
+    allow_replacement: Vec<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(super) fn run(asked: &Plan) -> Result<(), Failure> {
+    let (plan, templates) = synth::checked(&asked.file.path()?)?;
+    let held = match &asked.against {
+        Some(folder) => saved::read(folder).map_err(anyhow::Error::from)?,
+        None => runtime()?.block_on(async { OnAws::of(&asked.file).await?.held().await })?,
+    };
+    let difference = difference::between(&held, &templates);
+    let refused = guard::refusals(&difference, &held, &asked.allow_replacement);
+    match asked.output {
+        Output::Json => {
+            let told = json!({
+                "name": plan.name,
+                "changes": !difference.is_empty(),
+                "stacks": difference.stacks,
+                "refused": refused,
+            });
+            say(&told.to_string());
+        }
+        Output::Text => {
+            say(&told::text(&difference));
+            refused.iter().for_each(|why| say(&format!("refused: {why}")));
+        }
+    }
+    if difference.is_empty() { Ok(()) } else { Err(Failure::Told) }
+}

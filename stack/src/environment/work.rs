@@ -1,0 +1,177 @@
+//! The sections of what works beside edge and ledger on AWS: queues, workers, functions.
+
+use std::collections::BTreeMap;
+
+use proxy_config::units::{ByteSize, Duration};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A queue of jobs, on SQS, with one beside it for those that failed again and again.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// How long a job belongs to whoever took it, `1s` to `12h`; then another may.
+    pub visibility: Duration,
+    /// How often a job is tried before it is set aside as a dead letter, 1 to 100.
+    pub tries: u32,
+    /// How long a job waits at most, `1m` to `14d`. Dead letters are kept for 14 days.
+    pub retention: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { visibility: Duration::secs(5 * 60), tries: 3, retention: Duration::secs(4 * 86_400) }
+    }
+}
+
+/// A container on Fargate: either it takes jobs of a `queue`, or it answers requests on a `port`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// The image, in a private registry of the account, with its tag or digest.
+    pub image: String,
+    /// What it runs, in place of the image's own command.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Shares of processors, 1024 each: 256, 512, 1024, 2048, 4096, 8192 or 16384.
+    #[serde(default = "cpu")]
+    pub cpu: u32,
+    /// Memory, of those that Fargate has for `cpu`.
+    #[serde(default = "memory")]
+    pub memory: ByteSize,
+    /// Room for files while it works, `21GiB` to `200GiB`; without it there are 20 GiB.
+    #[serde(default)]
+    pub disk: Option<ByteSize>,
+    /// The queue whose jobs it takes; there are as many tasks as jobs ask for, and none for none.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// The port it answers HTTP on; routes may name it as an upstream.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Where it says that it is well, with `port`.
+    #[serde(default = "health")]
+    pub health: String,
+    /// Tasks there always are; 0 with `queue`, 2 with `port`.
+    #[serde(default)]
+    pub min: Option<u32>,
+    /// Tasks there may be.
+    pub max: u32,
+    /// Jobs that may wait for each task before there is another, with `queue`.
+    #[serde(default = "backlog_per_task")]
+    pub backlog_per_task: u32,
+    /// Whether spare capacity that AWS may take back is used first; a job taken back is tried again.
+    #[serde(default)]
+    pub spot: bool,
+    /// What it may connect to: names of `databases`, `cache`, `ledger`.
+    #[serde(default)]
+    pub uses: Vec<String>,
+    /// Buckets of `storage` it reads.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// Buckets of `storage` it writes, or signs uploads to.
+    #[serde(default)]
+    pub writes: Vec<String>,
+    /// Queues it sends jobs to.
+    #[serde(default)]
+    pub sends: Vec<String>,
+    /// Whether it hands videos of its buckets to MediaConvert.
+    #[serde(default)]
+    pub media_convert: bool,
+    /// Environment variables beside those that say where things are.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+fn cpu() -> u32 {
+    1024
+}
+
+fn memory() -> ByteSize {
+    ByteSize::bytes(2 << 30)
+}
+
+fn health() -> String {
+    "/healthz".to_owned()
+}
+
+fn backlog_per_task() -> u32 {
+    1
+}
+
+impl Worker {
+    pub fn min(&self) -> u32 {
+        self.min.unwrap_or(if self.port.is_some() { 2 } else { 0 })
+    }
+}
+
+/// A function, on Lambda, reached by the CDN.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    /// Its archive, a key of the bucket of releases: `functions/api-1.4.zip`.
+    pub code: String,
+    /// What Lambda calls in it.
+    pub handler: String,
+    /// `nodejs22.x`, `python3.13`, `provided.al2023`, …
+    pub runtime: String,
+    /// Memory, `128MiB` to `10GiB`; processors come with it.
+    #[serde(default = "function_memory")]
+    pub memory: ByteSize,
+    /// How long one call may take, `1s` to `15m`.
+    #[serde(default = "function_timeout")]
+    pub timeout: Duration,
+    /// Calls at once, 1 to 1000: what is kept for it, and its limit.
+    #[serde(default = "concurrency")]
+    pub concurrency: u32,
+    /// What it may connect to: names of `databases`, `cache`, `ledger`.
+    #[serde(default)]
+    pub uses: Vec<String>,
+    /// Buckets of `storage` it reads.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// Buckets of `storage` it writes, or signs uploads to.
+    #[serde(default)]
+    pub writes: Vec<String>,
+    /// Queues it sends jobs to.
+    #[serde(default)]
+    pub sends: Vec<String>,
+    /// Environment variables beside those that say where things are.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+fn function_memory() -> ByteSize {
+    ByteSize::bytes(512 << 20)
+}
+
+fn function_timeout() -> Duration {
+    Duration::secs(10)
+}
+
+fn concurrency() -> u32 {
+    100
+}
+
+/// What a worker or a function may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Wants<'a> {
+    pub uses: &'a [String],
+    pub reads: &'a [String],
+    pub writes: &'a [String],
+    pub sends: &'a [String],
+    pub takes: Option<&'a str>,
+}
+
+impl<'a> From<&'a Worker> for Wants<'a> {
+    fn from(worker: &'a Worker) -> Self {
+        let Worker { uses, reads, writes, sends, queue, .. } = worker;
+        Self { uses, reads, writes, sends, takes: queue.as_deref() }
+    }
+}
+
+impl<'a> From<&'a Function> for Wants<'a> {
+    fn from(function: &'a Function) -> Self {
+        let Function { uses, reads, writes, sends, .. } = function;
+        Self { uses, reads, writes, sends, takes: None }
+    }
+}

@@ -1,0 +1,7 @@
+//! `forebay deploy` and its kin against a CloudFormation that is played here: failures, rollbacks,
+//! throttling and pages come as they are scripted.
+
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
+
+mod cases;
+mod fake;
