@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture clean
+.PHONY: help up test build lint docs picture bench clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -32,6 +32,11 @@ picture: ## Make the README's picture: a browser's view of a running environment
 	@tools/install.sh test
 	cargo build --release --locked --bins
 	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
+
+bench: ## Measure Forebay beside nginx, HAProxy, Varnish, ...; writes docs/BENCHMARKS.md (an idle machine, half an hour)
+	@tools/install.sh bench
+	cargo build --release --locked -p forebay-proxy -p forebay-bench
+	"$(target_dir)/release/forebay-bench" --write docs/BENCHMARKS.md
 
 clean: ## Remove what was built
 	cargo clean
