@@ -13,7 +13,12 @@ use pingora::server::{Fds, ListenFds};
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
 use serde::Serialize;
+use socket2::SockRef;
 use thiserror::Error;
+
+/// What may wait in the kernel for a client that does not read, bytes. What is on its way (sent and not
+/// acknowledged) comes on top, as far as the client's window and the network take it.
+pub const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
@@ -55,6 +60,8 @@ fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
         address.socket().ok_or_else(|| fault("Unix sockets are not supported yet".to_owned()))?;
     let bound = TcpListener::bind(socket).and_then(|listener| {
         listener.set_nonblocking(true)?;
+        // Connections inherit it. Without it the kernel takes megabytes for each slow client.
+        SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         let address = listener.local_addr()?;
         Ok(Socket { listener, address })
     });

@@ -32,6 +32,9 @@ use crate::upstream::server::{InUse, Server, Servers};
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
 
+/// What the kernel may read ahead of what is asked for, bytes, on a connection to a server.
+pub const RECEIVE_BYTES: usize = 256 * 1024;
+
 /// A server's name has no address.
 #[derive(Debug, Error)]
 #[error("upstreams.{upstream}: the server `{server}` cannot be used: {why}")]
@@ -344,6 +347,7 @@ fn peer(address: SocketAddr, timeouts: &proxy_config::upstream::UpstreamTimeouts
     peer.options.read_timeout = Some(timeouts.read.as_std());
     peer.options.write_timeout = Some(timeouts.write.as_std());
     peer.options.idle_timeout = Some(timeouts.idle.as_std());
+    peer.options.tcp_recv_buf = Some(RECEIVE_BYTES);
     peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     peer
 }
