@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench-ledger chaos clean
+.PHONY: help up test build lint docs picture bench bench-ledger chaos clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -40,6 +40,11 @@ bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB
 chaos: ## Faults of the ledger for long: thousands of simulated lives, fifty rounds of killed servers
 	@tools/install.sh test
 	FOREBAY_SEEDS=5000 FOREBAY_ROUNDS=50 cargo nextest run --locked -p forebay-ledger -E 'test(simulation) | test(/killed/)'
+
+bench: ## Measure Forebay beside nginx, HAProxy, Varnish, ...; writes docs/BENCHMARKS.md (an idle machine, half an hour)
+	@tools/install.sh bench
+	cargo build --release --locked -p forebay-proxy -p forebay-bench
+	"$(target_dir)/release/forebay-bench" --write docs/BENCHMARKS.md
 
 clean: ## Remove what was built
 	cargo clean

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Installs what `make up` (argument: up) or `make test` (argument: test) needs and this machine lacks.
+# Installs what `make up` (argument: up), `make test` (test) or `make bench` (bench) needs and this machine lacks.
 # With apt, as root or through sudo; elsewhere it says exactly what to install. What Forebay can run
 # without (ffmpeg, npm) is stated and passed over for `up`; `test` needs all of it.
 set -eu
 
-purpose=${1:?usage: tools/install.sh up|test}
+purpose=${1:?usage: tools/install.sh up|test|bench}
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 say() { printf 'install: %s\n' "$*" >&2; }
-has() { command -v "$1" >/dev/null 2>&1; }
+has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
@@ -20,6 +20,7 @@ as_root() {
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
 [ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server openssl:openssl python3:python3"
+[ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy"
 
 missing=""
 for pair in $wanted; do
@@ -32,13 +33,14 @@ has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 [ "$purpose" = test ] && ! has_postgres && missing="$missing postgresql"
 # nginx's program is on an administrator's PATH only.
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
-[ "$purpose" = test ] && ! has_nginx && missing="$missing nginx-light"
+[ "$purpose" != up ] && ! has_nginx && missing="$missing nginx-light"
 # Debian's python3 makes environments of its own only with this package.
 has_venv() { ! has python3 || python3 -c 'import ensurepip, venv' 2>/dev/null; }
 [ "$purpose" = test ] && { has python3 && has_venv || missing="$missing python3-venv"; }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    # Servers are wanted as programs; RUNLEVEL keeps Debian from starting them.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 if [ -n "$missing" ]; then
@@ -69,7 +71,7 @@ if [ "$purpose" = test ]; then
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
     has python3 || fatal="$fatal python3"
-else
+elif [ "$purpose" = up ]; then
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."
     has npm || say "going on without npm: hls.js is not built in, and the stream page plays only where the browser itself plays HLS."
 fi
@@ -87,7 +89,7 @@ node_packages() {
         (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error >&2) && touch "$stamp"
     fi
 }
-if has npm; then
+if has npm && [ "$purpose" != bench ]; then
     node_packages "$here/stack/page" || say "npm could not fetch hls.js; the stream page falls back to the browser's own player."
 fi
 

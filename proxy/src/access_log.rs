@@ -149,6 +149,9 @@ fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// How long lines are gathered: waking a thread for each costs more than writing it.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// The way to the writer thread.
 pub struct AccessLog {
     orders: SyncSender<Order>,
@@ -242,6 +245,7 @@ fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
             next = inbox.try_recv().ok();
         }
         written.drain(..).for_each(|sink| note(sink.flush()));
+        std::thread::sleep(GATHER);
     }
 }
 

@@ -26,14 +26,13 @@ use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::hop;
-use crate::lane::Permit;
+use crate::lane::{self, Seat};
 use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;
 use crate::rate_limit::{self, Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
-use crate::runtimes::Place;
 use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
@@ -69,7 +68,9 @@ pub struct Exchange {
     /// The connection to the client is closed after this.
     pub last: bool,
     pub route: Option<Arc<Route>>,
-    pub permit: Option<Permit>,
+    pub permit: Option<Seat>,
+    /// Its place among its lane's requests to origins, when it passes through.
+    pub at_origin: Option<Seat>,
     pub limits: Passage,
     /// What the route's rules made of the request.
     pub ruled: Ruled,
@@ -103,13 +104,6 @@ pub struct Exchange {
     _under_way: UnderWay,
 }
 
-impl Exchange {
-    /// Where its body is moved.
-    pub fn place(&self) -> Place {
-        self.route.as_ref().map_or(Place::Latency, |route| route.lane.place())
-    }
-}
-
 impl Edge {
     /// Everything that can refuse a request before an upstream is asked.
     fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
@@ -130,8 +124,6 @@ impl Edge {
         let is_preflight = self.rule(head, exchange, &route);
         route.gate.check(exchange.client, &head.headers)?;
         exchange.must_prove = !is_preflight && !route.gate.suffices(exchange.client);
-        exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
-        hop::admitted(route.lane.place());
         Ok(())
     }
 
@@ -174,9 +166,12 @@ impl Edge {
         let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: name, head, proved };
         let wish = upstream.wish(&asking);
-        let (runtimes, place) = (self.state.runtimes.clone(), exchange.place());
+        let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else {
+            return Ok(false);
+        };
+        let runtimes = self.state.runtimes.clone();
         let reach = ahead::reach(&self.listener, exchange, &policy);
-        let origin = Origin { connector, upstream, wish, runtimes, place, reach };
+        let origin = Origin { connector, upstream, wish, lane, runtimes, reach };
         match answer::answer(session, exchange, &policy, origin).await {
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
@@ -242,6 +237,7 @@ impl ProxyHttp for Edge {
             last: caller.last,
             route: None,
             permit: None,
+            at_origin: None,
             limits: Passage::default(),
             ruled: Ruled::default(),
             body_bytes: 0,
@@ -296,18 +292,22 @@ impl ProxyHttp for Edge {
         }
         let mut admitted = self.admit(session, exchange);
         if admitted.is_ok() {
+            admitted = lane::enter::lane(session, exchange).await;
+        }
+        if admitted.is_ok() {
             let proved = self.prove(session.req_header(), exchange).await;
             // Attempts to prove something are counted whether they succeed or not.
             admitted = rate_limit::admit(session.req_header(), exchange).await.and(proved);
         }
         match admitted.and_then(|()| rules::rewrite(session, exchange)) {
             Ok(()) => {
-                let is_answered = self.serve(session, exchange).await?;
-                if !is_answered {
-                    // Before an upstream is connected to, so that its socket is the lane's too.
-                    hop::to(exchange.place()).await;
+                if self.serve(session, exchange).await? {
+                    return Ok(true);
                 }
-                Ok(is_answered)
+                match lane::enter::origins(session, exchange).await {
+                    Ok(()) => Ok(false),
+                    Err(failure) => self.fail(session, failure, exchange).await,
+                }
             }
             Err(failure) => {
                 self.answer(session, failure, exchange).await;
@@ -464,6 +464,17 @@ impl ProxyHttp for Edge {
         edit_response(head, &exchange.ruled.to_client)
     }
 
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
+    }
+
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -508,7 +519,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        exchange.permit = None;
+        (exchange.permit, exchange.at_origin) = (None, None);
         exchange.in_use = None;
         exchange.limits.leave();
         finish::record(self, session, error.is_some(), exchange);

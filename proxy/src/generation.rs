@@ -8,18 +8,19 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::connectors::http::Connector;
 use proxy_config::Config;
+use proxy_config::lane::LaneName;
 
 use crate::access_log::AccessLog;
 use crate::admin::tokens::Tokens;
 use crate::cache::Caches;
 use crate::drain::Drain;
-use crate::lane::Lanes;
+use crate::lane::{Budget, Lanes};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
-use crate::runtimes::{Handles, Place};
+use crate::runtimes::Handles;
 use crate::tls::LiveAcceptor;
 use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
@@ -62,10 +63,9 @@ impl Generation {
     ) {
         limits.set_limits(&self.config.rate_limits, metrics);
         caches.set_limits(&self.config.caches, metrics);
-        for (name, lane) in self.config.lanes.iter() {
-            let requests_max = usize::try_from(lane.requests_max).unwrap_or(usize::MAX);
-            let place = Place::of(self.config.lanes.priority(name));
-            lanes.named(name.as_str(), metrics).enter_into_force(requests_max, place);
+        for name in LaneName::ALL {
+            let budget = Budget::of(&self.config.lanes, name);
+            lanes.named(name.as_str(), metrics).enter_into_force(&budget);
         }
         let number = i64::try_from(self.number).unwrap_or(i64::MAX);
         metrics.config_generation.with_label_values::<&str>(&[]).set(number);

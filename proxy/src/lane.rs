@@ -1,42 +1,98 @@
-//! Lanes: who may be in flight at once. A lane belongs to the process, not to a configuration:
-//! a reload changes its limit and keeps its count, so requests of the old generation still count.
+//! Lanes: budgets that keep kinds of traffic from taking from one another. A lane belongs to the
+//! process, not to a configuration: a reload changes its limits and keeps its counts, so requests of
+//! the old generation still count.
+
+pub mod enter;
+pub mod memory;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
+use proxy_config::lane::LaneName;
 
+use crate::lane::memory::{Memory, Reserved, TO_CLIENT};
 use crate::metrics::Metrics;
+use crate::pace::Pace;
+pub use crate::places::Full;
+use crate::places::{Limits, Permit, Places};
 use crate::runtimes::Place;
 
-/// One lane's budget and what it holds now.
+/// What a lane may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    pub requests_max: usize,
+    /// `None`: as many as requests.
+    pub origin_concurrency_max: Option<usize>,
+    /// Bytes that bodies under way may hold; `None` for no limit but that on requests.
+    pub memory_max: Option<u64>,
+    pub waiting_max: usize,
+    pub waiting_time_max: Duration,
+    /// Bytes per second of response bodies.
+    pub bandwidth_max: Option<u64>,
+    pub place: Place,
+}
+
+impl Budget {
+    pub fn of(lanes: &proxy_config::lane::Lanes, name: LaneName) -> Budget {
+        let (lane, waiting) = (lanes.get(name), lanes.waiting(name));
+        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        Budget {
+            requests_max: count(lane.requests_max),
+            origin_concurrency_max: lane.origin_concurrency_max.map(count),
+            memory_max: lane.memory_max.map(proxy_config::units::ByteSize::as_bytes),
+            waiting_max: count(waiting.max),
+            waiting_time_max: waiting.time_max.as_std(),
+            bandwidth_max: lane.bandwidth_max.map(|rate| rate.0.as_bytes()),
+            place: Place::of(lanes.priority(name)),
+        }
+    }
+
+    fn limits(&self, inside_max: usize) -> Limits {
+        let Budget { waiting_max, waiting_time_max, .. } = *self;
+        Limits { inside_max, waiting_max, waiting_time_max }
+    }
+}
+
+/// A place in a lane, or among its requests to origins, with the memory that may take; dropping it gives
+/// both back.
+#[derive(Debug)]
+pub struct Seat {
+    _permit: Permit,
+    _reserved: Reserved,
+}
+
+/// One lane: its places, its memory, its pace and where its bodies move.
 pub struct Lane {
     name: String,
-    requests_max: AtomicUsize,
-    requests: AtomicUsize,
+    places: Arc<Places>,
+    origins: Arc<Places>,
+    memory: Arc<Memory>,
+    pub pace: Pace,
     /// Its bodies move on the bulk runtime.
     on_bulk: AtomicBool,
-    in_flight: IntGauge,
     max: IntGauge,
     shed: IntCounter,
 }
 
-/// The lane had no room.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// One request's place in a lane; dropping it gives the place back, exactly once.
-pub struct Permit(Arc<Lane>);
-
 impl Lane {
     fn new(name: &str, metrics: &Metrics) -> Self {
+        let with_queue = |kind, inside: &prometheus::IntGaugeVec| {
+            Places::new(name, kind, inside.with_label_values(&[name]), metrics)
+        };
         Self {
             name: name.to_owned(),
-            requests_max: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
+            places: with_queue("place", &metrics.lane_in_flight),
+            origins: with_queue("origin", &metrics.lane_origin_requests),
+            memory: Memory::new(
+                metrics.lane_memory.with_label_values(&[name]),
+                metrics.lane_memory_max.with_label_values(&[name]),
+            ),
+            pace: Pace::new(metrics.lane_paced_bytes.with_label_values(&[name])),
             on_bulk: AtomicBool::new(false),
-            in_flight: metrics.lane_in_flight.with_label_values(&[name]),
             max: metrics.lane_requests_max.with_label_values(&[name]),
             shed: metrics.lane_shed.with_label_values(&[name]),
         }
@@ -51,31 +107,32 @@ impl Lane {
         if self.on_bulk.load(Ordering::Acquire) { Place::Bulk } else { Place::Latency }
     }
 
-    pub fn enter_into_force(&self, requests_max: usize, place: Place) {
-        self.on_bulk.store(place == Place::Bulk, Ordering::Release);
-        self.requests_max.store(requests_max, Ordering::Release);
-        self.max.set(i64::try_from(requests_max).unwrap_or(i64::MAX));
+    pub fn enter_into_force(&self, budget: &Budget) {
+        self.on_bulk.store(budget.place == Place::Bulk, Ordering::Release);
+        self.places.set_limits(budget.limits(budget.requests_max));
+        self.origins.set_limits(budget.limits(budget.origin_concurrency_max.unwrap_or(usize::MAX)));
+        self.memory.set_max(budget.memory_max);
+        self.pace.set_rate(budget.bandwidth_max);
+        self.max.set(i64::try_from(budget.requests_max).unwrap_or(i64::MAX));
     }
 
-    /// Takes a place, or sheds: never waits and never takes from another lane.
-    pub fn admit(self: &Arc<Self>) -> Result<Permit, Full> {
-        let max = self.requests_max.load(Ordering::Acquire);
-        let took = self.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-            (held < max).then_some(held + 1)
-        });
-        if took.is_err() {
-            self.shed.inc();
-            return Err(Full);
-        }
-        self.in_flight.inc();
-        Ok(Permit(Arc::clone(self)))
+    /// Takes a place, waits for one, or sheds: never takes from another lane.
+    pub async fn admit(&self) -> Result<Seat, Full> {
+        self.sit_down(&self.places, TO_CLIENT).await
     }
-}
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::AcqRel);
-        self.0.in_flight.dec();
+    /// The same for one of its requests to an origin, with so many bytes that its bodies may lie in.
+    pub async fn ask_origin(&self, bytes: u64) -> Result<Seat, Full> {
+        self.sit_down(&self.origins, bytes).await
+    }
+
+    async fn sit_down(&self, places: &Arc<Places>, bytes: u64) -> Result<Seat, Full> {
+        let entered = async {
+            let permit = places.enter().await?;
+            let reserved = self.memory.reserve(bytes).ok_or(Full)?;
+            Ok(Seat { _permit: permit, _reserved: reserved })
+        };
+        entered.await.inspect_err(|Full| self.shed.inc())
     }
 }
 
@@ -84,10 +141,10 @@ impl Drop for Permit {
 pub struct Lanes(Mutex<BTreeMap<String, Arc<Lane>>>);
 
 impl Lanes {
-    /// The lane of that name, made when new. Its limit is set by whoever puts a configuration
+    /// The lane of that name, made when new. Its limits are set by whoever puts a configuration
     /// into force, not here: a document that is only being checked changes nothing.
     pub fn named(&self, name: &str, metrics: &Metrics) -> Arc<Lane> {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.0.lock();
         let lane =
             lanes.entry(name.to_owned()).or_insert_with(|| Arc::new(Lane::new(name, metrics)));
         Arc::clone(lane)
@@ -98,22 +155,62 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_place_is_given_back_once_and_a_smaller_limit_holds_for_new_requests() {
+    fn budget(requests_max: usize, origin_concurrency_max: Option<usize>) -> Budget {
+        let place = Place::Bulk;
+        let waiting_time_max = Duration::ZERO;
+        let (waiting_max, bandwidth_max, memory_max) = (0, None, None);
+        Budget {
+            memory_max,
+            requests_max,
+            origin_concurrency_max,
+            waiting_max,
+            waiting_time_max,
+            bandwidth_max,
+            place,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_back_once_and_a_smaller_limit_holds_for_new_requests() {
         let metrics = Metrics::new();
         let lane = Lanes::default().named("bulk", &metrics);
-        lane.enter_into_force(2, Place::Latency);
-        let first = lane.admit().ok();
-        let second = lane.admit().ok();
+        assert!(lane.admit().await.is_err(), "nothing is in force yet");
+        lane.enter_into_force(&budget(2, None));
+        let (first, second) = (lane.admit().await.ok(), lane.admit().await.ok());
         assert!(first.is_some() && second.is_some());
-        assert!(lane.admit().is_err());
-        assert_eq!((lane.in_flight.get(), lane.shed.get()), (2, 1));
-        lane.enter_into_force(1, Place::Bulk);
+        assert!(lane.admit().await.is_err());
+        let in_flight = metrics.lane_in_flight.with_label_values(&["bulk"]);
+        assert_eq!((in_flight.get(), lane.shed.get()), (2, 2));
+        lane.enter_into_force(&budget(1, None));
         drop(second);
-        assert!(lane.admit().is_err(), "one is still in flight and the limit is now one");
+        assert!(lane.admit().await.is_err(), "one is still in flight and the limit is now one");
         drop(first);
-        assert!(lane.admit().is_ok());
-        assert_eq!(lane.in_flight.get(), 0);
+        assert!(lane.admit().await.is_ok());
+        assert_eq!(in_flight.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn origins_have_a_limit_of_their_own() {
+        let lane = Lanes::default().named("bulk", &Metrics::new());
+        lane.enter_into_force(&budget(5, Some(1)));
+        let asking = lane.ask_origin(1).await.unwrap();
+        assert!(lane.ask_origin(1).await.is_err() && lane.admit().await.is_ok());
+        drop(asking);
+        assert!(lane.ask_origin(1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_out_sheds_and_comes_back() {
+        let metrics = Metrics::new();
+        let lane = Lanes::default().named("bulk", &metrics);
+        lane.enter_into_force(&Budget { memory_max: Some(TO_CLIENT + 10), ..budget(5, None) });
+        let seat = lane.admit().await.unwrap();
+        assert!(lane.admit().await.is_err() && lane.ask_origin(11).await.is_err());
+        assert!(lane.ask_origin(10).await.is_ok());
+        drop(seat);
+        assert!(lane.admit().await.is_ok());
+        let in_flight = metrics.lane_in_flight.with_label_values(&["bulk"]);
+        assert_eq!((in_flight.get(), lane.shed.get()), (0, 2));
     }
 
     #[test]

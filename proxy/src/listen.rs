@@ -17,7 +17,12 @@ use pingora::server::{Fds, ListenFds};
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
 use serde::Serialize;
+use socket2::SockRef;
 use thiserror::Error;
+
+/// What may wait in the kernel for a client that does not read, bytes. What is on its way (sent and not
+/// acknowledged) comes on top, as far as the client's window and the network take it.
+pub const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
@@ -61,6 +66,8 @@ fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
     let bound = match address {
         ListenAddress::Socket(socket) => TcpListener::bind(socket).and_then(|listener| {
             listener.set_nonblocking(true)?;
+            // Connections inherit it. Without it the kernel takes megabytes for each slow client.
+            SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES)?;
             let address = ListenAddress::Socket(listener.local_addr()?);
             Ok(Socket { descriptor: listener.into(), address, backlog_max: None })
         }),

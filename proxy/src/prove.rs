@@ -28,8 +28,10 @@ use thiserror::Error;
 use crate::prove::report::{Bounds, Report};
 use crate::prove::subject::{Setup, Subject, Used};
 
-/// How long viewers run before anything is measured.
+/// How long viewers run before anything is measured, once the first has got an answer, and how long that
+/// may take.
 const WARM_UP: Duration = Duration::from_millis(500);
+const FIRST_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Transactions before those that are measured: connections are made, code is read from disk.
 const REHEARSAL: Duration = Duration::from_millis(200);
 /// How often memory is looked at while viewers are at work.
@@ -146,12 +148,13 @@ fn measure_pair(plan: &Plan, subject: &Subject) -> Result<Pair, ProveFault> {
         gives_way: true,
     });
     let viewers = viewers.map_err(system("no viewers"))?;
-    sleep(WARM_UP);
-    let overloaded = measure(plan, subject, Some(&viewers))?;
-    let last = viewers.stop();
-    if overloaded.video_bytes == 0 {
+    if !viewers.have_answers(1, FIRST_ANSWER_MAX) {
+        let last = viewers.stop();
         return Err(ProveFault::NoVideo(last.unwrap_or_else(|| "nothing was said why".to_owned())));
     }
+    sleep(WARM_UP);
+    let overloaded = measure(plan, subject, Some(&viewers))?;
+    viewers.stop();
     Ok(Pair { alone, overloaded })
 }
 

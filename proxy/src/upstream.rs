@@ -42,6 +42,8 @@ pub const POOL_CONNECTIONS_MAX: usize = 1024;
 
 /// Idle time of a connection that is not kept.
 const AT_ONCE: Duration = Duration::from_millis(1);
+/// What the kernel may read ahead of what is asked for, bytes, on a connection to a server.
+pub const RECEIVE_BYTES: usize = 256 * 1024;
 
 /// An upstream whose servers cannot be reached as it says.
 #[derive(Debug, Error)]

@@ -104,7 +104,7 @@ fn priority_is_the_documents_to_say_and_a_reload_changes_it() {
 #[test]
 fn a_process_that_has_no_lower_priority_says_so_and_serves() {
     let origin = films();
-    let proxy = Proxy::niced(19, &sections(origin.address, ""));
+    let proxy = Proxy::at_lowest_priority(&sections(origin.address, ""));
     assert_eq!(proxy.metric("forebay_proxy_bulk_nice_steps"), 0.0);
     let said = proxy.stderr();
     assert!(said.contains("lowest priority there is (nice 19)"), "{said}");

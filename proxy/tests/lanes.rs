@@ -11,12 +11,19 @@ fn start(origin: &Origin, requests_max: u32) -> Proxy {
 }
 
 fn sections(origin: &Origin, requests_max: u32) -> String {
+    with_budget(origin, requests_max, "")
+}
+
+fn with_budget(origin: &Origin, requests_max: u32, more: &str) -> String {
     format!(
         "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}
+caches: {{ m: {{ memory_max: 16MiB }} }}
+cache_policies: {{ p: {{ cache: m, freshness: {{ ttl_default: 60s }} }} }}
 routes:
+  - {{ name: kept, match: {{ paths: [ {{ prefix: /kept/ }} ] }}, upstream: u, lane: bulk, cache_policy: p }}
   - {{ name: films, match: {{ paths: [ {{ prefix: /film/ }} ] }}, upstream: u, lane: bulk }}
   - {{ name: pay, upstream: u, lane: transactions }}
-lanes: {{ bulk: {{ requests_max: {requests_max} }} }}",
+lanes: {{ bulk: {{ requests_max: {requests_max}{more} }} }}",
         origin.address
     )
 }
@@ -113,4 +120,151 @@ fn a_reload_keeps_the_count_and_changes_the_limit() {
     drop(release);
     assert_eq!(held.response(false).unwrap().status, 200);
     assert_eq!(second.response(false).unwrap().status, 200);
+}
+
+fn waits(proxy: &Proxy, gate: &str, result: &str) -> f64 {
+    let series = "forebay_proxy_lane_waits_total";
+    proxy.metric(&format!("{series}{{for=\"{gate}\",lane=\"bulk\",result=\"{result}\"}}"))
+}
+
+fn wait_for_waiting(proxy: &Proxy, gate: &str, count: f64) {
+    let series = format!("forebay_proxy_lane_waiting{{for=\"{gate}\",lane=\"bulk\"}}");
+    eventually("requests that wait", || (proxy.metric(&series) == count).then_some(()));
+}
+
+#[test]
+fn a_lane_lets_requests_wait_up_to_a_number() {
+    let (origin, release) = holding();
+    let queue = ", waiting_max: 1, waiting_time_max: 30s";
+    let proxy = Proxy::start(&with_budget(&origin, 1, queue));
+    let mut clients: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+    clients[0].send("GET /film/0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_for_requests(1);
+    clients[1].send("GET /film/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_waiting(&proxy, "place", 1.0);
+    assert_eq!(proxy.get("/film/2").status, 503, "the queue is full");
+    assert_eq!(proxy.get("/pay").status, 200);
+    drop(release);
+    for client in &mut clients {
+        assert_eq!(client.response(false).unwrap().status, 200);
+    }
+    assert_eq!(waits(&proxy, "place", "admitted"), 1.0);
+    wait_for_waiting(&proxy, "place", 0.0);
+}
+
+#[test]
+fn waiting_has_an_end_and_a_client_that_leaves_waits_no_longer() {
+    let (origin, _release) = holding();
+    let queue = ", waiting_max: 1, waiting_time_max: 50ms";
+    let proxy = Proxy::start(&with_budget(&origin, 1, queue));
+    let mut held = proxy.client();
+    held.send("GET /film/0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_for_requests(1);
+    let late = proxy.get("/film/1");
+    assert_eq!((late.status, late.header("retry-after")), (503, Some("1")));
+    assert_eq!(waits(&proxy, "place", "timed_out"), 1.0);
+    proxy.rewrite(&with_budget(&origin, 1, ", waiting_max: 1, waiting_time_max: 30s"));
+    assert!(proxy.reload());
+    let mut leaving = proxy.client();
+    leaving.send("GET /film/2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_for_waiting(&proxy, "place", 1.0);
+    leaving.leave();
+    wait_for_waiting(&proxy, "place", 0.0);
+    assert_eq!(waits(&proxy, "place", "left"), 1.0);
+    assert_eq!(proxy.log_of("/film/2")["error"], "client_gone");
+    assert_eq!(origin.requests(), 1);
+}
+
+#[test]
+fn origins_are_asked_by_so_many_at_once_and_hits_ask_none() {
+    let (origin, release) = holding();
+    let proxy = Proxy::start(&with_budget(&origin, 10, ", origin_concurrency_max: 1"));
+    assert_eq!(proxy.get("/kept/1").status, 200);
+    let mut held = proxy.client();
+    held.send("GET /film/0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.wait_for_requests(2);
+    assert_eq!(proxy.metric("forebay_proxy_lane_origin_requests{lane=\"bulk\"}"), 1.0);
+    assert_eq!(proxy.get("/kept/1").status, 200, "a hit");
+    assert_eq!(proxy.get("/kept/2").status, 503, "a miss");
+    assert_eq!(proxy.get("/film/1").status, 503, "one that passes through");
+    assert_eq!(proxy.get("/pay").status, 200);
+    drop(release);
+    assert_eq!(held.response(false).unwrap().status, 200);
+    eventually("a miss that may ask", || (proxy.get("/kept/2").status == 200).then_some(()));
+    eventually("nobody at the origin", || {
+        (proxy.metric("forebay_proxy_lane_origin_requests{lane=\"bulk\"}") == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn bandwidth_is_shared_by_what_passes_through_and_what_is_stored() {
+    let body: &'static str = "x".repeat(200_000).leak();
+    let origin = Origin::saying(body);
+    let proxy = Proxy::start(&with_budget(&origin, 10, ", bandwidth_max: 1MB/s"));
+    let paced = || proxy.metric("forebay_proxy_lane_paced_bytes_total{lane=\"bulk\"}");
+    let begun = std::time::Instant::now();
+    let mut before = 0.0;
+    for path in ["/kept/1", "/kept/1", "/film/1"] {
+        let response = proxy.get(path);
+        assert_eq!((response.status, response.body.len(), response.whole), (200, body.len(), true));
+    }
+    assert!(paced() > before);
+    before = paced();
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(300), "600 kB at 1 MB/s");
+    assert_eq!(proxy.get("/pay").body.len(), body.len());
+    assert_eq!(paced(), before, "another lane is not held up");
+}
+
+#[test]
+fn a_lane_holds_no_more_requests_than_its_memory_can() {
+    let (origin, release) = holding();
+    let proxy = Proxy::start(&with_budget(&origin, 10, ", memory_max: 2MiB"));
+    let held =
+        |series| proxy.metric(&format!("forebay_proxy_lane_memory_{series}{{lane=\"bulk\"}}"));
+    assert_eq!((held("bytes"), held("max_bytes")), (0.0, 2097152.0));
+    let mut clients: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send("GET /film/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    origin.wait_for_requests(2);
+    assert_eq!(held("bytes"), 2097152.0);
+    assert_eq!(proxy.get("/film/2").status, 503);
+    assert_eq!(proxy.get("/pay").status, 200);
+    drop(release);
+    for client in &mut clients {
+        assert_eq!(client.response(false).unwrap().status, 200);
+    }
+    eventually("memory that came back", || (held("bytes") == 0.0).then_some(()));
+    assert_eq!(proxy.get("/kept/1").status, 200);
+}
+
+/// Bytes that the kernel holds unsent or unacknowledged on connections from this port (proc(5)).
+fn queued(port: u16) -> u64 {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let from_port = sockets.filter(|socket| socket[1].ends_with(&format!(":{port:04X}")));
+    let queue =
+        |socket: Vec<&str>| u64::from_str_radix(socket[4].split(':').next().unwrap(), 16).unwrap();
+    // A socket that listens has its backlog there.
+    from_port.filter(|socket| socket[3] == "01").map(queue).sum()
+}
+
+#[test]
+fn the_kernel_keeps_little_for_a_client_that_does_not_read() {
+    let body: &'static str = "x".repeat(32 << 20).leak();
+    let origin = Origin::saying(body);
+    let proxy = Proxy::start(&with_budget(&origin, 10, ""));
+    let mut client = proxy.client();
+    client.send("GET /film/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head().unwrap();
+    let port = proxy.public.port();
+    let mut before = 0;
+    // The client's own kernel takes some megabytes until its window is shut.
+    let settled = eventually("a queue that grows no more", || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = queued(port);
+        (now > 0 && now == std::mem::replace(&mut before, now)).then_some(now)
+    });
+    assert!(settled <= 192 * 1024, "{settled} bytes");
+    client.leave();
 }

@@ -52,7 +52,8 @@ fn the_figures_of_a_proof_add_up() {
         check_latency(&measured["transactions"], 120);
         let number = |name: &str| measured[name].as_u64().unwrap();
         let is_loaded = beside == "overloaded";
-        assert_eq!(number("video_bytes") > 0, is_loaded, "{measured}");
+        // How much there is beside them, a busy machine may decide.
+        assert!(is_loaded || number("video_bytes") == 0, "{measured}");
         assert_eq!((number("video_refused"), number("video_failures")), (0, 0), "{measured}");
         assert!(number("video_responses") * (2 << 20) <= number("video_bytes") + 4 * (2 << 20));
         assert!(measured["seconds"].as_f64().unwrap() >= 0.29, "{measured}");

@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::units::{ByteRate, ByteSize, Duration, Percent, unit_error};
 
+/// What the bodies of a request that passes through hold at worst: the kernel's buffers on both sides and
+/// what is between them.
+pub const BODIES_AT_WORST: ByteSize = ByteSize::mib(1);
+
 /// The four lanes. There are exactly these: threads, scheduling and the order in which load is
 /// shed are built around them. Each exists whether or not the document names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +39,20 @@ impl Lanes {
             LaneName::Interactive => &self.interactive,
             LaneName::Bulk => &self.bulk,
             LaneName::Upload => &self.upload,
+        }
+    }
+
+    /// How a lane queues, its default where the document says nothing. A request that settles money
+    /// waits before it is shed.
+    pub fn waiting(&self, name: LaneName) -> Waiting {
+        let default = match name {
+            LaneName::Transactions => Waiting { max: 512, time_max: Duration::secs(1) },
+            _ => Waiting { max: 0, time_max: Duration::secs(0) },
+        };
+        let lane = self.get(name);
+        Waiting {
+            max: lane.waiting_max.unwrap_or(default.max),
+            time_max: lane.waiting_time_max.unwrap_or(default.time_max),
         }
     }
 
@@ -167,13 +185,16 @@ pub struct Lane {
     #[serde(default = "not_said", deserialize_with = "requests")]
     #[schemars(transform = without_default)]
     pub requests_max: u32,
-    /// Requests that may wait for their turn instead of being shed.
+    /// Requests that may wait for their turn instead of being shed; as many again may wait to ask
+    /// the origin. Default: transactions 512 for a second at most, others none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_max: Option<u32>,
-    /// How long a request may wait for its turn.
+    /// How long a request may wait for its turn; then it is shed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_time_max: Option<Duration>,
-    /// Memory for bodies under way, kernel socket buffers included.
+    /// Memory for bodies under way, kernel socket buffers included: each request reserves what its bodies
+    /// hold at worst (1 MiB when it passes through, 128 KiB from a cache), and is shed when that does
+    /// not fit. Default: no limit but that on requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<ByteSize>,
     /// Connections from clients at once.
@@ -182,10 +203,11 @@ pub struct Lane {
     /// Connections to upstreams at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_connections_max: Option<u32>,
-    /// Requests to origins at once.
+    /// Requests to origins at once: those that pass through and those of fills. Answers from a
+    /// cache need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_concurrency_max: Option<u32>,
-    /// Bytes per second to clients in all.
+    /// Bytes per second of response bodies to clients in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_max: Option<ByteRate>,
     /// Part of the processors' time guaranteed when all lanes want it.
@@ -238,6 +260,13 @@ impl Lane {
     pub const fn upload() -> Lane {
         Lane::of(256)
     }
+}
+
+/// How many requests may wait for their turn, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub max: u32,
+    pub time_max: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

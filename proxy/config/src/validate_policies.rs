@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::buffer_policy::{BufferMode, BufferSide};
 use crate::cache_policy::CachePolicy;
 use crate::config::Config;
+use crate::lane::BODIES_AT_WORST;
 use crate::rate_limit::{RateLimit, WhenOver};
 use crate::validate::{Findings, child, item};
 
@@ -48,15 +49,23 @@ fn check_lanes(config: &Config, findings: &mut Findings<'_>) {
                 findings.not_zero(format!("{path}.{key}"), limit);
             }
         }
-        if let Some(memory) = lane.memory_max {
-            findings.not_zero(format!("{path}.memory_max"), memory.as_bytes());
+        if lane.memory_max.is_some_and(|memory| memory < BODIES_AT_WORST) {
+            let message = format!("the bodies of one request may need {BODIES_AT_WORST}");
+            let hint = format!("at least {BODIES_AT_WORST}, times the requests at once");
+            findings.add(format!("{path}.memory_max"), message, hint);
         }
         if let Some(bandwidth) = lane.bandwidth_max {
             findings.not_zero(format!("{path}.bandwidth_max"), bandwidth.0.as_bytes());
         }
-        if lane.waiting_max.is_some_and(|max| max > 0) && lane.waiting_time_max.is_none() {
+        if lane.waiting_max.is_some_and(|max| max > 0)
+            && config.lanes.waiting(name).time_max.is_zero()
+        {
             let hint = "add `waiting_time_max: 1s`";
             findings.add(format!("{path}.waiting_max"), "requests would wait for ever", hint);
+        }
+        if lane.waiting_time_max.is_some() && config.lanes.waiting(name).max == 0 {
+            let hint = "add `waiting_max`, how many requests may wait";
+            findings.add(format!("{path}.waiting_time_max"), "no request may wait at all", hint);
         }
         if let Some(spill) = &lane.spill {
             absolute(&spill.path, format!("{path}.spill.path"), findings);

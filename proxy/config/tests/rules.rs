@@ -109,7 +109,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("protected_paths: [ /a, b ]", "protected_paths[1]", "not an absolute path"),
     ("lanes: { bulk: { cpu_share: 60% }, upload: { cpu_share: 50% } }", "lanes", "more than 100%"),
     ("lanes: { bulk: { waiting_max: 5 } }", "lanes.bulk.waiting_max", "for ever"),
-    ("lanes: { bulk: { memory_max: 0 } }", "lanes.bulk.memory_max", "0 would"),
+    ("lanes: { bulk: { memory_max: 1000KiB } }", "lanes.bulk.memory_max", "may need 1MiB"),
+    ("lanes: { bulk: { waiting_time_max: 5s } }", "lanes.bulk.waiting_time_max", "at all"),
     (
         "lanes: { bulk: { spill: { path: x, bytes_max: 1GiB } } }",
         "lanes.bulk.spill.path",

@@ -4,12 +4,16 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::reading::{Check, Pattern, Progress, Reading};
 
 /// How long an answer may take to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What a client that does not read has read: enough to know that the answer has begun.
 const FIRST_BYTES: usize = 1024;
+/// Receive buffer of a client that does not read.
+const RECEIVE_BYTES: usize = 16 * 1024;
 
 /// Open for as long as it lives.
 pub struct Held(Vec<TcpStream>);
@@ -19,7 +23,7 @@ impl Held {
     pub fn idle(address: SocketAddr, count: usize, request: &str) -> io::Result<Held> {
         let pattern = Pattern::default();
         Held::open(count, || {
-            let mut stream = ask(address, request)?;
+            let mut stream = ask(TcpStream::connect(address)?, request)?;
             let (mut reading, mut buffer) = (Reading::new(Check::Every), [0; 4096]);
             loop {
                 let read = stream.read(&mut buffer)?;
@@ -38,7 +42,7 @@ impl Held {
     /// So many connections, each of which asked and reads no more than the beginning.
     pub fn unread(address: SocketAddr, count: usize, request: &str) -> io::Result<Held> {
         Held::open(count, || {
-            let mut stream = ask(address, request)?;
+            let mut stream = ask(narrow(address)?, request)?;
             let mut first = [0; FIRST_BYTES];
             stream.read_exact(&mut first)?;
             if first.starts_with(b"HTTP/1.1 200 ") {
@@ -58,8 +62,15 @@ impl Held {
     }
 }
 
-fn ask(address: SocketAddr, request: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
+/// A connection whose own kernel takes little: what is not read lies at the proxy.
+fn narrow(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+fn ask(mut stream: TcpStream, request: &str) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     Ok(stream)

@@ -59,9 +59,9 @@ impl Origin {
         Ok(Origin { address, shared })
     }
 
-    /// How often a live path was asked for.
-    pub fn fetches(&self, path: &str) -> u64 {
-        self.shared.fetches.lock().get(path).copied().unwrap_or(0)
+    /// How often a live path was asked for since this was asked last.
+    pub fn take_fetches(&self, path: &str) -> u64 {
+        self.shared.fetches.lock().remove(path).unwrap_or(0)
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         }
         let live = "/live/100000/40/x";
         assert_eq!(get(&origin, live).1, 100_000);
-        assert_eq!((origin.fetches(live), origin.fetches("/kept/1/x")), (1, 0));
+        assert_eq!((origin.take_fetches(live), origin.take_fetches("/kept/1/x")), (1, 0));
         assert_eq!(Wanted::of("/pay"), Wanted::Small);
         assert_eq!(Wanted::of("/kept/x"), Wanted::Small);
     }

@@ -58,6 +58,8 @@ pub struct Reading {
     known: Option<(u16, u64)>,
     /// Position in the origin's body.
     at: u64,
+    /// The connection takes no further request.
+    closes: bool,
 }
 
 /// What the bytes came to.
@@ -71,12 +73,17 @@ pub enum Progress {
 
 impl Reading {
     pub fn new(check: Check) -> Reading {
-        Reading { check, head: Vec::new(), known: None, at: 0 }
+        Reading { check, head: Vec::new(), known: None, at: 0, closes: false }
     }
 
     /// The status of the answer once its head is whole.
     pub fn status(&self) -> Option<u16> {
         self.known.map(|(status, _)| status)
+    }
+
+    /// Whether the server said that this is the connection's last answer.
+    pub fn closes(&self) -> bool {
+        self.closes
     }
 
     /// Takes what was read. An error says what is wrong with the answer.
@@ -96,7 +103,7 @@ impl Reading {
                 };
                 self.head.truncate(end);
                 let head = Head::parse(&self.head)?;
-                self.at = head.first;
+                (self.at, self.closes) = (head.first, head.closes);
                 self.known = Some((head.status, head.first + head.length));
                 &bytes[end - before..]
             }
@@ -133,6 +140,7 @@ struct Head {
     /// Position of the first byte that follows.
     first: u64,
     length: u64,
+    closes: bool,
 }
 
 impl Head {
@@ -142,10 +150,12 @@ impl Head {
         let line = lines.next().unwrap_or_default();
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| format!("no status in `{line}`"))?;
-        let (mut first, mut length) = (0, None);
+        let (mut first, mut length, mut closes) = (0, None, line.starts_with("HTTP/1.0"));
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok();
+            } else if name.eq_ignore_ascii_case("connection") {
+                closes |= value.trim().eq_ignore_ascii_case("close");
             } else if name.eq_ignore_ascii_case("content-range") {
                 let range = value.trim().strip_prefix("bytes ");
                 let from = range.and_then(|range| range.split('-').next()?.parse().ok());
@@ -153,7 +163,7 @@ impl Head {
             }
         }
         let length = length.ok_or_else(|| format!("{line}, without Content-Length"))?;
-        Ok(Head { status, first, length })
+        Ok(Head { status, first, length, closes })
     }
 }
 
@@ -163,7 +173,10 @@ mod tests {
 
     fn answer(first: u64, bytes: &[u8]) -> Vec<u8> {
         let range = format!("Content-Range: bytes {first}-{}/9000\r\n", first + 1);
-        let head = format!("HTTP/1.1 206 X\r\n{range}content-length: {}\r\n\r\n", bytes.len());
+        let head = format!(
+            "HTTP/1.1 206 X\r\n{range}Connection: Close\r\ncontent-length: {}\r\n\r\n",
+            bytes.len()
+        );
         [head.as_bytes(), bytes].concat()
     }
 
@@ -177,7 +190,7 @@ mod tests {
             let Progress::Body(early) = first else { panic!("whole at byte {cut}") };
             let rest = reading.take(&pattern, &bytes[cut..]).unwrap();
             assert_eq!(rest, Progress::Whole(600 - early));
-            assert_eq!(reading.status(), Some(206));
+            assert_eq!((reading.status(), reading.closes()), (Some(206), true));
         }
     }
 

@@ -111,7 +111,12 @@ fn transact(
         let taken = reading.take(pattern, &buffer[..read]);
         match taken.map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {
             Progress::Body(_) => {}
-            Progress::Whole(_) if reading.status() == Some(200) => return Ok(()),
+            Progress::Whole(_) if reading.status() == Some(200) => {
+                if reading.closes() {
+                    *connection = None;
+                }
+                return Ok(());
+            }
             Progress::Whole(_) => return Err(io::ErrorKind::InvalidData.into()),
         }
     }

@@ -104,6 +104,18 @@ impl Viewers {
         }
     }
 
+    /// Waits until there have been so many answers; `false` when that takes longer than it may.
+    pub fn have_answers(&self, count: u64, within: Duration) -> bool {
+        let begun = Instant::now();
+        while self.counts().responses < count {
+            if begun.elapsed() > within {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
     /// Microseconds from asking to the first byte, of every client's first answer so far.
     pub fn first_bytes_us(&self) -> Vec<u64> {
         self.shared.first_bytes_us.lock().clone()
@@ -142,23 +154,31 @@ async fn ask_again_and_again(
     requests: &[String],
     shared: &Shared,
 ) -> Result<std::convert::Infallible, Fault> {
-    let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-    stream.set_nodelay(true).map_err(|error| failed(&error))?;
+    let mut stream = connect(address).await?;
     let mut check = Check::Every;
     loop {
         for request in requests {
-            ask(&stream, request, check, shared).await?;
+            if ask(&stream, request, check, shared).await? {
+                stream = connect(address).await?;
+            }
         }
         check = Check::Ends;
     }
 }
 
+async fn connect(address: SocketAddr) -> Result<TcpStream, Fault> {
+    let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
+    stream.set_nodelay(true).map_err(|error| failed(&error))?;
+    Ok(stream)
+}
+
+/// Asks and reads the answer; whether the server closes the connection after it.
 async fn ask(
     stream: &TcpStream,
     request: &str,
     check: Check,
     shared: &Shared,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let asked = Instant::now();
     let mut rest = request.as_bytes();
     while !rest.is_empty() {
@@ -192,7 +212,7 @@ async fn ask(
         }
         if matches!(taken, Progress::Whole(_)) {
             shared.responses.fetch_add(1, Ordering::AcqRel);
-            return Ok(());
+            return Ok(reading.closes());
         }
     }
 }

@@ -113,15 +113,17 @@ pub async fn answer(
             if let Some(next) = next {
                 ahead::start(policy, &next.origin, &next.question, &next.targets);
             }
+            let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
+            let lane = lane.ok_or(Failure::Internal)?;
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
-                hop::to(exchange.place()).await;
+                hop::to(lane.place()).await;
             }
             let begun = exchange.begun;
             let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
-            let added = (&edits, quota);
+            let added = (&edits, quota, &lane.pace);
             send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| true)
         }
     }

@@ -18,6 +18,7 @@ use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
+use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
@@ -67,14 +68,14 @@ struct Response {
     has_body: bool,
 }
 
-/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's.
+/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pace` its lane's.
 ///
 /// Errors: the failure that cut it short; when a head was sent, the connection must be broken off.
 pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    (edits, quota): (&Rendered, Option<&Quota>),
+    (edits, quota, pace): (&Rendered, Option<&Quota>, &Pace),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -96,12 +97,13 @@ pub async fn send(
     head_sent();
     match (&mut reader, source) {
         _ if !has_body => {}
-        (Some(reader), _) => relay(session, reader, end).await?,
+        (Some(reader), _) => relay(session, reader, end, pace).await?,
         (None, Source::Stored(stored)) => {
             let mut at = first;
             while at < end {
                 let part = part(stored, at, end);
                 at += part.len() as u64;
+                pace.wait(part.len()).await;
                 write(session, part).await?;
             }
         }
@@ -122,7 +124,12 @@ async fn write(session: &mut Session, bytes: Bytes) -> Result<(), Failure> {
 
 /// Hands bytes on as they arrive. Waiting for more means watching the client too, which also
 /// flushes what it is owed.
-async fn relay(session: &mut Session, reader: &mut Reader, end: u64) -> Result<(), Failure> {
+async fn relay(
+    session: &mut Session,
+    reader: &mut Reader,
+    end: u64,
+    pace: &Pace,
+) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
             biased;
@@ -132,7 +139,10 @@ async fn relay(session: &mut Session, reader: &mut Reader, end: u64) -> Result<(
             }
         };
         match next {
-            Some(Ok(bytes)) => write(session, bytes).await?,
+            Some(Ok(bytes)) => {
+                pace.wait(bytes.len()).await;
+                write(session, bytes).await?;
+            }
             Some(Err(failure)) => return Err(failure),
             None => return Ok(()),
         }

@@ -15,9 +15,11 @@ use pingora::upstreams::peer::HttpPeer;
 use proxy_config::header_edits::Rendered;
 
 use crate::headers::{self, Downstream};
+use crate::lane::memory::FILLING;
+use crate::lane::{Full, Lane, Seat};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
-use crate::runtimes::{Handles, Place};
+use crate::runtimes::Handles;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
@@ -49,9 +51,9 @@ pub struct Origin {
     pub connector: Arc<Connector>,
     pub upstream: Arc<Upstream>,
     pub wish: Wish,
+    /// Counts its requests to origins, and says where large bodies are moved.
+    pub lane: Arc<Lane>,
     pub runtimes: Handles,
-    /// Where large bodies of its lane are moved.
-    pub place: Place,
     /// On routes that understand video: how what it leads to may be asked for ahead.
     pub reach: Option<Arc<Reach>>,
 }
@@ -74,6 +76,9 @@ pub struct Reply {
     attempts: Attempts,
     _in_use: InUse,
     last: bool,
+    /// Its place among its lane's requests to origins, until the connection breaks: what asks for the rest
+    /// takes one of its own.
+    seat: Option<Seat>,
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
@@ -98,6 +103,7 @@ impl Origin {
         fields: &[(HeaderName, HeaderValue)],
         contact: &mut Contact,
     ) -> Result<Reply, Failure> {
+        let seat = self.lane.ask_origin(FILLING).await.map_err(|Full| Failure::LaneFull)?;
         contact.attempts.wish = self.wish;
         loop {
             let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
@@ -133,6 +139,7 @@ impl Origin {
                         continue;
                     }
                     contact.first_byte = Some(asked.elapsed());
+                    reply.seat = Some(seat);
                     return Ok(reply);
                 }
                 Err(fault) => {
@@ -203,6 +210,7 @@ impl Origin {
                 last,
                 attempts: attempts.clone(),
                 _in_use: in_use,
+                seat: None,
                 head,
                 unframed: !framed,
             });
@@ -237,6 +245,7 @@ impl Reply {
         }
         let read = self.session.read_response_body().await;
         read.map_err(|error| {
+            self.seat = None;
             let fault = UpstreamFault::of(error, false);
             self.upstream.failed(&self.attempts, fault.kind, false);
             fault.failure

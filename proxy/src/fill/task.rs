@@ -129,7 +129,7 @@ impl Job {
         };
         ending.flow = Some(Arc::clone(&flow));
         if head.length.is_none_or(|length| length > QUANTUM_BYTES as u64) {
-            hop::to(self.origin.place).await;
+            hop::to(self.origin.lane.place()).await;
         }
         match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
             Ok(Ok(())) => {

@@ -1,0 +1,42 @@
+//! A request enters its lane, and later perhaps its lane's share of the origins.
+
+use pingora::proxy::Session;
+
+use crate::edge::Exchange;
+use crate::hop;
+use crate::lane::Full;
+use crate::lane::memory::PASSING;
+use crate::respond::Failure;
+
+/// Takes a place in the request's lane, at once or after a wait, or sheds.
+pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else { return Ok(()) };
+    exchange.permit = Some(unless_left(session, lane.admit()).await?);
+    hop::admitted(lane.place());
+    Ok(())
+}
+
+/// What a request that passes through needs before an upstream is connected to: a place among its
+/// lane's requests to origins, and to be where its lane moves bodies, so that its socket is there too.
+pub async fn origins(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else { return Ok(()) };
+    exchange.at_origin = Some(unless_left(session, lane.ask_origin(PASSING)).await?);
+    hop::to(lane.place()).await;
+    Ok(())
+}
+
+/// Waits for a place, unless the client leaves first. A client with a body to send is not watched:
+/// its body is the upstream's.
+async fn unless_left<T>(
+    session: &mut Session,
+    entering: impl Future<Output = Result<T, Full>>,
+) -> Result<T, Failure> {
+    let watches = session.is_body_empty();
+    tokio::select! {
+        biased;
+        entered = entering => entered.map_err(|Full| Failure::LaneFull),
+        _ = session.downstream_session.read_body_or_idle(true), if watches => {
+            Err(Failure::ClientGone)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The kit on peers that every developer has, with times far too short for figures.
+
+use std::process::Command;
+
+use system_tests::binaries;
+
+#[test]
+fn every_peer_is_measured_and_the_page_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.md");
+    let output = Command::new(env!("CARGO_BIN_EXE_forebay-bench"))
+        .args(["--rounds", "1", "--seconds", "0.3", "--peers", "Forebay,nginx"])
+        .args(["--workloads", "W1,W2r,W4,W7,W9,W10"])
+        .arg("--programs")
+        .arg(binaries::path("forebay-proxy").parent().unwrap())
+        .arg("--write")
+        .arg(&page)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert!(!text.contains("Without a figure"), "{text}");
+    let row = |id: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("| {id} |"))).unwrap();
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('*')).collect();
+        [4, 5].map(|column| cells[column].parse::<f64>().unwrap())
+    };
+    for id in ["W1", "W2r", "W4", "W7"] {
+        assert!(row(id).iter().all(|figure| *figure > 0.0), "{text}");
+    }
+    assert_eq!(row("W10")[0], 0.0, "a reload fails no request: {text}");
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_forebay-bench")).args(arguments).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["--peers", "nginxx"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no peer nginxx; there are Forebay, nginx"), "{said}");
+    let (code, said) = run(&["--workloads", "W99"]);
+    assert!(code == Some(1) && said.contains("there is no workload W99"), "{said}");
+}
