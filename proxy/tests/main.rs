@@ -30,6 +30,7 @@ mod reloads;
 mod rewriting;
 mod routing;
 mod serving_files;
+mod slicing;
 mod slow_clients;
 mod splitting;
 mod stops;

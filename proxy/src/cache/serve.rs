@@ -16,6 +16,7 @@ use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
+use crate::cache::sliced::{Sliced, send_sliced};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
 use crate::rate_limit::Quota;
@@ -33,6 +34,7 @@ const PART_BYTES_MAX: usize = 256 * 1024;
 pub enum Source {
     Stored(Arc<Stored>),
     Flow(Arc<Head>, Arc<Flow>),
+    Sliced(Box<Sliced>),
 }
 
 impl Source {
@@ -40,6 +42,7 @@ impl Source {
         match self {
             Source::Stored(stored) => &stored.head,
             Source::Flow(head, _) => head,
+            Source::Sliced(sliced) => &sliced.of.head,
         }
     }
 
@@ -47,6 +50,7 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.times()),
             Source::Flow(head, _) => head.times,
+            Source::Sliced(sliced) => Some(sliced.of.times()),
         }
     }
 
@@ -55,6 +59,7 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.length()),
             Source::Flow(head, flow) => head.length.or_else(|| flow.whole_length()),
+            Source::Sliced(sliced) => sliced.of.head.length,
         }
     }
 }
@@ -97,17 +102,30 @@ pub async fn send(
     match (&mut reader, source) {
         _ if !has_body => {}
         (Some(reader), _) => relay(session, reader, end).await?,
-        (None, Source::Stored(stored)) => {
-            let mut at = first;
-            while at < end {
-                let part = part(stored, at, end);
-                at += part.len() as u64;
-                write(session, part).await?;
-            }
-        }
+        (None, Source::Stored(stored)) => send_stored(session, stored, first, end).await?,
+        (None, Source::Sliced(sliced)) => send_sliced(session, sliced, first, end).await?,
         (None, Source::Flow(..)) => return Err(Failure::Internal),
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)
+}
+
+/// Sends a part of a stored body.
+pub async fn send_stored(
+    session: &mut Session,
+    stored: &Stored,
+    first: u64,
+    end: u64,
+) -> Result<(), Failure> {
+    let mut at = first;
+    while at < end {
+        let part = part(stored, at, end);
+        if part.is_empty() {
+            return Err(Failure::Internal);
+        }
+        at += part.len() as u64;
+        write(session, part).await?;
+    }
+    Ok(())
 }
 
 fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
@@ -122,7 +140,7 @@ async fn write(session: &mut Session, bytes: Bytes) -> Result<(), Failure> {
 
 /// Hands bytes on as they arrive. Waiting for more means watching the client too, which also
 /// flushes what it is owed.
-async fn relay(session: &mut Session, reader: &mut Reader, end: u64) -> Result<(), Failure> {
+pub async fn relay(session: &mut Session, reader: &mut Reader, end: u64) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
             biased;
@@ -151,7 +169,7 @@ fn respond_to(
     head.remove_header(&CONTENT_LENGTH);
     if let Some(times) = source.times() {
         let age = times.age_ms(now_ms) / 1000;
-        if age > 0 || matches!(source, Source::Stored(_)) || head.headers.contains_key(AGE) {
+        if age > 0 || !matches!(source, Source::Flow(..)) || head.headers.contains_key(AGE) {
             head.insert_header(AGE, HeaderValue::from(age)).ok()?;
         }
     }

@@ -248,7 +248,7 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "reason"],
         "Answers not stored: reason is no_store, private, authorization, set_cookie, vary_all, \
-         status, no_freshness, unframed (its end cannot be told from a break), tags (more than can \
+         status, no_freshness, unframed (its end cannot be told from a break, and nobody said to keep it), tags (more than can \
          be purged by), too_large or no_room.",
     ),
     family(
@@ -293,6 +293,14 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "result"],
         "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
+    ),
+    family(
+        "forebay_proxy_cache_slices_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Slices of large objects: result is stored (it was there), joined (on its way already), \
+         fetched, read_ahead, changed (the object is another now), refused (the origin failed), \
+         no_room (not fetched ahead) or unfit (an object that cannot be kept in slices).",
     ),
     family(
         "forebay_proxy_cache_disk_ready",
