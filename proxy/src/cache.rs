@@ -7,7 +7,8 @@
 //!    [`crate::fill`]; what cannot be cached passes through.
 //!
 //! What is large is kept in [`slices`] and read slice by slice ([`sliced`]). What is out of date before its
-//! time is taken out ([`forgetting`], [`purge`]), by URI, prefix or one of its [`tags`].
+//! time is taken out ([`forgetting`], [`purge`]), by URI, prefix or one of its [`tags`], here and at other proxies
+//! ([`fan_out`]).
 //!
 //! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
 //! bytes), [`object`] (a stored answer).
@@ -18,6 +19,7 @@ pub mod conditional;
 pub mod date;
 pub mod directives;
 pub mod disk;
+pub mod fan_out;
 pub mod forgetting;
 pub mod freshness;
 pub mod key;
@@ -47,6 +49,7 @@ use proxy_config::cache::CacheDisk;
 use crate::cache::budget::{Class, Lease};
 use crate::cache::directives::Directives;
 use crate::cache::disk::Disk;
+use crate::cache::fan_out::FanOut;
 use crate::cache::freshness::Plan;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
@@ -85,6 +88,8 @@ pub struct Cache {
     inner: Mutex<Inner>,
     hasher: RandomState,
     series: Series,
+    /// Shares purges with other proxies.
+    fan_out: Mutex<Option<Arc<FanOut>>>,
 }
 
 struct Inner {
@@ -141,6 +146,7 @@ impl Cache {
             }),
             hasher: RandomState::new(),
             series: Series::new(name, metrics),
+            fan_out: Mutex::default(),
         }
     }
 
@@ -366,6 +372,20 @@ impl Cache {
         Ok(())
     }
 
+    pub fn has_disk(&self) -> bool {
+        self.inner.lock().disk.is_some()
+    }
+
+    /// Takes a document's `purge_redis` into force.
+    fn set_fan_out(self: &Arc<Self>, url: Option<&str>, metrics: &Metrics) -> io::Result<()> {
+        let mut fan_out = self.fan_out.lock();
+        if fan_out.as_ref().map(|fan_out| fan_out.url.as_str()) != url {
+            *fan_out = None;
+            *fan_out = url.map(|url| FanOut::start(url, self, metrics)).transpose()?.map(Arc::new);
+        }
+        Ok(())
+    }
+
     /// Ends a fill unless somebody has come to it since; says whether it ended.
     pub fn retire_if_left(&self, fill: &Arc<Fill>) -> bool {
         self.with(|inner| {
@@ -486,6 +506,10 @@ impl Caches {
             let disk = config.get(&cache.name).and_then(|cache| cache.disk.as_ref());
             if let Err(error) = cache.set_disk(disk, metrics) {
                 tracing::error!(cache = cache.name, %error, "no thread for the cache on disk");
+            }
+            let redis = config.get(&cache.name).and_then(|cache| cache.purge_redis.as_deref());
+            if let Err(error) = cache.set_fan_out(redis, metrics) {
+                tracing::error!(cache = cache.name, %error, "purges are not shared");
             }
         }
     }

@@ -40,7 +40,7 @@ use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
 use crate::reload::{ReloadFault, reload};
 use crate::route::RouteFault;
-use crate::runtimes::{Handles, Runtimes};
+use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::tls::{self, TlsFault};
 use crate::upstream::probe::Probes;
@@ -150,7 +150,11 @@ fn prepare(
         StartFault::AccessLog { path: config.access_log.path.to_string(), error }
     })?;
     let generation = Generation::new(1, config, &metrics, &lanes, &caches, &limits, &servers)?;
-    generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+    {
+        // What is put into force may begin tasks.
+        let _entered = runtimes.of(Place::Latency).enter();
+        generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+    }
     let (access_log, writer) = access_log::start(opened, &metrics)?;
     let state = State {
         metrics,

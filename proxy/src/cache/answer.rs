@@ -250,7 +250,8 @@ pub async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Fail
     loop {
         let heads = interim.borrow_and_update().get(told..).unwrap_or_default().to_vec();
         told += heads.len();
-        for head in heads.into_iter().filter(|_| session.req_header().version != Version::HTTP_10) {
+        let knows = session.req_header().version != Version::HTTP_10;
+        for head in heads.into_iter().filter(|_| knows) {
             let written = session.write_response_header(Box::new(head), false).await;
             written.map_err(|_| Failure::ClientGone)?;
         }

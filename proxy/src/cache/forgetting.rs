@@ -72,6 +72,17 @@ impl Cache {
         Ok(count)
     }
 
+    /// Tells other proxies of a purge; `false` when they could not be told.
+    pub async fn tell_others(&self, scope: &Scope, soft: bool) -> bool {
+        let fan_out = self.fan_out.lock().clone();
+        let Some(fan_out) = fan_out else { return true };
+        let told = fan_out.tell(scope, soft).await;
+        if let Err(error) = &told {
+            tracing::warn!(cache = self.name, %error, "other proxies could not be told of a purge");
+        }
+        told.is_ok()
+    }
+
     /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
     fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<Begun, Busy> {
         let mut inner = self.inner.lock();

@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::cache::purge::SCOPES;
-use crate::cache::{answer, disk, freshness, sliced};
+use crate::cache::{answer, disk, fan_out, freshness, sliced};
 use crate::metrics::Metrics;
 
 /// The series of one cache.
@@ -29,13 +29,14 @@ pub struct Series {
 impl Series {
     /// Every series exists from the start, so that a rate over a first event is not lost.
     pub fn new(cache: &str, metrics: &Metrics) -> Series {
-        let known: [(&IntCounterVec, &[&str]); 6] = [
+        let known: [(&IntCounterVec, &[&str]); 7] = [
             (&metrics.cache_requests, &answer::VERDICTS),
             (&metrics.cache_evictions, &["small", "large"]),
             (&metrics.cache_refusals, &freshness::REFUSALS),
             (&metrics.cache_fills, &["whole", "revalidated", "broken", "failed", "stopped"]),
             (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
             (&metrics.cache_slices, &sliced::RESULTS),
+            (&metrics.cache_purge_messages, &fan_out::RESULTS),
         ];
         for (family, values) in known {
             for value in values {
@@ -50,6 +51,7 @@ impl Series {
         disk::Series::new(cache, metrics);
         metrics.cache_disk_bytes_max.with_label_values(&[cache]);
         metrics.cache_purged_objects.with_label_values(&[cache]);
+        metrics.cache_purge_redis_connected.with_label_values(&[cache]);
         metrics.cache_invalidations.with_label_values(&[cache]);
         metrics.cache_fill_bytes.with_label_values(&[cache]);
         Series {

@@ -69,13 +69,23 @@ pub fn run(options: &Options) -> Result<(), Fault> {
         soft: *soft,
     };
     let answer = send(&address, &token, &order)?;
+    let untold = answer["untold"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = match untold {
+        [] => Ok(()),
+        names => {
+            let names = names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+            let what = "purged here, but other proxies could not be told (`purge_redis` of";
+            Err(Fault::Other(anyhow!("{what} {names})")))
+        }
+    };
     match options.output.output {
         Output::Json => print(&format!("{answer}\n")),
         Output::Text => {
             let what = if *soft { "made stale" } else { "purged" };
             print(&format!("{what}: {}\n", answer["purged"]))
         }
-    }
+    }?;
+    told
 }
 
 /// Sends the order; returns what the proxy says it did.

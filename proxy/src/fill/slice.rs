@@ -170,7 +170,7 @@ impl Job {
             return cache.count_slice("no_room");
         }
         let mut contact = Contact::default();
-        let (mut reply, skip) = if let Some(begun) = begun {
+        let (reply, skip) = if let Some(begun) = begun {
             begun
         } else {
             let finishes = self.finishes(0, None);

@@ -295,6 +295,19 @@ pub const FAMILIES: &[Family] = &[
         "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
     ),
     family(
+        "forebay_proxy_cache_purge_messages_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Purges shared with other proxies: result is sent, unsent (Redis did not take it), received, \
+         skipped (not understood) or missed (lost while this proxy was cut off; everything became stale).",
+    ),
+    family(
+        "forebay_proxy_cache_purge_redis_connected",
+        Kind::Gauge,
+        &["cache"],
+        "1 while purges of other proxies are heard.",
+    ),
+    family(
         "forebay_proxy_cache_slices_total",
         Kind::Counter,
         &["cache", "result"],
