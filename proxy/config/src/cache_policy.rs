@@ -131,6 +131,7 @@ pub struct Freshness {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_if_error: Option<Duration>,
     /// When an answer that sets a cookie is stored.
+    #[serde(skip_serializing_if = "SetCookie::is_explicit")]
     pub set_cookie: SetCookie,
     /// Whether a client's `Cache-Control` may force a fetch.
     pub honor_request_cache_control: bool,
@@ -158,6 +159,13 @@ pub enum SetCookie {
     Explicit,
     /// Only when the origin says `public`, `s-maxage` or `CDN-Cache-Control`.
     Public,
+}
+
+impl SetCookie {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_explicit(&self) -> bool {
+        *self == SetCookie::Explicit
+    }
 }
 
 /// How misses become requests to the origin.

@@ -97,7 +97,7 @@ pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Do
         let count = done.caches.entry(cache.name.clone()).or_default();
         let mut told = true;
         for scope in scopes {
-            // Others first: it is in force here with the first poll, however long the rest takes.
+            // Both at once: it is in force here with the first poll, however long the rest takes.
             let elsewhere = cache.tell_others(&scope, order.soft);
             let here = cache.purge(scope.clone(), order.soft);
             let (purged, is_told) = tokio::join!(here, elsewhere);
