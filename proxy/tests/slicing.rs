@@ -143,7 +143,7 @@ fn a_range_into_a_cold_film_costs_a_slice_once() {
     assert_eq!(film.ranges(), ["bytes=104857600-105906175"]);
     // The object is known now, other bytes of it are not.
     let tail = ask(&proxy, "/film", "Range: bytes=-65536\r\n");
-    assert_eq!((tail.status, tail.body), (206, bytes(0, FILM - 64 * KIB, FILM)));
+    assert_eq!((tail.status, &tail.body), (206, &bytes(0, FILM - 64 * KIB, FILM)));
     assert_eq!(status(&tail), "forebay; fwd=partial; stored");
     film.has_sent(2 * MIB);
     let beyond = part(&proxy, FILM, FILM + 5);
