@@ -80,7 +80,8 @@ if [ -n "$fatal" ]; then
     exit 69
 fi
 
-# hls.js for the stream page (embedded at build time), playwright-core for the browser test.
+# hls.js for the stream page (embedded at build time), playwright-core for the browser test, the public
+# suite for the test of the cache.
 node_packages() {
     folder=$1
     [ -e "$folder/package-lock.json" ] || return 0
@@ -94,7 +95,9 @@ if has npm && [ "$purpose" != bench ]; then
 fi
 
 if [ "$purpose" = test ]; then
-    node_packages "$here/tests/browser"
+    for folder in browser cache-tests; do
+        node_packages "$here/tests/$folder" || say "npm could not fetch what tests/$folder needs; its test will fail until it can."
+    done
     has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet --no-default-features --features default-no-update --profile dev; }
     has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }
     # Every platform's crates: the dependency rules are judged offline, and not for this machine alone.

@@ -6,7 +6,9 @@
 //! 3. A hit is served ([`serve`], [`conditional`], [`range`]); a miss joins or begins a
 //!    [`crate::fill`]; what cannot be cached passes through.
 //!
-//! What is out of date before its time is taken out by [`purge`], by URI, prefix or one of its [`tags`].
+//! What is large is kept in [`slices`] and read slice by slice ([`sliced`]). What is out of date before its
+//! time is taken out ([`forgetting`], [`purge`]), by URI, prefix or one of its [`tags`], here and at other proxies
+//! ([`fan_out`]).
 //!
 //! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
 //! bytes), [`object`] (a stored answer).
@@ -14,8 +16,11 @@
 pub mod answer;
 pub mod budget;
 pub mod conditional;
+pub mod date;
 pub mod directives;
 pub mod disk;
+pub mod fan_out;
+pub mod forgetting;
 pub mod freshness;
 pub mod key;
 pub mod object;
@@ -24,6 +29,8 @@ pub mod purge;
 pub mod range;
 pub mod series;
 pub mod serve;
+pub mod sliced;
+pub mod slices;
 pub mod store;
 pub mod tags;
 pub mod vary;
@@ -31,6 +38,7 @@ pub mod vary;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -41,11 +49,11 @@ use proxy_config::cache::CacheDisk;
 use crate::cache::budget::{Class, Lease};
 use crate::cache::directives::Directives;
 use crate::cache::disk::Disk;
+use crate::cache::fan_out::FanOut;
 use crate::cache::freshness::Plan;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
-use crate::cache::purge::{Busy, Scope, SweepId};
 use crate::cache::series::Series;
 use crate::cache::store::{Limits, NoRoom, Store};
 use crate::fill::load::Load;
@@ -60,6 +68,9 @@ const FILLS_MAX: usize = 4096;
 const PASS_MS: u64 = 2000;
 /// Such answers remembered at once.
 const PASSES_MAX: usize = 4096;
+
+/// The next part of an id.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Now, in milliseconds since 1970. Never goes back, whatever is done to the system's clock.
 pub fn now_ms() -> u64 {
@@ -79,6 +90,8 @@ pub struct Cache {
     hasher: RandomState,
     series: Series,
     pub video: Video,
+    /// Shares purges with other proxies.
+    fan_out: Mutex<Option<Arc<FanOut>>>,
 }
 
 struct Inner {
@@ -103,13 +116,6 @@ pub struct Asking<'a> {
     pub may_wait: bool,
     /// Whether it may still be looked for on disk.
     pub may_load: bool,
-}
-
-/// A purge in force in both tiers.
-struct Begun {
-    id: SweepId,
-    soft_ms: Option<u64>,
-    disk: Option<(Arc<Disk>, SweepId)>,
 }
 
 /// What to do next for a request.
@@ -143,6 +149,7 @@ impl Cache {
             hasher: RandomState::new(),
             series: Series::new(name, metrics),
             video: Video::new(name, metrics),
+            fan_out: Mutex::default(),
         }
     }
 
@@ -311,6 +318,36 @@ impl Cache {
         })
     }
 
+    /// The same for a slice of a large object, however small that is.
+    pub fn reserve_slice(
+        &self,
+        head_bytes: u64,
+        body_bytes: u64,
+    ) -> Result<(Lease, Lease), NoRoom> {
+        self.with(|inner| {
+            let head = inner.store.reserve(Class::Large, head_bytes)?;
+            Ok((head, inner.store.reserve(Class::Large, body_bytes)?))
+        })
+    }
+
+    /// A number that no other version of any object has, nor had before a restart.
+    pub fn new_id(&self) -> u64 {
+        self.hasher.hash_one((now_ms(), NEXT_ID.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Begins the fill of a slice of which the first bytes are there already.
+    pub fn begin_slice(&self, key: Key) -> Arc<Fill> {
+        self.with(|inner| inner.begin_key(key, HeaderMap::new(), false))
+    }
+
+    /// Whether a slice is at hand, in memory or on disk.
+    pub fn has(&self, key: &Key) -> bool {
+        let none = HeaderMap::new();
+        let mut inner = self.inner.lock();
+        inner.store.find(key, &none).is_some()
+            || inner.disk.as_ref().is_some_and(|disk| disk.find(key, &none).is_some())
+    }
+
     /// More room for a body under way.
     pub fn grow(&self, flow: &crate::fill::flow::Flow, by: u64) -> Result<(), NoRoom> {
         let grown = self.with(|inner| flow.with_lease(|lease| inner.store.grow(lease, by)));
@@ -373,6 +410,20 @@ impl Cache {
         Ok(())
     }
 
+    pub fn has_disk(&self) -> bool {
+        self.inner.lock().disk.is_some()
+    }
+
+    /// Takes a document's `purge_redis` into force.
+    fn set_fan_out(self: &Arc<Self>, url: Option<&str>, metrics: &Metrics) -> io::Result<()> {
+        let mut fan_out = self.fan_out.lock();
+        if fan_out.as_ref().map(|fan_out| fan_out.url.as_str()) != url {
+            *fan_out = None;
+            *fan_out = url.map(|url| FanOut::start(url, self, metrics)).transpose()?.map(Arc::new);
+        }
+        Ok(())
+    }
+
     /// Ends a fill unless somebody has come to it since; says whether it ended.
     pub fn retire_if_left(&self, fill: &Arc<Fill>) -> bool {
         self.with(|inner| {
@@ -382,92 +433,6 @@ impl Cache {
             }
             left
         })
-    }
-
-    pub fn forget(&self, stored: &Arc<Stored>) {
-        self.with(|inner| {
-            inner.store.forget(stored);
-            if let Some(disk) = &inner.disk {
-                disk.forget(stored);
-            }
-        });
-    }
-
-    /// Forgets all answers to a URI, those under way included (RFC 9111 section 4.4).
-    pub fn invalidate(&self, uri: &Arc<str>) {
-        let count = self.with(|inner| {
-            for fill in inner.fills.values().flatten().filter(|fill| fill.key.uri == *uri) {
-                fill.doom();
-            }
-            if let Some(disk) = &inner.disk {
-                disk.forget_uri(uri);
-            }
-            inner.store.forget_uri(uri)
-        });
-        let series = self.series.invalidations.with_label_values(&[self.name.as_str()]);
-        series.inc_by(count as u64);
-    }
-
-    /// Forgets all answers with a tag, those under way included. Its sweep is a task of its own.
-    pub fn invalidate_tag(self: &Arc<Self>, tag: &Arc<str>) {
-        let cache = Arc::clone(self);
-        // Too many at once: then it is done at the pace of this task.
-        let Ok(begun) = self.begin_purge(&Scope::Tag(Arc::clone(tag)), false) else {
-            self.with(|inner| {
-                inner.store.forget_tag(tag);
-                if let Some(disk) = &inner.disk {
-                    disk.forget_covered(&Scope::Tag(Arc::clone(tag)));
-                }
-            });
-            return;
-        };
-        tokio::spawn(async move {
-            let count = cache.sweep(begun).await;
-            let series = cache.series.invalidations.with_label_values(&[cache.name.as_str()]);
-            series.inc_by(count as u64);
-        });
-    }
-
-    /// Takes out what the scope covers, or makes it stale; says how many answers that were. Nothing of
-    /// it is used from the first poll on, however long the rest takes.
-    pub async fn purge(&self, scope: Scope, soft: bool) -> Result<usize, Busy> {
-        let labels = [self.name.as_str(), scope.name(), if soft { "soft" } else { "hard" }];
-        let series = self.series.purges.with_label_values(&labels);
-        let count = self.sweep(self.begin_purge(&scope, soft)?).await;
-        series.inc();
-        let objects = self.series.purged_objects.with_label_values(&[self.name.as_str()]);
-        objects.inc_by(count as u64);
-        Ok(count)
-    }
-
-    /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
-    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<Begun, Busy> {
-        let mut inner = self.inner.lock();
-        let soft_ms = soft.then(now_ms);
-        let id = inner.store.begin_purge(scope.clone(), soft_ms)?;
-        let disk =
-            inner.disk.as_ref().map(|disk| (Arc::clone(disk), disk.begin_purge(scope, soft_ms)));
-        for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(scope)) {
-            fill.doom();
-        }
-        Ok(Begun { id, soft_ms, disk })
-    }
-
-    /// Says how many answers there were, in the tier that had more of them: most are in both.
-    async fn sweep(&self, begun: Begun) -> usize {
-        let mut count = 0;
-        loop {
-            let swept = self.with(|inner| inner.store.sweep(begun.id));
-            count += swept.count;
-            if swept.done {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        match begun.disk {
-            Some((disk, id)) => count.max(disk.sweep(id, begun.soft_ms).await),
-            None => count,
-        }
     }
 
     pub fn count_request(&self, result: &str) {
@@ -481,6 +446,10 @@ impl Cache {
     pub fn count_fill(&self, result: &str, bytes: u64) {
         self.series.fills.with_label_values(&[self.name.as_str(), result]).inc();
         self.series.fill_bytes.with_label_values(&[self.name.as_str()]).inc_by(bytes);
+    }
+
+    pub fn count_slice(&self, result: &str) {
+        self.series.slices.with_label_values(&[self.name.as_str(), result]).inc();
     }
 
     pub fn count_resume(&self, result: &str) {
@@ -522,8 +491,12 @@ impl Inner {
     }
 
     fn begin(&mut self, asking: &Asking<'_>, background: bool) -> Arc<Fill> {
-        let fill = Fill::new(asking.key.clone(), asking.headers.clone(), background);
-        self.fills.entry(asking.key.clone()).or_default().push(Arc::clone(&fill));
+        self.begin_key(asking.key.clone(), asking.headers.clone(), background)
+    }
+
+    fn begin_key(&mut self, key: Key, request: HeaderMap, background: bool) -> Arc<Fill> {
+        let fill = Fill::new(key.clone(), request, background);
+        self.fills.entry(key).or_default().push(Arc::clone(&fill));
         self.fills_count += 1;
         fill
     }
@@ -571,6 +544,10 @@ impl Caches {
             let disk = config.get(&cache.name).and_then(|cache| cache.disk.as_ref());
             if let Err(error) = cache.set_disk(disk, metrics) {
                 tracing::error!(cache = cache.name, %error, "no thread for the cache on disk");
+            }
+            let redis = config.get(&cache.name).and_then(|cache| cache.purge_redis.as_deref());
+            if let Err(error) = cache.set_fan_out(redis, metrics) {
+                tracing::error!(cache = cache.name, %error, "purges are not shared");
             }
         }
     }

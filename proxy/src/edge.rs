@@ -185,7 +185,8 @@ impl Edge {
         failure: Failure,
         exchange: &mut Exchange,
     ) -> Result<bool> {
-        if session.response_written().is_none() && failure != Failure::ClientGone {
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        if !begun && failure != Failure::ClientGone {
             self.answer(session, failure, exchange).await;
             return Ok(true);
         }

@@ -2,18 +2,21 @@
 //! no reader can hold up or take away from the others.
 //!
 //! What is on disk is a fill too ([`load`]). The stops of the others: [`origin`] asks → the answer is judged ([`crate::cache::freshness`]) and made known to
-//! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored.
+//! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored. Large
+//! objects are fetched by the [`slice`].
 
 pub mod flow;
 pub mod load;
 pub mod origin;
 pub mod resume;
+pub mod slice;
 pub mod task;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
+use pingora::http::ResponseHeader;
 use tokio::sync::watch;
 
 use crate::cache::Asking;
@@ -27,11 +30,17 @@ use crate::fill::flow::Flow;
 use crate::fill::origin::Contact;
 use crate::respond::Failure;
 
+/// Interim responses of one fill that are passed on, and bytes of their fields together.
+const INTERIM_TOLD_MAX: usize = 8;
+const INTERIM_BYTES_MAX: usize = 16 * 1024;
+
 /// What came of asking the origin.
 #[derive(Clone)]
 pub enum Answer {
     /// For everyone it fits; its body is on its way.
     Shared(Arc<Head>, Arc<Flow>),
+    /// What is stored in slices: its layout, and the interest in the slice that came with it.
+    Large(Arc<Stored>, Arc<Interest>),
     /// What is stored still holds (304).
     Fresh(Arc<Stored>),
     /// For the one who asked: it may not be stored, for this reason.
@@ -53,6 +62,8 @@ pub struct Fill {
     /// The fields of the request that began it.
     pub request: HeaderMap,
     known: watch::Sender<Option<Known>>,
+    /// Interim responses of the origin, for everyone who waits.
+    interim: watch::Sender<Vec<ResponseHeader>>,
     /// How many wait for it or read from it.
     interest: watch::Sender<usize>,
     doomed: AtomicBool,
@@ -66,6 +77,7 @@ impl Fill {
             key,
             request,
             known: watch::Sender::new(None),
+            interim: watch::Sender::new(Vec::new()),
             interest: watch::Sender::new(0),
             doomed: AtomicBool::new(false),
             background,
@@ -101,6 +113,29 @@ impl Fill {
             answer: Answer::Failed(Failure::Internal),
             contact: Contact::default(),
         })
+    }
+
+    /// Keeps an interim response for those who wait; beyond a limit it is dropped, as any hop may.
+    fn tell(&self, head: ResponseHeader) {
+        let bytes = |head: &ResponseHeader| {
+            head.headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len())
+                .sum::<usize>()
+        };
+        self.interim.send_if_modified(|told| {
+            let room = told.iter().map(bytes).sum::<usize>() + bytes(&head) <= INTERIM_BYTES_MAX;
+            if room && told.len() < INTERIM_TOLD_MAX {
+                told.push(head);
+                return true;
+            }
+            false
+        });
+    }
+
+    /// Interim responses so far, and what wakes when there are more.
+    pub fn interim(&self) -> watch::Receiver<Vec<ResponseHeader>> {
+        self.interim.subscribe()
     }
 
     fn make_known(&self, answer: Answer, contact: &Contact) {

@@ -44,6 +44,11 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 const NEVER_NOMINATED: [&str; 6] =
     ["content-length", "transfer-encoding", "content-encoding", "content-range", "host", "date"];
 
+/// Transfer codings that a client would have to undo (RFC 9112 section 7.2), and what is not to be
+/// mistaken for chunked.
+const REGISTERED_CODINGS: [&str; 7] =
+    ["gzip", "x-gzip", "deflate", "compress", "x-compress", "identity", "trailers"];
+
 /// What this proxy knows of the client's side of a request.
 pub struct Downstream<'a> {
     /// Who connects: what was believed of the client stands in the lists already.
@@ -100,10 +105,7 @@ pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("the server switched to a protocol nobody asked for"));
     }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next()
-        && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
+    if !settle_coding(head) {
         return Err(invalid("the response has a transfer coding other than chunked"));
     }
     if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
@@ -112,6 +114,28 @@ pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
         head.remove_header(&CONTENT_LENGTH);
     }
     settle_length(head)
+}
+
+/// Chunked alone, or none; `false` when the body cannot be told or undone. A single name that is no
+/// registered coding says nothing about the bytes: they end with their connection (RFC 9112 section
+/// 6.3), which is how pingora reads them, and the field goes no further.
+fn settle_coding(head: &mut ResponseHeader) -> bool {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next().map(HeaderValue::as_bytes) else { return true };
+    let is = |name: &&str| coding.eq_ignore_ascii_case(name.as_bytes());
+    if codings.next().is_some() {
+        return false;
+    }
+    if is(&"chunked") {
+        return true;
+    }
+    let is_token = coding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let framed = head.headers.contains_key(CONTENT_LENGTH);
+    if !is_token || framed || REGISTERED_CODINGS.iter().any(|name| is(name)) {
+        return false;
+    }
+    head.remove_header(&TRANSFER_ENCODING);
+    true
 }
 
 /// One Content-Length. Equal ones may be read as one (RFC 9110 section 8.6); pingora has refused
@@ -257,7 +281,11 @@ mod tests {
             (200, &[("Transfer-Encoding", "Chunked")], Some(&["Chunked"])),
             (200, &[("Transfer-Encoding", "gzip, chunked")], None),
             (200, &[("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")], None),
-            (200, &[("Transfer-Encoding", "foo")], None),
+            (200, &[("Transfer-Encoding", "gzip")], None),
+            (200, &[("Transfer-Encoding", "foo")], Some(&[])),
+            (200, &[("Transfer-Encoding", "foo"), ("Content-Length", "4")], None),
+            (200, &[("Transfer-Encoding", "chunked;x")], None),
+            (200, &[("Transfer-Encoding", "foo, chunked")], None),
             (204, &[("Transfer-Encoding", "chunked")], Some(&[])),
             (204, &[("Content-Length", "4")], Some(&[])),
             (304, &[("Content-Length", "4")], Some(&["4"])),

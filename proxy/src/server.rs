@@ -44,7 +44,7 @@ use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
 use crate::reload::{Author, ReloadFault, record, reload};
 use crate::route::RouteFault;
-use crate::runtimes::{Handles, Runtimes};
+use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{self, TlsFault};
@@ -161,7 +161,11 @@ fn prepare(
     let logs = Logs::open(&config, None)?;
     let generation =
         Generation::new(1, config, logs, &metrics, &lanes, &caches, &limits, &servers)?;
-    generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+    {
+        // What is put into force may begin tasks.
+        let _entered = runtimes.of(Place::Latency).enter();
+        generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+    }
     let (access_log, writer) = access_log::start(&metrics)?;
     let author = Author { cause: Cause::Start, by: None, note: None };
     let mut history = History::default();

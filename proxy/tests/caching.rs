@@ -125,7 +125,7 @@ fn what_must_not_be_stored_is_not() {
         "Cache-Control: no-store, max-age=60\r\n",
         "Cache-Control: private, max-age=60\r\n",
         "Cache-Control: max-age=60\r\nVary: *\r\n",
-        "Cache-Control: max-age=60\r\nSet-Cookie: a=b\r\n",
+        "ETag: \"a\"\r\nSet-Cookie: a=b\r\n",
         "X-Nothing: said\r\n",
     ];
     for fields in cases {
@@ -315,18 +315,74 @@ fn a_body_of_another_length_than_said_is_broken_and_not_kept() {
 }
 
 #[test]
-fn a_body_that_ends_with_its_connection_is_passed_on_and_not_kept() {
+fn a_body_that_ends_with_its_connection_is_kept_only_when_the_origin_says_so() {
     let origin = Origin::start(|exchange| {
-        exchange.write("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nall of it?");
+        let fields = match exchange.target() {
+            "/said" => "Cache-Control: max-age=60\r\n",
+            "/odd" => "Cache-Control: max-age=60\r\nTransfer-Encoding: oddity\r\n",
+            _ => "",
+        };
+        exchange.write(format!("HTTP/1.1 200 OK\r\n{fields}\r\nall of it?"));
         false
     });
-    let proxy = Proxy::start(&cached(&origin, ""));
+    let proxy = Proxy::start(&cached(&origin, ", freshness: { ttl_default: 60s }"));
     for round in 1..=2 {
-        assert_eq!(ask(&proxy, "/", "").text(), "all of it?");
+        assert_eq!(ask(&proxy, "/unsaid", "").text(), "all of it?");
         assert_eq!(origin.requests(), round);
     }
     let refusals = "forebay_proxy_cache_refusals_total{cache=\"main\",reason=\"unframed\"}";
     assert!(proxy.metric(refusals) >= 1.0);
+    for path in ["/said", "/odd"] {
+        for _ in 1..=2 {
+            let response = ask(&proxy, path, "");
+            assert!(response.whole && response.text() == "all of it?", "{response:?}");
+            assert_eq!(response.header("transfer-encoding").unwrap_or("chunked"), "chunked");
+        }
+    }
+    assert_eq!(origin.requests(), 4, "each of them once");
+}
+
+#[test]
+fn what_the_origin_says_before_its_answer_reaches_everyone_who_waits() {
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |exchange| {
+        exchange.write("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nKeep-Alive: x\r\n\r\n");
+        // In one piece with the answer, which is where they get lost otherwise.
+        if exchange.target() == "/waiting" {
+            told.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </b.css>\r\n\r\n";
+        let fields = "Cache-Control: max-age=60\r\nContent-Length: 2";
+        exchange.write(format!("{hint}HTTP/1.1 200 OK\r\n{fields}\r\n\r\nok"))
+    });
+    let proxy = Proxy::start(&cached(&origin, ""));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let hints = |client: &mut crate::client::Client| {
+        let (status, fields) = client.head().unwrap();
+        assert_eq!((status, fields.iter().any(|(name, _)| name == "Keep-Alive")), (103, false));
+        fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("link")).unwrap().1
+    };
+    let mut clients: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(get("/waiting"));
+        assert_eq!(hints(client), "</a.css>", "while the answer is still to come");
+    }
+    go_on.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(hints(client), "</b.css>");
+        let (status, fields) = client.head().unwrap();
+        assert_eq!((status, fields.iter().any(|(name, _)| name == "link")), (200, false));
+    }
+    assert_eq!(ask(&proxy, "/waiting", "").text(), "ok");
+    let mut client = proxy.client();
+    client.send(get("/batched"));
+    assert_eq!((hints(&mut client), hints(&mut client)), ("</a.css>".into(), "</b.css>".into()));
+    assert_eq!(client.response(false).unwrap().text(), "ok");
+    assert_eq!(client.ask(&get("/batched")).text(), "ok", "and they are not stored");
+    let old = proxy.client().ask("GET /batched?old HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    assert_eq!(old.status, 200);
+    assert_eq!(origin.requests(), 3);
 }
 
 #[test]

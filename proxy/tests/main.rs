@@ -38,6 +38,7 @@ mod rewriting;
 mod routing;
 mod serving_files;
 mod simulating;
+mod slicing;
 mod slow_clients;
 mod splitting;
 mod stops;

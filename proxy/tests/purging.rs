@@ -8,10 +8,11 @@ use std::sync::mpsc::channel;
 
 use serde_json::{Value, json};
 
-use crate::caching::{ask, cached, counting, status};
+use crate::caching::{ask, cached, counting, status, with_cache};
 use crate::client::{Client, Response};
-use crate::harness::{BINARY, PATIENCE, Proxy, dead_address};
+use crate::harness::{BINARY, PATIENCE, Proxy, dead_address, eventually};
 use crate::origin::Origin;
+use crate::redis_server::RedisServer;
 
 pub const TOKEN: &str = "an-operators-token";
 
@@ -217,4 +218,68 @@ fn the_command_purges_a_running_proxy() {
     let nobody = dead_address();
     let (code, _, err) = run_at(nobody, &["--all"]);
     assert!(code == 69 && err.contains(&nobody.to_string()), "{code} {err}");
+}
+
+/// A proxy that shares purges through this Redis.
+fn sharing(origin: &Origin, redis: &RedisServer) -> (Proxy, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("operator"), format!("{TOKEN}\n")).unwrap();
+    let file = dir.path().join("operator").display().to_string();
+    let tokens = format!("tokens: [ {{ name: ops, file: '{file}', role: operator }} ]");
+    let cache = format!("memory_max: 64MiB, purge_redis: '{}'", redis.url());
+    (Proxy::with_admin(&tokens, &with_cache(origin, "", &cache)), dir)
+}
+
+fn messages(proxy: &Proxy, result: &str) -> f64 {
+    let series = "forebay_proxy_cache_purge_messages_total{cache=\"main\",result=";
+    proxy.metric(&format!("{series}\"{result}\"}}"))
+}
+
+fn hears(proxy: &Proxy) {
+    let connected = "forebay_proxy_cache_purge_redis_connected{cache=\"main\"}";
+    eventually("a connection to Redis", || (proxy.metric(connected) == 1.0).then_some(()));
+}
+
+#[test]
+fn a_purge_reaches_the_other_proxies() {
+    let redis = RedisServer::start();
+    let origin = counting("Cache-Control: max-age=600\r\nSurrogate-Key: a\r\n");
+    let (here, _a) = sharing(&origin, &redis);
+    let (there, _b) = sharing(&origin, &redis);
+    hears(&here);
+    hears(&there);
+    assert_eq!(
+        (bodies(&here, &["/1"]), bodies(&there, &["/1", "/2"])),
+        (vec!["1".into()], vec!["2".into(), "3".into()])
+    );
+    let done = purge(&here, &json!({ "urls": ["http://a.example/1"] }));
+    assert_eq!(done, json!({ "purged": 1, "caches": { "main": 1 } }));
+    eventually("the purge elsewhere", || (messages(&there, "received") == 1.0).then_some(()));
+    assert_eq!(ask(&there, "/2", "").text(), "3", "nothing else");
+    assert_eq!(ask(&there, "/1", "").text(), "4");
+    assert_eq!((messages(&here, "sent"), messages(&here, "received")), (1.0, 0.0));
+    purge(&there, &json!({ "tags": ["a"], "soft": true }));
+    eventually("the purge here", || (messages(&here, "received") == 1.0).then_some(()));
+    assert_eq!(ask(&here, "/1", "").text(), "5");
+}
+
+#[test]
+fn a_proxy_that_was_cut_off_hears_what_it_missed() {
+    let redis = RedisServer::start();
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (here, _a) = sharing(&origin, &redis);
+    let (there, _b) = sharing(&origin, &redis);
+    hears(&here);
+    hears(&there);
+    assert_eq!(bodies(&there, &["/"]), ["1"]);
+    redis.freeze();
+    let response = post(&here, TOKEN, "{\"all\":true}");
+    let untold = response.json();
+    assert_eq!((response.status, &untold["untold"]), (200, &json!(["main"])), "{untold}");
+    redis.thaw();
+    // What was sent may still be taken once Redis goes on; another purge certainly is.
+    hears(&here);
+    purge(&here, &json!({ "all": true }));
+    eventually("the purge elsewhere", || (messages(&there, "received") >= 1.0).then_some(()));
+    assert_eq!(bodies(&there, &["/"]), ["2"]);
 }

@@ -1,6 +1,6 @@
 //! What `proxy_cache_*` in effect at a location says of its answers: key, freshness, staleness.
 
-use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness};
+use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness, SetCookie};
 use proxy_config::units::Duration;
 
 use crate::translate::cache_key;
@@ -63,8 +63,10 @@ pub fn read(
             ttl_default: Some(valid.any.unwrap_or(Duration::millis(0))),
             ttl_by_status: by_status.map(|(code, ttl)| (code.to_string(), *ttl)).collect(),
             stale_while_revalidate,
-            stale_if_error,
+            stale_if_error: Some(stale_if_error),
             honor_request_cache_control: asks_origin,
+            // nginx keeps nothing that sets a cookie.
+            set_cookie: SetCookie::Public,
         },
         fill,
         ..CachePolicy::in_cache("")

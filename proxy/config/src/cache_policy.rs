@@ -127,8 +127,13 @@ pub struct Freshness {
     pub ttl_by_status: BTreeMap<String, Duration>,
     /// How long a stale answer is served while it is fetched anew (RFC 5861).
     pub stale_while_revalidate: Duration,
-    /// How long a stale answer is served when the origin fails (RFC 5861).
-    pub stale_if_error: Duration,
+    /// How long a stale answer is served when the origin fails (RFC 5861); without it, as long as the
+    /// origin says, or 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_if_error: Option<Duration>,
+    /// When an answer that sets a cookie is stored.
+    #[serde(skip_serializing_if = "SetCookie::is_explicit")]
+    pub set_cookie: SetCookie,
     /// Whether a client's `Cache-Control` may force a fetch.
     pub honor_request_cache_control: bool,
 }
@@ -140,9 +145,27 @@ impl Default for Freshness {
             ttl_default: None,
             ttl_by_status: BTreeMap::new(),
             stale_while_revalidate: Duration::millis(0),
-            stale_if_error: Duration::millis(0),
+            stale_if_error: None,
+            set_cookie: SetCookie::Explicit,
             honor_request_cache_control: true,
         }
+    }
+}
+
+/// Whether an answer with `Set-Cookie` may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetCookie {
+    /// When the origin itself gives it freshness; a policy's freshness does not count.
+    Explicit,
+    /// Only when the origin says `public`, `s-maxage` or `CDN-Cache-Control`.
+    Public,
+}
+
+impl SetCookie {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_explicit(&self) -> bool {
+        *self == SetCookie::Explicit
     }
 }
 

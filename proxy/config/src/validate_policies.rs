@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::buffer_policy::{BufferMode, BufferSide};
-use crate::cache_policy::CachePolicy;
+use crate::cache_policy::{CachePolicy, Slices};
 use crate::config::Config;
 use crate::lane::BODIES_AT_WORST;
 use crate::rate_limit::{RateLimit, WhenOver};
+use crate::units::ByteSize;
 use crate::validate::{Findings, child, item};
+
+/// Slices fetched ahead of one reader at most.
+const READ_AHEAD_MAX: u32 = 16;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     check_lanes(config, findings);
@@ -126,10 +130,39 @@ fn check_cache_policy(
         }
     }
     if let Some(slices) = &policy.slices {
-        findings.not_zero(format!("{path}.slices.size"), slices.size.as_bytes());
+        check_slices(config, policy, slices, &format!("{path}.slices"), findings);
     }
     if let Some(body_max) = policy.body_max {
         findings.not_zero(format!("{path}.body_max"), body_max.as_bytes());
+    }
+}
+
+/// Slices small enough to be kept and large enough to be worth a request, and few of them at once.
+fn check_slices(
+    config: &Config,
+    policy: &CachePolicy,
+    slices: &Slices,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    let (least, most) = (ByteSize::kib(64), ByteSize::mib(64));
+    if slices.size < least || slices.size > most {
+        let message = format!("slices of {} are not of use", slices.size);
+        let hint = format!("write a size from {least} to {most}");
+        findings.add(format!("{path}.size"), message, hint);
+    } else if let Some(cache) = config.caches.get(&policy.cache) {
+        let share = u128::from(cache.large_objects_max.hundredths());
+        let room = u128::from(cache.memory_max.as_bytes()) * share / 10_000;
+        if u128::from(slices.size.as_bytes()) > room {
+            let message = "no slice has room in what the cache gives to large objects";
+            let hint = "make it smaller, or the cache's `memory_max` or `large_objects_max` larger";
+            findings.add(format!("{path}.size"), message, hint);
+        }
+    }
+    if slices.read_ahead > READ_AHEAD_MAX {
+        let message = format!("{} slices ahead of each reader are too many", slices.read_ahead);
+        let hint = format!("write at most {READ_AHEAD_MAX}");
+        findings.add(format!("{path}.read_ahead"), message, hint);
     }
 }
 

@@ -55,7 +55,17 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: main, slices: { size: 0 } } }",
         "cache_policies.v.slices.size",
-        "0 would",
+        "are not of use",
+    ),
+    (
+        "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: main, slices: { size: 40MiB } } }",
+        "cache_policies.v.slices.size",
+        "no slice has room",
+    ),
+    (
+        "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: main, slices: { read_ahead: 17 } } }",
+        "cache_policies.v.slices.read_ahead",
+        "too many",
     ),
     (
         "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: main, tag_headers: [ x y ] } }",

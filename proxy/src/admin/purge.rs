@@ -39,6 +39,9 @@ pub struct Done {
     /// Answers in all caches.
     pub purged: usize,
     pub caches: BTreeMap<String, usize>,
+    /// Caches whose `purge_redis` did not take it, so that other proxies do not know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<String>,
 }
 
 /// Why an order was not carried out.
@@ -89,13 +92,22 @@ pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Do
         let scopes = scopes(order, routes, &cache)?;
         work.push((cache, scopes));
     }
-    let mut done = Done { purged: 0, caches: BTreeMap::new() };
+    let mut done = Done { purged: 0, caches: BTreeMap::new(), untold: Vec::new() };
     for (cache, scopes) in work {
         let count = done.caches.entry(cache.name.clone()).or_default();
+        let mut told = true;
         for scope in scopes {
-            *count += cache.purge(scope, order.soft).await?;
+            // Both at once: it is in force here with the first poll, however long the rest takes.
+            let elsewhere = cache.tell_others(&scope, order.soft);
+            let here = cache.purge(scope.clone(), order.soft);
+            let (purged, is_told) = tokio::join!(here, elsewhere);
+            *count += purged?;
+            told &= is_told;
         }
         done.purged += *count;
+        if !told {
+            done.untold.push(cache.name.clone());
+        }
     }
     Ok(done)
 }

@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use tokio::time::timeout_at;
 
 use crate::cache::directives::Directives;
+use crate::cache::freshness::{Plan, plan};
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
+use crate::cache::sliced::Sliced;
+use crate::cache::slices::Probe;
 use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
+use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest, Known};
 use crate::hop;
@@ -91,6 +95,7 @@ pub async fn answer(
     origin: Origin,
 ) -> Result<bool, Failure> {
     let next = Next::of(session.req_header(), exchange, policy, &origin);
+    let asked = origin.clone();
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
@@ -108,7 +113,25 @@ pub async fn answer(
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
             Ok(false)
         }
-        Found::Source(source, verdict, status, _interest) => {
+        Found::Source(source, mut verdict, mut status, _interest) => {
+            let source = match source {
+                Source::Stored(stored) => {
+                    let question = question(session.req_header(), exchange);
+                    match Sliced::new(policy, &asked, question, &stored) {
+                        Some(sliced) => Source::Sliced(Box::new(sliced)),
+                        None => Source::Stored(stored),
+                    }
+                }
+                other => other,
+            };
+            if let Source::Sliced(sliced) = &source
+                && verdict == Verdict::Hit
+                && !sliced.is_there(&session.req_header().headers)
+            {
+                // The object is known, these bytes of it are not (RFC 9211 section 2.2).
+                verdict = Verdict::Miss;
+                status = "forebay; fwd=partial; stored".to_owned();
+            }
             count(policy, exchange, verdict);
             if let Some(next) = next {
                 ahead::start(policy, &next.origin, &next.question, &next.targets);
@@ -230,7 +253,8 @@ async fn find(
                     let question = question(session.req_header(), exchange);
                     let stale = Some(Arc::clone(&stored));
                     let policy = Arc::clone(policy);
-                    Job { fill, policy, origin, question, stale }.start();
+                    let wants = wants(session.req_header(), &policy, Some(&stored));
+                    Job { fill, policy, origin, question, stale, wants }.start();
                 }
                 return Ok(from_store(stored, now_ms));
             }
@@ -244,10 +268,10 @@ async fn find(
             Step::Lead { fill, interest, stale } => {
                 let question = question(session.req_header(), exchange);
                 let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
-                let revalidated = stale.clone();
-                let job =
-                    Job { fill: of_fill, policy: of_policy, origin, question, stale: revalidated };
-                job.start();
+                let wants = wants(session.req_header(), policy, stale.as_ref());
+                let asked = stale.clone();
+                Job { fill: of_fill, policy: of_policy, origin, question, stale: asked, wants }
+                    .start();
                 let known = wait(session, &fill).await?;
                 return led(
                     session.req_header(),
@@ -269,12 +293,31 @@ async fn find(
     }
 }
 
-/// Waits for a fill's answer, or for the client to leave.
-async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Failure> {
-    tokio::select! {
-        biased;
-        known = fill.known() => Ok(known),
-        _ = session.downstream_session.read_body_or_idle(true) => Err(Failure::ClientGone),
+/// Waits for a fill's answer, or for the client to leave. Meanwhile it hears what the origin says
+/// before its answer (1xx), unless it is too old to know of that.
+pub async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Failure> {
+    let mut interim = fill.interim();
+    let mut told = 0;
+    let mut known = None;
+    loop {
+        let heads = interim.borrow_and_update().get(told..).unwrap_or_default().to_vec();
+        told += heads.len();
+        let knows = session.req_header().version != Version::HTTP_10;
+        for head in heads.into_iter().filter(|_| knows) {
+            let written = session.write_response_header(Box::new(head), false).await;
+            written.map_err(|_| Failure::ClientGone)?;
+        }
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        tokio::select! {
+            biased;
+            answer = fill.known() => known = Some(answer),
+            Ok(()) = interim.changed() => {}
+            _ = session.downstream_session.read_body_or_idle(true) => {
+                return Err(Failure::ClientGone);
+            }
+        }
     }
 }
 
@@ -307,6 +350,10 @@ fn led(
             Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
         }
         Answer::Fresh(stored) => Ok(revalidated(stored)),
+        Answer::Large(stored, _) => {
+            let status = format!("forebay; fwd={why}; stored");
+            Ok(Found::Source(Source::Stored(stored), Verdict::Miss, status, Some(interest)))
+        }
         Answer::Private(head, flow, reason) => {
             if head.response.status.as_u16() >= 500
                 && let Some(found) = stand_in(stale, policy, said)
@@ -342,13 +389,35 @@ fn joined(
         Answer::Fresh(stored) if stored.head.selection.fits(headers) => {
             Ok(Some(revalidated(stored)))
         }
-        Answer::Shared(..) | Answer::Fresh(_) | Answer::Loaded => Ok(None),
+        Answer::Large(stored, _) if is_for(&stored, headers, policy, said) => {
+            let status = "forebay; fwd=uri-miss; collapsed".to_owned();
+            let source = Source::Stored(stored);
+            Ok(Some(Found::Source(source, Verdict::Collapsed, status, Some(interest))))
+        }
+        Answer::Shared(..) | Answer::Large(..) | Answer::Fresh(_) | Answer::Loaded => Ok(None),
         Answer::Private(head, _, reason) => {
             let failed = head.response.status.as_u16() >= 500;
             let stood_in = stale.filter(|_| failed);
             Ok(Some(stand_in(stood_in, policy, said).unwrap_or(Found::Pass(reason))))
         }
         Answer::Failed(failure) => stand_in(stale, policy, said).map(Some).ok_or(failure),
+    }
+}
+
+/// Whether what was laid out for another answers this request too.
+fn is_for(stored: &Stored, headers: &HeaderMap, policy: &Policy, said: &Directives) -> bool {
+    let times = stored.times();
+    let honor = policy.freshness.honor_request;
+    let usable = plan(Some(&times), said, honor, times.arrived_ms()) == Plan::Hit;
+    usable && stored.head.selection.fits(headers)
+}
+
+/// What a fill asks for: what may be large by a part, unless it is known to be small.
+fn wants(request: &RequestHeader, policy: &Policy, stale: Option<&Arc<Stored>>) -> Wants {
+    let is_small = stale.is_some_and(|stale| stale.head.layout.is_none());
+    match &policy.slices {
+        Some(rules) if !is_small => Wants::Probe(Probe::of(&request.headers, rules)),
+        _ => Wants::Whole,
     }
 }
 

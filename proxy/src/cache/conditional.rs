@@ -6,8 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::cache::date::date_ms;
 use crate::cache::directives::split_unquoted;
-use crate::cache::freshness::date_ms;
 
 /// Fields of a client's request that a fill leaves out: it wants the whole.
 pub const LEFT_OUT: [HeaderName; 4] =

@@ -1,18 +1,22 @@
 //! May an answer be stored, how long is it fresh, and what may be done with it for a request
 //! (RFC 9111, RFC 5861). Pure: every time is given, in milliseconds since 1970.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::date::date_ms;
 use crate::cache::directives::Directives;
 
 /// Longest freshness that is guessed.
 const HEURISTIC_MAX_MS: u64 = 24 * 3600 * 1000;
 /// The guess: this part of the time since the last change (RFC 9111 section 4.2.2).
 const HEURISTIC_PART: u64 = 10;
+/// As good as for ever.
+const LASTING_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+/// How long an answer stands in for an origin that failed, when neither the origin nor the policy says
+/// so (RFC 9111 section 4.2.4 allows it).
+const STAND_IN_MS: u64 = 10_000;
 /// Statuses that may be kept without being told so (RFC 9110 section 15.1), 206 apart.
 const HEURISTIC_STATUSES: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];
 
@@ -26,9 +30,11 @@ pub struct Rules {
     pub ttl_by_role_ms: Option<u64>,
     /// 0 leaves it to the origin's `stale-while-revalidate`.
     pub stale_while_revalidate_ms: u64,
-    /// 0 leaves it to the origin's `stale-if-error`.
-    pub stale_if_error_ms: u64,
+    /// `None` leaves it to the origin's `stale-if-error`, and without that to [`STAND_IN_MS`].
+    pub stale_if_error_ms: Option<u64>,
     pub honor_request: bool,
+    /// What sets a cookie is kept only when the origin says that it is for everyone.
+    pub cookies_only_public: bool,
 }
 
 /// The names of all reasons for which an answer is not stored: those of [`Refusal`], and those that
@@ -101,6 +107,20 @@ impl Times {
         }
     }
 
+    /// Of what never changes under its key.
+    pub fn lasting(now_ms: u64) -> Times {
+        let until_ms = now_ms + LASTING_MS;
+        Times {
+            arrived_ms: now_ms,
+            initial_age_ms: 0,
+            fresh_until_ms: until_ms,
+            revalidate_until_ms: until_ms,
+            error_until_ms: until_ms,
+            always_ask: false,
+            never_stale: false,
+        }
+    }
+
     /// The age (RFC 9111 section 4.2.3).
     pub fn age_ms(&self, now_ms: u64) -> u64 {
         self.initial_age_ms + now_ms.saturating_sub(self.arrived_ms)
@@ -129,7 +149,10 @@ impl Times {
 
     /// How long it may be used for anything yet, were it only for an origin that fails.
     pub fn usable_for_ms(&self, now_ms: u64) -> u64 {
-        let last = self.fresh_until_ms.max(self.revalidate_until_ms).max(self.error_until_ms);
+        // Nobody asked for the short time that every answer stands in.
+        let unasked_ms = self.fresh_until_ms + STAND_IN_MS;
+        let on_error_ms = if self.error_until_ms > unasked_ms { self.error_until_ms } else { 0 };
+        let last = self.fresh_until_ms.max(self.revalidate_until_ms).max(on_error_ms);
         last.saturating_sub(now_ms)
     }
 
@@ -168,7 +191,7 @@ pub fn assess(
     (asked_ms, arrived_ms): (u64, u64),
 ) -> Result<Times, Refusal> {
     let said = Directives::of_response(headers);
-    may_store(status, headers, &said, with_authorization)?;
+    may_store(status, headers, &said, with_authorization, rules)?;
     let initial_age_ms = initial_age_ms(headers, asked_ms, arrived_ms);
     let aged = |lifetime_ms: u64| (arrived_ms + lifetime_ms).saturating_sub(initial_age_ms);
     let explicit = lifetime_ms(headers, &said, arrived_ms);
@@ -184,22 +207,23 @@ pub fn assess(
     let never_stale =
         !overridden && (said.must_revalidate || said.proxy_revalidate || said.s_maxage.is_some());
     let always_ask = !overridden && said.no_cache;
-    let stale_for = |policy_ms: u64, said_s: Option<u64>| match policy_ms {
-        _ if never_stale || always_ask => 0,
-        0 => said_s.unwrap_or(0) * 1000,
-        policy_ms => policy_ms,
-    };
+    let never = never_stale || always_ask;
+    let said_ms = |seconds: Option<u64>| seconds.map(|seconds| seconds * 1000);
+    let while_revalidating = Some(rules.stale_while_revalidate_ms).filter(|ms| *ms > 0);
+    let while_revalidating = while_revalidating.or(said_ms(said.stale_while_revalidate));
+    let on_error = rules.stale_if_error_ms.or(said_ms(said.stale_if_error));
+    let stale_for = |ms: Option<u64>| if never { 0 } else { ms.unwrap_or(0) };
     let times = Times {
         arrived_ms,
         initial_age_ms,
         fresh_until_ms,
-        revalidate_until_ms: fresh_until_ms
-            + stale_for(rules.stale_while_revalidate_ms, said.stale_while_revalidate),
-        error_until_ms: fresh_until_ms + stale_for(rules.stale_if_error_ms, said.stale_if_error),
+        revalidate_until_ms: fresh_until_ms + stale_for(while_revalidating),
+        error_until_ms: fresh_until_ms + stale_for(on_error.or(Some(STAND_IN_MS))),
         always_ask,
         never_stale,
     };
-    let useful_until_ms = times.revalidate_until_ms.max(times.error_until_ms);
+    // That it might stand in unasked is no reason to keep what is of no other use.
+    let useful_until_ms = times.revalidate_until_ms.max(fresh_until_ms + stale_for(on_error));
     let has_validator =
         headers.contains_key(http::header::ETAG) || headers.contains_key(LAST_MODIFIED);
     if useful_until_ms <= arrived_ms && !has_validator {
@@ -214,6 +238,7 @@ fn may_store(
     headers: &HeaderMap,
     said: &Directives,
     with_authorization: bool,
+    rules: &Rules,
 ) -> Result<(), Refusal> {
     let shared = said.public || said.s_maxage.is_some() || said.targeted;
     let understood = status.canonical_reason().is_some();
@@ -229,14 +254,21 @@ fn may_store(
     if with_authorization && !shared && !said.must_revalidate {
         return Err(Refusal::Authorization);
     }
-    // RFC 9111 would allow it; a session handed to strangers is worse than a miss.
-    if headers.contains_key(SET_COOKIE) && !shared {
+    // A session handed to strangers is worse than a miss: the origin has to have said that it is to be
+    // kept (RFC 9111 section 7.3), and no policy says so in its place.
+    let is_meant = shared || (!rules.cookies_only_public && is_explicit(headers));
+    if headers.contains_key(SET_COOKIE) && !is_meant {
         return Err(Refusal::SetCookie);
     }
     if headers.get_all(VARY).iter().any(|value| value.as_bytes().contains(&b'*')) {
         return Err(Refusal::VaryAll);
     }
     Ok(())
+}
+
+/// Whether the origin itself gives an answer some freshness.
+pub fn is_explicit(headers: &HeaderMap) -> bool {
+    lifetime_ms(headers, &Directives::of_response(headers), 0).is_some_and(|ms| ms > 0)
 }
 
 /// What the origin says, if it does (RFC 9111 section 4.2.1).
@@ -277,16 +309,14 @@ fn initial_age_ms(headers: &HeaderMap, asked_ms: u64, arrived_ms: u64) -> u64 {
     apparent_ms.max(aged_ms)
 }
 
-/// `Age`. Anything but one number makes the answer old: whoever wrote it knew something that is not
-/// known here, and asking once too often costs less than an answer that is out of date.
+/// `Age`: the first member where there are several, nothing where that is no number (RFC 9111
+/// section 5.1).
 fn age_ms(headers: &HeaderMap) -> u64 {
     const OLD_S: u64 = 1 << 31;
-    if !headers.contains_key(AGE) {
-        return 0;
-    }
-    let text = single(headers, &AGE).unwrap_or("").trim();
+    let first = headers.get(AGE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let text = first.split(',').next().unwrap_or("").trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = if is_number { text.parse().unwrap_or(OLD_S).min(OLD_S) } else { OLD_S };
+    let seconds = if is_number { text.parse().unwrap_or(OLD_S).min(OLD_S) } else { 0 };
     seconds * 1000
 }
 
@@ -294,13 +324,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.next().is_some() { None } else { first.to_str().ok() }
-}
-
-/// An HTTP date in any of its three forms (RFC 9110 section 5.6.7), in milliseconds since 1970.
-pub fn date_ms(text: &str) -> Option<u64> {
-    let time = httpdate::parse_http_date(text.trim()).ok()?;
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).ok()
 }
 
 /// What to do for a request, given what is stored for it.
@@ -397,10 +420,22 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_is_none_is_old() {
-        for age in ["-4", "4.0", "abc", "4;x", "", "4,", "4, 4"] {
-            let fields = [("cache-control", "max-age=10"), ("age", age), ("etag", "\"a\"")];
-            assert!(fresh_for(&fields, &Rules::default()) < 0, "{age}");
+    fn the_first_age_counts_if_it_is_one() {
+        for (ages, left_ms) in [
+            (&["-4"][..], 10_000),
+            (&["4.0"], 10_000),
+            (&["abc"], 10_000),
+            (&["4;x"], 10_000),
+            (&[""], 10_000),
+            (&["4,"], 6_000),
+            (&["4, 5"], 6_000),
+            (&["4", "5"], 6_000),
+            (&["0, old"], 10_000),
+            (&["2147483649"], 10_000 - (1 << 31) * 1000),
+        ] {
+            let mut fields = vec![("cache-control", "max-age=10"), ("etag", "\"a\"")];
+            fields.extend(ages.iter().map(|age| ("age", *age)));
+            assert_eq!(fresh_for(&fields, &Rules::default()), left_ms, "{ages:?}");
         }
     }
 
@@ -438,8 +473,22 @@ mod tests {
         assert_eq!(with(304, &cc("max-age=1"), false), Some(Refusal::Status));
         assert_eq!(with(200, &[], false), Some(Refusal::NoFreshness));
         assert_eq!(with(200, &[("etag", "\"a\"")], false), None, "worth asking about");
-        let cookie = [("cache-control", "max-age=1"), ("set-cookie", "a=b")];
-        assert_eq!(with(200, &cookie, false), Some(Refusal::SetCookie));
+    }
+
+    #[test]
+    fn what_sets_a_cookie_is_kept_only_when_the_origin_means_it() {
+        let kept = |control: &str, rules: &Rules| {
+            stored(&[("cache-control", control), ("set-cookie", "a=b"), ("etag", "\"a\"")], rules)
+        };
+        let own = Rules { ttl_override_ms: Some(9), ttl_default_ms: Some(9), ..Rules::default() };
+        let strict = Rules { cookies_only_public: true, ..Rules::default() };
+        assert!(kept("max-age=1", &Rules::default()).is_ok());
+        assert_eq!(kept("x", &own), Err(Refusal::SetCookie), "a policy does not mean it");
+        assert_eq!(kept("max-age=0", &own), Err(Refusal::SetCookie));
+        assert_eq!(kept("max-age=1", &strict), Err(Refusal::SetCookie));
+        for control in ["public", "s-maxage=1"] {
+            assert!(kept(control, &strict).is_ok(), "{control}");
+        }
     }
 
     #[test]
@@ -487,7 +536,12 @@ mod tests {
         };
         assert!(serves("max-age=1, stale-if-error=5", "", 5_999));
         assert!(!serves("max-age=1, stale-if-error=5", "", 6_000));
-        assert!(serves("max-age=1", "stale-if-error=5", 5_999));
+        assert!(serves("max-age=1", "stale-if-error=15", 15_999));
+        assert!(serves("max-age=1", "", 10_999) && !serves("max-age=1", "", 11_000));
+        assert!(!serves("max-age=1, proxy-revalidate", "", 1_500));
+        let never = Rules { stale_if_error_ms: Some(0), ..Rules::default() };
+        let times = stored(&[("cache-control", "max-age=1, stale-if-error=5")], &never).unwrap();
+        assert!(!times.serves_on_error(&said(""), true, NOW + 1_000), "the policy says so");
         assert!(!serves("max-age=1, must-revalidate, stale-if-error=5", "stale-if-error=5", 1_500));
         assert!(!serves("max-age=1, no-cache, stale-if-error=5", "", 0));
         assert!(!serves("max-age=1, stale-if-error=5", "no-cache", 2_000));

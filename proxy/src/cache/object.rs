@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use crate::cache::budget::Lease;
 use crate::cache::freshness::Times;
 use crate::cache::key::Key;
+use crate::cache::slices::Layout;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 
@@ -31,6 +32,8 @@ pub struct Head {
     /// Length of the body, when the origin said it.
     pub length: Option<u64>,
     pub tags: Tags,
+    /// Its body is in slices of their own, which are found by this.
+    pub layout: Option<Layout>,
 }
 
 impl Head {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 use pingora::http::ResponseHeader;
-use proxy_config::cache_policy::{CachePolicy, WithoutReaders};
+use proxy_config::cache_policy::{CachePolicy, SetCookie, WithoutReaders};
 
 use crate::cache::Cache;
 use crate::cache::freshness;
 use crate::cache::key;
+use crate::cache::slices;
 use crate::cache::store::Limits;
 use crate::video;
 use crate::video::manifest::{self, Manifest};
@@ -28,7 +29,9 @@ pub struct Policy {
     /// From 0.0 to 1.0.
     pub finish_past: f64,
     pub resumes_max: u32,
-    pub body_bytes_max: Option<u64>,
+    /// Largest body stored at all, whole or in slices.
+    pub body_max: Option<u64>,
+    pub slices: Option<slices::Rules>,
     pub tag_headers: Vec<HeaderName>,
     pub video: Option<video::Rules>,
 }
@@ -51,15 +54,23 @@ impl Policy {
                     .collect(),
                 ttl_by_role_ms: None,
                 stale_while_revalidate_ms: said.stale_while_revalidate.as_millis(),
-                stale_if_error_ms: said.stale_if_error.as_millis(),
+                stale_if_error_ms: said
+                    .stale_if_error
+                    .map(proxy_config::units::Duration::as_millis),
                 honor_request: said.honor_request_cache_control,
+                cookies_only_public: said.set_cookie == SetCookie::Public,
             },
             collapse: config.fill.collapse,
             collapse_wait_max: config.fill.collapse_wait_max.as_std(),
             without_readers: config.fill.without_readers,
             finish_past: config.fill.finish_past.as_fraction(),
             resumes_max: config.fill.resumes_max,
-            body_bytes_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
+            body_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
+            slices: config.slices.as_ref().map(|slices| slices::Rules {
+                size: slices.size.as_bytes(),
+                read_ahead: u64::from(slices.read_ahead),
+                object_min: slices.object_min.as_bytes(),
+            }),
             // Names that are none are reported by validation.
             tag_headers: config.tag_headers.iter().filter_map(|name| name.parse().ok()).collect(),
             video: config.video.as_ref().map(video::Rules::new),
@@ -84,10 +95,10 @@ impl Policy {
         Cow::Owned(freshness::Rules { ttl_by_role_ms, ..self.freshness.clone() })
     }
 
-    /// Longest body that is stored.
+    /// Longest body that is stored whole.
     pub fn body_bytes_max(&self) -> u64 {
         let object_max = self.cache.limits().object_max;
-        self.body_bytes_max.map_or(object_max, |max| max.min(object_max))
+        self.body_max.map_or(object_max, |max| max.min(object_max))
     }
 
     /// Whether a fill that nobody waits for goes on. `length` is the body's, where it is known.

@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::cache::purge::SCOPES;
-use crate::cache::{answer, disk, freshness};
+use crate::cache::{answer, disk, fan_out, freshness, sliced};
 use crate::metrics::Metrics;
 
 /// The series of one cache.
@@ -21,6 +21,7 @@ pub struct Series {
     pub fills_in_progress: IntGauge,
     pub fill_bytes: IntCounterVec,
     pub resumes: IntCounterVec,
+    pub slices: IntCounterVec,
     pub disk_bytes: IntGauge,
     pub disk_objects: IntGauge,
 }
@@ -28,12 +29,14 @@ pub struct Series {
 impl Series {
     /// Every series exists from the start, so that a rate over a first event is not lost.
     pub fn new(cache: &str, metrics: &Metrics) -> Series {
-        let known: [(&IntCounterVec, &[&str]); 5] = [
+        let known: [(&IntCounterVec, &[&str]); 7] = [
             (&metrics.cache_requests, &answer::VERDICTS),
             (&metrics.cache_evictions, &["small", "large"]),
             (&metrics.cache_refusals, &freshness::REFUSALS),
             (&metrics.cache_fills, &["whole", "revalidated", "broken", "failed", "stopped"]),
             (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
+            (&metrics.cache_slices, &sliced::RESULTS),
+            (&metrics.cache_purge_messages, &fan_out::RESULTS),
         ];
         for (family, values) in known {
             for value in values {
@@ -48,6 +51,7 @@ impl Series {
         disk::Series::new(cache, metrics);
         metrics.cache_disk_bytes_max.with_label_values(&[cache]);
         metrics.cache_purged_objects.with_label_values(&[cache]);
+        metrics.cache_purge_redis_connected.with_label_values(&[cache]);
         metrics.cache_invalidations.with_label_values(&[cache]);
         metrics.cache_fill_bytes.with_label_values(&[cache]);
         Series {
@@ -64,6 +68,7 @@ impl Series {
             fills_in_progress: metrics.cache_fills_in_progress.with_label_values(&[cache]),
             fill_bytes: metrics.cache_fill_bytes.clone(),
             resumes: metrics.cache_fill_resumes.clone(),
+            slices: metrics.cache_slices.clone(),
             disk_bytes: metrics.cache_disk_bytes.with_label_values(&[cache]),
             disk_objects: metrics.cache_disk_objects.with_label_values(&[cache]),
         }

@@ -16,6 +16,7 @@ use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
+use crate::cache::sliced::{Sliced, send_sliced};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
 use crate::pace::Pace;
@@ -34,6 +35,7 @@ const PART_BYTES_MAX: usize = 256 * 1024;
 pub enum Source {
     Stored(Arc<Stored>),
     Flow(Arc<Head>, Arc<Flow>),
+    Sliced(Box<Sliced>),
 }
 
 impl Source {
@@ -41,6 +43,7 @@ impl Source {
         match self {
             Source::Stored(stored) => &stored.head,
             Source::Flow(head, _) => head,
+            Source::Sliced(sliced) => &sliced.of.head,
         }
     }
 
@@ -48,6 +51,7 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.times()),
             Source::Flow(head, _) => head.times,
+            Source::Sliced(sliced) => Some(sliced.of.times()),
         }
     }
 
@@ -56,6 +60,7 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.length()),
             Source::Flow(head, flow) => head.length.or_else(|| flow.whole_length()),
+            Source::Sliced(sliced) => sliced.of.head.length,
         }
     }
 }
@@ -98,18 +103,31 @@ pub async fn send(
     match (&mut reader, source) {
         _ if !has_body => {}
         (Some(reader), _) => relay(session, reader, end, pace).await?,
-        (None, Source::Stored(stored)) => {
-            let mut at = first;
-            while at < end {
-                let part = part(stored, at, end);
-                at += part.len() as u64;
-                pace.wait(part.len()).await;
-                write(session, part).await?;
-            }
-        }
+        (None, Source::Stored(stored)) => send_stored(session, stored, (first, end), pace).await?,
+        (None, Source::Sliced(sliced)) => send_sliced(session, sliced, (first, end), pace).await?,
         (None, Source::Flow(..)) => return Err(Failure::Internal),
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)
+}
+
+/// Sends a part of a stored body.
+pub async fn send_stored(
+    session: &mut Session,
+    stored: &Stored,
+    (first, end): (u64, u64),
+    pace: &Pace,
+) -> Result<(), Failure> {
+    let mut at = first;
+    while at < end {
+        let part = part(stored, at, end);
+        if part.is_empty() {
+            return Err(Failure::Internal);
+        }
+        at += part.len() as u64;
+        pace.wait(part.len()).await;
+        write(session, part).await?;
+    }
+    Ok(())
 }
 
 fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
@@ -124,7 +142,7 @@ async fn write(session: &mut Session, bytes: Bytes) -> Result<(), Failure> {
 
 /// Hands bytes on as they arrive. Waiting for more means watching the client too, which also
 /// flushes what it is owed.
-async fn relay(
+pub async fn relay(
     session: &mut Session,
     reader: &mut Reader,
     end: u64,
@@ -161,7 +179,7 @@ fn respond_to(
     head.remove_header(&CONTENT_LENGTH);
     if let Some(times) = source.times() {
         let age = times.age_ms(now_ms) / 1000;
-        if age > 0 || matches!(source, Source::Stored(_)) || head.headers.contains_key(AGE) {
+        if age > 0 || !matches!(source, Source::Flow(..)) || head.headers.contains_key(AGE) {
             head.insert_header(AGE, HeaderValue::from(age)).ok()?;
         }
     }

@@ -389,6 +389,7 @@ mod tests {
             times: None,
             length: Some(bytes),
             tags: Tags::default(),
+            layout: None,
         };
         let head_lease = store.reserve(Class::Small, head.cost(&key(name)))?;
         let lease = store.reserve(store.class_of(bytes), bytes)?;

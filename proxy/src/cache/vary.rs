@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use http::header::{ACCEPT_ENCODING, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName};
 
 /// Fields a response may vary by and still be stored.
@@ -11,7 +11,11 @@ pub const FIELDS_MAX: usize = 32;
 /// The request fields that selected an answer, with their values in one form. Empty when the answer
 /// fits every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection(Vec<(HeaderName, Vec<u8>)>);
+pub struct Selection {
+    fields: Vec<(HeaderName, Vec<u8>)>,
+    /// The one language the answer is in, where it was selected by language. Not kept on disk.
+    language: Option<Vec<u8>>,
+}
 
 impl Selection {
     /// `None` when no other request can be known to fit: `*`, names that are none, too many.
@@ -31,31 +35,44 @@ impl Selection {
         }
         let named = names.into_iter().filter_map(|name| HeaderName::try_from(name).ok());
         let values = named.map(|name| (normalized(request, &name), name));
-        Some(Selection(values.map(|(value, name)| (name, value)).collect()))
+        let fields: Vec<_> = values.map(|(value, name)| (name, value)).collect();
+        let by_language = fields.iter().any(|(name, _)| *name == ACCEPT_LANGUAGE);
+        let mut languages = response.get_all(CONTENT_LANGUAGE).iter();
+        let language = languages.next().map(|language| language.as_bytes().to_ascii_lowercase());
+        let is_one = languages.next().is_none();
+        let language = language.filter(|l| by_language && is_one && !l.contains(&b','));
+        Some(Selection { fields, language })
     }
 
     pub fn fits(&self, request: &HeaderMap) -> bool {
-        self.0.iter().all(|(name, value)| normalized(request, name) == *value)
+        self.fields.iter().all(|(name, value)| {
+            normalized(request, name) == *value
+                || (*name == ACCEPT_LANGUAGE
+                    && self.language.is_some()
+                    && preferred_language(request) == self.language)
+        })
     }
 
     pub fn pairs(&self) -> impl Iterator<Item = (&HeaderName, &[u8])> {
-        self.0.iter().map(|(name, value)| (name, value.as_slice()))
+        self.fields.iter().map(|(name, value)| (name, value.as_slice()))
     }
 
     /// Of [`Selection::pairs`].
     pub fn from_pairs(pairs: Vec<(HeaderName, Vec<u8>)>) -> Selection {
-        Selection(pairs)
+        Selection { fields: pairs, language: None }
     }
 
     /// Bytes it holds.
     pub fn cost(&self) -> u64 {
-        let bytes = self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
-        bytes.sum::<usize>() as u64
+        let bytes = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
+        let language = self.language.as_ref().map_or(0, Vec::len);
+        (bytes.sum::<usize>() + language) as u64
     }
 }
 
 /// A field's value in one form: members of a list separated by one comma and nothing else.
-/// `Accept-Encoding` is the set of codings the client takes, whatever order and weights it gives.
+/// `Accept-Encoding` is the set of codings the client takes, whatever order and weights it gives;
+/// `Accept-Language` is the set of languages with their weights.
 fn normalized(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
     let values = headers.get_all(name);
     let members =
@@ -65,7 +82,39 @@ fn normalized(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
         let codings: BTreeSet<Vec<u8>> = members.filter_map(coding).collect();
         return codings.into_iter().collect::<Vec<_>>().join(&b","[..]);
     }
+    if *name == ACCEPT_LANGUAGE {
+        let languages: BTreeSet<Vec<u8>> = members.map(<[u8]>::to_ascii_lowercase).collect();
+        return languages.into_iter().collect::<Vec<_>>().join(&b","[..]);
+    }
     members.collect::<Vec<_>>().join(&b","[..])
+}
+
+/// The language a client wants before all others; `None` when several are as good, or any will do.
+fn preferred_language(request: &HeaderMap) -> Option<Vec<u8>> {
+    let values = request.get_all(ACCEPT_LANGUAGE).iter();
+    let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut best: Option<(u32, Vec<u8>)> = None;
+    let mut tied = false;
+    for member in members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
+        let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let language = parts.next()?.to_ascii_lowercase();
+        let weight = parts.next().map_or(Some(1000), thousandths)?;
+        match &best {
+            Some((held, _)) if weight < *held => {}
+            Some((held, _)) if weight == *held => tied = true,
+            _ => (best, tied) = (Some((weight, language)), false),
+        }
+    }
+    best.filter(|(weight, language)| !tied && *weight > 0 && language != b"*").map(|(_, l)| l)
+}
+
+/// `q=0.5` in thousandths (RFC 9110 section 12.4.2).
+fn thousandths(weight: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(weight).ok()?.to_ascii_lowercase();
+    let (whole, part) = text.strip_prefix("q=")?.split_once('.').unwrap_or((&text[2..], ""));
+    let valid = matches!(whole, "0" | "1") && part.len() <= 3;
+    let digits = format!("{whole}{part:0<3}");
+    (valid && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 /// A coding the client takes, in lower case; `identity` goes without saying unless refused.
@@ -135,6 +184,32 @@ mod tests {
         ];
         for (vary, first, second, expected) in cases {
             assert_eq!(fits(vary, first, second), *expected, "{vary}: {first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn languages_are_compared_as_a_set_and_by_what_was_sent() {
+        let fits = |language: &str, first: &str, second: &str| {
+            let mut response = headers(&[("vary", "accept-language")]);
+            if !language.is_empty() {
+                response.insert(CONTENT_LANGUAGE, HeaderValue::from_str(language).unwrap());
+            }
+            let selection = Selection::of(&response, &headers(&[("accept-language", first)]));
+            selection.unwrap().fits(&headers(&[("accept-language", second)]))
+        };
+        for (language, first, second, expected) in [
+            ("", "en, de", "DE ,en", true),
+            ("", "en, de;q=0.5", "en;q=0.5, de", false),
+            ("", "en, de", "de", false),
+            ("de", "en, de", "fr;q=0.5, De;q=1.0", true),
+            ("de", "en, de", "fr, de", false),
+            ("de", "en, de", "fr, de;q=0.9", false),
+            ("de", "en, de", "de-CH, de;q=0.9", false),
+            ("de, en", "en, de", "de", false),
+            ("de", "en, de", "de;q=x", false),
+            ("*", "en, de", "*", false),
+        ] {
+            assert_eq!(fits(language, first, second), expected, "{language}: {first} | {second}");
         }
     }
 

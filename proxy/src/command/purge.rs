@@ -1,6 +1,8 @@
 //! `forebay-proxy purge FILE`
 
+use anyhow::anyhow;
 use clap::Args;
+use serde_json::Value;
 
 use super::admin_call::{AdminCall, AdminOptions};
 use super::{Document, Fault, Output, OutputOption, load, print};
@@ -50,11 +52,21 @@ pub fn run(options: &Options) -> Result<(), Fault> {
         soft: *soft,
     };
     let answer = call.post("/purge", &order, "not purged")?;
+    let untold = answer["untold"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = match untold {
+        [] => Ok(()),
+        names => {
+            let names = names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+            let what = "purged here, but other proxies could not be told (`purge_redis` of";
+            Err(Fault::Other(anyhow!("{what} {names})")))
+        }
+    };
     match options.output.output {
         Output::Json => print(&format!("{answer}\n")),
         Output::Text => {
             let what = if *soft { "made stale" } else { "purged" };
             print(&format!("{what}: {}\n", answer["purged"]))
         }
-    }
+    }?;
+    told
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -93,15 +93,20 @@ struct Asked<'a> {
     reused: bool,
     /// The connection is closed after this.
     last: bool,
+    tell: Tell<'a>,
 }
 
+/// Who hears interim responses, without hop-by-hop fields.
+pub type Tell<'a> = &'a (dyn Fn(ResponseHeader) + Send + Sync);
+
 impl Origin {
-    /// Asks with these fields added; tries again as the upstream says.
+    /// Asks with these fields added; tries again as the upstream says. `tell` hears interim responses.
     pub async fn ask(
         &self,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
         contact: &mut Contact,
+        tell: Tell<'_>,
     ) -> Result<Reply, Failure> {
         let seat = self.lane.ask_origin(FILLING).await.map_err(|Full| Failure::LaneFull)?;
         contact.attempts.wish = self.wish;
@@ -127,7 +132,7 @@ impl Origin {
             let last = self.upstream.connected(reused, connection);
             let asked = Instant::now();
             let attempts = &contact.attempts;
-            let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last };
+            let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last, tell };
             match self.converse(session, asking, question, fields).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
@@ -168,7 +173,7 @@ impl Origin {
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, UpstreamFault> {
-        let Asked { peer, in_use, attempts, reused, last } = asked;
+        let Asked { peer, in_use, attempts, reused, last, tell } = asked;
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
         let fault = |error| UpstreamFault::of(error, reused);
@@ -190,10 +195,15 @@ impl Origin {
             if head.status.as_u16() == 101 {
                 break;
             }
+            let mut head = head.clone();
             if head.status.is_informational() {
+                // 100 is between this proxy and the origin.
+                if head.status != StatusCode::CONTINUE && headers::from_upstream(&mut head).is_ok()
+                {
+                    tell(head);
+                }
                 continue;
             }
-            let mut head = head.clone();
             let framed = http2
                 || head.headers.contains_key(http::header::CONTENT_LENGTH)
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)

@@ -5,6 +5,7 @@ use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::cache::conditional::strong_tag;
+use crate::cache::slices::content_range;
 
 /// How a reply to a resuming request is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +52,6 @@ pub fn judge(
         StatusCode::OK if same_tag && reply.contains_key(ETAG) => Rest::AfterSkipping(received),
         _ => Rest::Unusable,
     }
-}
-
-/// `bytes 10-19/100` or `bytes 10-19/*`, first and last included.
-fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
-    let (unit, rest) = text.split_once(' ')?;
-    let (range, total) = rest.trim().split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
-    let total = if total == "*" { None } else { Some(total.parse::<u64>().ok()?) };
-    (unit.eq_ignore_ascii_case("bytes") && first <= last && last < u64::MAX)
-        .then_some((first, last, total))
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
+use proxy_config::cache_policy::WithoutReaders;
 
 use crate::cache::budget::Lease;
-use crate::cache::conditional::validators;
-use crate::cache::freshness::{Refusal, Times, assess};
+use crate::cache::freshness::{Refusal, Times, assess, is_explicit};
 use crate::cache::now_ms;
 use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
 use crate::cache::policy::Policy;
@@ -19,6 +19,7 @@ use crate::cache::vary::Selection;
 use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::fill::resume::{self, Rest};
+use crate::fill::slice::{Asked, Wants};
 use crate::fill::{Answer, Fill};
 use crate::hop;
 use crate::prompt::QUANTUM_BYTES;
@@ -48,14 +49,16 @@ pub struct Job {
     pub question: Question,
     /// What is revalidated.
     pub stale: Option<Arc<Stored>>,
+    pub wants: Wants,
 }
 
 /// Whatever way a task ends, nobody waits for it in vain.
-struct Ending<'a> {
+pub(super) struct Ending<'a> {
     job: &'a Job,
     flow: Option<Arc<Flow>>,
+    asked_ms: u64,
     /// The label of the metric.
-    result: &'static str,
+    pub(super) result: &'static str,
 }
 
 impl Drop for Ending<'_> {
@@ -74,28 +77,34 @@ impl Drop for Ending<'_> {
 }
 
 /// Nobody was left, and the policy stops such fills.
-struct Stopped;
+pub(super) struct Stopped;
 
 impl Job {
     /// Runs the fill to its end.
     pub fn start(self) {
+        self.start_with(None);
+    }
+
+    /// The same for a slice whose bytes are on their way, after so many others.
+    pub(super) fn start_with(self, begun: Option<(Reply, u64)>) {
         let runtimes = self.origin.runtimes.clone();
         let latency = runtimes.of(Place::Latency).clone();
-        let run = async move { self.run().await };
+        let run = async move { self.run(begun).await };
         latency.spawn(async move { hop::drive(&runtimes, None, run).await });
     }
 
-    async fn run(&self) {
-        let mut ending = Ending { job: self, flow: None, result: "stopped" };
-        let mut contact = Contact::default();
+    async fn run(&self, begun: Option<(Reply, u64)>) {
         let asked_ms = now_ms();
-        let stored = self.stale.as_ref().map(|stale| &stale.head.response.headers);
-        let fields = stored.map(validators).unwrap_or_default();
-        let finishes = self.fill.background || self.policy.finishes(0, None);
-        let asking = Box::pin(self.origin.ask(&self.question, &fields, &mut contact));
-        let Ok(reply) = self.unless_left(asking, || finishes).await else { return };
-        let mut reply = match reply {
-            Ok(reply) => reply,
+        let mut ending = Ending { job: self, flow: None, asked_ms, result: "stopped" };
+        if let Wants::Slice(slice) = &self.wants {
+            return self.run_slice(slice, begun, &mut ending).await;
+        }
+        let mut contact = Contact::default();
+        let finishes = self.finishes(0, None);
+        let asking = Box::pin(self.ask(&mut contact, asked_ms));
+        let Ok(asked) = self.unless_left(asking, || finishes).await else { return };
+        let Asked { reply, laid } = match asked {
+            Ok(asked) => asked,
             Err(failure) => {
                 ending.result = "failed";
                 return self.fail(failure, &contact);
@@ -116,6 +125,10 @@ impl Job {
             }
             _ => {}
         }
+        if let Some(laid) = laid {
+            ending.result = "whole";
+            return self.lay_out(laid, reply, &contact);
+        }
         let (head, admitted) = self.judged(&reply, asked_ms);
         let head = Arc::new(head);
         let (flow, head_lease) = match admitted {
@@ -127,14 +140,25 @@ impl Job {
             }
             Err(reason) => (self.let_pass(&head, reason, &contact), None),
         };
-        ending.flow = Some(Arc::clone(&flow));
+        self.receive(reply, (&head, &flow, head_lease), 0, &mut ending).await;
+    }
+
+    /// Reads the body behind `skip` other bytes, and stores what is to be stored.
+    pub(super) async fn receive(
+        &self,
+        mut reply: Reply,
+        (head, flow, head_lease): (&Arc<Head>, &Arc<Flow>, Option<Lease>),
+        skip: u64,
+        ending: &mut Ending<'_>,
+    ) {
+        ending.flow = Some(Arc::clone(flow));
         if head.length.is_none_or(|length| length > QUANTUM_BYTES as u64) {
             hop::to(self.origin.lane.place()).await;
         }
-        match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
+        match Box::pin(self.read_all(&mut reply, head, flow, skip)).await {
             Ok(Ok(())) => {
                 ending.result = "whole";
-                self.store(&head, &flow, head_lease, asked_ms);
+                self.store(head, flow, head_lease, ending.asked_ms);
                 reply.release().await;
             }
             Ok(Err(failure)) => {
@@ -145,12 +169,19 @@ impl Job {
         }
     }
 
-    fn fail(&self, failure: Failure, contact: &Contact) {
+    pub(super) fn fail(&self, failure: Failure, contact: &Contact) {
         self.fill.make_known(Answer::Failed(failure), contact);
     }
 
+    /// Whether it goes on when nobody waits for it. A slice is little to be had, and was paid for in part.
+    pub(super) fn finishes(&self, received: u64, length: Option<u64>) -> bool {
+        let is_slice = matches!(self.wants, Wants::Slice(_));
+        let whole_slice = is_slice && self.policy.without_readers != WithoutReaders::Stop;
+        self.fill.background || whole_slice || self.policy.finishes(received, length)
+    }
+
     /// Does the work, unless everybody leaves and the policy would not finish it.
-    async fn unless_left<T>(
+    pub(super) async fn unless_left<T>(
         &self,
         work: impl Future<Output = T>,
         finishes: impl Fn() -> bool,
@@ -169,8 +200,8 @@ impl Job {
         }
     }
 
-    /// The head, and room for the answer or why it is not stored.
-    fn judged(&self, reply: &Reply, asked_ms: u64) -> (Head, Result<(Lease, Lease), &'static str>) {
+    /// The head, and why it is not stored, if so.
+    pub(super) fn assessed(&self, reply: &Reply, asked_ms: u64) -> (Head, Option<&'static str>) {
         let headers = &reply.head.headers;
         let length =
             headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -187,23 +218,34 @@ impl Job {
             times: None,
             length,
             tags: Tags::default(),
+            layout: None,
         };
         let times = match assessed {
-            Err(refusal) => return (head, Err(refusal.name())),
-            Ok(_) if selection.is_none() => return (head, Err(Refusal::VaryAll.name())),
-            // A body cut short would look whole.
-            Ok(_) if tags.is_none() => return (head, Err("tags")),
-            Ok(_) if reply.unframed => return (head, Err("unframed")),
+            Err(refusal) => return (head, Some(refusal.name())),
+            Ok(_) if selection.is_none() => return (head, Some(Refusal::VaryAll.name())),
+            Ok(_) if tags.is_none() => return (head, Some("tags")),
+            // The end of its connection is its end (RFC 9112 section 8), though it may be a server's
+            // that died: the origin has to have said that it is to be kept.
+            Ok(_) if reply.unframed && !is_explicit(headers) => return (head, Some("unframed")),
             Ok(times) => times,
         };
         head.tags = tags.unwrap_or_default();
-        let body_bytes = length.unwrap_or(0);
-        if body_bytes > self.policy.body_bytes_max() {
-            return (head, Err("too_large"));
-        }
-        let room = self.policy.cache.reserve(head.cost(&self.fill.key), room_for(body_bytes));
-        head.times = room.is_ok().then_some(times);
-        (head, room.map_err(|_| "no_room"))
+        head.times = Some(times);
+        (head, None)
+    }
+
+    /// The head, and room for the answer or why it is not stored.
+    fn judged(&self, reply: &Reply, asked_ms: u64) -> (Head, Result<(Lease, Lease), &'static str>) {
+        let (mut head, refusal) = self.assessed(reply, asked_ms);
+        let body_bytes = head.length.unwrap_or(0);
+        let cost = head.cost(&self.fill.key);
+        let room = match refusal {
+            Some(reason) => Err(reason),
+            None if body_bytes > self.policy.body_bytes_max() => Err("too_large"),
+            None => self.policy.cache.reserve(cost, room_for(body_bytes)).map_err(|_| "no_room"),
+        };
+        head.times = head.times.filter(|_| room.is_ok());
+        (head, room)
     }
 
     fn tags(&self, headers: &HeaderMap) -> Option<Tags> {
@@ -234,14 +276,12 @@ impl Job {
         reply: &mut Reply,
         head: &Head,
         flow: &Arc<Flow>,
+        mut skip: u64,
     ) -> Result<Result<(), Failure>, Stopped> {
-        let (mut resumes_left, mut skip) = (self.policy.resumes_max, 0);
+        let mut resumes_left = self.policy.resumes_max;
         loop {
             let kept = || flow.is_kept();
-            let finishes = || {
-                let past = self.policy.finishes(flow.received(), head.length);
-                kept() && (self.fill.background || past)
-            };
+            let finishes = || kept() && self.finishes(flow.received(), head.length);
             if !kept() {
                 self.unless_left(flow.room(), finishes).await?;
             }
@@ -250,6 +290,10 @@ impl Job {
                     let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
                     skip -= skipped as u64;
                     let _ = bytes.split_to(skipped);
+                    let there = flow.received() + bytes.len() as u64;
+                    if head.length.is_some_and(|length| there > length) {
+                        return Ok(Err(Failure::UpstreamBroken));
+                    }
                     self.admit(flow, bytes.len() as u64);
                     flow.push(bytes);
                 }
@@ -277,7 +321,8 @@ impl Job {
         }
         let (cost, leased) = flow.costs();
         let needed = (cost + more + BLOCK_OVERHEAD).saturating_sub(leased);
-        let too_large = flow.received() + more > self.policy.body_bytes_max();
+        let is_slice = matches!(self.wants, Wants::Slice(_));
+        let too_large = !is_slice && flow.received() + more > self.policy.body_bytes_max();
         if !too_large && (needed == 0 || self.policy.cache.grow(flow, needed).is_ok()) {
             return;
         }
@@ -289,17 +334,16 @@ impl Job {
 
     /// Asks for what is missing, as often as the budget allows.
     async fn resume(&self, head: &Head, received: u64, left: &mut u32) -> Option<(Reply, Rest)> {
-        let headers = &head.response.headers;
-        let fields = resume::fields(headers, received)?;
         while *left > 0 {
             *left -= 1;
-            let asked = self.origin.ask(&self.question, &fields, &mut Contact::default()).await;
-            let Ok(reply) = asked else {
+            let asked = match &self.wants {
+                Wants::Slice(slice) => self.resume_slice(slice, received).await,
+                _ => self.resume_whole(head, received).await?,
+            };
+            let Some((reply, rest)) = asked else {
                 self.policy.cache.count_resume("failed");
                 continue;
             };
-            let (status, fields) = (reply.head.status, &reply.head.headers);
-            let rest = resume::judge(headers, received, head.length, status, fields);
             if rest == Rest::Unusable {
                 self.policy.cache.count_resume("changed");
                 return None;
@@ -308,6 +352,19 @@ impl Job {
             return Some((reply, rest));
         }
         None
+    }
+
+    /// `None` when nothing could prove the rest to be the rest; within it, `None` when nobody answers.
+    async fn resume_whole(&self, head: &Head, received: u64) -> Option<Option<(Reply, Rest)>> {
+        let headers = &head.response.headers;
+        let fields = resume::fields(headers, received)?;
+        let mut contact = Contact::default();
+        let asked = self.origin.ask(&self.question, &fields, &mut contact, &|_| {}).await;
+        Some(asked.ok().map(|reply| {
+            let (status, fields) = (reply.head.status, &reply.head.headers);
+            let rest = resume::judge(headers, received, head.length, status, fields);
+            (reply, rest)
+        }))
     }
 
     fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>, asked_ms: u64) {
@@ -369,6 +426,7 @@ impl Job {
             selection: selection.unwrap_or_default(),
             times: times.ok(),
             length: stale.head.length,
+            layout: stale.head.layout,
             response,
         };
         let head_lease = match cache.reserve(head.cost(&self.fill.key), 0) {

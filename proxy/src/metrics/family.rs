@@ -312,7 +312,7 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "reason"],
         "Answers not stored: reason is no_store, private, authorization, set_cookie, vary_all, \
-         status, no_freshness, unframed (its end cannot be told from a break), tags (more than can \
+         status, no_freshness, unframed (its end cannot be told from a break, and nobody said to keep it), tags (more than can \
          be purged by), too_large or no_room.",
     ),
     family(
@@ -357,6 +357,27 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache", "result"],
         "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
+    ),
+    family(
+        "forebay_proxy_cache_purge_messages_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Purges shared with other proxies: result is sent, unsent (Redis did not take it), received, \
+         skipped (not understood) or missed (lost while this proxy was cut off; everything became stale).",
+    ),
+    family(
+        "forebay_proxy_cache_purge_redis_connected",
+        Kind::Gauge,
+        &["cache"],
+        "1 while purges of other proxies are heard.",
+    ),
+    family(
+        "forebay_proxy_cache_slices_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Slices of large objects: result is stored (it was there), joined (on its way already), \
+         fetched, read_ahead, changed (the object is another now), refused (the origin failed), \
+         no_room (not fetched ahead) or unfit (an object that cannot be kept in slices).",
     ),
     family(
         "forebay_proxy_cache_disk_ready",

@@ -22,6 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
+use crate::upstream::RECEIVE_BYTES;
 use crate::upstream::announce::Announce;
 
 /// Streams at once on one HTTP/2 connection; a server may allow fewer.
@@ -112,6 +113,7 @@ impl Transport {
         options.read_timeout = Some(timeouts.read.as_std());
         options.write_timeout = Some(timeouts.write.as_std());
         options.idle_timeout = Some(timeouts.idle.as_std());
+        options.tcp_recv_buf = Some(RECEIVE_BYTES);
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         if let Some(tls) = &self.tls {
             options.verify_cert = tls.verify;

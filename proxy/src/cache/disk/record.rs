@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::freshness::Times;
 use crate::cache::key::Key;
 use crate::cache::object::{Head, Stored};
+use crate::cache::slices::Layout;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 
@@ -82,6 +83,8 @@ pub struct Written {
     pub tags: Vec<String>,
     pub times: Times,
     length: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layout: Option<Layout>,
 }
 
 /// An answer's record without its body; `None` when its head is longer than what is read back.
@@ -103,6 +106,7 @@ pub fn write(stored: &Stored) -> Option<Vec<u8>> {
         tags: head.tags.iter().map(ToString::to_string).collect(),
         times: stored.times(),
         length: head.length,
+        layout: head.layout,
     };
     let text = serde_json::to_vec(&written).ok()?;
     let head_bytes = u32::try_from(text.len()).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX)?;
@@ -147,8 +151,8 @@ impl Written {
             response.append_header(name, value).ok()?;
         }
         let (key, selection, tags) = (self.key()?, self.selection()?, self.tags());
-        let (times, length) = (Some(self.times), self.length);
-        Some((key, Head { response, selection, times, length, tags }))
+        let (times, length, layout) = (Some(self.times), self.length, self.layout);
+        Some((key, Head { response, selection, times, length, tags, layout }))
     }
 }
 
@@ -194,7 +198,8 @@ mod tests {
         let selection = Selection::of(&varying, &request).unwrap();
         let tags = [Arc::from("a"), Arc::from("b")].into_iter().collect();
         let times = Times::spent(7);
-        let head = Head { response, selection, times: Some(times), length: None, tags };
+        let head =
+            Head { response, selection, times: Some(times), length: None, tags, layout: None };
         let mut blocks = Blocks::default();
         blocks.push(Bytes::copy_from_slice(body));
         let lease = store.reserve(Class::Small, 0).unwrap();
