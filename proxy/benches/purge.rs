@@ -83,7 +83,8 @@ fn filled(count: usize) -> Store {
         response.insert_header("surrogate-key", tags).expect("it was a header already");
         let tags = Tags::of(&response.headers, &names, &key.uri).unwrap_or_default();
         let (selection, times) = (Selection::default(), Times::spent(0));
-        let head = Head { response, selection, times: None, length: Some(BODY.len() as u64), tags };
+        let length = Some(BODY.len() as u64);
+        let head = Head { response, selection, times: None, length, tags, layout: None };
         let head_lease = store.reserve(Class::Small, head.cost(&key)).expect("there is room");
         let lease = store.reserve(Class::Small, BODY.len() as u64).expect("there is room");
         let mut blocks = Blocks::default();

@@ -25,7 +25,6 @@ use crate::drain::UnderWay;
 use crate::fill::origin::Origin;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
-use crate::hop;
 use crate::lane::{self, Seat};
 use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;

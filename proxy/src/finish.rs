@@ -104,6 +104,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         client: exchange.client,
         request_id: &exchange.request_id,
         captures: &captures,
+        proved: &exchange.proved,
         maps: &exchange.generation.routes.maps,
     };
     let ended = |of: &Ending| match of {

@@ -275,6 +275,7 @@ impl Replay<'_> {
             times: Some(assessed),
             length: Some(filling.bytes),
             tags: Tags::default(),
+            layout: None,
         };
         let cost = head.cost(&filling.fill.key);
         let leases = self.policy.cache.reserve(cost, room_for(filling.bytes));

@@ -11,6 +11,7 @@ use proxy_config::matching::Target;
 use crate::cache::policy::Policy;
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
+use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::generation::Generation;
 use crate::path::normalize_target;
@@ -158,7 +159,8 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
             Ok(fill) => {
                 policy.cache.video.series.prefetch("begun");
                 let (policy, origin) = (Arc::clone(policy), origin.clone());
-                Job { fill, policy, origin, question, stale: None }.start();
+                let (stale, wants) = (None, Wants::Whole);
+                Job { fill, policy, origin, question, stale, wants }.start();
             }
             Err(reason) => policy.cache.video.series.prefetch(reason),
         }
