@@ -88,6 +88,7 @@ mod tests {
             headers: Some(&headers),
         };
         let (captures, maps) = (Captures::default(), Maps::default());
+        let proved = crate::proved::Proved::default();
         let facts = Facts {
             target,
             request_uri: "/p",
@@ -95,6 +96,7 @@ mod tests {
             client: None,
             request_id: "",
             captures: &captures,
+            proved: &proved,
             maps: &maps,
         };
         let ended = |ending: &Ending| match ending {
