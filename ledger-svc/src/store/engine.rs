@@ -11,7 +11,7 @@ use super::migration::Migrated;
 use super::reader::Reader;
 use super::row::Columns;
 use super::rows::Rows;
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, SqliteFile};
 use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::chain::{Head, Record};
@@ -79,6 +79,11 @@ pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, 
         opened.writer.close().await?;
     }
     Ok(migrated)
+}
+
+/// Copies a file of the embedded engine, also while a service writes it.
+pub async fn copy(from: &SqliteFile, to: &SqliteFile) -> Result<(), StoreError> {
+    sqlite::copy(&from.path, &to.path).await
 }
 
 async fn is_chained(url: &DatabaseUrl) -> Result<bool, StoreError> {

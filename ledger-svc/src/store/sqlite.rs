@@ -1,6 +1,7 @@
 //! SQLite, embedded: how its file is opened, judged and migrated, and how its rows are read.
 //! What is written in its own words is here and in `write`.
 
+mod backup;
 mod lock;
 mod write;
 
@@ -13,6 +14,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
+pub use self::backup::copy;
 use self::lock::Lock;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
