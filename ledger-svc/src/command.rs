@@ -1,5 +1,7 @@
 //! The command line.
 
+mod backup;
+mod export;
 mod serve;
 mod verify;
 
@@ -50,6 +52,12 @@ enum Command {
     /// Recompute everything in a database and name the first row that is wrong; changes nothing, and
     /// may run beside the service
     Verify(verify::VerifyArgs),
+    /// Copy a SQLite database, also while it is served, and verify the copy
+    Backup(backup::BackupArgs),
+    /// Make a SQLite database of a copy, and verify it
+    Restore(backup::RestoreArgs),
+    /// Write everything booked to standard output, as CSV or for ledger-cli and hledger
+    Export(export::ExportArgs),
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print documentation generated from the code
@@ -182,6 +190,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::serve(&args),
         Command::Migrate { database } => migrate(&database),
         Command::Verify(args) => verify::verify(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Export(args) => export::export(&args),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };

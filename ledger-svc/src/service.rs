@@ -79,7 +79,8 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     metrics
         .connections_capacity
         .set(i64::try_from(options.server.connections_max).unwrap_or(i64::MAX));
-    let (handle, writer) = writer::start(opened.writer, options.writer, metrics.clone());
+    let (handle, writer) =
+        writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
     let gauges = Gauges {
         connections: metrics.connections.clone(),
         in_flight: metrics.http_in_flight.clone(),

@@ -39,7 +39,7 @@ pub use as_of::{AsOf, Totals};
 pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
 pub use effective::{Days, Place};
-pub use engine::{Batch, Opened, Writer, migrate, open};
+pub use engine::{Ahead, Batch, Opened, Writer, copy, migrate, open};
 #[cfg(test)]
 pub use faults::simulated;
 pub use migration::Migrated;

@@ -4,6 +4,7 @@
 
 mod gathered;
 mod memory;
+mod prepare;
 mod run;
 #[cfg(test)]
 mod simulation_tests;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use self::gathered::{Reply, Task};
+use self::gathered::{Backlog, Reply, Task, Waiting};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Group, Verdict};
 use crate::close::{Closing, NewClose};
@@ -53,6 +54,7 @@ pub enum WriteError {
 #[derive(Clone, Debug)]
 pub struct Handle {
     queue: mpsc::Sender<Task>,
+    backlog: Arc<Backlog>,
     entries: Arc<Semaphore>,
     entries_max: u32,
     /// What streams may take of the entries: they wait for room and never leave none to others.
@@ -103,7 +105,9 @@ impl Handle {
         }
         let (reply, answer) = oneshot::channel();
         let task = Task::Transfers { group, entries, room, reply };
-        self.queue.send(task).await.map_err(|_| WriteError::Stopped)?;
+        let place = self.queue.reserve().await.map_err(|_| WriteError::Stopped)?;
+        self.backlog.add(task.writes());
+        place.send(task);
         self.observe_depth();
         answer.await.map_err(|_| WriteError::Stopped)?
     }
@@ -133,10 +137,13 @@ impl Handle {
 
     async fn hand_in<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(task(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::QueueFull("writes"),
-            mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
+        let place = self.queue.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => WriteError::QueueFull("writes"),
+            mpsc::error::TrySendError::Closed(()) => WriteError::Stopped,
         })?;
+        let task = task(reply);
+        self.backlog.add(task.writes());
+        place.send(task);
         self.observe_depth();
         answer.await.map_err(|_| WriteError::Stopped)?
     }
@@ -153,6 +160,7 @@ impl Handle {
 /// Starts the writer. It ends, and closes the database, when every handle is gone.
 pub fn start(
     store: store::Writer,
+    ahead: store::Ahead,
     limits: Limits,
     metrics: Metrics,
 ) -> (Handle, tokio::task::JoinHandle<Result<(), StoreError>>) {
@@ -162,10 +170,13 @@ pub fn start(
     metrics
         .accounts_known_capacity
         .set(i64::try_from(limits.accounts_known_max).unwrap_or(i64::MAX));
-    let task = tokio::spawn(run::run(store, waiting, limits, metrics.clone()));
+    let backlog = Arc::new(Backlog::default());
+    let waiting = Waiting::new(waiting, Arc::clone(&backlog), limits.batch_max);
+    let task = tokio::spawn(run::run(store, ahead, waiting, limits, metrics.clone()));
     let streamed_max = (limits.queue_entries_max / 2).max(1);
     let handle = Handle {
         queue,
+        backlog,
         entries: Arc::new(Semaphore::new(limits.queue_entries_max as usize)),
         entries_max: limits.queue_entries_max,
         streamed: Arc::new(Semaphore::new(streamed_max as usize)),

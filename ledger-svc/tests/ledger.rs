@@ -6,6 +6,7 @@
 mod api;
 mod batches;
 mod binary;
+mod copies;
 mod dated;
 mod documented;
 mod effective;

@@ -14,7 +14,6 @@ mod load;
 #[path = "ledger_peer.rs"]
 mod peer;
 #[path = "../../ledger-svc/tests/raw.rs"]
-#[expect(dead_code, reason = "the tests need more of it")]
 mod raw;
 #[path = "../../ledger-svc/tests/running.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]

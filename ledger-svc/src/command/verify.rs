@@ -27,7 +27,7 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     print(&text(&database, &verified))
 }
 
-fn text(database: &DatabaseUrl, verified: &Verified) -> String {
+pub fn text(database: &DatabaseUrl, verified: &Verified) -> String {
     let (books, head) = (&verified.books, verified.books.head());
     let mut text = format!(
         "{database}: the books are right\n  {} transfers, {} entries, {} accounts\n",

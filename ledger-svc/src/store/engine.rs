@@ -1,5 +1,9 @@
 //! One name for the three engines. Nothing is decided here.
 
+use sqlx::mysql::MySqlPool;
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::SqlitePool;
+
 use super::durability::UnsafeSetting;
 use super::faults::{Step, may_fail};
 use super::gather::List;
@@ -7,7 +11,7 @@ use super::migration::Migrated;
 use super::reader::Reader;
 use super::row::Columns;
 use super::rows::Rows;
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, SqliteFile};
 use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::chain::{Head, Record};
@@ -31,11 +35,20 @@ pub enum Batch<'a> {
     Postgres(postgres::Batch<'a>),
 }
 
+/// The writer's second connection, on which it looks ahead while a batch is being written.
+#[derive(Clone, Debug)]
+pub enum Ahead {
+    Sqlite(SqlitePool),
+    MySql(MySqlPool),
+    Postgres(PgPool),
+}
+
 /// A database opened for one service.
 #[derive(Debug)]
 pub struct Opened {
     pub writer: Writer,
     pub reader: Reader,
+    pub ahead: Ahead,
     /// Empty unless `Access::allow_unsafe` was given and needed.
     pub unsafe_settings: Vec<UnsafeSetting>,
 }
@@ -62,9 +75,15 @@ pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, 
         // Opening chains what is there.
         let opened = open(url, Access { migrate: true, allow_unsafe }).await?;
         opened.reader.close().await;
+        opened.ahead.close().await;
         opened.writer.close().await?;
     }
     Ok(migrated)
+}
+
+/// Copies a file of the embedded engine, also while a service writes it.
+pub async fn copy(from: &SqliteFile, to: &SqliteFile) -> Result<(), StoreError> {
+    sqlite::copy(&from.path, &to.path).await
 }
 
 async fn is_chained(url: &DatabaseUrl) -> Result<bool, StoreError> {
@@ -108,18 +127,28 @@ async fn chain_what_is_there(url: &DatabaseUrl, writer: &mut Writer) -> Result<(
 /// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
 /// when it may, and proves by a write that it can be written.
 pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
-    let (mut writer, reader, unsafe_settings) = match url {
+    let (mut writer, reader, ahead, unsafe_settings) = match url {
         DatabaseUrl::Sqlite(file) => {
-            let (writer, pool, unsafe_settings) = sqlite::open(file, access).await?;
-            (Writer::Sqlite(Box::new(writer)), Reader::Sqlite(pool), unsafe_settings)
+            let (writer, pool, ahead, unsafe_settings) = sqlite::open(file, access).await?;
+            (
+                Writer::Sqlite(Box::new(writer)),
+                Reader::Sqlite(pool),
+                Ahead::Sqlite(ahead),
+                unsafe_settings,
+            )
         }
         DatabaseUrl::MySql(server) => {
-            let (writer, pool, unsafe_settings) = mysql::open(server, access).await?;
-            (Writer::MySql(writer), Reader::MySql(pool), unsafe_settings)
+            let (writer, pool, ahead, unsafe_settings) = mysql::open(server, access).await?;
+            (Writer::MySql(writer), Reader::MySql(pool), Ahead::MySql(ahead), unsafe_settings)
         }
         DatabaseUrl::Postgres(server) => {
-            let (writer, pool, unsafe_settings) = postgres::open(server, access).await?;
-            (Writer::Postgres(writer), Reader::Postgres(pool), unsafe_settings)
+            let (writer, pool, ahead, unsafe_settings) = postgres::open(server, access).await?;
+            (
+                Writer::Postgres(writer),
+                Reader::Postgres(pool),
+                Ahead::Postgres(ahead),
+                unsafe_settings,
+            )
         }
     };
     if !is_chained(url).await? {
@@ -129,7 +158,7 @@ pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreErro
         }
         chain_what_is_there(url, &mut writer).await?;
     }
-    Ok(Opened { writer, reader, unsafe_settings })
+    Ok(Opened { writer, reader, ahead, unsafe_settings })
 }
 
 impl Writer {
@@ -152,6 +181,34 @@ impl Writer {
 
     pub async fn close(self) -> Result<(), StoreError> {
         on!(Self, self, writer => writer.close().await)
+    }
+}
+
+impl Ahead {
+    pub(super) async fn look_up<T>(
+        &self,
+        list: List<'_>,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        may_fail(Step::LookUp)?;
+        match self {
+            Self::Sqlite(pool) => {
+                let rows = sqlite::look_up(list).fetch_all(pool).await?;
+                rows.iter().map(|row| of(row)).collect()
+            }
+            Self::MySql(pool) => {
+                let rows = mysql::look_up(list).fetch_all(pool).await?;
+                rows.iter().map(|row| of(row)).collect()
+            }
+            Self::Postgres(pool) => {
+                let rows = postgres::look_up(list).fetch_all(pool).await?;
+                rows.iter().map(|row| of(row)).collect()
+            }
+        }
+    }
+
+    pub async fn close(&self) {
+        on!(Self, self, pool => pool.close().await);
     }
 }
 

@@ -6,14 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::engine::Batch;
+use super::engine::{Ahead, Batch};
 use super::row;
 use super::rows;
 use super::{Created, StoreError, impossible};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::chain::{LimitsRow, Link};
-use crate::posting::{Limits, Target, TargetEntry};
+use crate::posting::{Limits, Standing, Target, TargetEntry};
 use crate::report::Account;
 
 /// Pending transfers that are expired in one batch at most; the next batch goes on.
@@ -183,6 +183,18 @@ impl Batch<'_> {
     pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_microsecond();
         self.run(format!("UPDATE service SET probed_at_us = {now} WHERE id = 1")).await.map(drop)
+    }
+}
+
+impl Ahead {
+    /// Whether any of the keys is used, as of the last commit.
+    pub async fn knows_any(&self, keys: &[&str]) -> Result<bool, StoreError> {
+        Ok(!self.look_up(List::Answers(keys), |_| Ok(())).await?.is_empty())
+    }
+
+    /// The accounts of these codes, as of the last commit.
+    pub async fn standings(&self, codes: &[String]) -> Result<Vec<(String, Standing)>, StoreError> {
+        self.look_up(List::Standings(codes), |row| row::standing(row)).await
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-pub use self::write::Batch;
+pub use self::write::{Batch, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
@@ -85,7 +85,7 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<MySqlConnectOptions>,
     access: Access,
-) -> Result<(Writer, MySqlPool, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, MySqlPool, MySqlPool, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
     inspect(server, &mut connection).await?;
@@ -103,13 +103,16 @@ pub async fn open(
         .map_err(failed)?;
     let epoch = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await.map_err(failed)?;
     let connection_id = connection_id(&mut connection).await?;
-    let pool = MySqlPoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(READ_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(READER_SESSION).await.map(|_| ()) })
-        })
-        .connect_lazy_with(session(&server.options));
+    let reading = |connections| {
+        MySqlPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(READ_TIMEOUT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(READER_SESSION).await.map(|_| ()) })
+            })
+            .connect_lazy_with(session(&server.options))
+    };
+    let (pool, ahead) = (reading(READERS_MAX), reading(1));
     let writer = Writer {
         server: server.clone(),
         connection: Some(connection),
@@ -117,7 +120,7 @@ pub async fn open(
         epoch,
         allow_unsafe: access.allow_unsafe,
     };
-    Ok((writer, pool, unsafe_settings))
+    Ok((writer, pool, ahead, unsafe_settings))
 }
 
 impl Writer {

@@ -34,6 +34,8 @@ async fn no_read_goes_through_a_table_that_grows() {
             let harmless = table == "wanted"
                 || step == "SCAN CONSTANT ROW"
                 || SMALL.contains(&table)
+                // A page that is cut already.
+                || sql.contains(&format!(") AS {table}\n"))
                 // The last row by key is a look-up too.
                 || sql.contains("DESC LIMIT 1");
             assert!(harmless, "{step}: {sql}");

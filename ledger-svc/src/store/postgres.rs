@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
-pub use self::write::Batch;
+pub use self::write::{Batch, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
@@ -95,7 +95,7 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<PgConnectOptions>,
     access: Access,
-) -> Result<(Writer, PgPool, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, PgPool, PgPool, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
     inspect(server, &mut connection).await?;
@@ -113,10 +113,14 @@ pub async fn open(
             .await
             .map_err(failed)?;
     let process_id = process_id(&mut connection).await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(READ_TIMEOUT)
-        .connect_lazy_with(session(&server.options, &READER_SESSION));
+    let reading = |connections, settings: &[(&str, &str)]| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(READ_TIMEOUT)
+            .connect_lazy_with(session(&server.options, settings))
+    };
+    // What the writer reads ahead is planned as it is under its lock.
+    let (pool, ahead) = (reading(READERS_MAX, &READER_SESSION), reading(1, &WRITER_SESSION));
     let writer = Writer {
         server: server.clone(),
         connection: Some(connection),
@@ -124,7 +128,7 @@ pub async fn open(
         epoch,
         allow_unsafe: access.allow_unsafe,
     };
-    Ok((writer, pool, unsafe_settings))
+    Ok((writer, pool, ahead, unsafe_settings))
 }
 
 impl Writer {

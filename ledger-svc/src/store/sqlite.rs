@@ -1,6 +1,7 @@
 //! SQLite, embedded: how its file is opened, judged and migrated, and how its rows are read.
 //! What is written in its own words is here and in `write`.
 
+mod backup;
 mod lock;
 mod write;
 
@@ -13,10 +14,11 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
+pub use self::backup::copy;
 use self::lock::Lock;
-pub use self::write::Batch;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
+pub use self::write::{Batch, look_up};
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::{Access, SqliteFile, StoreError, Synchronous};
@@ -63,7 +65,7 @@ pub async fn migrate(file: &SqliteFile, allow_unsafe: bool) -> Result<Migrated, 
 pub async fn open(
     file: &SqliteFile,
     access: Access,
-) -> Result<(Writer, SqlitePool, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, SqlitePool, SqlitePool, Vec<UnsafeSetting>), StoreError> {
     let path = &file.path;
     inspect(path).await?;
     let lock = lock::acquire(path)?;
@@ -81,10 +83,13 @@ pub async fn open(
             .fetch_one(&mut connection)
             .await
             .map_err(|error| opening(path, &error))?;
-    let pool = SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(BUSY_TIMEOUT)
-        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    let reading = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_lazy_with(options.clone().pragma("query_only", "ON"))
+    };
+    let (pool, ahead) = (reading(READERS_MAX), reading(1));
     let writer = Writer {
         path: path.clone(),
         options,
@@ -93,7 +98,7 @@ pub async fn open(
         allow_unsafe: access.allow_unsafe,
         _lock: lock,
     };
-    Ok((writer, pool, unsafe_settings))
+    Ok((writer, pool, ahead, unsafe_settings))
 }
 
 /// How messages name the file.

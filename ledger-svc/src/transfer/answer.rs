@@ -131,8 +131,13 @@ impl Transfer {
     /// The answer that booking it was given, the same bytes for ever: it is not stored where it can be
     /// written again from the transfer. Another form needs another name, and this one kept.
     pub fn first_answer(&self) -> String {
-        let booked = Self { state: self.kind.state(None), followed_by: None, ..self.clone() };
-        serde_json::to_string(&booked).expect("strings and numbers always serialise")
+        let state = self.kind.state(None);
+        let written = if self.state == state && self.followed_by.is_none() {
+            serde_json::to_string(self)
+        } else {
+            serde_json::to_string(&Self { state, followed_by: None, ..self.clone() })
+        };
+        written.expect("strings and numbers always serialise")
     }
 }
 

@@ -1,8 +1,10 @@
 //! What waits for the writer, and what it takes of it for one batch.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::WriteError;
 use crate::account::{AccountBody, CurrencyBody};
@@ -11,6 +13,7 @@ use crate::close::{Closing, NewClose};
 use crate::posting::Limits;
 use crate::report::Account;
 use crate::store::Created;
+use crate::transfer::Action;
 
 /// Entries after which a batch is closed, however few transfers it has: a thousand transfers of a
 /// thousand entries each must not become one commit.
@@ -35,7 +38,7 @@ pub enum Task {
 
 impl Task {
     /// How many writes it is.
-    fn writes(&self) -> usize {
+    pub fn writes(&self) -> usize {
         match self {
             Self::Transfers { group, .. } => group.requests.len(),
             Self::Currency(..)
@@ -51,7 +54,28 @@ impl Task {
 pub struct Waiting {
     queue: mpsc::Receiver<Task>,
     held_back: Option<Task>,
+    backlog: Arc<Backlog>,
     batch_max: usize,
+}
+
+/// How many writes wait, which a queue that holds several of them as one does not say.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    writes: AtomicUsize,
+    more: Notify,
+}
+
+impl Backlog {
+    /// Before they are put into the queue.
+    pub fn add(&self, writes: usize) {
+        self.writes.fetch_add(writes, Ordering::Relaxed);
+        self.more.notify_one();
+    }
+
+    /// When they are taken out.
+    fn remove(&self, writes: usize) {
+        self.writes.fetch_sub(writes, Ordering::Relaxed);
+    }
 }
 
 /// The tasks of one batch, by kind: what is created first, so that transfers of the same batch
@@ -95,8 +119,8 @@ pub struct Outcome {
 }
 
 impl Waiting {
-    pub fn new(queue: mpsc::Receiver<Task>, batch_max: usize) -> Self {
-        Self { queue, held_back: None, batch_max }
+    pub fn new(queue: mpsc::Receiver<Task>, backlog: Arc<Backlog>, batch_max: usize) -> Self {
+        Self { queue, held_back: None, backlog, batch_max }
     }
 
     /// What waits, as soon as something does; or nothing but the time when a pending transfer expires.
@@ -110,18 +134,43 @@ impl Waiting {
                 Err(_) => return Some(Gathered::default()),
             },
         };
+        self.held_back = Some(first?);
         let mut gathered = Gathered::default();
-        gathered.add(first?);
-        while gathered.writes < self.batch_max && gathered.entries < BATCH_ENTRIES_MAX {
-            let Ok(task) = self.queue.try_recv() else { break };
-            // What came together is committed together; it is the next batch's when it is too much for this one.
-            if gathered.writes + task.writes() > self.batch_max {
-                self.held_back = Some(task);
-                break;
-            }
-            gathered.add(task);
-        }
+        self.top_up(&mut gathered);
         Some(gathered)
+    }
+
+    /// Adds what waits already.
+    pub fn top_up(&mut self, gathered: &mut Gathered) {
+        while !self.is_full(gathered) {
+            let Some(task) = self.held_back.take().or_else(|| self.queue.try_recv().ok()) else {
+                return;
+            };
+            // What came together is committed together: it is the next batch's when it is too much for this one.
+            if gathered.writes > 0 && gathered.writes + task.writes() > self.batch_max {
+                self.held_back = Some(task);
+            } else {
+                self.backlog.remove(task.writes());
+                gathered.add(task);
+            }
+        }
+    }
+
+    /// Returns once enough waits for a whole batch. Takes nothing.
+    pub async fn enough(&self) {
+        loop {
+            let more = self.backlog.more.notified();
+            if self.backlog.writes.load(Ordering::Relaxed) >= self.batch_max {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    fn is_full(&self, gathered: &Gathered) -> bool {
+        gathered.writes >= self.batch_max
+            || gathered.entries >= BATCH_ENTRIES_MAX
+            || (self.held_back.is_some() && gathered.writes > 0)
     }
 }
 
@@ -159,6 +208,19 @@ impl Gathered {
 
     pub fn writes(&self) -> usize {
         self.writes
+    }
+
+    /// Whether it is nothing but new transfers, which need no more than accounts and keys.
+    pub fn is_plain(&self) -> bool {
+        let others = self.currencies.len()
+            + self.accounts.len()
+            + self.limits.len()
+            + self.closes.len()
+            + self.probes;
+        let mut requests = self.groups.iter().flat_map(|group| &group.requests);
+        others == 0
+            && !self.groups.is_empty()
+            && requests.all(|request| matches!(request.action, Action::Transfer(_)))
     }
 
     pub fn answer(self, outcome: Outcome) {

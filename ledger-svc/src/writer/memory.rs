@@ -1,6 +1,8 @@
 //! What the writer knows of the books between batches. It is the only one to write them, as long as it
 //! holds the lock and finds its epoch; after a failure it knows nothing.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::batch::{Changes, Snapshot, Wanted};
@@ -15,6 +17,8 @@ pub struct Memory {
     fresh: bool,
     /// When the next pending transfer expires, in microseconds since 1970.
     next_expiry_us: Option<i64>,
+    /// Keys of the last batch, which may still be on its way.
+    pub keys: HashSet<String>,
 }
 
 impl Memory {
@@ -25,17 +29,27 @@ impl Memory {
         wanted.due = (due || !self.fresh).then_some(now);
     }
 
+    /// Whether everything is known that a batch of new transfers needs besides keys and accounts.
+    pub fn suffices(&self, now: Timestamp) -> bool {
+        self.fresh && self.next_expiry_us.is_none_or(|at| at > now.as_microsecond())
+    }
+
+    /// After changes that end no hold are decided.
+    pub fn opened(&mut self, changes: &Changes) {
+        let opened = changes.opened().filter_map(|(_, at)| at).min();
+        self.next_expiry_us = self.next_expiry_us.into_iter().chain(opened).min();
+    }
+
     /// After the changes are written and before they are committed.
     pub async fn follow(
         &mut self,
         batch: &mut Batch<'_>,
         changes: &Changes,
     ) -> Result<(), StoreError> {
-        let opened = changes.opened().filter_map(|(_, at)| at).min();
         if !self.fresh || changes.closed().next().is_some() {
             self.next_expiry_us = batch.next_expiry().await?;
         } else {
-            self.next_expiry_us = self.next_expiry_us.into_iter().chain(opened).min();
+            self.opened(changes);
         }
         self.fresh = true;
         Ok(())

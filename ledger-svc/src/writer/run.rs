@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::gathered::{Gathered, Outcome, Task, Waiting};
+use super::gathered::{Gathered, Outcome, Waiting};
 use super::memory::Memory;
+use super::prepare::{Prepared, prepare};
 use super::{Limits, WriteError};
 use crate::batch::{self, NewTransfer, Verdict, Wanted};
 use crate::chain::{Link, Record, TransferRow};
 use crate::metrics::{Metrics, seconds};
-use crate::store::{self, Created, StoreError};
+use crate::store::{self, Ahead, Created, StoreError};
 use crate::transfer::TransferKind;
 
 /// A batch that takes longer is given up as failed: a server that answers nothing must not hold up
@@ -29,51 +29,154 @@ const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 const TOO_LONG: &str = "the batch took longer than 30 s";
 
 pub async fn run(
-    mut store: store::Writer,
-    queue: mpsc::Receiver<Task>,
+    store: store::Writer,
+    ahead: Ahead,
+    waiting: Waiting,
     limits: Limits,
     metrics: Metrics,
 ) -> Result<(), StoreError> {
-    let mut waiting = Waiting::new(queue, limits.batch_max);
-    let mut memory = Memory::default();
-    let mut failure_logged: Option<Instant> = None;
-    // Whatever fell due while no service ran is released first.
-    let mut expiry = Some(Instant::now());
-    while let Some(gathered) = waiting.next(expiry).await {
+    let mut running = Running {
+        ahead,
+        waiting,
+        memory: Memory::default(),
+        accounts_known_max: limits.accounts_known_max,
+        failure_logged: None,
+        // Whatever fell due while no service ran is released first.
+        expiry: Some(Instant::now()),
+        metrics,
+    };
+    let mut store = store;
+    let mut next = Gathered::default();
+    loop {
+        if next.writes() > 0 {
+            running.waiting.top_up(&mut next);
+        } else {
+            let Some(gathered) = running.waiting.next(running.expiry).await else { break };
+            next = gathered;
+        }
+        running.memory.trim(running.accounts_known_max);
+        let gathered = std::mem::take(&mut next);
+        store = match prepare(&running.ahead, &gathered, &mut running.memory).await {
+            Some(prepared) => running.fly(store, gathered, prepared, &mut next).await?,
+            None => running.under_the_lock(store, gathered).await?,
+        };
+    }
+    running.ahead.close().await;
+    store.close().await
+}
+
+/// The loop's state.
+struct Running {
+    ahead: Ahead,
+    waiting: Waiting,
+    memory: Memory,
+    accounts_known_max: usize,
+    failure_logged: Option<Instant>,
+    expiry: Option<Instant>,
+    metrics: Metrics,
+}
+
+impl Running {
+    /// Reads, decides, writes and commits a batch of any sort.
+    async fn under_the_lock(
+        &mut self,
+        mut store: store::Writer,
+        gathered: Gathered,
+    ) -> Result<store::Writer, StoreError> {
         let began = Instant::now();
+        let committing = commit(&mut store, &gathered, &mut self.memory);
+        let committed = tokio::time::timeout(BATCH_TIMEOUT, committing).await;
+        match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
+            Ok(outcome) => self.done(gathered, outcome, began),
+            Err(error) => {
+                store.reset().await;
+                self.failed(gathered, error)?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// Writes a batch that is decided. As long as full ones wait, each is decided while the one before it is
+    /// written. What is gathered and not decided is left in `next`.
+    async fn fly(
+        &mut self,
+        mut store: store::Writer,
+        mut gathered: Gathered,
+        mut prepared: Prepared,
+        next: &mut Gathered,
+    ) -> Result<store::Writer, StoreError> {
+        loop {
+            let began = Instant::now();
+            let mut flight = tokio::spawn(write(store, prepared));
+            let (mut tried, mut following) = (false, None);
+            let landed = loop {
+                tokio::select! {
+                    biased;
+                    landed = &mut flight => break landed,
+                    () = self.waiting.enough(), if !tried => {
+                        tried = true;
+                        self.waiting.top_up(next);
+                        if self.memory.accounts() <= self.accounts_known_max {
+                            following = prepare(&self.ahead, next, &mut self.memory).await;
+                        }
+                    }
+                }
+            };
+            let written;
+            (store, prepared, written) =
+                landed.map_err(|error| StoreError::Engine(error.to_string()))?;
+            match written {
+                Ok(commit) => self.done(gathered, prepared.outcome(commit), began),
+                Err(error) => {
+                    // What follows was decided on books that never came to be: it is decided again.
+                    self.failed(gathered, error)?;
+                    return Ok(store);
+                }
+            }
+            let Some(decided) = following else { return Ok(store) };
+            (gathered, prepared) = (std::mem::take(next), decided);
+        }
+    }
+
+    fn done(&mut self, gathered: Gathered, outcome: Outcome, began: Instant) {
+        let metrics = &self.metrics;
         if gathered.writes() > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
             metrics.batch_writes.observe(gathered.writes() as f64);
         }
-        memory.trim(limits.accounts_known_max);
-        let committing = commit(&mut store, &gathered, &mut memory);
-        let committed = tokio::time::timeout(BATCH_TIMEOUT, committing).await;
-        match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
-            Ok(outcome) => {
-                metrics.batch_seconds.observe(seconds(began.elapsed()));
-                metrics.commit_seconds.observe(seconds(outcome.commit));
-                metrics.accounts_known.set(i64::try_from(memory.accounts()).unwrap_or(i64::MAX));
-                count(&outcome, &metrics);
-                expiry = memory.next_expiry_us().map(instant_of);
-                gathered.answer(outcome);
-            }
-            Err(error) => {
-                metrics.batch_failures.inc();
-                if failure_logged.is_none_or(|at| at.elapsed() >= FAILURE_LOG_EVERY) {
-                    failure_logged = Some(Instant::now());
-                    tracing::error!(%error, writes = gathered.writes(), "batch failed, nothing of it is acknowledged");
-                }
-                store.reset().await;
-                memory = Memory::default();
-                gathered.fail(&WriteError::Failed);
-                if matches!(error, StoreError::Replaced { .. }) {
-                    return Err(error);
-                }
-                expiry = Some(Instant::now() + EXPIRY_RETRY);
-            }
-        }
+        metrics.batch_seconds.observe(seconds(began.elapsed()));
+        metrics.commit_seconds.observe(seconds(outcome.commit));
+        metrics.accounts_known.set(i64::try_from(self.memory.accounts()).unwrap_or(i64::MAX));
+        count(&outcome, metrics);
+        self.expiry = self.memory.next_expiry_us().map(instant_of);
+        gathered.answer(outcome);
     }
-    store.close().await
+
+    /// Ends in an error when there is no going on.
+    fn failed(&mut self, gathered: Gathered, error: StoreError) -> Result<(), StoreError> {
+        self.metrics.batch_failures.inc();
+        if self.failure_logged.is_none_or(|at| at.elapsed() >= FAILURE_LOG_EVERY) {
+            self.failure_logged = Some(Instant::now());
+            tracing::error!(%error, writes = gathered.writes(), "batch failed, nothing of it is acknowledged");
+        }
+        self.memory = Memory::default();
+        gathered.fail(&WriteError::Failed);
+        self.expiry = Some(Instant::now() + EXPIRY_RETRY);
+        if matches!(error, StoreError::Replaced { .. }) { Err(error) } else { Ok(()) }
+    }
+}
+
+/// On a task of its own, so that it goes on whatever the loop does meanwhile.
+async fn write(
+    mut store: store::Writer,
+    prepared: Prepared,
+) -> (store::Writer, Prepared, Result<Duration, StoreError>) {
+    let written = tokio::time::timeout(BATCH_TIMEOUT, prepared.write(&mut store)).await;
+    let written = written.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into())));
+    if written.is_err() {
+        store.reset().await;
+    }
+    (store, prepared, written)
 }
 
 async fn commit(
@@ -146,6 +249,7 @@ async fn post(
         batch.write(&changes, &links).await?;
     }
     memory.follow(batch, &changes).await?;
+    memory.keys = wanted.keys.iter().map(|key| (*key).to_owned()).collect();
     let expired = |new: &&NewTransfer| new.transfer.kind == TransferKind::Expire;
     Ok(Outcome {
         verdicts,

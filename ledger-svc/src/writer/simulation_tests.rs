@@ -71,7 +71,7 @@ const LIMITS: Limits =
 /// Three accounts, one of which may not be overdrawn.
 async fn chart(path: &Path) {
     let opened = store::open(&database(path), ACCESS).await.unwrap();
-    let (handle, writer) = start(opened.writer, LIMITS, Metrics::new());
+    let (handle, writer) = start(opened.writer, opened.ahead, LIMITS, Metrics::new());
     for code in ["a", "b", "c", "d"] {
         let (code, currency) = (code.to_owned(), "EUR".to_owned());
         let body = AccountBody { name: code.clone(), code, currency, normal_balance: Side::Debit };
@@ -90,7 +90,7 @@ async fn simulate(seed: u64, path: &Path) -> u64 {
     let url = database(path);
     let opened = store::open(&url, ACCESS).await.unwrap();
     let metrics = Metrics::new();
-    let (handle, writer) = start(opened.writer, LIMITS, metrics.clone());
+    let (handle, writer) = start(opened.writer, opened.ahead, LIMITS, metrics.clone());
     let handle = Rc::new(handle);
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let one_in = 3 + dice.roll(40);

@@ -50,6 +50,18 @@ impl Writer {
     }
 }
 
+/// The statement that looks up a list.
+pub fn look_up<'q>(list: List<'q>) -> Query<'q, Postgres, PgArguments> {
+    match list {
+        List::Answers(keys) => sqlx::query(ANSWERS).bind(keys),
+        List::Standings(codes) => sqlx::query(STANDINGS).bind(codes),
+        List::Targets(ids) => sqlx::query(TARGETS).bind(ids),
+        List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(ids),
+        List::PendingEntries(ids) => sqlx::query(TARGET_PENDING_ENTRIES).bind(ids),
+        List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
+    }
+}
+
 impl Batch<'_> {
     pub async fn fence(&mut self) -> Result<(), StoreError> {
         let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1 FOR UPDATE")
@@ -75,14 +87,7 @@ impl Batch<'_> {
         list: List<'_>,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let query = match list {
-            List::Answers(keys) => sqlx::query(ANSWERS).bind(keys),
-            List::Standings(codes) => sqlx::query(STANDINGS).bind(codes),
-            List::Targets(ids) => sqlx::query(TARGETS).bind(ids),
-            List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(ids),
-            List::PendingEntries(ids) => sqlx::query(TARGET_PENDING_ENTRIES).bind(ids),
-            List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
-        };
+        let query = look_up(list);
         let rows = query.fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }

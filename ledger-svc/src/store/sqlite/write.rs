@@ -56,6 +56,23 @@ impl Writer {
     }
 }
 
+/// The statement that looks up a list.
+pub fn look_up<'q>(list: List<'q>) -> Query<'q, Sqlite, SqliteArguments> {
+    match list {
+        List::Answers(keys) => sqlx::query(ANSWERS).bind(json!(keys).to_string()),
+        List::Standings(codes) => sqlx::query(STANDINGS).bind(json!(codes).to_string()),
+        List::Targets(ids) => {
+            let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+            sqlx::query(TARGETS).bind(json!(ids).to_string())
+        }
+        List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(json!(ids).to_string()),
+        List::PendingEntries(ids) => {
+            sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
+        }
+        List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
+    }
+}
+
 impl Batch<'_> {
     pub async fn fence(&mut self) -> Result<(), StoreError> {
         let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1")
@@ -81,19 +98,7 @@ impl Batch<'_> {
         list: List<'_>,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let query = match list {
-            List::Answers(keys) => sqlx::query(ANSWERS).bind(json!(keys).to_string()),
-            List::Standings(codes) => sqlx::query(STANDINGS).bind(json!(codes).to_string()),
-            List::Targets(ids) => {
-                let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-                sqlx::query(TARGETS).bind(json!(ids).to_string())
-            }
-            List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(json!(ids).to_string()),
-            List::PendingEntries(ids) => {
-                sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
-            }
-            List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
-        };
+        let query = look_up(list);
         let rows = query.fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }

@@ -1,0 +1,72 @@
+//! Deciding a batch before it is its turn: while the one before it is being written, from what that one will
+//! have made of the books. Should it fail, everything decided after it is forgotten.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::gathered::{Gathered, Outcome};
+use super::memory::Memory;
+use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
+use crate::chain::{Link, Record, TransferRow};
+use crate::store::{self, Ahead, StoreError};
+
+/// A decided batch.
+pub struct Prepared {
+    verdicts: Vec<Vec<Verdict>>,
+    changes: Changes,
+    links: Vec<Link>,
+}
+
+/// Decides a batch of new transfers; nothing when it needs more than that, and has to be decided under the lock.
+pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) -> Option<Prepared> {
+    let now = Timestamp::now();
+    if !gathered.is_plain() || !memory.suffices(now) {
+        return None;
+    }
+    let requests = || gathered.groups.iter().flat_map(|group| &group.requests);
+    // What is asked again is answered from what is stored, and what is stored is known only once it is.
+    let keys: Vec<&str> = requests().map(|request| request.key.as_str()).collect();
+    if keys.iter().any(|key| memory.keys.contains(*key)) || ahead.knows_any(&keys).await.ok()? {
+        return None;
+    }
+    let known = &memory.snapshot.books.accounts.0;
+    let unknown: BTreeSet<&str> = requests()
+        .flat_map(|request| request.action.accounts())
+        .filter(|code| !known.contains_key(*code))
+        .collect();
+    if !unknown.is_empty() {
+        let codes: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
+        let standings = ahead.standings(&codes).await.ok()?;
+        memory.snapshot.books.accounts.0.extend(standings);
+    }
+    let (verdicts, changes) =
+        batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
+    let head = &mut memory.snapshot.head;
+    let booked = changes.transfers.iter().map(TransferRow::of);
+    let links = booked.map(|transfer| head.extend(Record::Transfer(&transfer))).collect();
+    memory.opened(&changes);
+    memory.keys = keys.into_iter().map(str::to_owned).collect();
+    Some(Prepared { verdicts, changes, links })
+}
+
+impl Prepared {
+    /// Writes and commits what was decided. Says how long the commit took.
+    pub async fn write(&self, store: &mut store::Writer) -> Result<Duration, StoreError> {
+        let mut batch = store.begin().await?;
+        batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
+        if !self.links.is_empty() {
+            batch.write(&self.changes, &self.links).await?;
+        }
+        let began = Instant::now();
+        batch.commit().await?;
+        Ok(began.elapsed())
+    }
+
+    pub fn outcome(self, commit: Duration) -> Outcome {
+        let entries = self.changes.moved().count() as u64;
+        Outcome { verdicts: self.verdicts, entries, commit, ..Outcome::default() }
+    }
+}
