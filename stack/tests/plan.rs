@@ -112,7 +112,11 @@ fn what_is_taken_out_of_the_file_is_deleted_only_when_named() {
     let text = fs::read_to_string(environments().join("production.yaml")).unwrap();
     let text = text
         .replace("extends: base.yaml", &format!("extends: {}/base.yaml", environments().display()));
-    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("cache:")).collect();
+    // What counts in the cache goes with it.
+    let of_cache = |line: &str| {
+        line.starts_with("cache:") || line.contains("rate_limits:") || line.trim() == "proxy:"
+    };
+    let without: Vec<&str> = text.lines().filter(|line| !of_cache(line)).collect();
     fs::write(folder.path().join("with.yaml"), &text).unwrap();
     fs::write(folder.path().join("without.yaml"), without.join("\n")).unwrap();
     assert!(forebay(folder.path(), &["synth", "with.yaml", "-o", "saved"]).status.success());

@@ -131,7 +131,7 @@ pub struct Freshness {
     /// origin says, or 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_if_error: Option<Duration>,
-    /// When an answer that sets a cookie is stored.
+    /// When an answer that sets a cookie is stored; without it, `explicit`.
     #[serde(skip_serializing_if = "SetCookie::is_explicit")]
     pub set_cookie: SetCookie,
     /// Whether a client's `Cache-Control` may force a fetch.

@@ -92,10 +92,13 @@ pub async fn answer(
     session: &mut Session,
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
-    origin: Origin,
+    origin: &Origin,
 ) -> Result<bool, Failure> {
+<<<<<<< ours
     let next = Next::of(session.req_header(), exchange, policy, &origin);
     let asked = origin.clone();
+=======
+>>>>>>> theirs
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
@@ -113,11 +116,12 @@ pub async fn answer(
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
             Ok(false)
         }
-        Found::Source(source, mut verdict, mut status, _interest) => {
+        Found::Source(source, mut verdict, mut status, mut interest) => {
             let source = match source {
-                Source::Stored(stored) => {
+                Source::Stored(stored) if stored.head.layout.is_some() => {
                     let question = question(session.req_header(), exchange);
-                    match Sliced::new(policy, &asked, question, &stored) {
+                    let begun = interest.take();
+                    match Sliced::new(policy, origin, question, &stored, begun) {
                         Some(sliced) => Source::Sliced(Box::new(sliced)),
                         None => Source::Stored(stored),
                     }
@@ -226,7 +230,7 @@ async fn find(
     session: &mut Session,
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
-    origin: Origin,
+    origin: &Origin,
 ) -> Result<Found, Failure> {
     let head = session.req_header();
     let said = Directives::of_request(&head.headers);
@@ -254,6 +258,7 @@ async fn find(
                     let stale = Some(Arc::clone(&stored));
                     let policy = Arc::clone(policy);
                     let wants = wants(session.req_header(), &policy, Some(&stored));
+                    let origin = origin.clone();
                     Job { fill, policy, origin, question, stale, wants }.start();
                 }
                 return Ok(from_store(stored, now_ms));
@@ -270,6 +275,7 @@ async fn find(
                 let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
                 let wants = wants(session.req_header(), policy, stale.as_ref());
                 let asked = stale.clone();
+                let origin = origin.clone();
                 Job { fill: of_fill, policy: of_policy, origin, question, stale: asked, wants }
                     .start();
                 let known = wait(session, &fill).await?;

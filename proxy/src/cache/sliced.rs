@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pingora::proxy::Session;
 
 use crate::cache::answer::wait;
@@ -40,6 +41,8 @@ pub struct Sliced {
     length: u64,
     none: HeaderMap,
     said: Directives,
+    /// Keeps the slice going that came with the layout, until it is read.
+    begun: Mutex<Option<Interest>>,
 }
 
 /// Slices fetched ahead, and what keeps their fills going.
@@ -58,6 +61,7 @@ impl Sliced {
         origin: &Origin,
         question: Question,
         of: &Arc<Stored>,
+        begun: Option<Interest>,
     ) -> Option<Sliced> {
         Some(Sliced {
             policy: Arc::clone(policy),
@@ -68,6 +72,7 @@ impl Sliced {
             of: Arc::clone(of),
             none: HeaderMap::new(),
             said: Directives::default(),
+            begun: Mutex::new(begun),
         })
     }
 
@@ -194,6 +199,7 @@ pub async fn send_sliced(
         let step = sliced.begin(index, true);
         sliced.read_ahead(index, end, &mut ahead);
         let piece = sliced.piece(session, index, step).await?;
+        drop(sliced.begun.lock().take());
         while ahead.front().is_some_and(|(begun, _)| *begun <= index) {
             ahead.pop_front();
         }

@@ -142,7 +142,6 @@ fn the_cause_of_a_failure_is_told_first_and_the_next_deployment_makes_it_anew() 
 #[test]
 fn what_holds_data_is_replaced_only_when_named() {
     let stage = Stage::deployed(Script::default());
-    // The address of the cache is imported by the edge, so the bucket of logs serves here.
     stage.script(|script| script.replaces = Some("Database".to_owned()));
     stage.write("database: { storage: 300GiB }");
     let before = stage.fake.calls("ExecuteChangeSet").len();
