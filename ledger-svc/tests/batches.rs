@@ -209,7 +209,7 @@ impl Lines {
                 if read.len() >= count {
                     return read;
                 }
-                let mut buffer = [0; 1 << 16];
+                let mut buffer = vec![0; 1 << 16];
                 let read = self.reader.read(&mut buffer).await.unwrap();
                 assert!(read > 0, "ended: {}", self.text);
                 self.text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());

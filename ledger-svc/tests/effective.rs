@@ -255,6 +255,7 @@ async fn what_follows_from_dates_is_verified(server: &Server) {
     Box::pin(verify(&url, None)).await.unwrap();
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of an account, told in order")]
 async fn the_api_speaks_of_both_dates(server: &Server) {
     let running = server.running().await;
     let api = &running.api;

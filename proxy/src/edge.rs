@@ -165,19 +165,13 @@ impl Edge {
         let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: name, head, proved };
         let wish = upstream.wish(&asking);
-<<<<<<< ours
         let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else {
             return Ok(false);
         };
         let runtimes = self.state.runtimes.clone();
         let reach = ahead::reach(&self.listener, exchange, &policy);
         let origin = Origin { connector, upstream, wish, lane, runtimes, reach };
-        match answer::answer(session, exchange, &policy, origin).await {
-=======
-        let (runtimes, place) = (self.state.runtimes.clone(), exchange.place());
-        let origin = Origin { connector, upstream, wish, runtimes, place };
         match answer::answer(session, exchange, &policy, &origin).await {
->>>>>>> theirs
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
         }

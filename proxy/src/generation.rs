@@ -39,9 +39,7 @@ pub struct Generation {
 impl Generation {
     /// Changes nothing yet: see [`Generation::enter_into_force`]. Blocks on name look-ups.
     pub fn new(
-        number: u64,
-        config: Config,
-        logs: Logs,
+        (number, config, logs): (u64, Config, Logs),
         metrics: &Metrics,
         lanes: &Lanes,
         caches: &Caches,

@@ -131,7 +131,7 @@ fn settle_coding(head: &mut ResponseHeader) -> bool {
     }
     let is_token = coding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     let framed = head.headers.contains_key(CONTENT_LENGTH);
-    if !is_token || framed || REGISTERED_CODINGS.iter().any(|name| is(name)) {
+    if !is_token || framed || REGISTERED_CODINGS.iter().any(is) {
         return false;
     }
     head.remove_header(&TRANSFER_ENCODING);

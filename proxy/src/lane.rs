@@ -160,9 +160,9 @@ mod tests {
         let waiting_time_max = Duration::ZERO;
         let (waiting_max, bandwidth_max, memory_max) = (0, None, None);
         Budget {
-            memory_max,
             requests_max,
             origin_concurrency_max,
+            memory_max,
             waiting_max,
             waiting_time_max,
             bandwidth_max,

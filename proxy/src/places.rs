@@ -217,7 +217,8 @@ mod tests {
 
     fn load(places: &Places) -> (usize, usize) {
         let Load { inside, waiting } = places.state.lock().load();
-        let counted = [&places.counts.inside, &places.counts.waiting].map(|gauge| gauge.get());
+        let counted =
+            [&places.counts.inside, &places.counts.waiting].map(prometheus::IntGauge::get);
         assert_eq!(counted.map(usize::try_from), [Ok(inside), Ok(waiting)]);
         (inside, waiting)
     }

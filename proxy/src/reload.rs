@@ -86,7 +86,7 @@ pub fn put_in_force(
     let State { metrics, lanes, caches, limits, servers, .. } = state;
     let record = record(number, author, &current.config, &config);
     let generation =
-        Generation::new(number, config, logs, metrics, lanes, caches, limits, servers)?;
+        Generation::new((number, config, logs), metrics, lanes, caches, limits, servers)?;
 
     generation.enter_into_force(metrics, lanes, caches, limits);
     state.probes.replace(generation.routes.watches(), &state.connector);

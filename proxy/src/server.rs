@@ -160,7 +160,7 @@ fn prepare(
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
     let generation =
-        Generation::new(1, config, logs, &metrics, &lanes, &caches, &limits, &servers)?;
+        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers)?;
     {
         // What is put into force may begin tasks.
         let _entered = runtimes.of(Place::Latency).enter();

@@ -314,9 +314,9 @@ impl Upstream {
     /// A connection is put to use; says whether this is the last request it may carry.
     pub fn connected(&self, reused: bool, connection: Option<RawFd>) -> bool {
         if reused {
-            self.connects_reused.inc()
+            self.connects_reused.inc();
         } else {
-            self.connects_fresh.inc()
+            self.connects_fresh.inc();
         }
         let limits = self.config.connections.as_ref();
         match (limits.and_then(|limits| limits.requests_max), connection) {

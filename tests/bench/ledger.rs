@@ -111,8 +111,8 @@ async fn accounts(running: &Running) {
     let bodies: Vec<Value> = (0..ACCOUNTS).map(open).collect();
     for bodies in bodies.chunks(100) {
         let mut opening = tokio::task::JoinSet::new();
-        for body in bodies.to_vec() {
-            let api = running.api.clone();
+        for body in bodies {
+            let (api, body) = (running.api.clone(), body.clone());
             opening.spawn(async move { api.post("/v1/accounts", &body).await.status });
         }
         assert!(opening.join_all().await.iter().all(|status| *status == 201));

@@ -77,7 +77,7 @@ pub async fn trial_balance_as_of(
     State(app): State<App>,
     Params(params): Params<AsOfParams>,
 ) -> Result<Json<AsOfTrialBalance>, Problem> {
-    let at = as_of(params.booked_before, params.effective_through)?;
+    let at = as_of(params.booked_before, params.effective_through.as_deref())?;
     let paging = Paging::new(params.limit, params.cursor);
     Ok(Json(app.reader.trial_balance_as_of(at, paging.after_code(), paging.limit()?).await?))
 }
@@ -95,7 +95,7 @@ pub async fn balance_as_of(
     Segment(code): Segment,
     Params(params): Params<AccountAsOfParams>,
 ) -> Result<Json<BalanceAsOf>, Problem> {
-    let at = as_of(params.booked_before, params.effective_through)?;
+    let at = as_of(params.booked_before, params.effective_through.as_deref())?;
     app.reader.balance_as_of(&code, at).await?.map(Json).ok_or_else(|| missing(&code))
 }
 
@@ -135,8 +135,8 @@ pub async fn journal(
     Ok(Json(app.reader.journal(period, paging.after_number()?, paging.limit()?).await?))
 }
 
-fn as_of(booked: Option<String>, effective: Option<String>) -> Result<AsOf, Problem> {
-    match (time("booked_before", booked)?, date("effective_through", effective.as_deref())?) {
+fn as_of(booked: Option<String>, effective: Option<&str>) -> Result<AsOf, Problem> {
+    match (time("booked_before", booked)?, date("effective_through", effective)?) {
         (Some(at), None) => Ok(AsOf::BookedBefore(at)),
         (None, Some(date)) => Ok(AsOf::EffectiveThrough(date)),
         (None, None) | (Some(_), Some(_)) => Err(Problem::new(

@@ -270,27 +270,27 @@ impl Node {
     /// Every node within, itself first, each with its path from here.
     pub fn all(&self) -> Vec<(String, &Node)> {
         let mut found = Vec::new();
-        collect(self, String::new(), &mut found);
+        collect(self, "", &mut found);
         found
     }
 }
 
-fn collect<'a>(node: &'a Node, path: String, found: &mut Vec<(String, &'a Node)>) {
-    found.push((path.clone(), node));
+fn collect<'a>(node: &'a Node, path: &str, found: &mut Vec<(String, &'a Node)>) {
+    found.push((path.to_owned(), node));
     match &node.value {
         Value::Scalar(_) => {}
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                let mut path = path.clone();
+                let mut path = path.to_owned();
                 push_index(&mut path, index);
-                collect(item, path, found);
+                collect(item, &path, found);
             }
         }
         Value::Map(entries) => {
             for entry in entries {
-                let mut path = path.clone();
+                let mut path = path.to_owned();
                 push_key(&mut path, &entry.key.text);
-                collect(&entry.value, path, found);
+                collect(&entry.value, &path, found);
             }
         }
     }

@@ -94,11 +94,7 @@ pub async fn answer(
     policy: &Arc<Policy>,
     origin: &Origin,
 ) -> Result<bool, Failure> {
-<<<<<<< ours
-    let next = Next::of(session.req_header(), exchange, policy, &origin);
-    let asked = origin.clone();
-=======
->>>>>>> theirs
+    let next = Next::of(session.req_header(), exchange, policy, origin);
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,

@@ -10,7 +10,7 @@ use proxy_config::units::{ByteRate, Duration};
 use serde_json::json;
 
 use super::{Document, Fault, Output, OutputOption, load, print};
-use crate::simulate::replay::{Assumptions, replay};
+use crate::simulate::replay::{Assumptions, Figures, replay};
 use crate::simulate::trace::Trace;
 use crate::simulate::{plot, report};
 
@@ -73,7 +73,7 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     }
     match options.output.output {
         Output::Json => {
-            let ratios: Vec<f64> = all.iter().map(|figures| figures.hit_ratio()).collect();
+            let ratios: Vec<f64> = all.iter().map(Figures::hit_ratio).collect();
             let report = json!({
                 "requests": trace.asked.len(),
                 "left_out": trace.left_out,

@@ -89,7 +89,7 @@ impl Job {
     pub(super) fn start_with(self, begun: Option<(Reply, u64)>) {
         let runtimes = self.origin.runtimes.clone();
         let latency = runtimes.of(Place::Latency).clone();
-        let run = async move { self.run(begun).await };
+        let run = async move { Box::pin(self.run(begun)).await };
         latency.spawn(async move { hop::drive(&runtimes, None, run).await });
     }
 

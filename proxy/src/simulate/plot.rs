@@ -9,6 +9,9 @@ const PANEL: f64 = 220.0;
 const MARGIN: f64 = 56.0;
 const COLORS: [&str; 6] = ["#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774"];
 
+/// The height of a curve's point.
+type Ordinate = fn(&(f64, f64, u64)) -> f64;
+
 pub fn svg(all: &[Figures]) -> String {
     let seconds = all.iter().flat_map(|f| f.curve.last()).map(|point| point.0).fold(1.0, f64::max);
     let memory = all.iter().map(|f| f.memory_peak_bytes).max().unwrap_or(1).max(1) as f64;
@@ -24,7 +27,7 @@ pub fn svg(all: &[Figures]) -> String {
         let name = escaped(&figures.policy);
         let _ = writeln!(text, "<text x=\"{x}\" y=\"20\" fill=\"{color}\">{name}</text>");
     }
-    let panels: [(&str, fn(&(f64, f64, u64)) -> f64, f64, String); 2] = [
+    let panels: [(&str, Ordinate, f64, String); 2] = [
         ("hit ratio so far", |point| point.1, 1.0, "100 %".to_owned()),
         ("bytes in memory", |point| point.2 as f64, memory, format!("{:.1} MB", memory / 1e6)),
     ];

@@ -3,8 +3,11 @@
 use crate::simulate::replay::{Assumptions, Figures};
 use crate::simulate::trace::Trace;
 
+/// What a row shows of one policy's figures.
+type Cell = fn(&Figures) -> String;
+
 pub fn table(trace: &Trace, assumed: &Assumptions, all: &[Figures]) -> String {
-    let rows: [(&str, fn(&Figures) -> String); 11] = [
+    let rows: [(&str, Cell); 11] = [
         ("hit ratio", |f| format!("{:.2} %", f.hit_ratio() * 100.0)),
         ("hits", |f| f.hits.to_string()),
         ("stale hits", |f| f.stale.to_string()),

@@ -18,9 +18,12 @@ const SECRET_BYTES_MIN: usize = 32;
 /// The number of the key's period, before the nonce.
 const PERIOD_BYTES: usize = 8;
 
+/// How long keys live, in seconds, and the secret they are made of.
+type Source = (u64, Option<Vec<u8>>);
+
 /// The keys of the process. A reload keeps them, so that no client has to begin anew.
 #[derive(Default)]
-pub struct TicketKeys(Mutex<BTreeMap<(u64, Option<Vec<u8>>), Arc<Ring>>>);
+pub struct TicketKeys(Mutex<BTreeMap<Source, Arc<Ring>>>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

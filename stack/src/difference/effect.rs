@@ -119,7 +119,7 @@ pub fn of(
             // A whole section came or went: what counts is whether it holds the fact.
             || (within(fact, path) && inner(before, path, fact) != inner(after, path, fact))
     };
-    if let Some(fact) = properties::create_only(kind).iter().find(|fact| decides(**fact)) {
+    if let Some(fact) = properties::create_only(kind).iter().find(|fact| decides(fact)) {
         let because = (*fact != path).then(|| format!("{fact} is set when it is made"));
         return (Effect::Replacement, because);
     }
