@@ -221,8 +221,8 @@ fn bounded_in_bytes_and_the_least_recently_used_goes_first() {
     let cache = folder.path().join("cache");
     let origin = Origin::start(|exchange| {
         exchange.write(format!(
-            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 100000\r\n\r\n{}",
-            "x".repeat(100_000)
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 99000\r\n\r\n{}",
+            "x".repeat(99_000)
         ))
     });
     let proxy = Proxy::start(&on_disk(&origin, &cache, "1MiB", ""));

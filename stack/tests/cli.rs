@@ -64,7 +64,7 @@ fn check_tells_problems_as_text_and_as_json_with_code_65() {
     fs::write(folder.path().join("forebay.yaml"), "version: 1\nnmae: x\ncdn: 1\n").unwrap();
     let text = forebay(folder.path(), &["check"]);
     assert_eq!(text.status.code(), Some(65));
-    for expected in ["forebay.yaml:2:1", "did you mean `name`?", "this is a number", "`edge`"] {
+    for expected in ["forebay.yaml:2:1", "did you mean `name`?", "is a number", "`edge`"] {
         assert!(err(&text).contains(expected), "{expected}: {}", err(&text));
     }
     let json = forebay(folder.path(), &["check", "-o", "json"]);

@@ -56,6 +56,7 @@ pub mod source;
 mod stand_in;
 pub mod suggest;
 pub mod support;
+mod support_values;
 pub mod telemetry;
 pub mod template;
 pub mod tree;

@@ -5,6 +5,7 @@
 //! In a pattern `*` is any name and `[]` any item of a list.
 
 use crate::problem::Problem;
+pub use crate::support_values::SUPPORTED_VALUES;
 use crate::tree::{Key, Node, Span, Value, push_index, push_key};
 
 /// A key, or some of its values, that is refused.
@@ -399,73 +400,6 @@ pub const SUPPORTED: &[&str] = &[
     "protected_paths[]",
     "shutdown",
     "shutdown.drain",
-];
-
-/// Values of supported keys that are acted on, where a key has a fixed set of them.
-pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
-    ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
-    ("listeners.*.tls.client_certificates.mode", &["required", "optional"]),
-    ("listeners.*.proxy_protocol", &["optional", "required"]),
-    ("upstreams.*.balance", &["round_robin", "least_connections", "consistent_hash", "p2c_ewma"]),
-    (
-        "upstreams.*.hash_key[]",
-        &[
-            "client",
-            "route",
-            "host",
-            "path",
-            "{header: ...}",
-            "{cookie: ...}",
-            "{query: ...}",
-            "{claim: ...}",
-        ],
-    ),
-    ("upstreams.*.health_checks.active.probe", &["tcp", "{http: ...}", "{grpc: ...}"]),
-    ("upstreams.*.protocol", &["http1", "http2"]),
-    ("upstreams.*.tls.minimum_version", &["1.2", "1.3"]),
-    ("upstreams.*.proxy_protocol", &["v1", "v2"]),
-    ("upstreams.*.retries.on[]", &["connect_failure", "reset", "timeout", "gateway_error"]),
-    ("routes[].lane", &["transactions", "interactive", "bulk", "upload"]),
-    ("lanes.transactions.priority", &["normal", "low"]),
-    ("lanes.interactive.priority", &["normal", "low"]),
-    ("lanes.bulk.priority", &["normal", "low"]),
-    ("lanes.upload.priority", &["normal", "low"]),
-    (
-        "rate_limits.*.key[]",
-        &[
-            "client",
-            "route",
-            "host",
-            "path",
-            "{header: ...}",
-            "{cookie: ...}",
-            "{query: ...}",
-            "{claim: ...}",
-        ],
-    ),
-    ("rate_limits.*.when_over", &["reject", "delay"]),
-    ("rate_limits.*.cluster.when_unavailable", &["local", "allow", "refuse"]),
-    ("routes[].match.paths[]", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),
-    ("routes[].match.headers[].value", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),
-    ("routes[].match.query[].value", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),
-    (
-        "routes[].split.sticky_by[]",
-        &["client", "route", "host", "path", "{header: ...}", "{cookie: ...}", "{query: ...}"],
-    ),
-    ("routes[].access.satisfy", &["all", "any"]),
-    ("routes[].auth", &["{basic: ...}", "{jwt: ...}", "{signed_url: ...}"]),
-    ("routes[].auth.signed_url.format", &["hmac", "cloudfront"]),
-    ("routes[].rewrite", &["{prefix_to: ...}", "{to: ...}", "{regex: ...}"]),
-    ("maps.*.cases[].when", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),
-    ("cache_policies.*.freshness.set_cookie", &["explicit", "public"]),
-    ("cache_policies.*.key.query", &["all", "none", "{only: ...}", "{except: ...}"]),
-    ("admin.tokens[].role", &["viewer", "operator"]),
-    ("error_answers", &["problem_json", "html"]),
-    ("access_log.format", &["json", "combined", "{template: ...}"]),
-    ("access_log.escape", &["hex", "json", "none"]),
-    ("access_logs.*.format", &["json", "combined", "{template: ...}"]),
-    ("access_logs.*.escape", &["hex", "json", "none"]),
-    ("cache_policies.*.fill.without_readers", &["finish", "stop", "finish_when_past"]),
 ];
 
 const NO_UNIX: &str = "use an IP address and a port";

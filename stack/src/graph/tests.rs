@@ -35,7 +35,14 @@ fn a_request_passes_the_stops_of_the_proxy_in_their_order() {
         let way = picture.ways.into_iter().find(|way| way.route == route).unwrap();
         way.steps.into_iter().map(|step| step.name).collect::<Vec<_>>()
     };
-    let ledger = ["balancer", "route ledger", "lane transactions", "upstream ledger", "database"];
+    let ledger = [
+        "balancer",
+        "route ledger",
+        "lane transactions",
+        "rate limits",
+        "upstream ledger",
+        "database",
+    ];
     assert_eq!(way("production", "ledger"), ledger);
     assert_eq!(way("local", "live"), ["route live", "lane bulk", "cache", "upstream origin"]);
 }

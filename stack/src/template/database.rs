@@ -64,6 +64,13 @@ pub(super) fn add(template: &mut Template, plan: &EstatePlan, database: &Named<'
                 "CKV_AWS_161",
                 "its one user has a password of 40 characters that nobody sees",
             );
+        let instance = match database.of.multi_az {
+            true => instance,
+            false => instance.declined(
+                "CKV_AWS_157",
+                "the environment says `multi_az: false` and accepts a lost zone",
+            ),
+        };
         template.add(*id, instance.kept(Kept::Snapshot));
     }
     let host = if database.of.proxy {
