@@ -73,7 +73,7 @@ impl Admin {
         match head.uri.path() {
             "/purge" if head.method == Method::POST => self.purge(session).await,
             "/purge" => Page::not_allowed("POST"),
-            "/policies" | "/policies/history" if shows => self.policies(session),
+            "/policies" | "/policies/history" if shows => self.policies(session).await,
             "/policies" if head.method == Method::POST => self.change(session).await,
             "/policies" => Page::not_allowed("GET, HEAD, POST"),
             _ if !shows => Page::not_allowed("GET, HEAD"),
@@ -138,15 +138,21 @@ impl Admin {
     }
 
     /// What is in force, or has been: it names servers, so a token is asked for, a viewer's will do.
-    fn policies(&self, session: &ServerSession) -> Page {
+    async fn policies(&self, session: &ServerSession) -> Page {
         let head = session.req_header();
         let credentials = head.headers.get(AUTHORIZATION);
         if let Err(refusal) = self.state.tokens.load().viewer(credentials) {
             return self.refused(refusal);
         }
-        match head.uri.path() {
-            "/policies/history" => Page::json(&policies::history(&self.state.history.lock())),
-            _ => Page::json(&policies::shown(&self.state)),
+        let (state, of_history) = (Arc::clone(&self.state), head.uri.path() == "/policies/history");
+        // Whoever changes something holds the history while it blocks.
+        let told = tokio::task::spawn_blocking(move || match of_history {
+            true => policies::history(&state.history.lock()),
+            false => policies::shown(&state),
+        });
+        match told.await {
+            Ok(value) => Page::json(&value),
+            Err(error) => Page::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         }
     }
 

@@ -19,6 +19,9 @@ use crate::video::manifest::Manifest;
 use crate::video::reload::without_directives;
 use crate::video::role::Role;
 
+/// Segments of one playlist that are followed up; each costs a look at the routes.
+const CHAINED_MAX: usize = 2000;
+
 /// Which route a request came by: what it leads to is only asked for ahead when a player would
 /// come by the same.
 pub struct Reach {
@@ -128,13 +131,14 @@ pub fn after_manifest(job: &Job, manifest: &Manifest, now_ms: u64) {
         return;
     };
     let head = &job.question.head;
-    let listed = media.segments.iter();
+    let (all, count) = (&media.segments, media.segments.len().min(CHAINED_MAX));
+    let listed = if media.ended { &all[..count] } else { &all[all.len() - count..] };
     let targets: Option<Vec<String>> =
-        listed.map(|reference| reach.target(head, reference)).collect();
+        listed.iter().map(|reference| reach.target(head, reference)).collect();
     let Some(targets) = targets else { return };
     video.windows.lock().chain(&targets, |target| uri(&job.policy, head, target, job.question.tls));
     if !media.ended {
-        let newest = progress.new_segments.min(rules.prefetch_segments);
+        let newest = progress.new_segments.min(rules.prefetch_segments).min(targets.len());
         start(&job.policy, &job.origin, &job.question, &targets[targets.len() - newest..]);
     }
 }
