@@ -279,7 +279,9 @@ fn what_is_not_large_or_cannot_be_told_apart_is_not_sliced() {
     assert_eq!(small.ranges(), ["bytes=0-1048575"; 2], "one for each of two paths");
     // Between a slice and `object_min`: the whole is fetched after all.
     let middling = Film::of(3 * MIB, FRESH);
-    let proxy = Proxy::start(&cached(&middling.origin, SLICES));
+    // Even when its first reader is gone before it is there.
+    let finished = format!("{SLICES}, fill: {{ without_readers: finish }}");
+    let proxy = Proxy::start(&cached(&middling.origin, &finished));
     assert_eq!(part(&proxy, MIB, MIB + 9).body, bytes(0, MIB, MIB + 10));
     assert_eq!(ask(&proxy, "/film", "").body, bytes(0, 0, 3 * MIB));
     assert_eq!(middling.ranges(), ["bytes=1048576-2097151", "whole"]);
