@@ -11,6 +11,7 @@ use proxy_config::Config;
 use crate::access_log::AccessLog;
 use crate::admin::tokens::Tokens;
 use crate::cache::Caches;
+use crate::compress::Encoding;
 use crate::drain::Drain;
 use crate::lane::Lanes;
 use crate::logs::Logs;
@@ -76,6 +77,8 @@ pub struct State {
     pub runtimes: Handles,
     pub caches: Caches,
     pub limits: Limits,
+    /// Responses that are being compressed.
+    pub encoding: Encoding,
     pub servers: Servers,
     pub probes: Probes,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.

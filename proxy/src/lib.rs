@@ -17,6 +17,17 @@
 //!    and in one reading; none is held whole but what is stored.
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
+//!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
+//!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
+//!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
+//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
+//!    [`fastcgi`] asks scripts, [`relay`] asks where an answer may lead elsewhere, [`mirror`] sends copies.
+//! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
+//! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
+//!    and in one reading; none is held whole but what is stored.
+//!    [`compress`] encodes what a route compresses, on the bulk runtime.
+//! 10. [`respond`]: every failure becomes a response in this one place.
+//! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under
@@ -26,16 +37,20 @@
 pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
+pub mod auth_request;
 pub mod cache;
 pub mod client_address;
 pub mod command;
+pub mod compress;
 pub mod connection;
 pub mod content;
 pub mod cors;
 pub mod dating;
+pub mod detour;
 pub mod drain;
 pub mod edge;
 pub mod error_page;
+pub mod fastcgi;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
@@ -50,13 +65,16 @@ pub mod listen;
 pub mod local;
 pub mod logs;
 pub mod metrics;
+pub mod mirror;
 pub mod nginx;
+pub mod onward;
 pub mod operator_log;
 pub mod path;
 pub mod prompt;
 pub mod protected;
 pub mod prove;
 pub mod rate_limit;
+pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod respond;

@@ -27,6 +27,7 @@ use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::cache::Caches;
+use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
 use crate::drain::Drain;
 use crate::edge::Edge;
@@ -153,6 +154,7 @@ fn prepare(
     generation.enter_into_force(&metrics, &lanes, &caches, &limits);
     let (access_log, writer) = access_log::start(&metrics)?;
     let state = State {
+        encoding: Encoding::new(&metrics),
         metrics,
         lanes,
         runtimes,
