@@ -8,26 +8,18 @@
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
 //! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
-//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
-//!    [`files`], by [`file_answer`].
-//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
-//!    knows of HLS, DASH and players is [`video`].
-//! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
-//! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
-//!    and in one reading; none is held whole but what is stored.
-//! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
-//! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
 //!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
 //!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
 //!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
-//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
-//!    [`fastcgi`] asks scripts, [`relay`] asks where an answer may lead elsewhere, [`mirror`] sends copies.
+//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
+//!    knows of HLS, DASH and players is [`video`]. [`fastcgi`] asks scripts, [`relay`] asks where an
+//!    answer may lead elsewhere, [`mirror`] sends copies.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
-//!    and in one reading; none is held whole but what is stored.
-//!    [`compress`] encodes what a route compresses, on the bulk runtime.
-//! 10. [`respond`]: every failure becomes a response in this one place.
-//! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
+//!    and in one reading; none is held whole but what is stored. [`compress`] encodes what a route
+//!    compresses, on the bulk runtime.
+//! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
+//! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under

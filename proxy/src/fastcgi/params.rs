@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
-use http::Version;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
 use proxy_config::matching::normalize_path;
 
@@ -68,7 +68,7 @@ pub fn encode(
     put("REDIRECT_STATUS", b"200");
     for name in head.headers.keys() {
         if let Some(param) = param_of(name) {
-            let values = head.headers.get_all(name).iter().map(|value| value.as_bytes());
+            let values = head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
             put(&param, &values.collect::<Vec<_>>().join(&b", "[..]));
         }
     }
