@@ -21,7 +21,8 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
     let (bytes_in, bytes_out) = (session.body_bytes_read(), session.body_bytes_sent());
 
-    let route = exchange.route.as_deref();
+    // A page stands in for a failure of the route that was asked.
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
     let lane = route.map_or(NO_ROUTE, |route| route.lane.name());
     let code = status.map_or_else(|| "aborted".to_owned(), code_label);
@@ -43,7 +44,9 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
     }
 
     let head = session.req_header();
-    let asked = exchange.ruled.asked.as_deref();
+    let first = exchange.trail.asked.as_ref();
+    let method = first.map_or(&head.method, |(method, _)| method);
+    let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
     let path = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
     let (path, query) = path.split_once('?').map_or((&*path, None), |(path, q)| (path, Some(q)));
     edge.state.access_log.write(&Entry {
@@ -51,7 +54,7 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         request_id: &exchange.request_id,
         client: exchange.client.map(|client| client.to_string()),
         listener: &edge.listener,
-        method: head.method.as_str(),
+        method: method.as_str(),
         host: text(head, &HOST).or_else(|| head.uri.authority().map(http::uri::Authority::as_str)),
         path,
         query,

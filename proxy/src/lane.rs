@@ -72,6 +72,12 @@ impl Lane {
     }
 }
 
+impl Permit {
+    pub fn is_of(&self, lane: &Arc<Lane>) -> bool {
+        Arc::ptr_eq(&self.0, lane)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::AcqRel);

@@ -8,9 +8,11 @@
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
 //! 6. The route's [`rules`] for this request, its [`gate`], [`cors`] and
 //!    what must be [`signed`]; [`lane`]: a place in the lane, or shed; [`rate_limit`]: every
-//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
-//!    [`files`], by [`file_answer`].
+//!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
+//!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
+//!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
+//!    [`relay`] asks where an answer may lead elsewhere, [`mirror`] sends copies.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
 //!    and in one reading; none is held whole but what is stored.
@@ -24,6 +26,7 @@
 pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
+pub mod auth_request;
 pub mod cache;
 pub mod client_address;
 pub mod command;
@@ -31,6 +34,7 @@ pub mod connection;
 pub mod content;
 pub mod cors;
 pub mod dating;
+pub mod detour;
 pub mod drain;
 pub mod edge;
 pub mod file_answer;
@@ -46,13 +50,16 @@ pub mod lane;
 pub mod listen;
 pub mod local;
 pub mod metrics;
+pub mod mirror;
 pub mod nginx;
+pub mod onward;
 pub mod operator_log;
 pub mod path;
 pub mod prompt;
 pub mod protected;
 pub mod prove;
 pub mod rate_limit;
+pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod respond;

@@ -2,8 +2,11 @@
 //! nothing about what stands behind the proxy.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -33,6 +36,18 @@ pub enum Failure {
     NoFile,
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("who asks has to prove it")]
+    Unauthorized { challenges: Vec<HeaderValue> },
+    #[error("whether this may be asked for cannot be told")]
+    AuthFailed,
+    /// What a route's `try` ends with.
+    #[error("there is nothing at this path")]
+    Tried(StatusCode),
+    /// Shown only where the page for it failed.
+    #[error("the server behind this proxy answered with an error")]
+    UpstreamStatus(StatusCode),
+    #[error("the request was sent round in a circle")]
+    Circle,
     #[error("the body is larger than is taken here")]
     BodyTooLarge,
     #[error("this path does not take this method")]
@@ -71,6 +86,11 @@ impl Failure {
             Failure::NoRoute => "no_route",
             Failure::NoFile => "no_file",
             Failure::Forbidden(_) => "forbidden",
+            Failure::Unauthorized { .. } => "unauthorized",
+            Failure::AuthFailed => "auth_failed",
+            Failure::Tried(_) => "try",
+            Failure::UpstreamStatus(_) => "upstream_status",
+            Failure::Circle => "circle",
             Failure::BodyTooLarge => "body_too_large",
             Failure::MethodNotAllowed { .. } => "method_not_allowed",
             Failure::RequestTimeout => "request_timeout",
@@ -94,6 +114,8 @@ impl Failure {
             Failure::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Failure::NoRoute | Failure::NoFile => StatusCode::NOT_FOUND,
             Failure::Forbidden(_) => StatusCode::FORBIDDEN,
+            Failure::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Failure::Tried(status) | Failure::UpstreamStatus(status) => *status,
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -104,7 +126,9 @@ impl Failure {
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone => return None,
-            Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::AuthFailed | Failure::Circle | Failure::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         })
     }
 
@@ -147,6 +171,9 @@ impl Failure {
 
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
+
+/// Custom pingora error for an answer that is not passed on, since it leads elsewhere.
+pub const DETOUR: &str = "detour";
 
 /// Custom pingora error for an answer that is not passed on, since another server is tried.
 pub const GATEWAY_ERROR: &str = "gateway_error";
@@ -213,12 +240,7 @@ pub async fn send(
     if begun {
         return None;
     }
-    if failure.is_the_clients()
-        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
-    {
-        // What follows on this connection cannot be trusted to start where we think it does.
-        session.set_keepalive(None);
-    }
+    distrust(session, failure);
     let body = body(failure, status, &exchange.request_id);
     let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
     edit_response(&mut head, &exchange.ruled.to_client).ok()?;
@@ -237,6 +259,25 @@ pub async fn send(
             None
         }
     }
+}
+
+/// Ends a connection whose next request cannot be trusted to start where we think it does.
+pub fn distrust(session: &mut Session, failure: &Failure) {
+    if failure.is_the_clients()
+        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
+    {
+        session.set_keepalive(None);
+    }
+}
+
+/// The fields of the response to a failure that say something beyond its body, for a page that
+/// stands in for it.
+pub fn fields_of(failure: &Failure, request_id: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let head = failure.status().and_then(|status| head(failure, status, request_id, 0).ok());
+    let all = head.iter().flat_map(|head| head.headers.iter());
+    all.filter(|(name, _)| !matches!(**name, CONTENT_TYPE | CONTENT_LENGTH))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Frames a response in a way the client's protocol has: HTTP/1.0 knows no chunks, so there the
@@ -273,6 +314,11 @@ fn head(
     head.insert_header(crate::headers::X_REQUEST_ID, request_id)?;
     if let Failure::MethodNotAllowed { allow } = failure {
         head.insert_header(ALLOW, allow.as_str())?;
+    }
+    if let Failure::Unauthorized { challenges } = failure {
+        for challenge in challenges {
+            head.append_header(WWW_AUTHENTICATE, challenge.clone())?;
+        }
     }
     if let Failure::RateLimited { retry_after_s, quota } = failure {
         head.insert_header(RETRY_AFTER, *retry_after_s)?;

@@ -12,12 +12,14 @@ use proxy_config::route_action::SplitPart;
 use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
+use crate::auth_request::AuthRequest;
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::files::Files;
 use crate::gate::Gate;
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::signed::{KeyFault, Signed};
@@ -63,6 +65,10 @@ pub struct Route {
     pub rules: RouteRules,
     pub gate: Gate,
     pub signed: Option<Signed>,
+    pub auth_request: Option<AuthRequest>,
+    pub mirror: Option<Mirror>,
+    /// Clients cannot ask for it.
+    pub internal: bool,
     pub cors: Option<Cors>,
     pub files: Option<Arc<Files>>,
     /// Those that are shared by Redis come last.
@@ -114,6 +120,7 @@ impl Routes {
             let cache = caches.named(&policy.cache, metrics);
             Some(Arc::new(Policy::new(name, policy, route, cache)))
         };
+        let named = |name: &String| upstreams.get(name.as_str()).cloned();
         let limits = limits_by_name(config, limits, metrics)?;
         let routes = config
             .routes
@@ -143,6 +150,14 @@ impl Routes {
                     Some(Auth::SignedUrl(signed)) => Some(Signed::new(signed)?),
                     _ => None,
                 };
+                let auth_request = match &route.auth {
+                    Some(Auth::Subrequest(auth)) => named(&auth.upstream)
+                        .map(|upstream| AuthRequest::new(auth, upstream, &route.name, metrics)),
+                    _ => None,
+                };
+                let mirror = route.mirror.as_ref().and_then(|mirror| {
+                    Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
+                });
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -151,6 +166,9 @@ impl Routes {
                     split,
                     gate: Gate::new(route),
                     signed,
+                    auth_request,
+                    mirror,
+                    internal: route.internal,
                     cors: route.cors.clone(),
                     files: route.files.as_ref().map(|files| Arc::new(Files::new(files))),
                     rules: RouteRules::new(config, route)
@@ -177,6 +195,11 @@ impl Routes {
     /// The cache policy of each route that has one, and of each part of its split.
     pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
+    }
+
+    /// The route of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<Route>> {
+        self.routes.iter().find(|route| route.name == name).cloned()
     }
 
     /// The first route in document order that takes the request. Errors: `NoRoute`, and

@@ -54,6 +54,8 @@ struct Seat {
 /// The servers of one upstream, their timeouts and whose turn it is.
 pub struct Upstream {
     pub name: String,
+    /// Its `X-Accel-Redirect` is obeyed.
+    pub x_accel: bool,
     config: proxy_config::Upstream,
     seats: Vec<Seat>,
     turn: Mutex<Vec<i64>>,
@@ -110,6 +112,7 @@ impl Upstream {
         let budget = config.retries.as_ref().map_or(0, |retries| retries.budget.hundredths());
         Ok(Self {
             name: name.to_owned(),
+            x_accel: config.x_accel,
             turn: Mutex::new(vec![0; seats.len()]),
             seats,
             budget: Mutex::new(Budget::new(budget)),

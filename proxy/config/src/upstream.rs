@@ -54,6 +54,11 @@ pub struct Upstream {
     /// Parameters for `protocol: fastcgi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fastcgi: Option<FastCgi>,
+    /// Obeys `X-Accel-Redirect` of its servers: the path it names is answered in place of what they said,
+    /// internal routes included, and no client sees an `X-Accel-` field. Only for servers that may choose
+    /// what a client gets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub x_accel: bool,
 }
 
 impl Upstream {
@@ -73,6 +78,7 @@ impl Upstream {
             resolve: None,
             proxy_protocol: None,
             fastcgi: None,
+            x_accel: false,
         }
     }
 }

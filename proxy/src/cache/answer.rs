@@ -16,6 +16,7 @@ use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
 use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
+use crate::detour::{self, Next};
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::task::Job;
@@ -77,13 +78,14 @@ enum Found {
     Pass(&'static str),
 }
 
-/// Answers the request from the cache or through a fill. `false`: it is to pass through.
+/// Answers the request from the cache or through a fill, unless it is to pass through or the answer
+/// leads elsewhere.
 pub async fn answer(
     session: &mut Session,
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
     origin: Origin,
-) -> Result<bool, Failure> {
+) -> Result<Next, Failure> {
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
@@ -99,10 +101,13 @@ pub async fn answer(
         Found::Pass(reason) => {
             count(policy, exchange, Verdict::Pass);
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
-            Ok(false)
+            Ok(Next::PassOn)
         }
         Found::Source(source, verdict, status, _interest) => {
             count(policy, exchange, verdict);
+            if let Some(detour) = detour::after(exchange, &source.head().response) {
+                return Ok(Next::Elsewhere(detour));
+            }
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
                 hop::to(exchange.place()).await;
             }
@@ -112,7 +117,7 @@ pub async fn answer(
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
             let added = (&edits, quota);
-            send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| true)
+            send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| Next::Sent)
         }
     }
 }
@@ -243,11 +248,7 @@ fn led(
     (known, interest, stale): Outcome,
     said: &Directives,
 ) -> Result<Found, Failure> {
-    let contact = known.contact;
-    exchange.attempts = contact.attempts;
-    exchange.reused = contact.reused;
-    exchange.connect_time = contact.connect_time;
-    exchange.upstream_first_byte = contact.first_byte;
+    exchange.met(known.contact);
     let why = if stale.is_some() { "stale" } else { "uri-miss" };
     match known.answer {
         Answer::Shared(head, flow) => {
@@ -326,6 +327,7 @@ fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     head.remove_header(&CONTENT_LENGTH);
     Question {
         head,
+        body: None,
         client: exchange.peer,
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),

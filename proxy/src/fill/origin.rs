@@ -14,6 +14,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::header_edits::Rendered;
 
+use crate::detour;
 use crate::headers::{self, Downstream};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
@@ -25,6 +26,9 @@ use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
 const INTERIM_MAX: usize = 16;
 
+/// Bytes of an unwanted body that are read for the sake of the connection.
+const DISCARDED_MAX: usize = 64 * 1024;
+
 /// The connections that fills use, shared by all of them.
 pub fn connector() -> Connector {
     Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)))
@@ -33,8 +37,10 @@ pub fn connector() -> Connector {
 /// What is asked for, and on whose behalf.
 #[derive(Clone)]
 pub struct Question {
-    /// A GET without a body, as the client sent it but for conditions and ranges.
+    /// As the client sent it, without fields that frame a body; a fill's is a GET without conditions
+    /// and ranges.
     pub head: RequestHeader,
+    pub body: Option<Bytes>,
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: String,
@@ -93,6 +99,9 @@ impl Origin {
         contact: &mut Contact,
     ) -> Result<Reply, Failure> {
         contact.attempts.wish = self.wish;
+        let head = &question.head;
+        let harmless =
+            head.method.is_idempotent() || self.upstream.declares_repeatable(&head.headers);
         loop {
             let turn = self.upstream.next(&mut contact.attempts).ok_or(Failure::NoServer)?;
             let peer = turn.peer;
@@ -103,7 +112,7 @@ impl Origin {
                 Ok(connected) => connected,
                 Err(fault) => {
                     self.upstream.failed(&contact.attempts, fault.kind, false);
-                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, true) {
+                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
                         return Err(fault.failure);
                     }
                     continue;
@@ -119,7 +128,8 @@ impl Origin {
                     let status = reply.head.status.as_u16();
                     self.upstream.answered(&contact.attempts, status, asked.elapsed());
                     let gateway = (502..=504).contains(&status);
-                    if gateway && self.upstream.again(&mut contact.attempts, Failed::Gateway, true)
+                    if gateway
+                        && self.upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                     {
                         reply.session.shutdown().await;
                         continue;
@@ -130,7 +140,7 @@ impl Origin {
                 Err(fault) => {
                     self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
-                    if !self.upstream.again(&mut contact.attempts, failed, true) {
+                    if !self.upstream.again(&mut contact.attempts, failed, harmless) {
                         return Err(fault.failure);
                     }
                 }
@@ -152,6 +162,10 @@ impl Origin {
         let server = self.upstream.server_name(attempts).unwrap_or_default();
         let head = request_head(question, fields, server).map_err(fault)?;
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
+        if let Some(body) = &question.body {
+            session.write_request_body(body.clone(), false).await.map_err(fault)?;
+        }
+        session.finish_request_body().await.map_err(fault)?;
         for _ in 0..INTERIM_MAX {
             session.read_response_header().await.map_err(fault)?;
             let Some(head) = session.response_header() else { break };
@@ -166,6 +180,9 @@ impl Origin {
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
             headers::from_upstream(&mut head).map_err(fault)?;
+            if self.upstream.x_accel {
+                detour::settle(&mut head);
+            }
             head.remove_header(&http::header::TRANSFER_ENCODING);
             head.set_version(Version::HTTP_11);
             let (connector, upstream) = (Arc::clone(&self.connector), Arc::clone(&self.upstream));
@@ -196,6 +213,9 @@ fn request_head(
         Downstream { client: question.client, tls: question.tls, request_id: &question.request_id };
     headers::to_upstream(&mut head, &downstream, server)?;
     edit_request(&mut head, &question.edits)?;
+    if let Some(body) = &question.body {
+        head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+    }
     for (name, value) in fields {
         head.insert_header(name.clone(), value.clone())?;
     }
@@ -214,6 +234,21 @@ impl Reply {
             self.upstream.failed(&self.attempts, fault.kind, false);
             fault.failure
         })
+    }
+
+    /// Whoever is to come back to this server is told so by this value of `Set-Cookie`.
+    pub fn sticky_cookie(&self, tls: bool) -> Option<String> {
+        self.upstream.sticky_cookie(&self.attempts, tls)
+    }
+
+    /// Throws the body away: a small one is read, so that the connection can be used again.
+    pub async fn discard(mut self) {
+        let mut left = DISCARDED_MAX;
+        while let Ok(Some(part)) = self.read().await {
+            let Some(rest) = left.checked_sub(part.len()) else { break };
+            left = rest;
+        }
+        self.release().await;
     }
 
     /// Gives the connection back when it can be used again; otherwise closes it.
