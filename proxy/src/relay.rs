@@ -107,10 +107,11 @@ async fn send(
     if length.is_none_or(|length| length > QUANTUM_BYTES as u64) {
         hop::to(exchange.place()).await;
     }
-    while has_body {
-        let Some(part) = unless_gone(session, reply.read()).await?? else { break };
-        let written = session.write_response_body(Some(part), false).await;
-        written.map_err(|_| Failure::ClientGone)?;
+    if has_body {
+        while let Some(part) = unless_gone(session, reply.read()).await?? {
+            let written = session.write_response_body(Some(part), false).await;
+            written.map_err(|_| Failure::ClientGone)?;
+        }
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)?;
     reply.release().await;

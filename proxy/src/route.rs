@@ -120,7 +120,6 @@ impl Routes {
             let cache = caches.named(&policy.cache, metrics);
             Some(Arc::new(Policy::new(name, policy, route, cache)))
         };
-        let named = |name: &String| upstreams.get(name.as_str()).cloned();
         let limits = limits_by_name(config, limits, metrics)?;
         let routes = config
             .routes
@@ -150,14 +149,7 @@ impl Routes {
                     Some(Auth::SignedUrl(signed)) => Some(Signed::new(signed)?),
                     _ => None,
                 };
-                let auth_request = match &route.auth {
-                    Some(Auth::Subrequest(auth)) => named(&auth.upstream)
-                        .map(|upstream| AuthRequest::new(auth, upstream, &route.name, metrics)),
-                    _ => None,
-                };
-                let mirror = route.mirror.as_ref().and_then(|mirror| {
-                    Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
-                });
+                let (auth_request, mirror) = others(route, &upstreams, metrics);
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -210,6 +202,24 @@ impl Routes {
             None => Err(refusal(&self.router, &self.methods, target)),
         }
     }
+}
+
+/// Who else is asked about a route's requests, and who gets copies of them.
+fn others(
+    route: &proxy_config::Route,
+    upstreams: &BTreeMap<&str, Arc<Upstream>>,
+    metrics: &Metrics,
+) -> (Option<AuthRequest>, Option<Mirror>) {
+    let named = |name: &String| upstreams.get(name.as_str()).cloned();
+    let auth_request = match &route.auth {
+        Some(Auth::Subrequest(auth)) => named(&auth.upstream)
+            .map(|upstream| AuthRequest::new(auth, upstream, &route.name, metrics)),
+        _ => None,
+    };
+    let mirror = route.mirror.as_ref().and_then(|mirror| {
+        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
+    });
+    (auth_request, mirror)
 }
 
 fn limits_by_name<'a>(
