@@ -29,7 +29,8 @@ fn pages() -> tempfile::TempDir {
 fn by_status() -> Origin {
     Origin::start(|exchange| {
         let Some(body) = exchange.body() else { return false };
-        let status = exchange.target().rsplit('/').next().unwrap_or("200").to_owned();
+        let path = exchange.target().split('?').next().unwrap();
+        let status = path.rsplit('/').next().unwrap().to_owned();
         let text = format!("origin {status} {} {}", exchange.head.len(), body.len());
         exchange.write(format!(
             "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nContent-Type: text/plain\r\n\r\n{text}",
