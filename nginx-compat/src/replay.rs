@@ -70,6 +70,7 @@ pub fn replay(
     let yaml = folder.path().join("proxy.yaml");
     std::fs::write(&yaml, config.to_yaml()).context("the translation cannot be written")?;
 
+    stage::furnish(folder.path(), document, requests).context("no files for the replay")?;
     let nginx = Program::nginx(&programs.nginx, folder.path(), &file, &nginx_ports)?;
     let proxy = Program::proxy(&programs.proxy, folder.path(), &yaml, &proxy_ports)?;
     let judge = Judge {

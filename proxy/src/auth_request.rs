@@ -71,9 +71,10 @@ impl AuthRequest {
         Ok(Question {
             head,
             body: None,
-            client: exchange.peer,
+            client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
             request_id: exchange.request_id.clone(),
+            forwarded: exchange.forwarded(),
             edits: proxy_config::header_edits::Rendered::default(),
         })
     }
@@ -88,7 +89,8 @@ pub async fn ask(
     exchange: &mut Exchange,
 ) -> Result<(), Failure> {
     let Some(route) = exchange.route.clone() else { return Ok(()) };
-    let Some(auth) = route.auth_request.as_ref().filter(|_| !exchange.ruled.is_preflight) else {
+    let open = exchange.ruled.is_preflight || exchange.ruled.by_steps;
+    let Some(auth) = route.auth_request.as_ref().filter(|_| !open) else {
         return Ok(());
     };
     let question = auth.question(head, exchange).map_err(|_| Failure::Internal)?;

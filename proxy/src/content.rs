@@ -15,6 +15,14 @@ use crate::{file_answer, local};
 /// Answers the request if its route does so by itself; what it passes on goes to cache and upstream.
 pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
     if let Some(reply) = exchange.ruled.reply.take() {
+        // An error without a body of its own is one that a page may stand in for.
+        let status = StatusCode::from_u16(reply.status).ok();
+        let has_page = exchange.route.as_ref().is_some_and(|route| {
+            route.rules.pages.iter().any(|page| page.takes(reply.status, false))
+        });
+        if let Some(status) = status.filter(|_| has_page && reply.body.is_empty()) {
+            return Err(Failure::Tried(status));
+        }
         return local::reply(session, exchange, reply).await.map(|()| Next::Sent);
     }
     let files = exchange.route.as_ref().and_then(|route| route.files.clone());
@@ -58,5 +66,5 @@ async fn is_sent(
     if path.ends_with('/') && !head.uri.path().ends_with('/') {
         return file_answer::to_directory(session, exchange).await.map(|()| true);
     }
-    file_answer::send(session, exchange, *file, files.precompressed).await.map(|()| true)
+    file_answer::send(session, exchange, *file, files).await.map(|()| true)
 }

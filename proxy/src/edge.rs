@@ -1,7 +1,7 @@
 //! The request's way through the proxy, as pingora's phases. Each phase delegates; nothing is
 //! decided here that could be decided in a file of its own.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
+use proxy_config::route::ForwardedHeaders;
 
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
@@ -38,6 +39,7 @@ use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
+use crate::way::{self, Way};
 use crate::{client_address, cors, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
@@ -59,7 +61,9 @@ pub struct Exchange {
     /// Who asks, as far as trusted proxies say.
     pub client: Option<IpAddr>,
     /// Who connects.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
+    /// Where the connection was accepted.
+    pub local: Option<SocketAddr>,
     pub tls: Option<String>,
     pub route: Option<Arc<Route>>,
     pub permit: Option<Permit>,
@@ -109,6 +113,10 @@ impl Exchange {
         self.connect_time = contact.connect_time;
         self.upstream_first_byte = contact.first_byte;
     }
+
+    pub fn forwarded(&self) -> ForwardedHeaders {
+        self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
+    }
 }
 
 impl Edge {
@@ -118,13 +126,9 @@ impl Edge {
         if exchange.trail.is_fresh() {
             request::admit(session)?;
         }
-        let target = rules::target(&self.listener, session.req_header());
-        let routes = &exchange.generation.routes;
-        let route = match exchange.trail.named_route() {
-            Some(name) => routes.named(&name).ok_or(Failure::NoRoute)?,
-            None => routes.choose(&target)?,
-        };
-        if route.internal && exchange.trail.is_fresh() {
+        let Way { route, walk, reply } = way::find(&self.listener, session, exchange)?;
+        let led = walk.led_by_name || walk.rewritten;
+        if route.internal && exchange.trail.is_fresh() && !led {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
@@ -133,7 +137,13 @@ impl Edge {
         let Destination { upstream, cache_policy } = route.split.choose(&asking);
         (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
         // First, so that refusals carry the route's headers too.
-        exchange.ruled = rules::render(session.req_header(), exchange, &self.listener, &route);
+        let head = session.req_header();
+        exchange.ruled = rules::render(head, exchange, &self.listener, &route, walk);
+        if let Some(reply) = reply {
+            // What the steps answer comes before who may ask.
+            (exchange.ruled.reply, exchange.ruled.by_steps) = (Some(reply), true);
+            return self.take_lane(&route, exchange);
+        }
         let head = session.req_header();
         let is_preflight = route.cors.as_ref().is_some_and(|cors| {
             cors::apply(cors, &head.method, &head.headers, &mut exchange.ruled)
@@ -143,6 +153,10 @@ impl Edge {
             let query = head.uri.query().unwrap_or_default();
             signed.check(head.uri.path(), query, &head.headers)?;
         }
+        self.take_lane(&route, exchange)
+    }
+
+    fn take_lane(&self, route: &Route, exchange: &mut Exchange) -> Result<(), Failure> {
         if !exchange.permit.as_ref().is_some_and(|permit| permit.is_of(&route.lane)) {
             exchange.permit = Some(route.lane.admit().map_err(|_| Failure::LaneFull)?);
         }
@@ -215,6 +229,7 @@ impl ProxyHttp for Edge {
             request_id: String::new(),
             client: None,
             peer: None,
+            local: None,
             tls: None,
             route: None,
             permit: None,
@@ -247,15 +262,17 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
-        exchange.peer = session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map(std::net::SocketAddr::ip);
+        let inet =
+            |address: &pingora::protocols::l4::socket::SocketAddr| address.as_inet().copied();
+        exchange.peer = session.client_addr().and_then(inet);
+        exchange.local = session.server_addr().and_then(inet);
         let listener = exchange.generation.config.listeners.get(&self.listener);
         let headers = &session.req_header().headers;
         exchange.client = match (exchange.peer, listener) {
-            (Some(peer), Some(listener)) => Some(client_address::client(peer, headers, listener)),
-            (peer, _) => peer,
+            (Some(peer), Some(listener)) => {
+                Some(client_address::client(peer.ip(), headers, listener))
+            }
+            (peer, _) => peer.map(|peer| peer.ip()),
         };
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
@@ -340,9 +357,10 @@ impl ProxyHttp for Edge {
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let server = upstream.server_name(&exchange.attempts).unwrap_or_default();
         let downstream = Downstream {
-            client: exchange.peer,
+            client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
             request_id: &exchange.request_id,
+            forwarded: exchange.forwarded(),
         };
         headers::to_upstream(head, &downstream, server)?;
         edit_request(head, &exchange.ruled.to_upstream)

@@ -72,3 +72,4 @@ pub mod signed;
 pub mod split;
 pub mod tls;
 pub mod upstream;
+pub mod way;

@@ -46,7 +46,7 @@ impl Edge {
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
         if !exchange.trail.limited {
-            rate_limit::admit(session.req_header(), exchange).await?;
+            rate_limit::admit(session.req_header(), exchange, &self.listener).await?;
             exchange.trail.limited =
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }

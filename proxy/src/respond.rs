@@ -57,7 +57,7 @@ pub enum Failure {
     #[error("too many requests of this kind are in progress; try again shortly")]
     LaneFull,
     #[error("too many requests; try again later")]
-    RateLimited { retry_after_s: u64, quota: Quota },
+    RateLimited { retry_after_s: u64, quota: Quota, status: u16 },
     #[error("whether this request is within its limits cannot be told; try again shortly")]
     LimitUnavailable,
     #[error("no server is available; try again shortly")]
@@ -72,6 +72,8 @@ pub enum Failure {
     NotCached,
     #[error("the client went away")]
     ClientGone,
+    #[error("the connection was closed by a route")]
+    Closed,
     #[error("the proxy could not handle the request")]
     Internal,
 }
@@ -103,6 +105,7 @@ impl Failure {
             Failure::UpstreamBroken => "upstream_broken",
             Failure::NotCached => "not_cached",
             Failure::ClientGone => "client_gone",
+            Failure::Closed => "closed",
             Failure::Internal => "internal",
         }
     }
@@ -119,13 +122,15 @@ impl Failure {
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Failure::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::RateLimited { status, .. } => {
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::TOO_MANY_REQUESTS)
+            }
             Failure::LaneFull | Failure::NoServer | Failure::LimitUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
-            Failure::ClientGone => return None,
+            Failure::ClientGone | Failure::Closed => return None,
             Failure::AuthFailed | Failure::Circle | Failure::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -134,7 +139,10 @@ impl Failure {
 
     /// Whether nothing here is wrong, only what the client sent, or that it left.
     pub fn is_the_clients(&self) -> bool {
-        matches!(self, Failure::ClientGone | Failure::BadRequest(_) | Failure::BodyTooLarge)
+        matches!(
+            self,
+            Failure::ClientGone | Failure::Closed | Failure::BadRequest(_) | Failure::BodyTooLarge
+        )
     }
 
     /// What a pingora error means here. Its text stays in the operator's log.
@@ -320,13 +328,13 @@ fn head(
             head.append_header(WWW_AUTHENTICATE, challenge.clone())?;
         }
     }
-    if let Failure::RateLimited { retry_after_s, quota } = failure {
+    if let Failure::RateLimited { retry_after_s, quota, .. } = failure {
         head.insert_header(RETRY_AFTER, *retry_after_s)?;
         for (name, value) in quota.fields() {
             head.insert_header(name, value)?;
         }
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE && !head.headers.contains_key(RETRY_AFTER) {
         head.insert_header(RETRY_AFTER, RETRY_AFTER_S)?;
     }
     Ok(head)

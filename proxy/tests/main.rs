@@ -35,6 +35,7 @@ mod routing;
 mod serving_files;
 mod slow_clients;
 mod splitting;
+mod stepping;
 mod stops;
 mod streaming;
 mod upstreams;

@@ -26,6 +26,14 @@ pub struct Edits {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Compiled)>,
     add: Vec<(HeaderName, Compiled)>,
+    append: Vec<(HeaderName, Compiled, Addition)>,
+}
+
+/// How a value is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addition {
+    always: bool,
+    pub replace: bool,
 }
 
 /// The edits for one request, in the order they are made.
@@ -34,20 +42,34 @@ pub struct Rendered {
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
+    pub append: Vec<(HeaderName, HeaderValue, Addition)>,
 }
+
+/// Statuses whose responses get headers that are not for all.
+const FAVOURED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 
 impl Edits {
     pub fn new(edits: &HeaderEdits, scope: &Scope<'_>) -> Result<Edits, TemplateError> {
         let names = edits.remove.iter();
+        let append = edits.append.iter().filter_map(|one| Some((one.name.parse().ok()?, one)));
         Ok(Edits {
             remove: names.filter_map(|name| name.parse().ok()).collect(),
             set: fields(&edits.set, scope)?,
             add: fields(&edits.add, scope)?,
+            append: append
+                .map(|(name, one)| {
+                    let addition = Addition { always: one.always, replace: one.replace };
+                    Ok((name, Compiled::new(&one.value.0, scope)?, addition))
+                })
+                .collect::<Result<_, TemplateError>>()?,
         })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.add.is_empty()
+            && self.append.is_empty()
     }
 
     /// A header whose value is empty is not sent. When it was to be set, the one that came is taken
@@ -60,6 +82,11 @@ impl Edits {
             remove: self.remove.iter().cloned().chain(empty).collect(),
             set,
             add: rendered(&self.add, facts),
+            append: self
+                .append
+                .iter()
+                .filter_map(|(name, text, how)| Some((name.clone(), value(text, facts)?, *how)))
+                .collect(),
         }
     }
 }
@@ -80,16 +107,31 @@ pub fn rendered(
     fields: &[(HeaderName, Compiled)],
     facts: &Facts<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let value = |template: &Compiled| {
-        let text = template.render(facts);
-        // Nothing a request brings along can hold a line break; see `template`.
-        HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
-    };
-    fields.iter().filter_map(|(name, template)| Some((name.clone(), value(template)?))).collect()
+    let fields = fields.iter();
+    fields.filter_map(|(name, text)| Some((name.clone(), value(text, facts)?))).collect()
+}
+
+fn value(template: &Compiled, facts: &Facts<'_>) -> Option<HeaderValue> {
+    let text = template.render(facts);
+    // Nothing a request brings along can hold a line break; see `template`.
+    HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
 }
 
 impl Rendered {
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.add.is_empty()
+            && self.append.is_empty()
+    }
+
+    /// What is appended to a response of this status.
+    pub fn appended(
+        &self,
+        status: u16,
+    ) -> impl Iterator<Item = (&HeaderName, &HeaderValue, Addition)> {
+        let favoured = FAVOURED.contains(&status);
+        let fitting = self.append.iter().filter(move |(_, _, how)| how.always || favoured);
+        fitting.map(|(name, value, how)| (name, value, *how))
     }
 }

@@ -10,7 +10,7 @@
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
 //! 8. [`template`], [`rewriting`], [`header_edits`], [`detours`], [`route_rules`]: what a route makes of a request, from
-//!    its [`facts`].
+//!    its [`facts`]; before that, its [`steps`], made ready as a [`program`], along a [`way`].
 //! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
 //! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
 
@@ -34,6 +34,7 @@ pub mod map;
 pub mod matching;
 pub mod pattern;
 pub mod problem;
+pub mod program;
 pub mod rate_limit;
 pub mod read;
 mod read_error;
@@ -47,11 +48,12 @@ pub mod route_access;
 pub mod route_action;
 pub mod route_rules;
 pub mod schema;
-mod shadowing;
+pub mod shadowing;
 pub mod shutdown;
 pub mod source;
 mod stand_in;
 pub mod status_match;
+pub mod steps;
 pub mod suggest;
 pub mod support;
 pub mod telemetry;
@@ -65,8 +67,10 @@ mod validate_detours;
 mod validate_listeners;
 mod validate_policies;
 mod validate_routes;
+mod validate_steps;
 mod validate_templates;
 mod validate_upstreams;
+pub mod way;
 mod written;
 
 pub use config::Config;

@@ -150,7 +150,8 @@ fn check_caches(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_rate_limit(limit: &RateLimit, path: &str, findings: &mut Findings<'_>) {
-    if limit.key.is_empty() {
+    findings.status(format!("{path}.status"), limit.status, 400, 599);
+    if limit.key.is_empty() && limit.key_text.is_none() {
         findings.add(format!("{path}.key"), "nothing to count by", "write `key: [client]`");
     }
     if limit.rate.is_none() && limit.concurrency_max.is_none() && limit.bandwidth_max.is_none() {

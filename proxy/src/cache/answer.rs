@@ -328,9 +328,10 @@ fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     Question {
         head,
         body: None,
-        client: exchange.peer,
+        client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
     }
 }
