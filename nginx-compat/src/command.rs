@@ -191,7 +191,8 @@ fn first_name(document: &Document) -> String {
             names.extend(line.argument(0).map(str::to_owned));
         }
     });
-    let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
+    let plain =
+        |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
     names.into_iter().find(plain).unwrap_or_default()
 }
 

@@ -47,7 +47,9 @@ pub fn traffic(
     let router = Router::new(config);
     let listener = config.listeners.keys().next().map_or("", String::as_str);
     let mut blocks: BTreeMap<usize, &Directive> = BTreeMap::new();
-    walk(&document.directives, &mut |directive| drop(blocks.insert(directive.id, directive)));
+    walk(&document.directives, &mut |directive| {
+        blocks.insert(directive.id, directive);
+    });
     let (requests, strange) = from_log(log, ([127, 0, 0, 1], 80).into(), host);
     let mut counts: BTreeMap<(Exactness, Option<usize>), (usize, String)> = BTreeMap::new();
     for request in &requests {

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod auth;
 pub mod balance;
 pub mod cache;
 pub mod cache_key;
@@ -19,6 +20,7 @@ pub mod log;
 pub mod lookup;
 pub mod order;
 pub mod proxy_pass;
+pub mod redirected;
 pub mod regex;
 pub mod request_header;
 pub mod response_header;
@@ -26,6 +28,7 @@ pub mod rewrite;
 pub mod route;
 pub mod scope;
 pub mod server_name;
+pub mod sieve;
 pub mod site;
 pub mod upstream;
 pub mod value;
@@ -100,6 +103,7 @@ pub fn translate(document: &Document) -> Translation {
     }
     let mut names = Names::new(&document.directives);
     let mut taken = HashSet::new();
+    let mut by_name = Vec::new();
     for site in &mut sites {
         let mut work = Work {
             files: &document.files,
@@ -110,22 +114,22 @@ pub fn translate(document: &Document) -> Translation {
             taken: &mut taken,
             limits: &mut limits,
             types: &mut types,
+            by_name: &mut by_name,
         };
         site::decide(site, &mut work);
     }
     let listeners = listener::open(&sites, &document.files, &mut verdicts);
     let units = host::units(&sites, &listeners.sites, &mut verdicts);
     let count = listeners.listeners.len();
-    let routes = route::routes(&sites, &units, count, &mut taken, &mut pools);
+    let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = log::access_log(&http, &mut verdicts);
     server_verdicts(&sites, &units, &mut verdicts);
     let used: BTreeSet<&str> =
         routes.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
     pools.upstreams.retain(|name, _| used.contains(name.as_str()));
-    verdicts.complete(document);
     let is_live = sites.iter().any(Site::is_live);
     let admin = admin(&listeners);
-    let config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
+    let mut config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
         version: 1,
         listeners: listeners.listeners,
         upstreams: pools.upstreams,
@@ -143,7 +147,7 @@ pub fn translate(document: &Document) -> Translation {
         telemetry: None,
         protected_paths: Vec::new(),
     });
-    let origins = Origins {
+    let mut origins = Origins {
         listeners: listeners.origins,
         upstreams: pools.origins,
         caches: caches.cache_origins,
@@ -151,6 +155,12 @@ pub fn translate(document: &Document) -> Translation {
         routes: routes.origins,
         blocks: routes.blocks,
     };
+    if let Some(made) = &mut config
+        && !sieve::sieve(made, &mut origins, document, &mut verdicts)
+    {
+        config = None;
+    }
+    verdicts.complete(document);
     let notes = notes(config.is_some());
     Translation { config, verdicts, origins, notes }
 }

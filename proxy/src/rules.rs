@@ -170,6 +170,12 @@ pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Fai
 
 /// Edits a request on its way to an upstream.
 pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Result<()> {
+    for (name, values) in edits.replaced(0, &head.headers) {
+        head.remove_header(&name);
+        for value in values {
+            head.append_header(name.clone(), value)?;
+        }
+    }
     for name in &edits.remove {
         head.remove_header(name);
     }
@@ -179,10 +185,11 @@ pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Resu
     for (name, value) in &edits.add {
         head.append_header(name.clone(), value.clone())?;
     }
-    for (name, value, how) in &edits.append {
-        match how.replace {
-            true => head.insert_header(name.clone(), value.clone())?,
-            false => drop(head.append_header(name.clone(), value.clone())?),
+    for (name, value, how) in edits.appended(0, &head.headers) {
+        if how.replace {
+            head.insert_header(name, value)?;
+        } else {
+            head.append_header(name, value)?;
         }
     }
     Ok(())
@@ -204,6 +211,15 @@ pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora
         head.set_reason_phrase(None)?;
     }
     let edits = &to_client.edits;
+    let status = head.status.as_u16();
+    // What is said of the answer is said of it as it came.
+    let appended = edits.appended(status, &head.headers);
+    for (name, values) in edits.replaced(status, &head.headers) {
+        head.remove_header(&name);
+        for value in values {
+            head.append_header(name.clone(), value)?;
+        }
+    }
     for name in &edits.remove {
         head.remove_header(name);
     }
@@ -213,10 +229,11 @@ pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora
     for (name, value) in &edits.add {
         head.append_header(name.clone(), value.clone())?;
     }
-    for (name, value, how) in edits.appended(head.status.as_u16()) {
-        match how.replace {
-            true => head.insert_header(name.clone(), value.clone())?,
-            false => drop(head.append_header(name.clone(), value.clone())?),
+    for (name, value, how) in appended {
+        if how.replace {
+            head.insert_header(name, value)?;
+        } else {
+            head.append_header(name, value)?;
         }
     }
     Ok(())

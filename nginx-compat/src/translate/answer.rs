@@ -5,17 +5,21 @@ use std::rc::Rc;
 use proxy_config::Route;
 use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
-use proxy_config::route_action::{Redirect, Respond};
-use proxy_config::steps::Action;
+use proxy_config::route_action::{HeaderEdits, Redirect, Respond};
+use proxy_config::steps::{Action, Condition, ConditionTest, Step};
 use proxy_config::units::ByteSize;
 
+use crate::translate::auth::ByPath;
+use crate::translate::detour::{self, Named};
+use crate::translate::proxy_pass::Target;
 use crate::translate::rewrite::Program;
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
-use crate::translate::detour::{self, Named};
-use crate::translate::{access, files, guard, proxy_pass, request_header, response_header, value};
+use crate::translate::{
+    access, auth, files, guard, proxy_pass, redirected, request_header, response_header, value,
+};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -23,6 +27,7 @@ use crate::verdict::{Verdict, Verdicts};
 const BODY_MAX: ByteSize = ByteSize::mib(1);
 
 /// Where an answer is looked for.
+#[derive(Clone, Copy)]
 pub struct Here<'s, 'a> {
     pub scope: &'s Rc<Scope<'a>>,
     /// Of an `if`: the location around it, whose handler it has unless it has one of its own.
@@ -30,6 +35,7 @@ pub struct Here<'s, 'a> {
     pub path: Option<&'s PathMatch>,
     /// Routes of named locations.
     pub named: &'s Named,
+    pub locations: &'s ByPath<'a>,
     pub place: &'s Place,
 }
 
@@ -48,6 +54,10 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         return Err(format!("{} ({place}) is not translated", directive.name));
     }
     let access = access::access(here.scope, work.verdicts)?;
+    let asked = auth::asked(here.scope, here.locations, work)?;
+    let place = Place { asked: asked.variables, ..here.place.clone() };
+    let here = &Here { place: &place, ..*here };
+    let first = work.by_name.len();
     let route = match here.handler("proxy_pass") {
         Some(pass) => proxied(here, pass, work).inspect_err(|why| {
             work.verdicts.add(pass, Verdict::unsupported(why.clone()));
@@ -61,7 +71,12 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         work.verdicts.add(line, Verdict::exact());
     }
     let internal = internal.is_some();
-    Ok(Route { access, rate_limits, internal, ..route })
+    // The other upstreams of a variable are guarded alike.
+    for (route, _, _) in &mut work.by_name[first..] {
+        (route.access, route.rate_limits) = (access.clone(), rate_limits.clone());
+        route.auth.clone_from(&asked.auth);
+    }
+    Ok(Route { access, auth: asked.auth, rate_limits, internal, ..route })
 }
 
 fn proxied<'a>(
@@ -70,9 +85,40 @@ fn proxied<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
     let target = proxy_pass::target(pass)?;
+    let Some(name) = target.variable() else { return passed(here, pass, &target, work) };
+    let values = work.names.values(name, here.place, work.verdicts)?;
+    let mut routes = Vec::new();
+    for value in &values {
+        let target = Target { authority: value.as_str(), ..target };
+        routes.push(passed(here, pass, &target, work).map_err(|why| format!("{value:?}: {why}"))?);
+    }
+    let Some(mut route) = routes.pop() else { return Err(format!("${name} has no value")) };
+    let of = work.names.text(&format!("${name}"), here.place, work.verdicts)?;
+    for (value, other) in values.iter().zip(routes) {
+        let wanted = value::slug(&format!("to-{value}-of-line-{}", pass.start.line));
+        let name = value::unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(name.clone());
+        let is = Some(ConditionTest::Equals(Template(value.replace('$', "$$"))));
+        let when = vec![Condition { of: of.clone(), is, not: false }];
+        route.steps.push(Step { when, then: vec![Action::Route(name.clone()), Action::Stop] });
+        let rewrite = detour::by_expression(other.rewrite, here.path);
+        let origin = format!("{}: {} for {value}", work.files.line(pass.start), pass.heading());
+        let other = Route { name, internal: true, rewrite, ..other };
+        work.by_name.push((other, origin, pass.id));
+    }
+    Ok(route)
+}
+
+/// The route to one upstream.
+fn passed<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    target: &Target<'_>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
     let place = Place { proxy: Some(target.names()), ..here.place.clone() };
     let timeouts = timeouts(here.scope, work.verdicts);
-    let upstream = work.pools.name_of(&target, here.scope, timeouts, work.verdicts, work.files)?;
+    let upstream = work.pools.name_of(target, here.scope, timeouts, work.verdicts, work.files)?;
     let rewrite = target.rewrite(here.path, &place, work.names, work.verdicts)?;
     let mut differences = Vec::new();
     proxy_pass::settings(here.scope, &mut differences, work.verdicts);
@@ -80,11 +126,15 @@ fn proxied<'a>(
     let request_headers = request_header::edits(here.scope, &place, work.names, work.verdicts);
     let response_headers =
         response_header::edits(here.scope, true, &place, work.names, work.verdicts);
+    let mut response_headers = response_headers.unwrap_or_default();
+    let replaced =
+        redirected::replacements(here.scope, target, here.path, &place, work.names, work.verdicts);
+    response_headers.replace.extend(replaced);
     let cache_policy = work.caches.policy(here.scope, work.verdicts, work.files);
     Ok(Route {
         rewrite,
         request_headers: Some(request_headers),
-        response_headers,
+        response_headers: Some(response_headers).filter(|edits| *edits != HeaderEdits::default()),
         cache_policy,
         forwarded_headers: proxy_config::route::ForwardedHeaders::PassOn,
         request_body_max: body_max(here.scope, work.verdicts),

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use proxy_config::Route;
 use proxy_config::pattern::Template;
-use proxy_config::route_action::{ErrorPage, Redirect, TryStep};
+use proxy_config::route::PathMatch;
+use proxy_config::route_action::{ErrorPage, Redirect, RegexRewrite, Rewrite, TryStep};
 use proxy_config::status_match::StatusMatch;
 use proxy_config::steps::{Action, Condition, ConditionTest, PathKind, Step};
 
 use crate::translate::answer::answered;
+use crate::translate::regex::convert;
 use crate::translate::scope::Scope;
 use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
@@ -176,4 +178,21 @@ fn page(
         return Err("a page without a body".to_owned());
     }
     Ok((page, redirect, differences))
+}
+
+/// A rewrite of a prefix, for a route that is reached by its name: it matches no prefix.
+pub fn by_expression(rewrite: Option<Rewrite>, path: Option<&PathMatch>) -> Option<Rewrite> {
+    let (Some(Rewrite::PrefixTo(to)), Some(PathMatch::Prefix(prefix))) = (&rewrite, path) else {
+        return rewrite;
+    };
+    let escaped: String = prefix.chars().fold(String::from("^"), |mut text, c| {
+        if !c.is_alphanumeric() && !"/-_".contains(c) {
+            text.push('\\');
+        }
+        text.push(c);
+        text
+    });
+    let find = convert(&escaped, false).ok()?;
+    let replace = Template(to.replace('$', "$$"));
+    Some(Rewrite::Regex(RegexRewrite { find, replace }))
 }

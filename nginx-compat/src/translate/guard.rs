@@ -26,9 +26,8 @@ const HANDLERS: [&str; 15] = [
 ];
 
 /// Protect or change the request, wherever they are in effect.
-const GUARDS: [&str; 13] = [
+const GUARDS: [&str; 12] = [
     "auth_basic",
-    "auth_request",
     "auth_jwt",
     "secure_link",
     "secure_link_md5",

@@ -38,7 +38,9 @@ pub fn units(sites: &[Site<'_>], open: &Open, verdicts: &mut Verdicts) -> Vec<Un
         }
         for (host, site) in owners {
             match named.iter_mut().find(|(known, owner, _)| *known == host && *owner == site) {
-                Some((_, _, listeners)) => drop(listeners.insert(listener.clone())),
+                Some((_, _, listeners)) => {
+                    listeners.insert(listener.clone());
+                }
                 None => named.push((host, site, BTreeSet::from([listener.clone()]))),
             }
         }

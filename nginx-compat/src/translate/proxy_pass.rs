@@ -10,7 +10,7 @@ use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
 /// What can be passed on: `host:port` or the name of an upstream block, and the path in its place.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Target<'t> {
     pub authority: &'t str,
     /// Port that is meant when none is written.
@@ -50,6 +50,14 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
 }
 
 impl Target<'_> {
+    /// The variable that names the upstream.
+    pub fn variable(&self) -> Option<&str> {
+        let name = self.authority.strip_prefix('$')?;
+        let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        (is_name && !name.is_empty()).then_some(name)
+    }
+
     /// `$proxy_host` and `$proxy_port`.
     pub fn names(&self) -> (String, String) {
         let usual = if self.tls { "443" } else { "80" };
@@ -59,6 +67,11 @@ impl Target<'_> {
             Some((_, port)) => (self.authority.to_owned(), port.to_owned()),
             None => (self.authority.to_owned(), usual.to_owned()),
         }
+    }
+
+    /// What follows host and port, when it is the same for each request.
+    pub fn plain_uri(&self) -> Option<&str> {
+        Some(self.uri.unwrap_or_default()).filter(|uri| !uri.contains('$'))
     }
 
     /// What becomes of the target of requests that came by `path`.

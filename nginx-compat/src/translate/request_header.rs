@@ -67,6 +67,14 @@ fn one(
         }
         _ => {}
     }
+    let asked = place.asked.iter().find(|(variable, _)| text.strip_prefix('$') == Some(variable));
+    if let Some((_, header)) = asked {
+        return match *header == name {
+            // It goes on by itself; see `auth`.
+            true => Ok((None, Verdict::exact())),
+            false => Err(format!("what auth_request answers goes on as {header} only")),
+        };
+    }
     let value = names.text(text, place, verdicts)?;
     let verdict = match text.contains("$request_id") {
         true => Verdict::approximate("Forebay's request ids have a form of their own"),

@@ -1,8 +1,9 @@
 //! What a location makes of the headers of answers: `proxy_hide_header`, `expires`, `add_header`.
 
 use proxy_config::pattern::Template;
-use proxy_config::route_action::{HeaderAddition, HeaderEdits};
+use proxy_config::route_action::{HeaderAddition, HeaderEdits, HeaderReplacement};
 
+use crate::translate::regex::convert;
 use crate::translate::scope::Scope;
 use crate::translate::value::time;
 use crate::translate::variable::{Names, Place};
@@ -12,6 +13,15 @@ use crate::verdict::{Verdict, Verdicts};
 /// As far as nginx counts.
 const EXPIRES_MAX: &str = "Thu, 31 Dec 2037 23:55:55 GMT";
 const EPOCH: &str = "Thu, 01 Jan 1970 00:00:01 GMT";
+/// Types of text whose character set nginx names.
+const CHARSET_TYPES: [&str; 6] = [
+    "text/html",
+    "text/xml",
+    "text/plain",
+    "text/vnd.wap.wml",
+    "application/javascript",
+    "application/rss+xml",
+];
 /// What nginx takes off answers of an upstream unless `proxy_pass_header` names it.
 const HIDDEN: [&str; 5] =
     ["x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering"];
@@ -46,7 +56,34 @@ pub fn edits(
             Err(why) => verdicts.add(line, Verdict::unsupported(why)),
         }
     }
+    edits.replace.extend(charset(scope, verdicts));
     (edits != HeaderEdits::default()).then_some(edits)
+}
+
+/// `charset`: what answers that say nothing of it are written in.
+fn charset(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<HeaderReplacement> {
+    let line = scope.one("charset").filter(|line| !line.has("off"))?;
+    let name = line.argument(0).unwrap_or_default();
+    if name.contains('$') {
+        verdicts.add(line, Verdict::unsupported("a character set in a variable is not known"));
+        return None;
+    }
+    let types = scope.one("charset_types");
+    let listed: Vec<String> = match types {
+        Some(types) => {
+            verdicts.add(types, Verdict::exact());
+            types.texts().chain(["text/html"]).map(escaped).collect()
+        }
+        None => CHARSET_TYPES.iter().map(|kind| escaped(kind)).collect(),
+    };
+    verdicts.add(line, Verdict::exact());
+    let find = convert(&format!("^({})$", listed.join("|")), true).ok()?;
+    let with = Template(format!("${{1}}; charset={name}"));
+    Some(HeaderReplacement { name: "content-type".to_owned(), find, with })
+}
+
+fn escaped(kind: &str) -> String {
+    if kind == "*" { ".+".to_owned() } else { kind.replace('.', "\\.").replace('+', "\\+") }
 }
 
 fn hidden(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Vec<String> {
@@ -78,21 +115,23 @@ fn addition(
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
 ) -> Result<Option<HeaderAddition>, String> {
-    let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
-    let text = line.argument(1).unwrap_or_default();
+    let name = line.argument(0).unwrap_or_default().to_owned();
+    // A line break at the end cannot be sent.
+    let text = line.argument(1).unwrap_or_default().trim_end_matches(['\r', '\n']);
     let always = match line.argument(2) {
         None => false,
         Some("always") => true,
         Some(other) => return Err(format!("nginx refuses it: invalid parameter \"{other}\"")),
     };
-    if proxy_config::header_edits::NOT_EDITABLE.contains(&name.as_str()) {
+    let lower = name.to_ascii_lowercase();
+    if proxy_config::header_edits::NOT_EDITABLE.contains(&lower.as_str()) {
         return Err(format!("{name} belongs to the connection, which Forebay frames by itself"));
     }
-    let value = names.text(text, place, verdicts)?;
+    let value = names.text(text, &Place { answer: true, ..place.clone() }, verdicts)?;
     if value.0.is_empty() {
         return Ok(None);
     }
-    let replace = name == "last-modified";
+    let replace = lower == "last-modified";
     Ok(Some(HeaderAddition { name, value, always, replace }))
 }
 
@@ -127,5 +166,5 @@ fn expires(line: &Directive) -> Result<Vec<HeaderAddition>, String> {
         always: false,
         replace: true,
     };
-    Ok(vec![addition("expires", expires), addition("cache-control", control)])
+    Ok(vec![addition("Expires", expires), addition("Cache-Control", control)])
 }

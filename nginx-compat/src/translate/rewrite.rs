@@ -9,7 +9,7 @@ use proxy_config::steps::{
 };
 
 use crate::translate::regex::convert;
-use crate::translate::variable::{Names, Place, bare, own_name};
+use crate::translate::variable::{Names, Place, bare, is_legal, own_name};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -94,6 +94,9 @@ impl<'a> Reading<'_, 'a> {
             "break" => vec![Action::Stop],
             "set" => {
                 let (name, to) = (own_name(bare(word(0))), self.text(word(1))?);
+                if !is_legal(&name) {
+                    return Err(format!("{} is no name of a variable in Forebay", word(0)));
+                }
                 vec![Action::Set(SetVariable { name, to })]
             }
             "return" => vec![self.of_return(line)?],

@@ -7,7 +7,7 @@ use proxy_config::route::RouteMatch;
 use proxy_config::shadowing::hidden;
 
 use crate::translate::host::Unit;
-use crate::translate::site::Site;
+use crate::translate::site::{ByName, Site};
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 
@@ -25,6 +25,7 @@ pub fn routes(
     sites: &[Site<'_>],
     units: &[Unit],
     listeners: usize,
+    by_name: Vec<ByName>,
     taken: &mut HashSet<String>,
     pools: &mut Pools<'_>,
 ) -> Routes {
@@ -60,10 +61,10 @@ pub fn routes(
             routes.blocks.push(step.block);
         }
     }
-    for (route, origin, block) in sites.iter().flat_map(|site| &site.by_name) {
-        routes.routes.push(route.clone());
-        routes.origins.push(vec![origin.clone()]);
-        routes.blocks.push(*block);
+    for (route, origin, block) in by_name {
+        routes.routes.push(route);
+        routes.origins.push(vec![origin]);
+        routes.blocks.push(block);
     }
     // What an earlier route takes whole, nginx never comes to either.
     for index in hidden(&routes.routes).into_iter().rev() {

@@ -5,12 +5,11 @@ use std::rc::Rc;
 
 use proxy_config::Route;
 use proxy_config::host::HostPattern;
-use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
-use proxy_config::route_action::{RegexRewrite, Rewrite};
 
 use crate::place::Files;
 use crate::translate::answer::{self, Here};
+use crate::translate::auth::ByPath;
 use crate::translate::cache::Caches;
 use crate::translate::detour::Named;
 use crate::translate::files::Types;
@@ -22,7 +21,7 @@ use crate::translate::scope::Scope;
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
-use crate::translate::{listen, regex, server_name};
+use crate::translate::{detour, listen, regex, server_name};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -53,11 +52,11 @@ pub struct Site<'a> {
     pub name: String,
     pub name_lines: Vec<&'a Directive>,
     pub steps: Vec<Step>,
-    /// Routes that requests are only led to by their names, which are final.
-    pub by_name: Vec<(Route, String, usize)>,
     pub differences: Vec<String>,
     /// Routes of its named locations.
     pub named: Rc<Named>,
+    /// Its locations by their paths.
+    pub by_path: Rc<ByPath<'a>>,
 }
 
 impl Site<'_> {
@@ -78,7 +77,12 @@ pub struct Work<'w, 'a> {
     pub taken: &'w mut HashSet<String>,
     pub limits: &'w mut Limits<'a>,
     pub types: &'w mut Types,
+    /// Routes that requests are only led to by their names, which are final.
+    pub by_name: &'w mut Vec<ByName>,
 }
+
+/// A route by name, the comment above it, and the id of the directive it stands for.
+pub type ByName = (Route, String, usize);
 
 /// Reads where a server listens and what it is called.
 pub fn read<'a>(
@@ -107,9 +111,9 @@ pub fn read<'a>(
     }
     let name = name_lines.first().and_then(|line| line.argument(0)).unwrap_or_default();
     let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
-    let (steps, by_name, differences) = (Vec::new(), Vec::new(), Vec::new());
-    let named = Rc::default();
-    Site { directive, scope, listens, hosts, name, name_lines, steps, by_name, differences, named }
+    let (steps, differences) = (Vec::new(), Vec::new());
+    let (named, by_path) = (Rc::default(), Rc::default());
+    Site { directive, scope, listens, hosts, name, name_lines, steps, differences, named }
 }
 
 /// Decides what becomes of a server and of each of its locations.
@@ -119,6 +123,10 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     name_all(&locations, site, &mut named, work);
     let named = Rc::new(named);
     site.named = Rc::clone(&named);
+    let mut by_path = ByPath::new();
+    all_by_path(&locations, &mut by_path);
+    let by_path = Rc::new(by_path);
+    site.by_path = Rc::clone(&by_path);
     let place = place(site, &site.scope);
     let origin = format!("{}: server", work.files.line(site.directive.start));
     let block = site.directive.id;
@@ -140,17 +148,17 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
             }
             Ok(program) if program.always_ends => {
                 let route = {
-                    let here = here(&site.scope, &named, &place);
+                    let here = here(&site.scope, (&named, &by_path), &place);
                     let route = answer::of_steps(&here, &program, work);
-                    with_pages(route, &here, &mut site.by_name, block, work)
+                    with_pages(route, &here, block, work)
                 };
                 site.steps.push(everywhere(Ok(route)));
                 return unreached_inside(site, work);
             }
             Ok(program) => {
                 let route = Route { upstream: None, steps: program.steps, ..Route::to("", "") };
-                let here = here(&site.scope, &named, &place);
-                let route = with_pages(route, &here, &mut site.by_name, block, work);
+                let here = here(&site.scope, (&named, &by_path), &place);
+                let route = with_pages(route, &here, block, work);
                 site.steps.push(Step { is_filler: true, ..everywhere(Ok(route)) });
             }
         }
@@ -167,9 +175,9 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     let all = PathMatch::Prefix("/".to_owned());
     if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
         let route = {
-            let here = Here { path: Some(&all), ..here(&site.scope, &named, &place) };
+            let here = Here { path: Some(&all), ..here(&site.scope, (&named, &by_path), &place) };
             let route = answer::route(&here, work).unwrap_or_else(|_| nothing());
-            with_pages(route, &here, &mut site.by_name, block, work)
+            with_pages(route, &here, block, work)
         };
         if route.respond.is_some() {
             site.differences
@@ -184,31 +192,39 @@ fn nothing() -> Route {
     Route { upstream: None, respond: Some(answer::answered(404)), ..Route::to("", "") }
 }
 
-fn here<'s, 'a>(scope: &'s Rc<Scope<'a>>, named: &'s Named, place: &'s Place) -> Here<'s, 'a> {
-    Here { scope, around: None, path: None, named, place }
+fn here<'s, 'a>(
+    scope: &'s Rc<Scope<'a>>,
+    (named, locations): (&'s Named, &'s ByPath<'a>),
+    place: &'s Place,
+) -> Here<'s, 'a> {
+    Here { scope, around: None, path: None, named, locations, place }
 }
 
 /// A route with the error pages of its place.
 fn with_pages<'a>(
     route: Route,
     here: &Here<'_, 'a>,
-    by_name: &mut Vec<(Route, String, usize)>,
     block: usize,
     work: &mut Work<'_, 'a>,
 ) -> Route {
     let mut made = Vec::new();
     let route = answer::with_pages(route, here, work, &mut made);
-    by_name.extend(made.into_iter().map(|route| (route, "error_page".to_owned(), block)));
+    work.by_name.extend(made.into_iter().map(|route| (route, "error_page".to_owned(), block)));
     route
 }
 
+fn all_by_path<'a>(level: &[Location<'a>], by_path: &mut ByPath<'a>) {
+    for location in level {
+        all_by_path(&location.nested, by_path);
+        if let Some(path) = location.path() {
+            let found = (location.directive, Rc::clone(&location.scope));
+            by_path.insert(path.to_owned(), found);
+        }
+    }
+}
+
 /// Gives every named location the name of its route.
-fn name_all(
-    level: &[Location<'_>],
-    site: &Site<'_>,
-    named: &mut Named,
-    work: &mut Work<'_, '_>,
-) {
+fn name_all(level: &[Location<'_>], site: &Site<'_>, named: &mut Named, work: &mut Work<'_, '_>) {
     for location in level {
         if let Kind::Named(at) = &location.kind {
             let wanted = slug(&format!("{}-{}", site.name, at));
@@ -233,14 +249,14 @@ fn of_named<'a>(level: &[Location<'a>], site: &mut Site<'a>, work: &mut Work<'_,
             Route::to("", work.pools.closed())
         });
         let route = Route { name, internal: true, ..route };
-        site.by_name.push((route, origin, location.directive.id));
+        work.by_name.push((route, origin, location.directive.id));
     }
 }
 
 fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
     let root = scope.one("root").and_then(|line| line.argument(0));
     let root = root.filter(|root| !root.contains('$')).map(str::to_owned);
-    Place { server_name: site.name.clone(), root, proxy: None }
+    Place { server_name: site.name.clone(), root, ..Place::default() }
 }
 
 /// The steps of a block, where it has any.
@@ -253,17 +269,24 @@ fn steps<'a>(
 ) -> Result<Program, String> {
     let scope = around.map_or(&site.scope, |(location, _)| &location.scope);
     let default_type = answer::default_type(scope, work.verdicts);
-    let mut made: Vec<(Route, String, usize)> = Vec::new();
-    let own_named = Rc::clone(&site.named);
-    let Work { files, verdicts, pools, caches, names, taken, limits, types } = work;
+    let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
+    let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name } = work;
     let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
         let Some((location, path)) = around else {
             return Err("an `if` in a server that does more than rewrite".to_owned());
         };
         let scope = Scope::of(line, Some(&location.scope));
         let around = Some(&*location.scope);
-        let here = Here { scope: &scope, around, path, named: &own_named, place };
-        let mut work = Work { files, verdicts, pools, caches, names, taken, limits, types };
+        let here = Here {
+            scope: &scope,
+            around,
+            path,
+            named: &own_named,
+            locations: &own_locations,
+            place,
+        };
+        let mut work =
+            Work { files, verdicts, pools, caches, names, taken, limits, types, by_name };
         let mut route = answer::route(&here, &mut work)?;
         let origin = format!("{}: {}", files.line(line.start), line.heading());
         let name =
@@ -271,14 +294,13 @@ fn steps<'a>(
         taken.insert(name.clone());
         route.name.clone_from(&name);
         route.internal = true;
-        route.rewrite = by_expression(route.rewrite, path);
-        made.push((route, origin, line.id));
+        route.rewrite = detour::by_expression(route.rewrite, path);
+        work.by_name.push((route, origin, line.id));
         Ok(name)
     };
     let mut reading =
         Reading { names, verdicts, place, default_type, route_of_if: &mut route_of_if };
     let program = rewrite::program(block, &mut reading);
-    site.by_name.extend(made);
     program
 }
 
@@ -290,10 +312,11 @@ fn of_location<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
     let place = place(site, &location.scope);
-    let named = Rc::clone(&site.named);
+    let (named, by_path) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
+    let first = work.by_name.len();
     let program = steps(location.directive, Some((location, path)), &place, site, work);
     let outcome = program.and_then(|program| {
-        let here = Here { path, ..here(&location.scope, &named, &place) };
+        let here = Here { path, ..here(&location.scope, (&named, &by_path), &place) };
         let route = match program.always_ends {
             true => answer::of_steps(&here, &program, work),
             false => {
@@ -302,7 +325,12 @@ fn of_location<'a>(
                 route
             }
         };
-        Ok(with_pages(route, &here, &mut site.by_name, location.directive.id, work))
+        let led = first..work.by_name.len();
+        let route = with_pages(route, &here, location.directive.id, work);
+        for (other, _, _) in &mut work.by_name[led] {
+            other.error_pages.clone_from(&route.error_pages);
+        }
+        Ok(route)
     });
     let verdict = match &outcome {
         Err(why) => Verdict::unsupported(format!("stays closed: {why}")),
@@ -310,23 +338,6 @@ fn of_location<'a>(
     };
     work.verdicts.add(location.directive, verdict);
     outcome
-}
-
-/// A rewrite of a prefix, for a route that is reached by its name: it matches no prefix.
-fn by_expression(rewrite: Option<Rewrite>, path: Option<&PathMatch>) -> Option<Rewrite> {
-    let (Some(Rewrite::PrefixTo(to)), Some(PathMatch::Prefix(prefix))) = (&rewrite, path) else {
-        return rewrite;
-    };
-    let escaped: String = prefix.chars().fold(String::from("^"), |mut text, c| {
-        if !c.is_alphanumeric() && !"/-_".contains(c) {
-            text.push('\\');
-        }
-        text.push(c);
-        text
-    });
-    let find = regex::convert(&escaped, false).ok()?;
-    let replace = Template(to.replace('$', "$$"));
-    Some(Rewrite::Regex(RegexRewrite { find, replace }))
 }
 
 fn of_spot<'a>(spot: &Spot<'_, 'a>, site: &mut Site<'a>, work: &mut Work<'_, 'a>) -> Step {
@@ -360,7 +371,7 @@ fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>)
     const PASSES: [&str; 6] =
         ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
     for location in locations {
-        let Kind::Prefix { path, .. } = &location.kind else { continue };
+        let Some(path) = location.path() else { continue };
         let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
         let passes = PASSES.iter().any(|name| !location.scope.own(name).is_empty());
         let (Some(bare), true, Some(_)) = (bare, passes, order::matched(location)) else {

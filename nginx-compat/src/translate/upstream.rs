@@ -87,12 +87,16 @@ impl<'a> Pools<'a> {
 
     /// The upstream that answers for what is not translated.
     pub fn closed(&mut self) -> String {
-        let nowhere = ServerAddress::Socket(([127, 0, 0, 1], 1).into());
-        self.upstreams.entry(CLOSED.to_owned()).or_insert_with(|| Upstream::of([nowhere]));
+        self.upstreams.entry(CLOSED.to_owned()).or_insert_with(closed_upstream);
         let why = "Nothing listens there: requests for what is not translated get 502.";
         self.origins.insert(CLOSED.to_owned(), vec![why.to_owned()]);
         CLOSED.to_owned()
     }
+}
+
+/// Nothing listens there.
+pub fn closed_upstream() -> Upstream {
+    Upstream::of([ServerAddress::Socket(([127, 0, 0, 1], 1).into())])
 }
 
 /// Address of a server; nginx's default port is 80.

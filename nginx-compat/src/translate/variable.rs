@@ -60,6 +60,10 @@ pub struct Place {
     pub root: Option<String>,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy: Option<(String, String)>,
+    /// Whether it is about an answer, which is there by then.
+    pub answer: bool,
+    /// Variables that `auth_request_set` makes, each with the header it comes from.
+    pub asked: Vec<(String, String)>,
 }
 
 /// The variables of a configuration.
@@ -69,6 +73,8 @@ pub struct Names<'a> {
     sources: HashMap<&'a str, &'a Directive>,
     /// Made by `set`, and by names in expressions.
     own: BTreeSet<String>,
+    /// What `set` gives each variable.
+    set: HashMap<&'a str, Vec<String>>,
     pub maps: BTreeMap<String, Map>,
     /// Names of those under way, or that cannot be translated, and why.
     lost: HashMap<String, String>,
@@ -82,7 +88,10 @@ impl<'a> Names<'a> {
                 "map" | "split_clients" => directive.argument(1),
                 "geo" => directive.argument(directive.arguments.len().saturating_sub(1)),
                 "set" => {
-                    names.own.extend(directive.argument(0).map(bare).map(str::to_owned));
+                    let name = directive.argument(0).map(bare).unwrap_or_default();
+                    names.own.insert(name.to_owned());
+                    let to = directive.argument(1).unwrap_or_default();
+                    names.set.entry(name).or_default().push(to.to_owned());
                     None
                 }
                 _ => None,
@@ -132,7 +141,7 @@ impl<'a> Names<'a> {
         if let Some(source) = self.sources.get(name).copied() {
             return self.looked_up(name, source, verdicts);
         }
-        if self.own.contains(name) {
+        if self.own.contains(name) && is_legal(&own_name(name)) {
             return variable(&own_name(name));
         }
         let prefixes = [("http_", "header_"), ("arg_", "query_"), ("cookie_", "cookie_")];
@@ -159,11 +168,63 @@ impl<'a> Names<'a> {
                 self.maps.insert("https".to_owned(), lookup::plain(of, cases));
                 variable("https")
             }
+            ("status", _) if place.answer => variable("answer_status"),
+            ("upstream_cache_status", _) if place.answer => variable("answer_cache"),
+            (name, _) if place.answer && header_of_answer(name).is_some() => {
+                variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
+            }
             (name, _) if LATE.contains(&name) || is_of_answer(name) => {
                 Err(format!("${name} is known only when the answer comes"))
             }
             (name, _) => Err(format!("${name} is not known to Forebay")),
         }
+    }
+
+    /// Every value that a variable may have, where it is made by a map or `set` of plain texts.
+    pub fn values(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+    ) -> Result<Vec<String>, String> {
+        let mut values = BTreeSet::new();
+        self.collect_values(name, place, verdicts, &mut values, 0)?;
+        values.remove("");
+        Ok(values.into_iter().collect())
+    }
+
+    fn collect_values(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+        values: &mut BTreeSet<String>,
+        depth: u8,
+    ) -> Result<(), String> {
+        let open = || format!("${name} may be any text; name the upstream");
+        let texts: Vec<String> = match (self.sources.get(name).copied(), self.set.get(name)) {
+            _ if depth > 4 => return Err(open()),
+            (Some(source), _) => {
+                self.text(&format!("${name}"), place, verdicts)?;
+                let rows = crate::tree::flattened(source.children()).into_iter();
+                rows.filter_map(|row| row.argument(0).map(str::to_owned)).collect()
+            }
+            (None, Some(texts)) => texts.clone(),
+            (None, None) => return Err(open()),
+        };
+        for text in texts {
+            match variables(&text).as_slice() {
+                [] => {
+                    values.insert(text);
+                }
+                [other] if text.trim_start_matches('$').trim_matches(['{', '}']) == *other => {
+                    let other = (*other).to_owned();
+                    self.collect_values(&other, place, verdicts, values, depth + 1)?;
+                }
+                _ => return Err(open()),
+            }
+        }
+        Ok(())
     }
 
     /// Translates the map, when it is asked for for the first time.
@@ -174,6 +235,9 @@ impl<'a> Names<'a> {
         verdicts: &mut Verdicts,
     ) -> Result<Meaning, String> {
         let own = own_name(name);
+        if !is_legal(&own) {
+            return Err(format!("${name} is no name of a variable in Forebay"));
+        }
         let meaning = || Ok(Meaning::Template(format!("${{{own}}}")));
         if self.maps.contains_key(&own) {
             return meaning();
@@ -209,6 +273,11 @@ enum Meaning {
     Template(String),
 }
 
+fn header_of_answer(name: &str) -> Option<&str> {
+    let starts = ["sent_http_", "upstream_http_"];
+    starts.iter().find_map(|start| name.strip_prefix(start)).filter(|rest| !rest.is_empty())
+}
+
 fn is_of_answer(name: &str) -> bool {
     ["sent_http_", "upstream_http_", "upstream_cookie_", "sent_trailer_", "upstream_trailer_"]
         .iter()
@@ -225,6 +294,11 @@ pub fn own_name(name: &str) -> String {
     let taken = VARIABLES.iter().any(|(known, _)| *known == lower)
         || ["header_", "cookie_", "query_"].iter().any(|start| lower.starts_with(start));
     if taken { format!("own_{lower}") } else { lower }
+}
+
+pub fn is_legal(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 enum Part<'t> {
@@ -302,6 +376,8 @@ mod tests {
             server_name: "a.example".to_owned(),
             root: Some("/srv".to_owned()),
             proxy: Some(("up".to_owned(), "80".to_owned())),
+            answer: false,
+            asked: Vec::new(),
         };
         let cases = [
             ("https://$host$request_uri", Ok("https://${host}${request_uri}")),
@@ -324,5 +400,13 @@ mod tests {
             }
         }
         assert!(names.maps.contains_key("m"));
+        let place = Place { answer: true, ..place };
+        for (text, expected) in [
+            ("$upstream_cache_status", "${answer_cache}"),
+            ("$sent_http_content_type", "${answer_content_type}"),
+        ] {
+            let found = names.text(text, &place, &mut Verdicts::default());
+            assert_eq!(found, Ok(Template(expected.to_owned())));
+        }
     }
 }

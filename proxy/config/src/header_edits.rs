@@ -1,8 +1,9 @@
 //! Changes to headers, made ready, and rendered for one request.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::facts::Facts;
+use crate::facts::{Captures, Facts};
+use crate::late::Late;
 use crate::pattern::Template;
 use crate::route_action::HeaderEdits;
 use crate::template::{Compiled, Scope, TemplateError};
@@ -26,7 +27,9 @@ pub struct Edits {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Compiled)>,
     add: Vec<(HeaderName, Compiled)>,
-    append: Vec<(HeaderName, Compiled, Addition)>,
+    /// Names as they were written: HTTP/1 sends them so.
+    append: Vec<(String, Compiled, Addition)>,
+    replace: Vec<(HeaderName, regex::Regex, Compiled)>,
 }
 
 /// How a value is added.
@@ -37,12 +40,13 @@ pub struct Addition {
 }
 
 /// The edits for one request, in the order they are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rendered {
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
-    pub append: Vec<(HeaderName, HeaderValue, Addition)>,
+    append: Vec<(String, Late, Addition)>,
+    replace: Vec<(HeaderName, regex::Regex, Late)>,
 }
 
 /// Statuses whose responses get headers that are not for all.
@@ -51,15 +55,27 @@ const FAVOURED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 impl Edits {
     pub fn new(edits: &HeaderEdits, scope: &Scope<'_>) -> Result<Edits, TemplateError> {
         let names = edits.remove.iter();
-        let append = edits.append.iter().filter_map(|one| Some((one.name.parse().ok()?, one)));
+        let is_name = |name: &str| name.parse::<HeaderName>().is_ok();
+        let append = edits.append.iter().filter(|one| is_name(&one.name));
         Ok(Edits {
             remove: names.filter_map(|name| name.parse().ok()).collect(),
             set: fields(&edits.set, scope)?,
             add: fields(&edits.add, scope)?,
             append: append
-                .map(|(name, one)| {
+                .map(|one| {
                     let addition = Addition { always: one.always, replace: one.replace };
-                    Ok((name, Compiled::new(&one.value.0, scope)?, addition))
+                    Ok((one.name.clone(), Compiled::new(&one.value.0, scope)?, addition))
+                })
+                .collect::<Result<_, TemplateError>>()?,
+            replace: edits
+                .replace
+                .iter()
+                .filter_map(|one| Some((one.name.parse().ok()?, one)))
+                .map(|(name, one)| {
+                    let find = one.find.compile().expect("checked when it was read");
+                    let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
+                    own.add(&find);
+                    Ok((name, find, Compiled::new(&one.with.0, &own)?))
                 })
                 .collect::<Result<_, TemplateError>>()?,
         })
@@ -70,6 +86,7 @@ impl Edits {
             && self.set.is_empty()
             && self.add.is_empty()
             && self.append.is_empty()
+            && self.replace.is_empty()
     }
 
     /// A header whose value is empty is not sent. When it was to be set, the one that came is taken
@@ -85,7 +102,12 @@ impl Edits {
             append: self
                 .append
                 .iter()
-                .filter_map(|(name, text, how)| Some((name.clone(), value(text, facts)?, *how)))
+                .map(|(name, text, how)| (name.clone(), text.settle(facts, false), *how))
+                .collect(),
+            replace: self
+                .replace
+                .iter()
+                .map(|(name, find, with)| (name.clone(), find.clone(), with.settle(facts, true)))
                 .collect(),
         }
     }
@@ -123,15 +145,60 @@ impl Rendered {
             && self.set.is_empty()
             && self.add.is_empty()
             && self.append.is_empty()
+            && self.replace.is_empty()
     }
 
-    /// What is appended to a response of this status.
+    /// What is appended to a message: in an answer of this status, with these headers.
     pub fn appended(
         &self,
         status: u16,
-    ) -> impl Iterator<Item = (&HeaderName, &HeaderValue, Addition)> {
+        headers: &HeaderMap,
+    ) -> Vec<(String, HeaderValue, Addition)> {
         let favoured = FAVOURED.contains(&status);
-        let fitting = self.append.iter().filter(move |(_, _, how)| how.always || favoured);
-        fitting.map(|(name, value, how)| (name, value, *how))
+        let fitting = self.append.iter().filter(|(_, _, how)| how.always || favoured);
+        fitting
+            .filter_map(|(name, text, how)| {
+                Some((name.clone(), text.value(status, headers, &Captures::default())?, *how))
+            })
+            .collect()
+    }
+
+    /// Headers whose values are others after replacement: all values of each.
+    pub fn replaced(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Vec<(HeaderName, Vec<HeaderValue>)> {
+        let mut names: Vec<&HeaderName> = Vec::new();
+        for (name, _, _) in &self.replace {
+            if headers.contains_key(name) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let values = |name: &HeaderName| {
+            let all = headers.get_all(name).iter();
+            all.map(|value| self.replaced_in(name, value, status, headers)).collect()
+        };
+        names.into_iter().map(|name| (name.clone(), values(name))).collect()
+    }
+
+    fn replaced_in(
+        &self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> HeaderValue {
+        let Ok(text) = value.to_str() else { return value.clone() };
+        for (_, find, with) in self.replace.iter().filter(|(is, _, _)| is == name) {
+            let Some(found) = find.captures(text) else { continue };
+            let mut captures = Captures::default();
+            captures.renew(find, &found, str::to_owned);
+            let whole = found.get_match().range();
+            let with = with.text(status, headers, &captures);
+            let new = format!("{}{with}{}", &text[..whole.start], &text[whole.end..]);
+            return HeaderValue::from_str(&new).unwrap_or_else(|_| value.clone());
+        }
+        value.clone()
     }
 }

@@ -9,7 +9,7 @@
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
-//! 8. [`template`], [`rewriting`], [`header_edits`], [`detours`], [`route_rules`]: what a route makes of a request, from
+//! 8. [`template`], [`rewriting`], [`header_edits`], [`late`], [`detours`], [`route_rules`]: what a route makes of a request, from
 //!    its [`facts`]; before that, its [`steps`], made ready as a [`program`], along a [`way`].
 //! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
 //! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
@@ -29,6 +29,7 @@ mod fields;
 pub mod header_edits;
 pub mod host;
 pub mod lane;
+pub mod late;
 pub mod listener;
 pub mod map;
 pub mod matching;

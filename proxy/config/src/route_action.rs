@@ -128,7 +128,7 @@ pub struct RegexRewrite {
     pub replace: Template,
 }
 
-/// Changes to headers, in this order: remove, set, add, append.
+/// Changes to headers, in this order: replace, remove, set, add, append.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderEdits {
@@ -144,6 +144,22 @@ pub struct HeaderEdits {
     /// Further values, in this order; a name may stand here several times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub append: Vec<HeaderAddition>,
+    /// Values of headers in which something is replaced, before all other changes; for each value the
+    /// first that finds something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<HeaderReplacement>,
+}
+
+/// What is replaced in a header's values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderReplacement {
+    /// Name of the header.
+    pub name: String,
+    /// What to find.
+    pub find: Regex,
+    /// What to put in its place; `$1` or `$name` are captures.
+    pub with: Template,
 }
 
 /// One more value of a header.

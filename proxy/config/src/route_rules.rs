@@ -11,7 +11,7 @@ use crate::pattern::{Regex, ValueMatch};
 use crate::program::Program;
 use crate::rewriting::Rewriting;
 use crate::route::{PathMatch, Route};
-use crate::route_action::{Redirect, Respond};
+use crate::route_action::{Redirect, Respond, TryStep};
 use crate::steps::{Action, ConditionTest};
 use crate::template::{Compiled, Scope, TemplateError};
 
@@ -80,6 +80,22 @@ fn expressions(route: &Route) -> impl Iterator<Item = &Regex> {
     paths.chain(hosts).chain(headers).chain(tests).chain(finds)
 }
 
+/// Whether a request may come from one route to another: by name, or along a passage of the same hosts.
+fn leads_to(from: &Route, to: &Route) -> bool {
+    if !to.is_by_name_only() {
+        let (from_when, to_when) = (&from.when, &to.when);
+        return !from.has_action()
+            && from_when.hosts == to_when.hosts
+            && from_when.listeners == to_when.listeners;
+    }
+    let mut actions = from.steps.iter().flat_map(|step| &step.then);
+    let mut tries = from.tries.iter();
+    let mut pages = from.error_pages.iter();
+    actions.any(|action| matches!(action, Action::Route(name) if *name == to.name))
+        || tries.any(|step| matches!(step, TryStep::Route(name) if *name == to.name))
+        || pages.any(|page| page.route.as_ref() == Some(&to.name))
+}
+
 /// What the templates of a route may name: also what was captured on the way to it.
 pub fn scope<'a>(config: &'a Config, route: &Route) -> Scope<'a> {
     let mut scope = Scope {
@@ -87,11 +103,8 @@ pub fn scope<'a>(config: &'a Config, route: &Route) -> Scope<'a> {
         routes: &config.routes,
         ..Scope::default()
     };
-    let leads_here = |other: &&Route| match route.internal {
-        true => !other.steps.is_empty(),
-        false => !other.has_action(),
-    };
-    let elsewhere = config.routes.iter().filter(leads_here).flat_map(expressions);
+    let elsewhere =
+        config.routes.iter().filter(|other| leads_to(other, route)).flat_map(expressions);
     for regex in expressions(route).chain(elsewhere) {
         if let Ok(regex) = regex.compile() {
             scope.add(&regex);
@@ -103,8 +116,9 @@ pub fn scope<'a>(config: &'a Config, route: &Route) -> Scope<'a> {
 impl RouteRules {
     pub fn new(config: &Config, route: &Route) -> Result<RouteRules, TemplateError> {
         let scope = scope(config, route);
-        let edits = |edits: &Option<_>| match edits {
-            Some(edits) => Edits::new(edits, &scope),
+        let of_answer = Scope { answer: true, ..scope.clone() };
+        let edits = |edits: &Option<_>, scope: &Scope<'_>| match edits {
+            Some(edits) => Edits::new(edits, scope),
             None => Ok(Edits::default()),
         };
         let rewrite = route.rewrite.as_ref();
@@ -119,8 +133,8 @@ impl RouteRules {
             steps: Program::new(&route.steps, &scope)?,
             reply: redirect.or(respond.transpose()?),
             rewrite: rewrite.map(|rewrite| Rewriting::new(rewrite, &scope)).transpose()?,
-            request_headers: edits(&route.request_headers)?,
-            response_headers: edits(&route.response_headers)?,
+            request_headers: edits(&route.request_headers, &scope)?,
+            response_headers: edits(&route.response_headers, &of_answer)?,
             tries: Tries::new(&route.tries, &scope)?,
             pages: pages?.into_iter().flatten().collect(),
         })

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::facts::{Captures, Facts};
+use crate::late::{AnswerVariable, Late, Piece};
 use crate::route::Route;
 use crate::steps::Action;
 use crate::suggest;
@@ -51,10 +52,11 @@ enum Variable {
     ForwardedFor,
     /// HTTP date so many seconds from now.
     Date(i64),
+    Answer(AnswerVariable),
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 22] = [
+pub const VARIABLES: [(&str, &str); 25] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
     ("path", "path, without the query"),
@@ -74,6 +76,12 @@ pub const VARIABLES: [(&str, &str); 22] = [
     ("forwarded_for", "`X-Forwarded-For` of the request, and the client behind it"),
     ("date_in_SECONDS", "date so many seconds from now, as headers have it: `$date_in_3600`"),
     ("date_before_SECONDS", "date so many seconds before now"),
+    ("answer_status", "status of the answer; in headers of answers only, as all of the answer"),
+    (
+        "answer_cache",
+        "`HIT`, `MISS`, `STALE`, `EXPIRED`, `REVALIDATED` or `BYPASS`, where a cache was asked",
+    ),
+    ("answer_NAME", "header of the answer, as it came"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
     ("cookie_NAME", "cookie of the request"),
     ("query_NAME", "query parameter, as sent"),
@@ -90,6 +98,8 @@ pub struct Scope<'a> {
     pub numbers: usize,
     /// Routes whose steps may set variables.
     pub routes: &'a [Route],
+    /// Whether variables of the answer are known.
+    pub answer: bool,
 }
 
 impl Scope<'_> {
@@ -148,6 +158,34 @@ impl Compiled {
 
     pub fn render(&self, facts: &Facts<'_>) -> String {
         self.render_with(facts, facts.captures)
+    }
+
+    /// As far as it is known before the answer; `captured` when its captures are found in the answer.
+    pub(crate) fn settle(&self, facts: &Facts<'_>, captured: bool) -> Late {
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        for part in &self.parts {
+            let piece = match part {
+                Part::Text(plain) => {
+                    text.push_str(plain);
+                    continue;
+                }
+                Part::Variable(Variable::Answer(variable)) => Piece::Answer(variable.clone()),
+                Part::Variable(Variable::Capture(name)) if captured => Piece::Capture(name.clone()),
+                Part::Variable(variable) => {
+                    write(variable, facts, facts.captures, &mut text);
+                    continue;
+                }
+            };
+            if !text.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            pieces.push(piece);
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        Late(pieces)
     }
 
     /// With other captures than those of the route.
@@ -210,6 +248,8 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "protocol" => Variable::Protocol,
         "origin" => Variable::Origin,
         "forwarded_for" => Variable::ForwardedFor,
+        "answer_status" if scope.answer => Variable::Answer(AnswerVariable::Status),
+        "answer_cache" if scope.answer => Variable::Answer(AnswerVariable::CacheStatus),
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
         name if scope.captures.iter().any(|capture| capture == name) => {
             Variable::Capture(name.to_owned())
@@ -218,6 +258,10 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
             Variable::Capture(name.to_owned())
         }
         name if scope.is_set(name) => Variable::Set(name.to_owned()),
+        name if scope.answer && name.len() > 7 && name.starts_with("answer_") => {
+            let name = name[7..].to_ascii_lowercase().replace('_', "-");
+            Variable::Answer(AnswerVariable::Header(name))
+        }
         name => prefixed(name).ok_or_else(|| unknown(name, scope))?,
     })
 }
@@ -283,6 +327,8 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
                 text.push('?');
             }
         }
+        // Known later; see `settle`.
+        Variable::Answer(_) => {}
         Variable::Set(name) => text.push_str(facts.set.get(name)),
         Variable::Date(seconds) => shown(facts.connection.now.map(|now| date(now, *seconds)), text),
         Variable::RequestId => text.push_str(facts.request_id),

@@ -11,8 +11,7 @@ use crate::tree::{Node, Span, Step, steps};
 use crate::units::Duration;
 use crate::{
     validate_detours, validate_listeners, validate_policies, validate_routes, validate_steps,
-    validate_templates,
-    validate_upstreams,
+    validate_templates, validate_upstreams,
 };
 
 /// Everything wrong with what a document means. `root` is the node it was read from, for places;

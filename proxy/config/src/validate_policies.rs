@@ -195,7 +195,7 @@ fn check_maps(config: &Config, findings: &mut Findings<'_>) {
             let message = format!("`{name}` cannot be the name of a variable");
             findings.add(&path, message, "use `a-z`, `0-9` and `_`");
         }
-        if map.cases.is_empty() {
+        if map.cases.is_empty() && map.shares.is_empty() {
             let hint = "add a case: `- { when: { exact: a }, value: b }`";
             findings.add(format!("{path}.cases"), "there is no case", hint);
         }

@@ -47,9 +47,7 @@ fn check_shares(map: &Map, scope: &Scope<'_>, path: &str, findings: &mut Finding
         let place = format!("{}.value", item(format!("{path}.shares"), index));
         template(&share.value, scope, &place, findings);
     }
-    if map.shares.is_empty() && map.cases.is_empty() {
-        findings.add(path, "the map has neither cases nor shares", "add `cases`");
-    } else if !map.shares.is_empty() && !map.cases.is_empty() {
+    if !map.shares.is_empty() && !map.cases.is_empty() {
         let hint = "keep one of the two";
         findings.add(format!("{path}.shares"), "values are found or drawn, not both", hint);
     }
@@ -110,6 +108,8 @@ fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findin
     ];
     for (section, edits) in edits {
         if let Some(edits) = edits {
+            let answer = section == "response_headers";
+            let scope = Scope { answer, ..scope.clone() };
             check_edits(edits, &scope, &format!("{path}.{section}"), findings);
         }
     }
@@ -122,8 +122,19 @@ fn check_edits(edits: &HeaderEdits, scope: &Scope<'_>, path: &str, findings: &mu
     for (index, name) in edits.remove.iter().enumerate() {
         header_name(name, &item(format!("{path}.remove"), index), findings);
     }
-    headers(&edits.set, scope, &format!("{path}.set"), findings);
-    headers(&edits.add, scope, &format!("{path}.add"), findings);
+    // Only what is appended waits for the answer.
+    let early = Scope { answer: false, ..scope.clone() };
+    headers(&edits.set, &early, &format!("{path}.set"), findings);
+    headers(&edits.add, &early, &format!("{path}.add"), findings);
+    for (index, one) in edits.replace.iter().enumerate() {
+        let place = item(format!("{path}.replace"), index);
+        header_name(&one.name, &format!("{place}.name"), findings);
+        let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
+        if let Ok(find) = one.find.compile() {
+            own.add(&find);
+        }
+        header_value(&one.with, &own, &format!("{place}.with"), findings);
+    }
     for (index, one) in edits.append.iter().enumerate() {
         let place = item(format!("{path}.append"), index);
         header_name(&one.name, &format!("{place}.name"), findings);
