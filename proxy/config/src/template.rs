@@ -5,7 +5,7 @@
 //! end a header nor begin a tag of HTML.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::facts::{Captures, Facts};
 use crate::late::{AnswerVariable, Late, Piece};
@@ -350,7 +350,9 @@ fn shown(value: Option<impl std::fmt::Display>, text: &mut String) {
 
 fn date(now: SystemTime, seconds: i64) -> httpdate::HttpDate {
     let span = Duration::from_secs(seconds.unsigned_abs());
-    httpdate::HttpDate::from(if seconds < 0 { now - span } else { now + span })
+    // Such dates begin in 1970.
+    let before = || now.checked_sub(span).unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH);
+    httpdate::HttpDate::from(if seconds < 0 { before() } else { now + span })
 }
 
 /// A default port is left out.
