@@ -113,7 +113,7 @@ pub fn read<'a>(
     let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
     let (steps, differences) = (Vec::new(), Vec::new());
     let (named, by_path) = (Rc::default(), Rc::default());
-    Site { directive, scope, listens, hosts, name, name_lines, steps, differences, named }
+    Site { directive, scope, listens, hosts, name, name_lines, steps, differences, named, by_path }
 }
 
 /// Decides what becomes of a server and of each of its locations.
@@ -288,10 +288,10 @@ fn steps<'a>(
         let mut work =
             Work { files, verdicts, pools, caches, names, taken, limits, types, by_name };
         let mut route = answer::route(&here, &mut work)?;
-        let origin = format!("{}: {}", files.line(line.start), line.heading());
-        let name =
-            unique(&slug(&format!("if-of-line-{}", line.start.line)), |name| taken.contains(name));
-        taken.insert(name.clone());
+        let origin = format!("{}: {}", work.files.line(line.start), line.heading());
+        let wanted = format!("if-of-line-{}", line.start.line);
+        let name = unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(name.clone());
         route.name.clone_from(&name);
         route.internal = true;
         route.rewrite = detour::by_expression(route.rewrite, path);
@@ -300,8 +300,7 @@ fn steps<'a>(
     };
     let mut reading =
         Reading { names, verdicts, place, default_type, route_of_if: &mut route_of_if };
-    let program = rewrite::program(block, &mut reading);
-    program
+    rewrite::program(block, &mut reading)
 }
 
 /// What answers in a location, or why nothing does.
