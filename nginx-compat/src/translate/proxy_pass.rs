@@ -15,7 +15,7 @@ pub struct Target<'t> {
     pub authority: &'t str,
     /// Port that is meant when none is written.
     pub tls: bool,
-    uri: Option<&'t str>,
+    pub uri: Option<&'t str>,
 }
 
 /// Reads a `proxy_pass`; the error says why it cannot be translated.
