@@ -117,7 +117,10 @@ fn what_stands_in_routes() {
         (
             "location / { error_page 502 503 /e.html; error_page 404 =200 @n; proxy_pass http://10.0.0.1; } location @n { return 200 n; }",
             "/",
-            &[r#""statuses":[502,503],"path":"/e.html""#, r#""route":"a-example-n","status":200"#],
+            &[
+                r#""statuses":["502","503"],"path":"/e.html""#,
+                r#""route":"a-example-n","status":200"#,
+            ],
         ),
         ("location /i { internal; proxy_pass http://10.0.0.1; }", "/i", &[r#""internal":true"#]),
         (

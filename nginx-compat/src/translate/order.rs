@@ -86,7 +86,7 @@ fn final_ones<'l, 'a>(
     within: &[PathMatch],
     spots: &mut Vec<Spot<'l, 'a>>,
 ) {
-    exact(level, &without_prefixes(within), spots);
+    exact(level, within, spots);
     for location in prefixes(level) {
         let Some(path) = matched(location) else { continue };
         final_ones(&location.nested, &joined(within, &path), spots);
@@ -110,7 +110,8 @@ fn static_ones<'l, 'a>(
 fn exact<'l, 'a>(level: &'l [Location<'a>], within: &[PathMatch], spots: &mut Vec<Spot<'l, 'a>>) {
     for location in level.iter().filter(|location| location.is_exact()) {
         let Some(path) = matched(location) else { continue };
-        spots.push(Spot { location, path, within: within.to_vec() });
+        let within = beside(within, &path);
+        spots.push(Spot { location, path, within });
     }
 }
 
@@ -135,20 +136,24 @@ fn prefixes<'l, 'a>(level: &'l [Location<'a>]) -> Vec<&'l Location<'a>> {
     found
 }
 
+/// One more condition. A prefix around it that it implies need not be said.
 fn joined(within: &[PathMatch], more: &PathMatch) -> Vec<PathMatch> {
-    let mut all = without_prefixes(within);
-    // A longer prefix says all that a shorter one around it does.
-    if matches!(more, PathMatch::Regex(_)) {
-        all = within.to_vec();
-    }
+    let mut all = beside(within, more);
     if *more != PathMatch::Prefix("/".to_owned()) && !all.contains(more) {
         all.push(more.clone());
     }
     all
 }
 
-fn without_prefixes(within: &[PathMatch]) -> Vec<PathMatch> {
-    within.iter().filter(|path| matches!(path, PathMatch::Regex(_))).cloned().collect()
+/// The conditions that a path of this match may not fulfil.
+fn beside(within: &[PathMatch], path: &PathMatch) -> Vec<PathMatch> {
+    let implied = |outer: &&PathMatch| match (outer, path) {
+        (PathMatch::Prefix(outer), PathMatch::Prefix(path) | PathMatch::Exact(path)) => {
+            path.starts_with(outer.as_str())
+        }
+        _ => false,
+    };
+    within.iter().filter(|outer| !implied(outer)).cloned().collect()
 }
 
 /// The match of a location by itself; none for those no route can stand for.

@@ -39,6 +39,10 @@ fn hosts(word: &str) -> Result<Vec<HostPattern>, String> {
     if let Some(pattern) = word.strip_prefix('~') {
         return Ok(vec![HostPattern::Regex(HostRegex { regex: of_whole_host(pattern)? })]);
     }
+    // The customary name that no host has.
+    if word.bytes().all(|byte| byte == b'_') && !word.is_empty() {
+        return Ok(Vec::new());
+    }
     // A request without a Host.
     if word.is_empty() {
         return Ok(vec![HostPattern::Regex(HostRegex { regex: of_whole_host("^$")? })]);
@@ -53,7 +57,7 @@ fn hosts(word: &str) -> Result<Vec<HostPattern>, String> {
         match host.parse::<HostName>() {
             Ok(name) if host != "*" => patterns.push(HostPattern::Name(name)),
             Ok(_) => return Err("nginx refuses it: \"*\"".to_owned()),
-            // Names that no host can have, such as the customary `_`, match nothing in nginx either.
+            // Names that no host can have match nothing in nginx either.
             Err(_) if !host.contains('*') => {}
             Err(_) => return Err(format!("{host} is no host name Forebay can match")),
         }
