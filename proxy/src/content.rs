@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use pingora::proxy::Session;
-use proxy_config::detours::Step;
+use proxy_config::detours::{Step, To};
 
 use crate::detour::{Detour, Next, Why};
 use crate::edge::Exchange;
@@ -28,13 +28,17 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Ne
     let files = exchange.route.as_ref().and_then(|route| route.files.clone());
     for step in std::mem::take(&mut exchange.ruled.tries) {
         match (step, &files) {
-            (Step::File(path), Some(files)) => {
+            (Step::File(path, false), _) if path.ends_with('/') => {}
+            (Step::File(path, is_directory), Some(files)) => {
+                if is_directory && let Some(next) = anew(session, files, &path).await? {
+                    return Ok(next);
+                }
                 if is_sent(session, exchange, files, &path).await? {
                     return Ok(Next::Sent);
                 }
             }
             // Validation refuses files without a directory.
-            (Step::File(_), None) => {}
+            (Step::File(..), None) => {}
             (Step::To(to), _) => return Ok(Next::Elsewhere(Detour { to, why: Why::Try })),
             (Step::Status(status), _) => {
                 let status = StatusCode::from_u16(status).map_err(|_| Failure::Internal)?;
@@ -43,7 +47,25 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Ne
         }
     }
     let Some(files) = files else { return Ok(Next::PassOn) };
+    let path = session.req_header().uri.path().to_owned();
+    if let Some(next) = anew(session, &files, &path).await? {
+        return Ok(next);
+    }
     file_answer::answer(session, exchange, &files).await.map(|()| Next::Sent)
+}
+
+/// Where the index of a directory is asked for, when that is by its own path.
+async fn anew(session: &Session, files: &Arc<Files>, path: &str) -> Result<Option<Next>, Failure> {
+    if !files.index_anew || !path.ends_with('/') {
+        return Ok(None);
+    }
+    let head = session.req_header();
+    let Some(index) = file_answer::index(files, path, &head.headers).await? else {
+        return Ok(None);
+    };
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let to = To::Path(format!("{path}{index}{query}"));
+    Ok(Some(Next::Elsewhere(Detour { to, why: Why::Try })))
 }
 
 /// Answers with the file a step of `try` names, if it is there. A path that ends in `/` names a

@@ -36,6 +36,17 @@ pub async fn find(files: &Arc<Files>, path: &str, request: &HeaderMap) -> Result
     })
 }
 
+/// The index that a directory has, without holding a thread of the runtime.
+pub async fn index(
+    files: &Arc<Files>,
+    path: &str,
+    request: &HeaderMap,
+) -> Result<Option<String>, Failure> {
+    let (files, path, request) = (Arc::clone(files), path.to_owned(), request.clone());
+    let found = tokio::task::spawn_blocking(move || files.index_of(&path, &request)).await;
+    found.map_err(|_| Failure::Internal)?.map_err(|_| Failure::Internal)
+}
+
 /// Answers with the file the request's path names.
 pub async fn answer(
     session: &mut Session,
@@ -43,10 +54,13 @@ pub async fn answer(
     files: &Arc<Files>,
 ) -> Result<(), Failure> {
     let head = session.req_header();
-    if head.method != Method::GET && head.method != Method::HEAD {
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    if !reads && head.method != Method::POST {
         return Err(only_to_be_read());
     }
     match find(files, head.uri.path(), &head.headers).await? {
+        // What is not there takes no method.
+        Found::File(_) if !reads => Err(only_to_be_read()),
         Found::File(file) => send(session, exchange, *file, files).await,
         Found::Directory => to_directory(session, exchange).await,
         Found::Missing => Err(Failure::NoFile),

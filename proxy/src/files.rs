@@ -27,6 +27,7 @@ pub struct Files {
     pub precompressed: bool,
     types: Option<MediaTypes>,
     hidden: bool,
+    pub index_anew: bool,
 }
 
 /// A file found, open.
@@ -63,6 +64,7 @@ impl Files {
             precompressed: config.precompressed,
             types: config.media_types.as_ref().and_then(|name| types.get(name)).cloned(),
             hidden: config.hidden,
+            index_anew: config.index_anew,
         }
     }
 
@@ -93,6 +95,17 @@ impl Files {
             );
         }
         self.open(&name, request)
+    }
+
+    /// The first index that a directory has; `path` ends in `/`.
+    pub fn index_of(&self, path: &str, request: &HeaderMap) -> io::Result<Option<String>> {
+        let Some(name) = self.name(path) else { return Ok(None) };
+        for index in &self.index {
+            if let Found::File(_) = self.open(&format!("{name}{index}"), request)? {
+                return Ok(Some(index.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// The path below the root. Names that begin with a dot are nobody's business, but for
@@ -234,6 +247,7 @@ mod tests {
             precompressed: false,
             types: None,
             hidden: false,
+            index_anew: false,
         };
         for (path, expected) in [
             ("/a.txt", "file"),

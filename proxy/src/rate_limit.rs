@@ -187,7 +187,8 @@ impl Limit {
     }
 
     fn tell(&self, quota: &mut Quota, left: u64, in_ns: u64) {
-        if let (Some(rate), false) = (self.config.rate, self.config.dry_run) {
+        let is_secret = self.config.dry_run || !self.config.told;
+        if let (Some(rate), false) = (self.config.rate, is_secret) {
             let (name, seconds) = (&self.name, rate.per.as_millis() / 1000);
             quota.policies.push(format!("\"{name}\";q={};w={seconds}", rate.count));
             quota.left.push(format!("\"{name}\";r={left};t={}", in_ns.div_ceil(NS_PER_S)));

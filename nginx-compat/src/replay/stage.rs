@@ -208,7 +208,7 @@ fn moved_path(folder: &Path, path: &str) -> String {
 }
 
 /// Puts files where `root` and `alias` lead: an index, and what requests name that looks like one.
-pub fn furnish(folder: &Path, document: &Document, requests: &[Request]) -> std::io::Result<()> {
+pub fn furnish(folder: &Path, document: &Document, requests: &[Request]) {
     let mut places = BTreeSet::new();
     walk(&document.directives, &mut |line| {
         let text = line.argument(0).unwrap_or_default();
@@ -238,14 +238,13 @@ pub fn furnish(folder: &Path, document: &Document, requests: &[Request]) -> std:
     for place in places {
         for name in &names {
             let file = format!("{}{name}", place.trim_end_matches('/'));
+            // A name that is a folder of others, or the other way round, stays what it is.
             if let Some(parent) = Path::new(&file).parent() {
-                std::fs::create_dir_all(parent)?;
+                let _ = std::fs::create_dir_all(parent);
             }
-            // A name that is a folder of others stays one.
             let _ = std::fs::write(&file, format!("{name}\n"));
         }
     }
-    Ok(())
 }
 
 /// The file a target names, when it looks like one and half of those that do.

@@ -91,6 +91,7 @@ pub fn files(
         precompressed: false,
         media_types: Some(types.named(scope, verdicts)),
         hidden: true,
+        index_anew: true,
     };
     Ok(Some(Found { files, rewrite }))
 }

@@ -97,6 +97,7 @@ impl<'a> Limits<'a> {
             dry_run: false,
             cluster: None,
             keys_max: 100_000,
+            told: false,
             when_missing: WhenMissing::Pass,
             status: status(line, scope, verdicts),
         };

@@ -47,12 +47,19 @@ pub struct RateLimit {
     /// Keys remembered at most; the longest unused are forgotten.
     #[serde(default = "keys_max")]
     pub keys_max: u32,
+    /// Whether clients are told of it, by `RateLimit` and `RateLimit-Policy`.
+    #[serde(default = "yes")]
+    pub told: bool,
     /// What becomes of requests without any part of the key.
     #[serde(default)]
     pub when_missing: WhenMissing,
     /// Status of a refusal.
     #[serde(default = "status")]
     pub status: u16,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn status() -> u16 {

@@ -80,6 +80,9 @@ pub struct Files {
     /// Types of files by their endings; a name under `media_types`. Without it, those of the proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_types: Option<String>,
+    /// Whether the index of a directory is asked for anew, by its own path: another route may take it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub index_anew: bool,
     /// Whether names that begin with a dot are served too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
@@ -209,7 +212,7 @@ pub struct ErrorPage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TryStep {
-    /// A file below the root of `files`, if it is there; with `/` at the end, the index of a directory.
+    /// A file below the root of `files`, if it is there; written with `/` at the end, the index of a directory.
     File(Template),
     /// A path asked for inside the proxy, with the request's method and body.
     Path(Template),
