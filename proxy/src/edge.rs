@@ -36,6 +36,7 @@ use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
+use crate::video::ahead;
 use crate::{client_address, content, cors, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
@@ -143,7 +144,8 @@ impl Edge {
         let asking = Asking { client: exchange.client, route: name, head };
         let wish = upstream.wish(&asking);
         let (runtimes, place) = (self.state.runtimes.clone(), exchange.place());
-        let origin = Origin { connector, upstream, wish, runtimes, place };
+        let reach = ahead::reach(&self.listener, exchange, &policy);
+        let origin = Origin { connector, upstream, wish, runtimes, place, reach };
         match answer::answer(session, exchange, &policy, origin).await {
             Ok(answered) => Ok(answered),
             Err(failure) => self.fail(session, failure, exchange).await,
