@@ -1,12 +1,12 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture clean
+.PHONY: help up test build lint docs picture bench-ledger chaos clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 up: ## Install what is missing, build, run environments/local.yaml (Ctrl-C stops it)
 	@tools/install.sh up
@@ -32,6 +32,14 @@ picture: ## Make the README's picture: a browser's view of a running environment
 	@tools/install.sh test
 	cargo build --release --locked --bins
 	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
+
+bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes
+	@tools/install.sh test
+	cargo bench --locked -p forebay-ledger --bench ledger
+
+chaos: ## Faults of the ledger for long: thousands of simulated lives, fifty rounds of killed servers
+	@tools/install.sh test
+	FOREBAY_SEEDS=5000 FOREBAY_ROUNDS=50 cargo nextest run --locked -p forebay-ledger -E 'test(simulation) | test(/killed/)'
 
 clean: ## Remove what was built
 	cargo clean

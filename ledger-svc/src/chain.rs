@@ -1,4 +1,4 @@
-//! The chain of hashes over all that is booked: each currency, account, setting of limits and transfer
+//! The chain of hashes over all that is booked: each currency, account, setting of limits, transfer and close
 //! is one link, made of the link before it and of everything the database holds about it. Whoever
 //! changes, inserts or removes a row has to forge every later link. Pure.
 
@@ -39,6 +39,17 @@ pub struct LimitsRow {
     pub set_at_us: i64,
 }
 
+/// A close as stored, with what it carries forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRow {
+    pub id: i64,
+    pub through: String,
+    pub description: String,
+    pub closed_at_us: i64,
+    /// Account, debits, credits, by account.
+    pub balances: Vec<(i64, i64, i64)>,
+}
+
 /// A transfer as stored, with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransferRow {
@@ -54,6 +65,8 @@ pub struct TransferRow {
     pub entry_count: i64,
     /// Of `entries` or `pending_entries`; none of a transfer that only releases.
     pub entries: Vec<EntryRow>,
+    /// Its entries' rows among the backdated ones. They follow from the rest and are no part of the link.
+    pub backdated: Vec<BackdatedRow>,
     pub key: Option<KeyRow>,
 }
 
@@ -70,6 +83,15 @@ pub struct EntryRow {
     pub credits_after_minor: i64,
 }
 
+/// A backdated entry as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackdatedRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub effective_date: String,
+    pub number: i64,
+}
+
 /// An idempotency key with its answer, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRow {
@@ -77,7 +99,8 @@ pub struct KeyRow {
     pub key: String,
     pub fingerprint: Vec<u8>,
     pub status: i64,
-    pub body: String,
+    /// Nothing when it follows from the transfer.
+    pub body: Option<String>,
 }
 
 /// What a link can be about.
@@ -87,6 +110,7 @@ pub enum Record<'a> {
     Account(&'a Account),
     Limits(&'a LimitsRow),
     Transfer(&'a TransferRow),
+    Close(&'a CloseRow),
 }
 
 impl Head {
@@ -111,6 +135,7 @@ impl Record<'_> {
             Self::Account(account) => format!("account:{}", account.id),
             Self::Limits(limits) => format!("limits:{}", limits.id),
             Self::Transfer(transfer) => format!("transfer:{}", transfer.seq),
+            Self::Close(close) => format!("close:{}", close.id),
         }
     }
 
@@ -136,6 +161,17 @@ impl Record<'_> {
                 digest.number(row.set_at_us);
             }
             Self::Transfer(transfer) => transfer.digest(digest),
+            Self::Close(row) => {
+                digest.number(row.id);
+                digest.text(&row.through);
+                digest.text(&row.description);
+                digest.number(row.closed_at_us);
+                for (account_id, debits_minor, credits_minor) in &row.balances {
+                    digest.number(*account_id);
+                    digest.number(*debits_minor);
+                    digest.number(*credits_minor);
+                }
+            }
         }
     }
 }
@@ -158,12 +194,13 @@ impl TransferRow {
             entry_id_first: new.entry_id_first,
             entry_count: i64::try_from(new.entries.len()).unwrap_or(i64::MAX),
             entries: entries.map(|(id, entry)| EntryRow::of(id, new, entry)).collect(),
+            backdated: Vec::new(),
             key: new.keyed.as_ref().map(|(key, stored)| KeyRow {
                 transfer_seq: new.seq,
                 key: key.clone(),
                 fingerprint: stored.fingerprint.to_vec(),
-                status: stored.answer.status.into(),
-                body: stored.answer.body.to_string(),
+                status: stored.status.into(),
+                body: stored.body.as_deref().map(str::to_owned),
             }),
         }
     }
@@ -195,7 +232,7 @@ impl TransferRow {
                 digest.text(&row.key);
                 digest.bytes(&row.fingerprint);
                 digest.number(row.status);
-                digest.text(&row.body);
+                digest.text(row.body.as_deref().unwrap_or_default());
             }
         }
     }
@@ -280,12 +317,13 @@ mod tests {
             entry_id_first: 1,
             entry_count: 2,
             entries: vec![entry, EntryRow { id: 2, debit: false, ..entry }],
+            backdated: Vec::new(),
             key: Some(KeyRow {
                 transfer_seq: 1,
                 key: "k".into(),
                 fingerprint: vec![1; 32],
                 status: 201,
-                body: "{}".into(),
+                body: Some("{}".into()),
             }),
         }
     }
@@ -312,7 +350,7 @@ mod tests {
             |row| row.entries[0].debits_after_minor = 6,
             |row| row.key = None,
             |row| row.key.as_mut().unwrap().key = "l".into(),
-            |row| row.key.as_mut().unwrap().body = "[]".into(),
+            |row| row.key.as_mut().unwrap().body = None,
             |row| row.key.as_mut().unwrap().fingerprint = vec![2; 32],
         ];
         let mut seen = std::collections::HashSet::from([hash(&row())]);

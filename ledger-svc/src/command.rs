@@ -104,15 +104,18 @@ struct ServeArgs {
     /// Refuse a database that needs migration instead of migrating it
     #[arg(long)]
     no_migrate: bool,
-    /// Writes that may wait for a batch; further ones get 503 with Retry-After
+    /// Writes that may wait for a batch, those that came together counted once; further ones get 503 with Retry-After
     #[arg(long, default_value_t = 4096, value_name = "WRITES", value_parser = count)]
     queue_max: usize,
     /// Entries of all waiting transfers; further transfers get 503 with Retry-After
     #[arg(long, default_value_t = 200_000, value_name = "ENTRIES", value_parser = clap::value_parser!(u32).range(1..))]
     queue_entries_max: u32,
-    /// Writes committed in one SQL transaction at most
+    /// Writes committed in one SQL transaction at most, and transfers in one request to /v1/batches
     #[arg(long, default_value_t = 1000, value_name = "WRITES", value_parser = count)]
     batch_max: usize,
+    /// Accounts whose balances are kept in memory between batches, 300 bytes or so each
+    #[arg(long, default_value_t = 100_000, value_name = "ACCOUNTS", value_parser = count)]
+    accounts_known_max: usize,
     /// Entries in one transfer at most
     #[arg(long, default_value_t = ENTRIES_MAX_DEFAULT, value_name = "ENTRIES", value_parser = count)]
     entries_max: usize,
@@ -154,6 +157,7 @@ impl ServeArgs {
                 body_bytes_max: self.body_bytes_max,
                 header_bytes_max: self.header_bytes_max,
                 entries_max: self.entries_max,
+                batch_max: self.batch_max,
                 body_timeout: self.body_timeout,
                 request_timeout: self.request_timeout,
             },
@@ -166,6 +170,7 @@ impl ServeArgs {
                 queue_max: self.queue_max,
                 queue_entries_max: self.queue_entries_max,
                 batch_max: self.batch_max,
+                accounts_known_max: self.accounts_known_max,
             },
         })
     }

@@ -2,8 +2,11 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod batches;
+pub mod closes;
 pub mod currencies;
 pub mod extract;
+pub mod lines;
 pub mod observe;
 pub mod openapi;
 pub mod problem;
@@ -34,6 +37,8 @@ pub struct Limits {
     pub body_bytes_max: usize,
     pub header_bytes_max: usize,
     pub entries_max: usize,
+    /// Requests in one batch.
+    pub batch_max: usize,
     pub body_timeout: Duration,
     pub request_timeout: Duration,
 }
@@ -62,7 +67,15 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(transfers::post))
         .routes(routes!(transfers::void))
         .routes(routes!(transfers::reverse))
+        .routes(routes!(batches::create))
+        .routes(routes!(lines::stream))
         .routes(routes!(reports::trial_balance))
+        .routes(routes!(reports::trial_balance_as_of))
+        .routes(routes!(reports::balance_as_of))
+        .routes(routes!(reports::journal))
+        .routes(routes!(closes::create, closes::list))
+        .routes(routes!(closes::get))
+        .routes(routes!(closes::balances))
 }
 
 /// The OpenAPI 3.1 document, as served at `/openapi.json`.

@@ -25,6 +25,14 @@ pub struct JsonError {
 
 /// Reads the whole of `bytes` as one object `T`; anything after it is an error.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    // Nearly all bodies are right; keeping track of the place costs as much as reading.
+    match serde_json::from_slice(bytes) {
+        Ok(Object(value)) => Ok(value),
+        Err(_) => read_with_places(bytes),
+    }
+}
+
+fn read_with_places<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = match error.path().to_string() {
@@ -45,6 +53,15 @@ where
 {
     let objects = Vec::<Object<T>>::deserialize(deserializer)?;
     Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+/// Reads an object, for a field that may be left out.
+pub fn object_if_any<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Object::deserialize(deserializer).map(|Object(value)| Some(value))
 }
 
 /// A `T` written as a JSON object. Derived reading also takes an array of the fields in their

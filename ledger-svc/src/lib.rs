@@ -17,6 +17,7 @@
 pub mod account;
 pub mod batch;
 pub mod chain;
+pub mod close;
 pub mod command;
 pub mod http;
 pub mod json;

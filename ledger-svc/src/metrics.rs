@@ -58,7 +58,7 @@ const QUEUE_DEPTH: Row = Row {
     name: "forebay_ledger_queue_depth",
     kind: Kind::Gauge,
     labels: &[],
-    help: "Writes waiting for the next batch.",
+    help: "Writes waiting for the next batch; those that came together count once.",
 };
 const QUEUE_CAPACITY: Row = Row {
     name: "forebay_ledger_queue_capacity",
@@ -77,6 +77,18 @@ const QUEUE_ENTRIES_CAPACITY: Row = Row {
     kind: Kind::Gauge,
     labels: &[],
     help: "Most entries that may wait (--queue-entries-max); further transfers get 503 with Retry-After.",
+};
+const ACCOUNTS_KNOWN: Row = Row {
+    name: "forebay_ledger_accounts_known",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Accounts whose balances the writer keeps in memory between batches.",
+};
+const ACCOUNTS_KNOWN_CAPACITY: Row = Row {
+    name: "forebay_ledger_accounts_known_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most accounts it keeps (--accounts-known-max); beyond, it forgets all and reads again.",
 };
 const BATCH_SIZE: Row = Row {
     name: "forebay_ledger_batch_writes",
@@ -152,7 +164,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 21] = [
+const TABLE: [&Row; 23] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -162,6 +174,8 @@ const TABLE: [&Row; 21] = [
     &QUEUE_CAPACITY,
     &QUEUE_ENTRIES,
     &QUEUE_ENTRIES_CAPACITY,
+    &ACCOUNTS_KNOWN,
+    &ACCOUNTS_KNOWN_CAPACITY,
     &BATCH_SIZE,
     &BATCH_SECONDS,
     &COMMIT_SECONDS,
@@ -189,6 +203,8 @@ pub struct Metrics {
     pub queue_capacity: prometheus::IntGauge,
     pub queue_entries: prometheus::IntGauge,
     pub queue_entries_capacity: prometheus::IntGauge,
+    pub accounts_known: prometheus::IntGauge,
+    pub accounts_known_capacity: prometheus::IntGauge,
     pub batch_writes: prometheus::Histogram,
     pub batch_seconds: prometheus::Histogram,
     pub commit_seconds: prometheus::Histogram,
@@ -219,6 +235,9 @@ impl Metrics {
             queue_capacity: gauges(&registry, &QUEUE_CAPACITY).with_label_values(&none),
             queue_entries: gauges(&registry, &QUEUE_ENTRIES).with_label_values(&none),
             queue_entries_capacity: gauges(&registry, &QUEUE_ENTRIES_CAPACITY)
+                .with_label_values(&none),
+            accounts_known: gauges(&registry, &ACCOUNTS_KNOWN).with_label_values(&none),
+            accounts_known_capacity: gauges(&registry, &ACCOUNTS_KNOWN_CAPACITY)
                 .with_label_values(&none),
             batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),
             batch_seconds: histograms(&registry, &BATCH_SECONDS).with_label_values(&none),

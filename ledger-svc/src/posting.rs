@@ -2,6 +2,7 @@
 //! new balances, or a rejection, come out. No clock, no input or output, no rounding, no wrapping.
 
 mod balance;
+mod expect;
 #[cfg(test)]
 mod lifecycle_tests;
 mod rejection;
@@ -19,7 +20,7 @@ pub use self::balance::{Balance, Broken, Limits, Standing};
 pub use self::rejection::{Imbalance, Rejection};
 use crate::account::Side;
 use crate::money::{Currency, format_minor};
-use crate::transfer::{Action, EntryBody, TransferKind};
+use crate::transfer::{Action, EntryBody, Transfer, TransferEntry, TransferKind};
 
 /// The accounts a batch touches, by code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,10 @@ pub struct Target {
     pub seq: i64,
     pub id: Uuid,
     pub kind: TransferKind,
+    pub of: Option<Uuid>,
     pub description: String,
+    pub effective_date: Date,
+    pub booked_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     /// Where its entries are stored.
     pub entry_id_first: i64,
@@ -53,6 +57,8 @@ pub struct TargetEntry {
 pub struct Books {
     pub accounts: Accounts,
     pub targets: HashMap<Uuid, Target>,
+    /// Nothing counts for this day, or one before, any more.
+    pub closed_through: Option<Date>,
 }
 
 /// An entry that may be written: moved, held or released, as the posting's kind says.
@@ -91,6 +97,7 @@ pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Re
             if body.expires_at.is_some_and(|expires_at| expires_at <= at) {
                 return Err(Rejection::ExpiresInPast(at));
             }
+            expect::check(&body.expect, &books.accounts)?;
             let lines = draft.read(&body.entries)?;
             draft.book(kind, &lines)?;
             (kind, body.description.clone(), body.effective_date, body.expires_at)
@@ -125,6 +132,11 @@ pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Re
     };
     draft.check_limits()?;
     let effective_date = effective_date.unwrap_or(today);
+    if let Some(through) = books.closed_through
+        && effective_date <= through
+    {
+        return Err(Rejection::PeriodClosed { date: effective_date, through });
+    }
     Ok(draft.posting(kind, action.of(), description, effective_date, expires_at))
 }
 
@@ -361,6 +373,36 @@ impl Books {
         }
         if let Some(target) = posting.of.and_then(|of| self.targets.get_mut(&of)) {
             target.followed_by = Some((id, posting.kind));
+        }
+    }
+}
+
+impl Target {
+    /// The transfer as it was when it was booked; all its accounts are among those read with it.
+    pub fn as_booked(&self, accounts: &Accounts) -> Transfer {
+        let entry = |entry: &TargetEntry| {
+            let currency = accounts.0.get(&entry.account).map(|standing| &standing.currency);
+            TransferEntry {
+                account: entry.account.clone(),
+                direction: entry.direction,
+                amount: format_minor(
+                    entry.amount_minor.into(),
+                    currency.map_or(0, |currency| currency.scale),
+                ),
+                currency: currency.map_or_else(String::new, |currency| currency.code.clone()),
+            }
+        };
+        Transfer {
+            id: self.id,
+            kind: self.kind,
+            state: self.kind.state(None),
+            description: self.description.clone(),
+            effective_date: self.effective_date,
+            booked_at: self.booked_at,
+            expires_at: self.expires_at,
+            of: self.of,
+            followed_by: None,
+            entries: self.entries.iter().map(entry).collect(),
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::store::AsOf;
 use crate::transfer::{TransferKind, TransferState, write_instant, write_instant_or_null};
 
 /// An account of the chart, as created.
@@ -78,12 +79,23 @@ pub struct AccountEntry {
     pub direction: Side,
     #[schema(example = "12.34")]
     pub amount: String,
-    /// The account's balance with this entry, by its normal side.
+    /// The account's balance with this entry and those before it, by its normal side.
     #[schema(example = "100.00")]
     pub balance: String,
 }
 
-/// What an account did over a time of booking.
+/// Which of an entry's two dates a statement goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StatementBy {
+    /// When it was booked.
+    #[default]
+    Booking,
+    /// The day it counts for.
+    Effective,
+}
+
+/// What an account did over a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Statement {
     #[schema(example = "assets:cash:eur")]
@@ -91,14 +103,13 @@ pub struct Statement {
     #[schema(example = "EUR")]
     pub currency: String,
     pub normal_balance: Side,
-    /// As asked for; null when it begins with the first entry.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(serialize_with = "write_instant_or_null")]
-    pub from: Option<Timestamp>,
+    pub by: StatementBy,
+    /// As asked for, a time of booking or an effective date; null when it begins with the first entry.
+    #[schema(example = "2026-01-01T00:00:00.000000Z")]
+    pub from: Option<String>,
     /// As asked for; null when it ends with the last entry.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(serialize_with = "write_instant_or_null")]
-    pub to: Option<Timestamp>,
+    #[schema(example = "2026-02-01T00:00:00.000000Z")]
+    pub to: Option<String>,
     /// The balance before the first entry of the period, by the account's normal side.
     #[schema(example = "100.00")]
     pub opening_balance: String,
@@ -109,10 +120,103 @@ pub struct Statement {
     pub credits: String,
     #[schema(example = "125.00")]
     pub closing_balance: String,
-    /// One page of the period's entries, in booking order.
+    /// One page of the period's entries, in booking order or in that of their effective dates.
     pub entries: Vec<AccountEntry>,
     /// Null when `entries` ends with the last one of the period.
     pub next_cursor: Option<String>,
+}
+
+/// An account's totals as of some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AccountTotals {
+    #[schema(example = "assets:cash:eur")]
+    pub account: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    pub normal_balance: Side,
+    #[schema(example = "120.00")]
+    pub debits: String,
+    #[schema(example = "20.00")]
+    pub credits: String,
+    #[schema(example = "100.00")]
+    pub balance: String,
+    /// How many entries make up `debits` and `credits`.
+    pub entries: i64,
+}
+
+/// An account's balance as of some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BalanceAsOf {
+    /// As asked for; null when it is as of an effective date.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "write_instant_or_null")]
+    pub booked_before: Option<Timestamp>,
+    /// As asked for; null when it is as of a time of booking.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub effective_through: Option<Date>,
+    #[serde(flatten)]
+    pub totals: AccountTotals,
+}
+
+/// All accounts against each other as of some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AsOfTrialBalance {
+    /// As asked for; null when it is as of an effective date.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "write_instant_or_null")]
+    pub booked_before: Option<Timestamp>,
+    /// As asked for; null when it is as of a time of booking.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub effective_through: Option<Date>,
+    /// Every currency with an account, over all its accounts.
+    pub currencies: Vec<CurrencyTotals>,
+    /// One page of accounts by code.
+    pub accounts: Vec<AccountTotals>,
+    /// Null when `accounts` ends with the last account.
+    pub next_cursor: Option<String>,
+}
+
+/// An entry among those of all accounts, in booking order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct JournalEntry {
+    /// Counts all entries from 1 without gaps.
+    pub id: i64,
+    #[schema(example = "assets:cash:eur")]
+    pub account: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    #[serde(flatten)]
+    pub entry: AccountEntry,
+}
+
+/// A closed period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Close {
+    /// Counts closes from 1.
+    pub id: i64,
+    /// Its last day; nothing counts for it, or for a day before, any more.
+    #[schema(value_type = String, format = Date)]
+    pub through: Date,
+    pub description: String,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "write_instant")]
+    pub closed_at: Timestamp,
+}
+
+/// What a close carries forward of one account: its totals of everything up to the close.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CloseBalance {
+    #[schema(example = "assets:cash:eur")]
+    pub account: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    pub normal_balance: Side,
+    #[schema(example = "120.00")]
+    pub debits: String,
+    #[schema(example = "20.00")]
+    pub credits: String,
+    #[schema(example = "100.00")]
+    pub balance: String,
 }
 
 /// A transfer in a listing; `GET /v1/transfers/{id}` has its entries.
@@ -165,6 +269,34 @@ pub struct CurrencyTotals {
     pub difference: String,
 }
 
+impl BalanceAsOf {
+    pub fn new(at: AsOf, totals: AccountTotals) -> Self {
+        let (booked_before, effective_through) = at.parts();
+        Self { booked_before, effective_through, totals }
+    }
+}
+
+impl AsOfTrialBalance {
+    pub fn new(
+        at: AsOf,
+        currencies: Vec<CurrencyTotals>,
+        accounts: Vec<AccountTotals>,
+        next_cursor: Option<String>,
+    ) -> Self {
+        let (booked_before, effective_through) = at.parts();
+        Self { booked_before, effective_through, currencies, accounts, next_cursor }
+    }
+}
+
+impl AsOf {
+    fn parts(self) -> (Option<Timestamp>, Option<Date>) {
+        match self {
+            Self::BookedBefore(at) => (Some(at), None),
+            Self::EffectiveThrough(date) => (None, Some(date)),
+        }
+    }
+}
+
 impl<T> Page<T> {
     /// Makes a page of at most `limit` items out of rows read with one to spare.
     pub fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
@@ -172,5 +304,9 @@ impl<T> Page<T> {
         rows.truncate(limit);
         let next_cursor = if more { rows.last().map(cursor) } else { None };
         Self { items: rows, next_cursor }
+    }
+
+    pub fn map<U>(self, of: impl Fn(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(of).collect(), next_cursor: self.next_cursor }
     }
 }

@@ -1,21 +1,31 @@
 //! The database, seen from the ledger. An engine is one module with a `Writer` (one connection, one
 //! batch at a time) and a `Reader` (a small pool that never waits for the writer); `engine` gives
 //! the three of them one name each. `row` reads rows the same way from all of them, `durability`
-//! judges their settings, `migration` runs their migrations.
+//! judges their settings, `migration` runs their migrations, `read` looks things up on all of them alike.
 //!
 //! A batch is `Writer::begin` → `Batch::create_*` → `Batch::lock_and_read` → (posting) →
-//! `Batch::write` → `Batch::commit`; a batch that is dropped is rolled back. A commit that fails is
+//! `Batch::write` → `Batch::commit`, put together in `gather` from what each engine does; a batch that is dropped is rolled back. A commit that fails is
 //! never taken for done nor for undone: the next `begin` works on a connection that holds the
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
+mod as_of;
 mod audit;
+mod close;
 mod durability;
+mod effective;
 mod engine;
+mod faults;
 mod gather;
+mod journal;
 mod migration;
 mod mysql;
+#[cfg(test)]
+mod plans_tests;
 mod postgres;
+mod read;
+mod reader;
 mod row;
+mod rows;
 mod sqlite;
 mod statement;
 mod stream;
@@ -25,10 +35,15 @@ use std::fmt;
 
 use thiserror::Error;
 
-pub use audit::{Audit, BalanceRow};
+pub use as_of::{AsOf, Totals};
+pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
-pub use engine::{Batch, Opened, Reader, Writer, migrate, open};
+pub use effective::{Days, Place};
+pub use engine::{Batch, Opened, Writer, migrate, open};
+#[cfg(test)]
+pub use faults::simulated;
 pub use migration::Migrated;
+pub use reader::Reader;
 pub use row::hex;
 pub use statement::Period;
 pub use stream::Stream;

@@ -1,8 +1,10 @@
 //! A transfer as it is asked for (parsed, not yet judged); `answer` has it as it is booked, `follow`
-//! the requests about earlier transfers.
+//! the requests about earlier transfers, `expect` their conditions, `item` requests in a batch.
 
 mod answer;
+mod expect;
 mod follow;
+mod item;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -16,7 +18,9 @@ use uuid::Uuid;
 pub use self::answer::{
     Transfer, TransferEntry, TransferKind, TransferState, write_instant, write_instant_or_null,
 };
+pub use self::expect::Expectation;
 pub use self::follow::{PostBody, ReverseBody, VoidBody, parse_post, parse_reverse, parse_void};
+pub use self::item::{BatchBody, BatchItem, ItemError};
 use crate::account::{NameError, Side, validate_text};
 use crate::json::{self, JsonError};
 use crate::money::Amount;
@@ -51,6 +55,10 @@ pub struct TransferBody {
     #[serde(deserialize_with = "json::objects")]
     #[schema(min_items = 2, max_items = 1000)]
     pub entries: Vec<EntryBody>,
+    /// How accounts must stand, or nothing is booked; any account, each field given must hold.
+    #[serde(default, deserialize_with = "json::objects")]
+    #[schema(max_items = 1000)]
+    pub expect: Vec<Expectation>,
 }
 
 /// One debit or credit of a transfer.
@@ -110,6 +118,20 @@ impl Action {
             Self::Void { .. } | Self::Reverse { .. } => &[],
         }
     }
+
+    /// The conditions of the request.
+    pub fn expectations(&self) -> &[Expectation] {
+        match self {
+            Self::Transfer(body) => &body.expect,
+            Self::Post { .. } | Self::Void { .. } | Self::Reverse { .. } => &[],
+        }
+    }
+
+    /// The codes of the accounts named in the request itself.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        let entries = self.entries().iter().map(|entry| entry.account.as_str());
+        entries.chain(self.expectations().iter().map(|expected| expected.account.as_str()))
+    }
 }
 
 /// Why a request is no transfer; nothing has been read from the database yet.
@@ -123,6 +145,10 @@ pub enum TransferError {
     TooFewEntries(usize),
     #[error("a transfer has at most {max} entries, this one has {found}; split it")]
     TooManyEntries { found: usize, max: usize },
+    #[error("a transfer has at most {max} expectations, this one has {found}")]
+    TooManyExpectations { found: usize, max: usize },
+    #[error("expect[{0}] expects nothing; give version, balance or available")]
+    EmptyExpectation(usize),
     #[error("expires_at is only for pending transfers; add \"pending\": true or leave it out")]
     ExpiresWithoutPending,
 }
@@ -167,9 +193,18 @@ pub fn parse(
     body: &[u8],
     entries_max: usize,
 ) -> Result<TransferRequest, TransferError> {
-    let transfer: TransferBody = json::read(body)?;
+    request(key, json::read(body)?, entries_max)
+}
+
+/// Checks a body that has been read.
+fn request(
+    key: IdempotencyKey,
+    transfer: TransferBody,
+    entries_max: usize,
+) -> Result<TransferRequest, TransferError> {
     validate_text("description", &transfer.description, DESCRIPTION_CHARS_MAX)?;
     check_entries(&transfer.entries, entries_max)?;
+    expect::check(&transfer.expect, entries_max)?;
     if transfer.expires_at.is_some() && !transfer.pending {
         return Err(TransferError::ExpiresWithoutPending);
     }
@@ -195,6 +230,10 @@ fn fingerprint(transfer: &TransferBody) -> [u8; 32] {
     if transfer.pending {
         print.field("pending");
         print.field(&transfer.expires_at.map(|at| at.to_string()).unwrap_or_default());
+    }
+    if !transfer.expect.is_empty() {
+        print.field("expect");
+        transfer.expect.iter().for_each(|expected| expected.print(&mut print));
     }
     print.done()
 }

@@ -2,6 +2,7 @@
 //! answers and the chain. Reads only, and may run beside the service.
 
 mod books;
+mod days;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 pub use self::books::{Books, Sums};
 use crate::account::CurrencyBody;
-use crate::chain::{Head, LimitsRow};
+use crate::chain::{CloseRow, Head, LimitsRow};
 use crate::report::Account;
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
 
@@ -56,6 +57,7 @@ struct Chart {
     currencies: HashMap<String, CurrencyBody>,
     accounts: HashMap<i64, Account>,
     limits: HashMap<i64, LimitsRow>,
+    closes: HashMap<i64, CloseRow>,
 }
 
 /// Verifies a whole database. `pinned` is a head of the chain noted down before: it must still be in it.
@@ -66,11 +68,17 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         currencies: keyed(audit.currencies().await?, |row| row.code.clone()),
         accounts: keyed(audit.accounts().await?, |row| row.id),
         limits: keyed(audit.limits().await?, |row| row.id),
+        closes: keyed(audit.closes().await?, |row| row.id),
     };
     let accounts = chart.accounts.len();
     let mut books = Books::default();
     walk(&mut audit, &mut books, &mut chart, pinned).await?;
     books.derived(&audit.balances().await?, &audit.holds().await?)?;
+    books.check_backdated_days(&audit.backdated_days().await?)?;
+    if audit.stray_close_balances().await? != 0 {
+        let what = "it is carried forward by a close that is not there".into();
+        return Err(Finding { table: "close_balances", row: "close_id".into(), what }.into());
+    }
     if audit.services().await? != 1 {
         let what = "the row is gone or its epoch is negative".into();
         return Err(Finding { table: "service", row: "id 1".into(), what }.into());
@@ -114,6 +122,11 @@ async fn walk(
                 }
                 ("limits", Ok(id)) => {
                     books.limits(link, &chart.limits.remove(&id).ok_or_else(gone)?)?;
+                }
+                ("close", Ok(id)) => {
+                    let mut close = chart.closes.remove(&id).ok_or_else(gone)?;
+                    close.balances = audit.close_balances(id).await?;
+                    books.close(link, &close)?;
                 }
                 ("transfer", Ok(_)) => {
                     let transfer = stream.next(audit).await?.ok_or_else(gone)?;
@@ -165,6 +178,9 @@ async fn nothing_unchained(
     }
     if let Some(id) = chart.limits.keys().min() {
         return Err(unchained("account_limits", format!("id {id}")).into());
+    }
+    if let Some(id) = chart.closes.keys().min() {
+        return Err(unchained("closes", format!("id {id}")).into());
     }
     Ok(())
 }

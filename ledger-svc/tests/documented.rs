@@ -77,7 +77,11 @@ fn every_error_response_is_a_problem_and_every_kind_is_documented() {
         for (status, response) in responses {
             let content = response["content"].as_object().unwrap();
             if status.as_str() < "400" {
-                let kind = if path.ends_with(".csv") { "text/csv" } else { "application/json" };
+                let kind = match path.rsplit_once('.') {
+                    Some((_, "csv")) => "text/csv",
+                    Some((_, "ndjson")) => "application/x-ndjson",
+                    _ => "application/json",
+                };
                 assert_eq!(content.keys().collect::<Vec<_>>(), [kind], "{method} {path}");
                 continue;
             }

@@ -165,8 +165,14 @@ impl Server {
 
     fn end(&self, signal: &str) {
         if let Some(mut child) = self.child().take() {
+            // PostgreSQL serves each connection by a process, which may outlive the first by a moment.
+            let serving = children(child.id());
             let _ = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
             let _ = child.wait();
+            let began = Instant::now();
+            while serving.iter().any(|process| is_alive(process)) && began.elapsed() < DEADLINE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
@@ -266,6 +272,24 @@ fn unprivileged(program: &str) -> Command {
     }
     command.arg("--").arg(program).current_dir("/");
     command
+}
+
+/// The processes that a process has started, as their folders in /proc.
+fn children(of: u32) -> Vec<PathBuf> {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let parent = |process: &PathBuf| state(process)?.split(' ').nth(1)?.parse::<u32>().ok();
+    processes.filter(|process| parent(process) == Some(of)).collect()
+}
+
+/// What ended and was not fetched yet is as good as gone.
+fn is_alive(process: &Path) -> bool {
+    state(process).is_some_and(|state| !state.starts_with('Z'))
+}
+
+/// What the kernel says of a process behind its name: state, parent and more (proc(5)).
+fn state(process: &Path) -> Option<String> {
+    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.to_owned())
 }
 
 fn is_root() -> bool {

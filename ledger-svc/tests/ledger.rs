@@ -4,14 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod batches;
 mod binary;
+mod dated;
 mod documented;
+mod effective;
 mod engine;
 mod faults;
 mod idempotency;
+mod killed;
 mod lasting;
 mod listings;
 mod pending;
+mod plans;
 mod pressure;
 mod problems;
 mod raw;

@@ -35,7 +35,7 @@ impl Api {
     }
 
     /// Debits, credits, balance, pending debits, pending credits, available.
-    async fn figures(&self, code: &str) -> [String; 6] {
+    pub async fn figures(&self, code: &str) -> [String; 6] {
         let balance = self.read(&format!("/v1/accounts/{code}/balance")).await;
         ["debits", "credits", "balance", "pending_debits", "pending_credits", "available"]
             .map(|field| balance[field].as_str().unwrap().to_owned())

@@ -48,6 +48,7 @@ pub fn options(url: &str) -> Options {
             body_bytes_max: 1 << 20,
             header_bytes_max: 16 << 10,
             entries_max: 1000,
+            batch_max: 1000,
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
         },
@@ -56,7 +57,12 @@ pub fn options(url: &str) -> Options {
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
         },
-        writer: writer::Limits { queue_max: 4096, queue_entries_max: 200_000, batch_max: 1000 },
+        writer: writer::Limits {
+            queue_max: 4096,
+            queue_entries_max: 200_000,
+            batch_max: 1000,
+            accounts_known_max: 100_000,
+        },
     }
 }
 

@@ -223,7 +223,7 @@ async fn foreign_and_newer_databases_are_left_alone(server: &Server) {
     assert!(said.contains("forebay-ledger migrate") && !said.contains("s%3A"), "{said}");
     let first = Box::pin(store::migrate(&url, false)).await.unwrap();
     let second = Box::pin(store::migrate(&url, false)).await.unwrap();
-    assert_eq!((first.applied, second.applied, second.version), (4, 0, first.version));
+    assert_eq!((first.applied, second.applied, second.version), (6, 0, first.version));
     newer.connect().await.execute("INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await.unwrap();
     let error = refused(&newer.url).await;
     assert!(matches!(error, StoreError::OtherVersion { .. }), "{error}");
@@ -242,7 +242,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));
@@ -256,7 +256,9 @@ async fn the_recommended_grants_suffice(server: &Server) {
         grants.extend(tables.split(' ').map(|t| format!("GRANT INSERT ON {name}.{t} TO {user}")));
         user.clone()
     };
-    grants.extend(["balances", "service"].map(|t| format!("GRANT UPDATE ON {t} TO {to}")));
+    grants.extend(
+        ["balances", "service", "backdated_days"].map(|t| format!("GRANT UPDATE ON {t} TO {to}")),
+    );
     grants.push(format!("GRANT DELETE ON holds TO {to}"));
     for grant in grants {
         raw.execute(&grant).await.expect(&grant);

@@ -261,9 +261,9 @@ async fn every_change_by_sql_is_found(server: &Server) {
         } else {
             raw.execute(undo).await.expect(undo);
         }
-        let again = verified(&database, Some(head)).await;
-        assert_eq!(again.unwrap_or_else(|e| panic!("{change}: {e}")).books.head(), head);
+        // Whether it was undone is shown by the next finding, which would otherwise be this one again.
     }
+    assert_eq!(verified(&database, Some(head)).await.unwrap().books.head(), head);
     the_end_cannot_be_cut_off(&database, &mut raw, head).await;
 }
 
@@ -299,7 +299,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 2);
+    assert_eq!(migrated.applied, 4);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     let running = Running::start(options(&database.url), database).await;

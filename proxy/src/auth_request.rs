@@ -101,6 +101,7 @@ pub async fn ask(
         upstream: Arc::clone(&auth.upstream),
         runtimes: edge.state.runtimes.clone(),
         place: Place::Latency,
+        reach: None,
     };
     let reply = Box::pin(origin.ask(&question, &[], &mut Contact::default())).await;
     let judged = match &reply {

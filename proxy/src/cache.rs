@@ -51,6 +51,7 @@ use crate::cache::store::{Limits, NoRoom, Store};
 use crate::fill::load::Load;
 use crate::fill::{Fill, Interest};
 use crate::metrics::Metrics;
+use crate::video::Video;
 
 /// Fills under way at once in one cache; above it requests pass through.
 const FILLS_MAX: usize = 4096;
@@ -77,6 +78,7 @@ pub struct Cache {
     inner: Mutex<Inner>,
     hasher: RandomState,
     series: Series,
+    pub video: Video,
 }
 
 struct Inner {
@@ -140,6 +142,7 @@ impl Cache {
             }),
             hasher: RandomState::new(),
             series: Series::new(name, metrics),
+            video: Video::new(name, metrics),
         }
     }
 
@@ -178,8 +181,20 @@ impl Cache {
         }
     }
 
+    /// Bytes in memory, and on their way into it.
+    pub fn bytes(&self) -> u64 {
+        self.inner.lock().store.budget().total()
+    }
+
+    /// Answers evicted from memory so far.
+    pub fn evicted(&self) -> u64 {
+        let inner = self.inner.lock();
+        Class::ALL.iter().map(|class| inner.store.evicted(*class)).sum()
+    }
+
     /// Brings the gauges up to date with what readers gave back since.
     pub fn refresh_metrics(&self) {
+        self.video.refresh_metrics(now_ms());
         let inner = self.inner.lock();
         self.publish(&inner.store);
         let counts = inner.disk.as_ref().map(|disk| disk.counts());
@@ -252,9 +267,32 @@ impl Cache {
         Step::Lead { fill, interest, stale }
     }
 
+    /// A fill that nobody has asked for yet; or why none is begun.
+    pub fn begin_ahead(
+        &self,
+        key: &Key,
+        headers: &HeaderMap,
+        policy: &Policy,
+    ) -> Result<Arc<Fill>, &'static str> {
+        let said = Directives::default();
+        let (is_head, may_wait, may_load) = (false, true, false);
+        let asking = Asking { key, headers, said: &said, is_head, may_wait, may_load };
+        let mut inner = self.inner.lock();
+        let on_disk = inner.disk.as_ref().is_some_and(|disk| disk.find(key, headers).is_some());
+        let known = on_disk || inner.store.find(key, headers).is_some();
+        if known || inner.running(&asking, policy, true).is_some() {
+            return Err("known");
+        }
+        // The other half is for those who wait.
+        if inner.fills_count >= FILLS_MAX / 2 {
+            return Err("full");
+        }
+        Ok(inner.begin(&asking, true))
+    }
+
     /// Remembers for a while that answers to this key are not to be waited for.
-    pub fn mark_uncacheable(&self, key: &Key) {
-        let (hash, now_ms) = (self.hasher.hash_one(key), now_ms());
+    pub fn mark_uncacheable(&self, key: &Key, now_ms: u64) {
+        let hash = self.hasher.hash_one(key);
         let passes = &mut self.inner.lock().passes;
         if passes.len() >= PASSES_MAX {
             passes.retain(|_, until| now_ms < *until);

@@ -19,6 +19,7 @@ mod lanes;
 mod purge;
 mod run;
 mod schema;
+mod simulate;
 
 /// Forebay's edge proxy.
 ///
@@ -50,6 +51,8 @@ enum Command {
     Lanes(lanes::Command),
     /// Take answers out of a running proxy's caches.
     Purge(purge::Options),
+    /// Say what cache policies would have done with the requests of an access log.
+    Simulate(simulate::Options),
     /// Print a document with every default written out.
     Dump(dump::Options),
     /// Print the JSON Schema of the document, for editors.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Lanes(command) => lanes::run(&command),
         Command::Purge(options) => purge::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Schema => schema::run(),
         Command::Docs(options) => docs::run(&options),

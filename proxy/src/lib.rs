@@ -11,7 +11,8 @@
 //!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
 //!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
 //!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
-//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`].
+//! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
+//!    knows of HLS, DASH and players is [`video`].
 //!    [`relay`] asks where an answer may lead elsewhere, [`mirror`] sends copies.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
@@ -20,8 +21,9 @@
 //! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`command`] (the command line),
-//! [`nginx`] (the same proxy started, told and stopped as nginx is).
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under
+//! another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
+//! stopped as nginx is).
 
 pub mod accept_encoding;
 pub mod access_log;
@@ -69,7 +71,9 @@ pub mod runtimes;
 pub mod server;
 pub mod signals;
 pub mod signed;
+pub mod simulate;
 pub mod split;
 pub mod tls;
 pub mod upstream;
+pub mod video;
 pub mod way;

@@ -68,6 +68,20 @@ pub struct Metrics {
     pub cache_disk_reads: IntCounterVec,
     pub cache_disk_writes: IntCounterVec,
     pub cache_disk_remove_failures: IntCounterVec,
+    pub video_manifests: IntCounterVec,
+    pub video_streams: IntGaugeVec,
+    pub video_streams_stalled: IntGaugeVec,
+    pub video_stalls: IntCounterVec,
+    pub video_reloads: IntCounterVec,
+    pub video_prefetches: IntCounterVec,
+    pub video_reports: IntCounterVec,
+    pub video_viewers: IntGaugeVec,
+    pub video_requests: IntCounterVec,
+    pub video_starved: IntCounterVec,
+    pub video_buffer_seconds: HistogramVec,
+    pub video_start_seconds: HistogramVec,
+    pub video_bitrate: HistogramVec,
+    pub video_throughput: HistogramVec,
     pub admin_refused: IntCounterVec,
     pub access_log_dropped: IntCounterVec,
     pub access_log_write_errors: IntCounterVec,
@@ -142,6 +156,20 @@ impl Metrics {
             cache_disk_reads: counter("forebay_proxy_cache_disk_reads_total"),
             cache_disk_writes: counter("forebay_proxy_cache_disk_writes_total"),
             cache_disk_remove_failures: counter("forebay_proxy_cache_disk_remove_failures_total"),
+            video_manifests: counter("forebay_proxy_video_manifests_total"),
+            video_streams: gauge("forebay_proxy_video_streams_live"),
+            video_streams_stalled: gauge("forebay_proxy_video_streams_stalled"),
+            video_stalls: counter("forebay_proxy_video_stream_stalls_total"),
+            video_reloads: counter("forebay_proxy_video_blocking_reloads_total"),
+            video_prefetches: counter("forebay_proxy_video_prefetches_total"),
+            video_reports: counter("forebay_proxy_video_player_reports_total"),
+            video_viewers: gauge("forebay_proxy_video_viewers"),
+            video_requests: counter("forebay_proxy_video_player_requests_total"),
+            video_starved: counter("forebay_proxy_video_player_stalls_total"),
+            video_buffer_seconds: histogram("forebay_proxy_video_player_buffer_seconds"),
+            video_start_seconds: histogram("forebay_proxy_video_player_start_seconds"),
+            video_bitrate: histogram("forebay_proxy_video_player_bitrate_bits_per_second"),
+            video_throughput: histogram("forebay_proxy_video_player_throughput_bits_per_second"),
             admin_refused: counter("forebay_proxy_admin_refused_total"),
             access_log_dropped: counter("forebay_proxy_access_log_dropped_total"),
             access_log_write_errors: counter("forebay_proxy_access_log_write_errors_total"),
@@ -259,11 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn counters_end_in_total_and_histograms_in_seconds() {
+    fn counters_end_in_total_and_histograms_in_a_base_unit() {
         for family in FAMILIES {
             match family.kind {
                 Kind::Counter => assert!(family.name.ends_with("_total"), "{}", family.name),
-                Kind::Histogram(_) => assert!(family.name.ends_with("_seconds"), "{}", family.name),
+                Kind::Histogram(_) => {
+                    let base = ["_seconds", "_bits_per_second"];
+                    assert!(base.iter().any(|unit| family.name.ends_with(unit)), "{}", family.name);
+                }
                 Kind::Gauge => assert!(!family.name.ends_with("_total"), "{}", family.name),
             }
         }

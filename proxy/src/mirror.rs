@@ -100,6 +100,7 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             upstream: Arc::clone(&mirror.upstream),
             runtimes: edge.state.runtimes.clone(),
             place: Place::Bulk,
+            reach: None,
         },
         question: relay::question(head, exchange),
         body: BytesMut::new(),

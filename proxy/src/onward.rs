@@ -11,6 +11,7 @@ use crate::edge::{Edge, Exchange};
 use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
+use crate::video::ahead;
 use crate::{auth_request, content, mirror, rate_limit, relay, rules};
 
 impl Edge {
@@ -84,12 +85,15 @@ impl Edge {
         let upstream = exchange.upstream.clone()?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let asking = Asking { client: exchange.client, route, head: session.req_header() };
+        let policy = exchange.cache_policy.as_ref();
+        let reach = policy.and_then(|policy| ahead::reach(&self.listener, exchange, policy));
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
             wish: upstream.wish(&asking),
             upstream,
             runtimes: self.state.runtimes.clone(),
             place: exchange.place(),
+            reach,
         })
     }
 }

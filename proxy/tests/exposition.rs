@@ -19,12 +19,13 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
-         cache_policies: {{ p: {{ cache: main }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
+         cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),
         upstream(&[dead_address(), dead_address()])
             .replace("] }", "], health_checks: { active: { interval: 2s } } }"),
     ));
-    assert_eq!(proxy.get("/a/").status, 200);
+    let told = "CMCD=br%3D800%2Cbl%3D2000%2Cmtp%3D9000%2Cmsd%3D300%2Ccid%3D%22x%22";
+    assert_eq!(proxy.get(&format!("/a/?{told}")).status, 200);
     assert_eq!(proxy.get("/b/").status, 502);
     assert_eq!(proxy.get("/c/").status, 404);
     proxy.log_of("/c/");

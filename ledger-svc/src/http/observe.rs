@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, header};
+use prometheus::IntGauge;
 
 use super::App;
 use super::problem::{CONTENT_TYPE, KINDS, Kind, Problem};
@@ -51,18 +52,18 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 /// Counts a request until it is answered, or given up by its client.
-struct InFlight<'a>(&'a Metrics);
+pub struct InFlight(IntGauge);
 
-impl<'a> InFlight<'a> {
-    fn count(metrics: &'a Metrics) -> Self {
+impl InFlight {
+    pub fn count(metrics: &Metrics) -> Self {
         metrics.http_in_flight.inc();
-        Self(metrics)
+        Self(metrics.http_in_flight.clone())
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.http_in_flight.dec();
+        self.0.dec();
     }
 }
 

@@ -44,6 +44,7 @@ const BODY: &[Kind] = &[
 ];
 const LISTING: &[Kind] = &[Kind::InvalidParameter];
 const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
+const OF_CLOSE: &[Kind] = &[Kind::MalformedRequest, Kind::CloseNotFound];
 /// Any operation that books something.
 const KEY: &[Kind] =
     &[Kind::IdempotencyKeyMissing, Kind::IdempotencyKeyInvalid, Kind::IdempotencyKeyReused];
@@ -54,6 +55,9 @@ const POSTING: &[Kind] = &[
     Kind::Unbalanced,
     Kind::BalanceOverflow,
     Kind::LimitExceeded,
+    Kind::ExpectationFailed,
+    Kind::PeriodClosed,
+    Kind::ExpiresInPast,
 ];
 const FOLLOWING: &[Kind] = &[Kind::TransferNotFound];
 
@@ -69,7 +73,24 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getStatement", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("getStatementCsv", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount]]),
-    ("createTransfer", &[ALWAYS, BODY, KEY, POSTING, &[Kind::ExpiresInPast]]),
+    ("createTransfer", &[ALWAYS, BODY, KEY, POSTING]),
+    (
+        "createBatch",
+        &[
+            ALWAYS,
+            BODY,
+            POSTING,
+            FOLLOWING,
+            &[
+                Kind::IdempotencyKeyInvalid,
+                Kind::IdempotencyKeyReused,
+                Kind::TransferNotPending,
+                Kind::HoldExceeded,
+                Kind::TransferNotReversible,
+            ],
+        ],
+    ),
+    ("streamBatch", &[ALWAYS, &[Kind::UnsupportedMediaType]]),
     (
         "postTransfer",
         &[ALWAYS, BODY, KEY, POSTING, FOLLOWING, &[Kind::TransferNotPending, Kind::HoldExceeded]],
@@ -82,12 +103,24 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
             BODY,
             KEY,
             FOLLOWING,
-            &[Kind::TransferNotReversible, Kind::BalanceOverflow, Kind::LimitExceeded],
+            &[
+                Kind::TransferNotReversible,
+                Kind::BalanceOverflow,
+                Kind::LimitExceeded,
+                Kind::PeriodClosed,
+            ],
         ],
     ),
     ("listTransfers", &[ALWAYS, LISTING]),
     ("getTransfer", &[ALWAYS, &[Kind::MalformedRequest, Kind::TransferNotFound]]),
     ("getTrialBalance", &[ALWAYS, LISTING]),
+    ("getTrialBalanceAsOf", &[ALWAYS, LISTING]),
+    ("getBalanceAsOf", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("listJournal", &[ALWAYS, LISTING]),
+    ("createClose", &[ALWAYS, BODY, &[Kind::PeriodClosed, Kind::PeriodNotOver]]),
+    ("listCloses", &[ALWAYS, LISTING]),
+    ("getClose", &[ALWAYS, OF_CLOSE]),
+    ("listCloseBalances", &[ALWAYS, OF_CLOSE, LISTING]),
 ];
 
 /// The problems an operation may end with.

@@ -1,16 +1,13 @@
 //! Every error the service answers with, as one table, in the form of RFC 9457 problem details.
 
+mod from;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::account::NameError;
-use crate::json::JsonError;
-use crate::posting::{Imbalance, Rejection};
-use crate::store::StoreError;
-use crate::transfer::{KeyError, TransferError};
-use crate::writer::WriteError;
+use crate::posting::Imbalance;
 
 /// What kind of error; the last part of the problem's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,11 +20,14 @@ pub enum Kind {
     NotFound,
     AccountNotFound,
     TransferNotFound,
+    CloseNotFound,
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
     TransferNotPending,
     TransferNotReversible,
+    ExpectationFailed,
+    PeriodClosed,
     IdempotencyKeyReused,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -40,6 +40,7 @@ pub enum Kind {
     LimitExceeded,
     HoldExceeded,
     ExpiresInPast,
+    PeriodNotOver,
     HeadersTooLarge,
     Internal,
     QueueFull,
@@ -70,7 +71,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 31] = [
+pub const KINDS: [KindRow; 35] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -122,6 +123,13 @@ pub const KINDS: [KindRow; 31] = [
         "The path names a transfer that does not exist.",
     ),
     row(
+        Kind::CloseNotFound,
+        404,
+        "close-not-found",
+        "There is no such close",
+        "The path names a close that does not exist.",
+    ),
+    row(
         Kind::MethodNotAllowed,
         405,
         "method-not-allowed",
@@ -155,6 +163,20 @@ pub const KINDS: [KindRow; 31] = [
         "transfer-not-reversible",
         "The transfer cannot be reversed",
         "Only a posted transfer can be reversed, and only once; void a pending one.",
+    ),
+    row(
+        Kind::ExpectationFailed,
+        409,
+        "expectation-failed",
+        "An account does not stand as expected",
+        "`expect` names a version, balance or amount available that an account does not have; read it again and decide anew.",
+    ),
+    row(
+        Kind::PeriodClosed,
+        409,
+        "period-closed",
+        "The period is closed",
+        "The effective date, or the day to close, lies in a period that is closed; give a later one.",
     ),
     row(
         Kind::IdempotencyKeyReused,
@@ -239,6 +261,13 @@ pub const KINDS: [KindRow; 31] = [
         "expires-in-past",
         "The transfer would have expired already",
         "`expires_at` must be later than the time of booking.",
+    ),
+    row(
+        Kind::PeriodNotOver,
+        422,
+        "period-not-over",
+        "The period is not over",
+        "A period is closed through a day that is over in UTC.",
     ),
     row(
         Kind::HeadersTooLarge,
@@ -354,13 +383,26 @@ impl Problem {
         self.details.field = (!field.is_empty()).then_some(field);
         self
     }
+
+    /// The problem of a part of the body, which `part` names.
+    pub fn within(mut self, part: &str) -> Self {
+        self.details.detail = format!("{part}: {}", self.details.detail);
+        self.details.field = Some(match self.details.field {
+            Some(field) => format!("{part}.{field}"),
+            None => part.to_owned(),
+        });
+        self
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string(&*self.details).expect("strings and numbers serialise")
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let row = self.kind.row();
-        let body = serde_json::to_vec(&*self.details).expect("strings and numbers serialise");
-        let mut response = body.into_response();
+        let mut response = self.json().into_response();
         *response.status_mut() =
             StatusCode::from_u16(row.status).expect("the table has valid statuses");
         let headers = response.headers_mut();
@@ -375,107 +417,6 @@ impl IntoResponse for Problem {
 
 /// The media type of every error.
 pub const CONTENT_TYPE: &str = "application/problem+json";
-
-impl From<JsonError> for Problem {
-    fn from(error: JsonError) -> Self {
-        let kind = if error.malformed { Kind::MalformedJson } else { Kind::InvalidBody };
-        let mut problem = Self::new(kind, error.to_string()).at(error.field);
-        problem.details.line = Some(error.line);
-        problem.details.column = Some(error.column);
-        problem
-    }
-}
-
-impl From<NameError> for Problem {
-    fn from(error: NameError) -> Self {
-        Self::new(Kind::InvalidBody, error.to_string())
-    }
-}
-
-impl From<KeyError> for Problem {
-    fn from(error: KeyError) -> Self {
-        let kind = match error {
-            KeyError::Missing => Kind::IdempotencyKeyMissing,
-            KeyError::Several | KeyError::Length(_) | KeyError::Characters => {
-                Kind::IdempotencyKeyInvalid
-            }
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<TransferError> for Problem {
-    fn from(error: TransferError) -> Self {
-        match error {
-            TransferError::Json(error) => error.into(),
-            TransferError::Text(error) => Self::from(error).at("description".into()),
-            TransferError::ExpiresWithoutPending => {
-                Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
-            }
-            TransferError::TooFewEntries(_) | TransferError::TooManyEntries { .. } => {
-                Self::new(Kind::InvalidBody, error.to_string()).at("entries".into())
-            }
-        }
-    }
-}
-
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        let detail = rejection.to_string();
-        match rejection {
-            Rejection::UnknownAccounts(_) => Self::new(Kind::UnknownAccount, detail),
-            Rejection::Amount { entry, .. } => {
-                Self::new(Kind::InvalidAmount, detail).at(format!("entries[{entry}].amount"))
-            }
-            Rejection::Unbalanced(imbalances) => {
-                let mut problem = Self::new(Kind::Unbalanced, detail);
-                problem.details.imbalances = Some(imbalances);
-                problem
-            }
-            Rejection::Overflow { entry, .. } => {
-                Self::new(Kind::BalanceOverflow, detail).at(format!("entries[{entry}].amount"))
-            }
-            Rejection::BelowMin { .. } | Rejection::AboveMax { .. } => {
-                Self::new(Kind::LimitExceeded, detail)
-            }
-            Rejection::UnknownTransfer(_) => Self::new(Kind::TransferNotFound, detail),
-            Rejection::NotPending { .. } => Self::new(Kind::TransferNotPending, detail),
-            Rejection::NotReversible { .. } => Self::new(Kind::TransferNotReversible, detail),
-            Rejection::ExceedsHold { entry, .. } => {
-                Self::new(Kind::HoldExceeded, detail).at(format!("entries[{entry}].amount"))
-            }
-            Rejection::ExpiresInPast(_) => {
-                Self::new(Kind::ExpiresInPast, detail).at("expires_at".into())
-            }
-            Rejection::HoldBroken(_) => {
-                tracing::error!(detail, "the books are broken");
-                Self::new(Kind::Internal, detail)
-            }
-        }
-    }
-}
-
-impl From<WriteError> for Problem {
-    fn from(error: WriteError) -> Self {
-        let kind = match error {
-            WriteError::QueueFull(_) => Kind::QueueFull,
-            WriteError::Stopped => Kind::Stopping,
-            WriteError::Failed => Kind::DatabaseUnavailable,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "reading failed");
-        let kind = match error {
-            StoreError::Corrupt(_) => Kind::Internal,
-            _ => Kind::DatabaseUnavailable,
-        };
-        Self::new(kind, "the database could not be read")
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -11,19 +11,23 @@ use super::App;
 use super::accounts::missing;
 use super::extract::{Paging, Params, Segment};
 use super::problem::{Kind, Problem};
-use crate::report::Statement;
-use crate::store::Period;
+use super::reports::{date, period};
+use crate::report::{Statement, StatementBy};
+use crate::store::{Days, Place};
 
 /// Which time, and which page of its entries.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StatementParams {
-    /// Booked at or after this time: RFC 3339 (`+` written as `%2B`), or a date, which begins at
+    /// By which date: `booking` (when left out) or `effective`, for which `from` and `to` are dates.
+    #[param(inline)]
+    by: Option<StatementBy>,
+    /// At or after this time: RFC 3339 (`+` written as `%2B`), or a date, which begins at
     /// midnight UTC. From the first entry when left out.
     #[param(example = "2026-01-01")]
     from: Option<String>,
-    /// Booked before this time. To the last entry when left out.
+    /// Before this time. To the last entry when left out.
     #[param(example = "2026-02-01")]
     to: Option<String>,
     /// Most entries to answer with.
@@ -35,9 +39,9 @@ pub struct StatementParams {
 
 /// Get an account's statement
 ///
-/// By time of booking: the opening balance, what moved, the closing balance, and a page of entries
-/// each with the balance after it. The closing balance is the balance as of `to`. A period that is
-/// over answers the same for ever.
+/// The opening balance, what moved, the closing balance, and a page of entries each with the balance after
+/// it. The closing balance is the balance as of `to`. By time of booking, a period that is over answers
+/// the same for ever; by effective date, one that is closed.
 #[utoipa::path(
     get, path = "/v1/accounts/{code}/statement", operation_id = "getStatement", tag = "reports",
     params(("code" = String, Path, description = "The account's code"), StatementParams),
@@ -71,6 +75,9 @@ pub async fn statement_csv(
             next.push_str(&format!("{name}={}&", value.replace('+', "%2B")));
         }
     }
+    if params.by == Some(StatementBy::Effective) {
+        next.push_str("by=effective&");
+    }
     if let Some(limit) = params.limit {
         next.push_str(&format!("limit={limit}&"));
     }
@@ -89,32 +96,33 @@ pub async fn statement_csv(
 }
 
 async fn read(app: &App, code: &str, params: StatementParams) -> Result<Statement, Problem> {
-    let period = Period { from: time("from", params.from)?, to: time("to", params.to)? };
-    if let (Some(from), Some(to)) = (period.from, period.to)
-        && from > to
-    {
-        return Err(Problem::new(Kind::InvalidParameter, "from is later than to"));
-    }
-    let paging = Paging::new(params.limit, params.cursor);
-    let (after, limit) = (paging.after_number()?, paging.limit()?);
-    app.reader.statement(code, period, after, limit).await?.ok_or_else(|| missing(code))
-}
-
-fn time(name: &str, text: Option<String>) -> Result<Option<jiff::Timestamp>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let midnight = || {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        let day = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        (date.to_string() == text).then(|| day.timestamp())
+    let paging = Paging::new(params.limit, params.cursor.clone());
+    let limit = paging.limit()?;
+    let read = match params.by.unwrap_or_default() {
+        StatementBy::Booking => {
+            let period = period(params.from, params.to)?;
+            app.reader.statement(code, period, paging.after_number()?, limit).await?
+        }
+        StatementBy::Effective => {
+            let days = Days {
+                from: date("from", params.from.as_deref())?,
+                to: date("to", params.to.as_deref())?,
+            };
+            if days.from.zip(days.to).is_some_and(|(from, to)| from > to) {
+                return Err(Problem::new(Kind::InvalidParameter, "from is later than to"));
+            }
+            let place = |cursor: String| {
+                Place::parse(&cursor).ok_or_else(|| {
+                    let detail =
+                        "cursor is not one this listing gave; leave it out to begin at the start";
+                    Problem::new(Kind::InvalidParameter, detail)
+                })
+            };
+            let after = params.cursor.map(place).transpose()?;
+            app.reader.effective_statement(code, days, after, limit).await?
+        }
     };
-    text.parse().ok().or_else(midnight).map(Some).ok_or_else(|| {
-        Problem::new(
-            Kind::InvalidParameter,
-            format!(
-                "{name} is neither a date nor a time; write 2026-01-31 or 2026-01-31T12:00:00Z, and an offset's + as %2B"
-            ),
-        )
-    })
+    read.ok_or_else(|| missing(code))
 }
 
 fn csv(statement: &Statement) -> String {

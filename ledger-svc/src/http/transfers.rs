@@ -149,11 +149,20 @@ async fn book(app: &App, request: TransferRequest, entries: usize) -> Result<Res
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
-        Verdict::KeyReused => Err(Problem::new(
+        refused => Err(verdict_problem(refused)
+            .unwrap_or_else(|| Problem::new(Kind::Internal, "a verdict without a reason"))),
+    }
+}
+
+/// Why a request is not booked; nothing when it is, or when another of its group is to blame.
+pub fn verdict_problem(verdict: Verdict) -> Option<Problem> {
+    match verdict {
+        Verdict::Posted(_) | Verdict::Replayed(_) | Verdict::Withheld => None,
+        Verdict::KeyReused => Some(Problem::new(
             Kind::IdempotencyKeyReused,
             "this Idempotency-Key belongs to a posted transfer with another body; use a new key for a new transfer",
         )),
-        Verdict::Rejected(rejection) => Err(rejection.into()),
+        Verdict::Rejected(rejection) => Some(rejection.into()),
     }
 }
 

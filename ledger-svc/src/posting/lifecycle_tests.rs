@@ -80,6 +80,7 @@ fn request(step: &Step, ids: &[Uuid], books: &Books, now: Timestamp) -> Option<A
                 .filter(|_| *pending)
                 .map(|s| now + std::time::Duration::from_secs(s.unsigned_abs())),
             entries: pair(CODES[*from], CODES[*to], *minor),
+            expect: Vec::new(),
         }),
         Step::Post(of, part) => {
             let of = pick(of)?;
@@ -104,7 +105,10 @@ fn book(books: &mut Books, posting: &Posting, id: Uuid) {
         seq: i64::try_from(books.targets.len()).unwrap() + 1,
         id,
         kind: posting.kind,
+        of: posting.of,
         description: posting.description.clone(),
+        effective_date: posting.effective_date,
+        booked_at: Timestamp::UNIX_EPOCH,
         expires_at: posting.expires_at,
         entry_id_first: 1,
         entries: entries.collect(),
@@ -205,6 +209,7 @@ fn rejections_say_what_to_do() {
             pending,
             expires_at: None,
             entries: pair(from, to, minor),
+            expect: Vec::new(),
         })
     };
     let said = |action: &Action, books: &Books| post(action, books, at).unwrap_err().to_string();

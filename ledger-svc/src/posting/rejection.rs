@@ -1,5 +1,6 @@
 //! Why a transfer is not booked, in words for the client.
 
+use jiff::civil::Date;
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -57,6 +58,18 @@ pub enum Rejection {
     ExceedsHold { entry: usize, account: String, direction: Side, held: String, currency: String },
     #[error("expires_at is not in the future; the time of booking is {0}")]
     ExpiresInPast(jiff::Timestamp),
+    #[error("{date} is in a period that was closed through {through}; give a later effective_date")]
+    PeriodClosed { date: Date, through: Date },
+    #[error("expect[{index}]: account {account}'s {what} is {found}, not {wanted}")]
+    NotAsExpected {
+        index: usize,
+        account: String,
+        what: &'static str,
+        wanted: String,
+        found: String,
+    },
+    #[error("expect[{index}].{what}: {error}")]
+    ExpectedAmount { index: usize, what: &'static str, error: AmountError },
     /// Only a database that somebody else has changed comes to this.
     #[error("account {0} holds less than its pending transfers say; run forebay-ledger verify")]
     HoldBroken(String),

@@ -50,6 +50,7 @@ fn transfer(entries: Vec<EntryBody>) -> TransferBody {
         pending: false,
         expires_at: None,
         entries,
+        expect: Vec::new(),
     }
 }
 

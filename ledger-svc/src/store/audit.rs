@@ -7,9 +7,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use super::row::{self, Columns};
-use super::{DatabaseUrl, StoreError, migration, mysql, postgres, sqlite};
+use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
 use crate::account::{CurrencyBody, Side};
-use crate::chain::{EntryRow, KeyRow, LimitsRow, Link, TransferRow};
+use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
 
@@ -23,6 +23,9 @@ pub enum Audit {
     MySql(Box<MySqlConnection>),
     Postgres(Box<PgConnection>),
 }
+
+/// A row of `backdated_days`: account, effective date, day of booking, and its sums.
+pub type BackdatedDay = ((i64, String, String), Totals);
 
 /// A row of `balances`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,14 +125,6 @@ impl Audit {
         }
     }
 
-    /// A small number, which PostgreSQL does not widen by itself.
-    fn long(&self, column: &str) -> String {
-        match self {
-            Self::Postgres(_) => format!("{column}::bigint"),
-            Self::Sqlite(_) | Self::MySql(_) => column.to_owned(),
-        }
-    }
-
     /// Whether anything has been chained yet.
     pub async fn is_chained(&mut self) -> Result<bool, StoreError> {
         Ok(!self.links(0).await?.is_empty())
@@ -149,8 +144,8 @@ impl Audit {
     }
 
     pub async fn currencies(&mut self) -> Result<Vec<CurrencyBody>, StoreError> {
-        let sql = format!("SELECT code, {} FROM currencies ORDER BY code", self.long("scale"));
-        self.rows(sql, |row| Ok(CurrencyBody { code: row.string(0)?, scale: row.small(1)? })).await
+        let sql = "SELECT code, scale FROM currencies ORDER BY code";
+        self.rows(sql.to_owned(), |row| row::currency(row)).await
     }
 
     pub async fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
@@ -221,6 +216,7 @@ impl Audit {
                 entry_id_first: row.long(8)?,
                 entry_count: row.long(9)?,
                 entries: Vec::new(),
+                backdated: Vec::new(),
                 key: None,
             })
         })
@@ -253,13 +249,76 @@ impl Audit {
         self.rows(sql, pending_entry).await
     }
 
+    /// Backdated entries after the one with this id.
+    pub async fn backdated(&mut self, after: i64) -> Result<Vec<BackdatedRow>, StoreError> {
+        let sql = format!(
+            "SELECT id, account_id, effective_date, number FROM backdated_entries
+             WHERE id > {after} ORDER BY id LIMIT {PAGE}"
+        );
+        self.rows(sql, |row| {
+            Ok(BackdatedRow {
+                id: row.long(0)?,
+                account_id: row.long(1)?,
+                effective_date: row.string(2)?,
+                number: row.long(3)?,
+            })
+        })
+        .await
+    }
+
+    /// Sums of backdated entries by account, effective date and day of booking.
+    pub async fn backdated_days(&mut self) -> Result<Vec<BackdatedDay>, StoreError> {
+        let sql =
+            "SELECT account_id, effective_date, booked_date, debits_minor, credits_minor, entries
+             FROM backdated_days ORDER BY account_id, effective_date, booked_date";
+        self.rows(sql.to_owned(), |row| {
+            let totals = Totals {
+                debits_minor: row.long(3)?,
+                credits_minor: row.long(4)?,
+                entries: row.long(5)?,
+            };
+            Ok(((row.long(0)?, row.string(1)?, row.string(2)?), totals))
+        })
+        .await
+    }
+
+    /// Closes without what they carry forward.
+    pub async fn closes(&mut self) -> Result<Vec<CloseRow>, StoreError> {
+        let sql = "SELECT id, through, description, closed_at_us FROM closes ORDER BY id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(CloseRow {
+                id: row.long(0)?,
+                through: row.string(1)?,
+                description: row.string(2)?,
+                closed_at_us: row.long(3)?,
+                balances: Vec::new(),
+            })
+        })
+        .await
+    }
+
+    /// What a close carries forward, by account.
+    pub async fn close_balances(&mut self, id: i64) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+        let sql = format!(
+            "SELECT account_id, debits_minor, credits_minor FROM close_balances
+             WHERE close_id = {id} ORDER BY account_id"
+        );
+        self.rows(sql, |row| Ok((row.long(0)?, row.long(1)?, row.long(2)?))).await
+    }
+
+    /// How many balances are carried forward by closes there are not.
+    pub async fn stray_close_balances(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM close_balances AS b
+             WHERE NOT EXISTS (SELECT 1 FROM closes AS c WHERE c.id = b.close_id)";
+        Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
+    }
+
     /// Keys of transfers after the one numbered so.
     pub async fn keys(&mut self, after: i64) -> Result<Vec<KeyRow>, StoreError> {
         let key = if matches!(self, Self::MySql(_)) { "`key`" } else { "key" };
         let sql = format!(
-            "SELECT transfer_seq, {key}, fingerprint, {}, body FROM idempotency_keys
-             WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}",
-            self.long("status")
+            "SELECT transfer_seq, {key}, fingerprint, status, body FROM idempotency_keys
+             WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}"
         );
         self.rows(sql, |row| {
             Ok(KeyRow {
@@ -267,7 +326,7 @@ impl Audit {
                 key: row.string(1)?,
                 fingerprint: row.bytes(2)?.to_vec(),
                 status: row.long(3)?,
-                body: row.string(4)?,
+                body: if row.is_null(4)? { None } else { Some(row.string(4)?) },
             })
         })
         .await

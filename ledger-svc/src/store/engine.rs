@@ -1,19 +1,17 @@
 //! One name for the three engines. Nothing is decided here.
 
-use jiff::Timestamp;
-use uuid::Uuid;
-
 use super::durability::UnsafeSetting;
+use super::faults::{Step, may_fail};
+use super::gather::List;
 use super::migration::Migrated;
-use super::statement::Point;
+use super::reader::Reader;
+use super::row::Columns;
+use super::rows::Rows;
 use super::url::DatabaseUrl;
-use super::{Access, Audit, Created, StoreError, Stream, mysql, postgres, sqlite};
+use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite};
 use crate::account::{AccountBody, CurrencyBody};
-use crate::batch::{Changes, Snapshot, Wanted};
-use crate::chain::{Head, LimitsRow, Link, Record};
-use crate::posting::{Limits, Standing};
-use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
-use crate::transfer::Transfer;
+use crate::chain::{Head, Record};
+use crate::report::Account;
 
 /// Links written in one statement while a database is chained for the first time.
 const LINKS_AT_ONCE: usize = 1000;
@@ -31,14 +29,6 @@ pub enum Batch<'a> {
     Sqlite(sqlite::Batch<'a>),
     MySql(mysql::Batch<'a>),
     Postgres(postgres::Batch<'a>),
-}
-
-/// The reading connections. Cheap to clone.
-#[derive(Clone, Debug)]
-pub enum Reader {
-    Sqlite(sqlite::Reader),
-    MySql(mysql::Reader),
-    Postgres(postgres::Reader),
 }
 
 /// A database opened for one service.
@@ -120,16 +110,16 @@ async fn chain_what_is_there(url: &DatabaseUrl, writer: &mut Writer) -> Result<(
 pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
     let (mut writer, reader, unsafe_settings) = match url {
         DatabaseUrl::Sqlite(file) => {
-            let (writer, reader, unsafe_settings) = sqlite::open(file, access).await?;
-            (Writer::Sqlite(Box::new(writer)), Reader::Sqlite(reader), unsafe_settings)
+            let (writer, pool, unsafe_settings) = sqlite::open(file, access).await?;
+            (Writer::Sqlite(Box::new(writer)), Reader::Sqlite(pool), unsafe_settings)
         }
         DatabaseUrl::MySql(server) => {
-            let (writer, reader, unsafe_settings) = mysql::open(server, access).await?;
-            (Writer::MySql(writer), Reader::MySql(reader), unsafe_settings)
+            let (writer, pool, unsafe_settings) = mysql::open(server, access).await?;
+            (Writer::MySql(writer), Reader::MySql(pool), unsafe_settings)
         }
         DatabaseUrl::Postgres(server) => {
-            let (writer, reader, unsafe_settings) = postgres::open(server, access).await?;
-            (Writer::Postgres(writer), Reader::Postgres(reader), unsafe_settings)
+            let (writer, pool, unsafe_settings) = postgres::open(server, access).await?;
+            (Writer::Postgres(writer), Reader::Postgres(pool), unsafe_settings)
         }
     };
     if !is_chained(url).await? {
@@ -146,6 +136,7 @@ impl Writer {
     /// Begins a batch. After a failure it connects again, which on a server succeeds only once the
     /// failed connection has ended there.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        may_fail(Step::Begin)?;
         Ok(match self {
             Self::Sqlite(writer) => Batch::Sqlite(writer.begin().await?),
             Self::MySql(writer) => Batch::MySql(writer.begin().await?),
@@ -164,144 +155,71 @@ impl Writer {
     }
 }
 
+/// What the engines do differently; `gather` puts it together.
 impl Batch<'_> {
-    pub async fn create_currency(
-        &mut self,
-        body: &CurrencyBody,
-    ) -> Result<Created<CurrencyBody>, StoreError> {
-        on!(Self, self, batch => batch.create_currency(body).await)
+    /// Takes the write lock, and fails when another service has opened this database since.
+    pub(super) async fn fence(&mut self) -> Result<(), StoreError> {
+        may_fail(Step::Fence)?;
+        on!(Self, self, batch => batch.fence().await)
     }
 
-    pub async fn create_account(
+    /// `sql` has no parameters, and nothing in it that came from outside but numbers and dates.
+    pub(super) async fn query<T>(
+        &mut self,
+        sql: &str,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        on!(Self, self, batch => batch.query(sql.to_owned(), of).await)
+    }
+
+    pub(super) async fn look_up<T>(
+        &mut self,
+        list: List<'_>,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        may_fail(Step::LookUp)?;
+        on!(Self, self, batch => batch.look_up(list, of).await)
+    }
+
+    /// `sql` has nothing in it that came from outside but numbers. Says how many rows it changed.
+    pub(super) async fn run(&mut self, sql: String) -> Result<u64, StoreError> {
+        on!(Self, self, batch => batch.run(sql).await)
+    }
+
+    /// All the rows, or an error.
+    pub(super) async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
+        may_fail(Step::Insert)?;
+        on!(Self, self, batch => batch.insert(tables).await)
+    }
+
+    pub(super) async fn currency(
+        &mut self,
+        code: &str,
+    ) -> Result<Option<CurrencyBody>, StoreError> {
+        on!(Self, self, batch => batch.currency(code).await)
+    }
+
+    pub(super) async fn insert_currency(&mut self, body: &CurrencyBody) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.insert_currency(body).await)
+    }
+
+    pub(super) async fn account(&mut self, code: &str) -> Result<Option<Account>, StoreError> {
+        on!(Self, self, batch => batch.account(code).await)
+    }
+
+    /// With a balance of nothing.
+    pub(super) async fn insert_account(
         &mut self,
         body: &AccountBody,
-        now: Timestamp,
-    ) -> Result<Created<Account>, StoreError> {
-        on!(Self, self, batch => batch.create_account(body, now).await)
-    }
-
-    /// Puts limits on an account from now on.
-    pub async fn set_limits(
-        &mut self,
-        account_id: i64,
-        limits: Limits,
-        now: Timestamp,
-    ) -> Result<LimitsRow, StoreError> {
-        on!(Self, self, batch => batch.set_limits(account_id, limits, now).await)
-    }
-
-    /// Appends to the chain.
-    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
-        on!(Self, self, batch => batch.write_links(links).await)
-    }
-
-    /// Everything the posting of a batch needs to know, under the write lock. Fails when another
-    /// service has opened this database since.
-    pub async fn lock_and_read(&mut self, wanted: &Wanted<'_>) -> Result<Snapshot, StoreError> {
-        on!(Self, self, batch => batch.lock_and_read(wanted).await)
-    }
-
-    /// When the next pending transfer expires, in microseconds since 1970.
-    pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
-        on!(Self, self, batch => batch.next_expiry().await)
-    }
-
-    /// Writes what was decided: transfers, their entries, the new balances and the answers.
-    pub async fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        on!(Self, self, batch => batch.write(changes).await)
-    }
-
-    /// A write that changes nothing of the books; proves that the database can be written.
-    pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        on!(Self, self, batch => batch.probe(now).await)
+        created_at_us: i64,
+    ) -> Result<(), StoreError> {
+        on!(Self, self, batch => batch.insert_account(body, created_at_us).await)
     }
 
     /// Makes the batch durable. When this fails, nothing of the batch may be acknowledged.
     pub async fn commit(self) -> Result<(), StoreError> {
-        on!(Batch, self, batch => batch.commit().await)
-    }
-}
-
-impl Reader {
-    /// The engine's name, for people and metrics.
-    pub fn engine(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::MySql(_) => "mysql",
-            Self::Postgres(_) => "postgres",
-        }
-    }
-
-    /// Currencies with a code after `after`.
-    pub async fn currencies(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<Page<CurrencyBody>, StoreError> {
-        on!(Self, self, reader => reader.currencies(after, limit).await)
-    }
-
-    /// Accounts with a code after `after`.
-    pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
-        on!(Self, self, reader => reader.accounts(after, limit).await)
-    }
-
-    pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
-        on!(Self, self, reader => reader.account(code).await)
-    }
-
-    /// An account with its id, totals and limits.
-    pub async fn standing(&self, code: &str) -> Result<Option<Standing>, StoreError> {
-        on!(Self, self, reader => reader.standing(code).await)
-    }
-
-    /// How many entries a transfer has; nothing when there is none of this id.
-    pub async fn entries_of(&self, id: Uuid) -> Result<Option<i64>, StoreError> {
-        on!(Self, self, reader => reader.entries_of(id).await)
-    }
-
-    pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
-        on!(Self, self, reader => reader.balance(code).await)
-    }
-
-    /// The entries of an account with a number after `after`; nothing when there is no account.
-    pub async fn entries(
-        &self,
-        code: &str,
-        after: i64,
-        limit: usize,
-    ) -> Result<Option<Page<AccountEntry>>, StoreError> {
-        on!(Self, self, reader => reader.entries(code, after, limit).await)
-    }
-
-    pub async fn transfer(&self, id: Uuid) -> Result<Option<Transfer>, StoreError> {
-        on!(Self, self, reader => reader.transfer(id).await)
-    }
-
-    /// The account's entry numbered so.
-    pub async fn point(&self, account_id: i64, number: i64) -> Result<Option<Point>, StoreError> {
-        on!(Self, self, reader => reader.point(account_id, number).await)
-    }
-
-    /// Transfers in booking order after the `after`th.
-    pub async fn transfers(
-        &self,
-        after: i64,
-        limit: usize,
-    ) -> Result<Page<TransferSummary>, StoreError> {
-        on!(Self, self, reader => reader.transfers(after, limit).await)
-    }
-
-    /// Totals over all accounts and a page of accounts, both of the same moment.
-    pub async fn trial_balance(
-        &self,
-        after: &str,
-        limit: usize,
-    ) -> Result<TrialBalance, StoreError> {
-        on!(Self, self, reader => reader.trial_balance(after, limit).await)
-    }
-
-    pub async fn close(&self) {
-        on!(Self, self, reader => reader.close().await);
+        may_fail(Step::Commit)?;
+        on!(Batch, self, batch => batch.commit().await)?;
+        may_fail(Step::Committed)
     }
 }

@@ -1,16 +1,193 @@
-//! Joins what a batch wants to what was found of it: which entries and accounts are read next. The
-//! same for every engine.
+//! What every engine does alike in a batch: what is read in which order, what is created, what is
+//! written. The engines say how.
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::batch::Wanted;
-use crate::posting::{Target, TargetEntry};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::engine::Batch;
+use super::row;
+use super::rows;
+use super::{Created, StoreError, impossible};
+use crate::account::{AccountBody, CurrencyBody};
+use crate::batch::{Changes, Snapshot, Wanted};
+use crate::chain::{LimitsRow, Link};
+use crate::posting::{Limits, Target, TargetEntry};
+use crate::report::Account;
 
 /// Pending transfers that are expired in one batch at most; the next batch goes on.
-pub const DUE_MAX: i64 = 200;
+const DUE_MAX: i64 = 200;
+
+const LAST: &str = "SELECT
+     (SELECT coalesce(max(seq), 0) FROM transfers),
+     (SELECT coalesce(max(id), 0) FROM entries),
+     (SELECT coalesce(max(id), 0) FROM pending_entries),
+     coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0)";
+const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
+const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
+
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[LAST, HEAD, NEXT_EXPIRY, NEXT_LIMITS];
+
+/// What is looked up by a list; each engine has a statement for each.
+#[derive(Clone, Copy, Debug)]
+pub enum List<'a> {
+    /// Answers by their keys.
+    Answers(&'a [&'a str]),
+    /// Standings by accounts' codes.
+    Standings(&'a [String]),
+    /// Transfers by their ids.
+    Targets(&'a [Uuid]),
+    /// Entries by their ids: those that moved.
+    Entries(&'a [i64]),
+    /// Entries by their ids: those that were held.
+    PendingEntries(&'a [i64]),
+    /// Pending transfers that expire until then, in microseconds since 1970, and at most so many.
+    Due(i64, i64),
+}
+
+impl Batch<'_> {
+    /// Adds what a batch needs to know to what is known. Takes the write lock first, and fails when another
+    /// service has opened this database since.
+    pub async fn lock_and_read(
+        &mut self,
+        wanted: &Wanted<'_>,
+        known: &mut Snapshot,
+    ) -> Result<(), StoreError> {
+        self.fence().await?;
+        if wanted.ends {
+            known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
+            known.books.closed_through = self.last_close().await?.map(|close| close.through);
+            known.head = self.query(HEAD, |row| row::head(row)).await?.pop().unwrap_or_default();
+        }
+        let mut found = Vec::new();
+        if let Some(now) = wanted.due {
+            found =
+                self.look_up(List::Due(now.as_microsecond(), DUE_MAX), |r| row::target(r)).await?;
+            known.due = found.iter().map(|(target, _)| target.id).collect();
+        }
+        let mut targets: BTreeSet<Uuid> = wanted.targets.iter().copied().collect();
+        if !wanted.keys.is_empty() {
+            let answers = self.look_up(List::Answers(&wanted.keys), |r| row::answer(r)).await?;
+            known.answers = answers.into_iter().collect();
+            // An answer that is not stored is written again from its transfer.
+            let unwritten = known.answers.values().filter(|stored| stored.body.is_none());
+            targets.extend(unwritten.map(|stored| stored.transfer_id));
+        }
+        if !targets.is_empty() {
+            let targets: Vec<Uuid> = targets.into_iter().collect();
+            found.extend(self.look_up(List::Targets(&targets), |r| row::target(r)).await?);
+        }
+        for moves in [true, false] {
+            let ids = entry_ids(&found, moves);
+            if !ids.is_empty() {
+                let list = if moves { List::Entries(&ids) } else { List::PendingEntries(&ids) };
+                let entries = self.look_up(list, |r| row::target_entry(r)).await?;
+                fill(&mut found, moves, &entries.into_iter().collect());
+            }
+        }
+        let accounts = unknown_accounts(wanted, &found, known);
+        known.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
+        if !accounts.is_empty() {
+            let standings = self.look_up(List::Standings(&accounts), |r| row::standing(r)).await?;
+            known.books.accounts.0.extend(standings);
+        }
+        Ok(())
+    }
+
+    /// When the next pending transfer expires, in microseconds since 1970.
+    pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(self.query(NEXT_EXPIRY, |row| row.long_if_any(0)).await?.pop().flatten())
+    }
+
+    pub async fn create_currency(
+        &mut self,
+        body: &CurrencyBody,
+    ) -> Result<Created<CurrencyBody>, StoreError> {
+        Ok(match self.currency(&body.code).await? {
+            None => {
+                self.insert_currency(body).await?;
+                Created::New(body.clone())
+            }
+            Some(existing) if existing == *body => Created::Existing(existing),
+            Some(existing) => Created::Conflict(existing),
+        })
+    }
+
+    pub async fn create_account(
+        &mut self,
+        body: &AccountBody,
+        now: Timestamp,
+    ) -> Result<Created<Account>, StoreError> {
+        if self.currency(&body.currency).await?.is_none() {
+            return Ok(Created::UnknownCurrency);
+        }
+        if let Some(account) = self.account(&body.code).await? {
+            let same = account.name == body.name
+                && account.currency == body.currency
+                && account.normal_balance == body.normal_balance;
+            return Ok(if same { Created::Existing(account) } else { Created::Conflict(account) });
+        }
+        self.insert_account(body, now.as_microsecond()).await?;
+        let created = self.account(&body.code).await?;
+        created.map(Created::New).ok_or_else(|| impossible("an account", &"nothing once created"))
+    }
+
+    /// Puts limits on an account from now on.
+    pub async fn set_limits(
+        &mut self,
+        account_id: i64,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<LimitsRow, StoreError> {
+        let id = self.query(NEXT_LIMITS, |row| row.long(0)).await?.pop().unwrap_or(1);
+        let row = LimitsRow { id, account_id, limits, set_at_us: now.as_microsecond() };
+        self.insert(&[rows::of_limits(&row)]).await?;
+        let minor = |limit: Option<i64>| limit.map_or("NULL".to_owned(), |minor| minor.to_string());
+        let (min, max) = (minor(limits.min_minor), minor(limits.max_minor));
+        self.run(format!(
+            "UPDATE balances SET balance_min_minor = {min}, balance_max_minor = {max} WHERE account_id = {account_id}"
+        ))
+        .await?;
+        Ok(row)
+    }
+
+    /// Appends to the chain.
+    pub async fn write_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        self.insert(&[rows::of_links(links)]).await
+    }
+
+    /// Writes what was decided and its links of the chain.
+    pub async fn write(&mut self, changes: &Changes, links: &[Link]) -> Result<(), StoreError> {
+        let mut tables = rows::of_changes(changes);
+        if !links.is_empty() {
+            tables.push(rows::of_links(links));
+        }
+        self.insert(&tables).await?;
+        let closed: Vec<String> = changes.closed().map(|seq| seq.to_string()).collect();
+        if closed.is_empty() {
+            return Ok(());
+        }
+        let gone = self
+            .run(format!("DELETE FROM holds WHERE transfer_seq IN ({})", closed.join(", ")))
+            .await?;
+        if gone == closed.len() as u64 {
+            return Ok(());
+        }
+        Err(impossible("a batch", &format!("{gone} holds closed instead of {}", closed.len())))
+    }
+
+    /// A write that changes nothing of the books; proves that the database can be written.
+    pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let now = now.as_microsecond();
+        self.run(format!("UPDATE service SET probed_at_us = {now} WHERE id = 1")).await.map(drop)
+    }
+}
 
 /// The ids of the entries that transfers of one sort have; each comes with how many it has.
-pub fn entry_ids(found: &[(Target, i64)], moves: bool) -> Vec<i64> {
+fn entry_ids(found: &[(Target, i64)], moves: bool) -> Vec<i64> {
     let of_sort = found.iter().filter(|(target, _)| target.kind.moves() == moves);
     let ids: BTreeSet<i64> = of_sort
         .flat_map(|(target, entries)| target.entry_id_first..target.entry_id_first + entries)
@@ -19,19 +196,20 @@ pub fn entry_ids(found: &[(Target, i64)], moves: bool) -> Vec<i64> {
 }
 
 /// Gives the transfers of one sort their entries, by id.
-pub fn fill(found: &mut [(Target, i64)], moves: bool, entries: &HashMap<i64, TargetEntry>) {
+fn fill(found: &mut [(Target, i64)], moves: bool, entries: &HashMap<i64, TargetEntry>) {
     for (target, count) in found.iter_mut().filter(|(target, _)| target.kind.moves() == moves) {
         let ids = target.entry_id_first..target.entry_id_first + *count;
         target.entries = ids.filter_map(|id| entries.get(&id).cloned()).collect();
     }
 }
 
-/// The codes of all accounts that the batch touches.
-pub fn accounts_of<'a>(wanted: &Wanted<'a>, found: &'a [(Target, i64)]) -> Vec<String> {
+/// The codes of all accounts that the batch touches and nothing is known of.
+fn unknown_accounts(wanted: &Wanted<'_>, found: &[(Target, i64)], known: &Snapshot) -> Vec<String> {
     let of_targets = found.iter().flat_map(|(target, _)| &target.entries);
     let codes: BTreeSet<&str> = of_targets
         .map(|entry| entry.account.as_str())
         .chain(wanted.accounts.iter().copied())
+        .filter(|code| !known.books.accounts.0.contains_key(*code))
         .collect();
     codes.into_iter().map(str::to_owned).collect()
 }

@@ -1,11 +1,10 @@
-//! PostgreSQL: how a database is judged, locked and migrated, and how the writer connects. Every
-//! statement the ledger runs on it is here, in `write` and in `read`.
+//! PostgreSQL: how a database is judged, locked and migrated, and how the writer connects. What is
+//! written in its own words is here and in `write`.
 //!
 //! The writer's connection holds an advisory lock of the database. A second service cannot get it;
 //! and after a lost connection the writer itself gets it back only when the server has ended the old
 //! session, so that a commit whose answer was lost is by then either done or undone.
 
-mod read;
 mod write;
 
 use std::collections::BTreeSet;
@@ -21,11 +20,13 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 4] = [
+pub const MIGRATIONS: [migration::Source; 6] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/postgres/0004_chain.sql")),
+    (5, "short answers", include_str!("../../migrations/postgres/0005_short_answers.sql")),
+    (6, "effective dates", include_str!("../../migrations/postgres/0006_effective_dates.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,12 +78,6 @@ pub struct Writer {
     allow_unsafe: bool,
 }
 
-/// The reading connections.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    pool: PgPool,
-}
-
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
 pub async fn migrate(
     server: &Server<PgConnectOptions>,
@@ -100,7 +95,7 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<PgConnectOptions>,
     access: Access,
-) -> Result<(Writer, Reader, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, PgPool, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
     inspect(server, &mut connection).await?;
@@ -129,7 +124,7 @@ pub async fn open(
         epoch,
         allow_unsafe: access.allow_unsafe,
     };
-    Ok((writer, Reader { pool }, unsafe_settings))
+    Ok((writer, pool, unsafe_settings))
 }
 
 impl Writer {

@@ -1,7 +1,6 @@
 //! What rows mean, whichever engine they come from. The statements of all engines give the same
 //! columns in the same order; each reader below says which.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,16 +11,13 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, ValueRef};
 use uuid::Uuid;
 
-use super::statement::Point;
 use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
-use crate::batch::{Answer, Last, StoredAnswer};
+use crate::batch::{Last, StoredAnswer};
 use crate::chain::Head;
 use crate::money::{Currency, format_minor};
 use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
-use crate::report::{
-    Account, AccountBalance, AccountEntry, CurrencyTotals, Page, TransferSummary, TrialBalance,
-};
+use crate::report::{Account, AccountBalance, AccountEntry, CurrencyTotals, TransferSummary};
 use crate::transfer::{Transfer, TransferEntry, TransferKind};
 
 /// Columns by their place, counted from 0.
@@ -75,12 +71,6 @@ pub trait Columns {
         let microseconds = self.long(index)?;
         Timestamp::from_microsecond(microseconds).map_err(|_| impossible("a time", &microseconds))
     }
-
-    /// A sum beyond 64 bits, which servers give as text.
-    fn sum(&self, index: usize) -> Result<i128, StoreError> {
-        let text = self.text(index)?;
-        text.parse().map_err(|_| impossible("a sum", &text))
-    }
 }
 
 impl Columns for SqliteRow {
@@ -127,8 +117,12 @@ impl Columns for MySqlRow {
 }
 
 impl Columns for PgRow {
+    /// Small numbers are widened, as the other engines do it.
     fn long(&self, index: usize) -> Result<i64, StoreError> {
-        Ok(self.try_get(index)?)
+        Ok(match self.try_get(index) {
+            Err(sqlx::Error::ColumnDecode { .. }) => i64::from(self.try_get::<i16, _>(index)?),
+            found => found?,
+        })
     }
     fn long_if_any(&self, index: usize) -> Result<Option<i64>, StoreError> {
         Ok(self.try_get(index)?)
@@ -160,23 +154,13 @@ pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
 }
 
 /// Code, scale.
-pub fn currencies(rows: &[impl Columns], limit: usize) -> Result<Page<CurrencyBody>, StoreError> {
-    let mut currencies = Vec::with_capacity(rows.len());
-    for row in rows {
-        currencies.push(CurrencyBody { code: row.string(0)?, scale: row.small(1)? });
-    }
-    Ok(Page::cut(currencies, limit, |currency| currency.code.clone()))
-}
-
-/// As `account`.
-pub fn accounts(rows: &[impl Columns], limit: usize) -> Result<Page<Account>, StoreError> {
-    let accounts = rows.iter().map(|row| account(row)).collect::<Result<_, _>>()?;
-    Ok(Page::cut(accounts, limit, |account: &Account| account.code.clone()))
+pub fn currency(row: &(impl Columns + ?Sized)) -> Result<CurrencyBody, StoreError> {
+    Ok(CurrencyBody { code: row.string(0)?, scale: row.small(1)? })
 }
 
 /// Code, currency, scale, normal side, id, debits, credits, entries, pending debits, pending credits,
 /// lowest balance, highest balance.
-pub fn balance(row: &impl Columns) -> Result<AccountBalance, StoreError> {
+pub fn balance(row: &(impl Columns + ?Sized)) -> Result<AccountBalance, StoreError> {
     let (code, Standing { currency, normal, balance, limits, .. }) = standing(row)?;
     let text = |minor: i128| format_minor(minor, currency.scale);
     Ok(AccountBalance {
@@ -196,7 +180,7 @@ pub fn balance(row: &impl Columns) -> Result<AccountBalance, StoreError> {
 }
 
 /// The same columns as `balance`.
-pub fn standing(row: &impl Columns) -> Result<(String, Standing), StoreError> {
+pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), StoreError> {
     let standing = Standing {
         account_id: row.long(4)?,
         currency: Currency { code: row.string(1)?, scale: row.small(2)? },
@@ -213,23 +197,14 @@ pub fn standing(row: &impl Columns) -> Result<(String, Standing), StoreError> {
     Ok((row.string(0)?, standing))
 }
 
-/// Booked at, debits after, credits after.
-pub fn point(row: &impl Columns) -> Result<Point, StoreError> {
-    Ok(Point {
-        booked_at_us: row.long(0)?,
-        debits_minor: row.long(1)?,
-        credits_minor: row.long(2)?,
-    })
-}
-
 /// A head of the chain: number, hash.
-pub fn head(row: &impl Columns) -> Result<Head, StoreError> {
+pub fn head(row: &(impl Columns + ?Sized)) -> Result<Head, StoreError> {
     let hash = row.bytes(1)?.try_into().map_err(|_| impossible("a hash", &"another length"))?;
     Ok(Head { seq: row.long(0)?, hash })
 }
 
 /// The last transfer's number, the last entry's id, the last pending entry's id, the last booking.
-pub fn last(row: &impl Columns) -> Result<Last, StoreError> {
+pub fn last(row: &(impl Columns + ?Sized)) -> Result<Last, StoreError> {
     Ok(Last {
         transfer_seq: row.long(0)?,
         entry_id: row.long(1)?,
@@ -239,14 +214,17 @@ pub fn last(row: &impl Columns) -> Result<Last, StoreError> {
 }
 
 /// Sequence number, id, kind, description, expires at, first entry's id, number of entries, follower's
-/// id, follower's kind.
-pub fn target(row: &impl Columns) -> Result<(Target, i64), StoreError> {
+/// id, follower's kind, effective date, booked at, id of the transfer it follows.
+pub fn target(row: &(impl Columns + ?Sized)) -> Result<(Target, i64), StoreError> {
     let follower = row.uuid_if_any(7)?.zip(row.kind_if_any(8)?);
     let target = Target {
         seq: row.long(0)?,
         id: row.uuid(1)?,
         kind: row.kind(2)?,
+        of: row.uuid_if_any(11)?,
         description: row.string(3)?,
+        effective_date: row.date(9)?,
+        booked_at: row.instant(10)?,
         expires_at: row.instant_if_any(4)?,
         entry_id_first: row.long(5)?,
         entries: Vec::new(),
@@ -256,7 +234,7 @@ pub fn target(row: &impl Columns) -> Result<(Target, i64), StoreError> {
 }
 
 /// Id, account, direction, amount.
-pub fn target_entry(row: &impl Columns) -> Result<(i64, TargetEntry), StoreError> {
+pub fn target_entry(row: &(impl Columns + ?Sized)) -> Result<(i64, TargetEntry), StoreError> {
     let entry = TargetEntry {
         account: row.string(1)?,
         direction: row.side(2)?,
@@ -265,47 +243,35 @@ pub fn target_entry(row: &impl Columns) -> Result<(i64, TargetEntry), StoreError
     Ok((row.long(0)?, entry))
 }
 
-/// `owner`: id, scale, normal side. `rows`: number, transfer, description, effective date, booked
-/// at, direction, amount, debits after, credits after.
-pub fn entries(
-    owner: &impl Columns,
-    rows: &[impl Columns],
-    limit: usize,
-) -> Result<Page<AccountEntry>, StoreError> {
-    let (scale, normal) = (owner.small(1)?, owner.side(2)?);
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in rows {
-        entries.push(AccountEntry {
-            number: row.long(0)?,
-            transfer: row.uuid(1)?,
-            description: row.string(2)?,
-            effective_date: row.date(3)?,
-            booked_at: row.instant(4)?,
-            direction: row.side(5)?,
-            amount: format_minor(row.long(6)?.into(), scale),
-            balance: format_minor(normal.balance(row.long(7)?, row.long(8)?), scale),
-        });
-    }
-    Ok(Page::cut(entries, limit, |entry| entry.number.to_string()))
+/// Number, transfer, description, effective date, booked at, direction, amount, debits after, credits
+/// after; of the account `owner`.
+pub fn entry(owner: &Standing, row: &(impl Columns + ?Sized)) -> Result<AccountEntry, StoreError> {
+    let scale = owner.currency.scale;
+    Ok(AccountEntry {
+        number: row.long(0)?,
+        transfer: row.uuid(1)?,
+        description: row.string(2)?,
+        effective_date: row.date(3)?,
+        booked_at: row.instant(4)?,
+        direction: row.side(5)?,
+        amount: format_minor(row.long(6)?.into(), scale),
+        balance: format_minor(owner.normal.balance(row.long(7)?, row.long(8)?), scale),
+    })
 }
 
-/// `row`: description, effective date, booked at, first entry's id, number of entries, kind, expires
-/// at, id of the transfer it follows, follower's id, follower's kind. `entries`: account, direction,
-/// amount, scale, currency.
-pub fn transfer(
-    id: Uuid,
-    row: &impl Columns,
-    entries: &[impl Columns],
-) -> Result<Transfer, StoreError> {
-    let mut rendered = Vec::with_capacity(entries.len());
-    for entry in entries {
-        rendered.push(TransferEntry {
-            account: entry.string(0)?,
-            direction: entry.side(1)?,
-            amount: format_minor(entry.long(2)?.into(), entry.small(3)?),
-            currency: entry.string(4)?,
-        });
-    }
+/// Account, direction, amount, scale, currency.
+pub fn transfer_entry(row: &(impl Columns + ?Sized)) -> Result<TransferEntry, StoreError> {
+    Ok(TransferEntry {
+        account: row.string(0)?,
+        direction: row.side(1)?,
+        amount: format_minor(row.long(2)?.into(), row.small(3)?),
+        currency: row.string(4)?,
+    })
+}
+
+/// Description, effective date, booked at, first entry's id, number of entries, kind, expires at, id of the
+/// transfer it follows, follower's id, follower's kind. Its entries are read apart.
+pub fn transfer(id: Uuid, row: &(impl Columns + ?Sized)) -> Result<Transfer, StoreError> {
     let kind = row.kind(5)?;
     Ok(Transfer {
         id,
@@ -317,39 +283,31 @@ pub fn transfer(
         expires_at: row.instant_if_any(6)?,
         of: row.uuid_if_any(7)?,
         followed_by: row.uuid_if_any(8)?,
-        entries: rendered,
+        entries: Vec::new(),
     })
 }
 
 /// Id, description, effective date, booked at, number of entries, sequence number, kind, follower's
 /// kind.
-pub fn transfers(rows: &[impl Columns], limit: usize) -> Result<Page<TransferSummary>, StoreError> {
-    let mut summaries = Vec::with_capacity(rows.len());
-    for row in rows {
-        let kind = row.kind(6)?;
-        let summary = TransferSummary {
-            id: row.uuid(0)?,
-            kind,
-            state: kind.state(row.kind_if_any(7)?),
-            description: row.string(1)?,
-            effective_date: row.date(2)?,
-            booked_at: row.instant(3)?,
-            entries: row.long(4)?,
-        };
-        summaries.push((row.long(5)?, summary));
-    }
-    let page = Page::cut(summaries, limit, |(seq, _)| seq.to_string());
-    let items = page.items.into_iter().map(|(_, summary)| summary).collect();
-    Ok(Page { items, next_cursor: page.next_cursor })
+pub fn transfer_summary(row: &(impl Columns + ?Sized)) -> Result<TransferSummary, StoreError> {
+    let kind = row.kind(6)?;
+    Ok(TransferSummary {
+        id: row.uuid(0)?,
+        kind,
+        state: kind.state(row.kind_if_any(7)?),
+        description: row.string(1)?,
+        effective_date: row.date(2)?,
+        booked_at: row.instant(3)?,
+        entries: row.long(4)?,
+    })
 }
 
-/// `row`: currency, scale; and its sums.
-pub fn totals(
-    row: &impl Columns,
-    debits: i128,
-    credits: i128,
-) -> Result<CurrencyTotals, StoreError> {
-    let scale = row.small(1)?;
+/// Currency, scale, and each side's sum in two halves of 32 bits, the high one first.
+pub fn totals(row: &(impl Columns + ?Sized)) -> Result<CurrencyTotals, StoreError> {
+    let sum = |high: usize| -> Result<i128, StoreError> {
+        Ok((i128::from(row.long(high)?) << 32) + i128::from(row.long(high + 1)?))
+    };
+    let (scale, debits, credits) = (row.small(1)?, sum(2)?, sum(4)?);
     Ok(CurrencyTotals {
         currency: row.string(0)?,
         debits: format_minor(debits, scale),
@@ -358,30 +316,19 @@ pub fn totals(
     })
 }
 
-/// `rows`: as `balance`.
-pub fn trial_balance(
-    currencies: Vec<CurrencyTotals>,
-    rows: &[impl Columns],
-    limit: usize,
-) -> Result<TrialBalance, StoreError> {
-    let accounts = rows.iter().map(balance).collect::<Result<_, _>>()?;
-    let page = Page::cut(accounts, limit, |account: &AccountBalance| account.account.clone());
-    Ok(TrialBalance { currencies, accounts: page.items, next_cursor: page.next_cursor })
-}
-
 /// Key, fingerprint, status, body, transfer's id.
-pub fn answer(row: &impl Columns) -> Result<(String, StoredAnswer), StoreError> {
-    let fingerprint = row.bytes(1)?;
+pub fn answer(row: &(impl Columns + ?Sized)) -> Result<(String, StoredAnswer), StoreError> {
     let status = row.long(2)?;
-    let answer = Answer {
+    let fingerprint = row.bytes(1)?;
+    let stored = StoredAnswer {
+        fingerprint: fingerprint
+            .try_into()
+            .map_err(|_| impossible("a fingerprint", &format!("{} bytes", fingerprint.len())))?,
         transfer_id: row.uuid(4)?,
         status: u16::try_from(status).map_err(|_| impossible("a status", &status))?,
-        body: Arc::from(row.text(3)?),
+        body: if row.is_null(3)? { None } else { Some(Arc::from(row.text(3)?)) },
     };
-    let fingerprint = fingerprint
-        .try_into()
-        .map_err(|_| impossible("a fingerprint", &format!("{} bytes", fingerprint.len())))?;
-    Ok((row.string(0)?, StoredAnswer { fingerprint, answer }))
+    Ok((row.string(0)?, stored))
 }
 
 /// A page is read with one row to spare, which tells whether there is another page.
@@ -389,10 +336,19 @@ pub fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).map_or(i64::MAX, |limit| limit.saturating_add(1))
 }
 
-/// Bytes as engines that have no binary JSON take them.
+/// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    text.reserve(bytes.len() * 2);
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
 }

@@ -1,8 +1,7 @@
 //! SQLite, embedded: how its file is opened, judged and migrated, and how its rows are read.
-//! Every statement the ledger runs on it is here, in `write` and in `read`.
+//! What is written in its own words is here and in `write`.
 
 mod lock;
-mod read;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +15,8 @@ use sqlx::sqlite::{
 
 use self::lock::Lock;
 pub use self::write::Batch;
+#[cfg(test)]
+pub use self::write::LOOK_UPS;
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::{Access, SqliteFile, StoreError, Synchronous};
@@ -25,11 +26,13 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-pub const MIGRATIONS: [migration::Source; 4] = [
+pub const MIGRATIONS: [migration::Source; 6] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
+    (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
+    (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
 ];
 
 /// The one writing connection.
@@ -41,12 +44,6 @@ pub struct Writer {
     epoch: i64,
     allow_unsafe: bool,
     _lock: Lock,
-}
-
-/// The reading connections.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    pool: SqlitePool,
 }
 
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
@@ -66,7 +63,7 @@ pub async fn migrate(file: &SqliteFile, allow_unsafe: bool) -> Result<Migrated, 
 pub async fn open(
     file: &SqliteFile,
     access: Access,
-) -> Result<(Writer, Reader, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, SqlitePool, Vec<UnsafeSetting>), StoreError> {
     let path = &file.path;
     inspect(path).await?;
     let lock = lock::acquire(path)?;
@@ -96,7 +93,7 @@ pub async fn open(
         allow_unsafe: access.allow_unsafe,
         _lock: lock,
     };
-    Ok((writer, Reader { pool }, unsafe_settings))
+    Ok((writer, pool, unsafe_settings))
 }
 
 /// How messages name the file.

@@ -4,10 +4,11 @@
 
 use jiff::Timestamp;
 
+use super::as_of::Totals;
 use super::{Reader, StoreError};
 use crate::money::format_minor;
 use crate::posting::Standing;
-use crate::report::{Page, Statement};
+use crate::report::{Page, Statement, StatementBy};
 
 /// From when (included) until when (excluded); without, from the first or to the last entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,32 +36,37 @@ impl Reader {
         limit: usize,
     ) -> Result<Option<Statement>, StoreError> {
         let Some(account) = self.standing(code).await? else { return Ok(None) };
-        let first = match period.from {
-            None => 0,
-            Some(from) => self.booked_before(&account, from).await?,
+        let now = Totals {
+            debits_minor: account.balance.debits_minor,
+            credits_minor: account.balance.credits_minor,
+            entries: account.balance.entries,
         };
-        let last = match period.to {
-            None => account.balance.entries,
-            Some(to) => self.booked_before(&account, to).await?.max(first),
+        let opening = match period.from {
+            None => Totals::default(),
+            Some(from) => self.booked_until(&account, from).await?,
         };
-        let opening = self.totals_with(&account, first).await?;
-        let closing = self.totals_with(&account, last).await?;
+        let closing = match period.to {
+            None => now,
+            Some(to) => self.booked_until(&account, to).await?,
+        };
+        let (first, last) = (opening.entries, closing.entries.max(opening.entries));
         let after = after.max(first);
         let room = usize::try_from(last - after).unwrap_or(0);
         let mut page = Page { items: Vec::new(), next_cursor: None };
         if room > 0 {
-            page = self.entries(code, after, limit.min(room)).await?.unwrap_or(page);
+            page = self.entries_of_account(&account, after, limit.min(room)).await?;
         }
         if page.items.last().is_none_or(|entry| entry.number >= last) {
             page.next_cursor = None;
         }
         let text = |minor: i128| format_minor(minor, account.currency.scale);
-        let balance = |at: &Point| text(account.normal.balance(at.debits_minor, at.credits_minor));
+        let balance = |at: &Totals| text(account.normal.balance(at.debits_minor, at.credits_minor));
         Ok(Some(Statement {
             account: code.to_owned(),
             normal_balance: account.normal,
-            from: period.from,
-            to: period.to,
+            by: StatementBy::Booking,
+            from: period.from.map(|from| format!("{from:.6}")),
+            to: period.to.map(|to| format!("{to:.6}")),
             opening_balance: balance(&opening),
             debits: text((closing.debits_minor - opening.debits_minor).into()),
             credits: text((closing.credits_minor - opening.credits_minor).into()),
@@ -71,27 +77,8 @@ impl Reader {
         }))
     }
 
-    /// How many of the account's entries were booked before that time.
-    async fn booked_before(&self, account: &Standing, at: Timestamp) -> Result<i64, StoreError> {
-        let (mut known, mut end) = (0, account.balance.entries);
-        while known < end {
-            let middle = known + (end - known + 1) / 2;
-            let booked = self.totals_with(account, middle).await?.booked_at_us;
-            if i128::from(booked) * 1000 < at.as_nanosecond() {
-                known = middle;
-            } else {
-                end = middle - 1;
-            }
-        }
-        Ok(known)
-    }
-
-    /// The account with its entries up to the one numbered so; zeros before the first.
-    async fn totals_with(&self, account: &Standing, number: i64) -> Result<Point, StoreError> {
-        if number == 0 {
-            return Ok(Point::default());
-        }
-        let point = self.point(account.account_id, number).await?;
-        point.ok_or_else(|| StoreError::Corrupt(format!("an account without its entry {number}")))
+    async fn booked_until(&self, account: &Standing, at: Timestamp) -> Result<Totals, StoreError> {
+        let totals = self.booked_before(std::slice::from_ref(account), at).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::StoreError;
 use super::audit::Audit;
-use crate::chain::{EntryRow, KeyRow, TransferRow};
+use crate::chain::{BackdatedRow, EntryRow, KeyRow, TransferRow};
 use crate::transfer::TransferKind;
 
 /// Before any number; the very lowest is no literal in every engine.
@@ -17,6 +17,7 @@ pub struct Stream {
     transfers: Ahead<TransferRow>,
     entries: Ahead<EntryRow>,
     pending: Ahead<EntryRow>,
+    backdated: Ahead<BackdatedRow>,
     keys: Ahead<KeyRow>,
 }
 
@@ -50,6 +51,7 @@ impl Default for Stream {
             transfers: Ahead::new(),
             entries: Ahead::new(),
             pending: Ahead::new(),
+            backdated: Ahead::new(),
             keys: Ahead::new(),
         }
     }
@@ -81,6 +83,18 @@ impl Stream {
                 _ => break,
             }
         }
+        while let (true, Some(last)) = (moves, transfer.entries.last()) {
+            if self.backdated.wants() {
+                let page = audit.backdated(self.backdated.last).await?;
+                self.backdated.add(page, |row| row.id);
+            }
+            match self.backdated.rows.front() {
+                Some(row) if row.id <= last.id => {
+                    transfer.backdated.extend(self.backdated.rows.pop_front());
+                }
+                _ => break,
+            }
+        }
         if self.keys.wants() {
             let page = audit.keys(self.keys.last).await?;
             self.keys.add(page, |row| row.transfer_seq);
@@ -108,6 +122,10 @@ impl Stream {
             let page = audit.keys(self.keys.last).await?;
             self.keys.add(page, |row| row.transfer_seq);
         }
+        if self.backdated.wants() {
+            let page = audit.backdated(self.backdated.last).await?;
+            self.backdated.add(page, |row| row.id);
+        }
         let entry =
             |ahead: &Ahead<EntryRow>| ahead.rows.front().map(|row| format!("id {}", row.id));
         Ok(entry(&self.entries)
@@ -116,6 +134,10 @@ impl Stream {
             .or_else(|| {
                 let key = self.keys.rows.front()?;
                 Some(("idempotency_keys", format!("key {:?}", key.key)))
+            })
+            .or_else(|| {
+                let row = self.backdated.rows.front()?;
+                Some(("backdated_entries", format!("id {}", row.id)))
             }))
     }
 }

@@ -127,6 +127,15 @@ pub struct Transfer {
     pub entries: Vec<TransferEntry>,
 }
 
+impl Transfer {
+    /// The answer that booking it was given, the same bytes for ever: it is not stored where it can be
+    /// written again from the transfer. Another form needs another name, and this one kept.
+    pub fn first_answer(&self) -> String {
+        let booked = Self { state: self.kind.state(None), followed_by: None, ..self.clone() };
+        serde_json::to_string(&booked).expect("strings and numbers always serialise")
+    }
+}
+
 /// One entry of a booked transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TransferEntry {
@@ -161,6 +170,34 @@ pub fn write_instant_or_null<S: serde::Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_answer_never_changes() {
+        let at = Timestamp::from_microsecond(1_767_312_000_000_000).unwrap();
+        let entry = |direction| TransferEntry {
+            account: "a:b".into(),
+            direction,
+            amount: "5.00".into(),
+            currency: "EUR".into(),
+        };
+        let transfer = Transfer {
+            id: Uuid::from_u128(7),
+            kind: TransferKind::Pending,
+            state: TransferState::Voided,
+            description: "é\"\\".into(),
+            effective_date: jiff::civil::date(2026, 1, 2),
+            booked_at: at,
+            expires_at: Some(at),
+            of: Some(Uuid::from_u128(6)),
+            followed_by: Some(Uuid::from_u128(8)),
+            entries: vec![entry(Side::Debit), entry(Side::Credit)],
+        };
+        let expected = r#"{"id":"00000000-0000-0000-0000-000000000007","kind":"pending","state":"pending","description":"é\"\\","effective_date":"2026-01-02","booked_at":"2026-01-02T00:00:00.000000Z","expires_at":"2026-01-02T00:00:00.000000Z","of":"00000000-0000-0000-0000-000000000006","entries":[{"account":"a:b","direction":"debit","amount":"5.00","currency":"EUR"},{"account":"a:b","direction":"credit","amount":"5.00","currency":"EUR"}]}"#;
+        assert_eq!(transfer.first_answer(), expected);
+        let plain = Transfer { expires_at: None, of: None, entries: Vec::new(), ..transfer };
+        let expected = r#"{"id":"00000000-0000-0000-0000-000000000007","kind":"pending","state":"pending","description":"é\"\\","effective_date":"2026-01-02","booked_at":"2026-01-02T00:00:00.000000Z","entries":[]}"#;
+        assert_eq!(plain.first_answer(), expected);
+    }
 
     #[test]
     fn states_follow_from_kinds() {

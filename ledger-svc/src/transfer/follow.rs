@@ -65,7 +65,15 @@ pub fn parse_post(
     body: &[u8],
     entries_max: usize,
 ) -> Result<TransferRequest, TransferError> {
-    let body: PostBody = json::read(body)?;
+    post(key, of, json::read(body)?, entries_max)
+}
+
+pub(super) fn post(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: PostBody,
+    entries_max: usize,
+) -> Result<TransferRequest, TransferError> {
     check_description(body.description.as_deref())?;
     let mut print = begun("post-1", of, body.description.as_deref(), body.effective_date);
     if let Some(entries) = &body.entries {
@@ -81,7 +89,14 @@ pub fn parse_void(
     of: Uuid,
     body: &[u8],
 ) -> Result<TransferRequest, TransferError> {
-    let body: VoidBody = json::read(body)?;
+    void(key, of, json::read(body)?)
+}
+
+pub(super) fn void(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: VoidBody,
+) -> Result<TransferRequest, TransferError> {
     check_description(body.description.as_deref())?;
     let print = begun("void-1", of, body.description.as_deref(), None);
     Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Void { of, body } })
@@ -93,7 +108,14 @@ pub fn parse_reverse(
     of: Uuid,
     body: &[u8],
 ) -> Result<TransferRequest, TransferError> {
-    let body: ReverseBody = json::read(body)?;
+    reverse(key, of, json::read(body)?)
+}
+
+pub(super) fn reverse(
+    key: IdempotencyKey,
+    of: Uuid,
+    body: ReverseBody,
+) -> Result<TransferRequest, TransferError> {
     check_description(body.description.as_deref())?;
     let print = begun("reverse-1", of, body.description.as_deref(), body.effective_date);
     Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Reverse { of, body } })

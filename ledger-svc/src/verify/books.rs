@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Finding;
+use super::days::Days;
 use crate::account::{CurrencyBody, Side};
-use crate::chain::{EntryRow, Head, LimitsRow, Link, Record, TransferRow};
+use crate::chain::{CloseRow, EntryRow, Head, LimitsRow, Link, Record, TransferRow};
 use crate::money::format_minor;
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
-use crate::store::BalanceRow;
+use crate::store::{BackdatedDay, BalanceRow};
 use crate::transfer::TransferKind;
 
 /// A currency's two sides over all transfers, in minor units, and its scale.
@@ -48,10 +49,15 @@ pub struct Books {
     pub entries: i64,
     pending_entries: i64,
     booked_at_us: i64,
+    days: Days,
 }
 
 /// A row that is wrong.
-fn wrong(table: &'static str, row: impl Into<String>, what: impl Into<String>) -> Finding {
+pub(super) fn wrong(
+    table: &'static str,
+    row: impl Into<String>,
+    what: impl Into<String>,
+) -> Finding {
     Finding { table, row: row.into(), what: what.into() }
 }
 
@@ -111,6 +117,15 @@ impl Books {
         Ok(())
     }
 
+    pub fn close(&mut self, link: &Link, close: &CloseRow) -> Result<(), Finding> {
+        self.days.close(close)?;
+        self.link(link, Record::Close(close), "closes")
+    }
+
+    pub fn check_backdated_days(&self, rows: &[BackdatedDay]) -> Result<(), Finding> {
+        self.days.check(rows)
+    }
+
     pub fn transfer(&mut self, link: &Link, transfer: &TransferRow) -> Result<(), Finding> {
         let at = |what: &str| wrong("transfers", format!("seq {}", transfer.seq), what);
         if transfer.seq != self.transfers + 1 {
@@ -123,6 +138,7 @@ impl Books {
         self.check_entries(transfer)?;
         self.follow(transfer)?;
         self.link(link, Record::Transfer(transfer), "transfers")?;
+        self.days.transfer(transfer)?;
         self.transfers = transfer.seq;
         self.booked_at_us = transfer.booked_at_us;
         Ok(())
@@ -137,9 +153,12 @@ impl Books {
             let what = format!("the key of transfer {} is gone", transfer.seq);
             return Err(wrong("idempotency_keys", format!("transfer_seq {}", transfer.seq), what));
         };
-        let answered: Option<serde_json::Value> = serde_json::from_str(&key.body).ok();
-        let id = answered.as_ref().and_then(|body| body["id"].as_str());
-        if id == Some(transfer.id.to_string().as_str()) && key.status == 201 {
+        let is_about_it = key.body.as_ref().is_none_or(|body| {
+            let answered: Option<serde_json::Value> = serde_json::from_str(body).ok();
+            let id = answered.as_ref().and_then(|body| body["id"].as_str());
+            id == Some(transfer.id.to_string().as_str())
+        });
+        if is_about_it && key.status == 201 {
             return Ok(());
         }
         let what = format!("its answer is not about transfer {}", transfer.seq);

@@ -34,7 +34,8 @@ pub struct CachePolicy {
     /// Headers whose values are tags to purge by.
     #[serde(default = "tag_headers", skip_serializing_if = "are_usual_tag_headers")]
     pub tag_headers: Vec<String>,
-    /// HLS and DASH manifests are understood: TTL by role, prefetch, blocking reload.
+    /// HLS and DASH manifests are understood: freshness by role, prefetch, blocking reload; what
+    /// players tell (CMCD) is counted by title. `video: {}` takes all defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoRules>,
 }
@@ -203,11 +204,18 @@ impl Default for Slices {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VideoRules {
-    /// Freshness of a media playlist, as a part of its target duration.
+    /// Freshness of a live playlist or DASH manifest whose origin says nothing, as a part of its target
+    /// duration or update period.
     pub playlist_ttl: Percent,
-    /// Segments fetched before they are asked for.
+    /// Freshness of a multivariant playlist whose origin says nothing.
+    pub multivariant_ttl: Duration,
+    /// Freshness of segments, and of playlists that have ended, whose origin says nothing.
+    pub segment_ttl: Duration,
+    /// Segments fetched before they are asked for: the newest of a live playlist, what follows in its
+    /// playlist, what a player announces (CMCD `nor`). 0 fetches none.
     pub prefetch_segments: u32,
-    /// LL-HLS blocking reload is answered from one request to the origin.
+    /// LL-HLS blocking reload: one request to the origin for all who wait for the same part, in
+    /// whatever order they write the parameters; what lies too far ahead is refused with 400.
     pub blocking_reload: bool,
     /// Time without a new segment after which a live stream counts as stalled.
     pub stalled_after: Duration,
@@ -217,6 +225,8 @@ impl Default for VideoRules {
     fn default() -> VideoRules {
         VideoRules {
             playlist_ttl: Percent::whole(50),
+            multivariant_ttl: Duration::secs(10),
+            segment_ttl: Duration::secs(3600),
             prefetch_segments: 1,
             blocking_reload: true,
             stalled_after: Duration::secs(30),

@@ -227,6 +227,12 @@ impl FromStr for Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteRate(pub ByteSize);
 
+impl ByteRate {
+    pub const fn as_bytes_per_second(self) -> u64 {
+        self.0.as_bytes()
+    }
+}
+
 impl fmt::Display for ByteRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/s", self.0)

@@ -1,7 +1,7 @@
 //! A request on a route with a cache policy: from the question to the last byte.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
@@ -16,7 +16,7 @@ use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
 use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
-use crate::detour::{self, Next};
+use crate::detour;
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::task::Job;
@@ -24,6 +24,12 @@ use crate::fill::{Answer, Fill, Interest, Known};
 use crate::hop;
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
+use crate::video::ahead;
+use crate::video::reload::without_directives;
+use crate::video::role::{Format, Role};
+
+/// How long a blocking reload waits for somebody else's; the upstream's timeouts end it sooner.
+const RELOAD_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The names of all verdicts.
 pub const VERDICTS: [&str; 9] = [
@@ -85,7 +91,8 @@ pub async fn answer(
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
     origin: Origin,
-) -> Result<Next, Failure> {
+) -> Result<detour::Next, Failure> {
+    let next = Next::of(session.req_header(), exchange, policy, &origin);
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
@@ -101,12 +108,15 @@ pub async fn answer(
         Found::Pass(reason) => {
             count(policy, exchange, Verdict::Pass);
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
-            Ok(Next::PassOn)
+            Ok(detour::Next::PassOn)
         }
         Found::Source(source, verdict, status, _interest) => {
             count(policy, exchange, verdict);
+            if let Some(next) = next {
+                ahead::start(policy, &next.origin, &next.question, &next.targets);
+            }
             if let Some(detour) = detour::after(exchange, &source.head().response) {
-                return Ok(Next::Elsewhere(detour));
+                return Ok(detour::Next::Elsewhere(detour));
             }
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
                 hop::to(exchange.place()).await;
@@ -117,7 +127,8 @@ pub async fn answer(
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
             let added = (&edits, quota);
-            send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| Next::Sent)
+            let sent = send(session, &source, &status, added, now_ms(), head_sent).await;
+            sent.map(|()| detour::Next::Sent)
         }
     }
 }
@@ -155,6 +166,43 @@ fn key(policy: &Policy, head: &RequestHeader, tls: bool) -> Key {
     policy.key.key(scheme, host, target, &head.headers)
 }
 
+/// Whether the request is a blocking reload of a live playlist.
+fn held(policy: &Policy, head: &RequestHeader, key: &Key) -> Result<bool, Failure> {
+    let Some(_) = policy.video.as_ref().filter(|video| video.blocking_reload) else {
+        return Ok(false);
+    };
+    let is_playlist = Role::by_name(head.uri.path()) == Role::Manifest(Format::Hls);
+    let Some(query) = head.uri.query().filter(|_| is_playlist) else { return Ok(false) };
+    let stream = without_directives(&key.uri);
+    let held = policy.cache.video.held(query, &stream, now_ms());
+    held.map(|reload| reload.is_some()).map_err(Failure::BadRequest)
+}
+
+/// What is asked for ahead once the request itself is being answered.
+struct Next {
+    targets: Vec<String>,
+    origin: Origin,
+    question: Question,
+}
+
+impl Next {
+    fn of(
+        head: &RequestHeader,
+        exchange: &Exchange,
+        policy: &Policy,
+        origin: &Origin,
+    ) -> Option<Next> {
+        policy.video.as_ref()?;
+        let told = policy.cache.video.hear(head, now_ms());
+        let tls = exchange.tls.is_some();
+        let targets = ahead::after_request(policy, origin, head, tls, told.as_deref());
+        (!targets.is_empty()).then(|| {
+            let question = question(head, exchange, origin);
+            Next { targets, origin: origin.clone(), question }
+        })
+    }
+}
+
 async fn find(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -168,7 +216,10 @@ async fn find(
     }
     let key = key(policy, head, exchange.tls.is_some());
     let is_head = head.method == Method::HEAD;
-    let deadline = Instant::now() + policy.collapse_wait_max;
+    let held = held(policy, head, &key)?;
+    // A reload is held by the origin: all wait for the one who asked, as long as the fill lasts.
+    let wait_max = if held { RELOAD_WAIT_MAX } else { policy.collapse_wait_max };
+    let deadline = Instant::now() + wait_max;
     let mut may_load = true;
     loop {
         let headers = &session.req_header().headers;

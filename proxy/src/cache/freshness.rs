@@ -22,6 +22,8 @@ pub struct Rules {
     pub ttl_override_ms: Option<u64>,
     pub ttl_default_ms: Option<u64>,
     pub ttl_by_status: Vec<(u16, u64)>,
+    /// What the object is to a player; before `ttl_default_ms`, as it says more about it.
+    pub ttl_by_role_ms: Option<u64>,
     /// 0 leaves it to the origin's `stale-while-revalidate`.
     pub stale_while_revalidate_ms: u64,
     /// 0 leaves it to the origin's `stale-if-error`.
@@ -171,7 +173,7 @@ pub fn assess(
     let aged = |lifetime_ms: u64| (arrived_ms + lifetime_ms).saturating_sub(initial_age_ms);
     let explicit = lifetime_ms(headers, &said, arrived_ms);
     let by_status = rules.ttl_by_status.iter().find(|(code, _)| *code == status.as_u16());
-    let by_policy = by_status.map(|(_, ms)| *ms).or(rules.ttl_default_ms);
+    let by_policy = by_status.map(|(_, ms)| *ms).or(rules.ttl_by_role_ms).or(rules.ttl_default_ms);
     let overridden = rules.ttl_override_ms.is_some() && status.as_u16() < 400;
     let fresh_until_ms = match (rules.ttl_override_ms.filter(|_| overridden), explicit, by_policy) {
         (Some(ttl_ms), _, _) => arrived_ms + ttl_ms,

@@ -6,6 +6,8 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 use proxy_config::cache_policy::{CacheKey, QueryKey};
 
+use crate::video::reload;
+
 /// Names a stored answer. All answers to one URI share `uri`, so that they can be invalidated
 /// together; `extras` tells them apart by what else the policy counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +31,8 @@ pub struct Rules {
     query_order: bool,
     headers: Vec<HeaderName>,
     cookies: Vec<String>,
+    /// Whether LL-HLS delivery directives count whatever `query` says, in one order.
+    directives: bool,
 }
 
 impl Rules {
@@ -43,7 +47,12 @@ impl Rules {
                 .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
                 .collect(),
             cookies: config.cookies.clone(),
+            directives: false,
         }
+    }
+
+    pub fn with_directives(self, directives: bool) -> Rules {
+        Rules { directives, ..self }
     }
 
     /// `target` is path and query in their one form.
@@ -73,7 +82,12 @@ impl Rules {
                 QueryKey::Except(names) => !listed(names),
             }
         };
-        let mut kept: Vec<&str> = query.split('&').filter(|part| counts(part)).collect();
+        let is_directive = |part: &&str| self.directives && reload::is_directive(part);
+        let (mut directives, others): (Vec<&str>, Vec<&str>) =
+            query.split('&').partition(is_directive);
+        let mut kept: Vec<&str> = others.into_iter().filter(|part| counts(part)).collect();
+        directives.sort_unstable();
+        kept.append(&mut directives);
         if !self.query_order {
             kept.sort_unstable();
         }
@@ -133,6 +147,16 @@ mod tests {
             let got = uri(query, order, target);
             assert_eq!(got, format!("http://a.example{expected}"), "{target}");
         }
+    }
+
+    #[test]
+    fn delivery_directives_count_in_one_order_whatever_the_policy_says() {
+        let config = CacheKey { query: QueryKey::None, ..CacheKey::default() };
+        let rules = Rules::new(&config, "all").with_directives(true);
+        let uri = |query: &str| rules.uri("http", "a", &format!("/x.m3u8?{query}")).to_string();
+        assert_eq!(uri("_HLS_part=1&t=2&_HLS_msn=7"), uri("_HLS_msn=7&_HLS_part=1"));
+        assert_ne!(uri("_HLS_msn=7"), uri("_HLS_msn=8"));
+        assert_eq!(uri("t=2"), "http://a/x.m3u8");
     }
 
     #[test]

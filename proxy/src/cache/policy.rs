@@ -1,15 +1,21 @@
 //! A document's cache policy made ready.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
+use pingora::http::ResponseHeader;
 use proxy_config::cache_policy::{CachePolicy, WithoutReaders};
 
 use crate::cache::Cache;
 use crate::cache::freshness;
 use crate::cache::key;
 use crate::cache::store::Limits;
+use crate::video;
+use crate::video::manifest::{self, Manifest};
+use crate::video::reload;
+use crate::video::role::Role;
 
 pub struct Policy {
     pub name: String,
@@ -24,6 +30,7 @@ pub struct Policy {
     pub resumes_max: u32,
     pub body_bytes_max: Option<u64>,
     pub tag_headers: Vec<HeaderName>,
+    pub video: Option<video::Rules>,
 }
 
 impl Policy {
@@ -31,16 +38,18 @@ impl Policy {
     pub fn new(name: &str, config: &CachePolicy, route: &str, cache: Arc<Cache>) -> Policy {
         let said = &config.freshness;
         let by_status = said.ttl_by_status.iter();
+        let holds_reloads = config.video.as_ref().is_some_and(|video| video.blocking_reload);
         Policy {
             name: name.to_owned(),
             cache,
-            key: key::Rules::new(&config.key, route),
+            key: key::Rules::new(&config.key, route).with_directives(holds_reloads),
             freshness: freshness::Rules {
                 ttl_override_ms: said.ttl_override.map(proxy_config::units::Duration::as_millis),
                 ttl_default_ms: said.ttl_default.map(proxy_config::units::Duration::as_millis),
                 ttl_by_status: by_status
                     .filter_map(|(status, ttl)| Some((status.parse().ok()?, ttl.as_millis())))
                     .collect(),
+                ttl_by_role_ms: None,
                 stale_while_revalidate_ms: said.stale_while_revalidate.as_millis(),
                 stale_if_error_ms: said.stale_if_error.as_millis(),
                 honor_request: said.honor_request_cache_control,
@@ -53,7 +62,26 @@ impl Policy {
             body_bytes_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
             // Names that are none are reported by validation.
             tag_headers: config.tag_headers.iter().filter_map(|name| name.parse().ok()).collect(),
+            video: config.video.as_ref().map(video::Rules::new),
         }
+    }
+
+    /// The rules for one answer: those of the policy, with a time for what it is to a player. `read`:
+    /// what is in it, once that is known.
+    pub fn rules_for(
+        &self,
+        uri: &str,
+        answer: &ResponseHeader,
+        read: Option<&Manifest>,
+    ) -> Cow<'_, freshness::Rules> {
+        let Some(video) = self.video.as_ref().filter(|_| answer.status == StatusCode::OK) else {
+            return Cow::Borrowed(&self.freshness);
+        };
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let role = Role::of(path, &answer.headers);
+        let is_reload = video.blocking_reload && matches!(reload::read(query), Ok(Some(_)));
+        let ttl_by_role_ms = manifest::ttl_ms(video, role, read, is_reload);
+        Cow::Owned(freshness::Rules { ttl_by_role_ms, ..self.freshness.clone() })
     }
 
     /// Longest body that is stored.

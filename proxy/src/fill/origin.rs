@@ -23,6 +23,7 @@ use crate::runtimes::{Handles, Place};
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
+use crate::video::ahead::Reach;
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
 const INTERIM_MAX: usize = 16;
@@ -59,6 +60,8 @@ pub struct Origin {
     pub runtimes: Handles,
     /// Where large bodies of its lane are moved.
     pub place: Place,
+    /// On routes that understand video: how what it leads to may be asked for ahead.
+    pub reach: Option<Arc<Reach>>,
 }
 
 /// How the origin was reached, for the log.

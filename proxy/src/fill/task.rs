@@ -12,7 +12,7 @@ use crate::cache::budget::Lease;
 use crate::cache::conditional::validators;
 use crate::cache::freshness::{Refusal, Times, assess};
 use crate::cache::now_ms;
-use crate::cache::object::{BLOCK_OVERHEAD, Head, Stored};
+use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
 use crate::cache::policy::Policy;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
@@ -24,6 +24,9 @@ use crate::hop;
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::runtimes::Place;
+use crate::video::ahead;
+use crate::video::manifest::{self, Manifest};
+use crate::video::role::Role;
 
 /// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
 const BYTES_PER_BLOCK: u64 = 16 * 1024;
@@ -31,6 +34,11 @@ const BYTES_PER_BLOCK: u64 = 16 * 1024;
 /// the bytes that are here.
 const KEPT_ON_304: [HeaderName; 5] =
     [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName::from_static("content-md5")];
+
+/// What is reserved for a body of so many bytes before it is there.
+pub fn room_for(body_bytes: u64) -> u64 {
+    body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD
+}
 
 /// All that a fill's task needs.
 pub struct Job {
@@ -126,7 +134,7 @@ impl Job {
         match Box::pin(self.read_all(&mut reply, &head, &flow)).await {
             Ok(Ok(())) => {
                 ending.result = "whole";
-                self.store(&head, &flow, head_lease);
+                self.store(&head, &flow, head_lease, asked_ms);
                 reply.release().await;
             }
             Ok(Err(failure)) => {
@@ -169,8 +177,8 @@ impl Job {
         let length = if reply.head.status == StatusCode::NO_CONTENT { Some(0) } else { length };
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
         let times = (asked_ms, now_ms());
-        let rules = &self.policy.freshness;
-        let assessed = assess(reply.head.status, headers, with_authorization, rules, times);
+        let rules = self.policy.rules_for(&self.fill.key.uri, &reply.head, None);
+        let assessed = assess(reply.head.status, headers, with_authorization, &rules, times);
         let selection = Selection::of(headers, &self.fill.request);
         let tags = self.tags(headers);
         let mut head = Head {
@@ -193,8 +201,7 @@ impl Job {
         if body_bytes > self.policy.body_bytes_max() {
             return (head, Err("too_large"));
         }
-        let reserved = body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD;
-        let room = self.policy.cache.reserve(head.cost(&self.fill.key), reserved);
+        let room = self.policy.cache.reserve(head.cost(&self.fill.key), room_for(body_bytes));
         head.times = room.is_ok().then_some(times);
         (head, room.map_err(|_| "no_room"))
     }
@@ -208,7 +215,7 @@ impl Job {
         let cache = &self.policy.cache;
         cache.count_refusal(reason);
         if head.response.status.as_u16() < 500 {
-            cache.mark_uncacheable(&self.fill.key);
+            cache.mark_uncacheable(&self.fill.key, now_ms());
             if let Some(stale) = &self.stale {
                 cache.forget(stale);
             }
@@ -275,7 +282,7 @@ impl Job {
             return;
         }
         self.policy.cache.count_refusal(if too_large { "too_large" } else { "no_room" });
-        self.policy.cache.mark_uncacheable(&self.fill.key);
+        self.policy.cache.mark_uncacheable(&self.fill.key, now_ms());
         self.policy.cache.complete(&self.fill, None);
         flow.let_through();
     }
@@ -303,14 +310,43 @@ impl Job {
         None
     }
 
-    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>) {
+    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>, asked_ms: u64) {
         let body = flow.finish();
         let (Some(body), Some(times), Some(head_lease)) = (body, head.times, head_lease) else {
             return;
         };
+        let manifest = self.manifest(&head.response, &body);
+        let reading = manifest.as_ref();
+        let rules = self.policy.rules_for(&self.fill.key.uri, &head.response, reading);
+        // A manifest says itself how long it is fresh; that is known now.
+        let times = reading.map_or(times, |_| {
+            let headers = &head.response.headers;
+            let when = (asked_ms, times.arrived_ms());
+            let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
+            let status = head.response.status;
+            assess(status, headers, with_authorization, &rules, when).unwrap_or(times)
+        });
         let key = self.fill.key.clone();
         let stored = Stored::new(key, Arc::clone(head), times, body, head_lease);
         self.policy.cache.complete(&self.fill, Some(Arc::new(stored)));
+        if let Some(manifest) = &manifest {
+            ahead::after_manifest(self, manifest, now_ms());
+        }
+    }
+
+    /// What a manifest says, on a route that understands video.
+    fn manifest(&self, head: &ResponseHeader, body: &Body) -> Option<Manifest> {
+        self.policy.video.as_ref()?;
+        let path = self.fill.key.uri.split('?').next().unwrap_or_default();
+        let Role::Manifest(format) = Role::of(path, &head.headers) else { return None };
+        let compressed = head.headers.contains_key(CONTENT_ENCODING);
+        let read = manifest::read(format, &body.blocks, compressed);
+        let series = &self.policy.cache.video.series;
+        series.manifest(read.as_ref().map_or("unreadable", Manifest::kind));
+        read.inspect_err(|fault| {
+            tracing::debug!(uri = %self.fill.key.uri, %fault, "a manifest that cannot be read");
+        })
+        .ok()
     }
 
     /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4). A
@@ -320,9 +356,11 @@ impl Job {
         let old = &stale.head.response;
         let response = merged(old, reply);
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
-        let (headers, rules) = (&response.headers, &self.policy.freshness);
+        let manifest = self.manifest(&response, &stale.body);
+        let rules = self.policy.rules_for(&self.fill.key.uri, &response, manifest.as_ref());
+        let headers = &response.headers;
         let now_ms = now_ms();
-        let times = assess(old.status, headers, with_authorization, rules, (asked_ms, now_ms));
+        let times = assess(old.status, headers, with_authorization, &rules, (asked_ms, now_ms));
         let selection = Selection::of(headers, &self.fill.request);
         let tags = self.tags(headers);
         let storable = times.is_ok() && selection.is_some() && tags.is_some();
@@ -345,6 +383,9 @@ impl Job {
         let fresh = Arc::new(Stored::new(key, Arc::new(head), times, body, head_lease));
         if kept {
             cache.complete(&self.fill, Some(Arc::clone(&fresh)));
+            if let Some(manifest) = &manifest {
+                ahead::after_manifest(self, manifest, now_ms);
+            }
         } else {
             cache.forget(stale);
         }

@@ -8,8 +8,8 @@ pub enum Kind {
     Histogram(&'static [f64]),
 }
 
-/// One metric family. Label values come from the configuration or from a fixed set, never from a
-/// request, so the number of series is bounded by the document.
+/// One metric family. Label values come from the configuration or from a fixed set, so the number of
+/// series is bounded by the document. Only `title` comes from requests; its values are bounded too.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
     pub name: &'static str,
@@ -30,6 +30,9 @@ const fn family(
 ) -> Family {
     Family { name, kind, labels, help }
 }
+
+/// Bits per second, from audio alone to 8K video.
+const BITRATES: &[f64] = &[1e5, 3e5, 6e5, 1e6, 2e6, 3e6, 5e6, 8e6, 1.2e7, 2e7, 4e7, 1e8];
 
 /// The table. `route` and `lane` are `none` for a request that matched no route.
 pub const FAMILIES: &[Family] = &[
@@ -356,6 +359,94 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["cache"],
         "Answers that could not be removed from disk.",
+    ),
+    family(
+        "forebay_proxy_video_manifests_total",
+        Kind::Counter,
+        &["cache", "kind"],
+        "HLS and DASH manifests fetched on routes that understand video: kind is hls_multivariant, \
+         hls_media, dash, or unreadable (malformed, compressed or too large; kept, but not understood).",
+    ),
+    family(
+        "forebay_proxy_video_streams_live",
+        Kind::Gauge,
+        &["cache"],
+        "Live streams whose playlists are being asked for.",
+    ),
+    family(
+        "forebay_proxy_video_streams_stalled",
+        Kind::Gauge,
+        &["cache"],
+        "Those of them whose playlists have brought nothing new for stalled_after.",
+    ),
+    family(
+        "forebay_proxy_video_stream_stalls_total",
+        Kind::Counter,
+        &["cache"],
+        "Times that a live stream has begun to stand still.",
+    ),
+    family(
+        "forebay_proxy_video_blocking_reloads_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "LL-HLS requests for what is not there yet: result is held, or refused (400: malformed, or too \
+         far ahead of the playlist).",
+    ),
+    family(
+        "forebay_proxy_video_prefetches_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Segments about to be asked for: result is begun (fetched before that), known (there, or on its \
+         way) or full (too many fills under way).",
+    ),
+    family(
+        "forebay_proxy_video_player_reports_total",
+        Kind::Counter,
+        &["cache", "result"],
+        "Requests in which a player told something (CMCD): result is read or malformed.",
+    ),
+    family(
+        "forebay_proxy_video_viewers",
+        Kind::Gauge,
+        &["cache", "title"],
+        "Players (CMCD sessions) that asked for something in the last minute. title is the content id, or \
+         the folder without one; at most 100, further ones are other.",
+    ),
+    family(
+        "forebay_proxy_video_player_requests_total",
+        Kind::Counter,
+        &["cache", "title"],
+        "Requests of players that tell something.",
+    ),
+    family(
+        "forebay_proxy_video_player_stalls_total",
+        Kind::Counter,
+        &["cache", "title"],
+        "Requests in which a player said that its buffer had run empty (CMCD bs).",
+    ),
+    family(
+        "forebay_proxy_video_player_buffer_seconds",
+        Kind::Histogram(SECONDS),
+        &["cache", "title"],
+        "Media in players' buffers (CMCD bl).",
+    ),
+    family(
+        "forebay_proxy_video_player_start_seconds",
+        Kind::Histogram(SECONDS),
+        &["cache", "title"],
+        "Time from the wish to play to the first frame (CMCD version 2, msd).",
+    ),
+    family(
+        "forebay_proxy_video_player_bitrate_bits_per_second",
+        Kind::Histogram(BITRATES),
+        &["cache", "title"],
+        "Encoded bitrate of what players ask for (CMCD br).",
+    ),
+    family(
+        "forebay_proxy_video_player_throughput_bits_per_second",
+        Kind::Histogram(BITRATES),
+        &["cache", "title"],
+        "Throughput as players measure it (CMCD mtp).",
     ),
     family(
         "forebay_proxy_admin_refused_total",

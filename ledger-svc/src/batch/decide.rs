@@ -1,0 +1,232 @@
+//! Decides a batch, request by request.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Answer, Changes, Group, Last, NewTransfer, Snapshot, StoredAnswer, Verdict};
+use crate::money::format_minor;
+use crate::posting::{self, Balance, Books, PostedEntry, Posting};
+use crate::transfer::{Transfer, TransferEntry, TransferKind, TransferRequest};
+
+/// The status of every booked transfer, first time and replayed.
+const STATUS_CREATED: u16 = 201;
+
+/// Releases what is due, then judges the requests in order; each sees what the ones before it did,
+/// and a rejected one leaves no trace, not even its key. `new_id` names transfers. Afterwards `snapshot`
+/// is how the books stand once the changes are committed.
+pub fn decide(
+    groups: &[Group],
+    snapshot: &mut Snapshot,
+    now: Timestamp,
+    new_id: impl FnMut() -> Uuid,
+) -> (Vec<Vec<Verdict>>, Changes) {
+    // A clock set back must not book before what is already booked.
+    let booked_at = match Timestamp::from_microsecond(snapshot.last.booked_at_us) {
+        Ok(last) if last > now => last,
+        _ => Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
+    };
+    let mut booking = Booking {
+        books: std::mem::take(&mut snapshot.books),
+        last: snapshot.last,
+        booked_at,
+        new_id,
+        transfers: Vec::new(),
+        touched: Vec::new(),
+        answers: std::mem::take(&mut snapshot.answers),
+    };
+    for id in std::mem::take(&mut snapshot.due) {
+        let Some(target) = booking.books.targets.get(&id).cloned() else { continue };
+        match posting::expire(&target, &booking.books.accounts, booked_at) {
+            Ok(posting) => {
+                booking.book(posting, None);
+            }
+            // It stays pending, and every request about it is told the same.
+            Err(rejection) => tracing::error!(%id, %rejection, "a hold cannot be released"),
+        }
+    }
+    let verdicts = groups.iter().map(|group| booking.decide(group)).collect();
+    let changes = booking.changes();
+    snapshot.books = booking.books;
+    snapshot.last = booking.last;
+    if let Some(new) = changes.transfers.last() {
+        snapshot.last.booked_at_us = new.transfer.booked_at.as_microsecond();
+    }
+    (verdicts, changes)
+}
+
+/// A batch while it is being decided.
+struct Booking<N> {
+    books: Books,
+    last: Last,
+    booked_at: Timestamp,
+    new_id: N,
+    transfers: Vec<NewTransfer>,
+    /// Codes of the accounts whose balance has changed, some of them more than once.
+    touched: Vec<String>,
+    answers: HashMap<String, StoredAnswer>,
+}
+
+/// How a booking stood before a group, to go back to.
+struct Mark {
+    last: Last,
+    transfers: usize,
+    touched: usize,
+    accounts: Vec<(String, Balance)>,
+    followed: Vec<(Uuid, Option<(Uuid, TransferKind)>)>,
+}
+
+impl<N: FnMut() -> Uuid> Booking<N> {
+    fn decide(&mut self, group: &Group) -> Vec<Verdict> {
+        if !group.all_or_nothing {
+            return group.requests.iter().map(|request| self.judge(request)).collect();
+        }
+        let mark = self.mark(group);
+        let mut verdicts = Vec::with_capacity(group.requests.len());
+        for request in &group.requests {
+            let verdict = self.judge(request);
+            if !verdict.is_booked() {
+                self.undo(mark);
+                let mut withheld = vec![Verdict::Withheld; group.requests.len()];
+                withheld[verdicts.len()] = verdict;
+                return withheld;
+            }
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    fn judge(&mut self, request: &TransferRequest) -> Verdict {
+        if let Some(stored) = self.answers.get(request.key.as_str()) {
+            if stored.fingerprint != request.fingerprint {
+                return Verdict::KeyReused;
+            }
+            return Verdict::Replayed(self.replayed(stored));
+        }
+        match posting::post(&request.action, &self.books, self.booked_at) {
+            Ok(posting) => Verdict::Posted(self.book(posting, Some(request))),
+            Err(rejection) => Verdict::Rejected(rejection),
+        }
+    }
+
+    /// The answer as it was given the first time.
+    fn replayed(&self, stored: &StoredAnswer) -> Answer {
+        let body = stored.body.clone().unwrap_or_else(|| {
+            let target = &self.books.targets[&stored.transfer_id];
+            target.as_booked(&self.books.accounts).first_answer().into()
+        });
+        Answer { transfer_id: stored.transfer_id, status: stored.status, body }
+    }
+
+    /// Numbers an accepted posting, takes it into the books and renders its answer.
+    fn book(&mut self, posting: Posting, request: Option<&TransferRequest>) -> Answer {
+        let id = (self.new_id)();
+        self.books.apply(&posting, id);
+        self.touched.extend(posting.balances.into_keys());
+        let target = posting.of.and_then(|of| self.books.targets.get(&of));
+        let written = i64::try_from(posting.entries.len()).expect("entries are limited");
+        let entry_id_first = match (posting.kind, target) {
+            (TransferKind::Void | TransferKind::Expire, Some(target)) => target.entry_id_first,
+            (TransferKind::Pending, _) => take(&mut self.last.pending_entry_id, written),
+            _ => take(&mut self.last.entry_id, written),
+        };
+        let transfer = Transfer {
+            id,
+            kind: posting.kind,
+            state: posting.kind.state(None),
+            description: posting.description,
+            effective_date: posting.effective_date,
+            booked_at: self.booked_at,
+            expires_at: posting.expires_at,
+            of: posting.of,
+            followed_by: None,
+            entries: posting.entries.iter().map(rendered).collect(),
+        };
+        let body: Arc<str> = transfer.first_answer().into();
+        let of_seq = target.map(|target| target.seq);
+        let keyed = request.map(|request| {
+            let (fingerprint, status) = (request.fingerprint, STATUS_CREATED);
+            let stored = StoredAnswer { fingerprint, transfer_id: id, status, body: None };
+            (request.key.as_str().to_owned(), stored)
+        });
+        if let Some((key, stored)) = &keyed {
+            // Within this batch it is not in the books under its id yet.
+            let known = StoredAnswer { body: Some(Arc::clone(&body)), ..stored.clone() };
+            self.answers.insert(key.clone(), known);
+        }
+        let seq = take(&mut self.last.transfer_seq, 1);
+        let entries = posting.entries;
+        self.transfers.push(NewTransfer { seq, entry_id_first, of_seq, transfer, entries, keyed });
+        Answer { transfer_id: id, status: STATUS_CREATED, body }
+    }
+
+    fn mark(&self, group: &Group) -> Mark {
+        let targets = || group.requests.iter().filter_map(|request| request.action.of());
+        let of_targets = targets()
+            .filter_map(|id| self.books.targets.get(&id))
+            .flat_map(|target| target.entries.iter().map(|entry| entry.account.as_str()));
+        let codes: BTreeSet<&str> = group
+            .requests
+            .iter()
+            .flat_map(|request| request.action.accounts())
+            .chain(of_targets)
+            .collect();
+        let balance =
+            |code: &str| Some((code.to_owned(), self.books.accounts.0.get(code)?.balance));
+        let followed = |id: Uuid| Some((id, self.books.targets.get(&id)?.followed_by));
+        Mark {
+            last: self.last,
+            transfers: self.transfers.len(),
+            touched: self.touched.len(),
+            accounts: codes.into_iter().filter_map(balance).collect(),
+            followed: targets().filter_map(followed).collect(),
+        }
+    }
+
+    /// As if the group had never been there.
+    fn undo(&mut self, mark: Mark) {
+        for new in self.transfers.drain(mark.transfers..) {
+            if let Some((key, _)) = new.keyed {
+                self.answers.remove(&key);
+            }
+        }
+        self.touched.truncate(mark.touched);
+        self.last = mark.last;
+        for (code, balance) in mark.accounts {
+            if let Some(standing) = self.books.accounts.0.get_mut(&code) {
+                standing.balance = balance;
+            }
+        }
+        for (id, followed_by) in mark.followed {
+            if let Some(target) = self.books.targets.get_mut(&id) {
+                target.followed_by = followed_by;
+            }
+        }
+    }
+
+    fn changes(&mut self) -> Changes {
+        let balances = self.touched.drain(..).filter_map(|code| {
+            let standing = self.books.accounts.0.get(&code)?;
+            Some((standing.account_id, standing.balance))
+        });
+        Changes { balances: balances.collect(), transfers: std::mem::take(&mut self.transfers) }
+    }
+}
+
+/// The first of `count` numbers after `last`.
+fn take(last: &mut i64, count: i64) -> i64 {
+    let first = *last + 1;
+    *last += count;
+    first
+}
+
+fn rendered(entry: &PostedEntry) -> TransferEntry {
+    TransferEntry {
+        account: entry.account.clone(),
+        direction: entry.direction,
+        amount: format_minor(i128::from(entry.amount_minor), entry.currency.scale),
+        currency: entry.currency.code.clone(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Which problem each error of the ledger is, and at which field.
+
+use super::{Kind, Problem};
+use crate::account::NameError;
+use crate::json::JsonError;
+use crate::posting::Rejection;
+use crate::store::StoreError;
+use crate::transfer::{ItemError, KeyError, TransferError};
+use crate::writer::WriteError;
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let kind = if error.malformed { Kind::MalformedJson } else { Kind::InvalidBody };
+        let mut problem = Self::new(kind, error.to_string()).at(error.field);
+        problem.details.line = Some(error.line);
+        problem.details.column = Some(error.column);
+        problem
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(Kind::InvalidBody, error.to_string())
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let kind = match error {
+            KeyError::Missing => Kind::IdempotencyKeyMissing,
+            KeyError::Several | KeyError::Length(_) | KeyError::Characters => {
+                Kind::IdempotencyKeyInvalid
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ItemError> for Problem {
+    fn from(error: ItemError) -> Self {
+        match error {
+            ItemError::Key(error) => Self::from(error).at("key".into()),
+            ItemError::Transfer(error) => error.into(),
+            ItemError::NotOne => Self::new(Kind::InvalidBody, error.to_string()),
+            ItemError::OfMissing | ItemError::OfNotWanted => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("of".into())
+            }
+        }
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Json(error) => error.into(),
+            TransferError::Text(error) => Self::from(error).at("description".into()),
+            TransferError::ExpiresWithoutPending => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
+            }
+            TransferError::TooManyExpectations { .. } | TransferError::EmptyExpectation(_) => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("expect".into())
+            }
+            TransferError::TooFewEntries(_) | TransferError::TooManyEntries { .. } => {
+                Self::new(Kind::InvalidBody, error.to_string()).at("entries".into())
+            }
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let detail = rejection.to_string();
+        match rejection {
+            Rejection::UnknownAccounts(_) => Self::new(Kind::UnknownAccount, detail),
+            Rejection::Amount { entry, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::Unbalanced(imbalances) => {
+                let mut problem = Self::new(Kind::Unbalanced, detail);
+                problem.details.imbalances = Some(imbalances);
+                problem
+            }
+            Rejection::Overflow { entry, .. } => {
+                Self::new(Kind::BalanceOverflow, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::BelowMin { .. } | Rejection::AboveMax { .. } => {
+                Self::new(Kind::LimitExceeded, detail)
+            }
+            Rejection::UnknownTransfer(_) => Self::new(Kind::TransferNotFound, detail),
+            Rejection::NotPending { .. } => Self::new(Kind::TransferNotPending, detail),
+            Rejection::NotReversible { .. } => Self::new(Kind::TransferNotReversible, detail),
+            Rejection::ExceedsHold { entry, .. } => {
+                Self::new(Kind::HoldExceeded, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::ExpiresInPast(_) => {
+                Self::new(Kind::ExpiresInPast, detail).at("expires_at".into())
+            }
+            Rejection::PeriodClosed { .. } => {
+                Self::new(Kind::PeriodClosed, detail).at("effective_date".into())
+            }
+            Rejection::NotAsExpected { index, what, .. } => {
+                Self::new(Kind::ExpectationFailed, detail).at(format!("expect[{index}].{what}"))
+            }
+            Rejection::ExpectedAmount { index, what, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("expect[{index}].{what}"))
+            }
+            Rejection::HoldBroken(_) => {
+                tracing::error!(detail, "the books are broken");
+                Self::new(Kind::Internal, detail)
+            }
+        }
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let kind = match error {
+            WriteError::QueueFull(_) => Kind::QueueFull,
+            WriteError::Stopped => Kind::Stopping,
+            WriteError::Failed => Kind::DatabaseUnavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "reading failed");
+        let kind = match error {
+            StoreError::Corrupt(_) => Kind::Internal,
+            _ => Kind::DatabaseUnavailable,
+        };
+        Self::new(kind, "the database could not be read")
+    }
+}

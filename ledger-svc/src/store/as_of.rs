@@ -1,0 +1,395 @@
+//! Totals of accounts as of a time: of booking, or of effect. An account's entries are numbered in booking order
+//! and carry its totals, so where a time of booking falls is found by halving: look-ups by key, however many
+//! entries there are. What counts up to a day differs from what was booked by its end only by entries whose
+//! two dates differ, and those are summed by day when they are booked (`backdated_days`).
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::StoreError;
+use super::reader::{Arg, Moment, Reader};
+use super::row::{self, Columns, one_more};
+use super::statement::Point;
+use crate::money::format_minor;
+use crate::posting::Standing;
+use crate::report::{AccountTotals, AsOfTrialBalance, BalanceAsOf, CurrencyTotals};
+
+/// Which entries count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    BookedBefore(Timestamp),
+    /// Up to the end of that day.
+    EffectiveThrough(Date),
+}
+
+/// Sums over some of an account's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub debits_minor: i64,
+    pub credits_minor: i64,
+    pub entries: i64,
+}
+
+/// Accounts read at once where all are read.
+const PAGE: usize = 1000;
+
+const POINT: &str =
+    "SELECT e.account_id, e.number, t.booked_at_us, e.debits_after_minor, e.credits_after_minor
+     FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
+     WHERE e.account_id = ? AND e.number = ?";
+const STANDINGS_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+     FROM accounts AS a
+     JOIN currencies AS c ON c.code = a.currency
+     JOIN balances AS b ON b.account_id = a.id
+     WHERE a.code > ? ORDER BY a.code LIMIT ?";
+/// By how much what counts up to a day is more, or less, than what was booked by its end.
+const SHIFTS: &str = "SELECT account_id,
+        CAST(sum(CASE WHEN effective_date <= ? THEN debits_minor ELSE -debits_minor END) AS BIGINT),
+        CAST(sum(CASE WHEN effective_date <= ? THEN credits_minor ELSE -credits_minor END) AS BIGINT),
+        CAST(sum(CASE WHEN effective_date <= ? THEN entries ELSE -entries END) AS BIGINT)
+     FROM backdated_days
+     WHERE ((effective_date <= ? AND booked_date > ?) OR (effective_date > ? AND booked_date <= ?))";
+
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[POINT, STANDINGS_AFTER, SHIFTS, LAST_BACKDATED];
+
+/// Where in a list that grows by time something falls: how many of `known..=end` come before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Halving {
+    known: i64,
+    end: i64,
+}
+
+impl Halving {
+    pub fn new(count: i64) -> Self {
+        Self { known: 0, end: count }
+    }
+
+    /// Which one to look at next; nothing when it is found.
+    pub fn next(&self) -> Option<i64> {
+        (self.known < self.end).then(|| self.known + (self.end - self.known + 1) / 2)
+    }
+
+    /// Whether the one looked at comes before.
+    pub fn tell(&mut self, before: bool) {
+        let Some(middle) = self.next() else { return };
+        if before {
+            self.known = middle;
+        } else {
+            self.end = middle - 1;
+        }
+    }
+
+    pub fn found(&self) -> i64 {
+        self.known
+    }
+}
+
+/// The first instant after a day, in UTC.
+pub fn end_of(date: Date) -> Timestamp {
+    let next = date.tomorrow().and_then(|next| next.to_zoned(TimeZone::UTC));
+    next.map_or(Timestamp::MAX, |next| next.timestamp())
+}
+
+/// Whether something booked then is before `at`, to the nanosecond.
+pub fn is_before(booked_at_us: i64, at: Timestamp) -> bool {
+    i128::from(booked_at_us) * 1000 < at.as_nanosecond()
+}
+
+impl Reader {
+    /// The account's balance as of then; nothing when there is no such account.
+    pub async fn balance_as_of(
+        &self,
+        code: &str,
+        at: AsOf,
+    ) -> Result<Option<BalanceAsOf>, StoreError> {
+        let Some(account) = self.standing(code).await? else { return Ok(None) };
+        let totals = self.totals_as_of(std::slice::from_ref(&account), at).await?;
+        let totals = totals.into_iter().next().unwrap_or_default();
+        Ok(Some(BalanceAsOf::new(at, account_totals(code.to_owned(), &account, totals))))
+    }
+
+    /// Totals of the accounts, in their order.
+    pub async fn totals_as_of(
+        &self,
+        accounts: &[Standing],
+        at: AsOf,
+    ) -> Result<Vec<Totals>, StoreError> {
+        match at {
+            AsOf::BookedBefore(at) => self.booked_before(accounts, at).await,
+            AsOf::EffectiveThrough(date) => {
+                let mut totals = self.booked_before(accounts, end_of(date)).await?;
+                let mut shifts = self.shifts(accounts, date).await?;
+                for (account, totals) in accounts.iter().zip(&mut totals) {
+                    if let Some(shift) = shifts.remove(&account.account_id) {
+                        totals.add(shift)?;
+                    }
+                }
+                Ok(totals)
+            }
+        }
+    }
+
+    /// Totals of the entries booked before then.
+    pub async fn booked_before(
+        &self,
+        accounts: &[Standing],
+        at: Timestamp,
+    ) -> Result<Vec<Totals>, StoreError> {
+        let mut searches: Vec<Halving> =
+            accounts.iter().map(|account| Halving::new(account.balance.entries)).collect();
+        // Most accounts have nothing after it: one look at the last entry settles them.
+        let mut looking: Vec<(usize, i64)> = (0..)
+            .zip(accounts)
+            .map(|(index, account)| (index, account.balance.entries))
+            .filter(|(_, last)| *last > 0)
+            .collect();
+        let mut seen: HashMap<(i64, i64), Point> = HashMap::new();
+        let mut first = true;
+        while !looking.is_empty() {
+            let pairs: Vec<(i64, i64)> = looking
+                .iter()
+                .map(|(index, number)| (accounts[*index].account_id, *number))
+                .collect();
+            seen.extend(self.points(&pairs).await?);
+            for ((index, number), pair) in looking.iter().zip(&pairs) {
+                let point = seen.get(pair).ok_or_else(|| without_entry(*number))?;
+                let before = is_before(point.booked_at_us, at);
+                let search = &mut searches[*index];
+                if first && before {
+                    *search = Halving { known: *number, end: *number };
+                } else if !first {
+                    search.tell(before);
+                }
+            }
+            first = false;
+            looking = searches
+                .iter()
+                .enumerate()
+                .filter_map(|(index, search)| Some((index, search.next()?)))
+                .collect();
+        }
+        let totals = |(account, search): (&Standing, &Halving)| {
+            let entries = search.found();
+            if entries == 0 {
+                return Ok(Totals::default());
+            }
+            let point = seen.get(&(account.account_id, entries));
+            let Point { debits_minor, credits_minor, .. } =
+                point.ok_or_else(|| without_entry(entries))?;
+            Ok(Totals { debits_minor: *debits_minor, credits_minor: *credits_minor, entries })
+        };
+        accounts.iter().zip(&searches).map(totals).collect()
+    }
+
+    /// Entries by account and number.
+    async fn points(&self, pairs: &[(i64, i64)]) -> Result<HashMap<(i64, i64), Point>, StoreError> {
+        let read = |row: &dyn Columns| {
+            let point = Point {
+                booked_at_us: row.long(2)?,
+                debits_minor: row.long(3)?,
+                credits_minor: row.long(4)?,
+            };
+            Ok(((row.long(0)?, row.long(1)?), point))
+        };
+        let rows = match pairs {
+            [(account, number)] => {
+                self.rows(POINT, &[Arg::Long(*account), Arg::Long(*number)], read).await?
+            }
+            _ => {
+                let listed: Vec<String> =
+                    pairs.iter().map(|(account, number)| format!("({account},{number})")).collect();
+                let values = if matches!(self, Self::MySql(_)) { "" } else { "VALUES " };
+                let sql = POINT.replace(
+                    "e.account_id = ? AND e.number = ?",
+                    &format!("(e.account_id, e.number) IN ({values}{})", listed.join(",")),
+                );
+                self.rows_once(&sql, &[], read).await?
+            }
+        };
+        Ok(rows.into_iter().collect())
+    }
+
+    async fn shifts(
+        &self,
+        accounts: &[Standing],
+        date: Date,
+    ) -> Result<HashMap<i64, Totals>, StoreError> {
+        if accounts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> =
+            accounts.iter().map(|account| account.account_id.to_string()).collect();
+        let sql = format!("{SHIFTS} AND account_id IN ({}) GROUP BY account_id", ids.join(","));
+        let date = date.to_string();
+        let rows = self.rows_once(&sql, &[Arg::Text(&date); 7], |row| shift(row)).await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The trial balance as of then: totals over all accounts, and a page of them.
+    pub async fn trial_balance_as_of(
+        &self,
+        at: AsOf,
+        after: &str,
+        limit: usize,
+    ) -> Result<AsOfTrialBalance, StoreError> {
+        let mut sums: Vec<(String, u8, i128, i128)> = Vec::new();
+        let (mut accounts, mut next_cursor) = (Vec::new(), None);
+        let mut last = String::new();
+        loop {
+            let page = self.standings_after(&last).await?;
+            let Some((code, _)) = page.last() else { break };
+            code.clone_into(&mut last);
+            let standings: Vec<Standing> =
+                page.iter().map(|(_, account)| account.clone()).collect();
+            let totals = self.totals_as_of(&standings, at).await?;
+            for ((code, account), totals) in page.into_iter().zip(totals) {
+                sum(&mut sums, &account, totals);
+                if code.as_str() <= after {
+                    continue;
+                }
+                if accounts.len() < limit {
+                    accounts.push(account_totals(code, &account, totals));
+                } else if next_cursor.is_none() {
+                    next_cursor = accounts.last().map(|last: &AccountTotals| last.account.clone());
+                }
+            }
+        }
+        sums.sort();
+        let currencies = sums
+            .into_iter()
+            .map(|(currency, scale, debits, credits)| CurrencyTotals {
+                currency,
+                debits: format_minor(debits, scale),
+                credits: format_minor(credits, scale),
+                difference: format_minor(debits - credits, scale),
+            })
+            .collect();
+        Ok(AsOfTrialBalance::new(at, currencies, accounts, next_cursor))
+    }
+
+    pub(super) async fn standings_after(
+        &self,
+        code: &str,
+    ) -> Result<Vec<(String, Standing)>, StoreError> {
+        let arguments = [Arg::Text(code), Arg::Long(one_more(PAGE) - 1)];
+        self.rows(STANDINGS_AFTER, &arguments, |row| row::standing(row)).await
+    }
+}
+
+/// What a close needs of all accounts: read before the writer is asked, completed under its lock.
+impl Reader {
+    /// The totals of all accounts up to the end of a day that is over, and the last entry they know of.
+    /// Entries booked later can only be backdated ones.
+    pub async fn totals_through(
+        &self,
+        date: Date,
+    ) -> Result<(HashMap<i64, Totals>, i64), StoreError> {
+        let mut moment = self.moment().await?;
+        let last = moment.rows(LAST_BACKDATED, &[], |row| row.long(0)).await?.pop().unwrap_or(0);
+        let shifts = all_shifts(&mut moment, date).await?;
+        moment.end().await?;
+        let mut all = HashMap::new();
+        let mut after = String::new();
+        loop {
+            let page = self.standings_after(&after).await?;
+            let Some((code, _)) = page.last() else { break };
+            code.clone_into(&mut after);
+            let standings: Vec<Standing> = page.into_iter().map(|(_, account)| account).collect();
+            let totals = self.booked_before(&standings, end_of(date)).await?;
+            all.extend(standings.iter().map(|account| account.account_id).zip(totals));
+        }
+        for (account_id, shift) in shifts {
+            all.entry(account_id).or_default().add(shift)?;
+        }
+        Ok((all, last))
+    }
+}
+
+const LAST_BACKDATED: &str = "SELECT coalesce(max(id), 0) FROM backdated_entries";
+
+async fn all_shifts(moment: &mut Moment, date: Date) -> Result<Vec<(i64, Totals)>, StoreError> {
+    let sql = format!("{SHIFTS} GROUP BY account_id");
+    let date = date.to_string();
+    moment.rows(&sql, &[Arg::Text(&date); 7], |row| shift(row)).await
+}
+
+fn shift(row: &dyn Columns) -> Result<(i64, Totals), StoreError> {
+    let totals =
+        Totals { debits_minor: row.long(1)?, credits_minor: row.long(2)?, entries: row.long(3)? };
+    Ok((row.long(0)?, totals))
+}
+
+fn without_entry(number: i64) -> StoreError {
+    StoreError::Corrupt(format!("an account without its entry {number}"))
+}
+
+fn sum(sums: &mut Vec<(String, u8, i128, i128)>, account: &Standing, totals: Totals) {
+    let (debits, credits) = (totals.debits_minor.into(), totals.credits_minor.into());
+    match sums.iter_mut().find(|sum| sum.0 == account.currency.code) {
+        Some(sum) => (sum.2, sum.3) = (sum.2 + debits, sum.3 + credits),
+        None => {
+            let currency = &account.currency;
+            sums.push((currency.code.clone(), currency.scale, debits, credits));
+        }
+    }
+}
+
+fn account_totals(code: String, account: &Standing, totals: Totals) -> AccountTotals {
+    let text = |minor: i128| format_minor(minor, account.currency.scale);
+    let Totals { debits_minor, credits_minor, entries } = totals;
+    AccountTotals {
+        account: code,
+        currency: account.currency.code.clone(),
+        normal_balance: account.normal,
+        debits: text(debits_minor.into()),
+        credits: text(credits_minor.into()),
+        balance: text(account.normal.balance(debits_minor, credits_minor)),
+        entries,
+    }
+}
+
+impl Totals {
+    pub fn add(&mut self, other: Self) -> Result<(), StoreError> {
+        let sum = |one: i64, other: i64| {
+            let wrong = || StoreError::Corrupt("totals beyond 64 bits".into());
+            one.checked_add(other).ok_or_else(wrong)
+        };
+        self.debits_minor = sum(self.debits_minor, other.debits_minor)?;
+        self.credits_minor = sum(self.credits_minor, other.credits_minor)?;
+        self.entries = sum(self.entries, other.entries)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_finds_every_place() {
+        for count in 0..40 {
+            for place in 0..=count {
+                let (mut search, mut looks) = (Halving::new(count), 0);
+                while let Some(middle) = search.next() {
+                    search.tell(middle <= place);
+                    looks += 1;
+                }
+                assert_eq!(search.found(), place);
+                assert!(looks <= 6, "{looks} looks at {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn days_end_where_the_next_begins() {
+        let end = end_of(jiff::civil::date(2026, 2, 28));
+        assert_eq!(end.to_string(), "2026-03-01T00:00:00Z");
+        assert!(is_before(end.as_microsecond() - 1, end) && !is_before(end.as_microsecond(), end));
+        assert_eq!(end_of(Date::MAX), Timestamp::MAX);
+    }
+}

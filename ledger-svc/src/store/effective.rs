@@ -1,0 +1,213 @@
+//! An account's statement over effective dates: entries by the day they count for, and by their number within it.
+//! Entries of which both dates are the same follow each other by number; those that differ are listed apart
+//! (`backdated_entries`). A page is the two put together.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::StoreError;
+use super::as_of::{AsOf, Totals, end_of};
+use super::reader::{Arg, Reader};
+use super::row::{self, Columns, one_more};
+use crate::account::Side;
+use crate::money::format_minor;
+use crate::posting::Standing;
+use crate::report::{AccountEntry, Statement, StatementBy};
+
+/// From that day to before that day; without, from the first or to the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Days {
+    pub from: Option<Date>,
+    pub to: Option<Date>,
+}
+
+/// Where a page ended, with the account's totals up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    date: Date,
+    number: i64,
+    debits_minor: i64,
+    credits_minor: i64,
+}
+
+const SAME_DAY: &str =
+    "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
+        e.amount_minor, e.debits_after_minor, e.credits_after_minor
+     FROM entries AS e
+     JOIN transfers AS t ON t.seq = e.transfer_seq
+     LEFT JOIN backdated_entries AS d ON d.id = e.id
+     WHERE e.account_id = ? AND e.number > ? AND e.number <= ? AND d.id IS NULL
+     ORDER BY e.number LIMIT ?";
+const BACKDATED: &str =
+    "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
+        e.amount_minor, e.debits_after_minor, e.credits_after_minor
+     FROM backdated_entries AS d
+     JOIN entries AS e ON e.id = d.id
+     JOIN transfers AS t ON t.seq = e.transfer_seq
+     WHERE d.account_id = ? AND d.effective_date >= ? AND d.effective_date < ?
+        AND (d.effective_date > ? OR d.number > ?)
+     ORDER BY d.effective_date, d.number LIMIT ?";
+
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[SAME_DAY, BACKDATED];
+
+/// An entry with its amount in minor units.
+type Line = (AccountEntry, i64);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { date, number, debits_minor, credits_minor } = self;
+        write!(f, "{date}.{number}.{debits_minor}.{credits_minor}")
+    }
+}
+
+impl Place {
+    /// Reads a cursor as it was given.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let date: Date = parts.next()?.parse().ok()?;
+        let mut number = || parts.next()?.parse::<i64>().ok().filter(|number| *number >= 0);
+        let place =
+            Self { date, number: number()?, debits_minor: number()?, credits_minor: number()? };
+        (place.to_string() == text).then_some(place)
+    }
+}
+
+impl Reader {
+    /// The statement with a page of its entries, those behind `after`; nothing when there is no such account.
+    pub async fn effective_statement(
+        &self,
+        code: &str,
+        days: Days,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Option<Statement>, StoreError> {
+        let Some(account) = self.standing(code).await? else { return Ok(None) };
+        let opening = match days.from.map(Date::yesterday) {
+            Some(Ok(before)) => self.one_as_of(&account, before).await?,
+            Some(Err(_)) | None => Totals::default(),
+        };
+        let last_day = days.to.map_or(Date::MAX, |to| to.yesterday().unwrap_or(Date::MIN));
+        let closing = self.one_as_of(&account, last_day).await?;
+        let begin = Place {
+            date: days.from.unwrap_or(Date::MIN),
+            number: 0,
+            debits_minor: opening.debits_minor,
+            credits_minor: opening.credits_minor,
+        };
+        let place = after.unwrap_or(begin);
+        let (entries, next) = self.effective_page(&account, place, last_day, limit).await?;
+        let text = |minor: i128| format_minor(minor, account.currency.scale);
+        let balance = |at: &Totals| text(account.normal.balance(at.debits_minor, at.credits_minor));
+        Ok(Some(Statement {
+            account: code.to_owned(),
+            normal_balance: account.normal,
+            by: StatementBy::Effective,
+            from: days.from.map(|date| date.to_string()),
+            to: days.to.map(|date| date.to_string()),
+            opening_balance: balance(&opening),
+            debits: text((closing.debits_minor - opening.debits_minor).into()),
+            credits: text((closing.credits_minor - opening.credits_minor).into()),
+            closing_balance: balance(&closing),
+            entries,
+            next_cursor: next.map(|place| place.to_string()),
+            currency: account.currency.code,
+        }))
+    }
+
+    async fn one_as_of(&self, account: &Standing, date: Date) -> Result<Totals, StoreError> {
+        let at = AsOf::EffectiveThrough(date);
+        let totals = self.totals_as_of(std::slice::from_ref(account), at).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
+    }
+
+    async fn effective_page(
+        &self,
+        account: &Standing,
+        place: Place,
+        last_day: Date,
+        limit: usize,
+    ) -> Result<(Vec<AccountEntry>, Option<Place>), StoreError> {
+        let begin = place.date.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
+        let accounts = std::slice::from_ref(account);
+        let first = match begin {
+            Ok(begin) => self.booked_before(accounts, begin).await?[0].entries,
+            Err(_) => 0,
+        };
+        let of_day = self.booked_before(accounts, end_of(place.date)).await?[0].entries;
+        let last = self.booked_before(accounts, end_of(last_day)).await?[0].entries;
+        let line = |row: &dyn Columns| Ok((row::entry(account, row)?, row.long(6)?));
+        let (id, most) = (Arg::Long(account.account_id), Arg::Long(one_more(limit)));
+        let after = Arg::Long(place.number.clamp(first, of_day.max(first)));
+        let same_day = self.rows(SAME_DAY, &[id, after, Arg::Long(last), most], line).await?;
+        // Dates are compared as text, which orders years 0 to 9999.
+        let from = if place.date.year() < 0 { String::new() } else { place.date.to_string() };
+        let to = match last_day.tomorrow() {
+            Ok(to) if to.year() >= 0 => to.to_string(),
+            Ok(_) => String::new(),
+            Err(_) => "9999-99".to_owned(),
+        };
+        let (from, to) = (Arg::Text(&from), Arg::Text(&to));
+        let arguments = [id, from, to, from, Arg::Long(place.number), most];
+        let backdated = self.rows(BACKDATED, &arguments, line).await?;
+        Ok(page(account, place, merged(same_day, backdated), limit))
+    }
+}
+
+/// Both in one order: by day, then by number.
+fn merged(same_day: Vec<Line>, backdated: Vec<Line>) -> Vec<Line> {
+    let mut lines: Vec<Line> = same_day.into_iter().chain(backdated).collect();
+    lines.sort_by_key(|(entry, _)| (entry.effective_date, entry.number));
+    lines
+}
+
+/// The first of the lines, each with the balance up to it by effective date.
+fn page(
+    account: &Standing,
+    mut place: Place,
+    lines: Vec<Line>,
+    limit: usize,
+) -> (Vec<AccountEntry>, Option<Place>) {
+    let more = lines.len() > limit;
+    let mut entries = Vec::with_capacity(limit.min(lines.len()));
+    for (mut entry, minor) in lines.into_iter().take(limit) {
+        match entry.direction {
+            Side::Debit => place.debits_minor = place.debits_minor.saturating_add(minor),
+            Side::Credit => place.credits_minor = place.credits_minor.saturating_add(minor),
+        }
+        (place.date, place.number) = (entry.effective_date, entry.number);
+        let balance = account.normal.balance(place.debits_minor, place.credits_minor);
+        entry.balance = format_minor(balance, account.currency.scale);
+        entries.push(entry);
+    }
+    (entries, more.then_some(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_written() {
+        let place = Place {
+            date: jiff::civil::date(2026, 1, 31),
+            number: 17,
+            debits_minor: 5,
+            credits_minor: 0,
+        };
+        assert_eq!(Place::parse("2026-01-31.17.5.0"), Some(place));
+        for bad in [
+            "",
+            "17",
+            "2026-01-31",
+            "2026-01-31.17.5",
+            "2026-01-31.17.5.0.1",
+            "2026-1-31.1.1.1",
+            "2026-01-31.-1.5.0",
+        ] {
+            assert_eq!(Place::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The general ledger: the entries of all accounts, in booking order.
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::as_of::{Halving, is_before};
+use super::reader::{Arg, Reader};
+use super::row::{self, Columns, one_more};
+use super::statement::Period;
+use crate::money::Currency;
+use crate::posting::{Balance, Limits, Standing};
+use crate::report::{JournalEntry, Page};
+
+const JOURNAL: &str =
+    "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
+        e.amount_minor, e.debits_after_minor, e.credits_after_minor,
+        e.id, a.code, a.currency, c.scale, a.normal_balance, a.id
+     FROM entries AS e
+     JOIN transfers AS t ON t.seq = e.transfer_seq
+     JOIN accounts AS a ON a.id = e.account_id
+     JOIN currencies AS c ON c.code = a.currency
+     WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?";
+const BOOKED_AT: &str = "SELECT t.booked_at_us FROM entries AS e
+     JOIN transfers AS t ON t.seq = e.transfer_seq WHERE e.id = ?";
+const LAST_ENTRY: &str = "SELECT coalesce(max(id), 0) FROM entries";
+
+#[cfg(test)]
+pub const STATEMENTS: &[&str] = &[JOURNAL, BOOKED_AT, LAST_ENTRY];
+
+impl Reader {
+    /// Entries booked in the period, those after the `after`th of all.
+    pub async fn journal(
+        &self,
+        period: Period,
+        after: i64,
+        limit: usize,
+    ) -> Result<Page<JournalEntry>, StoreError> {
+        let last = self.row(LAST_ENTRY, &[], |row| row.long(0)).await?.unwrap_or(0);
+        let first = match period.from {
+            None => 0,
+            Some(from) => self.entries_before(last, from).await?,
+        };
+        let end = match period.to {
+            None => last,
+            Some(to) => self.entries_before(last, to).await?,
+        };
+        let arguments = [Arg::Long(after.max(first)), Arg::Long(end), Arg::Long(one_more(limit))];
+        let rows = self.rows(JOURNAL, &arguments, journal_entry).await?;
+        Ok(Page::cut(rows, limit, |entry| entry.id.to_string()))
+    }
+
+    /// How many of the entries, which are numbered without gaps, were booked before then.
+    async fn entries_before(&self, last: i64, at: Timestamp) -> Result<i64, StoreError> {
+        let mut search = Halving::new(last);
+        while let Some(middle) = search.next() {
+            let booked = self.row(BOOKED_AT, &[Arg::Long(middle)], |row| row.long(0)).await?;
+            let missing = || StoreError::Corrupt(format!("no entry {middle}"));
+            search.tell(is_before(booked.ok_or_else(missing)?, at));
+        }
+        Ok(search.found())
+    }
+}
+
+fn journal_entry(row: &dyn Columns) -> Result<JournalEntry, StoreError> {
+    let owner = Standing {
+        account_id: row.long(14)?,
+        currency: Currency { code: row.string(11)?, scale: row.small(12)? },
+        normal: row.side(13)?,
+        balance: Balance::default(),
+        limits: Limits::default(),
+    };
+    Ok(JournalEntry {
+        id: row.long(9)?,
+        account: row.string(10)?,
+        entry: row::entry(&owner, row)?,
+        currency: owner.currency.code,
+    })
+}

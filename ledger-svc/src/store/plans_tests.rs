@@ -1,0 +1,42 @@
+//! The embedded engine's plans of every reading statement: look-ups by key, and no table gone through that
+//! grows with transfers.
+
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+use super::{as_of, close, effective, gather, journal, migration, read, sqlite};
+
+/// Tables of which a statement may go through all rows: the chart, what a trial balance is made of, and days.
+const SMALL: [&str; 7] = ["accounts", "a", "balances", "b", "currencies", "c", "backdated_days"];
+
+#[tokio::test]
+async fn no_read_goes_through_a_table_that_grows() {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    migration::run(&mut connection, &sqlite::MIGRATIONS, "memory", |error| panic!("{error}"))
+        .await
+        .unwrap();
+    let statements: Vec<&str> = [
+        read::STATEMENTS,
+        as_of::STATEMENTS,
+        effective::STATEMENTS,
+        journal::STATEMENTS,
+        close::STATEMENTS,
+        gather::STATEMENTS,
+        sqlite::LOOK_UPS,
+    ]
+    .concat();
+    assert!(statements.len() > 20);
+    for sql in statements {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        for row in sqlx::query(explain).fetch_all(&mut connection).await.expect(sql) {
+            let step: String = row.get(3);
+            let Some(table) = step.strip_prefix("SCAN ") else { continue };
+            let table = table.split(' ').next().unwrap_or(table);
+            let harmless = table == "wanted"
+                || step == "SCAN CONSTANT ROW"
+                || SMALL.contains(&table)
+                // The last row by key is a look-up too.
+                || sql.contains("DESC LIMIT 1");
+            assert!(harmless, "{step}: {sql}");
+        }
+    }
+}

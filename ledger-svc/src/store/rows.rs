@@ -1,0 +1,342 @@
+//! What a batch writes, as rows of tables: the same for every engine, each of which sends them its own way.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use crate::account::Side;
+use crate::batch::Changes;
+use crate::chain::{CloseRow, LimitsRow, Link};
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Long,
+    Text,
+    Bytes,
+    Uuid,
+}
+
+/// A table that is written to, and its columns.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    pub name: &'static str,
+    pub columns: &'static [(&'static str, Sort)],
+    /// How many of the columns, from the first, are the key.
+    pub keys: usize,
+    pub clash: Clash,
+}
+
+/// What becomes of a row whose key is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clash {
+    Fails,
+    /// The new values take the place of the old. It is always there.
+    Replaces,
+    /// The new values are added to the old.
+    Adds,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell<'a> {
+    Null,
+    Long(i64),
+    Text(&'a str),
+    /// Words and dates, which need no quoting in any engine.
+    Plain(String),
+    Bytes(&'a [u8]),
+    Uuid(Uuid),
+}
+
+/// Rows of one table, cell after cell.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    pub table: &'static Table,
+    pub cells: Vec<Cell<'a>>,
+}
+
+impl Rows<'_> {
+    pub fn width(&self) -> usize {
+        self.table.columns.len()
+    }
+
+    pub fn count(&self) -> usize {
+        self.cells.len() / self.width()
+    }
+}
+
+use Sort::{Bytes, Long, Text};
+
+const fn table(name: &'static str, columns: &'static [(&'static str, Sort)]) -> Table {
+    Table { name, columns, keys: 1, clash: Clash::Fails }
+}
+
+static TRANSFERS: Table = table(
+    "transfers",
+    &[
+        ("seq", Long),
+        ("id", Sort::Uuid),
+        ("description", Text),
+        ("effective_date", Text),
+        ("booked_at_us", Long),
+        ("entry_id_first", Long),
+        ("entries", Long),
+        ("kind", Text),
+        ("of_seq", Long),
+        ("expires_at_us", Long),
+    ],
+);
+static ENTRIES: Table = table(
+    "entries",
+    &[
+        ("id", Long),
+        ("transfer_seq", Long),
+        ("account_id", Long),
+        ("number", Long),
+        ("direction", Text),
+        ("amount_minor", Long),
+        ("debits_after_minor", Long),
+        ("credits_after_minor", Long),
+    ],
+);
+static PENDING_ENTRIES: Table = table(
+    "pending_entries",
+    &[
+        ("id", Long),
+        ("transfer_seq", Long),
+        ("account_id", Long),
+        ("direction", Text),
+        ("amount_minor", Long),
+    ],
+);
+static BALANCES: Table = Table {
+    name: "balances",
+    columns: &[
+        ("account_id", Long),
+        ("debits_minor", Long),
+        ("credits_minor", Long),
+        ("entries", Long),
+        ("pending_debits_minor", Long),
+        ("pending_credits_minor", Long),
+    ],
+    keys: 1,
+    clash: Clash::Replaces,
+};
+static KEYS: Table = table(
+    "idempotency_keys",
+    &[
+        ("key", Text),
+        ("fingerprint", Bytes),
+        ("transfer_seq", Long),
+        ("status", Long),
+        ("body", Text),
+    ],
+);
+static BACKDATED_ENTRIES: Table = table(
+    "backdated_entries",
+    &[("id", Long), ("account_id", Long), ("effective_date", Text), ("number", Long)],
+);
+static BACKDATED_DAYS: Table = Table {
+    name: "backdated_days",
+    columns: &[
+        ("account_id", Long),
+        ("effective_date", Text),
+        ("booked_date", Text),
+        ("debits_minor", Long),
+        ("credits_minor", Long),
+        ("entries", Long),
+    ],
+    keys: 3,
+    clash: Clash::Adds,
+};
+static CLOSES: Table = table(
+    "closes",
+    &[("id", Long), ("through", Text), ("description", Text), ("closed_at_us", Long)],
+);
+static CLOSE_BALANCES: Table = table(
+    "close_balances",
+    &[("close_id", Long), ("account_id", Long), ("debits_minor", Long), ("credits_minor", Long)],
+);
+static HOLDS: Table = table("holds", &[("transfer_seq", Long), ("expires_at_us", Long)]);
+static CHAIN: Table = table("chain", &[("seq", Long), ("subject", Text), ("hash", Bytes)]);
+static LIMITS: Table = table(
+    "account_limits",
+    &[
+        ("id", Long),
+        ("account_id", Long),
+        ("balance_min_minor", Long),
+        ("balance_max_minor", Long),
+        ("set_at_us", Long),
+    ],
+);
+
+fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
+    number.map_or(Cell::Null, Cell::Long)
+}
+
+/// Everything a batch adds, table by table; those without rows are left out.
+pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
+    let tables = [
+        transfers(changes),
+        entries(changes),
+        backdated_entries(changes),
+        backdated_days(changes),
+        pending_entries(changes),
+        balances(changes),
+        keys(changes),
+        holds(changes),
+    ];
+    tables.into_iter().filter(|rows| !rows.cells.is_empty()).collect()
+}
+
+pub fn of_links(links: &[Link]) -> Rows<'_> {
+    let cells = links.iter().flat_map(|link| {
+        [Cell::Long(link.seq), Cell::Text(&link.subject), Cell::Bytes(&link.hash)]
+    });
+    Rows { table: &CHAIN, cells: cells.collect() }
+}
+
+pub fn of_limits(row: &LimitsRow) -> Rows<'static> {
+    let cells = vec![
+        Cell::Long(row.id),
+        Cell::Long(row.account_id),
+        long_if_any(row.limits.min_minor),
+        long_if_any(row.limits.max_minor),
+        Cell::Long(row.set_at_us),
+    ];
+    Rows { table: &LIMITS, cells }
+}
+
+fn transfers(changes: &Changes) -> Rows<'_> {
+    let mut cells = Vec::with_capacity(changes.transfers.len() * TRANSFERS.columns.len());
+    for new in &changes.transfers {
+        let transfer = &new.transfer;
+        cells.extend([
+            Cell::Long(new.seq),
+            Cell::Uuid(transfer.id),
+            Cell::Text(&transfer.description),
+            Cell::Plain(transfer.effective_date.to_string()),
+            Cell::Long(transfer.booked_at.as_microsecond()),
+            Cell::Long(new.entry_id_first),
+            Cell::Long(new.entries.len().try_into().unwrap_or(i64::MAX)),
+            Cell::Text(transfer.kind.as_str()),
+            long_if_any(new.of_seq),
+            long_if_any(transfer.expires_at.map(Timestamp::as_microsecond)),
+        ]);
+    }
+    Rows { table: &TRANSFERS, cells }
+}
+
+fn entries(changes: &Changes) -> Rows<'_> {
+    let cells = changes.moved().flat_map(|(id, seq, entry)| {
+        [
+            Cell::Long(id),
+            Cell::Long(seq),
+            Cell::Long(entry.account_id),
+            Cell::Long(entry.after.entries),
+            Cell::Text(entry.direction.as_str()),
+            Cell::Long(entry.amount_minor),
+            Cell::Long(entry.after.debits_minor),
+            Cell::Long(entry.after.credits_minor),
+        ]
+    });
+    Rows { table: &ENTRIES, cells: cells.collect() }
+}
+
+fn backdated_entries(changes: &Changes) -> Rows<'_> {
+    let cells = changes.backdated().flat_map(|(id, entry, effective, _)| {
+        [
+            Cell::Long(id),
+            Cell::Long(entry.account_id),
+            Cell::Plain(effective.to_string()),
+            Cell::Long(entry.after.entries),
+        ]
+    });
+    Rows { table: &BACKDATED_ENTRIES, cells: cells.collect() }
+}
+
+fn backdated_days(changes: &Changes) -> Rows<'_> {
+    // A key may occur once in a statement.
+    let mut days: BTreeMap<(i64, Date, Date), [i64; 3]> = BTreeMap::new();
+    for (_, entry, effective, booked) in changes.backdated() {
+        let [debits, credits, entries] =
+            days.entry((entry.account_id, effective, booked)).or_default();
+        match entry.direction {
+            Side::Debit => *debits += entry.amount_minor,
+            Side::Credit => *credits += entry.amount_minor,
+        }
+        *entries += 1;
+    }
+    let cells = days.into_iter().flat_map(|((account_id, effective, booked), sums)| {
+        let [debits, credits, entries] = sums.map(Cell::Long);
+        let dates = [effective, booked].map(|date| Cell::Plain(date.to_string()));
+        let [effective, booked] = dates;
+        [Cell::Long(account_id), effective, booked, debits, credits, entries]
+    });
+    Rows { table: &BACKDATED_DAYS, cells: cells.collect() }
+}
+
+/// A close and what it carries forward.
+pub fn of_close(row: &CloseRow) -> [Rows<'_>; 2] {
+    let close = vec![
+        Cell::Long(row.id),
+        Cell::Text(&row.through),
+        Cell::Text(&row.description),
+        Cell::Long(row.closed_at_us),
+    ];
+    let balances = row.balances.iter().flat_map(|(account_id, debits, credits)| {
+        [row.id, *account_id, *debits, *credits].map(Cell::Long)
+    });
+    [
+        Rows { table: &CLOSES, cells: close },
+        Rows { table: &CLOSE_BALANCES, cells: balances.collect() },
+    ]
+}
+
+fn pending_entries(changes: &Changes) -> Rows<'_> {
+    let cells = changes.held().flat_map(|(id, seq, entry)| {
+        [
+            Cell::Long(id),
+            Cell::Long(seq),
+            Cell::Long(entry.account_id),
+            Cell::Text(entry.direction.as_str()),
+            Cell::Long(entry.amount_minor),
+        ]
+    });
+    Rows { table: &PENDING_ENTRIES, cells: cells.collect() }
+}
+
+fn balances(changes: &Changes) -> Rows<'_> {
+    let cells = changes.balances.iter().flat_map(|(id, balance)| {
+        [
+            *id,
+            balance.debits_minor,
+            balance.credits_minor,
+            balance.entries,
+            balance.pending_debits_minor,
+            balance.pending_credits_minor,
+        ]
+    });
+    Rows { table: &BALANCES, cells: cells.map(Cell::Long).collect() }
+}
+
+fn keys(changes: &Changes) -> Rows<'_> {
+    let cells = changes.answers().flat_map(|(seq, key, stored)| {
+        [
+            Cell::Text(key),
+            Cell::Bytes(&stored.fingerprint),
+            Cell::Long(seq),
+            Cell::Long(stored.status.into()),
+            stored.body.as_deref().map_or(Cell::Null, Cell::Text),
+        ]
+    });
+    Rows { table: &KEYS, cells: cells.collect() }
+}
+
+fn holds(changes: &Changes) -> Rows<'_> {
+    let cells = changes.opened().flat_map(|(seq, at)| [Cell::Long(seq), long_if_any(at)]);
+    Rows { table: &HOLDS, cells: cells.collect() }
+}

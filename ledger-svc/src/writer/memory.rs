@@ -1,0 +1,66 @@
+//! What the writer knows of the books between batches. It is the only one to write them, as long as it
+//! holds the lock and finds its epoch; after a failure it knows nothing.
+
+use jiff::Timestamp;
+
+use crate::batch::{Changes, Snapshot, Wanted};
+use crate::posting::Limits;
+use crate::store::{Batch, StoreError};
+
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Balances as committed, and where the books end.
+    pub snapshot: Snapshot,
+    /// Whether the ends and the next expiry have been read.
+    fresh: bool,
+    /// When the next pending transfer expires, in microseconds since 1970.
+    next_expiry_us: Option<i64>,
+}
+
+impl Memory {
+    /// Adds to what a batch wants the things that only have to be read once.
+    pub fn complete(&self, wanted: &mut Wanted<'_>, now: Timestamp) {
+        let due = self.next_expiry_us.is_some_and(|at| at <= now.as_microsecond());
+        wanted.ends = !self.fresh;
+        wanted.due = (due || !self.fresh).then_some(now);
+    }
+
+    /// After the changes are written and before they are committed.
+    pub async fn follow(
+        &mut self,
+        batch: &mut Batch<'_>,
+        changes: &Changes,
+    ) -> Result<(), StoreError> {
+        let opened = changes.opened().filter_map(|(_, at)| at).min();
+        if !self.fresh || changes.closed().next().is_some() {
+            self.next_expiry_us = batch.next_expiry().await?;
+        } else {
+            self.next_expiry_us = self.next_expiry_us.into_iter().chain(opened).min();
+        }
+        self.fresh = true;
+        Ok(())
+    }
+
+    pub fn set_limits(&mut self, account_id: i64, limits: Limits) {
+        let accounts = self.snapshot.books.accounts.0.values_mut();
+        for standing in accounts.filter(|standing| standing.account_id == account_id) {
+            standing.limits = limits;
+        }
+    }
+
+    /// Before a batch: no more accounts than that, and nothing of the batch before.
+    pub fn trim(&mut self, accounts_max: usize) {
+        self.snapshot.books.targets.clear();
+        if self.snapshot.books.accounts.0.len() > accounts_max {
+            self.snapshot.books.accounts.0.clear();
+        }
+    }
+
+    pub fn accounts(&self) -> usize {
+        self.snapshot.books.accounts.0.len()
+    }
+
+    pub fn next_expiry_us(&self) -> Option<i64> {
+        self.next_expiry_us
+    }
+}

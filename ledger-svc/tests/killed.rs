@@ -1,0 +1,88 @@
+//! The database's server killed at any moment under load, and started again: every client that asks until it is
+//! answered has its transfer once. `FOREBAY_ROUNDS` asks for more rounds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use forebay_ledger::verify::verify;
+use tokio::task::JoinSet;
+
+use crate::engine::{Engine, Server};
+use crate::faults::{Acknowledged, check};
+use crate::running::{Api, DEADLINE, moving, open_pair};
+
+const ROUNDS: usize = 2;
+const CLIENTS: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_killed_under_load() {
+    Box::pin(killed_under_load(Engine::MariaDb)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_killed_under_load() {
+    Box::pin(killed_under_load(Engine::Postgres)).await;
+}
+
+async fn killed_under_load(engine: Engine) {
+    let rounds = std::env::var("FOREBAY_ROUNDS").ok();
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let server = Server::start(engine, &[]).await;
+    let running = server.running().await;
+    open_pair(&running.api).await;
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let (api, stop, count) = (running.api.clone(), Arc::clone(&stop), Arc::clone(&count));
+        clients.spawn(post_until_told(api, client, stop, count));
+    }
+    for round in 0..rounds {
+        // Another moment in every round, measured in work so that a slow machine gets there too.
+        let until = count.load(Ordering::Relaxed) + 50 + 17 * (round % 20);
+        let reached = async {
+            while count.load(Ordering::Relaxed) < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, reached).await.expect("no progress");
+        server.kill();
+        server.launch().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged: Acknowledged = clients.join_all().await.into_iter().flatten().collect();
+    check(&running.api, &acknowledged).await;
+    let stored = usize::try_from(running.database.transfers().await).unwrap();
+    assert_eq!(stored, acknowledged.len(), "every key is one transfer");
+    Box::pin(verify(&running.database.url.parse().unwrap(), None)).await.unwrap();
+}
+
+/// Each key is asked again until it is answered; then comes the next.
+async fn post_until_told(
+    api: Api,
+    client: usize,
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+) -> Acknowledged {
+    let mut acknowledged = Vec::new();
+    for index in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("c{client}-{index}");
+        let asked = async {
+            loop {
+                let answer = api.transfer(&key, &moving("eur:credit", "eur:debit", "0.01")).await;
+                if answer.status == 201 {
+                    return answer.body;
+                }
+                assert_eq!(answer.problem(), "database-unavailable");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let body = tokio::time::timeout(DEADLINE, asked).await.expect("no answer");
+        acknowledged.push((key, body));
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    acknowledged
+}

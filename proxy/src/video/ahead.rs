@@ -1,0 +1,201 @@
+//! Asks for segments before a player does: those that a playlist has just announced, the one that
+//! follows what a player asks for, and the one it says it will ask for next.
+
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{HeaderMap, Method};
+use pingora::http::RequestHeader;
+use proxy_config::matching::Target;
+
+use crate::cache::policy::Policy;
+use crate::edge::Exchange;
+use crate::fill::origin::{Origin, Question};
+use crate::fill::task::Job;
+use crate::generation::Generation;
+use crate::path::normalize_target;
+use crate::video::manifest::Manifest;
+use crate::video::reload::without_directives;
+use crate::video::role::Role;
+
+/// Which route a request came by: what it leads to is only asked for ahead when a player would
+/// come by the same.
+pub struct Reach {
+    pub generation: Arc<Generation>,
+    pub listener: String,
+    /// The route's place in the document.
+    pub route: usize,
+    /// Path and query as the client wrote them, where a rewrite has changed them.
+    pub asked: Option<String>,
+}
+
+/// On a route whose policy asks ahead, how that may be done for this request.
+pub fn reach(listener: &str, exchange: &Exchange, policy: &Policy) -> Option<Arc<Reach>> {
+    policy.video.as_ref()?;
+    let reach = Reach {
+        generation: Arc::clone(&exchange.generation),
+        listener: listener.to_owned(),
+        route: exchange.route.as_ref()?.index,
+        asked: exchange.ruled.asked.clone(),
+    };
+    Some(Arc::new(reach))
+}
+
+impl Reach {
+    /// The target that a reference leads to from a request; `None` when a player would come to another
+    /// host or another route.
+    fn target(&self, head: &RequestHeader, reference: &str) -> Option<String> {
+        let own = std::str::from_utf8(head.raw_path()).ok()?;
+        // A rewritten path is only known to lead where a relative reference does.
+        if self.asked.is_some() && reference.starts_with('/') {
+            return None;
+        }
+        let asked = resolve(self.asked.as_deref().unwrap_or(own), reference)?;
+        let (path, query) = asked.split_once('?').unwrap_or((&asked, ""));
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok())?;
+        let target = Target {
+            listener: &self.listener,
+            host,
+            path,
+            query,
+            method: Method::GET.as_str(),
+            headers: Some(&head.headers),
+        };
+        let same = self.generation.routes.router.find(&target) == Some(self.route);
+        if self.asked.is_some() { resolve(own, reference) } else { Some(asked) }.filter(|_| same)
+    }
+}
+
+/// A reference against the target it stands in (RFC 3986 section 5), on the same host only.
+fn resolve(base: &str, reference: &str) -> Option<String> {
+    let (has_scheme, reference) = match reference.find([':', '/', '?']) {
+        Some(at) => (reference.as_bytes()[at] == b':', reference),
+        None => (false, reference),
+    };
+    if has_scheme || reference.is_empty() || reference.starts_with("//") {
+        return None;
+    }
+    let reference = reference.split('#').next().unwrap_or_default();
+    let path = base.split('?').next().unwrap_or(base);
+    let joined = if reference.starts_with('/') {
+        reference.to_owned()
+    } else {
+        let folder = path.rfind('/').map_or("/", |end| &path[..=end]);
+        format!("{folder}{reference}")
+    };
+    let form = normalize_target(joined.as_bytes()).ok()?;
+    String::from_utf8(form.into_owned()).ok()
+}
+
+/// What a request leads to: what its player says it will ask for, and what follows it in its playlist.
+pub fn after_request(
+    policy: &Policy,
+    origin: &Origin,
+    head: &RequestHeader,
+    tls: bool,
+    nor: Option<&str>,
+) -> Vec<String> {
+    let (Some(rules), Some(reach)) = (&policy.video, &origin.reach) else { return Vec::new() };
+    if Role::by_name(head.uri.path()) != Role::Segment || rules.prefetch_segments == 0 {
+        return Vec::new();
+    }
+    let mut targets: Vec<String> =
+        nor.and_then(|next| reach.target(head, next)).into_iter().collect();
+    let windows = policy.cache.video.windows.lock();
+    let own = std::str::from_utf8(head.raw_path()).unwrap_or_default();
+    let mut at = uri(policy, head, own, tls);
+    for _ in 0..rules.prefetch_segments {
+        let Some(next) = windows.successor(&at) else { break };
+        at = uri(policy, head, &next, tls);
+        if !targets.contains(&next) {
+            targets.push(next);
+        }
+    }
+    targets
+}
+
+/// Takes in what a playlist says, and asks ahead for the newest of what it has announced.
+pub fn after_manifest(job: &Job, manifest: &Manifest, now_ms: u64) {
+    let (Some(rules), Manifest::Media(media)) = (&job.policy.video, manifest) else { return };
+    let video = &job.policy.cache.video;
+    let stream = without_directives(&job.fill.key.uri);
+    let progress = video.windows.lock().advance(&stream, media, rules.stalled_after, now_ms);
+    if let Some(stall) = progress.stall {
+        video.tell_stall(&stream, stall);
+    }
+    let Some(reach) = job.origin.reach.as_ref().filter(|_| rules.prefetch_segments > 0) else {
+        return;
+    };
+    let head = &job.question.head;
+    let listed = media.segments.iter();
+    let targets: Option<Vec<String>> =
+        listed.map(|reference| reach.target(head, reference)).collect();
+    let Some(targets) = targets else { return };
+    video.windows.lock().chain(&targets, |target| uri(&job.policy, head, target, job.question.tls));
+    if !media.ended {
+        let newest = progress.new_segments.min(rules.prefetch_segments);
+        start(&job.policy, &job.origin, &job.question, &targets[targets.len() - newest..]);
+    }
+}
+
+fn uri(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Arc<str> {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    policy.key.uri(if tls { "https" } else { "http" }, host, target)
+}
+
+/// Fills what is not there and not on its way. Nobody waits for it.
+pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[String]) {
+    for target in targets {
+        let mut question = like.clone();
+        if question.head.set_raw_path(target.as_bytes()).is_err() {
+            continue;
+        }
+        let host = question.head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let scheme = if question.tls { "https" } else { "http" };
+        let headers: &HeaderMap = &question.head.headers;
+        let key = policy.key.key(scheme, host.unwrap_or_default(), target, headers);
+        match policy.cache.begin_ahead(&key, headers, policy) {
+            Ok(fill) => {
+                policy.cache.video.series.prefetch("begun");
+                let (policy, origin) = (Arc::clone(policy), origin.clone());
+                Job { fill, policy, origin, question, stale: None }.start();
+            }
+            Err(reason) => policy.cache.video.series.prefetch(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn references_lead_somewhere_on_this_host_or_nowhere() {
+        let cases = [
+            ("/live/x.m3u8", "s1.ts", Some("/live/s1.ts")),
+            ("/live/x.m3u8?a=/b", "s1.ts?t=1", Some("/live/s1.ts?t=1")),
+            ("/live/hd/x.m3u8", "../s1.ts", Some("/live/s1.ts")),
+            ("/live/x.m3u8", "/other/s1.ts#x", Some("/other/s1.ts")),
+            ("/live/x.m3u8", "seg/a:b.ts", Some("/live/seg/a:b.ts")),
+            ("/live/x.m3u8", "https://cdn.example/s1.ts", None),
+            ("/live/x.m3u8", "//cdn.example/s1.ts", None),
+            ("/live/x.m3u8", "data:,x", None),
+            ("/live/x.m3u8", "", None),
+        ];
+        for (base, reference, expected) in cases {
+            assert_eq!(resolve(base, reference).as_deref(), expected, "{reference}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_reference_leads_to_is_a_path_in_one_form(reference in ".{0,40}") {
+            if let Some(target) = resolve("/a/b/c.m3u8", &reference) {
+                prop_assert!(target.starts_with('/'));
+                let again = normalize_target(target.as_bytes()).unwrap();
+                prop_assert_eq!(again.as_ref(), target.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! LL-HLS blocking reload (draft-pantos-hls-rfc8216bis, section 6.2.5.2): a player asks for a playlist
+//! that has a segment or part which is not there yet, and is answered when it is.
+
+use crate::video::window::Edge;
+
+/// The delivery directives. They count in the cache key whatever the policy says, in one order.
+const DIRECTIVES: &str = "_HLS_";
+
+/// What a blocking reload waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Media sequence number of a segment.
+    pub msn: u64,
+    /// A part of it; without it, the whole segment.
+    pub part: Option<u64>,
+}
+
+pub fn is_directive(parameter: &str) -> bool {
+    parameter.starts_with(DIRECTIVES)
+}
+
+/// A URI without its delivery directives: what names the stream.
+pub fn without_directives(uri: &str) -> String {
+    let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
+    let rest: Vec<&str> = query.split('&').filter(|part| !is_directive(part)).collect();
+    if rest.is_empty() { path.to_owned() } else { format!("{path}?{}", rest.join("&")) }
+}
+
+/// What a query asks to be held for. Errors are what the client did wrong: 400.
+pub fn read(query: &str) -> Result<Option<Reload>, &'static str> {
+    let number = |name: &str| -> Result<Option<u64>, &'static str> {
+        let mut values = query.split('&').filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        });
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err("a delivery directive is there twice");
+        }
+        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = value.parse().ok().filter(|_| is_number);
+        parsed.map(Some).ok_or("a delivery directive is not a number")
+    };
+    let (msn, part) = (number("_HLS_msn")?, number("_HLS_part")?);
+    match (msn, part) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err("_HLS_part needs _HLS_msn"),
+        (Some(msn), part) => Ok(Some(Reload { msn, part })),
+    }
+}
+
+/// Refuses what lies too far ahead of the live edge, as far as that is known: 400. What the stream
+/// may have gained since it was last seen is allowed for.
+pub fn judge(reload: Reload, edge: Option<&Edge>, now_ms: u64) -> Result<(), &'static str> {
+    let Some(edge) = edge.filter(|edge| !edge.ended) else { return Ok(()) };
+    let since_ms = now_ms.saturating_sub(edge.seen_ms);
+    let Some(gained) = since_ms.checked_div(edge.target_ms) else { return Ok(()) };
+    if reload.msn > edge.last.saturating_add(2).saturating_add(gained) {
+        return Err("_HLS_msn is more than two segments ahead of the playlist");
+    }
+    let (Some(part), Some(part_target_ms)) = (reload.part, edge.part_target_ms) else {
+        return Ok(());
+    };
+    let is_current = reload.msn == edge.last + 1 && gained == 0;
+    // The advance part limit: three seconds of parts, at least three.
+    let ahead = 3000u64.div_ceil(part_target_ms.max(1)).max(3);
+    let gained_parts = since_ms / part_target_ms.max(1) + 1;
+    if is_current && part > edge.parts.saturating_add(ahead).saturating_add(gained_parts) {
+        return Err("_HLS_part is too far ahead of the playlist");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn directives_are_read_in_any_order() {
+        let held = |msn, part| Ok(Some(Reload { msn, part }));
+        let cases = [
+            ("", Ok(None)),
+            ("a=1", Ok(None)),
+            ("_HLS_skip=YES", Ok(None)),
+            ("_HLS_msn=7", held(7, None)),
+            ("_HLS_msn=7&_HLS_part=2", held(7, Some(2))),
+            ("_HLS_part=2&x=1&_HLS_skip=v2&_HLS_msn=7", held(7, Some(2))),
+            ("_HLS_part=2", Err("_HLS_part needs _HLS_msn")),
+            ("_HLS_msn=x", Err("a delivery directive is not a number")),
+            ("_HLS_msn=", Err("a delivery directive is not a number")),
+            ("_HLS_msn=+1", Err("a delivery directive is not a number")),
+            ("_HLS_msn=99999999999999999999", Err("a delivery directive is not a number")),
+            ("_HLS_msn=1&_HLS_msn=1", Err("a delivery directive is there twice")),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(read(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_lies_too_far_ahead_is_refused() {
+        let edge = Edge {
+            last: 100,
+            parts: 1,
+            seen_ms: 10_000,
+            target_ms: 4000,
+            part_target_ms: Some(500),
+            ended: false,
+        };
+        let judged = |msn, part, now_ms| judge(Reload { msn, part }, Some(&edge), now_ms).is_ok();
+        assert!(judged(102, None, 10_000) && !judged(103, None, 10_000));
+        assert!(judged(103, None, 14_000), "a segment may have come since");
+        assert!(judged(101, Some(8), 10_000) && !judged(101, Some(9), 10_000));
+        assert!(judged(101, Some(9), 10_500), "a part may have come since");
+        assert!(judge(Reload { msn: 500, part: None }, None, 0).is_ok(), "nothing is known");
+        let ended = Edge { ended: true, ..edge };
+        assert!(judge(Reload { msn: 500, part: None }, Some(&ended), 0).is_ok());
+    }
+
+    #[test]
+    fn a_stream_is_named_without_them() {
+        for (uri, named) in [
+            ("http://a/x.m3u8", "http://a/x.m3u8"),
+            ("http://a/x.m3u8?_HLS_msn=1&_HLS_part=2", "http://a/x.m3u8"),
+            ("http://a/x.m3u8?t=1&_HLS_msn=1", "http://a/x.m3u8?t=1"),
+        ] {
+            assert_eq!(without_directives(uri), named);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_company_do_not_matter(msn: u64, part: u64, other in "[a-z]{1,4}=[a-z0-9]{0,4}") {
+            let (m, p) = (format!("_HLS_msn={msn}"), format!("_HLS_part={part}"));
+            let expected = Ok(Some(Reload { msn, part: Some(part) }));
+            prop_assert_eq!(read(&format!("{m}&{other}&{p}")), expected);
+            prop_assert_eq!(read(&format!("{p}&{m}&{other}")), expected);
+        }
+    }
+}
