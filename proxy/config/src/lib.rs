@@ -57,6 +57,7 @@ pub mod status_match;
 pub mod steps;
 pub mod suggest;
 pub mod support;
+mod support_values;
 pub mod telemetry;
 pub mod template;
 pub mod tree;
