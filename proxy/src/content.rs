@@ -55,7 +55,11 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Ne
 }
 
 /// Where the index of a directory is asked for, when that is by its own path.
-async fn anew(session: &Session, files: &Arc<Files>, path: &str) -> Result<Option<Next>, Failure> {
+async fn anew(
+    session: &mut Session,
+    files: &Arc<Files>,
+    path: &str,
+) -> Result<Option<Next>, Failure> {
     if !files.index_anew || !path.ends_with('/') {
         return Ok(None);
     }
