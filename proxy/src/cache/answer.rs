@@ -197,7 +197,7 @@ impl Next {
         let tls = exchange.tls.is_some();
         let targets = ahead::after_request(policy, origin, head, tls, told.as_deref());
         (!targets.is_empty()).then(|| {
-            let question = question(head, exchange, origin);
+            let question = question(head, exchange);
             Next { targets, origin: origin.clone(), question }
         })
     }
