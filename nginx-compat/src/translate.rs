@@ -1,25 +1,40 @@
 //! The tree into a configuration of the proxy, with a verdict on every directive.
 
+pub mod access;
+pub mod answer;
+pub mod auth;
+pub mod balance;
 pub mod cache;
 pub mod cache_key;
 pub mod cache_policy;
+pub mod client;
+pub mod detour;
+pub mod files;
 pub mod guard;
 pub mod host;
+pub mod limit;
 pub mod listen;
 pub mod listener;
 pub mod location;
 pub mod log;
+pub mod lookup;
+pub mod order;
 pub mod proxy_pass;
+pub mod redirected;
+pub mod regex;
 pub mod request_header;
+pub mod response_header;
+pub mod rewrite;
 pub mod route;
 pub mod scope;
 pub mod server_name;
+pub mod sieve;
 pub mod site;
 pub mod upstream;
 pub mod value;
+pub mod variable;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
@@ -28,11 +43,14 @@ use proxy_config::error_answers::ErrorAnswers;
 use proxy_config::lane::Lanes;
 use proxy_config::shutdown::Shutdown;
 
-use crate::tree::{Directive, Document, flattened};
+use crate::tree::{self, Directive, Document, flattened};
 use crate::verdict::{Exactness, Verdict, Verdicts};
+use files::Types;
+use limit::Limits;
 use scope::Scope;
 use site::{Site, Work};
 use upstream::Pools;
+use variable::Names;
 
 /// What became of a document.
 #[derive(Debug)]
@@ -55,6 +73,8 @@ pub struct Origins {
     pub cache_policies: BTreeMap<String, Vec<String>>,
     /// By index.
     pub routes: Vec<Vec<String>>,
+    /// The directive that each route stands for, by its id.
+    pub blocks: Vec<usize>,
 }
 
 pub fn translate(document: &Document) -> Translation {
@@ -68,6 +88,13 @@ pub fn translate(document: &Document) -> Translation {
     let zones: Vec<&Directive> =
         blocks.iter().copied().filter(|line| line.name == "proxy_cache_path").collect();
     let mut caches = cache::Caches::new(&zones, &mut verdicts);
+    let zones: Vec<&Directive> = blocks
+        .iter()
+        .copied()
+        .filter(|line| ["limit_req_zone", "limit_conn_zone"].contains(&line.name.as_str()))
+        .collect();
+    let mut limits = Limits::new(&zones);
+    let mut types = Types::default();
     let mut sites = Vec::new();
     for http in &http {
         let scope = Scope::of(http, None);
@@ -75,29 +102,35 @@ pub fn translate(document: &Document) -> Translation {
             sites.push(site::read(server, &scope, &mut verdicts));
         }
     }
-    let own_addresses: BTreeSet<SocketAddr> =
-        sites.iter().flat_map(|site| &site.listens).map(|listen| listen.address).collect();
+    let mut names = Names::new(&document.directives);
+    let mut taken = HashSet::new();
+    let mut by_name = Vec::new();
     for site in &mut sites {
         let mut work = Work {
             files: &document.files,
             verdicts: &mut verdicts,
             pools: &mut pools,
             caches: &mut caches,
-            own_addresses: &own_addresses,
+            names: &mut names,
+            taken: &mut taken,
+            limits: &mut limits,
+            types: &mut types,
+            by_name: &mut by_name,
         };
         site::decide(site, &mut work);
     }
     let listeners = listener::open(&sites, &document.files, &mut verdicts);
-    let units = host::units(&mut sites, &mut verdicts);
-    let routes = route::routes(&mut sites, &units, &mut pools, &document.files);
+    let units = host::units(&sites, &listeners.sites, &mut verdicts);
+    let count = listeners.listeners.len();
+    let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = log::access_log(&http, &mut verdicts);
     server_verdicts(&sites, &units, &mut verdicts);
     let used: BTreeSet<&str> =
         routes.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
     pools.upstreams.retain(|name, _| used.contains(name.as_str()));
-    verdicts.complete(document);
+    let is_live = sites.iter().any(Site::is_live);
     let admin = admin(&listeners);
-    let config = (!routes.routes.is_empty() && !listeners.listeners.is_empty()).then(|| Config {
+    let mut config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
         version: 1,
         listeners: listeners.listeners,
         upstreams: pools.upstreams,
@@ -106,8 +139,9 @@ pub fn translate(document: &Document) -> Translation {
         buffer_policies: BTreeMap::new(),
         cache_policies: caches.policies,
         caches: caches.caches,
-        rate_limits: BTreeMap::new(),
-        maps: BTreeMap::new(),
+        rate_limits: limits.limits,
+        maps: names.maps,
+        media_types: types.0,
         admin,
         access_log,
         access_logs: BTreeMap::new(),
@@ -116,13 +150,20 @@ pub fn translate(document: &Document) -> Translation {
         telemetry: None,
         protected_paths: Vec::new(),
     });
-    let origins = Origins {
+    let mut origins = Origins {
         listeners: listeners.origins,
         upstreams: pools.origins,
         caches: caches.cache_origins,
         cache_policies: caches.policy_origins,
         routes: routes.origins,
+        blocks: routes.blocks,
     };
+    if let Some(made) = &mut config
+        && !sieve::sieve(made, &mut origins, document, &mut verdicts)
+    {
+        config = None;
+    }
+    verdicts.complete(document);
     let notes = notes(config.is_some());
     Translation { config, verdicts, origins, notes }
 }
@@ -130,38 +171,18 @@ pub fn translate(document: &Document) -> Translation {
 fn server_verdicts(sites: &[Site<'_>], units: &[host::Unit], verdicts: &mut Verdicts) {
     for (index, site) in sites.iter().enumerate() {
         let reached = units.iter().any(|unit| unit.site == index);
-        if site.is_live() && !reached {
-            unreached(site, verdicts);
-            continue;
-        }
-        let verdict = match (site.is_live(), site.steps.first()) {
-            (true, _) => Verdict::with_differences(&site.differences),
-            (false, None) => Verdict::unsupported("it passes nothing to an upstream over HTTP"),
-            (false, Some(_)) => Verdict::unsupported("none of its locations can be opened"),
-        };
-        verdicts.add(site.directive, verdict);
-        if !site.is_live() {
-            for (line, _) in &site.name_lines {
-                verdicts.add(line, Verdict::unsupported("its server is not translated"));
+        let verdict = match (site.is_live(), reached) {
+            (false, _) => Verdict::unsupported("none of its locations can be opened"),
+            (true, true) => Verdict::with_differences(&site.differences),
+            (true, false) if site.listens.is_empty() => {
+                Verdict::unsupported("none of its addresses can be listened on")
             }
+            (true, false) => Verdict::ignored("no request reaches it in nginx either"),
+        };
+        if !reached && verdict.exactness != Exactness::Unsupported {
+            tree::walk(site.directive.children(), &mut |line| verdicts.add(line, verdict.clone()));
         }
-    }
-}
-
-/// A server that could be translated and that no route leads to.
-fn unreached(site: &Site<'_>, verdicts: &mut Verdicts) {
-    let lost = site.name_lines.iter().find_map(|(line, _)| match verdicts.get(line) {
-        Some(verdict) if verdict.exactness == Exactness::Unsupported => Some(()),
-        _ => None,
-    });
-    let verdict = match lost {
-        Some(()) => Verdict::unsupported("none of its names can be told apart; see server_name"),
-        None => Verdict::ignored("no request reaches it in nginx either"),
-    };
-    verdicts.add(site.directive, verdict.clone());
-    for step in &site.steps {
-        verdicts.add(step.directive, verdict.clone());
-        step.pass.into_iter().for_each(|pass| verdicts.add(pass, verdict.clone()));
+        verdicts.add(site.directive, verdict);
     }
 }
 
@@ -183,11 +204,8 @@ fn notes(translated: bool) -> Vec<String> {
     if !translated {
         return Vec::new();
     }
-    let notes = [
-        "nginx refuses request bodies above 1 MiB (client_max_body_size); Forebay takes any unless its route has `request_body_max`",
-        "Forebay passes paths on in their normal form (dot segments, // and needless escapes \
-         resolved), as it matched them; nginx passes them on as they came",
-        "Forebay adds Forwarded, X-Forwarded-For, -Proto, -Host and X-Request-Id to every request",
-    ];
+    let notes =
+        ["Forebay passes paths on in their normal form (dot segments, // and needless escapes \
+         resolved), as it matched them; nginx passes them on as they came"];
     notes.into_iter().map(str::to_owned).collect()
 }

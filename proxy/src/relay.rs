@@ -65,9 +65,10 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
         head,
         body: None,
         caller: None,
-        client: exchange.peer,
+        client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
     }
 }

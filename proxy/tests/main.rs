@@ -47,6 +47,7 @@ mod simulating;
 mod slicing;
 mod slow_clients;
 mod splitting;
+mod stepping;
 mod stops;
 mod streaming;
 mod strict_origin;

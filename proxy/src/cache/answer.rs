@@ -453,9 +453,10 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
         head,
         body: None,
         caller: origin.caller.clone(),
-        client: exchange.peer,
+        client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
     }
 }
