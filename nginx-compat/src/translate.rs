@@ -17,6 +17,7 @@ pub mod listen;
 pub mod listener;
 pub mod location;
 pub mod log;
+pub mod log_variable;
 pub mod lookup;
 pub mod order;
 pub mod proxy_pass;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
 use proxy_config::admin::Admin;
+use proxy_config::error_answers::ErrorAnswers;
 use proxy_config::lane::Lanes;
 use proxy_config::shutdown::Shutdown;
 
@@ -46,6 +48,7 @@ use crate::tree::{self, Directive, Document, flattened};
 use crate::verdict::{Exactness, Verdict, Verdicts};
 use files::Types;
 use limit::Limits;
+use log::Logs;
 use scope::Scope;
 use site::{Site, Work};
 use upstream::Pools;
@@ -94,6 +97,7 @@ pub fn translate(document: &Document) -> Translation {
         .collect();
     let mut limits = Limits::new(&zones);
     let mut types = Types::default();
+    let mut logs = Logs::new(&http);
     let mut sites = Vec::new();
     for http in &http {
         let scope = Scope::of(http, None);
@@ -115,6 +119,7 @@ pub fn translate(document: &Document) -> Translation {
             limits: &mut limits,
             types: &mut types,
             by_name: &mut by_name,
+            logs: &mut logs,
         };
         site::decide(site, &mut work);
     }
@@ -122,7 +127,7 @@ pub fn translate(document: &Document) -> Translation {
     let units = host::units(&sites, &listeners.sites, &mut verdicts);
     let count = listeners.listeners.len();
     let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
-    let access_log = log::access_log(&http, &mut verdicts);
+    let access_log = logs.main(&mut names, &mut verdicts);
     server_verdicts(&sites, &units, &mut verdicts);
     let used: BTreeSet<&str> =
         routes.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
@@ -143,6 +148,8 @@ pub fn translate(document: &Document) -> Translation {
         media_types: types.0,
         admin,
         access_log,
+        access_logs: logs.named,
+        error_answers: ErrorAnswers::default(),
         shutdown: Shutdown::default(),
         telemetry: None,
         protected_paths: Vec::new(),

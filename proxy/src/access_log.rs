@@ -1,14 +1,16 @@
-//! One JSON line per request, handed to a writer thread through a bounded queue. When the queue
-//! is full the line is dropped and counted: a slow disk never slows a request.
+//! Lines about requests on their way to files: a writer thread behind a bounded queue. When the
+//! queue is full the line is dropped and counted: a slow disk never slows a request.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use proxy_config::access_log::LogTarget;
 use rustix::fs::OFlags;
@@ -94,41 +96,45 @@ pub fn millis(duration: Duration) -> f64 {
 }
 
 enum Order {
-    Line(Vec<u8>),
-    Reopen,
-    Retarget(Target),
+    Line(Arc<Sink>, Vec<u8>),
+    Reopen(Vec<Arc<Sink>>),
     Stop,
 }
 
-/// Where lines go, open. Without a sink they are thrown away.
-struct Target {
-    path: Option<PathBuf>,
-    sink: Option<BufWriter<Box<dyn Write + Send>>>,
+/// A place lines go to, open. Only the writer thread writes.
+pub struct Sink {
+    target: LogTarget,
+    open: Mutex<Option<BufWriter<Box<dyn Write + Send>>>>,
 }
 
-impl Target {
-    fn open(target: &LogTarget) -> io::Result<Target> {
-        let (path, sink): (Option<PathBuf>, Option<Box<dyn Write + Send>>) = match target {
-            LogTarget::Off => (None, None),
-            LogTarget::Stdout => (None, Some(Box::new(io::stdout()))),
-            LogTarget::Stderr => (None, Some(Box::new(io::stderr()))),
-            LogTarget::File(path) => (Some(path.clone()), Some(Box::new(open_file(path)?))),
+impl Sink {
+    /// Opens a target without writing to it, so that a reload can refuse one that cannot be opened.
+    pub fn open(target: &LogTarget) -> io::Result<Sink> {
+        let open: Option<Box<dyn Write + Send>> = match target {
+            LogTarget::Off => None,
+            LogTarget::Stdout => Some(Box::new(io::stdout())),
+            LogTarget::Stderr => Some(Box::new(io::stderr())),
+            LogTarget::File(path) => Some(Box::new(open_file(path)?)),
         };
-        Ok(Target { path, sink: sink.map(BufWriter::new) })
+        Ok(Sink { target: target.clone(), open: Mutex::new(open.map(BufWriter::new)) })
     }
 
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        self.sink.as_mut().map_or(Ok(()), |sink| sink.write_all(line))
+    pub fn target(&self) -> &LogTarget {
+        &self.target
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.as_mut().map_or(Ok(()), Write::flush)
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        self.open.lock().as_mut().map_or(Ok(()), |open| open.write_all(line))
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
+    fn flush(&self) -> io::Result<()> {
+        self.open.lock().as_mut().map_or(Ok(()), Write::flush)
+    }
+
+    fn reopen(&self) -> io::Result<()> {
         self.flush()?;
-        if let Some(path) = &self.path {
-            self.sink = Some(BufWriter::new(Box::new(open_file(path)?)));
+        if let LogTarget::File(path) = &self.target {
+            *self.open.lock() = Some(BufWriter::new(Box::new(open_file(path)?)));
         }
         Ok(())
     }
@@ -155,43 +161,36 @@ pub struct Writer {
     thread: JoinHandle<()>,
 }
 
-/// A target that could be opened; see [`AccessLog::retarget`].
-pub struct Opened(Target);
-
-/// Opens a target without writing to it, so that a reload can refuse one that cannot be opened.
-pub fn open(target: &LogTarget) -> io::Result<Opened> {
-    Target::open(target).map(Opened)
-}
-
 /// Starts the writer thread.
-pub fn start(opened: Opened, metrics: &Metrics) -> io::Result<(AccessLog, Writer)> {
+pub fn start(metrics: &Metrics) -> io::Result<(AccessLog, Writer)> {
     let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
     let errors = metrics.access_log_write_errors.with_label_values::<&str>(&[]);
     let thread = std::thread::Builder::new()
         .name("access-log".to_owned())
-        .spawn(move || write_lines(opened.0, &inbox, &errors))?;
+        .spawn(move || write_lines(&inbox, &errors))?;
     let dropped = metrics.access_log_dropped.with_label_values::<&str>(&[]);
     Ok((AccessLog { orders: orders.clone(), dropped }, Writer { orders, thread }))
 }
 
+/// A line as JSON.
+pub fn json(entry: &Entry<'_>) -> Vec<u8> {
+    let mut line = serde_json::to_vec(entry).expect("an entry of plain values is always JSON");
+    line.push(b'\n');
+    line
+}
+
 impl AccessLog {
-    pub fn write(&self, entry: &Entry<'_>) {
-        let mut line = serde_json::to_vec(entry).expect("an entry of plain values is always JSON");
-        line.push(b'\n');
-        if self.orders.try_send(Order::Line(line)).is_err() {
+    /// Hands a line with its end to the writer.
+    pub fn write(&self, sink: &Arc<Sink>, line: Vec<u8>) {
+        if self.orders.try_send(Order::Line(Arc::clone(sink), line)).is_err() {
             self.dropped.inc();
         }
     }
 
-    /// Closes and opens the file again, after it was rotated. Blocks while the queue is full.
-    pub fn reopen(&self) {
+    /// Closes and opens files again, after they were rotated. Blocks while the queue is full.
+    pub fn reopen(&self, sinks: Vec<Arc<Sink>>) {
         // The writer lives as long as the process; without it there is nothing to reopen.
-        let _ = self.orders.send(Order::Reopen);
-    }
-
-    /// Goes on with another target. Blocks while the queue is full.
-    pub fn retarget(&self, opened: Opened) {
-        let _ = self.orders.send(Order::Retarget(opened.0));
+        let _ = self.orders.send(Order::Reopen(sinks));
     }
 }
 
@@ -213,7 +212,7 @@ impl Writer {
     }
 }
 
-fn write_lines(mut target: Target, inbox: &Receiver<Order>, errors: &IntCounter) {
+fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
     let note = |done: io::Result<()>| {
         if let Err(error) = done {
             if errors.get() == 0 {
@@ -222,24 +221,27 @@ fn write_lines(mut target: Target, inbox: &Receiver<Order>, errors: &IntCounter)
             errors.inc();
         }
     };
-    while let Ok(order) = inbox.recv() {
+    let mut written: Vec<Arc<Sink>> = Vec::new();
+    let mut is_over = false;
+    while !is_over && let Ok(order) = inbox.recv() {
         let mut next = Some(order);
         while let Some(order) = next {
             match order {
-                Order::Line(line) => note(target.write(&line)),
-                Order::Reopen => note(target.reopen()),
-                Order::Retarget(to) => {
-                    note(target.flush());
-                    target = to;
+                Order::Line(sink, line) => {
+                    note(sink.write(&line));
+                    if !written.iter().any(|known| Arc::ptr_eq(known, &sink)) {
+                        written.push(sink);
+                    }
                 }
+                Order::Reopen(sinks) => sinks.iter().for_each(|sink| note(sink.reopen())),
                 Order::Stop => {
-                    note(target.flush());
-                    return;
+                    is_over = true;
+                    break;
                 }
             }
             next = inbox.try_recv().ok();
         }
-        note(target.flush());
+        written.drain(..).for_each(|sink| note(sink.flush()));
     }
 }
 
@@ -287,11 +289,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
         let metrics = Metrics::new();
-        let target = LogTarget::File(path.clone());
-        let (log, writer) = start(open(&target).unwrap(), &metrics).unwrap();
-        log.write(&entry("/one"));
-        log.reopen();
-        log.write(&entry("/two"));
+        let sink = Arc::new(Sink::open(&LogTarget::File(path.clone())).unwrap());
+        let (log, writer) = start(&metrics).unwrap();
+        log.write(&sink, json(&entry("/one")));
+        log.reopen(vec![Arc::clone(&sink)]);
+        log.write(&sink, json(&entry("/two")));
         writer.stop(Duration::from_secs(10));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =
@@ -307,12 +309,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
-        assert!(open(&LogTarget::File(path.clone())).is_err());
+        assert!(Sink::open(&LogTarget::File(path.clone())).is_err());
         let _reader = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(&path);
-        assert!(open(&LogTarget::File(path)).is_ok());
+        assert!(Sink::open(&LogTarget::File(path)).is_ok());
     }
 
     #[test]
@@ -320,8 +322,9 @@ mod tests {
         let (orders, _inbox) = sync_channel(1);
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
         let log = AccessLog { orders, dropped: dropped.clone() };
-        log.write(&entry("/kept"));
-        log.write(&entry("/dropped"));
+        let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
+        log.write(&sink, json(&entry("/kept")));
+        log.write(&sink, json(&entry("/dropped")));
         assert_eq!(dropped.get(), 1);
     }
 }

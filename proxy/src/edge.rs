@@ -87,6 +87,8 @@ pub struct Exchange {
     pub connect_time: Option<Duration>,
     pub reused: Option<bool>,
     pub upstream_first_byte: Option<Duration>,
+    /// The status the upstream answered with.
+    pub upstream_status: Option<u16>,
     pub first_byte: Option<Duration>,
     pub failure: Option<Failure>,
     /// Interim (1xx) responses so far.
@@ -124,7 +126,8 @@ impl Edge {
     /// each detour.
     pub fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
         if exchange.trail.is_fresh() {
-            request::admit(session)?;
+            let listener = exchange.generation.config.listeners.get(&self.listener);
+            request::admit(session, listener)?;
         }
         let Way { route, walk, reply } = way::find(&self.listener, session, exchange)?;
         let led = walk.led_by_name || walk.rewritten;
@@ -247,6 +250,7 @@ impl ProxyHttp for Edge {
             connect_time: None,
             reused: None,
             upstream_first_byte: None,
+            upstream_status: None,
             first_byte: None,
             failure: None,
             interim: 0,
@@ -397,6 +401,7 @@ impl ProxyHttp for Edge {
         if !head.status.is_informational() {
             let took = exchange.connected.map_or(Duration::ZERO, |at| at.elapsed());
             exchange.upstream_first_byte = Some(took);
+            exchange.upstream_status = Some(head.status.as_u16());
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
                 upstream.answered(&exchange.attempts, status, took);
@@ -430,6 +435,9 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<()> {
         respond::fit_protocol(session, head);
+        if self.state.drain.has_begun() {
+            session.set_keepalive(None);
+        }
         if let Some(status) = &exchange.cache_status {
             head.append_header(CACHE_STATUS, status.as_str())?;
         }

@@ -1,55 +1,73 @@
 //! The last stop of a request: metrics and the access log line.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
+use proxy_config::ending::Ending;
 
 use crate::access_log::{Entry, millis};
 use crate::edge::{Edge, Exchange};
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
+use crate::rules;
 
 /// Counts the request and writes its line.
 pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange) {
-    let begun_ago = exchange.begun.elapsed();
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
     let sent = session.response_written().map(|head| head.status);
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
-    let (bytes_in, bytes_out) = (session.body_bytes_read(), session.body_bytes_sent());
+    let end = End { aborted, status, took: exchange.begun.elapsed() };
+    count(edge, session, exchange, &end);
+    log(edge, session, exchange, &end);
+}
 
+/// How it ended.
+struct End {
+    aborted: bool,
+    status: Option<u16>,
+    took: Duration,
+}
+
+fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     // A page stands in for a failure of the route that was asked.
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
     let lane = route.map_or(NO_ROUTE, |route| route.lane.name());
-    let code = status.map_or_else(|| "aborted".to_owned(), code_label);
+    let code = end.status.map_or_else(|| "aborted".to_owned(), code_label);
     let labels = [edge.listener.as_str(), name, lane, code.as_str()];
     edge.state.metrics.requests.with_label_values(&labels).inc();
     let series = route.map_or(&exchange.generation.routes.unmatched, |route| &route.series);
-    series.seconds.observe(begun_ago.as_secs_f64());
-    series.bytes_in.inc_by(bytes_in as u64);
-    series.bytes_out.inc_by(bytes_out as u64);
+    series.seconds.observe(end.took.as_secs_f64());
+    series.bytes_in.inc_by(session.body_bytes_read() as u64);
+    series.bytes_out.inc_by(session.body_bytes_sent() as u64);
     if let Some(first_byte) = exchange.first_byte {
         series.first_byte_seconds.observe(first_byte.as_secs_f64());
     }
-    if aborted {
+    if end.aborted {
         series.aborted.inc();
     }
-    let upstream = exchange.upstream.as_ref();
-    if let (Some(upstream), Some(first_byte)) = (upstream, exchange.upstream_first_byte) {
+    if let (Some(upstream), Some(first_byte)) = (&exchange.upstream, exchange.upstream_first_byte) {
         upstream.first_byte_seconds.observe(first_byte.as_secs_f64());
     }
+}
 
+fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     let head = session.req_header();
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
+    let upstream = exchange.upstream.as_ref();
     let first = exchange.trail.asked.as_ref();
     let method = first.map_or(&head.method, |(method, _)| method);
     let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
-    let path = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
-    let (path, query) = path.split_once('?').map_or((&*path, None), |(path, q)| (path, Some(q)));
-    edge.state.access_log.write(&Entry {
+    let request_uri = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
+    let (path, query) =
+        request_uri.split_once('?').map_or((&*request_uri, None), |(path, q)| (path, Some(q)));
+    let entry = Entry {
         time: begun_at(exchange.begun),
         request_id: &exchange.request_id,
         client: exchange.client.map(|client| client.to_string()),
@@ -60,10 +78,10 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         query,
         protocol: format!("{:?}", head.version),
         tls: exchange.tls.as_deref(),
-        status,
-        bytes_in,
-        bytes_out,
-        duration_ms: millis(begun_ago),
+        status: end.status,
+        bytes_in: session.body_bytes_read(),
+        bytes_out: session.body_bytes_sent(),
+        duration_ms: millis(end.took),
         first_byte_ms: exchange.first_byte.map(millis),
         route: route.map(|route| route.name.as_str()),
         lane: route.map(|route| route.lane.name()),
@@ -76,11 +94,39 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange)
         upstream_first_byte_ms: exchange.upstream_first_byte.map(millis),
         retries: exchange.attempts.retries(),
         error: exchange.failure.as_ref().map(crate::respond::Failure::name),
-        aborted,
+        aborted: end.aborted,
         generation: exchange.generation.number,
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
-    });
+    };
+    let target = rules::target(&edge.listener, head);
+    let facts = rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk);
+    let ended = |of: &Ending| match of {
+        Ending::User => user(head),
+        Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
+        Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
+        Ending::Sent(name) => {
+            let value = session.response_written()?.headers.get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        }
+        _ => None,
+    };
+    let logs = &exchange.generation.logs;
+    // The log is that of the route that answered, even in place of another.
+    let place = exchange.route.as_ref().map(|route| route.index);
+    logs.write(&edge.state.access_log, place, &facts, &entry, &ended);
+}
+
+/// The user of Basic authentication (RFC 7617), whether or not anybody has checked it.
+fn user(head: &RequestHeader) -> Option<String> {
+    let credentials = text(head, &AUTHORIZATION)?;
+    let (scheme, encoded) = credentials.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    let pair = String::from_utf8_lossy(&decoded).into_owned();
+    Some(pair.split_once(':')?.0.to_owned())
 }
 
 fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {

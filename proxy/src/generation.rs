@@ -13,6 +13,7 @@ use crate::admin::tokens::Tokens;
 use crate::cache::Caches;
 use crate::drain::Drain;
 use crate::lane::Lanes;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
@@ -28,6 +29,7 @@ pub struct Generation {
     pub number: u64,
     pub config: Config,
     pub routes: Routes,
+    pub logs: Logs,
 }
 
 impl Generation {
@@ -35,6 +37,7 @@ impl Generation {
     pub fn new(
         number: u64,
         config: Config,
+        logs: Logs,
         metrics: &Metrics,
         lanes: &Lanes,
         caches: &Caches,
@@ -42,7 +45,7 @@ impl Generation {
         servers: &Servers,
     ) -> Result<Self, RouteFault> {
         let routes = Routes::new(&config, metrics, lanes, caches, limits, servers)?;
-        Ok(Self { number, config, routes })
+        Ok(Self { number, config, routes, logs })
     }
 
     /// Sets what generations share: limits of lanes, caches and tables, and the metrics that

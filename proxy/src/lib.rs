@@ -17,8 +17,8 @@
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
 //!    and in one reading; none is held whole but what is stored.
-//! 10. [`respond`]: every failure becomes a response in this one place.
-//! 11. [`finish`]: [`metrics`] and a line in the [`access_log`].
+//! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
+//! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`simulate`] (a log under
@@ -39,6 +39,7 @@ pub mod dating;
 pub mod detour;
 pub mod drain;
 pub mod edge;
+pub mod error_page;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
@@ -51,6 +52,7 @@ pub mod hop;
 pub mod lane;
 pub mod listen;
 pub mod local;
+pub mod logs;
 pub mod metrics;
 pub mod mirror;
 pub mod nginx;

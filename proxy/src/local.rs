@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 use proxy_config::route_rules::RenderedReply;
 
 use crate::edge::Exchange;
+use crate::error_page;
 use crate::rate_limit::Quota;
 use crate::respond::Failure;
 use crate::rules::edit_response;
@@ -18,7 +19,12 @@ pub async fn reply(
     exchange: &mut Exchange,
     reply: RenderedReply,
 ) -> Result<(), Failure> {
-    let body = Bytes::from(reply.body);
+    let as_page =
+        reply.body.is_empty() && error_page::fills(reply.status) && error_page::is_wanted(exchange);
+    let body = match (as_page, StatusCode::from_u16(reply.status)) {
+        (true, Ok(status)) => error_page::page(status),
+        _ => Bytes::from(reply.body),
+    };
     let head = || {
         let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 2))?;
         for (name, value) in reply.headers {
@@ -26,6 +32,9 @@ pub async fn reply(
         }
         if !body.is_empty() && !head.headers.contains_key(CONTENT_TYPE) {
             head.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        }
+        if as_page {
+            error_page::dress(&mut head)?;
         }
         Ok(head)
     };

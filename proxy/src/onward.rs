@@ -48,6 +48,10 @@ impl Edge {
         self.admit(session, exchange)?;
         if !exchange.trail.limited {
             rate_limit::admit(session.req_header(), exchange, &self.listener).await?;
+            if self.state.drain.has_begun() {
+                // While it was held a stop began: the client is told, and opens another connection.
+                session.set_keepalive(None);
+            }
             exchange.trail.limited =
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }

@@ -9,9 +9,9 @@ use proxy_config::listener::Listener;
 use proxy_config::{Config, Problems, Source};
 use thiserror::Error;
 
-use crate::access_log;
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::generation::{Generation, State};
+use crate::logs::{LogFault, Logs};
 use crate::protected::{self, PathFault};
 use crate::route::RouteFault;
 use crate::tls::{self, TlsFault};
@@ -27,8 +27,8 @@ pub enum ReloadFault {
     Refused(String),
     #[error("{0} cannot be changed while running; restart the proxy for it")]
     NeedsRestart(String),
-    #[error("the access log cannot be opened: {0}")]
-    AccessLog(io::Error),
+    #[error(transparent)]
+    Log(#[from] LogFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error(transparent)]
@@ -56,15 +56,13 @@ pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
         .iter()
         .map(|(name, listener)| Ok((name.clone(), tls::acceptor(name, listener)?)))
         .collect::<Result<Vec<_>, TlsFault>>()?;
-    let moved_log = match config.access_log == current.config.access_log {
-        true => None,
-        false => Some(access_log::open(&config.access_log.path).map_err(ReloadFault::AccessLog)?),
-    };
+    let logs = Logs::open(&config, Some(&current.logs))?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
     let State { metrics, lanes, caches, limits, servers, .. } = state;
-    let generation = Generation::new(number, config, metrics, lanes, caches, limits, servers)?;
+    let generation =
+        Generation::new(number, config, logs, metrics, lanes, caches, limits, servers)?;
 
     generation.enter_into_force(metrics, lanes, caches, limits);
     state.probes.replace(generation.routes.watches(), &state.connector);
@@ -74,9 +72,6 @@ pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
         if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {
             live.store(Arc::new(acceptor));
         }
-    }
-    if let Some(opened) = moved_log {
-        state.access_log.retarget(opened);
     }
     Ok(number)
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
+use proxy_config::listener::Listener;
 
 use crate::path::{TargetFault, normalize_target};
 use crate::respond::Failure;
@@ -15,14 +16,15 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Checks the request and brings it into its one form, in place.
 ///
-/// Errors: `BadRequest` and `NotImplemented`, never anything about the upstream.
-pub fn admit(session: &mut Session) -> Result<(), Failure> {
+/// Errors: `BadRequest`, `NotImplemented` and `MethodNotAllowed`, never anything about the upstream.
+pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
     let head = session.req_header_mut();
     if let Some(raw) = &raw {
-        check_lines(raw)?;
+        check_lines(raw, listener.is_some_and(|listener| listener.bare_line_feeds))?;
         check_request_line(raw)?;
     }
+    check_method(head, listener)?;
     check_length(&head.headers, raw.as_deref().unwrap_or_default())?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
@@ -30,12 +32,27 @@ pub fn admit(session: &mut Session) -> Result<(), Failure> {
     settle_target(head)
 }
 
-/// Every line ends in CRLF (RFC 9112 section 2.2). A parser that takes a bare LF as an end and one
-/// that does not would see different headers.
-fn check_lines(raw: &[u8]) -> Result<(), Failure> {
+/// Tunnels are never opened, and other methods where the listener says so. No route takes it, so there is none whose methods could be named.
+fn check_method(head: &RequestHeader, listener: Option<&Listener>) -> Result<(), Failure> {
+    let refused = listener.map_or(&[][..], |listener| listener.methods_refused.as_slice());
+    let is_tunnel = head.method == Method::CONNECT;
+    match is_tunnel || refused.iter().any(|method| method == head.method.as_str()) {
+        true => Err(Failure::MethodNotAllowed { allow: String::new() }),
+        false => Ok(()),
+    }
+}
+
+/// Every line ends in CRLF, or where the listener says so in LF (RFC 9112 section 2.2); a CR alone
+/// ends none. A parser that takes a bare LF as an end and one that does not would see different
+/// headers; what goes on is written anew, with CRLF.
+fn check_lines(raw: &[u8], bare_line_feeds: bool) -> Result<(), Failure> {
     let mut before = 0;
     for byte in raw {
-        if (*byte == b'\n') != (before == b'\r') {
+        let fits = match byte {
+            b'\n' => bare_line_feeds || before == b'\r',
+            _ => before != b'\r',
+        };
+        if !fits {
             return Err(Failure::BadRequest("a line of the request head does not end in CR LF"));
         }
         before = *byte;
@@ -243,14 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_in_cr_lf() {
-        assert!(check_lines(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
-        for raw in [&b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..], b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n"] {
-            assert!(check_lines(raw).is_err());
-        }
-    }
-
-    #[test]
     fn request_lines() {
         for line in [
             "GET / HTTP/1.1",
@@ -281,6 +290,16 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn lines_end_as_the_listener_says() {
+        let ends =
+            |head: &[u8]| (check_lines(head, false).is_ok(), check_lines(head, true).is_ok());
+        assert_eq!(ends(b"GET / HTTP/1.1\r\nA: b\r\n\r\n"), (true, true));
+        assert_eq!(ends(b"GET / HTTP/1.1\nA: b\n\n"), (false, true));
+        assert_eq!(ends(b"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n"), (false, false));
+        assert_eq!(ends(b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n"), (false, false));
     }
 
     #[test]

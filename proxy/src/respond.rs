@@ -14,6 +14,7 @@ use serde::Serialize;
 use thiserror::Error as ThisError;
 
 use crate::edge::Exchange;
+use crate::error_page;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
@@ -249,8 +250,15 @@ pub async fn send(
         return None;
     }
     distrust(session, failure);
-    let body = body(failure, status, &exchange.request_id);
+    let as_page = error_page::is_wanted(exchange);
+    let body = match as_page {
+        true => error_page::page(status),
+        false => body(failure, status, &exchange.request_id),
+    };
     let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
+    if as_page {
+        error_page::dress(&mut head).ok()?;
+    }
     edit_response(&mut head, &exchange.ruled.to_client).ok()?;
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {
@@ -271,7 +279,9 @@ pub async fn send(
 
 /// Ends a connection whose next request cannot be trusted to start where we think it does.
 pub fn distrust(session: &mut Session, failure: &Failure) {
+    let never_taken = matches!(failure, Failure::MethodNotAllowed { allow } if allow.is_empty());
     if failure.is_the_clients()
+        || never_taken
         || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
     {
         session.set_keepalive(None);

@@ -34,6 +34,7 @@ use crate::fill::origin;
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
+use crate::logs::{LogFault, Logs};
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::protected::{self, PathFault};
@@ -79,8 +80,8 @@ pub enum StartFault {
     Token(#[from] TokenFault),
     #[error(transparent)]
     Path(#[from] PathFault),
-    #[error("the access log {path} cannot be opened: {error}")]
-    AccessLog { path: String, error: io::Error },
+    #[error(transparent)]
+    Log(#[from] LogFault),
     #[error("{path} cannot be written: {error}", path = path.display())]
     Told { path: PathBuf, error: io::Error },
     #[error("the system refused a thread, a runtime or a signal handler: {0}")]
@@ -107,6 +108,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
         let wish = obey(&mut signals, &state, &read, &reopen).await;
         if wish == Wish::StopGracefully {
             draining.store(true, Ordering::Release);
+            state.drain.begin();
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
             // Nobody listening any more is as good as being told.
             let _ = stop.send(true);
@@ -146,12 +148,11 @@ fn prepare(
     }
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
-    let opened = access_log::open(&config.access_log.path).map_err(|error| {
-        StartFault::AccessLog { path: config.access_log.path.to_string(), error }
-    })?;
-    let generation = Generation::new(1, config, &metrics, &lanes, &caches, &limits, &servers)?;
+    let logs = Logs::open(&config, None)?;
+    let generation =
+        Generation::new(1, config, logs, &metrics, &lanes, &caches, &limits, &servers)?;
     generation.enter_into_force(&metrics, &lanes, &caches, &limits);
-    let (access_log, writer) = access_log::start(opened, &metrics)?;
+    let (access_log, writer) = access_log::start(&metrics)?;
     let state = State {
         metrics,
         lanes,
@@ -210,6 +211,8 @@ fn connections(
     let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
     let mut proxy = http_proxy(&Arc::new(conf), edge);
     let mut options = HttpServerOptions::default();
+    // `request` refuses it, in the proxy's own words.
+    options.allow_connect_method_proxying = true;
     options.h2c = listener.http2;
     options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
@@ -268,7 +271,7 @@ async fn reload_and_tell(state: &Arc<State>, read: &Read) {
 async fn reopen_logs(state: &Arc<State>, reopen: &Reopen) {
     let (on, reopen) = (Arc::clone(state), Arc::clone(reopen));
     let reopened = tokio::task::spawn_blocking(move || {
-        on.access_log.reopen();
+        on.access_log.reopen(on.current().logs.sinks());
         reopen();
     });
     if reopened.await.is_ok() {

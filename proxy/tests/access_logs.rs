@@ -100,3 +100,56 @@ fn many_requests_many_lines() {
     }
     assert_eq!(proxy.metric("forebay_proxy_access_log_dropped_total"), 0.0);
 }
+
+#[test]
+fn lines_of_text_and_logs_of_routes() {
+    let origin = Origin::saying("hello");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sections = format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{origin}' }} ] }} }}
+access_logs:
+  combined: {{ path: {combined}, format: combined }}
+  chosen:
+    path: {chosen}
+    format: {{ template: '$path $answer_status ${{answer_content_length}} $query_a $upstream_status $tls' }}
+    escape: json
+    when: $query_a
+routes:
+  - {{ name: none, match: {{ paths: [ {{ prefix: /none }} ] }}, upstream: u, access_logs: [] }}
+  - {{ name: own, match: {{ paths: [ {{ prefix: /own }} ] }}, upstream: u, access_logs: [combined, chosen] }}
+  - {{ name: rest, upstream: u }}",
+        origin = origin.address,
+        combined = path("combined.log"),
+        chosen = path("chosen.log"),
+    );
+    let proxy = Proxy::start(&sections);
+    let ask = |target: &str| {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: q\"\r\nAuthorization: Basic am86cHc=\r\n\r\n"
+        );
+        assert_eq!(proxy.client().ask(&request).text(), "hello");
+    };
+    for target in ["/none", "/own?a=0", "/own?a=x%22", "/last"] {
+        ask(target);
+    }
+    proxy.log_of("/last");
+    assert_eq!(proxy.log().len(), 1, "{:?}", proxy.log());
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_default();
+    let combined = eventually("two lines", || {
+        Some(read("combined.log")).filter(|text| text.lines().count() == 2)
+    });
+    let form = r#"^127\.0\.0\.1 - jo \[\d\d/[A-Z][a-z]{2}/\d{4}(:\d\d){3} [+-]\d{4}\] "GET /own\?a=0 HTTP/1\.1" 200 5 "-" "q\\x22"\n"#;
+    let form = form.parse::<proxy_config::pattern::Regex>().unwrap().compile().unwrap();
+    assert!(form.is_match(&combined), "{combined}");
+    assert_eq!(read("chosen.log"), "/own 200 5 x%22 200 \n");
+
+    // A reload may move a log; what is wrong with one is refused.
+    proxy.rewrite(&sections.replace("chosen.log", "moved.log"));
+    assert!(proxy.reload());
+    ask("/own?a=1");
+    eventually("the moved log", || (read("moved.log") == "/own 200 5 1 200 \n").then_some(()));
+    proxy.rewrite(&sections.replace("$answer_status", "$statsu"));
+    assert!(!proxy.reload());
+    assert!(proxy.stderr().contains("statsu"), "{}", proxy.stderr());
+}

@@ -172,3 +172,23 @@ fn a_broken_chunk_ends_the_request_and_reaches_nobody_as_whole() {
     let line = proxy.log_of("/left");
     assert_eq!((line["aborted"].as_bool(), line["bytes_in"].as_u64()), (Some(true), Some(5)));
 }
+
+#[test]
+fn a_listener_may_take_old_clients_and_refuse_methods() {
+    let origin = Origin::saying("ok");
+    let sections = format!("error_answers: html\n{}", crate::harness::to(&[origin.address]));
+    let proxy =
+        Proxy::with_listener(", bare_line_feeds: true, methods_refused: [TRACE]", &sections);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("GET / HTTP/1.1\nHost: a\n\n").text(), "ok");
+    let refused = client.ask("GET /a%2fb HTTP/1.1\nHost: a\n\n");
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.header("content-type"), Some("text/html"));
+    assert!(refused.text().contains("<h1>400 Bad Request</h1>"), "{}", refused.text());
+    let mut client = proxy.client();
+    client.send("TRACE / HTTP/1.1\nHost: a\n\nGET /after HTTP/1.1\nHost: a\n\n");
+    let refused = client.response(false).unwrap();
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("")));
+    assert!(refused.text().contains("<title>405 Not Allowed</title>"), "{}", refused.text());
+    assert!(client.is_closed(), "what follows is not answered");
+}

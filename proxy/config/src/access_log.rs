@@ -19,6 +19,12 @@ pub struct AccessLog {
     /// What a line looks like; without it, JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
+    /// How values stand in lines that are not JSON.
+    #[serde(skip_serializing_if = "crate::written::is_default")]
+    pub escape: LogEscape,
+    /// Text with variables; requests for which it is empty or `0` have no line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Template>,
     /// Part of the successful requests that is logged; failures always are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
@@ -29,8 +35,43 @@ pub struct AccessLog {
 
 impl Default for AccessLog {
     fn default() -> AccessLog {
-        AccessLog { path: LogTarget::Stdout, format: None, sample: None, redact: Vec::new() }
+        AccessLog {
+            path: LogTarget::Stdout,
+            format: None,
+            escape: LogEscape::default(),
+            when: None,
+            sample: None,
+            redact: Vec::new(),
+        }
     }
+}
+
+impl AccessLog {
+    /// What a line is made of; none for JSON.
+    pub fn template(&self) -> Option<&str> {
+        match self.format.as_ref()? {
+            LogFormat::Json => None,
+            LogFormat::Combined => Some(COMBINED),
+            LogFormat::Template(template) => Some(&template.0),
+        }
+    }
+}
+
+/// nginx's predefined format of this name.
+const COMBINED: &str = "$client - $user [$time_local] \"$request_line\" $answer_status $bytes_out \
+                        \"$header_referer\" \"$header_user_agent\"";
+
+/// How values stand in a line of text, so that none can end it or forge another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogEscape {
+    /// Quotes, backslashes, control characters and what is not ASCII as `\x22`; nothing as `-`.
+    #[default]
+    Hex,
+    /// As inside a string of JSON; nothing as nothing.
+    Json,
+    /// As they are. Whoever asks can then write lines of their own.
+    None,
 }
 
 /// Where lines go.

@@ -11,6 +11,7 @@ use crate::admin::Admin;
 use crate::buffer_policy::BufferPolicy;
 use crate::cache::Cache;
 use crate::cache_policy::CachePolicy;
+use crate::error_answers::ErrorAnswers;
 use crate::lane::Lanes;
 use crate::listener::Listener;
 use crate::map::Map;
@@ -67,6 +68,12 @@ pub struct Config {
     /// One line per request.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// Further logs, by name, for routes that say `access_logs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub access_logs: BTreeMap<String, AccessLog>,
+    /// What the proxy's own answers look like when something is wrong.
+    #[serde(default, skip_serializing_if = "crate::written::is_default")]
+    pub error_answers: ErrorAnswers,
     /// How the proxy stops.
     #[serde(default)]
     pub shutdown: Shutdown,

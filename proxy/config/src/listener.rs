@@ -37,6 +37,12 @@ pub struct Listener {
     /// Connections the kernel holds before they are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog_max: Option<u32>,
+    /// Whether lines of a request's head may end in a line feed alone, as RFC 9112 allows servers to take them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare_line_feeds: bool,
+    /// Methods answered with 405 whatever the route, in capitals: `TRACE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods_refused: Vec<String>,
     /// Limits on the head of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_head: Option<RequestHeadLimits>,
@@ -68,6 +74,8 @@ impl Listener {
             client_address_header: None,
             connections_max: connections_max(),
             backlog_max: None,
+            bare_line_feeds: false,
+            methods_refused: Vec::new(),
             request_head: None,
             timeouts: ListenerTimeouts::default(),
             keep_alive_requests_max: None,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::ending::ENDINGS;
 use crate::schema::{KeyDoc, keys};
 use crate::support::NOT_YET;
 use crate::template::VARIABLES;
@@ -58,6 +59,14 @@ fn variables(page: &mut String) {
     for (name, meaning) in VARIABLES {
         let _ = writeln!(page, "| `${name}` | {meaning} |");
     }
+    page.push_str(
+        "\nLines of access logs also know what is only known when a request has ended:\n\n",
+    );
+    page.push_str("| Variable | Meaning |\n|---|---|\n");
+    for (name, _, meaning) in ENDINGS {
+        let _ = writeln!(page, "| `${name}` | {meaning} |");
+    }
+    page.push_str("| `$answer_NAME` | header of the answer: `$answer_content_type` |\n");
 }
 
 fn section(page: &mut String, key: &KeyDoc, keys: &[KeyDoc]) {

@@ -98,6 +98,9 @@ pub struct Route {
     /// Timeouts in place of the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
+    /// Logs that have its requests in place of `access_log`; names under `access_logs`, `[]` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_logs: Option<Vec<String>>,
 }
 
 impl Route {
@@ -130,6 +133,7 @@ impl Route {
             cors: None,
             request_body_max: None,
             timeouts: None,
+            access_logs: None,
         }
     }
 }

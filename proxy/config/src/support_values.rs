@@ -59,6 +59,11 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("routes[].rewrite", &["{prefix_to: ...}", "{to: ...}", "{regex: ...}"]),
     ("maps.*.cases[].when", &["{exact: ...}", "{prefix: ...}", "{regex: ...}", "{network: ...}"]),
     ("cache_policies.*.key.query", &["all", "none", "{only: ...}", "{except: ...}"]),
+    ("error_answers", &["problem_json", "html"]),
+    ("access_log.format", &["json", "combined", "{template: ...}"]),
+    ("access_log.escape", &["hex", "json", "none"]),
+    ("access_logs.*.format", &["json", "combined", "{template: ...}"]),
+    ("access_logs.*.escape", &["hex", "json", "none"]),
     ("admin.tokens[].role", &["viewer", "operator"]),
     ("cache_policies.*.fill.without_readers", &["finish", "stop", "finish_when_past"]),
 ];

@@ -37,6 +37,10 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
             findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
         }
+        for (index, method) in listener.methods_refused.iter().enumerate() {
+            let path = item(format!("{path}.methods_refused"), index);
+            crate::validate_routes::check_method(method, &path, findings);
+        }
         check_belief(listener, &path, findings);
     }
     check_clashes(config, findings);

@@ -121,7 +121,7 @@ fn check_path(pattern: &PathMatch, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_method(method: &str, path: &str, findings: &mut Findings<'_>) {
+pub(crate) fn check_method(method: &str, path: &str, findings: &mut Findings<'_>) {
     let upper = method.to_ascii_uppercase();
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
     if method.parse::<http::Method>().is_err() {

@@ -374,7 +374,15 @@ fn all_that_is_not_there_is_refused() {
 
 /// `upstreams.origin.servers[1].backup` → `upstreams.*.servers[].backup`.
 fn pattern(path: &str) -> String {
-    let named = ["listeners", "upstreams", "lanes", "cache_policies", "caches", "rate_limits"];
+    let named = [
+        "listeners",
+        "upstreams",
+        "lanes",
+        "cache_policies",
+        "caches",
+        "rate_limits",
+        "access_logs",
+    ];
     let mut parts: Vec<&str> = path.split('.').collect();
     if parts.len() > 1 && named.contains(&parts[0]) {
         parts[1] = "*";

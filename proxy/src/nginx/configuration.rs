@@ -9,6 +9,7 @@ use forebay_nginx::report::Report;
 use forebay_nginx::translate::{Translation, translate};
 use forebay_nginx::tree::Document;
 use proxy_config::Config;
+use proxy_config::error_answers::ErrorAnswers;
 use proxy_config::units::Duration;
 
 use super::options::Options;
@@ -103,8 +104,19 @@ fn configuration(translation: Translation, settings: &Settings) -> Result<Config
     let admin = std::env::var(ADMIN).unwrap_or_else(|_| "127.0.0.1:0".to_owned());
     config.admin.address =
         admin.parse().map_err(|_| vec![format!("{ADMIN}={admin} is not an address")])?;
+    as_nginx_is(&mut config);
     config.shutdown.drain = Duration::millis(settings.stop_within.unwrap_or(NO_LIMIT));
     // As `forebay-proxy run` would read it: what the proxy checks of documents holds here, too.
     let source = proxy_config::Source::new("the translation of nginx.conf", config.to_yaml());
     Config::load(source).map_err(|problems| vec![problems.to_string()])
+}
+
+/// What nginx does without being told. A translation that is to run as Forebay's own document need
+/// not: none of it is what a configuration asks for.
+fn as_nginx_is(config: &mut Config) {
+    config.error_answers = ErrorAnswers::Html;
+    for listener in config.listeners.values_mut() {
+        listener.bare_line_feeds = true;
+        listener.methods_refused = ["TRACE", "CONNECT"].map(str::to_owned).to_vec();
+    }
 }

@@ -10,9 +10,10 @@ use super::error_log::{ErrorLog, Level, Sink, open_failed, tell};
 use super::options::Options;
 use super::settings::Settings;
 use crate::listen::write_whole;
+use crate::logs::Logs;
 use crate::reload::ReloadFault;
 use crate::server::{self, Manner, StartFault};
-use crate::{access_log, tls};
+use crate::tls;
 
 /// Runs until a signal ends it.
 pub fn run(options: &Options) -> Result<(), Told> {
@@ -99,11 +100,8 @@ fn read_again(
 /// What only opening things shows to be wrong.
 pub fn faults(loaded: &Loaded) -> Option<String> {
     let tls = loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of).err());
-    let log = || {
-        let target = &loaded.config.access_log.path;
-        access_log::open(target).err().map(|error| open_failed(&target.to_string(), &error))
-    };
-    tls.map(|fault| fault.to_string()).or_else(log)
+    let logs = || Logs::open(&loaded.config, None).err().map(|fault| fault.to_string());
+    tls.map(|fault| fault.to_string()).or_else(logs)
 }
 
 fn sinks(settings: &Settings, options: &Options) -> Result<Vec<Sink>, String> {

@@ -1,0 +1,171 @@
+//! The access logs of a configuration: which of them has a request's line, and what the line says.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use proxy_config::Config;
+use proxy_config::access_log::LogTarget;
+use proxy_config::ending::Ending;
+use proxy_config::facts::Facts;
+use proxy_config::log_line::LogLine;
+use proxy_config::template::{Compiled, Scope, TemplateError};
+use thiserror::Error;
+
+use crate::access_log::{AccessLog, Entry, Sink, json};
+
+/// Why logs cannot be written.
+#[derive(Debug, Error)]
+pub enum LogFault {
+    #[error("the access log {path} cannot be opened: {error}")]
+    Open { path: String, error: io::Error },
+    #[error("a line of {path} cannot be made: {error}")]
+    Line { path: String, error: TemplateError },
+}
+
+/// One log, ready to be written.
+struct Log {
+    sink: Arc<Sink>,
+    /// None: JSON.
+    line: Option<LogLine>,
+    when: Option<Compiled>,
+}
+
+/// The logs of a configuration.
+pub struct Logs {
+    main: Vec<Arc<Log>>,
+    /// For each route that names some, by its place in the document.
+    of_routes: Vec<Option<Vec<Arc<Log>>>>,
+}
+
+impl Logs {
+    /// Opens what is not open already in the logs in force so far.
+    pub fn open(config: &Config, before: Option<&Logs>) -> Result<Logs, LogFault> {
+        let mut open: BTreeMap<String, Arc<Sink>> = before
+            .map(Logs::sinks)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|sink| (sink.target().to_string(), sink))
+            .collect();
+        let maps = config.maps.keys().map(String::as_str).collect();
+        let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+        let mut log = |of: &proxy_config::access_log::AccessLog| {
+            let path = of.path.to_string();
+            let sink = match open.get(&path) {
+                Some(sink) => Arc::clone(sink),
+                None => {
+                    let sink = Sink::open(&of.path);
+                    let fault = |error| LogFault::Open { path: path.clone(), error };
+                    let sink = Arc::new(sink.map_err(fault)?);
+                    open.insert(path.clone(), Arc::clone(&sink));
+                    sink
+                }
+            };
+            let fault = |error| LogFault::Line { path: path.clone(), error };
+            let line = of.template().map(|text| LogLine::new(text, of.escape, &scope));
+            let when = of.when.as_ref().map(|when| Compiled::new(&when.0, &scope));
+            Ok(Arc::new(Log {
+                sink,
+                line: line.transpose().map_err(fault)?,
+                when: when.transpose().map_err(fault)?,
+            }))
+        };
+        let main = vec![log(&config.access_log)?];
+        let mut named = BTreeMap::new();
+        for (name, of) in &config.access_logs {
+            named.insert(name.as_str(), log(of)?);
+        }
+        let of_routes = config.routes.iter().map(|route| {
+            let names = route.access_logs.as_ref()?.iter();
+            Some(names.filter_map(|name| named.get(name.as_str()).cloned()).collect())
+        });
+        Ok(Logs { main, of_routes: of_routes.collect() })
+    }
+
+    /// Every place that lines go to, once.
+    pub fn sinks(&self) -> Vec<Arc<Sink>> {
+        let all = self.main.iter().chain(self.of_routes.iter().flatten().flatten());
+        let mut sinks: Vec<Arc<Sink>> = Vec::new();
+        for log in all {
+            if !sinks.iter().any(|known| Arc::ptr_eq(known, &log.sink)) {
+                sinks.push(Arc::clone(&log.sink));
+            }
+        }
+        sinks
+    }
+
+    /// Writes the line of a request that the route at this place answered.
+    pub fn write(
+        &self,
+        to: &AccessLog,
+        route: Option<usize>,
+        facts: &Facts<'_>,
+        entry: &Entry<'_>,
+        ended: &dyn Fn(&Ending) -> Option<String>,
+    ) {
+        let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
+        let mut as_json: Option<Vec<u8>> = None;
+        for log in own.unwrap_or(&self.main) {
+            if *log.sink.target() == LogTarget::Off || !log.takes(facts) {
+                continue;
+            }
+            let line = match &log.line {
+                None => as_json.get_or_insert_with(|| json(entry)).clone(),
+                Some(line) => {
+                    let value = |of: &Ending| Cow::Owned(value(of, entry, ended));
+                    line.render(facts, value).into_bytes()
+                }
+            };
+            to.write(&log.sink, line);
+        }
+    }
+}
+
+impl Log {
+    fn takes(&self, facts: &Facts<'_>) -> bool {
+        let text = self.when.as_ref().map(|when| when.render(facts));
+        text.is_none_or(|text| !text.is_empty() && text != "0")
+    }
+}
+
+/// What a line names, from the entry where it has it.
+fn value(of: &Ending, entry: &Entry<'_>, ended: &dyn Fn(&Ending) -> Option<String>) -> String {
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let seconds = |millis: Option<f64>| match millis {
+        Some(millis) => format!("{:.3}", millis / 1e3),
+        None => String::new(),
+    };
+    match of {
+        Ending::Status => {
+            entry.status.map_or_else(|| "000".to_owned(), |status| status.to_string())
+        }
+        Ending::BytesOut => entry.bytes_out.to_string(),
+        Ending::BytesIn => entry.bytes_in.to_string(),
+        Ending::RequestLine => {
+            let query = entry.query.map(|query| format!("?{query}")).unwrap_or_default();
+            format!("{} {}{query} {}", entry.method, entry.path, entry.protocol)
+        }
+        Ending::Duration => seconds(Some(entry.duration_ms)),
+        Ending::Route => text(entry.route),
+        Ending::Lane => text(entry.lane),
+        Ending::Cache => text(entry.cache),
+        Ending::Error => text(entry.error),
+        Ending::Upstream => text(entry.upstream),
+        Ending::UpstreamAddress => text(entry.upstream_address),
+        Ending::UpstreamConnect => seconds(entry.upstream_connect_ms),
+        Ending::UpstreamFirstByte => seconds(entry.upstream_first_byte_ms),
+        Ending::Tls => text(entry.tls),
+        Ending::Process => std::process::id().to_string(),
+        Ending::Generation => entry.generation.to_string(),
+        Ending::TimeLocal => jiff::Zoned::now().strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
+        Ending::TimeIso => jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        Ending::TimeUnix => {
+            let millis = jiff::Timestamp::now().as_millisecond();
+            format!("{}.{:03}", millis / 1000, millis % 1000)
+        }
+        Ending::User | Ending::UpstreamStatus | Ending::CacheState | Ending::Sent(_) => {
+            ended(of).unwrap_or_default()
+        }
+    }
+}
