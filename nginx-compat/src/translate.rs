@@ -17,6 +17,7 @@ pub mod listen;
 pub mod listener;
 pub mod location;
 pub mod log;
+pub mod log_variable;
 pub mod lookup;
 pub mod order;
 pub mod proxy_pass;
@@ -37,6 +38,7 @@ pub mod variable;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proxy_config::Config;
+use proxy_config::access_log::AccessLog;
 use proxy_config::address::ListenAddress;
 use proxy_config::admin::Admin;
 use proxy_config::error_answers::ErrorAnswers;
@@ -47,6 +49,7 @@ use crate::tree::{self, Directive, Document, flattened};
 use crate::verdict::{Exactness, Verdict, Verdicts};
 use files::Types;
 use limit::Limits;
+use log::Logs;
 use scope::Scope;
 use site::{Site, Work};
 use upstream::Pools;
@@ -82,26 +85,15 @@ pub fn translate(document: &Document) -> Translation {
     let http: Vec<&Directive> =
         flattened(&document.directives).into_iter().filter(|d| d.name == "http").collect();
     let blocks: Vec<&Directive> = http.iter().flat_map(|h| flattened(h.children())).collect();
-    let upstreams: Vec<&Directive> =
-        blocks.iter().copied().filter(|block| block.name == "upstream").collect();
-    let mut pools = Pools::new(&upstreams);
-    let zones: Vec<&Directive> =
-        blocks.iter().copied().filter(|line| line.name == "proxy_cache_path").collect();
-    let mut caches = cache::Caches::new(&zones, &mut verdicts);
-    let zones: Vec<&Directive> = blocks
-        .iter()
-        .copied()
-        .filter(|line| ["limit_req_zone", "limit_conn_zone"].contains(&line.name.as_str()))
-        .collect();
-    let mut limits = Limits::new(&zones);
+    let named = |names: &[&str]| -> Vec<&Directive> {
+        blocks.iter().copied().filter(|block| names.contains(&block.name.as_str())).collect()
+    };
+    let mut pools = Pools::new(&named(&["upstream"]));
+    let mut caches = cache::Caches::new(&named(&["proxy_cache_path"]), &mut verdicts);
+    let mut limits = Limits::new(&named(&["limit_req_zone", "limit_conn_zone"]));
     let mut types = Types::default();
-    let mut sites = Vec::new();
-    for http in &http {
-        let scope = Scope::of(http, None);
-        for server in scope.own("server") {
-            sites.push(site::read(server, &scope, &mut verdicts));
-        }
-    }
+    let mut logs = Logs::new(&http);
+    let mut sites = sites(&http, &mut verdicts);
     let mut names = Names::new(&document.directives);
     let mut taken = HashSet::new();
     let mut by_name = Vec::new();
@@ -116,6 +108,7 @@ pub fn translate(document: &Document) -> Translation {
             limits: &mut limits,
             types: &mut types,
             by_name: &mut by_name,
+            logs: &mut logs,
         };
         site::decide(site, &mut work);
     }
@@ -123,32 +116,23 @@ pub fn translate(document: &Document) -> Translation {
     let units = host::units(&sites, &listeners.sites, &mut verdicts);
     let count = listeners.listeners.len();
     let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
-    let access_log = log::access_log(&http, &mut verdicts);
+    let access_log = logs.main(&mut names, &mut verdicts);
     server_verdicts(&sites, &units, &mut verdicts);
-    let used: BTreeSet<&str> =
-        routes.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
-    pools.upstreams.retain(|name, _| used.contains(name.as_str()));
+    let used: BTreeSet<_> = routes.routes.iter().filter_map(|r| r.upstream.as_ref()).collect();
+    pools.upstreams.retain(|name, _| used.contains(name));
     let is_live = sites.iter().any(Site::is_live);
     let admin = admin(&listeners);
     let mut config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
-        version: 1,
         listeners: listeners.listeners,
         upstreams: pools.upstreams,
         routes: routes.routes,
-        lanes: Lanes::default(),
-        buffer_policies: BTreeMap::new(),
         cache_policies: caches.policies,
         caches: caches.caches,
         rate_limits: limits.limits,
         maps: names.maps,
         media_types: types.0,
-        admin,
-        access_log,
-        access_logs: BTreeMap::new(),
-        error_answers: ErrorAnswers::default(),
-        shutdown: Shutdown::default(),
-        telemetry: None,
-        protected_paths: Vec::new(),
+        access_logs: logs.named,
+        ..bare(admin, access_log)
     });
     let mut origins = Origins {
         listeners: listeners.origins,
@@ -166,6 +150,41 @@ pub fn translate(document: &Document) -> Translation {
     verdicts.complete(document);
     let notes = notes(config.is_some());
     Translation { config, verdicts, origins, notes }
+}
+
+fn sites<'a>(http: &[&'a Directive], verdicts: &mut Verdicts) -> Vec<Site<'a>> {
+    let mut sites = Vec::new();
+    for http in http {
+        let scope = Scope::of(http, None);
+        for server in scope.own("server") {
+            sites.push(site::read(server, &scope, verdicts));
+        }
+    }
+    sites
+}
+
+/// A configuration of which only these are known, and whatever else has a default.
+fn bare(admin: Admin, access_log: AccessLog) -> Config {
+    Config {
+        version: 1,
+        listeners: BTreeMap::new(),
+        upstreams: BTreeMap::new(),
+        routes: Vec::new(),
+        lanes: Lanes::default(),
+        buffer_policies: BTreeMap::new(),
+        cache_policies: BTreeMap::new(),
+        caches: BTreeMap::new(),
+        rate_limits: BTreeMap::new(),
+        maps: BTreeMap::new(),
+        media_types: BTreeMap::new(),
+        admin,
+        access_log,
+        access_logs: BTreeMap::new(),
+        error_answers: ErrorAnswers::default(),
+        shutdown: Shutdown::default(),
+        telemetry: None,
+        protected_paths: Vec::new(),
+    }
 }
 
 fn server_verdicts(sites: &[Site<'_>], units: &[host::Unit], verdicts: &mut Verdicts) {

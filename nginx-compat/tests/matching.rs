@@ -56,7 +56,7 @@ fn search(level: &[Node], path: &str) -> Found {
     }
     if !no_expressions {
         for node in level.iter().filter(|node| node.kind == Form::Regex) {
-            if regex::Regex::new(&node.path).unwrap().is_match(path) {
+            if regex::Regex::new(&node.path).is_ok_and(|regex| regex.is_match(path)) {
                 return match search(&node.inner, path) {
                     Found::Nothing => Found::Last(node.port),
                     Found::Prefix(port) | Found::Last(port) => Found::Last(port),

@@ -36,101 +36,95 @@ fn route(config: &Config, path: &str) -> String {
     serde_json::to_string(route).expect("a route is JSON")
 }
 
+/// Server, path, what must stand in its route.
+const ROUTES: &[(&str, &str, &[&str])] = &[
+    (
+        "location / { proxy_pass http://10.0.0.1:81; }",
+        "/x",
+        &[
+            r#""set":{"host":"10.0.0.1:81"}"#,
+            r#""forwarded_headers":"pass_on""#,
+            r#""request_body_max":"1MiB""#,
+        ],
+    ),
+    ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a/x", &[r#""prefix_to":"/b/""#]),
+    ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a", &[r#""status":301"#, "/a/"]),
+    ("location = /a { proxy_pass http://10.0.0.1/b; }", "/a", &[r#"{"to":"/b"}"#]),
+    (
+        "location ~ ^/u/(.*)$ { proxy_pass http://10.0.0.1/v/$1?x=$arg_y; }",
+        "/u/7",
+        &["/v/${1}?x=${query_y}"],
+    ),
+    ("location / { return 301 /x$is_args$args; }", "/", &["${origin}/x${question_mark}${query}"]),
+    ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "text/plain"]),
+    ("location / { return 444; }", "/", &[r#""close""#]),
+    (
+        "location / { if ($http_x ~* ^a) { return 403; } proxy_pass http://10.0.0.1; }",
+        "/",
+        &[
+            r#""of":"${header_x}","is":{"regex":"(?i)^a"}"#,
+            r#""status":403"#,
+            r#""upstream":"10-0-0-1""#,
+        ],
+    ),
+    (
+        "location / { rewrite ^/a/(.*)$ /b/$1 break; rewrite ^/c https://c.example permanent; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""after":"stay""#, r#""redirect":301"#],
+    ),
+    (
+        "location / { add_header X-A $uri; add_header X-A 2 always; expires 1h; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[
+            r#"{"name":"X-A","value":"${path}","always":false}"#,
+            r#"{"name":"X-A","value":"2","always":true}"#,
+            r#""value":"max-age=3600""#,
+            "${date_in_3600}",
+        ],
+    ),
+    (
+        "location / { add_header X-Cache $upstream_cache_status; proxy_pass http://10.0.0.1; }",
+        "/",
+        &["${answer_cache}"],
+    ),
+    (
+        "location / { proxy_redirect http://in.example/ /out/; proxy_cookie_path / /p/; proxy_pass http://10.0.0.1; }",
+        "/",
+        &["${origin}/out/", "set-cookie"],
+    ),
+    (
+        "allow 10.0.0.0/8; deny all; location / { proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#"{"allow":"10.0.0.0/8"}"#, r#"{"deny":"0.0.0.0/0"}"#],
+    ),
+    (
+        "root /srv; location / { try_files $uri $uri/ /index.html; }",
+        "/",
+        &[r#""root":"/srv""#, r#"{"file":"${path}"}"#, r#"{"path":"/index.html"}"#],
+    ),
+    (
+        "root /srv; location / { try_files $uri @app; } location @app { proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#"{"route":"a-example-app"}"#],
+    ),
+    (
+        "location / { error_page 502 503 /e.html; error_page 404 =200 @n; proxy_pass http://10.0.0.1; } location @n { return 200 n; }",
+        "/",
+        &[r#""statuses":["502","503"],"path":"/e.html""#, r#""route":"a-example-n","status":200"#],
+    ),
+    ("location /i { internal; proxy_pass http://10.0.0.1; }", "/i", &[r#""internal":true"#]),
+    (
+        "location /x { auth_request /auth; proxy_pass http://10.0.0.1; } location = /auth { internal; proxy_pass http://10.0.0.2/v; }",
+        "/x",
+        &[r#""subrequest":{"upstream":"10-0-0-2","path":"/v""#],
+    ),
+    ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
+];
+
 #[test]
 fn what_stands_in_routes() {
     let up = "proxy_pass http://10.0.0.1:81;";
-    // Server, path, what must stand in its route.
-    let cases: &[(&str, &str, &[&str])] = &[
-        (
-            "location / { proxy_pass http://10.0.0.1:81; }",
-            "/x",
-            &[
-                r#""set":{"host":"10.0.0.1:81"}"#,
-                r#""forwarded_headers":"pass_on""#,
-                r#""request_body_max":"1MiB""#,
-            ],
-        ),
-        ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a/x", &[r#""prefix_to":"/b/""#]),
-        ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a", &[r#""status":301"#, "/a/"]),
-        ("location = /a { proxy_pass http://10.0.0.1/b; }", "/a", &[r#"{"to":"/b"}"#]),
-        (
-            "location ~ ^/u/(.*)$ { proxy_pass http://10.0.0.1/v/$1?x=$arg_y; }",
-            "/u/7",
-            &["/v/${1}?x=${query_y}"],
-        ),
-        (
-            "location / { return 301 /x$is_args$args; }",
-            "/",
-            &["${origin}/x${question_mark}${query}"],
-        ),
-        ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "text/plain"]),
-        ("location / { return 444; }", "/", &[r#""close""#]),
-        (
-            "location / { if ($http_x ~* ^a) { return 403; } proxy_pass http://10.0.0.1; }",
-            "/",
-            &[
-                r#""of":"${header_x}","is":{"regex":"(?i)^a"}"#,
-                r#""status":403"#,
-                r#""upstream":"10-0-0-1""#,
-            ],
-        ),
-        (
-            "location / { rewrite ^/a/(.*)$ /b/$1 break; rewrite ^/c https://c.example permanent; proxy_pass http://10.0.0.1; }",
-            "/",
-            &[r#""after":"stay""#, r#""redirect":301"#],
-        ),
-        (
-            "location / { add_header X-A $uri; add_header X-A 2 always; expires 1h; proxy_pass http://10.0.0.1; }",
-            "/",
-            &[
-                r#"{"name":"X-A","value":"${path}","always":false}"#,
-                r#"{"name":"X-A","value":"2","always":true}"#,
-                r#""value":"max-age=3600""#,
-                "${date_in_3600}",
-            ],
-        ),
-        (
-            "location / { add_header X-Cache $upstream_cache_status; proxy_pass http://10.0.0.1; }",
-            "/",
-            &["${answer_cache}"],
-        ),
-        (
-            "location / { proxy_redirect http://in.example/ /out/; proxy_cookie_path / /p/; proxy_pass http://10.0.0.1; }",
-            "/",
-            &["${origin}/out/", "set-cookie"],
-        ),
-        (
-            "allow 10.0.0.0/8; deny all; location / { proxy_pass http://10.0.0.1; }",
-            "/",
-            &[r#"{"allow":"10.0.0.0/8"}"#, r#"{"deny":"0.0.0.0/0"}"#],
-        ),
-        (
-            "root /srv; location / { try_files $uri $uri/ /index.html; }",
-            "/",
-            &[r#""root":"/srv""#, r#"{"file":"${path}"}"#, r#"{"path":"/index.html"}"#],
-        ),
-        (
-            "root /srv; location / { try_files $uri @app; } location @app { proxy_pass http://10.0.0.1; }",
-            "/",
-            &[r#"{"route":"a-example-app"}"#],
-        ),
-        (
-            "location / { error_page 502 503 /e.html; error_page 404 =200 @n; proxy_pass http://10.0.0.1; } location @n { return 200 n; }",
-            "/",
-            &[
-                r#""statuses":["502","503"],"path":"/e.html""#,
-                r#""route":"a-example-n","status":200"#,
-            ],
-        ),
-        ("location /i { internal; proxy_pass http://10.0.0.1; }", "/i", &[r#""internal":true"#]),
-        (
-            "location /x { auth_request /auth; proxy_pass http://10.0.0.1; } location = /auth { internal; proxy_pass http://10.0.0.2/v; }",
-            "/x",
-            &[r#""subrequest":{"upstream":"10-0-0-2","path":"/v""#],
-        ),
-        ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
-    ];
-    for (server, path, expected) in cases {
+    for (server, path, expected) in ROUTES {
         let (config, lost) = config("", server);
         assert!(lost.is_empty(), "{server}: {lost:?}");
         let route = route(&config, path);

@@ -491,6 +491,9 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<()> {
         respond::fit_protocol(session, head);
+        if self.state.drain.has_begun() {
+            session.set_keepalive(None);
+        }
         if let Some(status) = &exchange.cache_status {
             head.append_header(CACHE_STATUS, status.as_str())?;
         }

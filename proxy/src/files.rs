@@ -79,6 +79,9 @@ impl Files {
     /// The file a path names; `path` is escaped as in a request. Blocks on the disk.
     pub fn find(&self, path: &str, request: &HeaderMap) -> io::Result<Found> {
         let Some(name) = self.name(path) else { return Ok(Found::Missing) };
+        if name.is_empty() && !path.ends_with('/') {
+            return self.open_root();
+        }
         if name.is_empty() || name.ends_with('/') {
             for index in &self.index {
                 match self.open(&format!("{name}{index}"), request)? {
@@ -106,6 +109,16 @@ impl Files {
             }
         }
         Ok(None)
+    }
+
+    /// The root itself, where it is a file: it answers for the prefix that is taken off.
+    fn open_root(&self) -> io::Result<Found> {
+        let (Some(folder), Some(name)) = (self.root.parent(), self.root.file_name()) else {
+            return Ok(Found::Directory);
+        };
+        let Some(name) = name.to_str() else { return Ok(Found::Missing) };
+        let around = Files { root: folder.to_owned(), ..self.clone() };
+        around.open_one(name, name, None)
     }
 
     /// The path below the root. Names that begin with a dot are nobody's business, but for

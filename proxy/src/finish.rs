@@ -103,6 +103,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     let facts = rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk);
     let ended = |of: &Ending| match of {
         Ending::User => user(head),
+        Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::Sent(name) => {
             let value = session.response_written()?.headers.get(name)?;
@@ -111,7 +112,9 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         _ => None,
     };
     let logs = &exchange.generation.logs;
-    logs.write(&edge.state.access_log, route.map(|route| route.index), &facts, &entry, &ended);
+    // The log is that of the route that answered, even in place of another.
+    let place = exchange.route.as_ref().map(|route| route.index);
+    logs.write(&edge.state.access_log, place, &facts, &entry, &ended);
 }
 
 /// The user of Basic authentication (RFC 7617), whether or not anybody has checked it.

@@ -138,19 +138,7 @@ impl Routes {
                     upstream: upstream.and_then(|name| upstreams.get(name.as_str())).cloned(),
                     cache_policy: cache_policy.and_then(|name| policy(&part, name)),
                 };
-                let split = match &route.split {
-                    None => {
-                        let only = destination(route.name.clone(), route.upstream.as_ref());
-                        Split::new(vec![(WHOLE, only)], Vec::new())
-                    }
-                    Some(split) => {
-                        let part = |part: &SplitPart| {
-                            let name = format!("{}/{}", route.name, part.upstream);
-                            (part.share.hundredths(), destination(name, Some(&part.upstream)))
-                        };
-                        Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
-                    }
-                };
+                let split = split(route, destination);
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
@@ -222,6 +210,21 @@ impl Routes {
         let other = self.router.find(&Target { path: &path, ..*target });
         other.is_some_and(|other| other != route.index && self.routes[other].guarded)
     }
+}
+
+fn split(
+    route: &proxy_config::Route,
+    destination: impl Fn(String, Option<&String>) -> Destination,
+) -> Split {
+    let Some(split) = &route.split else {
+        let only = destination(route.name.clone(), route.upstream.as_ref());
+        return Split::new(vec![(WHOLE, only)], Vec::new());
+    };
+    let part = |part: &SplitPart| {
+        let name = format!("{}/{}", route.name, part.upstream);
+        (part.share.hundredths(), destination(name, Some(&part.upstream)))
+    };
+    Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
 }
 
 fn is_guarded(route: &proxy_config::Route) -> bool {

@@ -66,6 +66,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
     };
     let route = with_tries(route, here, work)?;
     let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
+    let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let internal = here.scope.own("internal").first();
     if let Some(line) = internal {
         work.verdicts.add(line, Verdict::exact());
@@ -76,7 +77,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         (route.access, route.rate_limits) = (access.clone(), rate_limits.clone());
         route.auth.clone_from(&asked.auth);
     }
-    Ok(Route { access, auth: asked.auth, rate_limits, internal, ..route })
+    Ok(Route { access, auth: asked.auth, rate_limits, access_logs, internal, ..route })
 }
 
 fn proxied<'a>(
@@ -224,7 +225,8 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
     steps.retain(|step| !step.then.is_empty());
     let response_headers =
         response_header::edits(here.scope, false, here.place, work.names, work.verdicts);
-    let mut route = Route { upstream: None, response_headers, ..Route::to("", "") };
+    let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
+    let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
     match action {
         Some(Action::Respond(respond)) => route.respond = Some(respond),
         Some(Action::Redirect(redirect)) => route.redirect = Some(redirect),

@@ -68,6 +68,11 @@ fn map<'a>(
             wildcards.push((key.ends_with(".*"), std::cmp::Reverse(key.len()), case));
         } else {
             let text = key.strip_prefix('\\').unwrap_or(key).to_owned();
+            if hostnames {
+                // A dot at the end of a host name says nothing.
+                let when = ValueMatch::Exact(format!("{text}."));
+                map.cases.push(MapCase { when, value: value.clone() });
+            }
             map.cases.push(MapCase { when: ValueMatch::Exact(text), value });
         }
     }
@@ -84,10 +89,10 @@ fn map<'a>(
 fn wildcard(key: &str) -> Option<String> {
     let escaped = |text: &str| text.replace('.', "\\.");
     if let Some(name) = key.strip_prefix("*.") {
-        return Some(format!("^.+\\.{}$", escaped(name)));
+        return Some(format!("^.+\\.{}\\.?$", escaped(name)));
     }
     if let Some(name) = key.strip_prefix('.') {
-        return Some(format!("^(?:.+\\.)?{}$", escaped(name)));
+        return Some(format!("^(?:.+\\.)?{}\\.?$", escaped(name)));
     }
     key.strip_suffix(".*").map(|name| format!("^{}\\..+$", escaped(name)))
 }

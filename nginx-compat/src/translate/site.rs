@@ -15,6 +15,7 @@ use crate::translate::detour::Named;
 use crate::translate::files::Types;
 use crate::translate::limit::Limits;
 use crate::translate::location::{self, Kind, Location};
+use crate::translate::log::Logs;
 use crate::translate::order::{self, Spot};
 use crate::translate::rewrite::{self, Program, Reading};
 use crate::translate::scope::Scope;
@@ -79,6 +80,7 @@ pub struct Work<'w, 'a> {
     pub types: &'w mut Types,
     /// Routes that requests are only led to by their names, which are final.
     pub by_name: &'w mut Vec<ByName>,
+    pub logs: &'w mut Logs<'a>,
 }
 
 /// A route by name, the comment above it, and the id of the directive it stands for.
@@ -270,7 +272,7 @@ fn steps<'a>(
     let scope = around.map_or(&site.scope, |(location, _)| &location.scope);
     let default_type = answer::default_type(scope, work.verdicts);
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
-    let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name } = work;
+    let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs } = work;
     let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
         let Some((location, path)) = around else {
             return Err("an `if` in a server that does more than rewrite".to_owned());
@@ -286,7 +288,7 @@ fn steps<'a>(
             place,
         };
         let mut work =
-            Work { files, verdicts, pools, caches, names, taken, limits, types, by_name };
+            Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs };
         let mut route = answer::route(&here, &mut work)?;
         let origin = format!("{}: {}", work.files.line(line.start), line.heading());
         let wanted = format!("if-of-line-{}", line.start.line);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use proxy_config::ending::ENDINGS;
 use proxy_config::map::Map;
 use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
@@ -111,13 +112,26 @@ impl<'a> Names<'a> {
         place: &Place,
         verdicts: &mut Verdicts,
     ) -> Result<Template, String> {
+        self.text_with(text, place, verdicts, &mut |_, why| Err(why))
+    }
+
+    /// The same, where more is known than of a request alone: `further` gives the template of a
+    /// variable for which there is no other, or says why there is none.
+    pub fn text_with(
+        &mut self,
+        text: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+        further: &mut dyn FnMut(&str, String) -> Result<String, String>,
+    ) -> Result<Template, String> {
         let mut template = String::new();
         for part in parts(text)? {
             match part {
                 Part::Text(text) => template.push_str(&text.replace('$', "$$")),
-                Part::Variable(name) => match self.variable(name, place, verdicts)? {
-                    Meaning::Text(text) => template.push_str(&text.replace('$', "$$")),
-                    Meaning::Template(text) => template.push_str(&text),
+                Part::Variable(name) => match self.variable(name, place, verdicts) {
+                    Ok(Meaning::Text(text)) => template.push_str(&text.replace('$', "$$")),
+                    Ok(Meaning::Template(text)) => template.push_str(&text),
+                    Err(why) => template.push_str(&further(name, why)?),
                 },
             }
         }
@@ -292,7 +306,8 @@ pub fn bare(variable: &str) -> &str {
 pub fn own_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let taken = VARIABLES.iter().any(|(known, _)| *known == lower)
-        || ["header_", "cookie_", "query_"].iter().any(|start| lower.starts_with(start));
+        || ENDINGS.iter().any(|(known, ..)| *known == lower)
+        || ["header_", "cookie_", "query_", "answer_"].iter().any(|start| lower.starts_with(start));
     if taken { format!("own_{lower}") } else { lower }
 }
 

@@ -72,7 +72,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub access_logs: BTreeMap<String, AccessLog>,
     /// What the proxy's own answers look like when something is wrong.
-    #[serde(default, skip_serializing_if = "ErrorAnswers::is_default")]
+    #[serde(default, skip_serializing_if = "crate::written::is_default")]
     pub error_answers: ErrorAnswers,
     /// How the proxy stops.
     #[serde(default)]

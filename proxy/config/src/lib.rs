@@ -46,6 +46,7 @@ mod read_error;
 mod reader;
 mod reader_access;
 pub mod reference;
+mod refusals;
 pub mod render;
 pub mod rewriting;
 pub mod route;

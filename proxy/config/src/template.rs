@@ -111,6 +111,13 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Whether the document itself gives something this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.maps.contains(&name)
+            || self.captures.iter().any(|capture| capture == name)
+            || self.is_set(name)
+    }
+
     fn is_set(&self, name: &str) -> bool {
         let steps = self.routes.iter().flat_map(|route| &route.steps);
         let mut actions = steps.flat_map(|step| &step.then);

@@ -80,6 +80,18 @@ impl Verdict {
             Verdict::Failed => "failed",
         }
     }
+
+    /// nginx's word for it.
+    pub fn state(self) -> &'static str {
+        match self {
+            Verdict::Hit => "HIT",
+            Verdict::Stale => "UPDATING",
+            Verdict::StaleOnError => "STALE",
+            Verdict::Revalidated => "REVALIDATED",
+            Verdict::Miss | Verdict::Collapsed | Verdict::NotCached | Verdict::Failed => "MISS",
+            Verdict::Pass => "BYPASS",
+        }
+    }
 }
 
 /// What was found for a request.
