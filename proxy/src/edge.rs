@@ -43,7 +43,7 @@ use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
 use crate::way::{self, Way};
-use crate::{client_address, cors, finish, prompt, request};
+use crate::{client_address, cors, dating, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -500,7 +500,9 @@ impl ProxyHttp for Edge {
         for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
             head.append_header(name, value)?;
         }
-        edit_response(head, &exchange.ruled.to_client)
+        edit_response(head, &exchange.ruled.to_client)?;
+        dating::keep_date(session, head);
+        Ok(())
     }
 
     fn response_body_filter(

@@ -136,7 +136,7 @@ pub async fn open(
     let built: pingora::Result<_> = built();
     let mut head = built.map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
-    dating::keep_date(session, &head);
+    dating::keep_date(session, &mut head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());

@@ -16,6 +16,7 @@ mod client_addresses;
 mod commands;
 mod compressing;
 mod corpus;
+mod dates;
 mod detours;
 mod disk;
 mod downstream_tls;

@@ -41,6 +41,9 @@ pub struct Explanation {
     pub route: Option<RouteMet>,
     /// The routes before it, each with why it does not take the request.
     pub passed_over: Vec<PassedOver>,
+    /// No route takes it, and none led it in a circle.
+    #[serde(skip)]
+    pub is_unrouted: bool,
     /// What happens, in a sentence.
     pub outcome: String,
 }
@@ -148,6 +151,7 @@ pub fn explain(
         path: String::from_utf8_lossy(&normalize_path(uri.path())).into_owned(),
         route,
         passed_over,
+        is_unrouted: end == End::NoRoute,
         outcome,
     })
 }
