@@ -1,12 +1,14 @@
-//! The chain of hashes over all that is booked: each currency, account, setting of limits, transfer and close
-//! is one link, made of the link before it and of everything the database holds about it. Whoever
+//! The chain of hashes over all that is booked: each currency, account, setting of limits, transfer, close
+//! and act of administration is one link, made of the link before it and of everything the database holds about it. Whoever
 //! changes, inserts or removes a row has to forge every later link. Pure.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::account::CurrencyBody;
+use crate::act::{AuditRow, RevocationRow};
 use crate::batch::NewTransfer;
+use crate::key::ApiKeyRow;
 use crate::posting::{Limits, PostedEntry};
 use crate::report::Account;
 use crate::transfer::TransferKind;
@@ -111,6 +113,9 @@ pub enum Record<'a> {
     Limits(&'a LimitsRow),
     Transfer(&'a TransferRow),
     Close(&'a CloseRow),
+    Key(&'a ApiKeyRow),
+    Revocation(&'a RevocationRow),
+    Audit(&'a AuditRow),
 }
 
 impl Head {
@@ -136,6 +141,9 @@ impl Record<'_> {
             Self::Limits(limits) => format!("limits:{}", limits.id),
             Self::Transfer(transfer) => format!("transfer:{}", transfer.seq),
             Self::Close(close) => format!("close:{}", close.id),
+            Self::Key(key) => format!("key:{}", key.id),
+            Self::Revocation(row) => format!("revocation:{}", row.key_id),
+            Self::Audit(row) => format!("audit:{}", row.id),
         }
     }
 
@@ -161,6 +169,29 @@ impl Record<'_> {
                 digest.number(row.set_at_us);
             }
             Self::Transfer(transfer) => transfer.digest(digest),
+            Self::Key(row) => {
+                digest.number(row.id);
+                digest.text(&row.name);
+                digest.text(&row.prefix);
+                digest.bytes(&row.hash);
+                digest.text(row.role.as_str());
+                digest.number_if_any(row.rate.map(|rate| rate.per_second.into()));
+                digest.number_if_any(row.rate.map(|rate| rate.burst.into()));
+                digest.number(row.created_at_us);
+                digest.number_if_any(row.expires_at_us);
+            }
+            Self::Revocation(row) => {
+                digest.number(row.key_id);
+                digest.number(row.revoked_at_us);
+            }
+            Self::Audit(row) => {
+                digest.number(row.id);
+                digest.number(row.at_us);
+                digest.text(&row.actor);
+                digest.text(&row.action);
+                digest.text(&row.subject);
+                digest.text(&row.detail);
+            }
             Self::Close(row) => {
                 digest.number(row.id);
                 digest.text(&row.through);

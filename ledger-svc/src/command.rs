@@ -1,20 +1,28 @@
 //! The command line.
 
 mod backup;
+mod close;
 mod export;
+mod key;
+mod offline;
+mod report;
 mod serve;
+mod sheet;
 mod verify;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::http;
+use crate::http::auth::Auth;
 use crate::http::server;
+use crate::http::{self, KEYS_MAX_DEFAULT};
+use crate::key::Secret;
 use crate::metrics;
 use crate::service::{Options, ServiceError};
 use crate::store::{self, DatabaseUrl, StoreError, UrlError};
@@ -58,6 +66,18 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Write everything booked to standard output, as CSV or for ledger-cli and hledger
     Export(export::ExportArgs),
+    /// Make, list and revoke API keys at the database itself, such as the first one
+    Key {
+        #[command(subcommand)]
+        command: key::KeyCommand,
+    },
+    /// Close a period at the database itself
+    Close(close::CloseArgs),
+    /// Print a trial balance, a statement or the general ledger; may run beside the service
+    Report {
+        #[command(subcommand)]
+        command: report::ReportCommand,
+    },
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print documentation generated from the code
@@ -109,6 +129,16 @@ struct ServeArgs {
     /// Write the addresses as JSON to this file once both are bound; removed at the stop
     #[arg(long, value_name = "PATH")]
     addresses_file: Option<PathBuf>,
+    /// Whether requests need an API key. When left out: open where only this machine can connect, otherwise required
+    #[arg(long, env = "FOREBAY_LEDGER_AUTH", value_enum)]
+    auth: Option<Auth>,
+    /// A file with a key (`fbl_` and 43 letters and digits), booked as an administrator's when there is none; for
+    /// machines that come up by themselves
+    #[arg(long, env = "FOREBAY_LEDGER_FIRST_ADMIN_KEY_FILE", value_name = "PATH")]
+    first_admin_key_file: Option<PathBuf>,
+    /// API keys in force at once
+    #[arg(long, default_value_t = KEYS_MAX_DEFAULT, value_name = "KEYS", value_parser = count)]
+    keys_max: usize,
     /// Refuse a database that needs migration instead of migrating it
     #[arg(long)]
     no_migrate: bool,
@@ -154,8 +184,10 @@ struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn options(&self) -> Result<Options, UrlError> {
+    fn options(&self) -> anyhow::Result<Options> {
         Ok(Options {
+            auth: self.auth,
+            first_admin_key: self.first_admin_key_file.as_deref().map(first_key).transpose()?,
             database: self.database.database.parse()?,
             migrate: !self.no_migrate,
             allow_unsafe: self.database.allow_unsafe_durability,
@@ -166,6 +198,7 @@ impl ServeArgs {
                 header_bytes_max: self.header_bytes_max,
                 entries_max: self.entries_max,
                 batch_max: self.batch_max,
+                keys_max: self.keys_max,
                 body_timeout: self.body_timeout,
                 request_timeout: self.request_timeout,
             },
@@ -193,6 +226,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
+        Command::Key { command } => key::key(&command),
+        Command::Close(args) => close::close(&args),
+        Command::Report { command } => report::report(&command),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };
@@ -220,8 +256,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
         (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),
         (None, Some(ServiceError::Bind { .. })) => UNAVAILABLE,
-        (None, Some(ServiceError::Writer(_)) | None) => FAILURE,
+        (None, Some(ServiceError::Writer(_) | ServiceError::FirstKey(_)) | None) => FAILURE,
     }
+}
+
+/// Its text is never repeated.
+fn first_key(path: &Path) -> anyhow::Result<Secret> {
+    let read = std::fs::read_to_string(path);
+    let text = read.with_context(|| format!("cannot read the key file {}", path.display()))?;
+    Secret::parse(text.trim()).with_context(|| format!("in {}", path.display()))
 }
 
 fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {

@@ -1,11 +1,14 @@
 //! The HTTP side: routes, their documentation and the layers around them.
 
+pub mod access;
 pub mod accounts;
 pub mod admin;
+pub mod auth;
 pub mod batches;
 pub mod closes;
 pub mod currencies;
 pub mod extract;
+pub mod keys;
 pub mod lines;
 pub mod observe;
 pub mod openapi;
@@ -15,6 +18,7 @@ pub mod server;
 pub mod statements;
 pub mod transfers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +35,9 @@ use crate::metrics::Metrics;
 use crate::store::Reader;
 use crate::writer;
 
+/// API keys in force, unless `--keys-max` says otherwise.
+pub const KEYS_MAX_DEFAULT: usize = 10_000;
+
 /// What a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -39,6 +46,8 @@ pub struct Limits {
     pub entries_max: usize,
     /// Requests in one batch.
     pub batch_max: usize,
+    /// API keys in force.
+    pub keys_max: usize,
     pub body_timeout: Duration,
     pub request_timeout: Duration,
 }
@@ -50,6 +59,7 @@ pub struct App {
     pub writer: writer::Handle,
     pub metrics: Metrics,
     pub limits: Limits,
+    pub gate: Arc<auth::Gate>,
 }
 
 fn api() -> OpenApiRouter<App> {
@@ -76,6 +86,10 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(closes::create, closes::list))
         .routes(routes!(closes::get))
         .routes(routes!(closes::balances))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::get))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::audit_log))
 }
 
 /// The OpenAPI 3.1 document, as served at `/openapi.json`.
@@ -92,6 +106,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(DefaultBodyLimit::max(app.limits.body_bytes_max))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

@@ -15,12 +15,14 @@
 //! is the command line.
 
 pub mod account;
+pub mod act;
 pub mod batch;
 pub mod chain;
 pub mod close;
 pub mod command;
 pub mod http;
 pub mod json;
+pub mod key;
 pub mod metrics;
 pub mod money;
 pub mod posting;
@@ -29,4 +31,5 @@ pub mod service;
 pub mod store;
 pub mod transfer;
 pub mod verify;
+pub mod when;
 pub mod writer;

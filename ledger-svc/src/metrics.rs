@@ -144,6 +144,36 @@ const PROBLEMS: Row = Row {
     labels: &["reason"],
     help: "Requests answered with a problem, by the problem's name.",
 };
+const KEYS: Row = Row {
+    name: "forebay_ledger_api_keys",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "API keys in force, expired ones included until somebody revokes them.",
+};
+const KEYS_CAPACITY: Row = Row {
+    name: "forebay_ledger_api_keys_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most API keys that may be in force (--keys-max).",
+};
+const REFUSALS: Row = Row {
+    name: "forebay_ledger_refusals_total",
+    kind: Kind::Counter,
+    labels: &["reason"],
+    help: "Requests turned away before they reached a route: unauthenticated, forbidden, too-many-requests.",
+};
+const ACTS: Row = Row {
+    name: "forebay_ledger_audit_entries_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Entries added to the audit log.",
+};
+const AUTH_OPEN: Row = Row {
+    name: "forebay_ledger_auth_open",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "1 when nobody is asked for a key (--auth open), otherwise 0. Alert on 1 in production.",
+};
 const BUILD: Row = Row {
     name: "forebay_ledger_build_info",
     kind: Kind::Gauge,
@@ -164,7 +194,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 23] = [
+const TABLE: [&Row; 28] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -185,6 +215,11 @@ const TABLE: [&Row; 23] = [
     &EXPIRED,
     &REPLAYS,
     &PROBLEMS,
+    &REFUSALS,
+    &KEYS,
+    &KEYS_CAPACITY,
+    &ACTS,
+    &AUTH_OPEN,
     &BUILD,
     &DATABASE,
     &UNSAFE_DURABILITY,
@@ -214,6 +249,11 @@ pub struct Metrics {
     pub expired: prometheus::IntCounter,
     pub replays: prometheus::IntCounter,
     pub problems: IntCounterVec,
+    pub refusals: IntCounterVec,
+    pub keys: prometheus::IntGauge,
+    pub keys_capacity: prometheus::IntGauge,
+    pub audit_entries: prometheus::IntCounter,
+    pub auth_open: prometheus::IntGauge,
     /// Set once, by engine.
     pub database: IntGaugeVec,
     pub unsafe_durability: prometheus::IntGauge,
@@ -248,6 +288,11 @@ impl Metrics {
             expired: counters(&registry, &EXPIRED).with_label_values(&none),
             replays: counters(&registry, &REPLAYS).with_label_values(&none),
             problems: counters(&registry, &PROBLEMS),
+            refusals: counters(&registry, &REFUSALS),
+            keys: gauges(&registry, &KEYS).with_label_values(&none),
+            keys_capacity: gauges(&registry, &KEYS_CAPACITY).with_label_values(&none),
+            audit_entries: counters(&registry, &ACTS).with_label_values(&none),
+            auth_open: gauges(&registry, &AUTH_OPEN).with_label_values(&none),
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,
@@ -332,6 +377,7 @@ mod tests {
         metrics.http_requests.with_label_values(&["/v1/x", "GET", "200"]).inc();
         metrics.http_seconds.with_label_values(&["/v1/x", "GET"]).observe(0.1);
         metrics.problems.with_label_values(&["unbalanced"]).inc();
+        metrics.refusals.with_label_values(&["forbidden"]).inc();
         metrics.database.with_label_values(&["sqlite"]).set(1);
         let (text, documented) = (metrics.text(), markdown());
         for row in TABLE {

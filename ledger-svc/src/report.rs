@@ -85,7 +85,9 @@ pub struct AccountEntry {
 }
 
 /// Which of an entry's two dates a statement goes by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum StatementBy {
     /// When it was booked.

@@ -1,6 +1,9 @@
 //! One running ledger: a database, its writer, the main and the admin listener.
 
+mod guard;
+
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -8,8 +11,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::http::auth::Auth;
 use crate::http::server::{self, Gauges};
 use crate::http::{self, App, admin};
+use crate::key::Secret;
+use crate::key::ring;
 use crate::metrics::Metrics;
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
 use crate::writer;
@@ -17,7 +23,7 @@ use crate::writer;
 /// Connections the admin listener holds at once; it has one or two clients.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// How often a service on unsafe settings says so.
+/// How often a service on unsafe settings, or one that asks nobody for a key, says so.
 const SHOUT_EVERY: Duration = Duration::from_secs(60);
 
 /// Everything a service is told at its start.
@@ -31,6 +37,10 @@ pub struct Options {
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    /// Nothing: open where only this machine can connect, otherwise required.
+    pub auth: Option<Auth>,
+    /// Booked as a key of an administrator when the database has none.
+    pub first_admin_key: Option<Secret>,
     pub http: http::Limits,
     pub server: server::Limits,
     pub writer: writer::Limits,
@@ -45,6 +55,8 @@ pub enum ServiceError {
     Bind { address: SocketAddr, flag: &'static str, reason: std::io::Error },
     #[error("the writer ended unexpectedly: {0}")]
     Writer(String),
+    #[error("the first administrator's key could not be booked: {0}")]
+    FirstKey(String),
 }
 
 /// A running service.
@@ -59,7 +71,8 @@ pub struct Service {
     admin: JoinHandle<u64>,
     writer: JoinHandle<Result<(), StoreError>>,
     reader: Reader,
-    shouting: Option<JoinHandle<()>>,
+    keeping: JoinHandle<()>,
+    shouting: Vec<JoinHandle<()>>,
 }
 
 /// Binds, opens the database and starts to serve.
@@ -72,20 +85,27 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
 
     let metrics = Metrics::new();
     metrics.database.with_label_values(&[reader.engine()]).set(1);
-    let shouting = (!opened.unsafe_settings.is_empty()).then(|| {
+    let mut shouting = Vec::new();
+    if !opened.unsafe_settings.is_empty() {
         metrics.unsafe_durability.set(1);
-        tokio::spawn(shout(options.database.to_string(), opened.unsafe_settings))
-    });
-    metrics
-        .connections_capacity
-        .set(i64::try_from(options.server.connections_max).unwrap_or(i64::MAX));
+        let (database, settings) = (options.database.to_string(), opened.unsafe_settings);
+        shouting.push(tokio::spawn(shout_unsafe(database, settings)));
+    }
+    let capacity = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.connections_capacity.set(capacity(options.server.connections_max));
+    metrics.keys_capacity.set(capacity(options.http.keys_max));
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
     let gauges = Gauges {
         connections: metrics.connections.clone(),
         in_flight: metrics.http_in_flight.clone(),
     };
-    let app = App { reader: reader.clone(), writer: handle, metrics, limits: options.http };
+    let (gate, open) = guard::gate(&options, main.1, &reader, &handle, &metrics).await?;
+    shouting.extend(open);
+    let ring = gate.ring.clone();
+    let gate = Arc::new(gate);
+    let app =
+        App { reader: reader.clone(), writer: handle.clone(), metrics, limits: options.http, gate };
 
     let (stop, stopped) = watch::channel(false);
     let (admin_stop, admin_stopped) = watch::channel(false);
@@ -94,6 +114,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         drain_timeout: Duration::ZERO,
         ..options.server
     };
+    let keeping = ring::keep(ring, reader.clone(), handle, stopped.clone());
     Ok(Service {
         listen: main.1,
         admin_listen: admin.1,
@@ -115,12 +136,13 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         )),
         writer,
         reader,
+        keeping,
         shouting,
     })
 }
 
 /// Says at error level, again and again, that this is no database for money.
-async fn shout(database: String, settings: Vec<UnsafeSetting>) {
+async fn shout_unsafe(database: String, settings: Vec<UnsafeSetting>) {
     let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
     let mut every = tokio::time::interval(SHOUT_EVERY);
     loop {
@@ -159,6 +181,8 @@ impl Service {
         // Sending fails only when the listener has ended already.
         let _ = self.stop.send(true);
         let unanswered = self.main.await.unwrap_or(0);
+        // It writes down when keys were last used, and lets go of the writer.
+        let _ = self.keeping.await;
         let _ = self.admin_stop.send(true);
         let _ = self.admin.await;
         match self.writer.await {
@@ -166,9 +190,7 @@ impl Service {
             Err(error) => return Err(ServiceError::Writer(error.to_string())),
         }
         self.reader.close().await;
-        if let Some(shouting) = self.shouting {
-            shouting.abort();
-        }
+        self.shouting.iter().for_each(JoinHandle::abort);
         Ok(unanswered)
     }
 }

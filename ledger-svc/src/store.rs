@@ -8,6 +8,7 @@
 //! never taken for done nor for undone: the next `begin` works on a connection that holds the
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
+mod acts;
 mod as_of;
 mod audit;
 mod close;
@@ -39,7 +40,7 @@ pub use as_of::{AsOf, Totals};
 pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
 pub use effective::{Days, Place};
-pub use engine::{Ahead, Batch, Opened, Writer, copy, migrate, open};
+pub use engine::{Ahead, Batch, Opened, Writer, copy, migrate, open, read_only};
 #[cfg(test)]
 pub use faults::simulated;
 pub use migration::Migrated;

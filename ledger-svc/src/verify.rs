@@ -11,7 +11,9 @@ use thiserror::Error;
 
 pub use self::books::{Books, Sums};
 use crate::account::CurrencyBody;
-use crate::chain::{CloseRow, Head, LimitsRow};
+use crate::act::{AuditRow, RevocationRow};
+use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
+use crate::key::ApiKeyRow;
 use crate::report::Account;
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
 
@@ -58,6 +60,9 @@ struct Chart {
     accounts: HashMap<i64, Account>,
     limits: HashMap<i64, LimitsRow>,
     closes: HashMap<i64, CloseRow>,
+    keys: HashMap<i64, ApiKeyRow>,
+    revocations: HashMap<i64, RevocationRow>,
+    audits: HashMap<i64, AuditRow>,
 }
 
 /// Verifies a whole database. `pinned` is a head of the chain noted down before: it must still be in it.
@@ -69,6 +74,9 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         accounts: keyed(audit.accounts().await?, |row| row.id),
         limits: keyed(audit.limits().await?, |row| row.id),
         closes: keyed(audit.closes().await?, |row| row.id),
+        keys: keyed(audit.api_keys().await?, |row| row.id),
+        revocations: keyed(audit.revocations().await?, |row| row.key_id),
+        audits: keyed(audit.audit_log().await?, |row| row.id),
     };
     let accounts = chart.accounts.len();
     let mut books = Books::default();
@@ -132,7 +140,8 @@ async fn walk(
                     let transfer = stream.next(audit).await?.ok_or_else(gone)?;
                     books.transfer(link, &transfer)?;
                 }
-                _ => return Err(missing("it is about nothing the ledger knows").into()),
+                (_, Ok(id)) => administration(books, chart, link, sort, id)?,
+                _ => return Err(missing(UNKNOWN).into()),
             }
             if let Some(pinned) = pinned
                 && pinned.seq == link.seq
@@ -151,6 +160,35 @@ async fn walk(
         return Err(Finding { table: "chain", row, what }.into());
     }
     nothing_unchained(audit, &mut stream, chart).await
+}
+
+const UNKNOWN: &str = "it is about nothing the ledger knows";
+
+/// A link about how the ledger is run.
+fn administration(
+    books: &mut Books,
+    chart: &mut Chart,
+    link: &Link,
+    sort: &str,
+    id: i64,
+) -> Result<(), Finding> {
+    let at = |what: String| Finding { table: "chain", row: format!("seq {}", link.seq), what };
+    let gone = || at(format!("{} is gone", link.subject));
+    match sort {
+        "key" => {
+            let row = chart.keys.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Key(&row), "api_keys")
+        }
+        "revocation" => {
+            let row = chart.revocations.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Revocation(&row), "api_key_revocations")
+        }
+        "audit" => {
+            let row = chart.audits.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Audit(&row), "audit_log")
+        }
+        _ => Err(at(UNKNOWN.to_owned())),
+    }
 }
 
 /// What is in a table but in no link was put there by somebody else.
@@ -179,8 +217,14 @@ async fn nothing_unchained(
     if let Some(id) = chart.limits.keys().min() {
         return Err(unchained("account_limits", format!("id {id}")).into());
     }
-    if let Some(id) = chart.closes.keys().min() {
-        return Err(unchained("closes", format!("id {id}")).into());
+    let numbered = [
+        ("closes", chart.closes.keys().min()),
+        ("api_keys", chart.keys.keys().min()),
+        ("api_key_revocations", chart.revocations.keys().min()),
+        ("audit_log", chart.audits.keys().min()),
+    ];
+    if let Some((table, Some(id))) = numbered.into_iter().find(|(_, id)| id.is_some()) {
+        return Err(unchained(table, format!("id {id}")).into());
     }
     Ok(())
 }

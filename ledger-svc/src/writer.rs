@@ -2,6 +2,7 @@
 //! (no timer: while one batch commits, the next gathers), runs it as one SQL transaction and
 //! answers each request after the commit.
 
+mod acts;
 mod gathered;
 mod memory;
 mod prepare;
@@ -16,10 +17,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::gathered::{Backlog, Reply, Task, Waiting};
 use crate::account::{AccountBody, CurrencyBody};
+use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
-use crate::close::{Closing, NewClose};
 use crate::metrics::Metrics;
-use crate::posting::Limits as AccountLimits;
 use crate::report::Account;
 use crate::store::{self, Created, StoreError};
 use crate::transfer::TransferRequest;
@@ -112,22 +112,29 @@ impl Handle {
         answer.await.map_err(|_| WriteError::Stopped)?
     }
 
-    pub async fn currency(&self, body: CurrencyBody) -> Result<Created<CurrencyBody>, WriteError> {
-        self.hand_in(|reply| Task::Currency(body, reply)).await
+    /// Does an act of administration and writes it down.
+    pub async fn act(&self, act: Act, actor: Actor) -> Result<Acted, WriteError> {
+        self.hand_in(|reply| Task::Act(Deed { act, actor }, reply)).await
+    }
+
+    pub async fn currency(
+        &self,
+        body: CurrencyBody,
+        actor: Actor,
+    ) -> Result<Created<CurrencyBody>, WriteError> {
+        match self.act(Act::CreateCurrency(body), actor).await? {
+            Acted::Currency(created) => Ok(created),
+            other => unreachable!("a currency became {other:?}"),
+        }
+    }
+
+    /// Key and time of last use, in microseconds since 1970.
+    pub async fn key_uses(&self, uses: Vec<(i64, i64)>) -> Result<(), WriteError> {
+        self.act(Act::NoteUses(uses), Actor::Service).await.map(drop)
     }
 
     pub async fn account(&self, body: AccountBody) -> Result<Created<Account>, WriteError> {
         self.hand_in(|reply| Task::Account(body, reply)).await
-    }
-
-    /// Puts limits on an account that exists.
-    pub async fn limits(&self, account_id: i64, limits: AccountLimits) -> Result<(), WriteError> {
-        self.hand_in(|reply| Task::Limits(account_id, limits, reply)).await
-    }
-
-    /// Closes a period.
-    pub async fn close(&self, new: NewClose) -> Result<Closing, WriteError> {
-        self.hand_in(|reply| Task::Close(new, reply)).await
     }
 
     /// Succeeds once a write has really been committed after this call.

@@ -6,6 +6,7 @@
 mod api;
 mod batches;
 mod binary;
+mod commands;
 mod copies;
 mod dated;
 mod documented;
@@ -13,6 +14,7 @@ mod effective;
 mod engine;
 mod faults;
 mod idempotency;
+mod keys;
 mod killed;
 mod lasting;
 mod listings;

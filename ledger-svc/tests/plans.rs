@@ -52,6 +52,8 @@ async fn read_everything(api: &Api) {
         "/v1/trial-balance?limit=5".into(),
         "/v1/trial-balance/as-of?limit=5&effective_through=2026-06-30".into(),
         format!("/v1/entries?limit=5&cursor=1500&from=2026-01-01&to={now}"),
+        "/v1/keys?limit=5".into(),
+        "/v1/audit-log?limit=5".into(),
         "/v1/closes?limit=5".into(),
         "/v1/closes/1".into(),
         "/v1/closes/1/balances?limit=5".into(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use forebay_ledger::store::{self, Access, StoreError};
+use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -33,6 +34,8 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
     let server = Server::start(Engine::Sqlite, &[]).await;
     let running = server.running().await;
     open_pair(&running.api).await;
+    running.api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
+    running.api.post("/v1/keys/1/revoke", &json!({})).await;
     let posted = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
     let mut connection = connect(&running.database.directory.join("ledger.sqlite")).await;
     for sql in [
@@ -50,6 +53,13 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
         "DELETE FROM accounts",
         "UPDATE currencies SET scale = 3 WHERE code = 'EUR'",
         "DELETE FROM currencies",
+        "UPDATE audit_log SET actor = 'x'",
+        "DELETE FROM audit_log",
+        "INSERT OR REPLACE INTO audit_log SELECT id, at_us, 'x', action, subject, detail FROM audit_log",
+        "UPDATE api_keys SET role = 'admin'",
+        "DELETE FROM api_keys",
+        "INSERT OR REPLACE INTO api_keys SELECT id, name, prefix, hash, 'admin', NULL, NULL, created_at_us, NULL FROM api_keys",
+        "DELETE FROM api_key_revocations",
     ] {
         let error = execute(&mut connection, sql).await.expect_err(sql).to_string();
         assert!(error.contains("append-only") || error.contains("never changed"), "{sql}: {error}");

@@ -35,6 +35,8 @@ async fn everything_once(running: &Running) {
     open_pair(api).await;
     api.post("/v1/currencies", &json!({"code": "POINTS", "scale": 1})).await;
     hold_and_void(api).await;
+    api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
+    api.post("/v1/keys/1/revoke", &json!({})).await;
     let first = id(&api.transfer("a", &moving("eur:credit", "eur:debit", "5")).await);
     id(&api.follow(&first, "reverse", "b", &json!({})).await);
     let held = id(&api.transfer("c", &holding("eur:credit", "eur:debit", "7")).await);
@@ -96,6 +98,9 @@ async fn unfenced(database: &Database) -> Raw {
                 "accounts",
                 "currencies",
                 "chain",
+                "api_keys",
+                "api_key_revocations",
+                "audit_log",
             ] {
                 for what in ["update", "delete", "replace"] {
                     let drop = format!("DROP TRIGGER IF EXISTS {table}_no_{what}");
@@ -231,6 +236,22 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "transfers, 4",
     ),
     (
+        "UPDATE api_keys SET role = 'admin' WHERE id = 1",
+        "UPDATE api_keys SET role = 'reader' WHERE id = 1",
+        "api_keys, 1",
+    ),
+    (
+        "INSERT INTO api_keys (id, name, prefix, hash, role, created_at_us) SELECT 99, 'x', 'fbl_x', hash, 'admin', 1 FROM chain WHERE seq = 1",
+        "DELETE FROM api_keys WHERE id = 99",
+        "api_keys, id 99",
+    ),
+    ("UPDATE api_key_revocations SET revoked_at_us = 1", "", "api_key_revocations, 1"),
+    (
+        "UPDATE audit_log SET actor = 'key:9' WHERE id = 1",
+        "UPDATE audit_log SET actor = 'anybody' WHERE id = 1",
+        "audit_log, 1",
+    ),
+    (
         "UPDATE service SET id = 1, epoch = -epoch",
         "UPDATE service SET epoch = -epoch",
         "service, id 1",
@@ -299,7 +320,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 4);
+    assert_eq!(migrated.applied, 5);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     let running = Running::start(options(&database.url), database).await;

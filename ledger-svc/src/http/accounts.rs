@@ -7,8 +7,10 @@ use http::{StatusCode, header};
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::keys::unexpected;
 use super::problem::{Kind, Problem};
 use crate::account::{AccountBody, LimitsBody};
+use crate::act::{Act, Acted, Actor};
 use crate::json;
 use crate::money::signed_minor;
 use crate::posting::Limits;
@@ -100,6 +102,7 @@ pub async fn balance(
 pub async fn set_limits(
     State(app): State<App>,
     Segment(code): Segment,
+    actor: Actor,
     body: JsonBytes,
 ) -> Result<Json<AccountBalance>, Problem> {
     let body: LimitsBody = json::read(&body.0)?;
@@ -120,7 +123,11 @@ pub async fn set_limits(
         let detail = "balance_min is above balance_max; no balance could satisfy both";
         return Err(Problem::new(Kind::InvalidBody, detail).at("balance_min".into()));
     }
-    app.writer.limits(account.account_id, limits).await?;
+    let act = Act::SetLimits { account: code.clone(), account_id: account.account_id, limits };
+    match app.writer.act(act, actor).await? {
+        Acted::LimitsSet => {}
+        other => return Err(unexpected(&other)),
+    }
     app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
 }
 

@@ -7,8 +7,10 @@ use http::{StatusCode, header};
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::keys::unexpected;
 use super::problem::{Kind, Problem};
 use crate::account::validate_text;
+use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose};
 use crate::json;
 use crate::report::{Close, CloseBalance, Page};
@@ -28,13 +30,22 @@ use crate::transfer::DESCRIPTION_CHARS_MAX;
         (status = 200, description = "It was closed through that day before", body = Close),
     )
 )]
-pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response, Problem> {
+pub async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
     let body: CloseBody = json::read(&body.0)?;
     validate_text("description", &body.description, DESCRIPTION_CHARS_MAX)
         .map_err(|error| Problem::from(error).at("description".into()))?;
     let through = body.through;
     let (totals, last_backdated) = app.reader.totals_through(through).await?;
-    match app.writer.close(NewClose { body, totals, last_backdated }).await? {
+    let act = Act::Close(NewClose { body, totals, last_backdated });
+    let closing = match app.writer.act(act, actor).await? {
+        Acted::Closing(closing) => closing,
+        other => return Err(unexpected(&other)),
+    };
+    match closing {
         Closing::Closed(close) => {
             let location = [(header::LOCATION, format!("/v1/closes/{}", close.id))];
             Ok((StatusCode::CREATED, location, Json(close)).into_response())

@@ -9,6 +9,7 @@ use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params};
 use super::problem::{Kind, Problem};
 use crate::account::CurrencyBody;
+use crate::act::Actor;
 use crate::json;
 use crate::report::Page;
 use crate::store::Created;
@@ -24,10 +25,14 @@ use crate::store::Created;
         (status = 200, description = "It was there already, with this scale", body = CurrencyBody),
     )
 )]
-pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response, Problem> {
+pub async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
     let body: CurrencyBody = json::read(&body.0)?;
     body.validate()?;
-    match app.writer.currency(body).await? {
+    match app.writer.currency(body, actor).await? {
         Created::New(currency) => Ok((StatusCode::CREATED, Json(currency)).into_response()),
         Created::Existing(currency) => Ok(Json(currency).into_response()),
         Created::Conflict(existing) => Err(Problem::new(

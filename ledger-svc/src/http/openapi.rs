@@ -9,8 +9,10 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
     example::ExampleBuilder,
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 
+use super::access;
 use super::problem::{self, KINDS, Kind};
 
 #[derive(OpenApi)]
@@ -23,14 +25,22 @@ use super::problem::{self, KINDS, Kind};
         (name = "chart", description = "Currencies and accounts"),
         (name = "transfers", description = "Posting and looking up"),
         (name = "reports", description = "Balances, entries and the trial balance"),
+        (name = "administration", description = "API keys and the log of what administrators did"),
     ),
     components(schemas(problem::Details))
 )]
 pub struct Base;
 
 /// Any operation may end so.
-const ALWAYS: &[Kind] =
-    &[Kind::HeadersTooLarge, Kind::Internal, Kind::DatabaseUnavailable, Kind::TimedOut];
+const ALWAYS: &[Kind] = &[
+    Kind::Unauthenticated,
+    Kind::Forbidden,
+    Kind::TooManyRequests,
+    Kind::HeadersTooLarge,
+    Kind::Internal,
+    Kind::DatabaseUnavailable,
+    Kind::TimedOut,
+];
 /// Any operation with a body.
 const BODY: &[Kind] = &[
     Kind::MalformedRequest,
@@ -44,6 +54,7 @@ const BODY: &[Kind] = &[
 ];
 const LISTING: &[Kind] = &[Kind::InvalidParameter];
 const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
+const OF_KEY: &[Kind] = &[Kind::MalformedRequest, Kind::KeyNotFound];
 const OF_CLOSE: &[Kind] = &[Kind::MalformedRequest, Kind::CloseNotFound];
 /// Any operation that books something.
 const KEY: &[Kind] =
@@ -121,6 +132,11 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("listCloses", &[ALWAYS, LISTING]),
     ("getClose", &[ALWAYS, OF_CLOSE]),
     ("listCloseBalances", &[ALWAYS, OF_CLOSE, LISTING]),
+    ("createKey", &[ALWAYS, BODY, &[Kind::TooManyKeys]]),
+    ("listKeys", &[ALWAYS, LISTING]),
+    ("getKey", &[ALWAYS, OF_KEY]),
+    ("revokeKey", &[ALWAYS, OF_KEY, &[Kind::QueueFull, Kind::Stopping]]),
+    ("listAuditLog", &[ALWAYS, LISTING]),
 ];
 
 /// The problems an operation may end with.
@@ -149,11 +165,22 @@ pub fn with_problems(mut document: Document) -> Document {
         description.push_str(&line);
     }
     document.info.description = Some(description);
+    let key = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key; where the service runs with `--auth open`, none is needed"));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("key", SecurityScheme::Http(key.build()));
+    document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
     document
 }
 
 fn add_problems(operation: &mut Operation) {
     let id = operation.operation_id.clone().unwrap_or_default();
+    let roles = format!("Roles: {}.", access::needed(&id).roles());
+    operation.description = Some(match operation.description.take() {
+        Some(text) if !text.is_empty() => format!("{text}\n\n{roles}"),
+        _ => roles,
+    });
     let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in problems_of(&id) {
         by_status.entry(kind.row().status).or_default().push(kind);
@@ -176,7 +203,11 @@ fn add_problems(operation: &mut Operation) {
         let mut response = ResponseBuilder::new()
             .description(titles.join("; "))
             .content(problem::CONTENT_TYPE, content.build());
-        if status == 503 {
+        if matches!(status, 401 | 403) {
+            let challenge = HeaderBuilder::new().description(Some("How to prove who asks"));
+            response = response.header("WWW-Authenticate", challenge.build());
+        }
+        if matches!(status, 429 | 503) {
             let retry =
                 HeaderBuilder::new().description(Some("Seconds to wait before the next try"));
             response = response.header("Retry-After", retry.build());

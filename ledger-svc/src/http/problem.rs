@@ -3,7 +3,7 @@
 mod from;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,10 +17,13 @@ pub enum Kind {
     InvalidParameter,
     IdempotencyKeyMissing,
     IdempotencyKeyInvalid,
+    Unauthenticated,
+    Forbidden,
     NotFound,
     AccountNotFound,
     TransferNotFound,
     CloseNotFound,
+    KeyNotFound,
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
@@ -29,6 +32,7 @@ pub enum Kind {
     ExpectationFailed,
     PeriodClosed,
     IdempotencyKeyReused,
+    TooManyKeys,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -41,6 +45,7 @@ pub enum Kind {
     HoldExceeded,
     ExpiresInPast,
     PeriodNotOver,
+    TooManyRequests,
     HeadersTooLarge,
     Internal,
     QueueFull,
@@ -71,7 +76,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 35] = [
+pub const KINDS: [KindRow; 40] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -107,6 +112,20 @@ pub const KINDS: [KindRow; 35] = [
         "The Idempotency-Key header is not valid",
         "Send one header of 1 to 255 visible ASCII characters.",
     ),
+    row(
+        Kind::Unauthenticated,
+        401,
+        "unauthenticated",
+        "Who asks is not known",
+        "Send a valid API key as `Authorization: Bearer …`.",
+    ),
+    row(
+        Kind::Forbidden,
+        403,
+        "forbidden",
+        "The API key may not do this",
+        "`detail` names the roles that may.",
+    ),
     row(Kind::NotFound, 404, "not-found", "There is nothing here", "No route has this path."),
     row(
         Kind::AccountNotFound,
@@ -128,6 +147,13 @@ pub const KINDS: [KindRow; 35] = [
         "close-not-found",
         "There is no such close",
         "The path names a close that does not exist.",
+    ),
+    row(
+        Kind::KeyNotFound,
+        404,
+        "key-not-found",
+        "There is no such API key",
+        "The path names a key that does not exist.",
     ),
     row(
         Kind::MethodNotAllowed,
@@ -184,6 +210,13 @@ pub const KINDS: [KindRow; 35] = [
         "idempotency-key-reused",
         "The Idempotency-Key was used for another transfer",
         "The key belongs to a posted transfer with another body; nothing was posted now.",
+    ),
+    row(
+        Kind::TooManyKeys,
+        409,
+        "too-many-keys",
+        "Too many API keys are in force",
+        "Revoke one, or raise the service's `--keys-max`.",
     ),
     row(
         Kind::BodyTooLarge,
@@ -268,6 +301,13 @@ pub const KINDS: [KindRow; 35] = [
         "period-not-over",
         "The period is not over",
         "A period is closed through a day that is over in UTC.",
+    ),
+    row(
+        Kind::TooManyRequests,
+        429,
+        "too-many-requests",
+        "The API key asks too often",
+        "Wait for `Retry-After` seconds; nothing was done.",
     ),
     row(
         Kind::HeadersTooLarge,
@@ -361,6 +401,8 @@ pub struct Details {
 pub struct Problem {
     pub kind: Kind,
     details: Box<Details>,
+    /// One header field that goes with it.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -376,7 +418,14 @@ impl Problem {
             column: None,
             imbalances: None,
         };
-        Self { kind, details: Box::new(details) }
+        Self { kind, details: Box::new(details), header: None }
+    }
+
+    /// Adds a header field.
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        // The service writes these values itself, of visible ASCII characters.
+        self.header = value.parse().ok().map(|value| Box::new((name, value)));
+        self
     }
 
     pub fn at(mut self, field: String) -> Self {
@@ -409,6 +458,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         if row.status == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        if let Some((name, value)) = self.header.map(|header| *header) {
+            headers.insert(name, value);
         }
         response.extensions_mut().insert(self.kind);
         response

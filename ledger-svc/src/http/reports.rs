@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,6 +13,7 @@ use super::extract::{PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use crate::report::{AsOfTrialBalance, BalanceAsOf, JournalEntry, Page, TrialBalance};
 use crate::store::{AsOf, Period};
+use crate::when;
 
 /// Get the trial balance
 ///
@@ -159,29 +159,19 @@ pub fn period(from: Option<String>, to: Option<String>) -> Result<Period, Proble
 
 fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let midnight = || {
-        let date: Date = text.parse().ok()?;
-        let day = date.to_zoned(TimeZone::UTC).ok()?;
-        (date.to_string() == text).then(|| day.timestamp())
-    };
-    text.parse().ok().or_else(midnight).map(Some).ok_or_else(|| {
-        Problem::new(
-            Kind::InvalidParameter,
-            format!(
-                "{name} is neither a date nor a time; write 2026-01-31 or 2026-01-31T12:00:00Z, and an offset's + as %2B"
-            ),
-        )
+    when::time(&text).map(Some).ok_or_else(|| {
+        let how = when::TIME;
+        let detail =
+            format!("{name} is neither a date nor a time; {how}, and an offset's + as %2B");
+        Problem::new(Kind::InvalidParameter, detail)
     })
 }
 
 /// A calendar date, if there is one.
 pub fn date(name: &str, text: Option<&str>) -> Result<Option<Date>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    match text.parse::<Date>() {
-        Ok(date) if date.to_string() == text && date.year() >= 0 => Ok(Some(date)),
-        _ => Err(Problem::new(
-            Kind::InvalidParameter,
-            format!("{name} is not a calendar date; write 2026-01-31"),
-        )),
-    }
+    when::day(text).map(Some).ok_or_else(|| {
+        let detail = format!("{name} is not a calendar date; {}", when::DAY);
+        Problem::new(Kind::InvalidParameter, detail)
+    })
 }

@@ -6,10 +6,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
+use super::acts;
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
 use crate::account::{CurrencyBody, Side};
+use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
+use crate::key::ApiKeyRow;
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
 
@@ -311,6 +314,36 @@ impl Audit {
         let sql = "SELECT count(*) FROM close_balances AS b
              WHERE NOT EXISTS (SELECT 1 FROM closes AS c WHERE c.id = b.close_id)";
         Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
+    }
+
+    /// API keys, without when they were last used, which is no part of the books.
+    pub async fn api_keys(&mut self) -> Result<Vec<ApiKeyRow>, StoreError> {
+        let sql = "SELECT id, name, prefix, hash, role, rate_per_second, rate_burst, created_at_us, expires_at_us
+             FROM api_keys ORDER BY id";
+        self.rows(sql.to_owned(), acts::stored_key).await
+    }
+
+    pub async fn revocations(&mut self) -> Result<Vec<RevocationRow>, StoreError> {
+        let sql = "SELECT key_id, revoked_at_us FROM api_key_revocations ORDER BY key_id";
+        let read = |row: &dyn Columns| {
+            Ok(RevocationRow { key_id: row.long(0)?, revoked_at_us: row.long(1)? })
+        };
+        self.rows(sql.to_owned(), read).await
+    }
+
+    pub async fn audit_log(&mut self) -> Result<Vec<AuditRow>, StoreError> {
+        let sql = "SELECT id, at_us, actor, action, subject, detail FROM audit_log ORDER BY id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(AuditRow {
+                id: row.long(0)?,
+                at_us: row.long(1)?,
+                actor: row.string(2)?,
+                action: row.string(3)?,
+                subject: row.string(4)?,
+                detail: row.string(5)?,
+            })
+        })
+        .await
     }
 
     /// Keys of transfers after the one numbered so.

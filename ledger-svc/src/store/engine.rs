@@ -86,6 +86,18 @@ pub async fn copy(from: &SqliteFile, to: &SqliteFile) -> Result<(), StoreError> 
     sqlite::copy(&from.path, &to.path).await
 }
 
+/// Reading connections to a current database, which a service may be writing meanwhile.
+pub async fn read_only(url: &DatabaseUrl) -> Result<Reader, StoreError> {
+    let mut audit = Audit::open(url).await?;
+    audit.check_migrations(url).await?;
+    audit.close().await?;
+    Ok(match url {
+        DatabaseUrl::Sqlite(file) => Reader::Sqlite(sqlite::readers(file)),
+        DatabaseUrl::MySql(server) => Reader::MySql(mysql::readers(server)),
+        DatabaseUrl::Postgres(server) => Reader::Postgres(postgres::readers(server)),
+    })
+}
+
 async fn is_chained(url: &DatabaseUrl) -> Result<bool, StoreError> {
     let mut audit = Audit::open(url).await?;
     let chained = audit.is_chained().await?;

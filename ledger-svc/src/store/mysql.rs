@@ -20,13 +20,14 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 6] = [
+pub const MIGRATIONS: [migration::Source; 7] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/mysql/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/mysql/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/mysql/0006_effective_dates.sql")),
+    (7, "administration", include_str!("../../migrations/mysql/0007_administration.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,16 +104,7 @@ pub async fn open(
         .map_err(failed)?;
     let epoch = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await.map_err(failed)?;
     let connection_id = connection_id(&mut connection).await?;
-    let reading = |connections| {
-        MySqlPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(READ_TIMEOUT)
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(READER_SESSION).await.map(|_| ()) })
-            })
-            .connect_lazy_with(session(&server.options))
-    };
-    let (pool, ahead) = (reading(READERS_MAX), reading(1));
+    let (pool, ahead) = (readers(server), reading(server, 1));
     let writer = Writer {
         server: server.clone(),
         connection: Some(connection),
@@ -121,6 +113,21 @@ pub async fn open(
         allow_unsafe: access.allow_unsafe,
     };
     Ok((writer, pool, ahead, unsafe_settings))
+}
+
+/// Reading connections.
+pub fn readers(server: &Server<MySqlConnectOptions>) -> MySqlPool {
+    reading(server, READERS_MAX)
+}
+
+fn reading(server: &Server<MySqlConnectOptions>, connections: u32) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(READ_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(READER_SESSION).await.map(|_| ()) })
+        })
+        .connect_lazy_with(session(&server.options))
 }
 
 impl Writer {

@@ -20,13 +20,14 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 6] = [
+pub const MIGRATIONS: [migration::Source; 7] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/postgres/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/postgres/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/postgres/0006_effective_dates.sql")),
+    (7, "administration", include_str!("../../migrations/postgres/0007_administration.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,14 +114,8 @@ pub async fn open(
             .await
             .map_err(failed)?;
     let process_id = process_id(&mut connection).await?;
-    let reading = |connections, settings: &[(&str, &str)]| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(READ_TIMEOUT)
-            .connect_lazy_with(session(&server.options, settings))
-    };
     // What the writer reads ahead is planned as it is under its lock.
-    let (pool, ahead) = (reading(READERS_MAX, &READER_SESSION), reading(1, &WRITER_SESSION));
+    let (pool, ahead) = (readers(server), reading(server, 1, &WRITER_SESSION));
     let writer = Writer {
         server: server.clone(),
         connection: Some(connection),
@@ -129,6 +124,22 @@ pub async fn open(
         allow_unsafe: access.allow_unsafe,
     };
     Ok((writer, pool, ahead, unsafe_settings))
+}
+
+/// Reading connections.
+pub fn readers(server: &Server<PgConnectOptions>) -> PgPool {
+    reading(server, READERS_MAX, &READER_SESSION)
+}
+
+fn reading(
+    server: &Server<PgConnectOptions>,
+    connections: u32,
+    settings: &[(&str, &str)],
+) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(READ_TIMEOUT)
+        .connect_lazy_with(session(&server.options, settings))
 }
 
 impl Writer {

@@ -7,8 +7,10 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::act::{AuditRow, RevocationRow};
 use crate::batch::Changes;
 use crate::chain::{CloseRow, LimitsRow, Link};
+use crate::key::ApiKeyRow;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +175,41 @@ static LIMITS: Table = table(
     ],
 );
 
+static API_KEYS: Table = table(
+    "api_keys",
+    &[
+        ("id", Long),
+        ("name", Text),
+        ("prefix", Text),
+        ("hash", Bytes),
+        ("role", Text),
+        ("rate_per_second", Long),
+        ("rate_burst", Long),
+        ("created_at_us", Long),
+        ("expires_at_us", Long),
+    ],
+);
+static REVOCATIONS: Table =
+    table("api_key_revocations", &[("key_id", Long), ("revoked_at_us", Long)]);
+static KEY_USES_NEW: Table = table("api_key_uses", &[("key_id", Long), ("last_used_at_us", Long)]);
+static KEY_USES: Table = Table {
+    name: "api_key_uses",
+    columns: &[("key_id", Long), ("last_used_at_us", Long)],
+    keys: 1,
+    clash: Clash::Replaces,
+};
+static AUDIT_LOG: Table = table(
+    "audit_log",
+    &[
+        ("id", Long),
+        ("at_us", Long),
+        ("actor", Text),
+        ("action", Text),
+        ("subject", Text),
+        ("detail", Text),
+    ],
+);
+
 fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
@@ -208,6 +245,45 @@ pub fn of_limits(row: &LimitsRow) -> Rows<'static> {
         Cell::Long(row.set_at_us),
     ];
     Rows { table: &LIMITS, cells }
+}
+
+/// A key, and the row that will say when it was used.
+pub fn of_key(row: &ApiKeyRow) -> [Rows<'_>; 2] {
+    let key = vec![
+        Cell::Long(row.id),
+        Cell::Text(&row.name),
+        Cell::Text(&row.prefix),
+        Cell::Bytes(&row.hash),
+        Cell::Text(row.role.as_str()),
+        long_if_any(row.rate.map(|rate| rate.per_second.into())),
+        long_if_any(row.rate.map(|rate| rate.burst.into())),
+        Cell::Long(row.created_at_us),
+        long_if_any(row.expires_at_us),
+    ];
+    let unused = vec![Cell::Long(row.id), Cell::Null];
+    [Rows { table: &API_KEYS, cells: key }, Rows { table: &KEY_USES_NEW, cells: unused }]
+}
+
+pub fn of_revocation(row: RevocationRow) -> Rows<'static> {
+    Rows { table: &REVOCATIONS, cells: [row.key_id, row.revoked_at_us].map(Cell::Long).to_vec() }
+}
+
+/// Key and time of last use.
+pub fn of_key_uses(uses: &[(i64, i64)]) -> Rows<'static> {
+    let cells = uses.iter().flat_map(|(key, at)| [*key, *at].map(Cell::Long));
+    Rows { table: &KEY_USES, cells: cells.collect() }
+}
+
+pub fn of_audit(row: &AuditRow) -> Rows<'_> {
+    let cells = vec![
+        Cell::Long(row.id),
+        Cell::Long(row.at_us),
+        Cell::Text(&row.actor),
+        Cell::Text(&row.action),
+        Cell::Text(&row.subject),
+        Cell::Text(&row.detail),
+    ];
+    Rows { table: &AUDIT_LOG, cells }
 }
 
 fn transfers(changes: &Changes) -> Rows<'_> {

@@ -28,13 +28,14 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-pub const MIGRATIONS: [migration::Source; 6] = [
+pub const MIGRATIONS: [migration::Source; 7] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
+    (7, "administration", include_str!("../../migrations/sqlite/0007_administration.sql")),
 ];
 
 /// The one writing connection.
@@ -83,13 +84,7 @@ pub async fn open(
             .fetch_one(&mut connection)
             .await
             .map_err(|error| opening(path, &error))?;
-    let reading = |connections| {
-        SqlitePoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_lazy_with(options.clone().pragma("query_only", "ON"))
-    };
-    let (pool, ahead) = (reading(READERS_MAX), reading(1));
+    let (pool, ahead) = (readers(file), reading(file, 1));
     let writer = Writer {
         path: path.clone(),
         options,
@@ -99,6 +94,18 @@ pub async fn open(
         _lock: lock,
     };
     Ok((writer, pool, ahead, unsafe_settings))
+}
+
+/// Reading connections.
+pub fn readers(file: &SqliteFile) -> SqlitePool {
+    reading(file, READERS_MAX)
+}
+
+fn reading(file: &SqliteFile, connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .connect_lazy_with(options(file).pragma("query_only", "ON"))
 }
 
 /// How messages name the file.

@@ -67,7 +67,7 @@ impl Books {
     }
 
     /// Holds a link of the chain against what it should be about.
-    fn link(
+    pub fn link(
         &mut self,
         link: &Link,
         record: Record<'_>,

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::WriteError;
-use crate::account::{AccountBody, CurrencyBody};
+use crate::account::AccountBody;
+use crate::act::{Acted, Deed};
 use crate::batch::{Group, Verdict};
-use crate::close::{Closing, NewClose};
-use crate::posting::Limits;
 use crate::report::Account;
 use crate::store::Created;
 use crate::transfer::Action;
@@ -29,10 +28,8 @@ pub enum Task {
         room: Vec<OwnedSemaphorePermit>,
         reply: Reply<Vec<Verdict>>,
     },
-    Currency(CurrencyBody, Reply<Created<CurrencyBody>>),
+    Act(Deed, Reply<Acted>),
     Account(AccountBody, Reply<Created<Account>>),
-    Limits(i64, Limits, Reply<()>),
-    Close(NewClose, Reply<Closing>),
     Probe(Reply<()>),
 }
 
@@ -41,11 +38,7 @@ impl Task {
     pub fn writes(&self) -> usize {
         match self {
             Self::Transfers { group, .. } => group.requests.len(),
-            Self::Currency(..)
-            | Self::Account(..)
-            | Self::Limits(..)
-            | Self::Close(..)
-            | Self::Probe(_) => 1,
+            Self::Act(..) | Self::Account(..) | Self::Probe(_) => 1,
         }
     }
 }
@@ -82,11 +75,9 @@ impl Backlog {
 /// may use it. No client can tell the difference, as none of them has been answered yet.
 #[derive(Default)]
 pub struct Gathered {
-    pub currencies: Vec<CurrencyBody>,
+    pub deeds: Vec<Deed>,
     pub accounts: Vec<AccountBody>,
     pub groups: Vec<Group>,
-    pub limits: Vec<(i64, Limits)>,
-    pub closes: Vec<NewClose>,
     pub probes: usize,
     replies: Replies,
     writes: usize,
@@ -96,21 +87,20 @@ pub struct Gathered {
 /// Who waits for what, in the order of `Gathered`.
 #[derive(Default)]
 struct Replies {
-    currencies: Vec<Reply<Created<CurrencyBody>>>,
+    deeds: Vec<Reply<Acted>>,
     accounts: Vec<Reply<Created<Account>>>,
     groups: Vec<(Vec<OwnedSemaphorePermit>, Reply<Vec<Verdict>>)>,
-    closes: Vec<Reply<Closing>>,
-    /// Limits and probes: that it is done is all there is to say.
-    done: Vec<Reply<()>>,
+    probes: Vec<Reply<()>>,
 }
 
 /// What a committed batch came to, in the order of `Gathered`.
 #[derive(Default)]
 pub struct Outcome {
-    pub currencies: Vec<Created<CurrencyBody>>,
+    pub acted: Vec<Acted>,
+    /// How many entries the audit log has more.
+    pub audited: u64,
     pub accounts: Vec<Created<Account>>,
     pub verdicts: Vec<Vec<Verdict>>,
-    pub closes: Vec<Closing>,
     /// How many entries were written.
     pub entries: u64,
     /// How many pending transfers were released because they were due.
@@ -183,25 +173,17 @@ impl Gathered {
                 self.groups.push(group);
                 self.replies.groups.push((room, reply));
             }
-            Task::Currency(body, reply) => {
-                self.currencies.push(body);
-                self.replies.currencies.push(reply);
+            Task::Act(deed, reply) => {
+                self.deeds.push(deed);
+                self.replies.deeds.push(reply);
             }
             Task::Account(body, reply) => {
                 self.accounts.push(body);
                 self.replies.accounts.push(reply);
             }
-            Task::Limits(account_id, limits, reply) => {
-                self.limits.push((account_id, limits));
-                self.replies.done.push(reply);
-            }
-            Task::Close(new, reply) => {
-                self.closes.push(new);
-                self.replies.closes.push(reply);
-            }
             Task::Probe(reply) => {
                 self.probes += 1;
-                self.replies.done.push(reply);
+                self.replies.probes.push(reply);
             }
         }
     }
@@ -212,11 +194,7 @@ impl Gathered {
 
     /// Whether it is nothing but new transfers, which need no more than accounts and keys.
     pub fn is_plain(&self) -> bool {
-        let others = self.currencies.len()
-            + self.accounts.len()
-            + self.limits.len()
-            + self.closes.len()
-            + self.probes;
+        let others = self.deeds.len() + self.accounts.len() + self.probes;
         let mut requests = self.groups.iter().flat_map(|group| &group.requests);
         others == 0
             && !self.groups.is_empty()
@@ -225,8 +203,8 @@ impl Gathered {
 
     pub fn answer(self, outcome: Outcome) {
         // A requester that has gone away misses its answer and finds it again under its key.
-        for (reply, created) in self.replies.currencies.into_iter().zip(outcome.currencies) {
-            let _ = reply.send(Ok(created));
+        for (reply, acted) in self.replies.deeds.into_iter().zip(outcome.acted) {
+            let _ = reply.send(Ok(acted));
         }
         for (reply, created) in self.replies.accounts.into_iter().zip(outcome.accounts) {
             let _ = reply.send(Ok(created));
@@ -234,16 +212,13 @@ impl Gathered {
         for ((_, reply), verdicts) in self.replies.groups.into_iter().zip(outcome.verdicts) {
             let _ = reply.send(Ok(verdicts));
         }
-        for (reply, closing) in self.replies.closes.into_iter().zip(outcome.closes) {
-            let _ = reply.send(Ok(closing));
-        }
-        for reply in self.replies.done {
+        for reply in self.replies.probes {
             let _ = reply.send(Ok(()));
         }
     }
 
     pub fn fail(self, error: &WriteError) {
-        for reply in self.replies.currencies {
+        for reply in self.replies.deeds {
             let _ = reply.send(Err(error.clone()));
         }
         for reply in self.replies.accounts {
@@ -252,10 +227,7 @@ impl Gathered {
         for (_, reply) in self.replies.groups {
             let _ = reply.send(Err(error.clone()));
         }
-        for reply in self.replies.closes {
-            let _ = reply.send(Err(error.clone()));
-        }
-        for reply in self.replies.done {
+        for reply in self.replies.probes {
             let _ = reply.send(Err(error.clone()));
         }
     }

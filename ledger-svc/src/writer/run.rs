@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::gathered::{Gathered, Outcome, Waiting};
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
-use super::{Limits, WriteError};
+use super::{Limits, WriteError, acts};
+use crate::act;
 use crate::batch::{self, NewTransfer, Verdict, Wanted};
 use crate::chain::{Link, Record, TransferRow};
 use crate::metrics::{Metrics, seconds};
@@ -187,42 +188,26 @@ async fn commit(
     let now = Timestamp::now();
     let mut batch = store.begin().await?;
     let mut outcome = Outcome::default();
-    for body in &gathered.currencies {
-        outcome.currencies.push(batch.create_currency(body).await?);
-    }
+    let booked;
+    (outcome.acted, booked) = acts::perform(&mut batch, &gathered.deeds, memory, now).await?;
     for body in &gathered.accounts {
         outcome.accounts.push(batch.create_account(body, now).await?);
-    }
-    let mut limits = Vec::with_capacity(gathered.limits.len());
-    for (account_id, asked) in &gathered.limits {
-        limits.push(batch.set_limits(*account_id, *asked, now).await?);
-        memory.set_limits(*account_id, *asked);
-    }
-    let mut closed = Vec::new();
-    for new in &gathered.closes {
-        let (closing, row) = batch.create_close(new, now).await?;
-        if row.is_some() {
-            memory.snapshot.books.closed_through = Some(new.body.through);
-        }
-        outcome.closes.push(closing);
-        closed.extend(row);
     }
     if gathered.probes > 0 {
         batch.probe(now).await?;
     }
-    let created: Vec<Record<'_>> =
-        (outcome.currencies.iter().filter_map(Created::created).map(Record::Currency))
-            .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
-            .chain(limits.iter().map(Record::Limits))
-            .chain(closed.iter().map(Record::Close))
-            .collect();
+    let is_audit = |row: &&act::Booked| matches!(row, act::Booked::Audit(_));
+    let audited = booked.iter().filter(is_audit).count() as u64;
+    let created: Vec<Record<'_>> = (booked.iter().map(act::Booked::record))
+        .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
+        .collect();
     let posted = post(&mut batch, &created, gathered, memory, now).await?;
     let began = Instant::now();
     batch.commit().await?;
     Ok(Outcome {
-        currencies: outcome.currencies,
+        acted: outcome.acted,
+        audited,
         accounts: outcome.accounts,
-        closes: outcome.closes,
         commit: began.elapsed(),
         ..posted
     })
@@ -283,6 +268,7 @@ fn instant_of(at_us: i64) -> Instant {
 fn count(outcome: &Outcome, metrics: &Metrics) {
     metrics.entries.inc_by(outcome.entries);
     metrics.expired.inc_by(outcome.expired);
+    metrics.audit_entries.inc_by(outcome.audited);
     for verdict in outcome.verdicts.iter().flatten() {
         match verdict {
             Verdict::Posted(_) => metrics.transfers.inc(),

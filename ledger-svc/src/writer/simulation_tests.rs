@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 
 use super::{Handle, Limits, WriteError, start};
 use crate::account::{AccountBody, Side};
+use crate::act::{Act, Actor};
 use crate::batch::{Group, Verdict};
 use crate::metrics::Metrics;
 use crate::posting;
@@ -79,7 +80,9 @@ async fn chart(path: &Path) {
     }
     let c = opened.reader.standing("c").await.unwrap().unwrap();
     let limits = posting::Limits { min_minor: Some(0), max_minor: None };
-    handle.limits(c.account_id, limits).await.unwrap();
+    let (account, account_id) = ("c".to_owned(), c.account_id);
+    let act = Act::SetLimits { account, account_id, limits };
+    handle.act(act, Actor::Anybody).await.unwrap();
     drop(handle);
     writer.await.unwrap().unwrap();
     opened.reader.close().await;

@@ -1,0 +1,211 @@
+//! Acts of administration: what changes how the ledger is run rather than what is in its books, who did it, and what
+//! is written down of it in the audit log.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::account::CurrencyBody;
+use crate::chain::{CloseRow, LimitsRow, Record};
+use crate::close::{Closing, NewClose};
+use crate::key::{ApiKey, ApiKeyRow, NewKey};
+use crate::posting::Limits;
+use crate::store::Created;
+use crate::transfer::write_instant;
+
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Whoever has this key.
+    Key(i64),
+    /// Anybody: the service was told to ask nobody for a key.
+    Anybody,
+    /// Whoever can open the database, by `forebay-ledger` itself.
+    Command,
+    /// The service, of its own accord.
+    Service,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key:{id}"),
+            Self::Anybody => f.write_str("anybody"),
+            Self::Command => f.write_str("command"),
+            Self::Service => f.write_str("service"),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Act {
+    CreateCurrency(CurrencyBody),
+    SetLimits {
+        account: String,
+        account_id: i64,
+        limits: Limits,
+    },
+    Close(NewClose),
+    /// `keys_max`: how many may be in force.
+    CreateKey {
+        key: NewKey,
+        keys_max: usize,
+    },
+    RevokeKey(i64),
+    /// Key and time of last use, in microseconds since 1970. Nothing to be written down.
+    NoteUses(Vec<(i64, i64)>),
+}
+
+/// An act and who asks for it.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    pub act: Act,
+    pub actor: Actor,
+}
+
+/// What became of an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acted {
+    Currency(Created<CurrencyBody>),
+    LimitsSet,
+    Closing(Closing),
+    Key(ApiKeyRow),
+    TooManyKeys,
+    Revoked(ApiKey),
+    /// It was before; nothing changed.
+    RevokedBefore(ApiKey),
+    NoSuchKey,
+    Noted,
+}
+
+/// A revocation as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevocationRow {
+    pub key_id: i64,
+    pub revoked_at_us: i64,
+}
+
+/// An entry of the audit log as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    pub id: i64,
+    pub at_us: i64,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+    /// A JSON object.
+    pub detail: String,
+}
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// Counts entries from 1 without gaps.
+    pub id: i64,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "write_instant")]
+    pub at: Timestamp,
+    /// `key:` and a key's number; `anybody` where no keys are asked for; `command` for `forebay-ledger` itself;
+    /// `service` for what the service did by itself.
+    #[schema(example = "key:1")]
+    pub actor: String,
+    /// What was done, such as `key.create`.
+    #[schema(example = "limits.set")]
+    pub action: String,
+    /// To what.
+    #[schema(example = "account:assets:cash:eur")]
+    pub subject: String,
+    /// The particulars.
+    #[schema(value_type = Object)]
+    pub detail: Value,
+}
+
+/// What an act adds to the books and so to the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Booked {
+    Currency(CurrencyBody),
+    Limits(LimitsRow),
+    Close(CloseRow),
+    Key(ApiKeyRow),
+    Revocation(RevocationRow),
+    Audit(AuditRow),
+}
+
+impl Booked {
+    pub fn record(&self) -> Record<'_> {
+        match self {
+            Self::Currency(row) => Record::Currency(row),
+            Self::Limits(row) => Record::Limits(row),
+            Self::Close(row) => Record::Close(row),
+            Self::Key(row) => Record::Key(row),
+            Self::Revocation(row) => Record::Revocation(row),
+            Self::Audit(row) => Record::Audit(row),
+        }
+    }
+
+    /// What the audit log says of it: action, subject and particulars. `subject` names the account of limits.
+    pub fn told(&self, subject: &str) -> Option<(&'static str, String, Value)> {
+        Some(match self {
+            Self::Currency(row) => {
+                ("currency.create", format!("currency:{}", row.code), json!({"scale": row.scale}))
+            }
+            Self::Limits(row) => {
+                let detail = json!({
+                    "balance_min_minor": row.limits.min_minor, "balance_max_minor": row.limits.max_minor,
+                });
+                ("limits.set", format!("account:{subject}"), detail)
+            }
+            Self::Close(row) => {
+                let detail = json!({"through": row.through, "description": row.description});
+                ("period.close", format!("close:{}", row.id), detail)
+            }
+            Self::Key(row) => {
+                let expires_at =
+                    row.expires_at_us.and_then(|at| Timestamp::from_microsecond(at).ok());
+                let detail = json!({
+                    "name": row.name, "role": row.role, "prefix": row.prefix, "rate": row.rate,
+                    "expires_at": expires_at.map(|at| format!("{at:.6}")),
+                });
+                ("key.create", format!("key:{}", row.id), detail)
+            }
+            Self::Revocation(row) => ("key.revoke", format!("key:{}", row.key_id), json!({})),
+            Self::Audit(_) => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Role;
+
+    #[test]
+    fn actors_have_words() {
+        let words =
+            [Actor::Key(7), Actor::Anybody, Actor::Command, Actor::Service].map(|a| a.to_string());
+        assert_eq!(words, ["key:7", "anybody", "command", "service"]);
+    }
+
+    #[test]
+    fn a_key_is_told_without_its_hash() {
+        let key = Booked::Key(ApiKeyRow {
+            id: 3,
+            name: "checkout".into(),
+            prefix: "fbl_12345678".into(),
+            hash: [7; 32],
+            role: Role::Poster,
+            rate: None,
+            created_at_us: 1,
+            expires_at_us: Some(0),
+        });
+        let (action, subject, detail) = key.told("").unwrap();
+        assert_eq!((action, subject.as_str()), ("key.create", "key:3"));
+        let expected = json!({"name": "checkout", "role": "poster", "prefix": "fbl_12345678",
+            "rate": null, "expires_at": "1970-01-01T00:00:00.000000Z"});
+        assert_eq!(detail, expected);
+    }
+}

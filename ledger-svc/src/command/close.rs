@@ -1,0 +1,63 @@
+//! `forebay-ledger close`: seals a period at the database itself.
+
+use anyhow::bail;
+use clap::Args;
+use jiff::civil::Date;
+
+use super::offline::{Offline, runtime};
+use super::{DatabaseArgs, print};
+use crate::account::validate_text;
+use crate::act::{Act, Acted};
+use crate::close::{CloseBody, Closing, NewClose};
+use crate::transfer::DESCRIPTION_CHARS_MAX;
+use crate::when;
+
+const SERVED: &str = "while the service runs, use its API: POST /v1/closes";
+
+#[derive(Debug, Args)]
+pub struct CloseArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The last day of the period, which must be over (UTC). It cannot be opened again
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    through: Date,
+    /// One line for people
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    description: String,
+}
+
+pub fn close(args: &CloseArgs) -> anyhow::Result<()> {
+    validate_text("description", &args.description, DESCRIPTION_CHARS_MAX)?;
+    let body = CloseBody { through: args.through, description: args.description.clone() };
+    let acted = runtime()?.block_on(async {
+        let offline = Offline::open(&args.database, SERVED).await?;
+        let acted = closed(&offline, body).await;
+        offline.close().await?;
+        acted
+    })?;
+    let through = args.through;
+    match acted {
+        Acted::Closing(Closing::Closed(close)) => {
+            print(&format!("closed through {through} (close {})\n", close.id))
+        }
+        Acted::Closing(Closing::Existing(close)) => {
+            print(&format!("it was closed through {through} before (close {})\n", close.id))
+        }
+        Acted::Closing(Closing::Behind(last)) => {
+            bail!("it is closed through {} already; close a later day", last.through)
+        }
+        Acted::Closing(Closing::NotOver) => {
+            bail!("{through} is not over yet (UTC); close through yesterday or before")
+        }
+        other => bail!("a close became {other:?}"),
+    }
+}
+
+async fn closed(offline: &Offline, body: CloseBody) -> anyhow::Result<Acted> {
+    let (totals, last_backdated) = offline.reader.totals_through(body.through).await?;
+    offline.act(Act::Close(NewClose { body, totals, last_backdated })).await
+}
+
+pub fn day(text: &str) -> Result<Date, String> {
+    when::day(text).ok_or_else(|| format!("{text:?} is no day; {}", when::DAY))
+}

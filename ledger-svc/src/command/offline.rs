@@ -1,0 +1,50 @@
+//! A database without its service: what commands write goes through the same writer, under the same lock.
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use super::DatabaseArgs;
+use crate::act::{Act, Acted, Actor};
+use crate::metrics::Metrics;
+use crate::store::{self, Access, DatabaseUrl, Reader, StoreError};
+use crate::writer::{self, Handle, Limits};
+
+/// An opened database.
+pub struct Offline {
+    writer: Handle,
+    writing: JoinHandle<Result<(), StoreError>>,
+    pub reader: Reader,
+}
+
+pub fn runtime() -> anyhow::Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+impl Offline {
+    /// Opens a database that is current. `instead` is what to do while a service has it.
+    pub async fn open(args: &DatabaseArgs, instead: &'static str) -> anyhow::Result<Self> {
+        let database: DatabaseUrl = args.database.parse()?;
+        let access = Access { migrate: false, allow_unsafe: args.allow_unsafe_durability };
+        let opened = match store::open(&database, access).await {
+            Err(error @ StoreError::Locked { .. }) => return Err(error).context(instead),
+            opened => opened?,
+        };
+        let limits =
+            Limits { queue_max: 16, queue_entries_max: 16, batch_max: 16, accounts_known_max: 16 };
+        let (writer, writing) = writer::start(opened.writer, opened.ahead, limits, Metrics::new());
+        Ok(Self { writer, writing, reader: opened.reader })
+    }
+
+    pub async fn act(&self, act: Act) -> anyhow::Result<Acted> {
+        Ok(self.writer.act(act, Actor::Command).await?)
+    }
+
+    /// Ends the writer and with it the lock.
+    pub async fn close(self) -> anyhow::Result<()> {
+        drop(self.writer);
+        self.writing.await??;
+        self.reader.close().await;
+        Ok(())
+    }
+}

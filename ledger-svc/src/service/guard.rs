@@ -1,0 +1,104 @@
+//! What stands before the main listener: whether keys are asked for, which are in force, and the first of them.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use super::{Options, SHOUT_EVERY, ServiceError};
+use crate::act::{Act, Acted, Actor};
+use crate::http;
+use crate::http::access::Table;
+use crate::http::auth::{Auth, Gate};
+use crate::key::ring::Ring;
+use crate::key::{KeyBody, NewKey, Role, Secret};
+use crate::metrics::Metrics;
+use crate::store::Reader;
+use crate::writer;
+
+/// The gate, and who shouts when it stands open where others can reach it.
+pub async fn gate(
+    options: &Options,
+    listen: SocketAddr,
+    reader: &Reader,
+    writer: &writer::Handle,
+    metrics: &Metrics,
+) -> Result<(Gate, Option<JoinHandle<()>>), ServiceError> {
+    let ring = Ring::open(reader, metrics.clone()).await?;
+    if let Some(secret) = &options.first_admin_key
+        && !ring.has_admin(Timestamp::now())
+    {
+        first_key(writer, &ring, secret, options.http.keys_max).await?;
+    }
+    let auth = options.auth.unwrap_or_else(|| usual_auth(listen));
+    metrics.auth_open.set(i64::from(auth == Auth::Open));
+    let shouting = (auth == Auth::Open && !listen.ip().is_loopback())
+        .then(|| tokio::spawn(shout_open(listen)));
+    if auth == Auth::Required && !ring.has_admin(Timestamp::now()) {
+        tracing::error!(
+            "no API key of an administrator is in force, so nobody can make one over the API; stop the service and run `forebay-ledger key create --role admin`, or start it with --first-admin-key-file"
+        );
+    }
+    Ok((Gate { auth, ring, table: Table::of(&http::document()) }, shouting))
+}
+
+/// Says at error level, again and again, that everybody who can connect may do everything.
+async fn shout_open(listen: SocketAddr) {
+    let mut every = tokio::time::interval(SHOUT_EVERY);
+    loop {
+        every.tick().await;
+        tracing::error!(
+            %listen,
+            "OPEN: whoever reaches this address can read and post everything without a key (--auth open)"
+        );
+    }
+}
+
+/// Whether keys are asked for when nobody said: only where nobody else can connect they are not.
+fn usual_auth(listen: SocketAddr) -> Auth {
+    if listen.ip().is_loopback() { Auth::Open } else { Auth::Required }
+}
+
+/// Books the key that was handed to the service as the first administrator's.
+async fn first_key(
+    writer: &writer::Handle,
+    ring: &Ring,
+    secret: &Secret,
+    keys_max: usize,
+) -> Result<(), ServiceError> {
+    let name = "first administrator".to_owned();
+    let body = KeyBody { name, role: Role::Admin, expires_at: None, rate: None };
+    let act = Act::CreateKey { key: NewKey::new(body, secret), keys_max };
+    match writer.act(act, Actor::Service).await {
+        Ok(Acted::Key(row)) => {
+            tracing::info!(
+                key = row.id,
+                prefix = row.prefix,
+                "the first administrator's key is booked"
+            );
+            ring.insert(row);
+            Ok(())
+        }
+        Ok(_) => Err(ServiceError::FirstKey("too many keys are in force".into())),
+        // Its hash is unique, so a key that was revoked does not come back.
+        Err(error) => Err(ServiceError::FirstKey(format!("{error}; was it revoked?"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_let_in_without_a_key() {
+        for (listen, expected) in [
+            ("127.0.0.1:8081", Auth::Open),
+            ("[::1]:8081", Auth::Open),
+            ("0.0.0.0:8081", Auth::Required),
+            ("[::]:8081", Auth::Required),
+            ("10.0.0.7:8081", Auth::Required),
+        ] {
+            assert_eq!(usual_auth(listen.parse().unwrap()), expected, "{listen}");
+        }
+    }
+}

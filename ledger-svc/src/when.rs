@@ -1,0 +1,38 @@
+//! Days and times as people write them in parameters and on the command line.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// How a time is to be written, for messages.
+pub const TIME: &str = "write 2026-01-31 or 2026-01-31T12:00:00Z";
+/// How a day is to be written, for messages.
+pub const DAY: &str = "write 2026-01-31";
+
+/// A time with an offset (RFC 3339), or a day, which begins at midnight UTC.
+pub fn time(text: &str) -> Option<Timestamp> {
+    let midnight = || Some(day(text)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    text.parse().ok().or_else(midnight)
+}
+
+/// A calendar day and nothing else: the date library would also take a time behind it and drop it.
+pub fn day(text: &str) -> Option<Date> {
+    let day: Date = text.parse().ok()?;
+    (day.to_string() == text && day.year() >= 0).then_some(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_times() {
+        assert_eq!(day("2026-01-31"), Some(jiff::civil::date(2026, 1, 31)));
+        for bad in ["2026-02-30", "2026-1-1", "20260101", "-2026-01-01", "2026-01-01T00:00:00Z", ""]
+        {
+            assert_eq!(day(bad), None, "{bad}");
+        }
+        assert_eq!(time("2026-01-31"), time("2026-01-31T01:00:00+01:00"));
+        assert!(time("2026-01-31T00:00:00").is_none() && time("noon").is_none());
+    }
+}
