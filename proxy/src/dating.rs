@@ -107,7 +107,8 @@ mod tests {
     fn a_lifetime_is_told_where_it_hangs_on_the_date() {
         const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
         const LATE: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
-        let cases: &[(&[(&str, &str)], Option<u64>)] = &[
+        type Fields = [(&'static str, &'static str)];
+        let cases: &[(&Fields, Option<u64>)] = &[
             (&[("date", EARLY), ("expires", LATE)], Some(60)),
             (&[("date", EARLY), ("expires", EARLY)], Some(0)),
             (&[("date", EARLY), ("expires", LATE), ("cache-control", "s-maxage=5")], Some(60)),
