@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench bench-ledger chaos clean
+.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -36,6 +36,12 @@ picture: ## Make the README's picture: a browser's view of a running environment
 bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes
 	@tools/install.sh test
 	cargo bench --locked -p forebay-ledger --bench ledger
+
+bench-stack: ## What making production's templates costs, beside the CDK for the same architecture
+	@tools/install.sh up
+	cargo build --release --locked -p forebay-stack
+	npm ci --prefix tests/bench/cdk --no-audit --no-fund --loglevel=error || echo "going on without the CDK"
+	tests/bench/stack.py "$(target_dir)/release/forebay"
 
 chaos: ## Faults of the ledger for long: thousands of simulated lives, fifty rounds of killed servers
 	@tools/install.sh test

@@ -117,6 +117,7 @@ if [ "$purpose" = test ]; then
         python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 &&
             echo "$*" >"$folder/.installed"
     }
-    python_packages judges cfn-lint==1.58.0 cloudformation-validate==1.14.0
+    # and AWS as others have built it, to deploy to.
+    python_packages judges cfn-lint==1.58.0 cloudformation-validate==1.14.0 "moto[server]==5.2.5" ministack==1.5.33
     python_packages checkov checkov==3.3.30
 fi

@@ -82,6 +82,8 @@ fn balancer(template: &mut Template, plan: &EstatePlan) {
         "HealthCheckPort": LEDGER_ADMIN_PORT.to_string(),
         "HealthCheckPath": "/readyz",
         "HealthCheckIntervalSeconds": 5,
+        // Left out it is 6 seconds, which is refused: a look ends before the next begins.
+        "HealthCheckTimeoutSeconds": 3,
         "HealthyThresholdCount": 2,
         "UnhealthyThresholdCount": 2,
         "TargetGroupAttributes": [

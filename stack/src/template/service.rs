@@ -68,6 +68,7 @@ pub(super) fn targets(
         "HealthCheckProtocol": "HTTP",
         "HealthCheckPath": worker.health,
         "HealthCheckIntervalSeconds": 10,
+        "HealthCheckTimeoutSeconds": 5,
         "HealthyThresholdCount": 2,
         "UnhealthyThresholdCount": 2,
         "TargetGroupAttributes": [
