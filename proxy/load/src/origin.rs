@@ -7,13 +7,16 @@
 //! - anything else: a small answer, as to a transaction.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep_until};
 
 use crate::reading::Pattern;
 
@@ -25,9 +28,8 @@ const PIECES: u64 = 20;
 const ONE_WRITE: u64 = 64 * 1024;
 /// Live paths that are counted; more are answered and not counted.
 const COUNTED_MAX: usize = 1000;
-const STACK_BYTES: usize = 128 * 1024;
 
-/// It runs until the process ends.
+/// It runs on a thread of its own until the process ends.
 pub struct Origin {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -40,22 +42,31 @@ struct Shared {
     fetches: Mutex<BTreeMap<String, u64>>,
 }
 
+impl Shared {
+    fn count(&self, path: String) {
+        let mut fetches = self.fetches.lock();
+        if fetches.len() < COUNTED_MAX || fetches.contains_key(&path) {
+            *fetches.entry(path).or_default() += 1;
+        }
+    }
+}
+
 impl Origin {
     pub fn start() -> io::Result<Origin> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let on = Arc::clone(&shared);
-        thread::Builder::new().name("origin".to_owned()).spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+        let accept = async move {
+            while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&on);
                 // Its end is the end of a connection, whoever ended it.
-                let serve = move || drop(converse(stream, &shared));
-                if thread::Builder::new().stack_size(STACK_BYTES).spawn(serve).is_err() {
-                    return;
-                }
+                tokio::spawn(async move { drop(converse(stream, &shared).await) });
             }
-        })?;
+        };
+        let run = move || runtime.block_on(accept);
+        thread::Builder::new().name("origin".to_owned()).spawn(run)?;
         Ok(Origin { address, shared })
     }
 
@@ -94,25 +105,22 @@ impl Wanted {
     }
 }
 
-fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
-    while let Some(path) = request(&mut stream)? {
+    while let Some(path) = request(&mut stream).await? {
         match Wanted::of(&path) {
-            Wanted::Small => stream.get_mut().write_all(SMALL)?,
+            Wanted::Small => stream.get_mut().write_all(SMALL).await?,
             Wanted::Body { bytes, may_be_stored, takes } => {
                 if !takes.is_zero() {
-                    let mut fetches = shared.fetches.lock();
-                    if fetches.len() < COUNTED_MAX || fetches.contains_key(&path) {
-                        *fetches.entry(path).or_default() += 1;
-                    }
+                    shared.count(path);
                 }
                 let control = if may_be_stored { "max-age=86400" } else { "no-store" };
                 let head = format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nCache-Control: {control}\r\n\
                      ETag: \"{bytes}\"\r\nContent-Length: {bytes}\r\n\r\n"
                 );
-                send(stream.get_mut(), head.into_bytes(), bytes, takes, &shared.pattern)?;
+                send(stream.get_mut(), head.into_bytes(), bytes, takes, &shared.pattern).await?;
             }
         }
     }
@@ -120,11 +128,11 @@ fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// Reads one request to the end of its body; its path, or none at the end of the connection.
-fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
+async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
     let (mut path, mut length, mut line) = (None, 0, String::new());
     loop {
         line.clear();
-        if stream.read_line(&mut line)? == 0 {
+        if stream.read_line(&mut line).await? == 0 {
             return Ok(None);
         }
         if line == "\r\n" {
@@ -138,11 +146,11 @@ fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
             length = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
         }
     }
-    io::copy(&mut stream.by_ref().take(length), &mut io::sink())?;
+    tokio::io::copy(&mut stream.take(length), &mut tokio::io::sink()).await?;
     Ok(path)
 }
 
-fn send(
+async fn send(
     stream: &mut TcpStream,
     mut head: Vec<u8>,
     bytes: u64,
@@ -155,9 +163,9 @@ fn send(
     };
     if bytes <= ONE_WRITE && takes.is_zero() {
         head.extend_from_slice(piece(0, bytes));
-        return stream.write_all(&head);
+        return stream.write_all(&head).await;
     }
-    stream.write_all(&head)?;
+    stream.write_all(&head).await?;
     let (begun, mut at) = (Instant::now(), 0);
     while at < bytes {
         let part = if takes.is_zero() {
@@ -165,10 +173,10 @@ fn send(
         } else {
             let number = at * PIECES / bytes.max(1) + 1;
             let due = takes.mul_f64(f64::from(u32::try_from(number).unwrap_or(0)) / PIECES as f64);
-            thread::sleep(due.saturating_sub(begun.elapsed()));
+            sleep_until(begun + due).await;
             piece(at, (bytes * number / PIECES).saturating_sub(at).max(1))
         };
-        stream.write_all(part)?;
+        stream.write_all(part).await?;
         at += part.len() as u64;
     }
     Ok(())
@@ -176,8 +184,11 @@ fn send(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::reading::{Check, Progress, Reading};
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::{ONE_WRITE, Origin, Wanted};
+    use crate::reading::{Check, Pattern, Progress, Reading};
 
     fn get(origin: &Origin, path: &str) -> (Vec<u8>, u64) {
         let mut stream = TcpStream::connect(origin.address).unwrap();
