@@ -9,6 +9,7 @@ use crate::account::CurrencyBody;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::NewTransfer;
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
 use crate::report::Account;
 use crate::transfer::TransferKind;
@@ -115,6 +116,8 @@ pub enum Record<'a> {
     Close(&'a CloseRow),
     Key(&'a ApiKeyRow),
     Revocation(&'a RevocationRow),
+    Endpoint(&'a EndpointRow),
+    Removal(&'a RemovalRow),
     Audit(&'a AuditRow),
 }
 
@@ -143,6 +146,8 @@ impl Record<'_> {
             Self::Close(close) => format!("close:{}", close.id),
             Self::Key(key) => format!("key:{}", key.id),
             Self::Revocation(row) => format!("revocation:{}", row.key_id),
+            Self::Endpoint(row) => format!("endpoint:{}", row.id),
+            Self::Removal(row) => format!("removal:{}", row.endpoint_id),
             Self::Audit(row) => format!("audit:{}", row.id),
         }
     }
@@ -183,6 +188,18 @@ impl Record<'_> {
             Self::Revocation(row) => {
                 digest.number(row.key_id);
                 digest.number(row.revoked_at_us);
+            }
+            Self::Endpoint(row) => {
+                digest.number(row.id);
+                digest.text(&row.url);
+                digest.text(&row.description);
+                digest.bytes(row.secret.bytes());
+                digest.number(row.after_seq);
+                digest.number(row.created_at_us);
+            }
+            Self::Removal(row) => {
+                digest.number(row.endpoint_id);
+                digest.number(row.removed_at_us);
             }
             Self::Audit(row) => {
                 digest.number(row.id);

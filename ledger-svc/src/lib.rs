@@ -25,6 +25,7 @@ pub mod json;
 pub mod key;
 pub mod metrics;
 pub mod money;
+pub mod outbox;
 pub mod posting;
 pub mod report;
 pub mod service;

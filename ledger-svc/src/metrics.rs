@@ -174,6 +174,54 @@ const AUTH_OPEN: Row = Row {
     labels: &[],
     help: "1 when nobody is asked for a key (--auth open), otherwise 0. Alert on 1 in production.",
 };
+const WEBHOOKS: Row = Row {
+    name: "forebay_ledger_webhooks",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Webhooks registered.",
+};
+const WEBHOOKS_CAPACITY: Row = Row {
+    name: "forebay_ledger_webhooks_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most webhooks that may be registered (--webhooks-max).",
+};
+const WEBHOOKS_SUSPENDED: Row = Row {
+    name: "forebay_ledger_webhooks_suspended",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Webhooks that failed too often and wait for somebody to resume them. Alert on more than 0.",
+};
+const WEBHOOK_BEHIND: Row = Row {
+    name: "forebay_ledger_webhook_events_behind",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Events the webhook that is furthest behind has not taken yet.",
+};
+const DELIVERIES: Row = Row {
+    name: "forebay_ledger_webhook_deliveries_total",
+    kind: Kind::Counter,
+    labels: &["outcome"],
+    help: "Attempts to deliver events to a webhook: taken or failed.",
+};
+const EVENTS_DELIVERED: Row = Row {
+    name: "forebay_ledger_webhook_events_delivered_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Events that webhooks have taken.",
+};
+const EVENT_STREAMS: Row = Row {
+    name: "forebay_ledger_event_streams",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Event streams open.",
+};
+const EVENT_STREAMS_CAPACITY: Row = Row {
+    name: "forebay_ledger_event_streams_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most event streams that may be open (--event-streams-max).",
+};
 const BUILD: Row = Row {
     name: "forebay_ledger_build_info",
     kind: Kind::Gauge,
@@ -194,7 +242,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 28] = [
+const TABLE: [&Row; 36] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -220,6 +268,14 @@ const TABLE: [&Row; 28] = [
     &KEYS_CAPACITY,
     &ACTS,
     &AUTH_OPEN,
+    &WEBHOOKS,
+    &WEBHOOKS_CAPACITY,
+    &WEBHOOKS_SUSPENDED,
+    &WEBHOOK_BEHIND,
+    &DELIVERIES,
+    &EVENTS_DELIVERED,
+    &EVENT_STREAMS,
+    &EVENT_STREAMS_CAPACITY,
     &BUILD,
     &DATABASE,
     &UNSAFE_DURABILITY,
@@ -254,6 +310,14 @@ pub struct Metrics {
     pub keys_capacity: prometheus::IntGauge,
     pub audit_entries: prometheus::IntCounter,
     pub auth_open: prometheus::IntGauge,
+    pub webhooks: prometheus::IntGauge,
+    pub webhooks_capacity: prometheus::IntGauge,
+    pub webhooks_suspended: prometheus::IntGauge,
+    pub webhook_behind: prometheus::IntGauge,
+    pub deliveries: IntCounterVec,
+    pub events_delivered: prometheus::IntCounter,
+    pub event_streams: prometheus::IntGauge,
+    pub event_streams_capacity: prometheus::IntGauge,
     /// Set once, by engine.
     pub database: IntGaugeVec,
     pub unsafe_durability: prometheus::IntGauge,
@@ -293,6 +357,15 @@ impl Metrics {
             keys_capacity: gauges(&registry, &KEYS_CAPACITY).with_label_values(&none),
             audit_entries: counters(&registry, &ACTS).with_label_values(&none),
             auth_open: gauges(&registry, &AUTH_OPEN).with_label_values(&none),
+            webhooks: gauges(&registry, &WEBHOOKS).with_label_values(&none),
+            webhooks_capacity: gauges(&registry, &WEBHOOKS_CAPACITY).with_label_values(&none),
+            webhooks_suspended: gauges(&registry, &WEBHOOKS_SUSPENDED).with_label_values(&none),
+            webhook_behind: gauges(&registry, &WEBHOOK_BEHIND).with_label_values(&none),
+            deliveries: counters(&registry, &DELIVERIES),
+            events_delivered: counters(&registry, &EVENTS_DELIVERED).with_label_values(&none),
+            event_streams: gauges(&registry, &EVENT_STREAMS).with_label_values(&none),
+            event_streams_capacity: gauges(&registry, &EVENT_STREAMS_CAPACITY)
+                .with_label_values(&none),
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,
@@ -378,6 +451,7 @@ mod tests {
         metrics.http_seconds.with_label_values(&["/v1/x", "GET"]).observe(0.1);
         metrics.problems.with_label_values(&["unbalanced"]).inc();
         metrics.refusals.with_label_values(&["forbidden"]).inc();
+        metrics.deliveries.with_label_values(&["taken"]).inc();
         metrics.database.with_label_values(&["sqlite"]).set(1);
         let (text, documented) = (metrics.text(), markdown());
         for row in TABLE {

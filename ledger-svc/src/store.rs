@@ -20,6 +20,7 @@ mod gather;
 mod journal;
 mod migration;
 mod mysql;
+mod outbox;
 #[cfg(test)]
 mod plans_tests;
 mod postgres;

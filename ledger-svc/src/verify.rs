@@ -14,6 +14,7 @@ use crate::account::CurrencyBody;
 use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::report::Account;
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
 
@@ -62,6 +63,8 @@ struct Chart {
     closes: HashMap<i64, CloseRow>,
     keys: HashMap<i64, ApiKeyRow>,
     revocations: HashMap<i64, RevocationRow>,
+    endpoints: HashMap<i64, EndpointRow>,
+    removals: HashMap<i64, RemovalRow>,
     audits: HashMap<i64, AuditRow>,
 }
 
@@ -76,6 +79,8 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         closes: keyed(audit.closes().await?, |row| row.id),
         keys: keyed(audit.api_keys().await?, |row| row.id),
         revocations: keyed(audit.revocations().await?, |row| row.key_id),
+        endpoints: keyed(audit.endpoints().await?, |row| row.id),
+        removals: keyed(audit.removals().await?, |row| row.endpoint_id),
         audits: keyed(audit.audit_log().await?, |row| row.id),
     };
     let accounts = chart.accounts.len();
@@ -183,6 +188,14 @@ fn administration(
             let row = chart.revocations.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Revocation(&row), "api_key_revocations")
         }
+        "endpoint" => {
+            let row = chart.endpoints.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Endpoint(&row), "webhook_endpoints")
+        }
+        "removal" => {
+            let row = chart.removals.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Removal(&row), "webhook_removals")
+        }
         "audit" => {
             let row = chart.audits.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Audit(&row), "audit_log")
@@ -221,6 +234,8 @@ async fn nothing_unchained(
         ("closes", chart.closes.keys().min()),
         ("api_keys", chart.keys.keys().min()),
         ("api_key_revocations", chart.revocations.keys().min()),
+        ("webhook_endpoints", chart.endpoints.keys().min()),
+        ("webhook_removals", chart.removals.keys().min()),
         ("audit_log", chart.audits.keys().min()),
     ];
     if let Some((table, Some(id))) = numbered.into_iter().find(|(_, id)| id.is_some()) {

@@ -20,6 +20,7 @@ use crate::account::{AccountBody, CurrencyBody};
 use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::metrics::Metrics;
+use crate::outbox::Progress;
 use crate::report::Account;
 use crate::store::{self, Created, StoreError};
 use crate::transfer::TransferRequest;
@@ -126,6 +127,11 @@ impl Handle {
             Acted::Currency(created) => Ok(created),
             other => unreachable!("a currency became {other:?}"),
         }
+    }
+
+    /// How far webhooks have come.
+    pub async fn webhook_progress(&self, rows: Vec<Progress>) -> Result<(), WriteError> {
+        self.act(Act::NoteProgress(rows), Actor::Service).await.map(drop)
     }
 
     /// Key and time of last use, in microseconds since 1970.

@@ -54,6 +54,7 @@ async fn read_everything(api: &Api) {
         format!("/v1/entries?limit=5&cursor=1500&from=2026-01-01&to={now}"),
         "/v1/keys?limit=5".into(),
         "/v1/audit-log?limit=5".into(),
+        "/v1/webhooks?limit=5".into(),
         "/v1/closes?limit=5".into(),
         "/v1/closes/1".into(),
         "/v1/closes/1/balances?limit=5".into(),

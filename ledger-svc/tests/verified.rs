@@ -37,6 +37,8 @@ async fn everything_once(running: &Running) {
     hold_and_void(api).await;
     api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
     api.post("/v1/keys/1/revoke", &json!({})).await;
+    api.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:1/", "after": 1000})).await;
+    api.post("/v1/webhooks/1/remove", &json!({})).await;
     let first = id(&api.transfer("a", &moving("eur:credit", "eur:debit", "5")).await);
     id(&api.follow(&first, "reverse", "b", &json!({})).await);
     let held = id(&api.transfer("c", &holding("eur:credit", "eur:debit", "7")).await);
@@ -101,6 +103,8 @@ async fn unfenced(database: &Database) -> Raw {
                 "api_keys",
                 "api_key_revocations",
                 "audit_log",
+                "webhook_endpoints",
+                "webhook_removals",
             ] {
                 for what in ["update", "delete", "replace"] {
                     let drop = format!("DROP TRIGGER IF EXISTS {table}_no_{what}");
@@ -252,6 +256,12 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "audit_log, 1",
     ),
     (
+        "UPDATE webhook_endpoints SET url = 'http://127.0.0.1:2/'",
+        "UPDATE webhook_endpoints SET url = 'http://127.0.0.1:1/'",
+        "webhook_endpoints, 1",
+    ),
+    ("UPDATE webhook_removals SET removed_at_us = 1", "", "webhook_removals, 1"),
+    (
         "UPDATE service SET id = 1, epoch = -epoch",
         "UPDATE service SET epoch = -epoch",
         "service, id 1",
@@ -320,7 +330,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 5);
+    assert_eq!(migrated.applied, 6);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     let running = Running::start(options(&database.url), database).await;

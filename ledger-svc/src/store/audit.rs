@@ -7,12 +7,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use super::acts;
+use super::outbox;
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
 use crate::account::{CurrencyBody, Side};
 use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
 
@@ -329,6 +331,21 @@ impl Audit {
             Ok(RevocationRow { key_id: row.long(0)?, revoked_at_us: row.long(1)? })
         };
         self.rows(sql.to_owned(), read).await
+    }
+
+    /// Webhook endpoints, without how far they have come, which is no part of the books.
+    pub async fn endpoints(&mut self) -> Result<Vec<EndpointRow>, StoreError> {
+        let sql = "SELECT id, url, description, secret, after_seq, created_at_us
+             FROM webhook_endpoints ORDER BY id";
+        self.rows(sql.to_owned(), outbox::endpoint_row).await
+    }
+
+    pub async fn removals(&mut self) -> Result<Vec<RemovalRow>, StoreError> {
+        let sql = "SELECT endpoint_id, removed_at_us FROM webhook_removals ORDER BY endpoint_id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(RemovalRow { endpoint_id: row.long(0)?, removed_at_us: row.long(1)? })
+        })
+        .await
     }
 
     pub async fn audit_log(&mut self) -> Result<Vec<AuditRow>, StoreError> {

@@ -41,12 +41,14 @@ const TRANSFER: &str =
      LEFT JOIN transfers AS o ON o.seq = t.of_seq
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      WHERE t.id = ?";
-const ENTRIES_OF_MOVED: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+pub(super) const ENTRIES_OF_MOVED: &str =
+    "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
      FROM entries AS e
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency
      WHERE e.id >= ? AND e.id < ? ORDER BY e.id";
-const ENTRIES_OF_HELD: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+pub(super) const ENTRIES_OF_HELD: &str =
+    "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
      FROM pending_entries AS e
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency

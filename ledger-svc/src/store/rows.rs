@@ -11,6 +11,7 @@ use crate::act::{AuditRow, RevocationRow};
 use crate::batch::Changes;
 use crate::chain::{CloseRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, Progress, RemovalRow};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +211,31 @@ static AUDIT_LOG: Table = table(
     ],
 );
 
+static ENDPOINTS: Table = table(
+    "webhook_endpoints",
+    &[
+        ("id", Long),
+        ("url", Text),
+        ("description", Text),
+        ("secret", Bytes),
+        ("after_seq", Long),
+        ("created_at_us", Long),
+    ],
+);
+static REMOVALS: Table =
+    table("webhook_removals", &[("endpoint_id", Long), ("removed_at_us", Long)]);
+const PROGRESS_COLUMNS: &[(&str, Sort)] = &[
+    ("endpoint_id", Long),
+    ("delivered_seq", Long),
+    ("failures", Long),
+    ("next_attempt_at_us", Long),
+    ("suspended_at_us", Long),
+    ("error", Text),
+];
+static NEW_PROGRESS: Table = table("webhook_progress", PROGRESS_COLUMNS);
+static PROGRESS: Table =
+    Table { name: "webhook_progress", columns: PROGRESS_COLUMNS, keys: 1, clash: Clash::Replaces };
+
 fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
@@ -272,6 +298,43 @@ pub fn of_revocation(row: RevocationRow) -> Rows<'static> {
 pub fn of_key_uses(uses: &[(i64, i64)]) -> Rows<'static> {
     let cells = uses.iter().flat_map(|(key, at)| [*key, *at].map(Cell::Long));
     Rows { table: &KEY_USES, cells: cells.collect() }
+}
+
+pub fn of_endpoint(row: &EndpointRow) -> Rows<'_> {
+    let cells = vec![
+        Cell::Long(row.id),
+        Cell::Text(&row.url),
+        Cell::Text(&row.description),
+        Cell::Bytes(row.secret.bytes()),
+        Cell::Long(row.after_seq),
+        Cell::Long(row.created_at_us),
+    ];
+    Rows { table: &ENDPOINTS, cells }
+}
+
+pub fn of_removal(row: RemovalRow) -> Rows<'static> {
+    let cells = [row.endpoint_id, row.removed_at_us].map(Cell::Long).to_vec();
+    Rows { table: &REMOVALS, cells }
+}
+
+fn progress_cells(row: &Progress) -> [Cell<'_>; 6] {
+    [
+        Cell::Long(row.endpoint_id),
+        Cell::Long(row.delivered_seq),
+        Cell::Long(row.failures),
+        long_if_any(row.next_attempt_at_us),
+        long_if_any(row.suspended_at_us),
+        Cell::Text(&row.error),
+    ]
+}
+
+/// The first row of an endpoint, which those of `of_progress` replace.
+pub fn of_new_progress(row: &Progress) -> Rows<'_> {
+    Rows { table: &NEW_PROGRESS, cells: progress_cells(row).to_vec() }
+}
+
+pub fn of_progress(rows: &[Progress]) -> Rows<'_> {
+    Rows { table: &PROGRESS, cells: rows.iter().flat_map(progress_cells).collect() }
 }
 
 pub fn of_audit(row: &AuditRow) -> Rows<'_> {

@@ -198,7 +198,7 @@ async fn commit(
     }
     let is_audit = |row: &&act::Booked| matches!(row, act::Booked::Audit(_));
     let audited = booked.iter().filter(is_audit).count() as u64;
-    let created: Vec<Record<'_>> = (booked.iter().map(act::Booked::record))
+    let created: Vec<Record<'_>> = (booked.iter().filter_map(act::Booked::record))
         .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
         .collect();
     let posted = post(&mut batch, &created, gathered, memory, now).await?;
