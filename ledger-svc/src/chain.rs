@@ -2,6 +2,8 @@
 //! and act of administration is one link, made of the link before it and of everything the database holds about it. Whoever
 //! changes, inserts or removes a row has to forge every later link. Pure.
 
+mod acts;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -165,6 +167,10 @@ impl Record<'_> {
                 digest.text(&account.currency);
                 digest.text(account.normal_balance.as_str());
                 digest.number(account.created_at.as_microsecond());
+                for (name, value) in &account.metadata.0 {
+                    digest.text(name);
+                    digest.text(value);
+                }
             }
             Self::Limits(row) => {
                 digest.number(row.id);
@@ -174,41 +180,11 @@ impl Record<'_> {
                 digest.number(row.set_at_us);
             }
             Self::Transfer(transfer) => transfer.digest(digest),
-            Self::Key(row) => {
-                digest.number(row.id);
-                digest.text(&row.name);
-                digest.text(&row.prefix);
-                digest.bytes(&row.hash);
-                digest.text(row.role.as_str());
-                digest.number_if_any(row.rate.map(|rate| rate.per_second.into()));
-                digest.number_if_any(row.rate.map(|rate| rate.burst.into()));
-                digest.number(row.created_at_us);
-                digest.number_if_any(row.expires_at_us);
-            }
-            Self::Revocation(row) => {
-                digest.number(row.key_id);
-                digest.number(row.revoked_at_us);
-            }
-            Self::Endpoint(row) => {
-                digest.number(row.id);
-                digest.text(&row.url);
-                digest.text(&row.description);
-                digest.bytes(row.secret.bytes());
-                digest.number(row.after_seq);
-                digest.number(row.created_at_us);
-            }
-            Self::Removal(row) => {
-                digest.number(row.endpoint_id);
-                digest.number(row.removed_at_us);
-            }
-            Self::Audit(row) => {
-                digest.number(row.id);
-                digest.number(row.at_us);
-                digest.text(&row.actor);
-                digest.text(&row.action);
-                digest.text(&row.subject);
-                digest.text(&row.detail);
-            }
+            Self::Key(row) => acts::key(row, digest),
+            Self::Revocation(row) => acts::revocation(row, digest),
+            Self::Endpoint(row) => acts::endpoint(row, digest),
+            Self::Removal(row) => acts::removal(row, digest),
+            Self::Audit(row) => acts::audit(row, digest),
             Self::Close(row) => {
                 digest.number(row.id);
                 digest.text(&row.through);

@@ -23,6 +23,7 @@ pub mod command;
 pub mod http;
 pub mod json;
 pub mod key;
+pub mod metadata;
 pub mod metrics;
 pub mod money;
 pub mod outbox;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::metadata::Metadata;
 use crate::store::AsOf;
 use crate::transfer::{TransferKind, TransferState, write_instant, write_instant_or_null};
 
@@ -28,6 +29,7 @@ pub struct Account {
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "write_instant")]
     pub created_at: Timestamp,
+    pub metadata: Metadata,
 }
 
 /// An account's totals. `balance` is debits minus credits for a debit account and the other way

@@ -18,6 +18,7 @@ mod engine;
 mod faults;
 mod gather;
 mod journal;
+mod metadata;
 mod migration;
 mod mysql;
 mod outbox;

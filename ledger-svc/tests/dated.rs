@@ -7,6 +7,7 @@ use forebay_ledger::account::{AccountBody, Side};
 use forebay_ledger::batch::{self, Changes, Group, Snapshot, Verdict, Wanted};
 use forebay_ledger::chain::{Link, Record, TransferRow};
 use forebay_ledger::close::{CloseBody, Closing, NewClose};
+use forebay_ledger::metadata::Metadata;
 use forebay_ledger::store::{self, Access, Batch, Reader, Totals, Writer};
 use forebay_ledger::transfer::{self, IdempotencyKey, TransferRequest};
 use jiff::Timestamp;
@@ -45,6 +46,7 @@ impl Dated {
                 name: code.into(),
                 currency: "EUR".into(),
                 normal_balance: Side::Debit,
+                metadata: Metadata::default(),
             };
             let created = batch.create_account(&body, now).await.unwrap();
             links.push(snapshot.head.extend(Record::Account(created.created().unwrap())));

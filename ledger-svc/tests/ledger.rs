@@ -18,6 +18,7 @@ mod keys;
 mod killed;
 mod lasting;
 mod listings;
+mod metadata;
 mod outbox;
 mod pending;
 mod plans;

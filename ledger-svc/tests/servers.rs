@@ -224,7 +224,7 @@ async fn foreign_and_newer_databases_are_left_alone(server: &Server) {
     assert!(said.contains("forebay-ledger migrate") && !said.contains("s%3A"), "{said}");
     let first = Box::pin(store::migrate(&url, false)).await.unwrap();
     let second = Box::pin(store::migrate(&url, false)).await.unwrap();
-    assert_eq!((first.applied, second.applied, second.version), (8, 0, first.version));
+    assert_eq!((first.applied, second.applied, second.version), (9, 0, first.version));
     newer.connect().await.execute("INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await.unwrap();
     let error = refused(&newer.url).await;
     assert!(matches!(error, StoreError::OtherVersion { .. }), "{error}");
@@ -243,7 +243,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));
@@ -272,6 +272,8 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let serving = Database { url, ..database };
     let running = Running::start(options, serving).await;
     open_pair(&running.api).await;
+    let account = json!({"code": "m", "name": "m", "currency": "EUR", "normal_balance": "debit", "metadata": {"a": "b"}});
+    assert_eq!(running.api.post("/v1/accounts", &account).await.status, 201);
     let posted = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
     assert_eq!(posted.status, 201, "{}", posted.body);
     crate::pending::hold_and_void(&running.api).await;

@@ -34,6 +34,8 @@ async fn everything_once(running: &Running) {
     let api = &running.api;
     open_pair(api).await;
     api.post("/v1/currencies", &json!({"code": "POINTS", "scale": 1})).await;
+    let account = json!({"code": "m", "name": "m", "currency": "EUR", "normal_balance": "debit", "metadata": {"a": "b"}});
+    assert_eq!(api.post("/v1/accounts", &account).await.status, 201);
     hold_and_void(api).await;
     api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
     api.post("/v1/keys/1/revoke", &json!({})).await;
@@ -105,6 +107,7 @@ async fn unfenced(database: &Database) -> Raw {
                 "audit_log",
                 "webhook_endpoints",
                 "webhook_removals",
+                "account_metadata",
             ] {
                 for what in ["update", "delete", "replace"] {
                     let drop = format!("DROP TRIGGER IF EXISTS {table}_no_{what}");
@@ -260,6 +263,21 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "UPDATE webhook_endpoints SET url = 'http://127.0.0.1:1/'",
         "webhook_endpoints, 1",
     ),
+    (
+        "UPDATE account_metadata SET value = 'c'",
+        "UPDATE account_metadata SET value = 'b'",
+        "accounts, 3",
+    ),
+    (
+        "INSERT INTO account_metadata (account_id, name, value) VALUES (3, 'x', 'y')",
+        "DELETE FROM account_metadata WHERE name = 'x'",
+        "accounts, 3",
+    ),
+    (
+        "INSERT INTO account_metadata (account_id, name, value) VALUES (99, 'x', 'y')",
+        "DELETE FROM account_metadata WHERE name = 'x'",
+        "account_metadata, account_id",
+    ),
     ("UPDATE webhook_removals SET removed_at_us = 1", "", "webhook_removals, 1"),
     (
         "UPDATE service SET id = 1, epoch = -epoch",
@@ -330,7 +348,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 6);
+    assert_eq!(migrated.applied, 7);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     let running = Running::start(options(&database.url), database).await;

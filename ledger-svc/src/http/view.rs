@@ -223,6 +223,13 @@ async fn statement(
     let mut page = begin(&account.name, "../");
     page.raw("<p>").text(&code).raw(" · ").text(&statement.currency).raw(" · grows on the ");
     page.text(account.normal_balance.as_str()).raw(" side</p>\n");
+    if !account.metadata.is_empty() {
+        page.raw("<dl>");
+        for (name, value) in &account.metadata.0 {
+            page.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>");
+        }
+        page.raw("</dl>\n");
+    }
     figures(&mut page, &[("Balance now", &balance.balance), ("Available", &balance.available)]);
     period_form(&mut page, by, from.as_deref(), to.as_deref());
     figures(

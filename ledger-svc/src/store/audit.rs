@@ -6,10 +6,9 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::acts;
-use super::outbox;
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
+use super::{acts, metadata, outbox};
 use crate::account::{CurrencyBody, Side};
 use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
@@ -155,7 +154,17 @@ impl Audit {
 
     pub async fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
         let sql = "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts ORDER BY id";
-        self.rows(sql.to_owned(), |row| row::account(row)).await
+        let mut accounts = self.rows(sql.to_owned(), |row| row::account(row)).await?;
+        let sql = "SELECT account_id, name, value FROM account_metadata";
+        metadata::fill(&mut accounts, self.rows(sql.to_owned(), metadata::metadata_row).await?);
+        Ok(accounts)
+    }
+
+    /// How many names are of accounts there are not.
+    pub async fn stray_metadata(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM account_metadata AS m
+             WHERE NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = m.account_id)";
+        Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
     pub async fn limits(&mut self) -> Result<Vec<LimitsRow>, StoreError> {

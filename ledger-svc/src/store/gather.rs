@@ -125,14 +125,21 @@ impl Batch<'_> {
             return Ok(Created::UnknownCurrency);
         }
         if let Some(account) = self.account(&body.code).await? {
-            let same = account.name == body.name
+            let account = self.metadata_of(account).await?;
+            let same = account.metadata == body.metadata
+                && account.name == body.name
                 && account.currency == body.currency
                 && account.normal_balance == body.normal_balance;
             return Ok(if same { Created::Existing(account) } else { Created::Conflict(account) });
         }
         self.insert_account(body, now.as_microsecond()).await?;
         let created = self.account(&body.code).await?;
-        created.map(Created::New).ok_or_else(|| impossible("an account", &"nothing once created"))
+        let nothing = || impossible("an account", &"nothing once created");
+        let created = Account { metadata: body.metadata.clone(), ..created.ok_or_else(nothing)? };
+        if !created.metadata.is_empty() {
+            self.insert(&[rows::of_metadata(&created)]).await?;
+        }
+        Ok(Created::New(created))
     }
 
     /// Puts limits on an account from now on.

@@ -97,11 +97,13 @@ impl Reader {
     pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
         let arguments = [Arg::Text(after), Arg::Long(one_more(limit))];
         let rows = self.rows(ACCOUNTS, &arguments, |row| row::account(row)).await?;
+        let rows = self.with_metadata(rows).await?;
         Ok(Page::cut(rows, limit, |account| account.code.clone()))
     }
 
     pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
-        self.row(ACCOUNT, &[Arg::Text(code)], |row| row::account(row)).await
+        let found = self.rows(ACCOUNT, &[Arg::Text(code)], |row| row::account(row)).await?;
+        Ok(self.with_metadata(found).await?.pop())
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {

@@ -15,6 +15,7 @@ use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
 use crate::chain::Head;
+use crate::metadata::Metadata;
 use crate::money::{Currency, format_minor};
 use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
 use crate::report::{Account, AccountBalance, AccountEntry, CurrencyTotals, TransferSummary};
@@ -141,7 +142,7 @@ impl Columns for PgRow {
     }
 }
 
-/// Code, name, currency, normal side, created at, id.
+/// Code, name, currency, normal side, created at, id. Its metadata is read apart.
 pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
     Ok(Account {
         id: row.long(5)?,
@@ -150,6 +151,7 @@ pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
         currency: row.string(2)?,
         normal_balance: row.side(3)?,
         created_at: row.instant(4)?,
+        metadata: Metadata::default(),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::batch::Changes;
 use crate::chain::{CloseRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
+use crate::report::Account;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +237,13 @@ static NEW_PROGRESS: Table = table("webhook_progress", PROGRESS_COLUMNS);
 static PROGRESS: Table =
     Table { name: "webhook_progress", columns: PROGRESS_COLUMNS, keys: 1, clash: Clash::Replaces };
 
+static ACCOUNT_METADATA: Table = Table {
+    name: "account_metadata",
+    columns: &[("account_id", Long), ("name", Text), ("value", Text)],
+    keys: 2,
+    clash: Clash::Fails,
+};
+
 fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
@@ -335,6 +343,15 @@ pub fn of_new_progress(row: &Progress) -> Rows<'_> {
 
 pub fn of_progress(rows: &[Progress]) -> Rows<'_> {
     Rows { table: &PROGRESS, cells: rows.iter().flat_map(progress_cells).collect() }
+}
+
+/// An account's names and values.
+pub fn of_metadata(account: &Account) -> Rows<'_> {
+    let cells =
+        account.metadata.0.iter().flat_map(|(name, value)| {
+            [Cell::Long(account.id), Cell::Text(name), Cell::Text(value)]
+        });
+    Rows { table: &ACCOUNT_METADATA, cells: cells.collect() }
 }
 
 pub fn of_audit(row: &AuditRow) -> Rows<'_> {

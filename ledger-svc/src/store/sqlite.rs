@@ -28,7 +28,7 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-pub const MIGRATIONS: [migration::Source; 8] = [
+pub const MIGRATIONS: [migration::Source; 9] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
@@ -37,6 +37,7 @@ pub const MIGRATIONS: [migration::Source; 8] = [
     (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
     (7, "administration", include_str!("../../migrations/sqlite/0007_administration.sql")),
     (9, "webhooks", include_str!("../../migrations/sqlite/0009_webhooks.sql")),
+    (10, "metadata", include_str!("../../migrations/sqlite/0010_metadata.sql")),
 ];
 
 /// The one writing connection.

@@ -12,6 +12,7 @@ use super::{Handle, Limits, WriteError, start};
 use crate::account::{AccountBody, Side};
 use crate::act::{Act, Actor};
 use crate::batch::{Group, Verdict};
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
 use crate::posting;
 use crate::store::{self, Access, DatabaseUrl, SqliteFile, Synchronous, simulated};
@@ -75,7 +76,8 @@ async fn chart(path: &Path) {
     let (handle, writer) = start(opened.writer, opened.ahead, LIMITS, Metrics::new());
     for code in ["a", "b", "c", "d"] {
         let (code, currency) = (code.to_owned(), "EUR".to_owned());
-        let body = AccountBody { name: code.clone(), code, currency, normal_balance: Side::Debit };
+        let (name, metadata) = (code.clone(), Metadata::default());
+        let body = AccountBody { code, name, currency, normal_balance: Side::Debit, metadata };
         handle.account(body).await.unwrap();
     }
     let c = opened.reader.standing("c").await.unwrap().unwrap();
