@@ -34,6 +34,9 @@ has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 # nginx's program is on an administrator's PATH only.
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 [ "$purpose" != up ] && ! has_nginx && missing="$missing nginx-light"
+# php-fpm's program has the version of PHP in its name.
+has_php() { ls /usr/sbin/php-fpm* >/dev/null 2>&1; }
+[ "$purpose" = test ] && ! has_php && missing="$missing php-fpm"
 # Debian's python3 makes environments of its own only with this package.
 has_venv() { ! has python3 || python3 -c 'import ensurepip, venv' 2>/dev/null; }
 [ "$purpose" = test ] && { has python3 && has_venv || missing="$missing python3-venv"; }
@@ -70,6 +73,7 @@ if [ "$purpose" = test ]; then
     for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
+    has_php || fatal="$fatal php-fpm"
     has python3 || fatal="$fatal python3"
 elif [ "$purpose" = up ]; then
     has ffmpeg || say "going on without ffmpeg: there will be no live stream."

@@ -15,7 +15,7 @@ use crate::rules::Ruled;
 /// Makes the route's answer say what the rules allow, in place of what an upstream says. `true`: it
 /// is a preflight, which proves nothing and is answered all the same.
 pub fn apply(cors: &Cors, method: &Method, headers: &HeaderMap, ruled: &mut Ruled) -> bool {
-    let edits = &mut ruled.to_client;
+    let edits = &mut ruled.to_client.edits;
     edits.remove.extend([
         ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -40,9 +40,10 @@ pub fn apply(cors: &Cors, method: &Method, headers: &HeaderMap, ruled: &mut Rule
     if is_preflight {
         let headers = if allowed { preflight(cors) } else { Vec::new() };
         ruled.reply = Some(RenderedReply { status: 204, headers, body: String::new() });
+        ruled.is_preflight = true;
     } else if allowed {
         let exposed = list(ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers);
-        ruled.to_client.set.extend(exposed);
+        ruled.to_client.edits.set.extend(exposed);
     }
     is_preflight
 }

@@ -20,24 +20,27 @@ use proxy_config::proved::Proved;
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
 use crate::cache::serve::CACHE_STATUS;
+use crate::compress::{self, Compressors};
 use crate::connection::{caller, whole_seconds};
+use crate::detour::{self, Trail};
 use crate::drain::UnderWay;
-use crate::fill::origin::Origin;
+use crate::fill::origin::Contact;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
-use crate::lane::{self, Seat};
+use crate::lane::Seat;
+use crate::mirror::{self, Copying};
 use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;
-use crate::rate_limit::{self, Passage, Quota};
+use crate::rate_limit::{Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
+use crate::runtimes::Place;
 use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
-use crate::video::ahead;
-use crate::{client_address, content, cors, finish, prompt, request};
+use crate::{client_address, cors, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -73,6 +76,10 @@ pub struct Exchange {
     pub limits: Passage,
     /// What the route's rules made of the request.
     pub ruled: Ruled,
+    /// How far it has come from what the client asked for.
+    pub trail: Trail,
+    /// A copy for another upstream, while its body passes by.
+    pub copying: Option<Copying>,
     /// Bytes of the request's body that were sent upstream.
     pub body_bytes: u64,
     /// Who answers, unless the route does so by itself.
@@ -103,16 +110,42 @@ pub struct Exchange {
     _under_way: UnderWay,
 }
 
+impl Exchange {
+    /// Where its body is moved.
+    pub fn place(&self) -> Place {
+        self.route.as_ref().map_or(Place::Latency, |route| route.lane.place())
+    }
+
+    /// What is known of an upstream this proxy asked by itself.
+    pub fn met(&mut self, contact: Contact) {
+        self.attempts = contact.attempts;
+        self.reused = contact.reused;
+        self.connect_time = contact.connect_time;
+        self.upstream_first_byte = contact.first_byte;
+    }
+}
+
 impl Edge {
-    /// Everything that can refuse a request before an upstream is asked.
-    fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
-        request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
+    /// Everything that can refuse a request before an upstream is asked: when it comes, and again on
+    /// each detour.
+    pub fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+        if exchange.trail.is_fresh() {
+            request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
+        }
         let target = rules::target(&self.listener, session.req_header());
-        let route = exchange.generation.routes.choose(&target)?;
+        let routes = &exchange.generation.routes;
+        let route = match exchange.trail.named_route() {
+            Some(name) => routes.named(&name).ok_or(Failure::NoRoute)?,
+            None => routes.choose(&target)?,
+        };
+        if route.internal && exchange.trail.is_fresh() {
+            return Err(Failure::NoRoute);
+        }
         exchange.route = Some(Arc::clone(&route));
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
+        compress::offer(session, route.compression.as_ref());
         let head = session.req_header();
         let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: &route.name, head, proved };
@@ -134,7 +167,11 @@ impl Edge {
     }
 
     /// Lets the route's guard decide. It comes after the lane, which bounds how many are being checked.
-    async fn prove(&self, head: &RequestHeader, exchange: &mut Exchange) -> Result<(), Failure> {
+    pub async fn prove(
+        &self,
+        head: &RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
         let Some(route) = exchange.route.clone() else { return Ok(()) };
         let Some(guard) = route.guard.as_ref().filter(|_| exchange.must_prove) else {
             return Ok(());
@@ -144,37 +181,6 @@ impl Edge {
         // Now there is more that rules may tell.
         self.rule(head, exchange, &route);
         Ok(())
-    }
-
-    /// Answers here: what the route says by itself, or from the cache; `false` when the request is to
-    /// pass through.
-    async fn serve(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        match content::answer(session, exchange).await {
-            Ok(true) => Ok(true),
-            Ok(false) => self.through_cache(session, exchange).await,
-            Err(failure) => self.fail(session, failure, exchange).await,
-        }
-    }
-
-    async fn through_cache(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let Some(policy) = exchange.cache_policy.clone() else { return Ok(false) };
-        let Some(upstream) = exchange.upstream.clone() else { return Ok(false) };
-        let connector = Arc::clone(&self.state.connector);
-        let name = exchange.route.as_ref().map_or("", |route| route.name.as_str());
-        let head = session.req_header();
-        let proved = &exchange.proved;
-        let asking = Asking { client: exchange.client, route: name, head, proved };
-        let wish = upstream.wish(&asking);
-        let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else {
-            return Ok(false);
-        };
-        let runtimes = self.state.runtimes.clone();
-        let reach = ahead::reach(&self.listener, exchange, &policy);
-        let origin = Origin { connector, upstream, wish, lane, runtimes, reach };
-        match answer::answer(session, exchange, &policy, &origin).await {
-            Ok(answered) => Ok(answered),
-            Err(failure) => self.fail(session, failure, exchange).await,
-        }
     }
 
     /// Answers a failure met before the upstream was asked, or breaks the connection off.
@@ -192,6 +198,19 @@ impl Edge {
         // An error is what breaks the connection off; `fail_to_proxy` finds the failure here.
         exchange.failure = Some(failure);
         Err(Error::new(ErrorType::InternalError))
+    }
+
+    /// What ended pingora's proxying; tells the operator.
+    fn failure_of(&self, error: &Error, exchange: &mut Exchange) -> Failure {
+        let failure = exchange.failure.take();
+        let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
+        let failure = failure.unwrap_or_else(|| Failure::of(error));
+        let notable = !failure.is_the_clients();
+        if notable && self.state.moderation.may_tell() {
+            let request_id = &exchange.request_id;
+            tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
+        }
+        failure
     }
 
     async fn answer(&self, session: &mut Session, failure: Failure, exchange: &mut Exchange) {
@@ -240,6 +259,8 @@ impl ProxyHttp for Edge {
             at_origin: None,
             limits: Passage::default(),
             ruled: Ruled::default(),
+            trail: Trail::default(),
+            copying: None,
             body_bytes: 0,
             upstream: None,
             cache_policy: None,
@@ -262,8 +283,9 @@ impl ProxyHttp for Edge {
         }
     }
 
-    /// Without modules: pingora would add its compression, switched off, to every request.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(Compressors(self.state.encoding.clone())));
+    }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
@@ -290,29 +312,9 @@ impl ProxyHttp for Edge {
         if exchange.last {
             session.set_keepalive(None);
         }
-        let mut admitted = self.admit(session, exchange);
-        if admitted.is_ok() {
-            admitted = lane::enter::lane(session, exchange).await;
-        }
-        if admitted.is_ok() {
-            let proved = self.prove(session.req_header(), exchange).await;
-            // Attempts to prove something are counted whether they succeed or not.
-            admitted = rate_limit::admit(session.req_header(), exchange).await.and(proved);
-        }
-        match admitted.and_then(|()| rules::rewrite(session, exchange)) {
-            Ok(()) => {
-                if self.serve(session, exchange).await? {
-                    return Ok(true);
-                }
-                match lane::enter::origins(session, exchange).await {
-                    Ok(()) => Ok(false),
-                    Err(failure) => self.fail(session, failure, exchange).await,
-                }
-            }
-            Err(failure) => {
-                self.answer(session, failure, exchange).await;
-                Ok(true)
-            }
+        match self.go_on(session, exchange, None).await {
+            Ok(is_answered) => Ok(is_answered),
+            Err(failure) => self.fail(session, failure, exchange).await,
         }
     }
 
@@ -325,6 +327,7 @@ impl ProxyHttp for Edge {
         exchange.in_use = None;
         // What was sent to one server is sent again to the next, and counted again.
         exchange.body_bytes = 0;
+        mirror::restart(&mut exchange.copying);
         let upstream =
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
@@ -402,9 +405,10 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        mirror::body(&mut exchange.copying, body.as_ref(), end_of_stream);
         exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let Some(route) = &exchange.route else { return Ok(()) };
         route.gate.check_body(exchange.body_bytes).map_err(|failure| {
@@ -434,6 +438,13 @@ impl ProxyHttp for Edge {
                 upstream.answered(&exchange.attempts, status, took);
                 if (502..=504).contains(&status) && again(session, exchange, Failed::Gateway) {
                     return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());
+                }
+                if let Some(detour) = detour::after(exchange, head) {
+                    exchange.trail.pending = Some(detour);
+                    return Err(Error::new(ErrorType::Custom(respond::DETOUR)).into_up());
+                }
+                if upstream.x_accel {
+                    detour::settle(head);
                 }
                 let tls = exchange.tls.is_some();
                 if let Some(cookie) = upstream.sticky_cookie(&exchange.attempts, tls) {
@@ -489,6 +500,10 @@ impl ProxyHttp for Edge {
             error.set_retry(true);
             return error;
         }
+        if exchange.trail.pending.is_some() {
+            error.set_retry(false);
+            return error;
+        }
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
         count_failure(exchange, &error, stale);
@@ -505,15 +520,26 @@ impl ProxyHttp for Edge {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
-        let failure = exchange.failure.take();
-        let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
-        let failure = failure.unwrap_or_else(|| Failure::of(error));
-        let notable = !failure.is_the_clients();
-        if notable && self.state.moderation.may_tell() {
-            let request_id = &exchange.request_id;
-            tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
+        let detour = match exchange.trail.pending.take() {
+            Some(detour) => Ok(detour),
+            None => {
+                let failure = self.failure_of(error, exchange);
+                detour::page_for(session, exchange, failure)
+            }
+        };
+        let gone_on = match detour {
+            Ok(detour) => {
+                // Pingora gives the connection up after an error, whatever is answered.
+                session.set_keepalive(None);
+                self.go_on(session, exchange, Some(detour)).await
+            }
+            Err(failure) => Err(failure),
+        };
+        match gone_on {
+            Ok(true) => exchange.answered = session.response_written().map(|head| head.status),
+            Ok(false) => self.answer(session, Failure::Internal, exchange).await,
+            Err(failure) => self.answer(session, failure, exchange).await,
         }
-        self.answer(session, failure, exchange).await;
         let error_code = exchange.answered.map_or(0, |status| status.as_u16());
         FailToProxy { error_code, can_reuse_downstream: false }
     }

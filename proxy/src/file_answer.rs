@@ -44,7 +44,7 @@ pub async fn answer(
 ) -> Result<(), Failure> {
     let head = session.req_header();
     if head.method != Method::GET && head.method != Method::HEAD {
-        return Err(Failure::MethodNotAllowed { allow: "GET, HEAD".to_owned() });
+        return Err(only_to_be_read());
     }
     match find(files, head.uri.path(), &head.headers).await? {
         Found::File(file) => send(session, exchange, *file, files.precompressed).await,
@@ -54,8 +54,12 @@ pub async fn answer(
     }
 }
 
+pub fn only_to_be_read() -> Failure {
+    Failure::MethodNotAllowed { allow: "GET, HEAD".to_owned() }
+}
+
 /// Relative links on a directory's page need the slash.
-async fn to_directory(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
+pub async fn to_directory(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let own = || String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
     let asked = exchange.ruled.asked.clone().unwrap_or_else(own);
     let (path, query) = asked.split_once('?').map_or((&*asked, None), |(p, q)| (p, Some(q)));

@@ -36,7 +36,8 @@ struct End {
 }
 
 fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
-    let route = exchange.route.as_deref();
+    // A page stands in for a failure of the route that was asked.
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
     let lane = route.map_or(NO_ROUTE, |route| route.lane.name());
     let code = end.status.map_or_else(|| "aborted".to_owned(), code_label);
@@ -58,9 +59,12 @@ fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
 }
 
 fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
-    let (head, route) = (session.req_header(), exchange.route.as_deref());
+    let head = session.req_header();
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
-    let asked = exchange.ruled.asked.as_deref();
+    let first = exchange.trail.asked.as_ref();
+    let method = first.map_or(&head.method, |(method, _)| method);
+    let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
     let request_uri = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
     let (path, query) =
         request_uri.split_once('?').map_or((&*request_uri, None), |(path, q)| (path, Some(q)));
@@ -69,7 +73,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         request_id: &exchange.request_id,
         client: exchange.client.map(|client| client.to_string()),
         listener: &edge.listener,
-        method: head.method.as_str(),
+        method: method.as_str(),
         host: text(head, &HOST).or_else(|| head.uri.authority().map(http::uri::Authority::as_str)),
         path,
         query,

@@ -13,6 +13,7 @@ use proxy_config::lane::LaneName;
 use crate::access_log::AccessLog;
 use crate::admin::tokens::Tokens;
 use crate::cache::Caches;
+use crate::compress::Encoding;
 use crate::drain::Drain;
 use crate::lane::{Budget, Lanes};
 use crate::logs::Logs;
@@ -77,6 +78,8 @@ pub struct State {
     pub runtimes: Handles,
     pub caches: Caches,
     pub limits: Limits,
+    /// Responses that are being compressed.
+    pub encoding: Encoding,
     pub servers: Servers,
     pub probes: Probes,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.

@@ -61,7 +61,7 @@ impl Budget {
 /// both back.
 #[derive(Debug)]
 pub struct Seat {
-    _permit: Permit,
+    permit: Permit,
     _reserved: Reserved,
 }
 
@@ -121,6 +121,11 @@ impl Lane {
         self.sit_down(&self.places, TO_CLIENT).await
     }
 
+    /// Whether this is a place of this lane: a request that is led to another route of it keeps it.
+    pub fn seats(&self, seat: &Seat) -> bool {
+        seat.permit.is_of(&self.places)
+    }
+
     /// The same for one of its requests to an origin, with so many bytes that its bodies may lie in.
     pub async fn ask_origin(&self, bytes: u64) -> Result<Seat, Full> {
         self.sit_down(&self.origins, bytes).await
@@ -130,7 +135,7 @@ impl Lane {
         let entered = async {
             let permit = places.enter().await?;
             let reserved = self.memory.reserve(bytes).ok_or(Full)?;
-            Ok(Seat { _permit: permit, _reserved: reserved })
+            Ok(Seat { permit, _reserved: reserved })
         };
         entered.await.inspect_err(|Full| self.shed.inc())
     }

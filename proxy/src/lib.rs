@@ -8,13 +8,16 @@
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
 //! 6. The route's [`rules`] for this request, its [`gate`] and [`cors`];
 //!    [`lane`]: a place in the lane, or shed; its [`guard`]: who asks, proved; [`rate_limit`]: every
-//!    limit of the route. What the route answers by itself is [`content`], sent by [`local`] or, from
-//!    [`files`], by [`file_answer`].
+//!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
+//!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
+//!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
-//!    knows of HLS, DASH and players is [`video`].
+//!    knows of HLS, DASH and players is [`video`]. [`fastcgi`] asks scripts, [`relay`] asks where an
+//!    answer may lead elsewhere, [`mirror`] sends copies.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
-//!    and in one reading; none is held whole but what is stored.
+//!    and in one reading; none is held whole but what is stored. [`compress`] encodes what a route
+//!    compresses, on the bulk runtime.
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
 //!
@@ -26,17 +29,21 @@
 pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
+pub mod auth_request;
 pub mod cache;
 pub mod client_address;
 pub mod command;
+pub mod compress;
 pub mod connection;
 pub mod content;
 pub mod cors;
 pub mod dating;
+pub mod detour;
 pub mod disguise;
 pub mod drain;
 pub mod edge;
 pub mod error_page;
+pub mod fastcgi;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
@@ -53,7 +60,9 @@ pub mod listen;
 pub mod local;
 pub mod logs;
 pub mod metrics;
+pub mod mirror;
 pub mod nginx;
+pub mod onward;
 pub mod operator_log;
 pub mod pace;
 pub mod path;
@@ -63,6 +72,7 @@ pub mod protected;
 pub mod prove;
 pub mod proxy_protocol;
 pub mod rate_limit;
+pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod respond;

@@ -1,12 +1,14 @@
 //! Every metric the proxy exports, as one table ([`family`]). The registry, the handles and the
 //! generated METRICS.md are all made from it, so what is documented is what is exported.
 
+pub mod compression;
 pub mod family;
 
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
 
 /// Handles to the families, made once per process.
@@ -41,6 +43,10 @@ pub struct Metrics {
     pub rate_limit_evictions: IntCounterVec,
     pub rate_limit_held: IntGaugeVec,
     pub rate_limit_cluster_failures: IntCounterVec,
+    pub auth_requests: IntCounterVec,
+    pub compression: CompressionMetrics,
+    pub mirror_requests: IntCounterVec,
+    pub mirror_in_flight: IntGaugeVec,
     pub bulk_nice: IntGaugeVec,
     pub upstream_connects: IntCounterVec,
     pub upstream_failures: IntCounterVec,
@@ -140,6 +146,10 @@ impl Metrics {
             rate_limit_evictions: counter("forebay_proxy_rate_limit_evictions_total"),
             rate_limit_held: gauge("forebay_proxy_rate_limit_delayed"),
             rate_limit_cluster_failures: counter("forebay_proxy_rate_limit_cluster_failures_total"),
+            auth_requests: counter("forebay_proxy_auth_subrequests_total"),
+            compression: CompressionMetrics::new(&registry),
+            mirror_requests: counter("forebay_proxy_mirror_requests_total"),
+            mirror_in_flight: gauge("forebay_proxy_mirror_requests_in_flight"),
             bulk_nice: gauge("forebay_proxy_bulk_nice_steps"),
             upstream_connects: counter("forebay_proxy_upstream_connects_total"),
             upstream_failures: counter("forebay_proxy_upstream_failures_total"),

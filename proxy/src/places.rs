@@ -99,6 +99,12 @@ struct Waiting<'a> {
     result: &'a IntCounter,
 }
 
+impl Permit {
+    pub fn is_of(&self, places: &Arc<Places>) -> bool {
+        Arc::ptr_eq(&self.0, places)
+    }
+}
+
 impl Places {
     /// A places that lets nobody in until it has limits; `kind` is a label: place or origin.
     pub fn new(lane: &str, kind: &str, inside: IntGauge, metrics: &Metrics) -> Arc<Places> {

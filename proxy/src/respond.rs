@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
-use http::{StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -36,6 +37,20 @@ pub enum Failure {
     NoFile,
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("the request does not prove who asks, as it must")]
+    Unauthorized { challenges: Vec<HeaderValue> },
+    #[error("whether this may be asked for cannot be told")]
+    AuthFailed,
+    /// What a route's `try` ends with.
+    #[error("there is nothing at this path")]
+    Tried(StatusCode),
+    /// Shown only where the page for it failed.
+    #[error("the server behind this proxy answered with an error")]
+    UpstreamStatus(StatusCode),
+    #[error("the request was sent round in a circle")]
+    Circle,
+    #[error("a body of this size needs a Content-Length here")]
+    LengthRequired,
     #[error("the body is larger than is taken here")]
     BodyTooLarge,
     #[error("this path does not take this method")]
@@ -48,8 +63,6 @@ pub enum Failure {
     RateLimited { retry_after_s: u64, quota: Quota },
     #[error("whether this request is within its limits cannot be told; try again shortly")]
     LimitUnavailable,
-    #[error("the request does not prove who asks, as it must")]
-    Unauthorized { challenge: String },
     #[error("the keys that tokens are verified with cannot be had; try again shortly")]
     KeysUnavailable,
     #[error("the head of the request is larger than this listener takes")]
@@ -73,6 +86,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Refused for want of a proof that this challenge asks for (RFC 9110 section 11.6.1).
+    pub fn unauthorized(challenge: &str) -> Failure {
+        Failure::Unauthorized { challenges: HeaderValue::from_str(challenge).into_iter().collect() }
+    }
+
     /// The name under which the access log has it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -82,8 +100,13 @@ impl Failure {
             Failure::NoRoute => "no_route",
             Failure::NoFile => "no_file",
             Failure::Forbidden(_) => "forbidden",
-            Failure::BodyTooLarge => "body_too_large",
             Failure::Unauthorized { .. } => "unauthorized",
+            Failure::AuthFailed => "auth_failed",
+            Failure::Tried(_) => "try",
+            Failure::UpstreamStatus(_) => "upstream_status",
+            Failure::Circle => "circle",
+            Failure::LengthRequired => "length_required",
+            Failure::BodyTooLarge => "body_too_large",
             Failure::KeysUnavailable => "keys_unavailable",
             Failure::HeadTooLarge => "head_too_large",
             Failure::TargetTooLong => "target_too_long",
@@ -109,8 +132,10 @@ impl Failure {
             Failure::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Failure::NoRoute | Failure::NoFile => StatusCode::NOT_FOUND,
             Failure::Forbidden(_) => StatusCode::FORBIDDEN,
-            Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Failure::Tried(status) | Failure::UpstreamStatus(status) => *status,
+            Failure::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Failure::TargetTooLong => StatusCode::URI_TOO_LONG,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -123,7 +148,9 @@ impl Failure {
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone => return None,
-            Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Failure::AuthFailed | Failure::Circle | Failure::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         })
     }
 
@@ -132,7 +159,12 @@ impl Failure {
         use Failure as F;
         matches!(
             self,
-            F::ClientGone | F::BadRequest(_) | F::BodyTooLarge | F::HeadTooLarge | F::TargetTooLong
+            F::ClientGone
+                | F::BadRequest(_)
+                | F::BodyTooLarge
+                | F::HeadTooLarge
+                | F::TargetTooLong
+                | F::LengthRequired
         )
     }
 
@@ -168,8 +200,16 @@ impl Failure {
     }
 }
 
+/// What a body that cannot be encoded ends a response with.
+pub fn encoding_failed(error: std::io::Error) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "a response could not be compressed", error).into_in()
+}
+
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
+
+/// Custom pingora error for an answer that is not passed on, since it leads elsewhere.
+pub const DETOUR: &str = "detour";
 
 /// Custom pingora error for an answer that is not passed on, since another server is tried.
 pub const GATEWAY_ERROR: &str = "gateway_error";
@@ -246,14 +286,7 @@ pub async fn send(
     if begun {
         return None;
     }
-    let never_taken = matches!(failure, Failure::MethodNotAllowed { allow } if allow.is_empty());
-    if failure.is_the_clients()
-        || never_taken
-        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
-    {
-        // What follows on this connection cannot be trusted to start where we think it does.
-        session.set_keepalive(None);
-    }
+    distrust(session, failure);
     let as_page = error_page::is_wanted(exchange);
     let body = match as_page {
         true => error_page::page(status),
@@ -279,6 +312,27 @@ pub async fn send(
             None
         }
     }
+}
+
+/// Ends a connection whose next request cannot be trusted to start where we think it does.
+pub fn distrust(session: &mut Session, failure: &Failure) {
+    let never_taken = matches!(failure, Failure::MethodNotAllowed { allow } if allow.is_empty());
+    if failure.is_the_clients()
+        || never_taken
+        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
+    {
+        session.set_keepalive(None);
+    }
+}
+
+/// The fields of the response to a failure that say something beyond its body, for a page that
+/// stands in for it.
+pub fn fields_of(failure: &Failure, request_id: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let head = failure.status().and_then(|status| head(failure, status, request_id, 0).ok());
+    let all = head.iter().flat_map(|head| head.headers.iter());
+    all.filter(|(name, _)| !matches!(**name, CONTENT_TYPE | CONTENT_LENGTH))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Frames a response in a way the client's protocol has: HTTP/1.0 knows no chunks, so there the
@@ -316,8 +370,10 @@ fn head(
     if let Failure::MethodNotAllowed { allow } = failure {
         head.insert_header(ALLOW, allow.as_str())?;
     }
-    if let Failure::Unauthorized { challenge } = failure {
-        head.insert_header(WWW_AUTHENTICATE, challenge.as_str())?;
+    if let Failure::Unauthorized { challenges } = failure {
+        for challenge in challenges {
+            head.append_header(WWW_AUTHENTICATE, challenge.clone())?;
+        }
     }
     if let Failure::RateLimited { retry_after_s, quota } = failure {
         head.insert_header(RETRY_AFTER, *retry_after_s)?;

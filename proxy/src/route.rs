@@ -7,11 +7,12 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
-use proxy_config::route_access::Cors;
-use proxy_config::route_action::SplitPart;
+use proxy_config::route_access::{Auth, Cors};
+use proxy_config::route_action::{Compression, SplitPart};
 use proxy_config::route_rules::RouteRules;
 use thiserror::Error;
 
+use crate::auth_request::AuthRequest;
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::disguise::other_reading;
@@ -20,6 +21,7 @@ use crate::gate::Gate;
 use crate::guard::{Guard, GuardFault};
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::split::{Destination, Split};
@@ -66,7 +68,12 @@ pub struct Route {
     pub guard: Option<Guard>,
     /// Not everybody may ask, or nobody is let through to an upstream.
     pub guarded: bool,
+    pub auth_request: Option<AuthRequest>,
+    pub mirror: Option<Mirror>,
+    /// Clients cannot ask for it.
+    pub internal: bool,
     pub cors: Option<Cors>,
+    pub compression: Option<Arc<Compression>>,
     pub files: Option<Arc<Files>>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
@@ -144,6 +151,7 @@ impl Routes {
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
+                let (auth_request, mirror) = others(route, &upstreams, metrics);
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -152,10 +160,12 @@ impl Routes {
                     split,
                     gate: Gate::new(route),
                     guard,
-                    guarded: route.access.is_some()
-                        || route.auth.is_some()
-                        || route.respond.is_some(),
+                    guarded: is_guarded(route),
+                    auth_request,
+                    mirror,
+                    internal: route.internal,
                     cors: route.cors.clone(),
+                    compression: route.compression.clone().map(Arc::new),
                     files: route.files.as_ref().map(|files| Arc::new(Files::new(files))),
                     rules: RouteRules::new(config, route)
                         .expect("validation refuses templates that cannot be rendered"),
@@ -183,6 +193,11 @@ impl Routes {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
     }
 
+    /// The route of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<Route>> {
+        self.routes.iter().find(|route| route.name == name).cloned()
+    }
+
     /// The first route in document order that takes the request. Errors: `NoRoute`, and
     /// `MethodNotAllowed` when a route would take it with another method.
     pub fn choose(&self, target: &Target<'_>) -> Result<Arc<Route>, Failure> {
@@ -200,6 +215,28 @@ impl Routes {
         let other = self.router.find(&Target { path: &path, ..*target });
         other.is_some_and(|other| other != route.index && self.routes[other].guarded)
     }
+}
+
+fn is_guarded(route: &proxy_config::Route) -> bool {
+    route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
+}
+
+/// Who else is asked about a route's requests, and who gets copies of them.
+fn others(
+    route: &proxy_config::Route,
+    upstreams: &BTreeMap<&str, Arc<Upstream>>,
+    metrics: &Metrics,
+) -> (Option<AuthRequest>, Option<Mirror>) {
+    let named = |name: &String| upstreams.get(name.as_str()).cloned();
+    let auth_request = match &route.auth {
+        Some(Auth::Subrequest(auth)) => named(&auth.upstream)
+            .map(|upstream| AuthRequest::new(auth, upstream, &route.name, metrics)),
+        _ => None,
+    };
+    let mirror = route.mirror.as_ref().and_then(|mirror| {
+        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
+    });
+    (auth_request, mirror)
 }
 
 fn limits_by_name<'a>(

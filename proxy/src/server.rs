@@ -30,6 +30,7 @@ use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::cache::Caches;
+use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
 use crate::drain::Drain;
 use crate::edge::Edge;
@@ -171,6 +172,7 @@ fn prepare(
     let mut history = History::default();
     history.add(record(generation.number, author, &generation.config, &generation.config));
     let state = State {
+        encoding: Encoding::new(&metrics),
         metrics,
         lanes,
         runtimes,

@@ -26,6 +26,7 @@ use proxy_config::address::ServerAddress;
 use proxy_config::upstream::Balance;
 use thiserror::Error;
 
+use crate::fastcgi::Gateway;
 use crate::metrics::Metrics;
 use crate::proxy_protocol::Ends;
 use crate::rate_limit::key::{Asking, cookie};
@@ -70,6 +71,10 @@ struct Seat {
 /// The servers of one upstream, their timeouts and whose turn it is.
 pub struct Upstream {
     pub name: String,
+    /// Its `X-Accel-Redirect` is obeyed.
+    pub x_accel: bool,
+    /// Where FastCGI is spoken.
+    pub gateway: Option<Arc<Gateway>>,
     config: proxy_config::Upstream,
     transport: Arc<Transport>,
     pool: Arc<Pool>,
@@ -142,6 +147,8 @@ impl Upstream {
         let budget = config.retries.as_ref().map_or(0, |retries| retries.budget.hundredths());
         Ok(Self {
             name: name.to_owned(),
+            x_accel: config.x_accel,
+            gateway: config.fastcgi.as_ref().map(|f| Arc::new(Gateway::new(f, &config.timeouts))),
             turn: Mutex::new(vec![0; seats.len()]),
             seats,
             budget: Mutex::new(Budget::new(budget)),

@@ -16,8 +16,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
     // One request of each kind, so that every family with labels has a series.
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {}, v: {} }}\nroutes:\n\
-         - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p }}\n\
-         - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ] }}\n\
+         - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
+         - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
          cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),

@@ -69,6 +69,8 @@ pub struct RouteMet {
     pub rewritten: Option<String>,
     /// What the route answers by itself: status, and where a redirect leads.
     pub reply: Option<(u16, Option<String>)>,
+    /// Only the proxy itself may ask for it.
+    pub internal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,6 +131,9 @@ pub fn explain(
 }
 
 fn outcome(met: &RouteMet) -> String {
+    if met.internal {
+        return format!("it is answered with 404: route `{}` is internal", met.name);
+    }
     match (&met.upstream, &met.reply) {
         (_, Some((status, Some(to)))) => format!("it is answered with {status} to {to}"),
         (_, Some((status, None))) => format!("it is answered with {status} by the route itself"),
@@ -232,11 +237,13 @@ fn route_met(
         rate_limits: route.rate_limits.clone(),
         rewritten: rules.rewrite.map(|rewrite| rewrite.target(&facts, &path, &rest)),
         reply,
+        internal: route.internal,
     }
 }
 
 fn reason(mismatch: Mismatch, route: &Route, target: &Target<'_>) -> String {
     match mismatch {
+        Mismatch::ByName => "it is reached by its name alone".to_owned(),
         Mismatch::Listener => format!("listener `{}` is not one of its listeners", target.listener),
         Mismatch::Host => {
             format!("host `{}` is not one of its hosts", normalize_host(target.host))

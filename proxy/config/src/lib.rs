@@ -9,7 +9,7 @@
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
-//! 8. [`template`], [`rewriting`], [`header_edits`], [`route_rules`]: what a route makes of a request, from
+//! 8. [`template`], [`rewriting`], [`header_edits`], [`detours`], [`route_rules`]: what a route makes of a request, from
 //!    its [`facts`].
 //! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
 //! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
@@ -21,6 +21,7 @@ pub mod buffer_policy;
 pub mod cache;
 pub mod cache_policy;
 pub mod config;
+pub mod detours;
 pub mod document;
 pub mod ending;
 pub mod error_answers;
@@ -54,6 +55,7 @@ mod shadowing;
 pub mod shutdown;
 pub mod source;
 mod stand_in;
+pub mod status_match;
 pub mod suggest;
 pub mod support;
 mod support_values;
@@ -64,6 +66,8 @@ pub mod units;
 pub mod upstream;
 pub mod upstream_health;
 pub mod validate;
+mod validate_compression;
+mod validate_detours;
 mod validate_listeners;
 mod validate_logs;
 mod validate_policies;

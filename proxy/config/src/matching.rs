@@ -40,6 +40,8 @@ pub struct Target<'a> {
 /// Why a route does not take a request: the first condition that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
+    /// It is reached by its name alone.
+    ByName,
     Listener,
     Host,
     Path,
@@ -61,6 +63,7 @@ pub struct Router {
 
 #[derive(Clone, Debug)]
 struct CompiledRoute {
+    by_name_only: bool,
     listeners: Vec<String>,
     hosts: Vec<HostTest>,
     paths: Vec<PathTest>,
@@ -171,6 +174,7 @@ impl CompiledRoute {
     fn new(route: &Route) -> CompiledRoute {
         let when = &route.when;
         CompiledRoute {
+            by_name_only: route.is_by_name_only(),
             listeners: when.listeners.clone(),
             hosts: when.hosts.iter().map(HostTest::new).collect(),
             paths: when.paths.iter().map(PathTest::new).collect(),
@@ -181,6 +185,9 @@ impl CompiledRoute {
     }
 
     fn mismatch(&self, target: &Target<'_>, host: &str, path: &Compared<'_>) -> Option<Mismatch> {
+        if self.by_name_only {
+            return Some(Mismatch::ByName);
+        }
         if !self.listeners.is_empty() && !self.listeners.iter().any(|l| l == target.listener) {
             return Some(Mismatch::Listener);
         }

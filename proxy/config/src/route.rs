@@ -23,6 +23,10 @@ pub struct Route {
     /// Which requests it takes; without it, all.
     #[serde(default, rename = "match")]
     pub when: RouteMatch,
+    /// Only the proxy itself asks for it: `error_pages`, `try`, `X-Accel-Redirect`. Clients are answered
+    /// with 404; without `match` it is reached by its name alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
     /// The upstream that answers; a name under `upstreams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
@@ -97,6 +101,7 @@ impl Route {
         Route {
             name: name.into(),
             when: RouteMatch::default(),
+            internal: false,
             upstream: Some(upstream.into()),
             split: None,
             redirect: None,
@@ -120,6 +125,13 @@ impl Route {
             timeouts: None,
             access_logs: None,
         }
+    }
+}
+
+impl Route {
+    /// Whether no path leads to it, only its name.
+    pub fn is_by_name_only(&self) -> bool {
+        self.internal && self.when == RouteMatch::default()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pattern::{Regex, Template};
 use crate::rate_limit::RequestKey;
+use crate::status_match::StatusMatch;
 use crate::units::{ByteSize, Duration, Percent};
 
 /// Several upstreams that share a route's requests.
@@ -119,17 +120,24 @@ pub struct HeaderEdits {
     pub add: BTreeMap<String, Template>,
 }
 
-/// Another answer in place of an error.
+/// Another answer in place of an error. It has exactly one of `path` and `route`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorPage {
-    /// Statuses it stands in for.
-    pub statuses: Vec<u16>,
-    /// Path asked for in its place, inside the proxy.
-    pub path: Template,
+    /// Statuses it stands in for: `404`, or `4xx` and `5xx` for a whole class.
+    pub statuses: Vec<StatusMatch>,
+    /// Path asked for in its place, with GET, inside the proxy: `/errors/404.html`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Template>,
+    /// Route that answers in its place; its name. It sees the path that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// Status sent; without it, the error's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Sends the status the page was answered with, in place of the error's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_status: bool,
     /// Whether errors the upstream answered with are replaced too, not only the proxy's own.
     #[serde(default)]
     pub upstream_errors: bool,
@@ -139,11 +147,13 @@ pub struct ErrorPage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TryStep {
-    /// A file below the root of `files`.
+    /// A file below the root of `files`, if it is there; with `/` at the end, the index of a directory.
     File(Template),
-    /// A path asked for inside the proxy.
+    /// A path asked for inside the proxy, with the request's method and body.
     Path(Template),
-    /// A status to answer with.
+    /// A route that takes the request as it is; its name.
+    Route(String),
+    /// An error to answer with, from 400 to 599.
     Status(u16),
 }
 
@@ -162,6 +172,13 @@ pub struct Mirror {
     /// Copies under way at once; above it no copy is made.
     #[serde(default = "in_flight_max")]
     pub in_flight_max: u32,
+    /// Largest body that is copied; requests with a larger one are not.
+    #[serde(default = "mirrored_body_max")]
+    pub body_max: ByteSize,
+}
+
+fn mirrored_body_max() -> ByteSize {
+    ByteSize::bytes(64 * 1024)
 }
 
 fn all() -> Percent {
@@ -178,19 +195,58 @@ fn in_flight_max() -> u32 {
 pub struct Compression {
     /// Offered codings, the preferred first.
     pub codings: Vec<Coding>,
-    /// Media types that are compressed.
+    /// Media types that are compressed: `text/html`, or `text/*` for all of a kind.
     pub types: Vec<String>,
     /// Smallest body that is compressed.
     pub body_min: ByteSize,
+    /// How hard each coding tries.
+    pub levels: CompressionLevels,
+}
+
+/// How hard each coding tries: more takes more time for fewer bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompressionLevels {
+    /// From 1 to 9.
+    pub gzip: u8,
+    /// From 0 to 11; above 6 it is for what is compressed once and for all.
+    pub brotli: u8,
+    /// From 1 to 19.
+    pub zstd: u8,
+}
+
+impl Default for CompressionLevels {
+    fn default() -> CompressionLevels {
+        CompressionLevels { gzip: 5, brotli: 4, zstd: 3 }
+    }
+}
+
+impl CompressionLevels {
+    pub fn of(&self, coding: Coding) -> u8 {
+        match coding {
+            Coding::Gzip => self.gzip,
+            Coding::Brotli => self.brotli,
+            Coding::Zstd => self.zstd,
+        }
+    }
 }
 
 impl Default for Compression {
     fn default() -> Compression {
-        let types = ["text/*", "application/json", "application/javascript", "image/svg+xml"];
+        let types = [
+            "text/*",
+            "application/json",
+            "application/javascript",
+            "application/xml",
+            "application/vnd.apple.mpegurl",
+            "application/dash+xml",
+            "image/svg+xml",
+        ];
         Compression {
             codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
             types: types.map(str::to_owned).to_vec(),
             body_min: ByteSize::bytes(1024),
+            levels: CompressionLevels::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::config::Config;
+use crate::detours::{Page, Tries};
 use crate::facts::Facts;
 use crate::header_edits::{Edits, fields, rendered};
 use crate::host::HostPattern;
@@ -35,6 +36,8 @@ pub struct RouteRules {
     pub rewrite: Option<Rewriting>,
     pub request_headers: Edits,
     pub response_headers: Edits,
+    pub tries: Tries,
+    pub pages: Vec<Page>,
 }
 
 /// What the templates of a route may name.
@@ -79,11 +82,15 @@ impl RouteRules {
             None => None,
         };
         let respond = route.respond.as_ref().map(|respond| Reply::new(respond, &scope));
+        let pages: Result<Vec<_>, _> =
+            route.error_pages.iter().map(|page| Page::new(page, &scope)).collect();
         Ok(RouteRules {
             reply: redirect.or(respond.transpose()?),
             rewrite: rewrite.map(|rewrite| Rewriting::new(rewrite, &scope)).transpose()?,
             request_headers: edits(&route.request_headers)?,
             response_headers: edits(&route.response_headers)?,
+            tries: Tries::new(&route.tries, &scope)?,
+            pages: pages?.into_iter().flatten().collect(),
         })
     }
 
@@ -93,6 +100,8 @@ impl RouteRules {
             && self.rewrite.is_none()
             && self.request_headers.is_empty()
             && self.response_headers.is_empty()
+            && self.tries.is_empty()
+            && self.pages.is_empty()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::ServerAddress;
 use crate::listener::TlsVersion;
+use crate::pattern::Template;
 use crate::rate_limit::RequestKey;
 use crate::units::Duration;
 use crate::upstream_health::{HealthChecks, Retries};
@@ -55,6 +56,11 @@ pub struct Upstream {
     /// Parameters for `protocol: fastcgi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fastcgi: Option<FastCgi>,
+    /// Obeys `X-Accel-Redirect` of its servers: the path it names is answered in place of what they said,
+    /// internal routes included, and no client sees an `X-Accel-` field. Only for servers that may choose
+    /// what a client gets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub x_accel: bool,
 }
 
 impl Upstream {
@@ -74,6 +80,7 @@ impl Upstream {
             resolve: None,
             proxy_protocol: None,
             fastcgi: None,
+            x_accel: false,
         }
     }
 }
@@ -272,10 +279,22 @@ pub enum ProxyProtocolOut {
 pub struct FastCgi {
     /// Directory of the scripts, as the FastCGI server sees it.
     pub root: PathBuf,
-    /// Script for paths that name no script.
+    /// Script asked for where a path ends in `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
-    /// Further parameters: name to value.
+    /// What names of scripts end in: what follows such a name and a slash is `PATH_INFO`.
+    #[serde(default = "scripts")]
+    pub split: Vec<String>,
+    /// Further parameters, or others in place of the usual ones: name to value. Variables of a route's
+    /// expressions and maps are not known here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub params: BTreeMap<String, String>,
+    pub params: BTreeMap<String, Template>,
+    /// Unused connections kept to each server. Each holds a process of php-fpm; without it, a connection
+    /// is closed after its request.
+    #[serde(default)]
+    pub idle_max: u32,
+}
+
+fn scripts() -> Vec<String> {
+    vec![".php".to_owned()]
 }

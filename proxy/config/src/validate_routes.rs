@@ -7,7 +7,6 @@ use crate::host::{HostName, HostPattern};
 use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
-use crate::route_action::TryStep;
 use crate::shadowing;
 use crate::validate::{Findings, item};
 
@@ -198,10 +197,10 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
         let place = format!("{path}.mirror.upstream");
         findings.must_exist(place, &mirror.upstream, "upstreams", upstreams);
         findings.not_zero(format!("{path}.mirror.in_flight_max"), mirror.in_flight_max);
-    }
-    if let Some(Auth::Subrequest(auth)) = &route.auth {
-        let place = format!("{path}.auth.subrequest.upstream");
-        findings.must_exist(place, &auth.upstream, "upstreams", upstreams);
+        if mirror.share.hundredths() == 0 {
+            let hint = "write a share above `0%`, or remove `mirror`";
+            findings.add(format!("{path}.mirror.share"), "nothing would be copied", hint);
+        }
     }
     if let Some(name) = &route.buffer_policy {
         let place = format!("{path}.buffer_policy");
@@ -270,19 +269,6 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
     if let Some(respond) = &route.respond {
         findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
     }
-    for (index, page) in route.error_pages.iter().enumerate() {
-        let place = item(format!("{path}.error_pages"), index);
-        for (at, status) in page.statuses.iter().enumerate() {
-            findings.status(item(format!("{place}.statuses"), at), *status, 400, 599);
-        }
-    }
-    if !route.tries.is_empty() && route.files.is_none() {
-        let needs_files = route.tries.iter().any(|step| matches!(step, TryStep::File(_)));
-        if needs_files {
-            let hint = "add `files: { root: /path }`";
-            findings.add(format!("{path}.try"), "`file` needs a directory to look in", hint);
-        }
-    }
     if let Some(cors) = &route.cors
         && cors.credentials
         && cors.origins.iter().any(|origin| origin == "*")
@@ -334,7 +320,8 @@ fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
     // every pair would take seconds for thousands of routes.
     let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
     let mut general: Vec<usize> = Vec::new();
-    for (index, route) in config.routes.iter().enumerate() {
+    let by_path = config.routes.iter().enumerate().filter(|(_, route)| !route.is_by_name_only());
+    for (index, route) in by_path {
         let same = route.when.hosts.first().and_then(exact_host);
         let named = same.and_then(|host| by_host.get(&host)).map_or(&[][..], Vec::as_slice);
         let hides = |at: &&usize| shadowing::takes_all_of(&config.routes[**at].when, &route.when);

@@ -2,7 +2,8 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
-use crate::upstream::{Balance, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
+use crate::template::{Compiled, Scope};
+use crate::upstream::{Balance, FastCgi, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
 use crate::upstream_health::{HealthChecks, Probe, Retries};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
@@ -92,6 +93,14 @@ fn check_protocol(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) 
         let hint = "set `protocol: fastcgi`, or remove the section";
         findings.add(format!("{path}.fastcgi"), "`fastcgi` has no effect here", hint);
     }
+    if let Some(fastcgi) = &upstream.fastcgi {
+        check_fastcgi(fastcgi, &format!("{path}.fastcgi"), findings);
+    }
+    let active = upstream.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
+    if is_fastcgi && active.is_some_and(|active| active.probe != Probe::Tcp) {
+        let place = format!("{path}.health_checks.active.probe");
+        findings.add(place, "FastCGI servers do not speak HTTP", "write `probe: tcp`");
+    }
     if is_fastcgi && upstream.tls.is_some() {
         findings.add(format!("{path}.tls"), "FastCGI has no TLS", "remove `tls`");
     }
@@ -128,6 +137,35 @@ fn check_tls(upstream: &Upstream, tls: &UpstreamTls, path: &str, findings: &mut 
                 let path = format!("{path}.client_certificate.{key}");
                 findings.add(path, "the path is empty", "name a PEM file");
             }
+        }
+    }
+}
+
+fn check_fastcgi(fastcgi: &FastCgi, path: &str, findings: &mut Findings<'_>) {
+    if !fastcgi.root.is_absolute() {
+        let message = format!("`{}` is not an absolute path", fastcgi.root.display());
+        findings.add(format!("{path}.root"), message, "write it from the root: `/srv/app/public`");
+    }
+    if let Some(index) = fastcgi.index.as_ref().filter(|i| i.is_empty() || i.contains('/')) {
+        let message = format!("`{index}` is not the name of a script");
+        findings.add(format!("{path}.index"), message, "write one such as `index.php`");
+    }
+    for (index, ending) in fastcgi.split.iter().enumerate() {
+        if !ending.starts_with('.') || ending.contains('/') {
+            let place = item(format!("{path}.split"), index);
+            let message = format!("`{ending}` is not what a name ends in");
+            findings.add(place, message, "write one such as `.php`");
+        }
+    }
+    for (name, value) in &fastcgi.params {
+        let place = child(&format!("{path}.params"), name);
+        let fine = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        if name.is_empty() || !fine {
+            let message = format!("`{name}` is not the name of a parameter");
+            findings.add(&place, message, "use capitals, digits and `_`: `APP_ENV`");
+        }
+        if let Err(error) = Compiled::new(&value.0, &Scope::default()) {
+            findings.add(place, error.message, error.hint);
         }
     }
 }

@@ -28,6 +28,126 @@ fn findings(fragment: &str) -> Vec<(String, String)> {
 /// Fragment, path of its one problem, words of the message.
 const CASES: &[(&str, &str, &str)] = &[
     (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: public } } }",
+        "upstreams.ledger.fastcgi.root",
+        "not an absolute path",
+    ),
+    (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: /srv, index: a/b.php } } }",
+        "upstreams.ledger.fastcgi.index",
+        "not the name of a script",
+    ),
+    (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: /srv, split: [php] } } }",
+        "upstreams.ledger.fastcgi.split[0]",
+        "not what a name ends in",
+    ),
+    (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: /srv, params: { app-env: x } } } }",
+        "upstreams.ledger.fastcgi.params.app-env",
+        "not the name of a parameter",
+    ),
+    (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: /srv, params: { APP: $1 } } } }",
+        "upstreams.ledger.fastcgi.params.APP",
+        "no capture",
+    ),
+    (
+        "upstreams: { ledger: { protocol: fastcgi, fastcgi: { root: /srv }, health_checks: { active: { probe: { http: { path: / } } } } } }",
+        "upstreams.ledger.health_checks.active.probe",
+        "do not speak HTTP",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, compression: { codings: [] } } ]",
+        "routes[0].compression.codings",
+        "no coding",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, compression: { codings: [gzip, gzip] } } ]",
+        "routes[0].compression.codings[1]",
+        "twice",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, compression: { types: [html] } } ]",
+        "routes[0].compression.types[0]",
+        "not a media type",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, compression: { types: [Text/html] } } ]",
+        "routes[0].compression.types[0]",
+        "written small",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, compression: { levels: { zstd: 20 } } } ]",
+        "routes[0].compression.levels.zstd",
+        "no level 20",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404] } ] } ]",
+        "routes[0].error_pages[0]",
+        "what stands in",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [], path: /x } ] } ]",
+        "routes[0].error_pages[0].statuses",
+        "for no error",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [5xx], path: /x, route: all } ] } ]",
+        "routes[0].error_pages[0].route",
+        "cannot both",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404], route: al } ] } ]",
+        "routes[0].error_pages[0].route",
+        "no route `al`",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404], path: x } ] } ]",
+        "routes[0].error_pages[0].path",
+        "begins with `/`",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404], path: $pat } ] } ]",
+        "routes[0].error_pages[0].path",
+        "no variable `$pat`",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404], path: /x, status: 204 } ] } ]",
+        "routes[0].error_pages[0].status",
+        "has no body",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [404], path: /x, status: 200, own_status: true } ] } ]",
+        "routes[0].error_pages[0].own_status",
+        "cannot both",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, try: [ { status: 200 } ] } ]",
+        "routes[0].try[0].status",
+        "200",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, try: [ { route: all }, { status: 404 } ] } ]",
+        "routes[0].try[0]",
+        "never tried",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { subrequest: { upstream: ledger, path: a } } } ]",
+        "routes[0].auth.subrequest.path",
+        "begins with `/`",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, auth: { subrequest: { upstream: ledger, path: /a, copy_headers: [te] } } } ]",
+        "routes[0].auth.subrequest.copy_headers[0]",
+        "belongs to the connection",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, mirror: { upstream: ledger, share: 0% } } ]",
+        "routes[0].mirror.share",
+        "nothing would be copied",
+    ),
+    (
         "buffer_policies: { v: { responses: { low_water: 1MiB, high_water: 512KiB } } }",
         "buffer_policies.v.responses.low_water",
         "above the high",
@@ -317,11 +437,6 @@ const CASES: &[(&str, &str, &str)] = &[
         "routes: [ { name: all, upstream: ledger, try: [ { file: $path } ] } ]",
         "routes[0].try",
         "needs a directory",
-    ),
-    (
-        "routes: [ { name: all, upstream: ledger, error_pages: [ { statuses: [ 200 ], path: /x } ] } ]",
-        "routes[0].error_pages[0].statuses[0]",
-        "not a status",
     ),
     (
         "routes: [ { name: all, upstream: ledger, request_body_max: 0 } ]",

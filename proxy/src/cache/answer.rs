@@ -19,6 +19,7 @@ use crate::cache::sliced::Sliced;
 use crate::cache::slices::Probe;
 use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
+use crate::detour;
 use crate::edge::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::Wants;
@@ -87,13 +88,14 @@ enum Found {
     Pass(&'static str),
 }
 
-/// Answers the request from the cache or through a fill. `false`: it is to pass through.
+/// Answers the request from the cache or through a fill, unless it is to pass through or the answer
+/// leads elsewhere.
 pub async fn answer(
     session: &mut Session,
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
     origin: &Origin,
-) -> Result<bool, Failure> {
+) -> Result<detour::Next, Failure> {
     let next = Next::of(session.req_header(), exchange, policy, origin);
     let found = match unfit(session).or_else(|| keyless(session.req_header())) {
         Some(reason) => Ok(Found::Pass(reason)),
@@ -110,12 +112,12 @@ pub async fn answer(
         Found::Pass(reason) => {
             count(policy, exchange, Verdict::Pass);
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
-            Ok(false)
+            Ok(detour::Next::PassOn)
         }
         Found::Source(source, mut verdict, mut status, mut interest) => {
             let source = match source {
                 Source::Stored(stored) if stored.head.layout.is_some() => {
-                    let question = question(session.req_header(), exchange);
+                    let question = question(session.req_header(), exchange, origin);
                     let begun = interest.take();
                     match Sliced::new(policy, origin, question, &stored, begun) {
                         Some(sliced) => Source::Sliced(Box::new(sliced)),
@@ -136,6 +138,9 @@ pub async fn answer(
             if let Some(next) = next {
                 ahead::start(policy, &next.origin, &next.question, &next.targets);
             }
+            if let Some(detour) = detour::after(exchange, &source.head().response) {
+                return Ok(detour::Next::Elsewhere(detour));
+            }
             let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
             let lane = lane.ok_or(Failure::Internal)?;
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
@@ -147,7 +152,8 @@ pub async fn answer(
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
             let added = (&edits, quota, &lane.pace);
-            send(session, &source, &status, added, now_ms(), head_sent).await.map(|()| true)
+            let sent = send(session, &source, &status, added, now_ms(), head_sent).await;
+            sent.map(|()| detour::Next::Sent)
         }
     }
 }
@@ -216,7 +222,7 @@ impl Next {
         let tls = exchange.tls.is_some();
         let targets = ahead::after_request(policy, origin, head, tls, told.as_deref());
         (!targets.is_empty()).then(|| {
-            let question = question(head, exchange);
+            let question = question(head, exchange, origin);
             Next { targets, origin: origin.clone(), question }
         })
     }
@@ -250,7 +256,7 @@ async fn find(
             Step::Pass(reason) => return Ok(Found::Pass(reason)),
             Step::Serve { stored, refresh } => {
                 if let Some(fill) = refresh {
-                    let question = question(session.req_header(), exchange);
+                    let question = question(session.req_header(), exchange, origin);
                     let stale = Some(Arc::clone(&stored));
                     let policy = Arc::clone(policy);
                     let wants = wants(session.req_header(), &policy, Some(&stored));
@@ -267,7 +273,7 @@ async fn find(
                 may_load = false;
             }
             Step::Lead { fill, interest, stale } => {
-                let question = question(session.req_header(), exchange);
+                let question = question(session.req_header(), exchange, origin);
                 let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
                 let wants = wants(session.req_header(), policy, stale.as_ref());
                 let asked = stale.clone();
@@ -340,11 +346,7 @@ fn led(
     (known, interest, stale): Outcome,
     said: &Directives,
 ) -> Result<Found, Failure> {
-    let contact = known.contact;
-    exchange.attempts = contact.attempts;
-    exchange.reused = contact.reused;
-    exchange.connect_time = contact.connect_time;
-    exchange.upstream_first_byte = contact.first_byte;
+    exchange.met(known.contact);
     let why = if stale.is_some() { "stale" } else { "uri-miss" };
     match known.answer {
         Answer::Shared(head, flow) => {
@@ -441,7 +443,7 @@ fn stand_in(stale: Option<Arc<Stored>>, policy: &Policy, said: &Directives) -> O
 }
 
 /// The client's request as a fill asks it: a GET for the whole.
-fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
+fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Question {
     let mut head = head.clone();
     for name in conditional::LEFT_OUT {
         head.remove_header(&name);
@@ -449,6 +451,8 @@ fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     head.remove_header(&CONTENT_LENGTH);
     Question {
         head,
+        body: None,
+        caller: origin.caller.clone(),
         client: exchange.peer,
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),

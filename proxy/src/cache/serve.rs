@@ -10,7 +10,6 @@ use http::header::{
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use proxy_config::header_edits::Rendered;
 
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
@@ -22,7 +21,7 @@ use crate::fill::flow::{Flow, Reader};
 use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
-use crate::rules::edit_response;
+use crate::rules::{ToClient, edit_response};
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What a 304 carries of the answer it stands for (RFC 9110 section 15.4.5).
@@ -39,7 +38,7 @@ pub enum Source {
 }
 
 impl Source {
-    fn head(&self) -> &Head {
+    pub fn head(&self) -> &Head {
         match self {
             Source::Stored(stored) => &stored.head,
             Source::Flow(head, _) => head,
@@ -80,7 +79,7 @@ pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    (edits, quota, pace): (&Rendered, Option<&Quota>, &Pace),
+    (edits, quota, pace): (&ToClient, Option<&Quota>, &Pace),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {

@@ -14,6 +14,10 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::header_edits::Rendered;
 
+use crate::detour;
+use crate::fastcgi::ask::{self, Begun};
+use crate::fastcgi::caller::Caller;
+use crate::fastcgi::conversation::Conversation;
 use crate::headers::{self, Downstream};
 use crate::lane::memory::FILLING;
 use crate::lane::{Full, Lane, Seat};
@@ -28,6 +32,9 @@ use crate::video::ahead::Reach;
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
 const INTERIM_MAX: usize = 16;
 
+/// Bytes of an unwanted body that are read for the sake of the connection.
+const DISCARDED_MAX: usize = 64 * 1024;
+
 /// The connections that fills use, shared by all of them.
 pub fn connector() -> Connector {
     Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)))
@@ -36,8 +43,12 @@ pub fn connector() -> Connector {
 /// What is asked for, and on whose behalf.
 #[derive(Clone)]
 pub struct Question {
-    /// A GET without a body, as the client sent it but for conditions and ranges.
+    /// As the client sent it, without fields that frame a body; a fill's is a GET without conditions
+    /// and ranges.
     pub head: RequestHeader,
+    pub body: Option<Bytes>,
+    /// What scripts are told besides.
+    pub caller: Option<Arc<Caller>>,
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: String,
@@ -56,6 +67,8 @@ pub struct Origin {
     pub runtimes: Handles,
     /// On routes that understand video: how what it leads to may be asked for ahead.
     pub reach: Option<Arc<Reach>>,
+    /// What scripts are told besides the head, where scripts are asked.
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// How the origin was reached, for the log.
@@ -67,11 +80,22 @@ pub struct Contact {
     pub first_byte: Option<Duration>,
 }
 
+impl Question {
+    /// Whether it may be asked twice.
+    pub fn is_harmless(&self, upstream: &Upstream) -> bool {
+        self.head.method.is_idempotent() || upstream.declares_repeatable(&self.head.headers)
+    }
+}
+
+/// Where the body of a reply comes from.
+enum Source {
+    Http(Box<HttpSession>, Box<HttpPeer>, Arc<Connector>),
+    Script(Box<Conversation>),
+}
+
 /// A response whose body is still to be read.
 pub struct Reply {
-    session: HttpSession,
-    peer: HttpPeer,
-    connector: Arc<Connector>,
+    source: Source,
     upstream: Arc<Upstream>,
     attempts: Attempts,
     _in_use: InUse,
@@ -110,6 +134,12 @@ impl Origin {
     ) -> Result<Reply, Failure> {
         let seat = self.lane.ask_origin(FILLING).await.map_err(|Full| Failure::LaneFull)?;
         contact.attempts.wish = self.wish;
+        if let Some(gateway) = &self.upstream.gateway {
+            let mut reply = Box::pin(ask::ask(self, gateway, question, fields, contact)).await?;
+            reply.seat = Some(seat);
+            return Ok(reply);
+        }
+        let harmless = question.is_harmless(&self.upstream);
         loop {
             let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
             let peer = turn.peer;
@@ -120,7 +150,7 @@ impl Origin {
                 Ok(connected) => connected,
                 Err(fault) => {
                     self.upstream.failed(&contact.attempts, fault.kind, false);
-                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, true) {
+                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
                         return Err(fault.failure);
                     }
                     continue;
@@ -138,9 +168,10 @@ impl Origin {
                     let status = reply.head.status.as_u16();
                     self.upstream.answered(&contact.attempts, status, asked.elapsed());
                     let gateway = (502..=504).contains(&status);
-                    if gateway && self.upstream.again(&mut contact.attempts, Failed::Gateway, true)
+                    if gateway
+                        && self.upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                     {
-                        reply.session.shutdown().await;
+                        reply.close().await;
                         continue;
                     }
                     contact.first_byte = Some(asked.elapsed());
@@ -150,7 +181,7 @@ impl Origin {
                 Err(fault) => {
                     self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
-                    if !self.upstream.again(&mut contact.attempts, failed, true) {
+                    if !self.upstream.again(&mut contact.attempts, failed, harmless) {
                         return Err(fault.failure);
                     }
                 }
@@ -186,9 +217,10 @@ impl Origin {
             head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
         }
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
-        if http2 {
-            session.finish_request_body().await.map_err(fault)?;
+        if let Some(body) = &question.body {
+            session.write_request_body(body.clone(), false).await.map_err(fault)?;
         }
+        session.finish_request_body().await.map_err(fault)?;
         for _ in 0..INTERIM_MAX {
             session.read_response_header().await.map_err(fault)?;
             let Some(head) = session.response_header() else { break };
@@ -209,14 +241,15 @@ impl Origin {
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
             headers::from_upstream(&mut head).map_err(fault)?;
+            if self.upstream.x_accel {
+                detour::settle(&mut head);
+            }
             head.remove_header(&http::header::TRANSFER_ENCODING);
             head.set_version(Version::HTTP_11);
-            let (connector, upstream) = (Arc::clone(&self.connector), Arc::clone(&self.upstream));
+            let connector = Arc::clone(&self.connector);
             return Ok(Reply {
-                session,
-                peer,
-                connector,
-                upstream,
+                source: Source::Http(Box::new(session), Box::new(peer), connector),
+                upstream: Arc::clone(&self.upstream),
                 last,
                 attempts: attempts.clone(),
                 _in_use: in_use,
@@ -230,7 +263,8 @@ impl Origin {
     }
 }
 
-fn request_head(
+/// The question as it is put to a server.
+pub fn request_head(
     question: &Question,
     fields: &[(HeaderName, HeaderValue)],
     server: &str,
@@ -241,6 +275,9 @@ fn request_head(
         Downstream { client: question.client, tls: question.tls, request_id: &question.request_id };
     headers::to_upstream(&mut head, &downstream, server)?;
     edit_request(&mut head, &question.edits)?;
+    if let Some(body) = &question.body {
+        head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+    }
     for (name, value) in fields {
         head.insert_header(name.clone(), value.clone())?;
     }
@@ -248,27 +285,79 @@ fn request_head(
 }
 
 impl Reply {
+    /// The reply of a script whose head has come.
+    pub fn of_script(
+        begun: Begun,
+        origin: &Origin,
+        attempts: Attempts,
+        mut head: ResponseHeader,
+    ) -> Reply {
+        head.set_version(Version::HTTP_11);
+        Reply {
+            source: Source::Script(Box::new(begun.conversation)),
+            upstream: Arc::clone(&origin.upstream),
+            attempts,
+            _in_use: begun.in_use,
+            last: false,
+            seat: None,
+            head,
+            unframed: false,
+        }
+    }
+
     /// The next bytes of the body; `None` when it is whole by its framing.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
-        if self.session.response_done() {
-            return Ok(None);
-        }
-        let read = self.session.read_response_body().await;
-        read.map_err(|error| {
+        let read = match &mut self.source {
+            Source::Http(session, ..) => {
+                if session.response_done() {
+                    return Ok(None);
+                }
+                let read = session.read_response_body().await;
+                read.map_err(|error| UpstreamFault::of(error, false))
+            }
+            Source::Script(conversation) => conversation.read().await,
+        };
+        read.map_err(|fault| {
             self.seat = None;
-            let fault = UpstreamFault::of(error, false);
             self.upstream.failed(&self.attempts, fault.kind, false);
             fault.failure
         })
     }
 
-    /// Gives the connection back when it can be used again; otherwise closes it.
-    pub async fn release(mut self) {
-        if self.last || !self.session.response_done() {
-            self.session.shutdown().await;
-            return;
+    /// Whoever is to come back to this server is told so by this value of `Set-Cookie`.
+    pub fn sticky_cookie(&self, tls: bool) -> Option<String> {
+        self.upstream.sticky_cookie(&self.attempts, tls)
+    }
+
+    /// Throws the body away: a small one is read, so that the connection can be used again.
+    pub async fn discard(mut self) {
+        let mut left = DISCARDED_MAX;
+        while let Ok(Some(part)) = self.read().await {
+            let Some(rest) = left.checked_sub(part.len()) else { break };
+            left = rest;
         }
-        let idle = self.peer.options.idle_timeout;
-        self.connector.release_http_session(self.session, &self.peer, idle).await;
+        self.release().await;
+    }
+
+    /// Gives the connection back when it can be used again; otherwise closes it.
+    pub async fn release(self) {
+        match self.source {
+            Source::Script(conversation) => conversation.release(),
+            Source::Http(mut session, peer, connector) => {
+                if self.last || !session.response_done() {
+                    session.shutdown().await;
+                    return;
+                }
+                let idle = peer.options.idle_timeout;
+                connector.release_http_session(*session, &*peer, idle).await;
+            }
+        }
+    }
+
+    /// Closes the connection: the reply is not wanted.
+    async fn close(self) {
+        if let Source::Http(mut session, ..) = self.source {
+            session.shutdown().await;
+        }
     }
 }

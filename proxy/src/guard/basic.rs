@@ -67,7 +67,7 @@ impl Basic {
         authorization: Option<&[u8]>,
         runtimes: &Handles,
     ) -> Result<String, Failure> {
-        let refused = || Failure::Unauthorized { challenge: self.challenge.clone() };
+        let refused = || Failure::unauthorized(&self.challenge);
         let (user, password) = authorization.and_then(credentials).ok_or_else(refused)?;
         let known = self.users.get(&user);
         let hash = known.unwrap_or(&self.decoy).clone();

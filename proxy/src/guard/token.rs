@@ -110,7 +110,7 @@ impl Tokens {
         connector: &Arc<Connector>,
     ) -> Result<BTreeMap<String, String>, Failure> {
         let Some(token) = authorization.and_then(bearer).or(cookie) else {
-            return Err(Failure::Unauthorized { challenge: "Bearer".to_owned() });
+            return Err(Failure::unauthorized("Bearer"));
         };
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
@@ -128,8 +128,9 @@ impl Tokens {
                 }
             }
         };
-        claims.map_err(|fault| Failure::Unauthorized {
-            challenge: format!("Bearer error=\"invalid_token\", error_description=\"{fault}\""),
+        claims.map_err(|fault| {
+            let why = format!("Bearer error=\"invalid_token\", error_description=\"{fault}\"");
+            Failure::unauthorized(&why)
         })
     }
 }

@@ -11,7 +11,11 @@ use crate::respond::Failure;
 /// Takes a place in the request's lane, at once or after a wait, or sheds.
 pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else { return Ok(()) };
-    exchange.permit = Some(unless_left(session, lane.admit()).await?);
+    if !exchange.permit.as_ref().is_some_and(|seat| lane.seats(seat)) {
+        // The old place is given back first: who held one in each lane could wait for himself.
+        exchange.permit = None;
+        exchange.permit = Some(unless_left(session, lane.admit()).await?);
+    }
     hop::admitted(lane.place());
     Ok(())
 }

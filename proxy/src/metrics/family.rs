@@ -211,6 +211,44 @@ pub const FAMILIES: &[Family] = &[
         "Requests for which Redis could not be asked, so that when_unavailable decided.",
     ),
     family(
+        "forebay_proxy_auth_subrequests_total",
+        Kind::Counter,
+        &["route", "result"],
+        "Questions to the service that says who may ask: result is allowed, refused, or failed (no \
+         answer, or one that says neither).",
+    ),
+    family(
+        "forebay_proxy_compressed_responses_total",
+        Kind::Counter,
+        &["coding"],
+        "Responses compressed: coding is gzip, br or zstd.",
+    ),
+    family(
+        "forebay_proxy_compression_bytes_total",
+        Kind::Counter,
+        &["coding", "side"],
+        "Bytes of bodies that were compressed: side is before or after.",
+    ),
+    family(
+        "forebay_proxy_compressions_left_out_total",
+        Kind::Counter,
+        &[],
+        "Responses sent as they were, because 256 others were being compressed.",
+    ),
+    family(
+        "forebay_proxy_mirror_requests_total",
+        Kind::Counter,
+        &["route", "result"],
+        "Copies of requests for another upstream: result is answered, failed, left_out (too many \
+         under way) or body_too_large.",
+    ),
+    family(
+        "forebay_proxy_mirror_requests_in_flight",
+        Kind::Gauge,
+        &["route"],
+        "Copies of requests under way.",
+    ),
+    family(
         "forebay_proxy_bulk_nice_steps",
         Kind::Gauge,
         &[],

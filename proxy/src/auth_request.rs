@@ -1,0 +1,144 @@
+//! Another service says whether a request may pass: it is asked with GET for a fixed path, with the
+//! headers of the request and none of its body.
+//!
+//! 2xx lets the request pass, and the headers the route names go on with it, in place of whatever the
+//! client sent under these names; 401 and 403 refuse it, with the service's `WWW-Authenticate`. Anything
+//! else is a failure: nobody passes because a service is down.
+
+use std::sync::Arc;
+
+use http::Method;
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use prometheus::IntCounterVec;
+use proxy_config::route_access::AuthSubrequest;
+
+use crate::cache::conditional;
+use crate::edge::{Edge, Exchange};
+use crate::fastcgi::caller::Caller;
+use crate::fill::origin::{Contact, Origin, Question, Reply};
+use crate::metrics::Metrics;
+use crate::rate_limit::key::Asking;
+use crate::respond::Failure;
+use crate::upstream::Upstream;
+
+const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+
+/// The service a route asks.
+pub struct AuthRequest {
+    upstream: Arc<Upstream>,
+    path: String,
+    copied: Vec<HeaderName>,
+    route: String,
+    results: IntCounterVec,
+}
+
+impl AuthRequest {
+    pub fn new(
+        config: &AuthSubrequest,
+        upstream: Arc<Upstream>,
+        route: &str,
+        metrics: &Metrics,
+    ) -> AuthRequest {
+        let results = metrics.auth_requests.clone();
+        for result in ["allowed", "refused", "failed"] {
+            results.with_label_values(&[route, result]);
+        }
+        AuthRequest {
+            upstream,
+            path: config.path.clone(),
+            copied: config.copy_headers.iter().filter_map(|name| name.parse().ok()).collect(),
+            route: route.to_owned(),
+            results,
+        }
+    }
+
+    fn question(&self, head: &RequestHeader, exchange: &Exchange) -> pingora::Result<Question> {
+        let asked = exchange.trail.asked.as_ref();
+        let method = asked.map_or(&head.method, |(method, _)| method).as_str().to_owned();
+        let uri = asked.map_or(head.raw_path(), |(_, target)| target.as_bytes()).to_vec();
+        let mut head = head.clone();
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
+            head.remove_header(&name);
+        }
+        for name in conditional::LEFT_OUT {
+            head.remove_header(&name);
+        }
+        head.set_method(Method::GET);
+        head.set_raw_path(self.path.as_bytes())?;
+        head.insert_header(ORIGINAL_METHOD, method)?;
+        head.insert_header(ORIGINAL_URI, uri)?;
+        Ok(Question {
+            head,
+            body: None,
+            caller: None,
+            client: exchange.peer,
+            tls: exchange.tls.is_some(),
+            request_id: exchange.request_id.clone(),
+            edits: proxy_config::header_edits::Rendered::default(),
+        })
+    }
+}
+
+/// Asks the service of the route, where it has one.
+///
+/// Errors: `Unauthorized` and `Forbidden` where the service refuses, `AuthFailed` where it does not say.
+pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(route) = exchange.route.clone() else { return Ok(()) };
+    let Some(auth) = route.auth_request.as_ref().filter(|_| !exchange.ruled.is_preflight) else {
+        return Ok(());
+    };
+    let head = session.req_header();
+    let mut question = auth.question(head, exchange).map_err(|_| Failure::Internal)?;
+    let caller = Caller::for_upstream(session, exchange, &edge.listener, &auth.upstream);
+    question.caller.clone_from(&caller);
+    let proved = &exchange.proved;
+    let asking = Asking { client: exchange.client, route: &route.name, head, proved };
+    let origin = Origin {
+        connector: Arc::clone(&edge.state.connector),
+        wish: auth.upstream.wish(&asking),
+        upstream: Arc::clone(&auth.upstream),
+        runtimes: edge.state.runtimes.clone(),
+        lane: Arc::clone(&route.lane),
+        reach: None,
+        caller,
+    };
+    let reply = Box::pin(origin.ask(&question, &[], &mut Contact::default(), &|_| {})).await;
+    let judged = match &reply {
+        Ok(reply) => judge(reply),
+        Err(failure) => {
+            tracing::warn!(request_id = exchange.request_id, %failure, "who may ask cannot be asked");
+            Err(Failure::AuthFailed)
+        }
+    };
+    let result = match &judged {
+        Ok(()) => "allowed",
+        Err(Failure::AuthFailed) => "failed",
+        Err(_) => "refused",
+    };
+    auth.results.with_label_values(&[auth.route.as_str(), result]).inc();
+    let Ok(reply) = reply else { return judged };
+    if judged.is_ok() {
+        let edits = &mut exchange.ruled.to_upstream;
+        for name in &auth.copied {
+            // What the client sent under this name is not the service's word.
+            edits.remove.push(name.clone());
+            let said = reply.head.headers.get_all(name).iter().cloned();
+            edits.add.extend(said.map(|value| (name.clone(), value)));
+        }
+    }
+    reply.discard().await;
+    judged
+}
+
+fn judge(reply: &Reply) -> Result<(), Failure> {
+    let challenges = || reply.head.headers.get_all(WWW_AUTHENTICATE).iter().cloned().collect();
+    match reply.head.status.as_u16() {
+        200..300 => Ok(()),
+        401 => Err(Failure::Unauthorized { challenges: challenges() }),
+        403 => Err(Failure::Forbidden("the service that says who may ask refuses this")),
+        _ => Err(Failure::AuthFailed),
+    }
+}

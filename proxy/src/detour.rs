@@ -1,0 +1,254 @@
+//! Internal redirects: the one engine behind `error_pages`, `try` and `X-Accel-Redirect`.
+//!
+//! A detour sends a request on inside the proxy, to the route of another path or to one it names. There
+//! it is admitted anew: gate, proof, lane and limits of that route apply. What a failure or an
+//! upstream's answer leads to is asked for with GET and without the client's body; what `try` leads
+//! to is the request as the client sent it. No request takes more than [`DETOURS_MAX`].
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES,
+    HeaderName, SET_COOKIE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use proxy_config::detours::To;
+
+use crate::cache::conditional;
+use crate::edge::Exchange;
+use crate::path::normalize_target;
+use crate::respond::{self, Failure};
+use crate::route::Route;
+
+/// Detours of one request; more is a circle.
+pub const DETOURS_MAX: u32 = 10;
+
+const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+/// What else servers say to a proxy and not to its clients.
+const X_ACCEL: [HeaderName; 4] = [
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderName::from_static("x-accel-charset"),
+    HeaderName::from_static("x-accel-expires"),
+    HeaderName::from_static("x-accel-limit-rate"),
+];
+/// Fields of the answer that named the path which go on to the client with what is found there.
+const KEPT: [HeaderName; 6] =
+    [CONTENT_TYPE, CONTENT_DISPOSITION, ACCEPT_RANGES, CACHE_CONTROL, EXPIRES, SET_COOKIE];
+
+/// What has become of a request.
+pub enum Next {
+    /// It is answered.
+    Sent,
+    /// It goes on to its upstream.
+    PassOn,
+    Elsewhere(Detour),
+}
+
+/// Where a request goes on, and why.
+#[derive(Clone, Debug)]
+pub struct Detour {
+    pub to: To,
+    pub why: Why,
+}
+
+#[derive(Clone, Debug)]
+pub enum Why {
+    /// A step of `try`.
+    Try,
+    /// An upstream's answer names it; these fields of the answer are kept.
+    Accel(Vec<(HeaderName, HeaderValue)>),
+    /// It stands in for a failure.
+    Page(Page),
+}
+
+/// A page that is shown in place of a failure.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub failure: Failure,
+    /// The status sent; without it, the page's own.
+    status: Option<StatusCode>,
+}
+
+/// How far a request has come from what the client asked for.
+#[derive(Default)]
+pub struct Trail {
+    count: u32,
+    /// What the client asked for, once the head says something else.
+    pub asked: Option<(Method, String)>,
+    /// Whoever is asked now is not sent the client's body.
+    pub without_body: bool,
+    /// Limits have been applied; they are, once per request.
+    pub limited: bool,
+    /// The route the next admission is to choose.
+    route: Option<String>,
+    kept: Vec<(HeaderName, HeaderValue)>,
+    page: Option<Page>,
+    /// The route whose failure a page stands in for.
+    pub failed: Option<Arc<Route>>,
+    /// Decided when an answer came, taken when pingora has let go of it.
+    pub pending: Option<Detour>,
+}
+
+impl Trail {
+    /// Whether the client itself asks for what the head says.
+    pub fn is_fresh(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn named_route(&mut self) -> Option<String> {
+        self.route.take()
+    }
+
+    /// What the answer to the client must carry: fields kept, and the status, if it is not to be the
+    /// answer's own.
+    pub fn overlay(&self) -> (Vec<(HeaderName, HeaderValue)>, Option<StatusCode>) {
+        (self.kept.clone(), self.page.as_ref().and_then(|page| page.status))
+    }
+}
+
+/// Sets a request on its way to somewhere else: its head now says what is asked for inside.
+pub fn enter(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    detour: Detour,
+) -> Result<(), Failure> {
+    let trail = &mut exchange.trail;
+    trail.count += 1;
+    if trail.count > DETOURS_MAX {
+        tracing::warn!(request_id = exchange.request_id, "a request was sent round in a circle");
+        return Err(Failure::Circle);
+    }
+    let head = session.req_header_mut();
+    trail.asked.get_or_insert_with(|| {
+        let asked = exchange.ruled.asked.clone();
+        let own = || String::from_utf8_lossy(head.raw_path()).into_owned();
+        (head.method.clone(), asked.unwrap_or_else(own))
+    });
+    if !matches!(detour.why, Why::Try) {
+        trail.without_body = true;
+        if head.method != Method::HEAD {
+            head.set_method(Method::GET);
+        }
+    }
+    match detour.to {
+        To::Route(name) => trail.route = Some(name),
+        To::Path(path) => {
+            let target = normalize_target(path.as_bytes()).map_err(|fault| {
+                tracing::warn!(path, %fault, "a request cannot be sent on to this path");
+                Failure::Internal
+            })?;
+            head.set_raw_path(&target).map_err(|_| Failure::Internal)?;
+        }
+    }
+    match detour.why {
+        Why::Try => {}
+        Why::Accel(kept) => trail.kept = kept,
+        Why::Page(page) => {
+            for name in conditional::LEFT_OUT {
+                head.remove_header(&name);
+            }
+            trail.kept = respond::fields_of(&page.failure, &exchange.request_id);
+            trail.failed = trail.failed.take().or_else(|| exchange.route.clone());
+            trail.page = Some(page);
+        }
+    }
+    Ok(())
+}
+
+/// The page that stands in for a failure.
+///
+/// Errors: the failure to answer with, when there is none. A page that fails is replaced by the plain
+/// answer to what it stands in for.
+pub fn page_for(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    failure: Failure,
+) -> Result<Detour, Failure> {
+    let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+    if let Some(page) = exchange.trail.page.take() {
+        if begun || failure == Failure::ClientGone {
+            exchange.trail.page = Some(page);
+            return Err(failure);
+        }
+        tracing::warn!(request_id = exchange.request_id, %failure, "an error page failed");
+        exchange.ruled.to_client.stand_alone();
+        return Err(page.failure);
+    }
+    let status = failure.status().filter(|_| !begun);
+    let Some(detour) = status.and_then(|status| page(exchange, status, false, &failure)) else {
+        exchange.ruled.to_client.stand_alone();
+        return Err(failure);
+    };
+    respond::distrust(session, &failure);
+    Ok(detour)
+}
+
+fn page(
+    exchange: &Exchange,
+    status: StatusCode,
+    is_upstreams: bool,
+    failure: &Failure,
+) -> Option<Detour> {
+    let route = exchange.route.as_ref()?;
+    let mut pages = route.rules.pages.iter().zip(&exchange.ruled.pages);
+    let (page, to) = pages.find(|(page, _)| page.takes(status.as_u16(), is_upstreams))?;
+    let set = page.status.and_then(|status| StatusCode::from_u16(status).ok());
+    let sent = if page.own_status { None } else { Some(set.unwrap_or(status)) };
+    let why = Why::Page(Page { failure: failure.clone(), status: sent });
+    Some(Detour { to: to.clone(), why })
+}
+
+/// Where an upstream's answer leads, if it is not the answer the client gets.
+pub fn after(exchange: &Exchange, head: &ResponseHeader) -> Option<Detour> {
+    let obeyed = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
+    if let Some(path) = head.headers.get(X_ACCEL_REDIRECT).filter(|_| obeyed) {
+        let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+        let to = match path.strip_prefix('@') {
+            Some(name) => To::Route(name.to_owned()),
+            None => To::Path(path),
+        };
+        return Some(Detour { to, why: Why::Accel(kept_of(&head.headers)) });
+    }
+    if exchange.trail.page.is_some() || head.status.as_u16() < 400 {
+        return None;
+    }
+    page(exchange, head.status, true, &Failure::UpstreamStatus(head.status))
+}
+
+fn kept_of(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let all = headers.iter().filter(|(name, _)| KEPT.contains(name));
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether an answer of this request's upstream may lead elsewhere: then the proxy asks by itself, so
+/// that the client's connection outlives the answer that is not passed on.
+pub fn may_follow(exchange: &Exchange) -> bool {
+    let obeys = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
+    let mut pages = exchange.route.iter().flat_map(|route| &route.rules.pages);
+    obeys || pages.any(proxy_config::detours::Page::takes_upstream_errors)
+}
+
+/// Takes off what a server that is obeyed says to this proxy alone.
+pub fn settle(head: &mut ResponseHeader) {
+    for name in X_ACCEL {
+        head.remove_header(&name);
+    }
+}
+
+/// The request is answered: says so for what a page stood in for.
+pub fn arrived(session: &Session, exchange: &mut Exchange) {
+    if let Some(page) = exchange.trail.page.take() {
+        exchange.answered = session.response_written().map(|head| head.status);
+        exchange.failure = Some(page.failure);
+    }
+}
+
+/// Whether the body of the client's request, if there is one, has no say in what is asked.
+pub fn is_bodiless(session: &mut Session, exchange: &Exchange) -> bool {
+    let head = session.req_header();
+    let plain = head.method == Method::GET || head.method == Method::HEAD;
+    let empty = head.headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
+    exchange.trail.without_body || (plain && empty && session.is_body_empty())
+}

@@ -1,0 +1,128 @@
+//! One question to a FastCGI upstream, its body at hand: the same choice of server and budget of
+//! attempts as with any upstream.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
+use http::{HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
+
+use crate::detour;
+use crate::fastcgi::Gateway;
+use crate::fastcgi::conversation::Conversation;
+use crate::fill::origin::{Contact, Origin, Question, Reply, request_head};
+use crate::respond::{Failure, UpstreamFault};
+use crate::upstream::retry::Failed;
+use crate::upstream::server::InUse;
+
+/// A request that has been begun at a server.
+pub struct Begun {
+    pub conversation: Conversation,
+    pub in_use: InUse,
+    pub reused: bool,
+    pub asked: Instant,
+}
+
+/// Connects to a server and begins the request there; `length` is that of its body.
+pub async fn begin(
+    origin: &Origin,
+    gateway: &Arc<Gateway>,
+    (question, fields): (&Question, &[(HeaderName, HeaderValue)]),
+    length: u64,
+    contact: &mut Contact,
+) -> Result<Begun, Failure> {
+    let upstream = &origin.upstream;
+    let harmless = question.is_harmless(upstream);
+    loop {
+        let turn = upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
+        let begun = Instant::now();
+        match gateway.connect(&turn.peer, harmless).await {
+            Ok((socket, reused)) => {
+                contact.connect_time = Some(begun.elapsed());
+                contact.reused = Some(reused);
+                upstream.connected(reused, None);
+                let server = upstream.host(&contact.attempts);
+                let head = request_head(question, fields, server).map_err(|_| Failure::Internal)?;
+                let address = turn.peer._address.clone();
+                let conversation =
+                    Conversation::begin(gateway, socket, address, question, &head, length);
+                let in_use = turn.in_use;
+                return Ok(Begun { conversation, in_use, reused, asked: Instant::now() });
+            }
+            Err(error) => {
+                let late = error.kind() == io::ErrorKind::TimedOut;
+                let kind = if late { "connect_timeout" } else { "connect" };
+                tracing::debug!(%error, "a FastCGI server could not be connected to");
+                upstream.failed(&contact.attempts, kind, false);
+                if !upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
+                    return Err(match late {
+                        true => Failure::UpstreamTimeout,
+                        false => Failure::UpstreamUnreachable,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Asks; tries again as the upstream says.
+pub async fn ask(
+    origin: &Origin,
+    gateway: &Arc<Gateway>,
+    question: &Question,
+    fields: &[(HeaderName, HeaderValue)],
+    contact: &mut Contact,
+) -> Result<Reply, Failure> {
+    let upstream = &origin.upstream;
+    let harmless = question.is_harmless(upstream);
+    let length = question.body.as_ref().map_or(0, |body| body.len() as u64);
+    loop {
+        let mut begun = begin(origin, gateway, (question, fields), length, contact).await?;
+        match begun.conversation.answered().await {
+            Ok(mut head) => {
+                let status = head.status.as_u16();
+                upstream.answered(&contact.attempts, status, begun.asked.elapsed());
+                let gateway_error = (502..=504).contains(&status);
+                if gateway_error && upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
+                {
+                    continue;
+                }
+                contact.first_byte = Some(begun.asked.elapsed());
+                let has_body = question.head.method != Method::HEAD;
+                settle(&mut head, &mut begun.conversation, origin, has_body);
+                return Ok(Reply::of_script(begun, origin, contact.attempts.clone(), head));
+            }
+            Err(fault) => {
+                let stale = fault.stale && begun.reused;
+                upstream.failed(&contact.attempts, fault.kind, stale);
+                let failed = if stale { Failed::Stale } else { Failed::of(fault.kind) };
+                if !upstream.again(&mut contact.attempts, failed, harmless) {
+                    return Err(fault.failure);
+                }
+            }
+        }
+    }
+}
+
+/// What this proxy alone is told leaves the head; where no body follows, none is waited for.
+pub fn settle(
+    head: &mut ResponseHeader,
+    conversation: &mut Conversation,
+    origin: &Origin,
+    has_body: bool,
+) {
+    if origin.upstream.x_accel {
+        detour::settle(head);
+    }
+    if !has_body || matches!(head.status.as_u16(), 204 | 304) {
+        conversation.expect_nothing();
+    }
+}
+
+/// Tells the upstream that an attempt failed after its head.
+pub fn failed(origin: &Origin, contact: &Contact, fault: UpstreamFault) -> Failure {
+    origin.upstream.failed(&contact.attempts, fault.kind, false);
+    fault.failure
+}

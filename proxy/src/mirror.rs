@@ -1,0 +1,183 @@
+//! Copies of requests for another upstream, whose answers nobody gets. The client's own request never
+//! waits for a copy: a copy is made while the body passes by, asked at the lowest priority there is,
+//! and left out when too many are under way or its body is too large.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use pingora::proxy::Session;
+use prometheus::{IntCounter, IntGauge};
+use proxy_config::lane::LaneName;
+use proxy_config::route_action::Mirror as Config;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::detour;
+use crate::edge::{Edge, Exchange};
+use crate::fastcgi::caller::Caller;
+use crate::fill::origin::{Contact, Origin, Question};
+use crate::metrics::Metrics;
+use crate::rate_limit::key::Asking;
+use crate::relay;
+use crate::respond::Failure;
+use crate::runtimes::Place;
+use crate::upstream::Upstream;
+
+/// How long a copy may be under way, answer included; then its place is given to another.
+const COPY_MAX: Duration = Duration::from_secs(60);
+/// All requests, in hundredths of a percent.
+const WHOLE: u16 = 10_000;
+
+/// Where copies of a route's requests go.
+pub struct Mirror {
+    upstream: Arc<Upstream>,
+    share: u16,
+    body_max: usize,
+    places: Arc<Semaphore>,
+    counts: Counts,
+}
+
+#[derive(Clone)]
+struct Counts {
+    under_way: IntGauge,
+    answered: IntCounter,
+    failed: IntCounter,
+    left_out: IntCounter,
+    too_large: IntCounter,
+}
+
+/// A copy that is being made. Dropped unfinished, it is none.
+pub struct Copying {
+    origin: Origin,
+    question: Question,
+    body: BytesMut,
+    body_max: usize,
+    place: OwnedSemaphorePermit,
+    counts: Counts,
+}
+
+impl Mirror {
+    pub fn new(config: &Config, upstream: Arc<Upstream>, route: &str, metrics: &Metrics) -> Mirror {
+        let count = |result| metrics.mirror_requests.with_label_values(&[route, result]);
+        let counts = Counts {
+            under_way: metrics.mirror_in_flight.with_label_values(&[route]),
+            answered: count("answered"),
+            failed: count("failed"),
+            left_out: count("left_out"),
+            too_large: count("body_too_large"),
+        };
+        let places = usize::try_from(config.in_flight_max).unwrap_or(usize::MAX);
+        Mirror {
+            upstream,
+            share: config.share.hundredths(),
+            body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            counts,
+        }
+    }
+
+    /// A place for a copy of this request, if it is one of the share and there is one.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if self.share < WHOLE && fastrand::u16(0..WHOLE) >= self.share {
+            return None;
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.inspect_err(|_| self.counts.left_out.inc()).ok()
+    }
+}
+
+/// Begins a copy of the request, and sends it if there is no body to come.
+pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
+    let Some(route) = exchange.route.clone() else { return };
+    let Some(mirror) = route.mirror.as_ref().filter(|_| exchange.trail.is_fresh()) else { return };
+    let Some(place) = mirror.place() else { return };
+    let caller = Caller::for_upstream(session, exchange, &edge.listener, &mirror.upstream);
+    let head = session.req_header();
+    let proved = &exchange.proved;
+    let asking = Asking { client: exchange.client, route: &route.name, head, proved };
+    let copying = Copying {
+        origin: Origin {
+            connector: Arc::clone(&edge.state.connector),
+            wish: mirror.upstream.wish(&asking),
+            upstream: Arc::clone(&mirror.upstream),
+            runtimes: edge.state.runtimes.clone(),
+            lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
+            reach: None,
+            caller: caller.clone(),
+        },
+        question: Question { caller, ..relay::question(head, exchange) },
+        body: BytesMut::new(),
+        body_max: mirror.body_max,
+        place,
+        counts: mirror.counts.clone(),
+    };
+    let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
+    match bodiless {
+        true => copying.send(),
+        false => exchange.copying = Some(copying),
+    }
+}
+
+/// A part of the request's body passes by.
+pub fn body(copying: &mut Option<Copying>, part: Option<&Bytes>, is_last: bool) {
+    let Some(copy) = copying.as_mut() else { return };
+    let part = part.map_or(&[][..], |part| part);
+    if copy.body.len() + part.len() > copy.body_max {
+        copy.counts.too_large.inc();
+        *copying = None;
+        return;
+    }
+    copy.body.extend_from_slice(part);
+    if is_last && let Some(copy) = copying.take() {
+        copy.send();
+    }
+}
+
+/// The body is sent again from its beginning.
+pub fn restart(copying: &mut Option<Copying>) {
+    if let Some(copy) = copying {
+        copy.body.clear();
+    }
+}
+
+impl Copying {
+    fn send(self) {
+        let Copying { origin, mut question, body, place, counts, .. } = self;
+        if !body.is_empty() || !matches!(question.head.method, Method::GET | Method::HEAD) {
+            question.body = Some(body.freeze());
+        }
+        let runtime = origin.runtimes.of(Place::Bulk).clone();
+        runtime.spawn(async move {
+            let _under_way = UnderWay::new(counts.under_way.clone(), place);
+            match timeout(COPY_MAX, converse(&origin, &question)).await {
+                Ok(Ok(())) => counts.answered.inc(),
+                Ok(Err(_)) | Err(_) => counts.failed.inc(),
+            }
+        });
+    }
+}
+
+async fn converse(origin: &Origin, question: &Question) -> Result<(), Failure> {
+    let mut reply = Box::pin(origin.ask(question, &[], &mut Contact::default(), &|_| {})).await?;
+    while reply.read().await?.is_some() {}
+    reply.release().await;
+    Ok(())
+}
+
+/// Counts a copy for as long as it holds its place.
+struct UnderWay(IntGauge, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl UnderWay {
+    fn new(gauge: IntGauge, place: OwnedSemaphorePermit) -> UnderWay {
+        gauge.inc();
+        UnderWay(gauge, place)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

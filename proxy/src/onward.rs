@@ -1,0 +1,118 @@
+//! The way of a request from route to answer, as often as detours lead it to another route: what the
+//! route answers by itself, the cache, an upstream asked here; or on to pingora's proxying.
+
+use std::sync::Arc;
+
+use pingora::proxy::Session;
+
+use crate::cache::answer;
+use crate::detour::{self, Detour, Next};
+use crate::edge::{Edge, Exchange};
+use crate::fastcgi::caller::Caller;
+use crate::fastcgi::pass;
+use crate::fill::origin::Origin;
+use crate::rate_limit::key::Asking;
+use crate::respond::Failure;
+use crate::video::ahead;
+use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules};
+
+impl Edge {
+    /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
+    /// is due. `true`: it is answered.
+    pub async fn go_on(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        mut detour: Option<Detour>,
+    ) -> Result<bool, Failure> {
+        loop {
+            let entered = match detour.take() {
+                Some(detour) => detour::enter(session, exchange, detour),
+                None => Ok(()),
+            };
+            let next = match entered {
+                Ok(()) => Box::pin(self.step(session, exchange)).await,
+                Err(failure) => Err(failure),
+            };
+            match next {
+                Ok(Next::Sent) => {
+                    detour::arrived(session, exchange);
+                    return Ok(true);
+                }
+                Ok(Next::PassOn) => return Ok(false),
+                Ok(Next::Elsewhere(on)) => detour = Some(on),
+                Err(failure) => detour = Some(detour::page_for(session, exchange, failure)?),
+            }
+        }
+    }
+
+    async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
+        self.admit(session, exchange)?;
+        lane::enter::lane(session, exchange).await?;
+        let proved = self.prove(session.req_header(), exchange).await;
+        if !exchange.trail.limited {
+            // Attempts to prove something are counted whether they succeed or not.
+            rate_limit::admit(session.req_header(), exchange).await?;
+            exchange.trail.limited =
+                exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
+        }
+        proved?;
+        auth_request::ask(self, session, exchange).await?;
+        mirror::begin(self, session, exchange);
+        rules::rewrite(session, exchange)?;
+        match content::answer(session, exchange).await? {
+            Next::PassOn => {}
+            next => return Ok(next),
+        }
+        match self.through_cache(session, exchange).await? {
+            Next::PassOn => {}
+            next => return Ok(next),
+        }
+        let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
+        let asks_here =
+            exchange.trail.without_body || gateway.is_some() || detour::may_follow(exchange);
+        if !asks_here {
+            lane::enter::origins(session, exchange).await?;
+            return Ok(Next::PassOn);
+        }
+        let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
+        let origin = self.origin(session, exchange).ok_or(Failure::Internal)?;
+        match gateway {
+            _ if bodiless => relay::pass(session, exchange, &origin).await,
+            Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
+            None => {
+                lane::enter::origins(session, exchange).await?;
+                Ok(Next::PassOn)
+            }
+        }
+    }
+
+    async fn through_cache(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Next, Failure> {
+        let Some(policy) = exchange.cache_policy.clone() else { return Ok(Next::PassOn) };
+        let Some(mut origin) = self.origin(session, exchange) else { return Ok(Next::PassOn) };
+        origin.reach = ahead::reach(&self.listener, exchange, &policy);
+        answer::answer(session, exchange, &policy, &origin).await
+    }
+
+    /// The upstream of the request, to be asked by the proxy itself.
+    fn origin(&self, session: &Session, exchange: &Exchange) -> Option<Origin> {
+        let upstream = exchange.upstream.clone()?;
+        let caller = Caller::for_upstream(session, exchange, &self.listener, &upstream);
+        let route = exchange.route.as_ref()?;
+        let (head, proved) = (session.req_header(), &exchange.proved);
+        let asking = Asking { client: exchange.client, route: &route.name, head, proved };
+        Some(Origin {
+            connector: Arc::clone(&self.state.connector),
+            wish: upstream.wish(&asking),
+            upstream,
+            runtimes: self.state.runtimes.clone(),
+            lane: Arc::clone(&route.lane),
+            reach: None,
+            caller,
+        })
+    }
+}

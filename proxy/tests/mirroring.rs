@@ -1,0 +1,76 @@
+//! Copies of requests, over the wire.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{Proxy, dead_address, eventually};
+use crate::origin::Origin;
+
+fn document(origin: &Origin, shadow: std::net::SocketAddr, settings: &str) -> String {
+    format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }}, shadow: {{ servers: [ {{ address: '{shadow}' }} ] }} }}\n\
+         routes: [ {{ name: all, upstream: u, request_headers: {{ set: {{ x-edited: yes }} }}, mirror: {{ upstream: shadow{settings} }} }} ]",
+        origin.address,
+    )
+}
+
+fn count(proxy: &Proxy, result: &str) -> f64 {
+    proxy.metric(&format!(
+        "forebay_proxy_mirror_requests_total{{result=\"{result}\",route=\"all\"}}"
+    ))
+}
+
+#[test]
+fn another_upstream_gets_a_copy_of_each_request() {
+    let origin = Origin::saying("real");
+    let bodies: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&bodies);
+    let shadow = Origin::start(move |exchange| {
+        let Some(body) = exchange.body() else { return false };
+        let line = exchange.head.lines().next().unwrap().to_owned();
+        let edited = exchange.header("x-edited").unwrap_or("no").to_owned();
+        kept.lock().unwrap().push(format!("{line} {} {edited}", String::from_utf8_lossy(&body)));
+        exchange.write("HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\nbad")
+    });
+    let proxy = Proxy::start(&document(&origin, shadow.address, ", body_max: 10B"));
+    assert_eq!(proxy.get("/a?b").text(), "real");
+    let mut client = proxy.client();
+    let post = |length: usize, body: &str| {
+        format!("POST /p HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    assert_eq!(client.ask(&post(5, "hello")).text(), "real");
+    assert_eq!(client.ask(&post(11, "hello there")).text(), "real");
+    let chunked = "POST /c HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(client.ask(chunked).text(), "real");
+    eventually("copies", || (count(&proxy, "answered") >= 3.0).then_some(()));
+    let mut seen = bodies.lock().unwrap().clone();
+    seen.sort();
+    assert_eq!(
+        seen,
+        ["GET /a?b HTTP/1.1  yes", "POST /c HTTP/1.1 hi yes", "POST /p HTTP/1.1 hello yes"]
+    );
+    assert_eq!(count(&proxy, "body_too_large"), 1.0);
+}
+
+#[test]
+fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
+    let origin = Origin::saying("real");
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let shadow = Origin::start(move |exchange| {
+        eventually("release", || released.load(Ordering::SeqCst).then_some(()));
+        exchange.answer("late")
+    });
+    let proxy = Proxy::start(&document(&origin, shadow.address, ", in_flight_max: 2"));
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/").text(), "real");
+    }
+    assert_eq!(count(&proxy, "left_out"), 3.0);
+    assert_eq!(proxy.metric("forebay_proxy_mirror_requests_in_flight{route=\"all\"}"), 2.0);
+    release.store(true, Ordering::SeqCst);
+    eventually("copies", || (count(&proxy, "answered") >= 2.0).then_some(()));
+
+    let proxy = Proxy::start(&document(&origin, dead_address(), ""));
+    assert_eq!(proxy.get("/").text(), "real");
+    eventually("a copy that failed", || (count(&proxy, "failed") >= 1.0).then_some(()));
+}

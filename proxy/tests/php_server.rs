@@ -1,0 +1,72 @@
+//! Debian's php-fpm with a folder of scripts, for as long as a test needs it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::eventually;
+
+pub struct PhpServer {
+    child: Child,
+    pub address: SocketAddr,
+    /// The folder of an application: scripts and files are in `public`.
+    pub dir: tempfile::TempDir,
+}
+
+/// Its program's name has the version of PHP in it, and is on an administrator's PATH only.
+fn program() -> PathBuf {
+    let programs = fs::read_dir("/usr/sbin").unwrap().flatten().map(|entry| entry.path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let mut all: Vec<_> = programs.filter(|path| name(path).starts_with("php-fpm")).collect();
+    all.sort();
+    all.pop().expect("php-fpm is installed (tools/install.sh test)")
+}
+
+impl PhpServer {
+    /// With these scripts and files below `public`.
+    pub fn start(scripts: &[(&str, &str)]) -> PhpServer {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in scripts {
+            let path = dir.path().join("public").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let user = match rustix::process::geteuid().is_root() {
+            true => "user = root\ngroup = root\n",
+            false => "",
+        };
+        let config = format!(
+            "[global]\nerror_log = {0}/fpm.log\n[www]\n{user}listen = {address}\npm = static\n\
+             pm.max_children = 2\nphp_admin_flag[log_errors] = on\nphp_admin_value[upload_max_filesize] = 50M\n\
+             php_admin_value[post_max_size] = 50M\n",
+            dir.path().display(),
+        );
+        fs::write(dir.path().join("fpm.conf"), config).unwrap();
+        let child = Command::new(program())
+            .args(["--nodaemonize", "--allow-to-run-as-root", "--no-php-ini", "--fpm-config"])
+            .arg(dir.path().join("fpm.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("php-fpm", || TcpStream::connect(address).ok());
+        PhpServer { child, address, dir }
+    }
+
+    pub fn root(&self) -> String {
+        self.dir.path().join("public").display().to_string()
+    }
+}
+
+impl Drop for PhpServer {
+    fn drop(&mut self) {
+        // Its processes end with it when it is asked to end, not when it is killed.
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}
