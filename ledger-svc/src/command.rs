@@ -283,13 +283,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
         (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),
         (None, Some(ServiceError::Bind { .. })) => UNAVAILABLE,
-        (
-            None,
-            Some(
-                ServiceError::Writer(_) | ServiceError::FirstKey(_) | ServiceError::Authorities(_),
-            )
-            | None,
-        ) => FAILURE,
+        (None, Some(ServiceError::Writer(_) | ServiceError::Authorities(_)) | None) => FAILURE,
     }
 }
 

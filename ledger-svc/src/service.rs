@@ -60,8 +60,6 @@ pub enum ServiceError {
     Writer(String),
     #[error("the machine's certificate authorities cannot be read, and webhooks need them: {0}")]
     Authorities(std::io::Error),
-    #[error("the first administrator's key could not be booked: {0}")]
-    FirstKey(String),
 }
 
 /// A running service.
