@@ -15,6 +15,7 @@ pub mod server;
 pub mod statements;
 pub mod transfers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -47,7 +48,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct App {
     pub reader: Reader,
-    pub writer: writer::Handle,
+    pub writer: Arc<writer::Handle>,
     pub metrics: Metrics,
     pub limits: Limits,
 }

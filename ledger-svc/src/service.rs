@@ -1,6 +1,7 @@
 //! One running ledger: a database, its writer, the main and the admin listener.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -85,7 +86,8 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         connections: metrics.connections.clone(),
         in_flight: metrics.http_in_flight.clone(),
     };
-    let app = App { reader: reader.clone(), writer: handle, metrics, limits: options.http };
+    let writing = Arc::new(handle);
+    let app = App { reader: reader.clone(), writer: writing, metrics, limits: options.http };
 
     let (stop, stopped) = watch::channel(false);
     let (admin_stop, admin_stopped) = watch::channel(false);

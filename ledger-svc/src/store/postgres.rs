@@ -20,13 +20,18 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 6] = [
+pub const MIGRATIONS: [migration::Source; 7] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/postgres/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/postgres/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/postgres/0006_effective_dates.sql")),
+    (
+        8,
+        "one row a transfer",
+        include_str!("../../migrations/postgres/0008_one_row_a_transfer.sql"),
+    ),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -28,13 +28,18 @@ const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 
-pub const MIGRATIONS: [migration::Source; 6] = [
+pub const MIGRATIONS: [migration::Source; 7] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
     (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
+    (
+        8,
+        "one row a transfer",
+        include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql"),
+    ),
 ];
 
 /// The one writing connection.
