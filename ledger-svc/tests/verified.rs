@@ -257,7 +257,8 @@ async fn every_change_by_sql_is_found(server: &Server) {
             raw.execute(&format!("INSERT INTO {table} SELECT * FROM kept")).await.unwrap();
             raw.execute("DROP TABLE kept").await.unwrap();
         } else {
-            let undo = undo.replace("KEY", if database.engine == Engine::MariaDb { "`key`" } else { "key" });
+            let undo = undo
+                .replace("KEY", if database.engine == Engine::MariaDb { "`key`" } else { "key" });
             raw.execute(&undo).await.expect(&undo);
         }
         // Whether it was undone is shown by the next finding, which would otherwise be this one again.

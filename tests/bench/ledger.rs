@@ -7,11 +7,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+#[path = "ledger_cost.rs"]
+mod cost;
 #[path = "../../ledger-svc/tests/engine.rs"]
 #[expect(dead_code, unused_macros, unused_imports, reason = "the tests need more of it")]
 mod engine;
-#[path = "ledger_cost.rs"]
-mod cost;
 #[path = "ledger_load.rs"]
 mod load;
 #[path = "ledger_peer.rs"]
@@ -47,7 +47,9 @@ fn main() {
             "--grow" => grown = arguments.next().unwrap().parse().unwrap(),
             // Cargo says so.
             "--bench" => {}
-            other => panic!("{other} is no engine (sqlite, postgres, mariadb), --seconds N or --grow N"),
+            other => {
+                panic!("{other} is no engine (sqlite, postgres, mariadb), --seconds N or --grow N")
+            }
         }
     }
     if engines.is_empty() {
@@ -76,7 +78,9 @@ async fn measure(engine: Engine, time: Duration, grown: u64) {
         "\n{engine:?}: {flushes:.0} flushes/s, {alone:.0} transfers/s with one SQL transaction each; load {}",
         std::fs::read_to_string("/proc/loadavg").unwrap().trim()
     );
-    println!("| | per second | p50 ms | p99 ms | µs each: clients | service | database | × flushes | × one each |");
+    println!(
+        "| | per second | p50 ms | p99 ms | µs each: clients | service | database | × flushes | × one each |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let serving = Serving::start(&server.database().await);
     let load = Load::new(serving.listen, ACCOUNTS, time);
@@ -106,15 +110,14 @@ async fn measure(engine: Engine, time: Duration, grown: u64) {
     report("one transfer a request", load.singles().await, before);
     let before = spent();
     report("balances", load.balances().await, before);
-    let before = spent();
-    report(&format!("growing to {grown}"), load.grow(grown).await, before);
-    let before = spent();
-    let full = report("batches of 500", load.batches(false).await, before);
-    println!(
-        "{:.2} × the rate on an empty database; {} MiB at most",
-        full / empty,
-        serving.peak_mib()
-    );
+    if grown > 0 {
+        let before = spent();
+        report(&format!("growing to {grown}"), load.grow(grown).await, before);
+        let before = spent();
+        let full = report("batches of 500", load.batches(false).await, before);
+        println!("{:.2} × the rate on an empty database", full / empty);
+    }
+    println!("the service had {} MiB at most", serving.peak_mib());
     serving.stop();
 }
 

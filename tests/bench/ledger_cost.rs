@@ -54,9 +54,9 @@ impl Serving {
     /// The database server is whatever else this process has started.
     pub fn spent(&self) -> Spent {
         let own = std::process::id();
-        let others = processes().into_iter().filter(|(id, fields)| {
-            *id != self.child.id() && fields[PARENT] == own.to_string()
-        });
+        let others = processes()
+            .into_iter()
+            .filter(|(id, fields)| *id != self.child.id() && fields[PARENT] == own.to_string());
         Spent {
             clients: time(own),
             service: time(self.child.id()),
@@ -118,9 +118,9 @@ fn ticks(fields: &[String], places: &[usize]) -> Duration {
 }
 
 fn processes() -> Vec<(u32, Vec<String>)> {
-    let ids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
-    });
+    let ids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     ids.filter_map(|id| Some((id, stat(id)?))).collect()
 }
 

@@ -177,7 +177,7 @@ impl Load {
             let (address, accounts) = (self.address, self.accounts);
             clients.spawn(async move {
                 let mut connection = Connection::open(address).await;
-                for number in (client..accounts).step_by(SINGLE_CONNECTIONS as usize) {
+                for number in (client..accounts).filter(|n| n % SINGLE_CONNECTIONS == client) {
                     let side = if number.is_multiple_of(2) { "debit" } else { "credit" };
                     let body = format!(
                         r#"{{"code":"a:{number}","name":"a","currency":"EUR","normal_balance":"{side}"}}"#

@@ -76,7 +76,8 @@ impl Changes {
     /// Entries that count and whose effective date is not the day (UTC) they are booked on: id, entry,
     /// effective date, day of booking.
     pub fn backdated(&self) -> impl Iterator<Item = (i64, &PostedEntry, Date, Date)> {
-        let apart = |new: &&Arc<NewTransfer>| new.kind.moves() && new.effective_date != new.booked_on;
+        let apart =
+            |new: &&Arc<NewTransfer>| new.kind.moves() && new.effective_date != new.booked_on;
         self.transfers.iter().filter(apart).flat_map(|new| {
             let numbered = (new.entry_id_first..).zip(&new.entries);
             numbered.map(|(id, entry)| (id, entry, new.effective_date, new.booked_on))

@@ -128,7 +128,8 @@ impl Audit {
 
     /// Whether anything has been chained yet.
     pub async fn is_chained(&mut self) -> Result<bool, StoreError> {
-        Ok(!self.links(0, 0).await?.is_empty())
+        let first = "SELECT seq FROM chain ORDER BY seq LIMIT 1".to_owned();
+        Ok(!self.rows(first, |row| row.long(0)).await?.is_empty())
     }
 
     /// Links after the one numbered so, and after the transfer numbered so; without more there are none.
@@ -144,7 +145,11 @@ impl Audit {
         );
         let of_transfers = self.rows(sql, |row| {
             let subject = format!("transfer:{}", row.long(0)?);
-            if row.is_null(1)? { Ok(None) } else { link(row.long(1)?, subject, row.bytes(2)?).map(Some) }
+            if row.is_null(1)? {
+                Ok(None)
+            } else {
+                link(row.long(1)?, subject, row.bytes(2)?).map(Some)
+            }
         });
         let of_transfers = of_transfers.await?;
         // Beyond the last of a full page there may be more that belong before the last of the other.

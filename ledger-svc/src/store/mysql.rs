@@ -27,11 +27,7 @@ pub const MIGRATIONS: [migration::Source; 7] = [
     (4, "chain", include_str!("../../migrations/mysql/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/mysql/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/mysql/0006_effective_dates.sql")),
-    (
-        8,
-        "one row a transfer",
-        include_str!("../../migrations/mysql/0008_one_row_a_transfer.sql"),
-    ),
+    (8, "one row a transfer", include_str!("../../migrations/mysql/0008_one_row_a_transfer.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

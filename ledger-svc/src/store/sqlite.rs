@@ -27,6 +27,10 @@ use super::{Access, SqliteFile, StoreError, Synchronous};
 const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
+/// Of the file, in KiB, kept by the writer: the ends of the indexes it appends to, and more.
+const WRITER_CACHE_KIB: u32 = 64 << 10;
+/// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
+const LOG_PAGES_MAX: u32 = 16 << 10;
 
 pub const MIGRATIONS: [migration::Source; 7] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
@@ -35,11 +39,7 @@ pub const MIGRATIONS: [migration::Source; 7] = [
     (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
     (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
-    (
-        8,
-        "one row a transfer",
-        include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql"),
-    ),
+    (8, "one row a transfer", include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql")),
 ];
 
 /// The one writing connection.
@@ -79,7 +79,7 @@ pub async fn open(
         let url = format!("sqlite:{}", path.display());
         return Err(StoreError::Unmigrated { database: named(path), url });
     }
-    let options = options(file);
+    let (reading_options, options) = (options(file), writing(options(file)));
     let creating = options.clone().create_if_missing(true);
     let (mut connection, unsafe_settings) = connect(path, &creating, access.allow_unsafe).await?;
     run_migrations(path, &mut connection).await?;
@@ -92,7 +92,7 @@ pub async fn open(
         SqlitePoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(BUSY_TIMEOUT)
-            .connect_lazy_with(options.clone().pragma("query_only", "ON"))
+            .connect_lazy_with(reading_options.clone().pragma("query_only", "ON"))
     };
     let (pool, ahead) = (reading(READERS_MAX), reading(1));
     let writer = Writer {
@@ -123,6 +123,12 @@ fn options(file: &SqliteFile) -> SqliteConnectOptions {
         })
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+}
+
+fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
 }
 
 /// Looks at an existing file before anything, the journal mode included, is changed in it. Says

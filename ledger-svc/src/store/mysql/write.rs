@@ -316,8 +316,7 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_is_a_quote() {
-        let cells =
-            vec![Cell::Long(-7), Cell::Text("o'é"), Cell::Null, Cell::Text("a:b-1 c")];
+        let cells = vec![Cell::Long(-7), Cell::Text("o'é"), Cell::Null, Cell::Text("a:b-1 c")];
         let kept = Rows { table: &KEPT, cells };
         let replaced =
             Rows { table: &REPLACED, cells: vec![Cell::Long(1), Cell::Bytes(&[0, 255])] };

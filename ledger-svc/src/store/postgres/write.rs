@@ -1,7 +1,7 @@
 //! Writing: one batch is one SQL transaction.
 //!
-//! A batch goes through one statement per table: as a copy where many rows are added, otherwise each column
-//! travels as one array, because a statement per row costs a round trip each.
+//! A batch goes through one statement per table: each column travels as one array, because a
+//! statement per row costs a round trip each.
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -15,10 +15,6 @@ use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::report::Account;
-
-/// From so many rows on they are copied. All columns of what is written in numbers are of the type COPY is sent:
-/// bigint, text, bytea, uuid.
-const COPIED_FROM: usize = 16;
 
 /// One SQL transaction of the writer. Dropped without `commit`, it is rolled back.
 pub struct Batch<'a> {
@@ -103,28 +99,17 @@ impl Batch<'_> {
 
     pub async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
         for rows in tables {
-            if rows.table.clash == Clash::Fails && rows.count() >= COPIED_FROM {
-                self.copy(rows).await?;
-                continue;
-            }
             let mut query = sqlx::query(AssertSqlSafe(statement(rows.table)));
             for (place, (_, sort)) in rows.table.columns.iter().enumerate() {
                 query = bound(query, rows, place, *sort);
             }
             let written = query.execute(&mut *self.transaction).await?.rows_affected();
-            all_written(written, rows)?;
+            if written != rows.count() as u64 {
+                let found = format!("{written} rows instead of {}", rows.count());
+                return Err(impossible("a batch", &found));
+            }
         }
         Ok(())
-    }
-
-    /// A copy takes rows by the page, and plans nothing.
-    async fn copy(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
-        let columns: Vec<&str> = rows.table.columns.iter().map(|(name, _)| *name).collect();
-        let (name, columns) = (rows.table.name, columns.join(", "));
-        let statement = format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)");
-        let mut copying = (*self.transaction).copy_in_raw(&statement).await?;
-        copying.send(copied(rows)).await?;
-        all_written(copying.finish().await?, rows)
     }
 
     pub async fn currency(&mut self, code: &str) -> Result<Option<CurrencyBody>, StoreError> {
@@ -175,42 +160,6 @@ impl Batch<'_> {
     pub async fn commit(self) -> Result<(), StoreError> {
         Ok(self.transaction.commit().await?)
     }
-}
-
-fn all_written(written: u64, rows: &Rows<'_>) -> Result<(), StoreError> {
-    if written == rows.count() as u64 {
-        return Ok(());
-    }
-    Err(impossible("a batch", &format!("{written} rows instead of {}", rows.count())))
-}
-
-/// Rows in the binary form of COPY (PostgreSQL's documentation, "COPY", "Binary Format"): a signature, flags and
-/// an empty extension; each row its number of fields, each field its length and its bytes; a trailer.
-fn copied(rows: &Rows<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64 + rows.cells.len() * 16);
-    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
-    let fields = i16::try_from(rows.width()).unwrap_or(i16::MAX).to_be_bytes();
-    for row in rows.cells.chunks(rows.width()) {
-        bytes.extend_from_slice(&fields);
-        for cell in row {
-            match cell {
-                Cell::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Cell::Long(number) => field(&mut bytes, &number.to_be_bytes()),
-                Cell::Text(text) => field(&mut bytes, text.as_bytes()),
-                Cell::Plain(text) => field(&mut bytes, text.as_bytes()),
-                Cell::Bytes(found) => field(&mut bytes, found),
-                Cell::Uuid(id) => field(&mut bytes, id.as_bytes()),
-            }
-        }
-    }
-    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-    bytes
-}
-
-fn field(bytes: &mut Vec<u8>, value: &[u8]) {
-    // A field is far shorter than the gigabyte PostgreSQL takes.
-    bytes.extend_from_slice(&i32::try_from(value.len()).unwrap_or(i32::MAX).to_be_bytes());
-    bytes.extend_from_slice(value);
 }
 
 /// The statement that writes rows given as an array for each column.
