@@ -152,7 +152,7 @@ struct ServeArgs {
     /// Writes committed in one SQL transaction at most, and transfers in one request to /v1/batches
     #[arg(long, default_value_t = 1000, value_name = "WRITES", value_parser = count)]
     batch_max: usize,
-    /// Accounts whose balances are kept in memory between batches, 300 bytes or so each
+    /// Accounts whose balances the writer keeps between batches, 300 bytes or so each; as many are kept for readers
     #[arg(long, default_value_t = 100_000, value_name = "ACCOUNTS", value_parser = count)]
     accounts_known_max: usize,
     /// Webhooks that may be registered

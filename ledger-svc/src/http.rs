@@ -63,7 +63,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct App {
     pub reader: Reader,
-    pub writer: writer::Handle,
+    pub writer: Arc<writer::Handle>,
     pub metrics: Metrics,
     pub limits: Limits,
     pub gate: Arc<auth::Gate>,

@@ -1,6 +1,8 @@
 //! Every metric of the service, as one table: what is registered, what is documented and what is
 //! scraped are the same rows. Base units; every label has a bounded set of values.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -89,6 +91,18 @@ const ACCOUNTS_KNOWN_CAPACITY: Row = Row {
     kind: Kind::Gauge,
     labels: &[],
     help: "Most accounts it keeps (--accounts-known-max); beyond, it forgets all and reads again.",
+};
+const BALANCES_KEPT: Row = Row {
+    name: "forebay_ledger_balances_kept",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Accounts whose balances are kept for readers, at most --accounts-known-max; beyond, all are forgotten and read again.",
+};
+const BALANCE_READS: Row = Row {
+    name: "forebay_ledger_balance_reads_total",
+    kind: Kind::Counter,
+    labels: &["from"],
+    help: "Balances asked for, by where they were read from (memory, database).",
 };
 const BATCH_SIZE: Row = Row {
     name: "forebay_ledger_batch_writes",
@@ -242,7 +256,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 36] = [
+const TABLE: [&Row; 38] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -254,6 +268,8 @@ const TABLE: [&Row; 36] = [
     &QUEUE_ENTRIES_CAPACITY,
     &ACCOUNTS_KNOWN,
     &ACCOUNTS_KNOWN_CAPACITY,
+    &BALANCES_KEPT,
+    &BALANCE_READS,
     &BATCH_SIZE,
     &BATCH_SECONDS,
     &COMMIT_SECONDS,
@@ -281,9 +297,20 @@ const TABLE: [&Row; 36] = [
     &UNSAFE_DURABILITY,
 ];
 
-/// The service's metrics, ready to be counted and scraped.
+/// The service's metrics, ready to be counted and scraped. Cheap to clone: every request does.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct Metrics(Arc<Registered>);
+
+impl Deref for Metrics {
+    type Target = Registered;
+
+    fn deref(&self) -> &Registered {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub struct Registered {
     registry: Registry,
     pub http_requests: IntCounterVec,
     pub http_seconds: HistogramVec,
@@ -296,6 +323,8 @@ pub struct Metrics {
     pub queue_entries_capacity: prometheus::IntGauge,
     pub accounts_known: prometheus::IntGauge,
     pub accounts_known_capacity: prometheus::IntGauge,
+    pub balances_kept: prometheus::IntGauge,
+    pub balance_reads: IntCounterVec,
     pub batch_writes: prometheus::Histogram,
     pub batch_seconds: prometheus::Histogram,
     pub commit_seconds: prometheus::Histogram,
@@ -329,7 +358,7 @@ impl Metrics {
         let registry = Registry::new();
         gauges(&registry, &BUILD).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let none: [&str; 0] = [];
-        Self {
+        Self(Arc::new(Registered {
             http_requests: counters(&registry, &HTTP_REQUESTS),
             http_seconds: histograms(&registry, &HTTP_SECONDS),
             http_in_flight: gauges(&registry, &HTTP_IN_FLIGHT).with_label_values(&none),
@@ -343,6 +372,8 @@ impl Metrics {
             accounts_known: gauges(&registry, &ACCOUNTS_KNOWN).with_label_values(&none),
             accounts_known_capacity: gauges(&registry, &ACCOUNTS_KNOWN_CAPACITY)
                 .with_label_values(&none),
+            balances_kept: gauges(&registry, &BALANCES_KEPT).with_label_values(&none),
+            balance_reads: counters(&registry, &BALANCE_READS),
             batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),
             batch_seconds: histograms(&registry, &BATCH_SECONDS).with_label_values(&none),
             commit_seconds: histograms(&registry, &COMMIT_SECONDS).with_label_values(&none),
@@ -369,7 +400,7 @@ impl Metrics {
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,
-        }
+        }))
     }
 
     /// The Prometheus text format.
@@ -452,6 +483,7 @@ mod tests {
         metrics.problems.with_label_values(&["unbalanced"]).inc();
         metrics.refusals.with_label_values(&["forbidden"]).inc();
         metrics.deliveries.with_label_values(&["taken"]).inc();
+        metrics.balance_reads.with_label_values(&["memory"]).inc();
         metrics.database.with_label_values(&["sqlite"]).set(1);
         let (text, documented) = (metrics.text(), markdown());
         for row in TABLE {

@@ -108,7 +108,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let (stop, stopped) = watch::channel(false);
     let app = App {
         reader: reader.clone(),
-        writer: handle,
+        writer: Arc::new(handle),
         metrics,
         limits: options.http,
         gate: Arc::new(gate),

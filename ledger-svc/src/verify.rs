@@ -114,7 +114,7 @@ async fn walk(
     let mut stream = Stream::default();
     let mut pinned_seen = pinned.is_none();
     loop {
-        let links = audit.links(books.head().seq).await?;
+        let links = audit.links(books.head().seq, books.transfers).await?;
         if links.is_empty() {
             break;
         }

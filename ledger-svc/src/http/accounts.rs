@@ -19,6 +19,7 @@ use crate::money::signed_minor;
 use crate::posting::Limits;
 use crate::report::{Account, AccountBalance, AccountEntry, Page};
 use crate::store::Created;
+use crate::writer::Known;
 
 /// Open an account
 ///
@@ -115,7 +116,15 @@ pub async fn balance(
     State(app): State<App>,
     Segment(code): Segment,
 ) -> Result<Json<AccountBalance>, Problem> {
-    app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
+    let standing = match app.writer.balances.read(&code) {
+        Known::Balance(standing) => standing,
+        Known::Nothing(since) => {
+            let standing = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+            app.writer.balances.keep(since, &code, &standing);
+            standing
+        }
+    };
+    Ok(Json(AccountBalance::of(code, &standing)))
 }
 
 /// Set an account's limits

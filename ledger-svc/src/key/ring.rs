@@ -194,7 +194,7 @@ impl Held {
 pub fn keep(
     ring: Ring,
     reader: Reader,
-    writer: writer::Handle,
+    writer: Arc<writer::Handle>,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {

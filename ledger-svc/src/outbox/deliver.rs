@@ -89,7 +89,7 @@ impl Drop for Serving {
 /// Delivers until `stop`.
 pub fn start(
     reader: Reader,
-    writer: writer::Handle,
+    writer: Arc<writer::Handle>,
     tail: Tail,
     changes: Changes,
     limits: Limits,
@@ -111,7 +111,7 @@ pub fn start(
 
 async fn run(
     tools: Tools,
-    writer: writer::Handle,
+    writer: Arc<writer::Handle>,
     changes: Changes,
     mut stop: watch::Receiver<bool>,
 ) {

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::engine::{Ahead, Batch};
-use super::row;
+use super::row::{self, Columns};
 use super::rows;
 use super::{Created, StoreError, impossible};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
-use crate::chain::{LimitsRow, Link};
+use crate::chain::{Head, LimitsRow, Link};
 use crate::posting::{Limits, Standing, Target, TargetEntry};
 use crate::report::Account;
 
@@ -25,11 +25,13 @@ const LAST: &str = "SELECT
      (SELECT coalesce(max(id), 0) FROM pending_entries),
      coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0)";
 const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+/// None of a transfer whose link is in `chain`.
+const HEAD_OF_TRANSFERS: &str = "SELECT link_seq, link FROM transfers ORDER BY seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[LAST, HEAD, NEXT_EXPIRY, NEXT_LIMITS];
+pub const STATEMENTS: &[&str] = &[LAST, HEAD, HEAD_OF_TRANSFERS, NEXT_EXPIRY, NEXT_LIMITS];
 
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Batch<'_> {
         if wanted.ends {
             known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
             known.books.closed_through = self.last_close().await?.map(|close| close.through);
-            known.head = self.query(HEAD, |row| row::head(row)).await?.pop().unwrap_or_default();
+            known.head = self.head().await?;
         }
         let mut found = Vec::new();
         if let Some(now) = wanted.due {
@@ -95,6 +97,16 @@ impl Batch<'_> {
             known.books.accounts.0.extend(standings);
         }
         Ok(())
+    }
+
+    /// The later of the two ends: of the transfers, and of everything else that is chained.
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        let mut heads = self.query(HEAD, |row| row::head(row)).await?;
+        let linked = |row: &dyn Columns| {
+            if row.is_null(0)? { Ok(None) } else { row::head(row).map(Some) }
+        };
+        heads.extend(self.query(HEAD_OF_TRANSFERS, linked).await?.into_iter().flatten());
+        Ok(heads.into_iter().max_by_key(|head| head.seq).unwrap_or_default())
     }
 
     /// When the next pending transfer expires, in microseconds since 1970.

@@ -163,22 +163,8 @@ pub fn currency(row: &(impl Columns + ?Sized)) -> Result<CurrencyBody, StoreErro
 /// Code, currency, scale, normal side, id, debits, credits, entries, pending debits, pending credits,
 /// lowest balance, highest balance.
 pub fn balance(row: &(impl Columns + ?Sized)) -> Result<AccountBalance, StoreError> {
-    let (code, Standing { currency, normal, balance, limits, .. }) = standing(row)?;
-    let text = |minor: i128| format_minor(minor, currency.scale);
-    Ok(AccountBalance {
-        account: code,
-        normal_balance: normal,
-        debits: text(balance.debits_minor.into()),
-        credits: text(balance.credits_minor.into()),
-        balance: text(normal.balance(balance.debits_minor, balance.credits_minor)),
-        pending_debits: text(balance.pending_debits_minor.into()),
-        pending_credits: text(balance.pending_credits_minor.into()),
-        available: text(balance.available(normal)),
-        balance_min: limits.min_minor.map(|minor| text(minor.into())),
-        balance_max: limits.max_minor.map(|minor| text(minor.into())),
-        entries: balance.entries,
-        currency: currency.code,
-    })
+    let (code, standing) = standing(row)?;
+    Ok(AccountBalance::of(code, &standing))
 }
 
 /// The same columns as `balance`.
