@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Refreshes stack/schemas/aws.json.gz from the official resource schemas that the cfn-lint wheel carries.
 
-Usage: tools/schemas.py [--check]   (with the python of target/checks, which has cfn-lint)
+Usage: tools/schemas.py [--check]   (with the python of target/judges, which has cfn-lint)
 
 Kept of each schema: what a property may be, and which properties are create-only, read-only or
 write-only. Prose goes: it is ten times the rest. The same input gives the same bytes.
@@ -31,6 +31,12 @@ RDS::DBProxyTargetGroup RDS::DBSubnetGroup
 Route53::HostedZone Route53::RecordSet S3::Bucket S3::BucketPolicy SNS::Subscription SNS::Topic
 SNS::TopicPolicy SQS::Queue SQS::QueuePolicy SecretsManager::RotationSchedule
 SecretsManager::Secret WAFv2::WebACL WAFv2::WebACLAssociation
+Backup::BackupPlan Backup::BackupSelection Backup::BackupVault
+CloudTrail::Trail CloudWatch::CompositeAlarm DynamoDB::Table EC2::Instance EC2::SecurityGroupVpcAssociation ECR::Repository
+EFS::AccessPoint EFS::FileSystem EFS::MountTarget ElastiCache::ServerlessCache Events::EventBus Events::Rule
+GuardDuty::Detector IAM::Group IAM::ManagedPolicy IAM::Policy IAM::User Kinesis::Stream KinesisFirehose::DeliveryStream
+Lambda::Alias Lambda::EventSourceMapping Lambda::LayerVersion Lambda::Version Logs::SubscriptionFilter
+Route53::HealthCheck S3::AccessPoint SSM::Parameter Scheduler::Schedule StepFunctions::StateMachine WAFv2::IPSet
 """.split()
 
 PROSE = {"description", "$comment", "title", "examples", "default"}

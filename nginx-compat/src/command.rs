@@ -8,13 +8,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 use proxy_config::{Config, Source};
 
 use crate::convert;
+use crate::page::page;
 use crate::parse::{Parsed, parse_file};
 use crate::problem::render;
 use crate::replay::requests::{from_log, generated};
 use crate::replay::{Programs, stage};
 use crate::report::Report;
 use crate::table::table;
+use crate::traffic::traffic;
 use crate::translate::{Translation, translate};
+use crate::tree::{Document, walk};
 
 /// Everything was translated, exactly, approximately or harmlessly not.
 pub const OK: u8 = 0;
@@ -46,8 +49,15 @@ enum Command {
         #[command(flatten)]
         input: Input,
         /// Form of the report.
-        #[arg(short, long, value_enum, default_value_t = Form::Table)]
-        output: Form,
+        #[arg(short, long, value_enum, default_value_t = ReportForm::Table)]
+        output: ReportForm,
+        /// Access log (request in quotes, as in `combined`) whose requests are counted by how exactly
+        /// they are translated.
+        #[arg(long)]
+        log: Option<PathBuf>,
+        /// Host of the requests of --log; without it, the first server_name.
+        #[arg(long, requires = "log")]
+        host: Option<String>,
     },
     /// Writes the configuration of the proxy.
     Convert {
@@ -103,11 +113,21 @@ enum Form {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReportForm {
+    Table,
+    Json,
+    /// A page for a browser.
+    Html,
+}
+
 /// Runs a command; the exit code says how it went.
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     match arguments.command {
         Command::Check { input } => check(&input),
-        Command::Report { input, output } => report(&input, output),
+        Command::Report { input, output, log, host } => {
+            report(&input, output, log.as_deref(), host.as_deref())
+        }
         Command::Convert { input, output, partial } => convert(&input, output.as_deref(), partial),
         Command::Replay(arguments) => replay(&arguments),
     }
@@ -134,12 +154,26 @@ fn check(input: &Input) -> anyhow::Result<u8> {
     Ok(if parsed.problems.is_empty() { OK } else { BAD_DOCUMENT })
 }
 
-fn report(input: &Input, form: Form) -> anyhow::Result<u8> {
+fn report(
+    input: &Input,
+    form: ReportForm,
+    log: Option<&Path>,
+    host: Option<&str>,
+) -> anyhow::Result<u8> {
     let parsed = read(input)?;
-    let report = Report::new(&parsed.document, &translate(&parsed.document));
+    let translation = translate(&parsed.document);
+    let mut report = Report::new(&parsed.document, &translation);
+    if let Some(log) = log {
+        let bytes =
+            std::fs::read(log).with_context(|| format!("{} cannot be read", log.display()))?;
+        let host = host.map_or_else(|| first_name(&parsed.document), str::to_owned);
+        let text = String::from_utf8_lossy(&bytes);
+        report.traffic = traffic(&parsed.document, &translation, &text, &host);
+    }
     let text = match form {
-        Form::Table => table(&report),
-        Form::Json => serde_json::to_string_pretty(&report)? + "\n",
+        ReportForm::Table => table(&report),
+        ReportForm::Json => serde_json::to_string_pretty(&report)? + "\n",
+        ReportForm::Html => page(&input.file.display().to_string(), &report),
     };
     print(&text)?;
     Ok(match (parsed.problems.is_empty(), report.unsupported().next()) {
@@ -147,6 +181,19 @@ fn report(input: &Input, form: Form) -> anyhow::Result<u8> {
         (true, Some(_)) => FAILURE,
         (true, None) => OK,
     })
+}
+
+/// The first name that a server has.
+fn first_name(document: &Document) -> String {
+    let mut names = Vec::new();
+    walk(&document.directives, &mut |line| {
+        if line.name == "server_name" {
+            names.extend(line.argument(0).map(str::to_owned));
+        }
+    });
+    let plain =
+        |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
+    names.into_iter().find(plain).unwrap_or_default()
 }
 
 fn convert(input: &Input, output: Option<&Path>, partial: bool) -> anyhow::Result<u8> {

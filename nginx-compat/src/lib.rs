@@ -7,7 +7,8 @@
 //!    All that is wrong so far is a [`problem`], said where nginx would say it.
 //! 4. [`translate`]: the tree into a `proxy_config::Config`. Each directive gets one verdict,
 //!    by code where it is translated, by [`verdict`]'s table (verdicts.tsv) where it is not.
-//! 5. [`report`]: the verdicts with their places and shares, as [`table`] or JSON.
+//! 5. [`report`]: the verdicts with their places and shares, as [`table`], [`mod@page`] or JSON; with an
+//!    access log, shares of its [`mod@traffic`] too.
 //! 6. [`convert`]: the configuration as YAML that names the line each part came from.
 //! 7. [`mod@replay`]: the same requests to nginx and to the proxy, and how the answers differ.
 //! 8. [`command`]: `check`, `report`, `convert` and `replay` as people call them.
@@ -19,6 +20,7 @@ pub mod directive;
 pub mod include;
 pub mod lex;
 pub mod lua;
+pub mod page;
 pub mod parse;
 pub mod place;
 pub mod print;
@@ -26,6 +28,7 @@ pub mod problem;
 pub mod replay;
 pub mod report;
 pub mod table;
+pub mod traffic;
 pub mod translate;
 pub mod tree;
 pub mod verdict;

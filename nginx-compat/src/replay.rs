@@ -70,6 +70,7 @@ pub fn replay(
     let yaml = folder.path().join("proxy.yaml");
     std::fs::write(&yaml, config.to_yaml()).context("the translation cannot be written")?;
 
+    stage::furnish(folder.path(), document, requests);
     let nginx = Program::nginx(&programs.nginx, folder.path(), &file, &nginx_ports)?;
     let proxy = Program::proxy(&programs.proxy, folder.path(), &yaml, &proxy_ports)?;
     let judge = Judge {
@@ -87,8 +88,9 @@ pub fn replay(
         };
         let by_nginx = wire::ask(*nginx_at, request);
         let seen_by_nginx = echo.take();
-        let by_proxy = wire::ask(*proxy_at, request);
-        let seen_by_proxy = echo.take();
+        let mut by_proxy = wire::ask(*proxy_at, request);
+        let mut seen_by_proxy = echo.take();
+        same_ports(&mut by_proxy, &mut seen_by_proxy, &nginx_ports, &proxy_ports);
         let stated = judge.stated(request);
         let differences =
             compare((&by_nginx, &seen_by_nginx), (&by_proxy, &seen_by_proxy), &stated);
@@ -97,6 +99,30 @@ pub fn replay(
     proxy.stop();
     nginx.stop();
     Ok(account.sorted())
+}
+
+/// The two listen on ports of their own, which answers may name.
+fn same_ports(
+    answer: &mut Result<wire::Answer, String>,
+    seen: &mut [echo::Seen],
+    nginx: &BTreeMap<SocketAddr, SocketAddr>,
+    proxy: &BTreeMap<SocketAddr, SocketAddr>,
+) {
+    for (listen, theirs) in proxy {
+        let Some(ours) = nginx.get(listen) else { continue };
+        let (from, to) = (theirs.port().to_string(), ours.port().to_string());
+        let fields = seen.iter_mut().flat_map(|seen| &mut seen.headers);
+        let own = answer.iter_mut().flat_map(|answer| &mut answer.headers);
+        for (_, value) in fields.chain(own) {
+            *value = value.replace(&from, &to);
+        }
+        if let Ok(answer) = answer
+            && let Ok(text) = std::str::from_utf8(&answer.body)
+            && text.contains(&from)
+        {
+            answer.body = text.replace(&from, &to).into_bytes();
+        }
+    }
 }
 
 /// The translation with what only this replay wants: no log, an admin address of its own.
@@ -120,13 +146,14 @@ struct Judge<'a> {
 /// Pools that nothing translated leads to, and whether a location goes without its cache.
 fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated {
     let (mut lost, mut reached) = (BTreeSet::new(), BTreeSet::new());
-    let mut some_uncached = false;
+    let (mut some_uncached, mut uncompressed) = (false, false);
     walk(&staged.directives, &mut |directive| {
         let unsupported = translation
             .verdicts
             .get(directive)
             .is_some_and(|verdict| verdict.exactness == Exactness::Unsupported);
         some_uncached |= unsupported && directive.name == "proxy_cache";
+        uncompressed |= unsupported && directive.name == "gzip";
         let url = directive.argument(0).and_then(|url| url.strip_prefix("http://"));
         if let ("proxy_pass", Some(url)) = (directive.name.as_str(), url) {
             let authority = url.split(['/', '?']).next().unwrap_or_default();
@@ -139,7 +166,7 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
         }
     });
     let lost_pools = lost.difference(&reached).cloned().collect();
-    Stated { some_uncached, lost_pools, ..Stated::default() }
+    Stated { uncompressed, some_uncached, lost_pools, ..Stated::default() }
 }
 
 impl Judge<'_> {
@@ -159,7 +186,9 @@ impl Judge<'_> {
         };
         let route = self.router.find(&target).map(|index| &self.config.routes[index]);
         let closed = route.is_some_and(|route| route.upstream.as_deref() == Some(CLOSED));
+        let caches = self.config.routes.iter().any(|route| route.cache_policy.is_some());
         Stated {
+            some_cached: caches,
             not_translated: closed,
             no_route: route.is_none(),
             cached: route.is_some_and(|route| route.cache_policy.is_some()),

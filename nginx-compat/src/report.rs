@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::directive::Context;
+use crate::traffic::Traffic;
 use crate::translate::Translation;
 use crate::tree::{Body, Directive, Document};
 use crate::verdict::{Exactness, Verdicts};
@@ -16,6 +17,9 @@ pub struct Report {
     pub items: Vec<Item>,
     /// Differences that no directive stands for.
     pub notes: Vec<String>,
+    /// Of an access log, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -51,8 +55,14 @@ impl Report {
         collector.block(&document.directives, Context::Main, &mut Vec::new());
         let items = collector.items;
         let directives = items.iter().filter(|item| !item.row).count();
-        let shares = Exactness::ALL.map(|exactness| share(&items, exactness, directives)).to_vec();
-        Report { shares, directives, items, notes: translation.notes.clone() }
+        let count = |exactness| {
+            let counted = items.iter().filter(|item| !item.row && item.exactness == exactness);
+            counted.count()
+        };
+        let shares =
+            Exactness::ALL.map(|exactness| share(exactness, count(exactness), directives)).to_vec();
+        let (notes, traffic) = (translation.notes.clone(), None);
+        Report { shares, directives, items, notes, traffic }
     }
 
     pub fn unsupported(&self) -> impl Iterator<Item = &Item> {
@@ -60,10 +70,9 @@ impl Report {
     }
 }
 
-fn share(items: &[Item], exactness: Exactness, directives: usize) -> Share {
-    let counted = items.iter().filter(|item| !item.row && item.exactness == exactness);
-    let count = counted.count();
-    let per_mille = (count * 1000 + directives / 2).checked_div(directives).unwrap_or(0);
+/// A part of all.
+pub fn share(exactness: Exactness, count: usize, all: usize) -> Share {
+    let per_mille = (count * 1000 + all / 2).checked_div(all).unwrap_or(0);
     let percent = u32::try_from(per_mille).map_or(100.0, |share| f64::from(share) / 10.0);
     Share { exactness, count, percent }
 }

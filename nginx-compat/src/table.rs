@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Item, Report};
+use crate::report::{Item, Report, Share};
 
 /// Longest directive shown in its column, in characters.
 const DIRECTIVE_MAX: usize = 48;
@@ -22,9 +22,14 @@ pub fn table(report: &Report) -> String {
     text.push('\n');
     let directives = report.directives;
     let _ = writeln!(text, "{directives} directives");
-    for share in &report.shares {
-        let (name, count) = (share.exactness.name(), share.count);
-        let _ = writeln!(text, "  {name:<11}  {count:>5}  {:>5.1} %", share.percent);
+    shares(&mut text, &report.shares);
+    if let Some(traffic) = &report.traffic {
+        let _ = writeln!(text, "\n{} requests of the log", traffic.requests);
+        shares(&mut text, &traffic.shares);
+        for place in &traffic.places {
+            let (count, name) = (place.requests, place.exactness.name());
+            let _ = writeln!(text, "  {count:>7}  {name:<11}  {} {}", place.place, place.directive);
+        }
     }
     if !report.notes.is_empty() {
         let _ = writeln!(text, "\nWithout a directive, nginx and Forebay differ in this:");
@@ -33,6 +38,13 @@ pub fn table(report: &Report) -> String {
         let _ = writeln!(text, "  - {note}");
     }
     text
+}
+
+fn shares(text: &mut String, shares: &[Share]) {
+    for share in shares {
+        let (name, count) = (share.exactness.name(), share.count);
+        let _ = writeln!(text, "  {name:<11}  {count:>5}  {:>5.1} %", share.percent);
+    }
 }
 
 /// Rows of a table that share a verdict become one line; nothing else is folded.

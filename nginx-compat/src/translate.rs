@@ -1,38 +1,59 @@
 //! The tree into a configuration of the proxy, with a verdict on every directive.
 
+pub mod access;
+pub mod answer;
+pub mod auth;
+pub mod balance;
 pub mod cache;
 pub mod cache_key;
 pub mod cache_policy;
+pub mod client;
+pub mod detour;
+pub mod files;
 pub mod guard;
 pub mod host;
+pub mod limit;
 pub mod listen;
 pub mod listener;
 pub mod location;
 pub mod log;
+pub mod log_variable;
+pub mod lookup;
+pub mod order;
 pub mod proxy_pass;
+pub mod redirected;
+pub mod regex;
 pub mod request_header;
+pub mod response_header;
+pub mod rewrite;
 pub mod route;
 pub mod scope;
 pub mod server_name;
+pub mod sieve;
 pub mod site;
 pub mod upstream;
 pub mod value;
+pub mod variable;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proxy_config::Config;
+use proxy_config::access_log::AccessLog;
 use proxy_config::address::ListenAddress;
 use proxy_config::admin::Admin;
 use proxy_config::error_answers::ErrorAnswers;
 use proxy_config::lane::Lanes;
 use proxy_config::shutdown::Shutdown;
 
-use crate::tree::{Directive, Document, flattened};
+use crate::tree::{self, Directive, Document, flattened};
 use crate::verdict::{Exactness, Verdict, Verdicts};
+use files::Types;
+use limit::Limits;
+use log::Logs;
 use scope::Scope;
 use site::{Site, Work};
 use upstream::Pools;
+use variable::Names;
 
 /// What became of a document.
 #[derive(Debug)]
@@ -55,6 +76,8 @@ pub struct Origins {
     pub cache_policies: BTreeMap<String, Vec<String>>,
     /// By index.
     pub routes: Vec<Vec<String>>,
+    /// The directive that each route stands for, by its id.
+    pub blocks: Vec<usize>,
 }
 
 pub fn translate(document: &Document) -> Translation {
@@ -62,52 +85,98 @@ pub fn translate(document: &Document) -> Translation {
     let http: Vec<&Directive> =
         flattened(&document.directives).into_iter().filter(|d| d.name == "http").collect();
     let blocks: Vec<&Directive> = http.iter().flat_map(|h| flattened(h.children())).collect();
-    let upstreams: Vec<&Directive> =
-        blocks.iter().copied().filter(|block| block.name == "upstream").collect();
-    let mut pools = Pools::new(&upstreams);
-    let zones: Vec<&Directive> =
-        blocks.iter().copied().filter(|line| line.name == "proxy_cache_path").collect();
-    let mut caches = cache::Caches::new(&zones, &mut verdicts);
-    let mut sites = Vec::new();
-    for http in &http {
-        let scope = Scope::of(http, None);
-        for server in scope.own("server") {
-            sites.push(site::read(server, &scope, &mut verdicts));
-        }
-    }
-    let own_addresses: BTreeSet<SocketAddr> =
-        sites.iter().flat_map(|site| &site.listens).map(|listen| listen.address).collect();
+    let named = |names: &[&str]| -> Vec<&Directive> {
+        blocks.iter().copied().filter(|block| names.contains(&block.name.as_str())).collect()
+    };
+    let mut pools = Pools::new(&named(&["upstream"]));
+    let mut caches = cache::Caches::new(&named(&["proxy_cache_path"]), &mut verdicts);
+    let mut limits = Limits::new(&named(&["limit_req_zone", "limit_conn_zone"]));
+    let mut types = Types::default();
+    let mut logs = Logs::new(&http);
+    let mut sites = sites(&http, &mut verdicts);
+    let mut names = Names::new(&document.directives);
+    let mut taken = HashSet::new();
+    let mut by_name = Vec::new();
     for site in &mut sites {
         let mut work = Work {
             files: &document.files,
             verdicts: &mut verdicts,
             pools: &mut pools,
             caches: &mut caches,
-            own_addresses: &own_addresses,
+            names: &mut names,
+            taken: &mut taken,
+            limits: &mut limits,
+            types: &mut types,
+            by_name: &mut by_name,
+            logs: &mut logs,
         };
         site::decide(site, &mut work);
     }
     let listeners = listener::open(&sites, &document.files, &mut verdicts);
-    let units = host::units(&mut sites, &mut verdicts);
-    let routes = route::routes(&mut sites, &units, &mut pools, &document.files);
-    let access_log = log::access_log(&http, &mut verdicts);
+    let units = host::units(&sites, &listeners.sites, &mut verdicts);
+    let count = listeners.listeners.len();
+    let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
+    let access_log = logs.main(&mut names, &mut verdicts);
     server_verdicts(&sites, &units, &mut verdicts);
-    let used: BTreeSet<&str> =
-        routes.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
-    pools.upstreams.retain(|name, _| used.contains(name.as_str()));
-    verdicts.complete(document);
+    let used: BTreeSet<_> = routes.routes.iter().filter_map(|r| r.upstream.as_ref()).collect();
+    pools.upstreams.retain(|name, _| used.contains(name));
+    let is_live = sites.iter().any(Site::is_live);
     let admin = admin(&listeners);
-    let config = (!routes.routes.is_empty() && !listeners.listeners.is_empty()).then(|| Config {
-        version: 1,
+    let mut config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
         listeners: listeners.listeners,
         upstreams: pools.upstreams,
         routes: routes.routes,
-        lanes: Lanes::default(),
-        buffer_policies: BTreeMap::new(),
         cache_policies: caches.policies,
         caches: caches.caches,
+        rate_limits: limits.limits,
+        maps: names.maps,
+        media_types: types.0,
+        access_logs: logs.named,
+        ..bare(admin, access_log)
+    });
+    let mut origins = Origins {
+        listeners: listeners.origins,
+        upstreams: pools.origins,
+        caches: caches.cache_origins,
+        cache_policies: caches.policy_origins,
+        routes: routes.origins,
+        blocks: routes.blocks,
+    };
+    if let Some(made) = &mut config
+        && !sieve::sieve(made, &mut origins, document, &mut verdicts)
+    {
+        config = None;
+    }
+    verdicts.complete(document);
+    let notes = notes(config.is_some());
+    Translation { config, verdicts, origins, notes }
+}
+
+fn sites<'a>(http: &[&'a Directive], verdicts: &mut Verdicts) -> Vec<Site<'a>> {
+    let mut sites = Vec::new();
+    for http in http {
+        let scope = Scope::of(http, None);
+        for server in scope.own("server") {
+            sites.push(site::read(server, &scope, verdicts));
+        }
+    }
+    sites
+}
+
+/// A configuration of which only these are known, and whatever else has a default.
+fn bare(admin: Admin, access_log: AccessLog) -> Config {
+    Config {
+        version: 1,
+        listeners: BTreeMap::new(),
+        upstreams: BTreeMap::new(),
+        routes: Vec::new(),
+        lanes: Lanes::default(),
+        buffer_policies: BTreeMap::new(),
+        cache_policies: BTreeMap::new(),
+        caches: BTreeMap::new(),
         rate_limits: BTreeMap::new(),
         maps: BTreeMap::new(),
+        media_types: BTreeMap::new(),
         admin,
         access_log,
         access_logs: BTreeMap::new(),
@@ -115,53 +184,24 @@ pub fn translate(document: &Document) -> Translation {
         shutdown: Shutdown::default(),
         telemetry: None,
         protected_paths: Vec::new(),
-    });
-    let origins = Origins {
-        listeners: listeners.origins,
-        upstreams: pools.origins,
-        caches: caches.cache_origins,
-        cache_policies: caches.policy_origins,
-        routes: routes.origins,
-    };
-    let notes = notes(config.is_some());
-    Translation { config, verdicts, origins, notes }
+    }
 }
 
 fn server_verdicts(sites: &[Site<'_>], units: &[host::Unit], verdicts: &mut Verdicts) {
     for (index, site) in sites.iter().enumerate() {
         let reached = units.iter().any(|unit| unit.site == index);
-        if site.is_live() && !reached {
-            unreached(site, verdicts);
-            continue;
-        }
-        let verdict = match (site.is_live(), site.steps.first()) {
-            (true, _) => Verdict::with_differences(&site.differences),
-            (false, None) => Verdict::unsupported("it passes nothing to an upstream over HTTP"),
-            (false, Some(_)) => Verdict::unsupported("none of its locations can be opened"),
-        };
-        verdicts.add(site.directive, verdict);
-        if !site.is_live() {
-            for (line, _) in &site.name_lines {
-                verdicts.add(line, Verdict::unsupported("its server is not translated"));
+        let verdict = match (site.is_live(), reached) {
+            (false, _) => Verdict::unsupported("none of its locations can be opened"),
+            (true, true) => Verdict::with_differences(&site.differences),
+            (true, false) if site.listens.is_empty() => {
+                Verdict::unsupported("none of its addresses can be listened on")
             }
+            (true, false) => Verdict::ignored("no request reaches it in nginx either"),
+        };
+        if !reached && verdict.exactness != Exactness::Unsupported {
+            tree::walk(site.directive.children(), &mut |line| verdicts.add(line, verdict.clone()));
         }
-    }
-}
-
-/// A server that could be translated and that no route leads to.
-fn unreached(site: &Site<'_>, verdicts: &mut Verdicts) {
-    let lost = site.name_lines.iter().find_map(|(line, _)| match verdicts.get(line) {
-        Some(verdict) if verdict.exactness == Exactness::Unsupported => Some(()),
-        _ => None,
-    });
-    let verdict = match lost {
-        Some(()) => Verdict::unsupported("none of its names can be told apart; see server_name"),
-        None => Verdict::ignored("no request reaches it in nginx either"),
-    };
-    verdicts.add(site.directive, verdict.clone());
-    for step in &site.steps {
-        verdicts.add(step.directive, verdict.clone());
-        step.pass.into_iter().for_each(|pass| verdicts.add(pass, verdict.clone()));
+        verdicts.add(site.directive, verdict);
     }
 }
 
@@ -183,11 +223,8 @@ fn notes(translated: bool) -> Vec<String> {
     if !translated {
         return Vec::new();
     }
-    let notes = [
-        "nginx refuses request bodies above 1 MiB (client_max_body_size); Forebay takes any unless its route has `request_body_max`",
-        "Forebay passes paths on in their normal form (dot segments, // and needless escapes \
-         resolved), as it matched them; nginx passes them on as they came",
-        "Forebay adds Forwarded, X-Forwarded-For, -Proto, -Host and X-Request-Id to every request",
-    ];
+    let notes =
+        ["Forebay passes paths on in their normal form (dot segments, // and needless escapes \
+         resolved), as it matched them; nginx passes them on as they came"];
     notes.into_iter().map(str::to_owned).collect()
 }

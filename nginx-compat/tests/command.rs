@@ -28,10 +28,12 @@ fn exit_codes() {
         (&["convert", "api-gateway.conf"], 0),
         (&["convert", "tls-site.conf"], 1),
         (&["convert", "tls-site.conf", "--partial"], 0),
-        (&["convert", "php-site.conf", "--partial"], 1),
+        (&["convert", "php-site.conf", "--partial"], 0),
         (&["convert", "broken-words.conf", "--partial"], 65),
         (&["convert"], 2),
-        (&["report", "simple-proxy.conf", "-o", "html"], 2),
+        (&["report", "simple-proxy.conf", "-o", "html"], 0),
+        (&["report", "simple-proxy.conf", "-o", "pdf"], 2),
+        (&["report", "simple-proxy.conf", "--log", "no-such.log"], 1),
     ];
     for (arguments, expected) in cases {
         let output = run(arguments);

@@ -74,9 +74,10 @@ impl AuthRequest {
             head,
             body: None,
             caller: None,
-            client: exchange.peer,
+            client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
             request_id: exchange.request_id.clone(),
+            forwarded: exchange.forwarded(),
             edits: proxy_config::header_edits::Rendered::default(),
         })
     }
@@ -87,7 +88,8 @@ impl AuthRequest {
 /// Errors: `Unauthorized` and `Forbidden` where the service refuses, `AuthFailed` where it does not say.
 pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(route) = exchange.route.clone() else { return Ok(()) };
-    let Some(auth) = route.auth_request.as_ref().filter(|_| !exchange.ruled.is_preflight) else {
+    let open = exchange.ruled.is_preflight || exchange.ruled.by_steps;
+    let Some(auth) = route.auth_request.as_ref().filter(|_| !open) else {
         return Ok(());
     };
     let head = session.req_header();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use pingora::proxy::Session;
-use proxy_config::detours::Step;
+use proxy_config::detours::{Step, To};
 
 use crate::detour::{Detour, Next, Why};
 use crate::edge::Exchange;
@@ -15,18 +15,30 @@ use crate::{file_answer, local};
 /// Answers the request if its route does so by itself; what it passes on goes to cache and upstream.
 pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
     if let Some(reply) = exchange.ruled.reply.take() {
+        // An error without a body of its own is one that a page may stand in for.
+        let status = StatusCode::from_u16(reply.status).ok();
+        let has_page = exchange.route.as_ref().is_some_and(|route| {
+            route.rules.pages.iter().any(|page| page.takes(reply.status, false))
+        });
+        if let Some(status) = status.filter(|_| has_page && reply.body.is_empty()) {
+            return Err(Failure::Tried(status));
+        }
         return local::reply(session, exchange, reply).await.map(|()| Next::Sent);
     }
     let files = exchange.route.as_ref().and_then(|route| route.files.clone());
     for step in std::mem::take(&mut exchange.ruled.tries) {
         match (step, &files) {
-            (Step::File(path), Some(files)) => {
+            (Step::File(path, false), _) if path.ends_with('/') => {}
+            (Step::File(path, is_directory), Some(files)) => {
+                if is_directory && let Some(next) = anew(session, files, &path).await? {
+                    return Ok(next);
+                }
                 if is_sent(session, exchange, files, &path).await? {
                     return Ok(Next::Sent);
                 }
             }
             // Validation refuses files without a directory.
-            (Step::File(_), None) => {}
+            (Step::File(..), None) => {}
             (Step::To(to), _) => return Ok(Next::Elsewhere(Detour { to, why: Why::Try })),
             (Step::Status(status), _) => {
                 let status = StatusCode::from_u16(status).map_err(|_| Failure::Internal)?;
@@ -35,7 +47,29 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Ne
         }
     }
     let Some(files) = files else { return Ok(Next::PassOn) };
+    let path = session.req_header().uri.path().to_owned();
+    if let Some(next) = anew(session, &files, &path).await? {
+        return Ok(next);
+    }
     file_answer::answer(session, exchange, &files).await.map(|()| Next::Sent)
+}
+
+/// Where the index of a directory is asked for, when that is by its own path.
+async fn anew(
+    session: &mut Session,
+    files: &Arc<Files>,
+    path: &str,
+) -> Result<Option<Next>, Failure> {
+    if !files.index_anew || !path.ends_with('/') {
+        return Ok(None);
+    }
+    let head = session.req_header();
+    let Some(index) = file_answer::index(files, path, &head.headers).await? else {
+        return Ok(None);
+    };
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let to = To::Path(format!("{path}{index}{query}"));
+    Ok(Some(Next::Elsewhere(Detour { to, why: Why::Try })))
 }
 
 /// Answers with the file a step of `try` names, if it is there. A path that ends in `/` names a
@@ -58,5 +92,5 @@ async fn is_sent(
     if path.ends_with('/') && !head.uri.path().ends_with('/') {
         return file_answer::to_directory(session, exchange).await.map(|()| true);
     }
-    file_answer::send(session, exchange, *file, files.precompressed).await.map(|()| true)
+    file_answer::send(session, exchange, *file, files).await.map(|()| true)
 }

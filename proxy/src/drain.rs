@@ -1,7 +1,7 @@
 //! Counting what is under way, so that a graceful stop ends as soon as nothing is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
     changed: Notify,
+    /// A graceful stop has begun.
+    begun: AtomicBool,
 }
 
 /// Shared count of open client connections and requests in flight.
@@ -40,6 +42,15 @@ impl Drain {
     fn enter(&self, count: fn(&Counts) -> &AtomicUsize) -> UnderWay {
         count(&self.0).fetch_add(1, Ordering::AcqRel);
         UnderWay { counts: Arc::clone(&self.0), count }
+    }
+
+    /// From now on answers say that their connection ends.
+    pub fn begin(&self) {
+        self.0.begun.store(true, Ordering::Release);
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Acquire)
     }
 
     pub fn requests(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The request's way through the proxy, as pingora's phases. Each phase delegates; nothing is
 //! decided here that could be decided in a file of its own.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,9 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
+use proxy_config::program::Walk;
 use proxy_config::proved::Proved;
+use proxy_config::route::ForwardedHeaders;
 
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
@@ -40,7 +42,8 @@ use crate::split::Destination;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
-use crate::{client_address, cors, finish, prompt, request};
+use crate::way::{self, Way};
+use crate::{client_address, cors, dating, finish, prompt, request};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -61,7 +64,9 @@ pub struct Exchange {
     /// Who asks, as far as trusted proxies say.
     pub client: Option<IpAddr>,
     /// Who connects.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
+    /// Where the connection was accepted.
+    pub local: Option<SocketAddr>,
     pub tls: Option<String>,
     /// What the client has proved.
     pub proved: Proved,
@@ -123,6 +128,10 @@ impl Exchange {
         self.connect_time = contact.connect_time;
         self.upstream_first_byte = contact.first_byte;
     }
+
+    pub fn forwarded(&self) -> ForwardedHeaders {
+        self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
+    }
 }
 
 impl Edge {
@@ -132,16 +141,13 @@ impl Edge {
         if exchange.trail.is_fresh() {
             request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
         }
-        let target = rules::target(&self.listener, session.req_header());
-        let routes = &exchange.generation.routes;
-        let route = match exchange.trail.named_route() {
-            Some(name) => routes.named(&name).ok_or(Failure::NoRoute)?,
-            None => routes.choose(&target)?,
-        };
-        if route.internal && exchange.trail.is_fresh() {
+        let Way { route, walk, reply } = way::find(&self.listener, session, exchange)?;
+        let led = walk.led_by_name || walk.rewritten;
+        if route.internal && exchange.trail.is_fresh() && !led {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
+        let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
@@ -153,15 +159,28 @@ impl Edge {
         (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
-        let is_preflight = self.rule(head, exchange, &route);
+        exchange.must_prove = false;
+        if let Some(reply) = reply {
+            // What the steps answer comes before who may ask.
+            exchange.ruled = rules::render(head, exchange, &self.listener, &route, walk);
+            (exchange.ruled.reply, exchange.ruled.by_steps) = (Some(reply), true);
+            return Ok(());
+        }
+        let is_preflight = self.rule(head, exchange, &route, walk);
         route.gate.check(exchange.client, &head.headers)?;
         exchange.must_prove = !is_preflight && !route.gate.suffices(exchange.client);
         Ok(())
     }
 
     /// Renders the route's rules for what is known of the request; says whether it is a preflight.
-    fn rule(&self, head: &RequestHeader, exchange: &mut Exchange, route: &Route) -> bool {
-        exchange.ruled = rules::render(head, exchange, &self.listener, route);
+    fn rule(
+        &self,
+        head: &RequestHeader,
+        exchange: &mut Exchange,
+        route: &Route,
+        walk: Walk,
+    ) -> bool {
+        exchange.ruled = rules::render(head, exchange, &self.listener, route, walk);
         let cors = route.cors.as_ref();
         cors.is_some_and(|cors| cors::apply(cors, &head.method, &head.headers, &mut exchange.ruled))
     }
@@ -179,7 +198,8 @@ impl Edge {
         let client = exchange.client;
         guard.check(head, client, &self.state, &mut exchange.proved).await?;
         // Now there is more that rules may tell.
-        self.rule(head, exchange, &route);
+        let walk = std::mem::take(&mut exchange.ruled.walk);
+        self.rule(head, exchange, &route, walk);
         Ok(())
     }
 
@@ -250,6 +270,7 @@ impl ProxyHttp for Edge {
             request_id: String::new(),
             client: None,
             peer: None,
+            local: None,
             tls: None,
             proved: Proved { certificate: caller.certificate, ..Proved::default() },
             must_prove: false,
@@ -289,15 +310,18 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
-        exchange.peer = session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map(|address| address.ip().to_canonical());
+        let inet = |address: &pingora::protocols::l4::socket::SocketAddr| {
+            let address = address.as_inet()?;
+            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        };
+        exchange.peer = session.client_addr().and_then(inet);
+        exchange.local = session.server_addr().and_then(inet);
         let listener = exchange.generation.config.listeners.get(&self.listener);
         let headers = &session.req_header().headers;
+        let peer = exchange.peer.map(|peer| peer.ip());
         exchange.client = match listener {
-            Some(listener) => client_address::client(exchange.peer, headers, listener),
-            None => exchange.peer,
+            Some(listener) => client_address::client(peer, headers, listener),
+            None => peer,
         };
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
         exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
@@ -387,9 +411,10 @@ impl ProxyHttp for Edge {
         let http2 = head.version == http::Version::HTTP_2;
         let trailers = http2 && session.is_http2() && headers::takes_trailers(&head.headers);
         let downstream = Downstream {
-            client: exchange.peer,
+            client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
             request_id: &exchange.request_id,
+            forwarded: exchange.forwarded(),
         };
         headers::to_upstream(head, &downstream, server)?;
         if trailers {
@@ -466,13 +491,18 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<()> {
         respond::fit_protocol(session, head);
+        if self.state.drain.has_begun() {
+            session.set_keepalive(None);
+        }
         if let Some(status) = &exchange.cache_status {
             head.append_header(CACHE_STATUS, status.as_str())?;
         }
         for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
             head.append_header(name, value)?;
         }
-        edit_response(head, &exchange.ruled.to_client)
+        edit_response(head, &exchange.ruled.to_client)?;
+        dating::keep_date(session, head);
+        Ok(())
     }
 
     fn response_body_filter(

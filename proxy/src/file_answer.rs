@@ -17,7 +17,7 @@ use pingora::proxy::Session;
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
 use crate::edge::Exchange;
-use crate::files::{Files, Found, OpenFile, media_type};
+use crate::files::{Files, Found, OpenFile};
 use crate::local;
 use crate::respond::Failure;
 use crate::rules::edit_response;
@@ -36,6 +36,17 @@ pub async fn find(files: &Arc<Files>, path: &str, request: &HeaderMap) -> Result
     })
 }
 
+/// The index that a directory has, without holding a thread of the runtime.
+pub async fn index(
+    files: &Arc<Files>,
+    path: &str,
+    request: &HeaderMap,
+) -> Result<Option<String>, Failure> {
+    let (files, path, request) = (Arc::clone(files), path.to_owned(), request.clone());
+    let found = tokio::task::spawn_blocking(move || files.index_of(&path, &request)).await;
+    found.map_err(|_| Failure::Internal)?.map_err(|_| Failure::Internal)
+}
+
 /// Answers with the file the request's path names.
 pub async fn answer(
     session: &mut Session,
@@ -43,11 +54,14 @@ pub async fn answer(
     files: &Arc<Files>,
 ) -> Result<(), Failure> {
     let head = session.req_header();
-    if head.method != Method::GET && head.method != Method::HEAD {
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    if !reads && head.method != Method::POST {
         return Err(only_to_be_read());
     }
     match find(files, head.uri.path(), &head.headers).await? {
-        Found::File(file) => send(session, exchange, *file, files.precompressed).await,
+        // What is not there takes no method.
+        Found::File(_) if !reads => Err(only_to_be_read()),
+        Found::File(file) => send(session, exchange, *file, files).await,
         Found::Directory => to_directory(session, exchange).await,
         Found::Missing => Err(Failure::NoFile),
         Found::Forbidden => Err(Failure::Forbidden("this file cannot be read")),
@@ -78,11 +92,11 @@ pub async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     file: OpenFile,
-    varies: bool,
+    files: &Files,
 ) -> Result<(), Failure> {
     let request = session.req_header();
     let has_body = request.method == Method::GET;
-    let mut head = head_of(&file, varies).map_err(|_| Failure::Internal)?;
+    let mut head = head_of(&file, files).map_err(|_| Failure::Internal)?;
     if !holds(&request.headers, &head.headers) {
         let head = built(StatusCode::PRECONDITION_FAILED)?;
         return local::send(session, exchange, head, Bytes::new()).await;
@@ -123,16 +137,16 @@ fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result
     set.map_err(|_| Failure::Internal)
 }
 
-fn head_of(file: &OpenFile, varies: bool) -> pingora::Result<ResponseHeader> {
+fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(10))?;
-    head.insert_header(CONTENT_TYPE, media_type(&file.name))?;
+    head.insert_header(CONTENT_TYPE, files.media_type(&file.name))?;
     head.insert_header(ETAG, format!("\"{}\"", file.version))?;
     head.insert_header(LAST_MODIFIED, httpdate::fmt_http_date(file.modified))?;
     head.insert_header(ACCEPT_RANGES, "bytes")?;
     if let Some(coding) = file.coding {
         head.insert_header(CONTENT_ENCODING, coding)?;
     }
-    if varies {
+    if files.precompressed {
         head.insert_header(VARY, "Accept-Encoding")?;
     }
     Ok(head)

@@ -1,6 +1,7 @@
 //! Files of a directory: which file a path names. The kernel resolves it beneath the root
 //! (`openat2` with `RESOLVE_BENEATH`), so neither dots nor links lead out, whatever changes meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 use proxy_config::matching::normalize_path;
+use proxy_config::route_action::MediaTypes;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use crate::accept_encoding::takes;
@@ -23,6 +25,9 @@ pub struct Files {
     strip_prefix: Option<String>,
     index: Vec<String>,
     pub precompressed: bool,
+    types: Option<MediaTypes>,
+    hidden: bool,
+    pub index_anew: bool,
 }
 
 /// A file found, open.
@@ -48,18 +53,35 @@ pub enum Found {
 }
 
 impl Files {
-    pub fn new(config: &proxy_config::route_action::Files) -> Files {
+    pub fn new(
+        config: &proxy_config::route_action::Files,
+        types: &BTreeMap<String, MediaTypes>,
+    ) -> Files {
         Files {
             root: config.root.clone(),
             strip_prefix: config.strip_prefix.clone(),
             index: config.index.clone(),
             precompressed: config.precompressed,
+            types: config.media_types.as_ref().and_then(|name| types.get(name)).cloned(),
+            hidden: config.hidden,
+            index_anew: config.index_anew,
         }
+    }
+
+    /// The type of a file of this name.
+    pub fn media_type(&self, name: &str) -> &str {
+        let Some(types) = &self.types else { return media_type(name) };
+        let file = name.rsplit('/').next().unwrap_or(name);
+        let ending = file.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
+        types.by_ending.get(&ending).unwrap_or(&types.default)
     }
 
     /// The file a path names; `path` is escaped as in a request. Blocks on the disk.
     pub fn find(&self, path: &str, request: &HeaderMap) -> io::Result<Found> {
         let Some(name) = self.name(path) else { return Ok(Found::Missing) };
+        if name.is_empty() && !path.ends_with('/') {
+            return self.open_root();
+        }
         if name.is_empty() || name.ends_with('/') {
             for index in &self.index {
                 match self.open(&format!("{name}{index}"), request)? {
@@ -67,9 +89,36 @@ impl Files {
                     found => return Ok(found),
                 }
             }
-            return Ok(Found::Missing);
+            // A directory that has none of them is not shown.
+            return Ok(
+                match self.open_one(if name.is_empty() { "." } else { &name }, "", None)? {
+                    Found::Directory => Found::Forbidden,
+                    _ => Found::Missing,
+                },
+            );
         }
         self.open(&name, request)
+    }
+
+    /// The first index that a directory has; `path` ends in `/`.
+    pub fn index_of(&self, path: &str, request: &HeaderMap) -> io::Result<Option<String>> {
+        let Some(name) = self.name(path) else { return Ok(None) };
+        for index in &self.index {
+            if let Found::File(_) = self.open(&format!("{name}{index}"), request)? {
+                return Ok(Some(index.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The root itself, where it is a file: it answers for the prefix that is taken off.
+    fn open_root(&self) -> io::Result<Found> {
+        let (Some(folder), Some(name)) = (self.root.parent(), self.root.file_name()) else {
+            return Ok(Found::Directory);
+        };
+        let Some(name) = name.to_str() else { return Ok(Found::Missing) };
+        let around = Files { root: folder.to_owned(), ..self.clone() };
+        around.open_one(name, name, None)
     }
 
     /// The path below the root. Names that begin with a dot are nobody's business, but for
@@ -79,7 +128,7 @@ impl Files {
         let path = std::str::from_utf8(&path).ok()?.replace("%25", "%");
         let prefix = self.strip_prefix.as_deref().unwrap_or("/");
         let name = path.strip_prefix(prefix)?.trim_start_matches('/');
-        let is_hidden = |part: &str| part.starts_with('.') && part != ".well-known";
+        let is_hidden = |part: &str| !self.hidden && part.starts_with('.') && part != ".well-known";
         let is_odd = name.contains('\0') || name.split('/').any(is_hidden);
         (!is_odd).then(|| name.to_owned())
     }
@@ -104,7 +153,13 @@ impl Files {
 
     fn open_one(&self, path: &str, name: &str, coding: Option<&'static str>) -> io::Result<Found> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, &self.root, directory, Mode::empty())?;
+        let root = match rustix::fs::openat(CWD, &self.root, directory, Mode::empty()) {
+            Ok(root) => root,
+            Err(error) => {
+                let error = io::Error::from(error);
+                return if is_absence(&error) { Ok(Found::Missing) } else { Err(error) };
+            }
+        };
         // NONBLOCK: a pipe that nobody writes to must not hold a thread.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -203,6 +258,9 @@ mod tests {
             strip_prefix: None,
             index: vec!["index.html".to_owned()],
             precompressed: false,
+            types: None,
+            hidden: false,
+            index_anew: false,
         };
         for (path, expected) in [
             ("/a.txt", "file"),
@@ -211,7 +269,7 @@ mod tests {
             ("/100%25", "file"),
             ("/sub/", "file"),
             ("/sub", "directory"),
-            ("/", "missing"),
+            ("/", "forbidden"),
             ("/out", "missing"),
             ("/up/secret", "missing"),
             ("/magic/etc/passwd", "missing"),

@@ -9,7 +9,6 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
-use proxy_config::facts::{Captures, Facts};
 
 use crate::access_log::{Entry, millis};
 use crate::edge::{Edge, Exchange};
@@ -100,19 +99,11 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
     };
-    let captures = Captures::default();
-    let facts = Facts {
-        target: rules::target(&edge.listener, head),
-        request_uri: &request_uri,
-        scheme: if exchange.tls.is_some() { "https" } else { "http" },
-        client: exchange.client,
-        request_id: &exchange.request_id,
-        captures: &captures,
-        proved: &exchange.proved,
-        maps: &exchange.generation.routes.maps,
-    };
+    let target = rules::target(&edge.listener, head);
+    let facts = rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk);
     let ended = |of: &Ending| match of {
         Ending::User => user(head),
+        Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::Sent(name) => {
             let value = session.response_written()?.headers.get(name)?;
@@ -121,7 +112,9 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         _ => None,
     };
     let logs = &exchange.generation.logs;
-    logs.write(&edge.state.access_log, route.map(|route| route.index), &facts, &entry, &ended);
+    // The log is that of the route that answered, even in place of another.
+    let place = exchange.route.as_ref().map(|route| route.index);
+    logs.write(&edge.state.access_log, place, &facts, &entry, &ended);
 }
 
 /// The user of Basic authentication (RFC 7617), whether or not anybody has checked it.

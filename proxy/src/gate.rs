@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, REFERER};
 use proxy_config::host::HostName;
-use proxy_config::route_access::{Access, Satisfy};
+use proxy_config::route_access::{Access, AccessRule, Satisfy};
 
 use crate::respond::Failure;
 
@@ -59,9 +59,18 @@ impl Gate {
     }
 }
 
-/// Deny first, then allow. A client whose address is not known passes no list.
+/// Rules, then deny, then allow. A client whose address is not known passes no list.
 fn admits(access: &Access, client: Option<IpAddr>) -> bool {
-    let Some(client) = client else { return access.allow.is_empty() && access.deny.is_empty() };
+    let Some(client) = client else {
+        return access.rules.is_empty() && access.allow.is_empty() && access.deny.is_empty();
+    };
+    for rule in &access.rules {
+        match rule {
+            AccessRule::Allow(network) if network.contains(client) => return true,
+            AccessRule::Deny(network) if network.contains(client) => return false,
+            AccessRule::Allow(_) | AccessRule::Deny(_) => {}
+        }
+    }
     let denied = access.deny.iter().any(|network| network.contains(client));
     let allowed = || access.allow.iter().any(|network| network.contains(client));
     !denied && (access.allow.is_empty() || allowed())
@@ -76,7 +85,10 @@ fn refers(referers: &[String], headers: &HeaderMap) -> bool {
     let host = host.strip_suffix('.').unwrap_or(&host);
     referers.iter().any(|name| match name.strip_prefix('*') {
         Some(below) => host.len() > below.len() && host.ends_with(below),
-        None => name == host,
+        None => match name.strip_suffix('*') {
+            Some(start) => host.len() > start.len() && host.starts_with(start),
+            None => name == host,
+        },
     })
 }
 

@@ -17,6 +17,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
+use proxy_config::route::ForwardedHeaders;
 
 use crate::disguise;
 
@@ -55,6 +56,7 @@ pub struct Downstream<'a> {
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: &'a str,
+    pub forwarded: ForwardedHeaders,
 }
 
 /// Prepares a request for the upstream. `server` stands in for Host when an HTTP/1.0 client sent
@@ -71,6 +73,12 @@ pub fn to_upstream(
         head.remove_header(&name);
     }
     let host = head.headers.get(HOST).cloned();
+    if downstream.forwarded == ForwardedHeaders::PassOn {
+        if host.is_none() {
+            head.insert_header(HOST, server)?;
+        }
+        return Ok(());
+    }
     let scheme = if downstream.tls { "https" } else { "http" };
     if let Some(client) = downstream.client {
         let addresses = appended(&head.headers, X_FORWARDED_FOR, &client.to_string());
@@ -202,7 +210,8 @@ mod tests {
     fn sent(headers: &[(&str, &str)], client: &str, tls: bool) -> HeaderMap {
         let mut head = request(headers);
         let client = client.parse().ok();
-        let downstream = Downstream { client, tls, request_id: "id-1" };
+        let forwarded = ForwardedHeaders::Add;
+        let downstream = Downstream { client, tls, request_id: "id-1", forwarded };
         to_upstream(&mut head, &downstream, "10.0.0.1:80").unwrap();
         head.headers.clone()
     }

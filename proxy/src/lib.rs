@@ -88,3 +88,4 @@ pub mod tls;
 pub mod tuning;
 pub mod upstream;
 pub mod video;
+pub mod way;

@@ -49,7 +49,7 @@ impl Logs {
             .map(|sink| (sink.target().to_string(), sink))
             .collect();
         let maps = config.maps.keys().map(String::as_str).collect();
-        let scope = Scope { maps, ..Scope::default() };
+        let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
         let mut log = |of: &proxy_config::access_log::AccessLog| {
             let path = of.path.to_string();
             let sink = match open.get(&path) {
@@ -164,6 +164,8 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: &dyn Fn(&Ending) -> Option<Strin
             let millis = jiff::Timestamp::now().as_millisecond();
             format!("{}.{:03}", millis / 1000, millis % 1000)
         }
-        Ending::User | Ending::UpstreamStatus | Ending::Sent(_) => ended(of).unwrap_or_default(),
+        Ending::User | Ending::UpstreamStatus | Ending::CacheState | Ending::Sent(_) => {
+            ended(of).unwrap_or_default()
+        }
     }
 }

@@ -52,7 +52,11 @@ impl Edge {
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
             // Attempts to prove something are counted whether they succeed or not.
-            rate_limit::admit(session.req_header(), exchange).await?;
+            rate_limit::admit(session.req_header(), exchange, &self.listener).await?;
+            if self.state.drain.has_begun() {
+                // While it was held a stop began: the client is told, and opens another connection.
+                session.set_keepalive(None);
+            }
             exchange.trail.limited =
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }

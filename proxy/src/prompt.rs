@@ -29,7 +29,7 @@ use proxy_config::listener::ListenerTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::dating::{Dating, dated};
+use crate::dating::Dating;
 use crate::framing::{Framing, FramingFault};
 use crate::hop::{self, Company};
 use crate::metrics::Metrics;
@@ -236,8 +236,8 @@ impl AsyncWrite for Prompt {
             return Poll::Pending;
         }
         let bytes = &bytes[..bytes.len().min(QUANTUM_BYTES)];
-        if let Some(date) = self.dating.take() {
-            self.head = dated(bytes, &date);
+        if let Some(head) = self.dating.of(bytes) {
+            self.head = head;
         }
         if self.head.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(context, bytes);

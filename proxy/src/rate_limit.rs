@@ -16,7 +16,9 @@ use std::time::Duration;
 use pingora::http::RequestHeader;
 use prometheus::IntCounterVec;
 
-use proxy_config::rate_limit::{RateLimit, WhenOver, WhenUnavailable};
+use proxy_config::facts::Facts;
+use proxy_config::rate_limit::{RateLimit, WhenMissing, WhenOver, WhenUnavailable};
+use proxy_config::template::{Compiled, Scope};
 use thiserror::Error;
 
 use crate::edge::Exchange;
@@ -26,6 +28,7 @@ use crate::rate_limit::gcra::{Pace, Verdict};
 use crate::rate_limit::key::{Asking, Key};
 use crate::rate_limit::table::{Counts, Held, Place};
 use crate::respond::Failure;
+use crate::rules;
 
 /// When a request that found too many others in flight may come back.
 const RETRY_NS: u64 = NS_PER_S;
@@ -43,6 +46,7 @@ pub struct LimitFault {
 pub struct Limit {
     name: String,
     config: RateLimit,
+    text: Option<Compiled>,
     pace: Option<Pace>,
     redis: Option<Redis>,
     counts: Arc<Counts>,
@@ -107,6 +111,7 @@ impl Limit {
     pub fn new(
         name: &str,
         config: &RateLimit,
+        scope: &Scope<'_>,
         limits: &Limits,
         metrics: &Metrics,
     ) -> Result<Limit, LimitFault> {
@@ -125,6 +130,10 @@ impl Limit {
             name: name.to_owned(),
             pace: config.rate.map(|rate| Pace::new(rate, config.burst, delay_max)),
             redis: config.cluster.as_ref().map(Redis::new).transpose().map_err(fault)?,
+            text: config.key_text.as_ref().map(|text| {
+                Compiled::new(&text.0, scope)
+                    .expect("validation refuses templates that cannot be rendered")
+            }),
             config: config.clone(),
             counts: limits.named(name, metrics),
             requests: metrics.rate_limit_requests.clone(),
@@ -135,6 +144,18 @@ impl Limit {
     /// Whether Redis is asked: such limits come last, since only Redis does not take back.
     pub fn is_shared(&self) -> bool {
         self.redis.is_some()
+    }
+
+    /// The key of a request; none when it has none and is not limited then.
+    fn key(&self, asking: &Asking<'_>, facts: Option<&Facts<'_>>) -> Option<Key> {
+        let text = match (&self.text, facts) {
+            (Some(text), Some(facts)) => Some(text.render(facts)).filter(|text| !text.is_empty()),
+            _ => None,
+        };
+        let counts = self.config.when_missing == WhenMissing::Share
+            || text.is_some()
+            || asking.has_any(&self.config.key);
+        counts.then(|| asking.key(&self.config.key, text.as_deref()))
     }
 
     /// `None`: Redis cannot be asked, and the limit says that requests are refused then.
@@ -166,7 +187,8 @@ impl Limit {
     }
 
     fn tell(&self, quota: &mut Quota, left: u64, in_ns: u64) {
-        if let (Some(rate), false) = (self.config.rate, self.config.dry_run) {
+        let is_secret = self.config.dry_run || !self.config.told;
+        if let (Some(rate), false) = (self.config.rate, is_secret) {
             let (name, seconds) = (&self.name, rate.per.as_millis() / 1000);
             quota.policies.push(format!("\"{name}\";q={};w={seconds}", rate.count));
             quota.left.push(format!("\"{name}\";r={left};t={}", in_ns.div_ceil(NS_PER_S)));
@@ -184,18 +206,30 @@ enum Said {
 /// Holds the request against every limit of its route, and keeps it waiting where a limit says so.
 ///
 /// Errors: `RateLimited`; `LimitUnavailable` where a limit that cannot be asked refuses.
-pub async fn admit(head: &RequestHeader, exchange: &mut Exchange) -> Result<(), Failure> {
+pub async fn admit(
+    head: &RequestHeader,
+    exchange: &mut Exchange,
+    listener: &str,
+) -> Result<(), Failure> {
     let Some(route) = exchange.route.clone() else { return Ok(()) };
-    if route.rate_limits.is_empty() {
+    if route.rate_limits.is_empty() || exchange.ruled.by_steps {
         return Ok(());
     }
     let proved = &exchange.proved;
     let asking = Asking { client: exchange.client, route: &route.name, head, proved };
+    let target = rules::target(listener, head);
+    let asked = rules::asked_for(head, exchange).into_owned();
+    let walk = exchange.ruled.walk.clone();
+    let texts = route.rate_limits.iter().any(|limit| limit.text.is_some());
+    let keys: Vec<Option<Key>> = {
+        let facts = texts.then(|| rules::facts(head, exchange, target, &asked, &walk));
+        route.rate_limits.iter().map(|limit| limit.key(&asking, facts.as_ref())).collect()
+    };
     let passage = &mut exchange.limits;
     let mut quota = Quota::default();
     let mut waits: Vec<(&Limit, Key, u64)> = Vec::new();
-    for limit in &route.rate_limits {
-        let key = asking.key(&limit.config.key);
+    for (limit, key) in route.rate_limits.iter().zip(keys) {
+        let Some(key) = key else { continue };
         let said = hold_against(limit, &key, passage, &mut quota).await;
         if let Said::Passes { wait_ns } = said {
             waits.push((limit, key, wait_ns));
@@ -259,7 +293,8 @@ fn refused(limit: &Limit, said: &Said, mut quota: Quota) -> Failure {
     limit.count("refused");
     let Said::Over { retry_ns } = said else { return Failure::LimitUnavailable };
     limit.tell(&mut quota, 0, *retry_ns);
-    Failure::RateLimited { retry_after_s: retry_ns.div_ceil(NS_PER_S).max(1), quota }
+    let retry_after_s = retry_ns.div_ceil(NS_PER_S).max(1);
+    Failure::RateLimited { retry_after_s, quota, status: limit.config.status }
 }
 
 /// Places among those who wait, for each limit that makes the request wait.

@@ -65,9 +65,10 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
         head,
         body: None,
         caller: None,
-        client: exchange.peer,
+        client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
     }
 }
@@ -135,7 +136,7 @@ pub async fn open(
     let built: pingora::Result<_> = built();
     let mut head = built.map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
-    dating::keep_date(session, &head);
+    dating::keep_date(session, &mut head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());

@@ -36,10 +36,12 @@ pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), F
     settle_target(head)
 }
 
-/// No route takes it, so there is none whose methods could be named.
+/// Tunnels are never opened, and other methods are refused where the listener says so. No route takes it, so
+/// there is none whose methods could be named.
 fn check_method(head: &RequestHeader, listener: Option<&Listener>) -> Result<(), Failure> {
     let refused = listener.map_or(&[][..], |listener| listener.methods_refused.as_slice());
-    match refused.iter().any(|method| method == head.method.as_str()) {
+    let is_tunnel = head.method == Method::CONNECT;
+    match is_tunnel || refused.iter().any(|method| method == head.method.as_str()) {
         true => Err(Failure::MethodNotAllowed { allow: String::new() }),
         false => Ok(()),
     }

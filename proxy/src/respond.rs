@@ -60,7 +60,7 @@ pub enum Failure {
     #[error("too many requests of this kind are in progress; try again shortly")]
     LaneFull,
     #[error("too many requests; try again later")]
-    RateLimited { retry_after_s: u64, quota: Quota },
+    RateLimited { retry_after_s: u64, quota: Quota, status: u16 },
     #[error("whether this request is within its limits cannot be told; try again shortly")]
     LimitUnavailable,
     #[error("the keys that tokens are verified with cannot be had; try again shortly")]
@@ -81,6 +81,8 @@ pub enum Failure {
     NotCached,
     #[error("the client went away")]
     ClientGone,
+    #[error("the connection was closed by a route")]
+    Closed,
     #[error("the proxy could not handle the request")]
     Internal,
 }
@@ -121,6 +123,7 @@ impl Failure {
             Failure::UpstreamBroken => "upstream_broken",
             Failure::NotCached => "not_cached",
             Failure::ClientGone => "client_gone",
+            Failure::Closed => "closed",
             Failure::Internal => "internal",
         }
     }
@@ -140,14 +143,16 @@ impl Failure {
             Failure::TargetTooLong => StatusCode::URI_TOO_LONG,
             Failure::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Failure::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Failure::RateLimited { status, .. } => {
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::TOO_MANY_REQUESTS)
+            }
             Failure::LaneFull
             | Failure::NoServer
             | Failure::LimitUnavailable
             | Failure::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
-            Failure::ClientGone => return None,
+            Failure::ClientGone | Failure::Closed => return None,
             Failure::AuthFailed | Failure::Circle | Failure::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -160,6 +165,7 @@ impl Failure {
         matches!(
             self,
             F::ClientGone
+                | F::Closed
                 | F::BadRequest(_)
                 | F::BodyTooLarge
                 | F::HeadTooLarge
@@ -375,13 +381,13 @@ fn head(
             head.append_header(WWW_AUTHENTICATE, challenge.clone())?;
         }
     }
-    if let Failure::RateLimited { retry_after_s, quota } = failure {
+    if let Failure::RateLimited { retry_after_s, quota, .. } = failure {
         head.insert_header(RETRY_AFTER, *retry_after_s)?;
         for (name, value) in quota.fields() {
             head.insert_header(name, value)?;
         }
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if status == StatusCode::SERVICE_UNAVAILABLE && !head.headers.contains_key(RETRY_AFTER) {
         head.insert_header(RETRY_AFTER, RETRY_AFTER_S)?;
     }
     Ok(head)

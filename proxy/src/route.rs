@@ -7,9 +7,11 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
+use proxy_config::route::ForwardedHeaders;
 use proxy_config::route_access::{Auth, Cors};
 use proxy_config::route_action::{Compression, SplitPart};
 use proxy_config::route_rules::RouteRules;
+use proxy_config::template::Scope;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
@@ -63,6 +65,7 @@ pub struct Route {
     /// Its place in the document.
     pub index: usize,
     pub split: Split,
+    pub forwarded: ForwardedHeaders,
     pub rules: RouteRules,
     pub gate: Gate,
     pub guard: Option<Guard>,
@@ -135,19 +138,7 @@ impl Routes {
                     upstream: upstream.and_then(|name| upstreams.get(name.as_str())).cloned(),
                     cache_policy: cache_policy.and_then(|name| policy(&part, name)),
                 };
-                let split = match &route.split {
-                    None => {
-                        let only = destination(route.name.clone(), route.upstream.as_ref());
-                        Split::new(vec![(WHOLE, only)], Vec::new())
-                    }
-                    Some(split) => {
-                        let part = |part: &SplitPart| {
-                            let name = format!("{}/{}", route.name, part.upstream);
-                            (part.share.hundredths(), destination(name, Some(&part.upstream)))
-                        };
-                        Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
-                    }
-                };
+                let split = split(route, destination);
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
@@ -158,6 +149,7 @@ impl Routes {
                     rate_limits: limits_of(&route.rate_limits, &limits),
                     index,
                     split,
+                    forwarded: route.forwarded_headers,
                     gate: Gate::new(route),
                     guard,
                     guarded: is_guarded(route),
@@ -166,7 +158,10 @@ impl Routes {
                     internal: route.internal,
                     cors: route.cors.clone(),
                     compression: route.compression.clone().map(Arc::new),
-                    files: route.files.as_ref().map(|files| Arc::new(Files::new(files))),
+                    files: route
+                        .files
+                        .as_ref()
+                        .map(|files| Arc::new(Files::new(files, &config.media_types))),
                     rules: RouteRules::new(config, route)
                         .expect("validation refuses templates that cannot be rendered"),
                     lane,
@@ -175,7 +170,7 @@ impl Routes {
             .collect::<Result<_, RouteFault>>()?;
         Ok(Self {
             router: Router::new(config),
-            maps: Maps::new(&config.maps),
+            maps: Maps::new(config),
             routes,
             methods: config.routes.iter().map(|route| route.when.methods.clone()).collect(),
             unmatched: Series::new(metrics, NO_ROUTE, NO_ROUTE),
@@ -193,18 +188,18 @@ impl Routes {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
     }
 
-    /// The route of this name.
-    pub fn named(&self, name: &str) -> Option<Arc<Route>> {
-        self.routes.iter().find(|route| route.name == name).cloned()
+    pub fn at(&self, index: usize) -> &Arc<Route> {
+        &self.routes[index]
     }
 
-    /// The first route in document order that takes the request. Errors: `NoRoute`, and
-    /// `MethodNotAllowed` when a route would take it with another method.
-    pub fn choose(&self, target: &Target<'_>) -> Result<Arc<Route>, Failure> {
-        match self.router.find(target) {
-            Some(index) => Ok(Arc::clone(&self.routes[index])),
-            None => Err(refusal(&self.router, &self.methods, target)),
-        }
+    pub fn named(&self, name: &str) -> Option<usize> {
+        self.routes.iter().position(|route| route.name == name)
+    }
+
+    /// What is answered to a request that no route takes: `NoRoute`, or `MethodNotAllowed` when a
+    /// route would take it with another method.
+    pub fn refusal(&self, target: &Target<'_>) -> Failure {
+        refusal(&self.router, &self.methods, target)
     }
 }
 
@@ -215,6 +210,21 @@ impl Routes {
         let other = self.router.find(&Target { path: &path, ..*target });
         other.is_some_and(|other| other != route.index && self.routes[other].guarded)
     }
+}
+
+fn split(
+    route: &proxy_config::Route,
+    destination: impl Fn(String, Option<&String>) -> Destination,
+) -> Split {
+    let Some(split) = &route.split else {
+        let only = destination(route.name.clone(), route.upstream.as_ref());
+        return Split::new(vec![(WHOLE, only)], Vec::new());
+    };
+    let part = |part: &SplitPart| {
+        let name = format!("{}/{}", route.name, part.upstream);
+        (part.share.hundredths(), destination(name, Some(&part.upstream)))
+    };
+    Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
 }
 
 fn is_guarded(route: &proxy_config::Route) -> bool {
@@ -244,10 +254,12 @@ fn limits_by_name<'a>(
     limits: &Limits,
     metrics: &Metrics,
 ) -> Result<BTreeMap<&'a str, Arc<Limit>>, LimitFault> {
+    let maps = config.maps.keys().map(String::as_str).collect();
+    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
     let named = config.rate_limits.iter();
     named
         .map(|(name, limit)| {
-            Ok((name.as_str(), Arc::new(Limit::new(name, limit, limits, metrics)?)))
+            Ok((name.as_str(), Arc::new(Limit::new(name, limit, &scope, limits, metrics)?)))
         })
         .collect()
 }

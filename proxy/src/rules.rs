@@ -1,14 +1,18 @@
 //! What a route's rules make of one request: its target rewritten, edits of headers both ways, and
 //! the answer of a route that answers by itself.
 
+use std::borrow::Cow;
+use std::time::SystemTime;
+
 use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::detours::{Step, To};
-use proxy_config::facts::{Captures, Facts};
+use proxy_config::facts::{Connection, Facts};
 use proxy_config::header_edits::Rendered;
 use proxy_config::matching::Target;
+use proxy_config::program::Walk;
 use proxy_config::route_rules::RenderedReply;
 use proxy_config::template::Compiled;
 
@@ -28,9 +32,13 @@ pub struct Ruled {
     pub reply: Option<RenderedReply>,
     /// The reply is one to a preflight, which proves nothing.
     pub is_preflight: bool,
+    /// The reply is one of steps, which come before limits and proof.
+    pub by_steps: bool,
     pub tries: Vec<Step>,
     /// Where each of the route's error pages is.
     pub pages: Vec<To>,
+    /// Variables and captures on the way to its route.
+    pub walk: Walk,
     /// What the target is to become.
     rewritten: Option<String>,
 }
@@ -67,42 +75,87 @@ pub fn target<'a>(listener: &'a str, head: &'a RequestHeader) -> Target<'a> {
     }
 }
 
-/// Renders the rules of the route that takes the request.
-pub fn render(head: &RequestHeader, exchange: &Exchange, listener: &str, route: &Route) -> Ruled {
+/// Renders the rules of the route that takes the request, after the steps that led it there.
+pub fn render(
+    head: &RequestHeader,
+    exchange: &Exchange,
+    listener: &str,
+    route: &Route,
+    walk: Walk,
+) -> Ruled {
     let (kept, status) = exchange.trail.overlay();
     let to_client = |edits| ToClient { edits, kept, status };
+    let asked = exchange.ruled.asked.clone();
     if route.rules.is_empty() {
-        return Ruled { to_client: to_client(Rendered::default()), ..Ruled::default() };
+        let to_client = to_client(Rendered::default());
+        return Ruled { asked, to_client, walk, ..Ruled::default() };
     }
     let target = target(listener, head);
-    let asked = exchange.trail.asked.as_ref().map(|(_, target)| target.as_str());
-    let request_uri =
-        asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), std::borrow::Cow::Borrowed);
+    let request_uri = asked_for(head, exchange).into_owned();
+    let request_uri = request_uri.as_str();
     let routes = &exchange.generation.routes;
-    let captures = routes.router.captures(route.index, &target);
-    let facts = Facts {
-        target,
-        request_uri: &request_uri,
+    let facts = facts(head, exchange, target, request_uri, &walk);
+    let rewrite = route.rules.rewrite.as_ref().filter(|_| target.path != "*");
+    let rewrite = rewrite.filter(|rewrite| !(walk.stayed && rewrite.is_of_prefix()));
+    let rewritten = rewrite.map(|rewrite| {
+        let (path, rest) = routes.router.rest(route.index, &target);
+        rewrite.target(&facts, &path, &rest)
+    });
+    let to_upstream = route.rules.request_headers.render(&facts);
+    let to_client = to_client(route.rules.response_headers.render(&facts));
+    let reply = route.rules.reply.as_ref().map(|reply| reply.render(&facts));
+    let tries = route.rules.tries.render(&facts);
+    let pages = route.rules.pages.iter().map(|page| page.render(&facts)).collect();
+    Ruled {
+        asked,
+        to_upstream,
+        to_client,
+        reply,
+        is_preflight: false,
+        by_steps: false,
+        tries,
+        pages,
+        walk,
+        rewritten,
+    }
+}
+
+/// Path and query as the client asked for them, before any rewrite or detour.
+pub fn asked_for<'a>(head: &'a RequestHeader, exchange: &'a Exchange) -> Cow<'a, str> {
+    let asked = exchange.trail.asked.as_ref().map(|(_, target)| target.as_str());
+    match asked.or(exchange.ruled.asked.as_deref()) {
+        Some(asked) => Cow::Borrowed(asked),
+        None => String::from_utf8_lossy(head.raw_path()),
+    }
+}
+
+/// What is known of a request.
+pub fn facts<'a>(
+    head: &RequestHeader,
+    exchange: &'a Exchange,
+    target: Target<'a>,
+    request_uri: &'a str,
+    walk: &'a Walk,
+) -> Facts<'a> {
+    let protocol = match head.version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    };
+    Facts {
+        request_uri,
         scheme: if exchange.tls.is_some() { "https" } else { "http" },
         client: exchange.client,
         request_id: &exchange.request_id,
         proved: &exchange.proved,
-        captures: &captures,
-        maps: &routes.maps,
-    };
-    let rewritten = route.rules.rewrite.as_ref().filter(|_| target.path != "*").map(|rewrite| {
-        let (path, rest) = routes.router.rest(route.index, &target);
-        rewrite.target(&facts, &path, &rest)
-    });
-    Ruled {
-        to_upstream: route.rules.request_headers.render(&facts),
-        to_client: to_client(route.rules.response_headers.render(&facts)),
-        reply: route.rules.reply.as_ref().map(|reply| reply.render(&facts)),
-        is_preflight: false,
-        tries: route.rules.tries.render(&facts),
-        pages: route.rules.pages.iter().map(|page| page.render(&facts)).collect(),
-        rewritten,
-        asked: None,
+        set: &walk.variables,
+        connection: Connection {
+            peer: exchange.peer,
+            local: exchange.local,
+            protocol,
+            now: Some(SystemTime::now()),
+        },
+        ..Facts::of(target, &walk.captures, &exchange.generation.routes.maps)
     }
 }
 
@@ -116,20 +169,8 @@ pub fn render_params(
     if params.is_empty() {
         return Vec::new();
     }
-    let asked = exchange.trail.asked.as_ref().map(|(_, target)| target.clone());
-    let request_uri = asked.or_else(|| exchange.ruled.asked.clone());
-    let request_uri =
-        request_uri.unwrap_or_else(|| String::from_utf8_lossy(head.raw_path()).into_owned());
-    let facts = Facts {
-        target: target(listener, head),
-        request_uri: &request_uri,
-        scheme: if exchange.tls.is_some() { "https" } else { "http" },
-        client: exchange.client,
-        request_id: &exchange.request_id,
-        proved: &exchange.proved,
-        captures: &Captures::default(),
-        maps: &exchange.generation.routes.maps,
-    };
+    let (asked, walk) = (asked_for(head, exchange), Walk::default());
+    let facts = facts(head, exchange, target(listener, head), &asked, &walk);
     params.iter().map(|(name, value)| (name.clone(), value.render(&facts))).collect()
 }
 
@@ -140,7 +181,8 @@ pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Fai
     let Some(rewritten) = exchange.ruled.rewritten.take() else { return Ok(()) };
     let form = normalize_target(rewritten.as_bytes()).map_err(Failure::Target)?;
     let head = session.req_header_mut();
-    exchange.ruled.asked = Some(String::from_utf8_lossy(head.raw_path()).into_owned());
+    let asked = String::from_utf8_lossy(head.raw_path()).into_owned();
+    exchange.ruled.asked.get_or_insert(asked);
     head.set_raw_path(&form).map_err(|_| Failure::Internal)
 }
 
@@ -153,6 +195,12 @@ pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Resu
     for name in disguise::twins(&head.headers, edited) {
         head.remove_header(&name);
     }
+    for (name, values) in edits.replaced(0, &head.headers) {
+        head.remove_header(&name);
+        for value in values {
+            head.append_header(name.clone(), value)?;
+        }
+    }
     for name in &edits.remove {
         head.remove_header(name);
     }
@@ -161,6 +209,13 @@ pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Resu
     }
     for (name, value) in &edits.add {
         head.append_header(name.clone(), value.clone())?;
+    }
+    for (name, value, how) in edits.appended(0, &head.headers) {
+        if how.replace {
+            head.insert_header(name, value)?;
+        } else {
+            head.append_header(name, value)?;
+        }
     }
     Ok(())
 }
@@ -181,6 +236,15 @@ pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora
         head.set_reason_phrase(None)?;
     }
     let edits = &to_client.edits;
+    let status = head.status.as_u16();
+    // What is said of the answer is said of it as it came.
+    let appended = edits.appended(status, &head.headers);
+    for (name, values) in edits.replaced(status, &head.headers) {
+        head.remove_header(&name);
+        for value in values {
+            head.append_header(name.clone(), value)?;
+        }
+    }
     for name in &edits.remove {
         head.remove_header(name);
     }
@@ -189,6 +253,13 @@ pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora
     }
     for (name, value) in &edits.add {
         head.append_header(name.clone(), value.clone())?;
+    }
+    for (name, value, how) in appended {
+        if how.replace {
+            head.insert_header(name, value)?;
+        } else {
+            head.append_header(name, value)?;
+        }
     }
     Ok(())
 }

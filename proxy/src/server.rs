@@ -115,6 +115,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
         let wish = obey(&mut signals, &state, &read, &reopen).await;
         if wish == Wish::StopGracefully {
             draining.store(true, Ordering::Release);
+            state.drain.begin();
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
             // Nobody listening any more is as good as being told.
             let _ = stop.send(true);
@@ -232,6 +233,8 @@ fn connections(
     let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
     let mut proxy = http_proxy(&Arc::new(conf), edge);
     let mut options = HttpServerOptions::default();
+    // `request` refuses it, in the proxy's own words.
+    options.allow_connect_method_proxying = true;
     options.h2c = listener.http2;
     options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);

@@ -59,7 +59,7 @@ impl Split {
             ([_], _) => 0,
             (_, []) => self.seed.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed)),
             (_, parts) => {
-                let key = asking.key(parts);
+                let key = asking.key(parts, None);
                 key[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
             }
         };

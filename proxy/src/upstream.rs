@@ -166,7 +166,7 @@ impl Upstream {
     /// What of this request has a say in the choice.
     pub fn wish(&self, asking: &Asking<'_>) -> Wish {
         let hash = (self.config.balance == Balance::ConsistentHash).then(|| {
-            let key = asking.key(&self.config.hash_key);
+            let key = asking.key(&self.config.hash_key, None);
             key.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
         });
         let sticky = self.config.sticky.as_ref();

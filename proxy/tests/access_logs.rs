@@ -112,7 +112,7 @@ access_logs:
   combined: {{ path: {combined}, format: combined }}
   chosen:
     path: {chosen}
-    format: {{ template: '$path $status ${{sent_content_length}} $query_a $upstream_status $tls' }}
+    format: {{ template: '$path $answer_status ${{answer_content_length}} $query_a $upstream_status $tls' }}
     escape: json
     when: $query_a
 routes:
@@ -149,7 +149,7 @@ routes:
     assert!(proxy.reload());
     ask("/own?a=1");
     eventually("the moved log", || (read("moved.log") == "/own 200 5 1 200 \n").then_some(()));
-    proxy.rewrite(&sections.replace("$status", "$statsu"));
+    proxy.rewrite(&sections.replace("$answer_status", "$statsu"));
     assert!(!proxy.reload());
     assert!(proxy.stderr().contains("statsu"), "{}", proxy.stderr());
 }

@@ -241,6 +241,33 @@ fn a_failing_origin_is_stood_in_for() {
     assert_eq!(client.ask(request).status, 502, "and what it replaced is gone");
 }
 
+/// What the origin forbids to be used stale is not, whatever happens to the origin; an answer of this proxy's
+/// own takes its place. The public suite has these cases, and takes that for a stored answer.
+#[test]
+fn what_must_not_be_used_stale_stands_in_for_nobody() {
+    let origin = Origin::start(|exchange| {
+        if exchange.header("if-none-match").is_some() {
+            return false;
+        }
+        let directive = exchange.target()[1..].to_owned();
+        let fields = format!("Cache-Control: max-age=0, {directive}\r\nETag: \"a\"\r\n");
+        answer(exchange, &fields, "stored")
+    });
+    let proxy = Proxy::start(&cached(&origin, ""));
+    for directive in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=0"] {
+        let path = format!("/{directive}");
+        assert_eq!(ask(&proxy, &path, "").text(), "stored");
+        let response = ask(&proxy, &path, "");
+        assert_eq!((response.status, response.header("etag")), (502, None), "{directive}");
+        assert!(!response.text().contains("stored"), "{directive}");
+        assert_eq!(proxy.log_of(&path)["cache"], "miss", "it was stored");
+    }
+    assert_eq!(ask(&proxy, "/public", "").text(), "stored");
+    let response = ask(&proxy, "/public", "");
+    assert_eq!((response.status, response.text().as_str()), (200, "stored"), "nothing forbids it");
+    assert!(status(&response).contains("detail=origin-failed"), "{response:?}");
+}
+
 /// The origin answers only when the test lets it, so whoever is answered meanwhile did not wait.
 #[test]
 fn nobody_waits_for_a_playlist_once_it_is_warm() {

@@ -183,6 +183,10 @@ fn a_listener_may_take_old_clients_and_refuse_methods() {
     assert_eq!(client.ask("GET / HTTP/1.1\nHost: a\n\n").text(), "ok");
     let refused = client.ask("GET / HTTP/1.1\nHost: a\rX: b\n\n");
     assert_eq!(refused.status, 400);
+    let refused = proxy.client().ask("GET /a%00b HTTP/1.1\nHost: a\n\n");
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.header("content-type"), Some("text/html"));
+    assert!(refused.text().contains("<h1>400 Bad Request</h1>"), "{}", refused.text());
     let mut client = proxy.client();
     client.send("TRACE / HTTP/1.1\nHost: a\n\nGET /after HTTP/1.1\nHost: a\n\n");
     let refused = client.response(false).unwrap();

@@ -235,3 +235,36 @@ fn a_daemon_serves_when_its_caller_returns_and_obeys_s() {
     assert_eq!(nginx.run(&["-s", "quit"]).0, Some(0));
     eventually("the pid file to go", || (!nginx.path("nginx.pid").exists()).then_some(()));
 }
+
+#[test]
+fn old_clients_error_pages_and_logs_are_as_nginx_has_them() {
+    let origin = Origin::saying("ok");
+    let mut nginx = Nginx::before(&origin, "");
+    let text = format!(
+        "pid nginx.pid;\nerror_log error.log notice;\nevents {{ }}\nhttp {{\n\
+         log_format mine '$request_method $uri $status \"$http_user_agent\" $body_bytes_sent $nonsense';\n\
+         access_log all.log;\nserver {{\nlisten {address};\n\
+         location / {{ proxy_pass http://{origin}; }}\n\
+         location /own {{ access_log own.log mine if=$arg_log; proxy_pass http://{origin}; }}\n\
+         location /quiet {{ access_log off; proxy_pass http://{origin}; }}\n}}\n}}\n",
+        address = nginx.address,
+        origin = origin.address,
+    );
+    fs::write(nginx.path("nginx.conf"), text).unwrap();
+    nginx.start();
+    let ask = |line: &str| {
+        Client::to(nginx.address)
+            .ask(&format!("{line} HTTP/1.0\nHost: localhost\nUser-Agent: a\"b\n\n"))
+    };
+    for path in ["/quiet", "/own", "/own?log=1", "/rest"] {
+        assert_eq!(ask(&format!("GET {path}")).text(), "ok", "lines end in LF alone");
+    }
+    let refused = ask("TRACE /");
+    assert_eq!((refused.status, refused.header("content-type")), (405, Some("text/html")));
+    assert!(refused.text().contains("<h1>405 Not Allowed</h1>"), "{}", refused.text());
+    nginx.says("all.log", "\"GET /rest HTTP/1.0\" 200 2 \"-\" \"a\\x22b\"");
+    nginx.says("own.log", "GET /own 200 \"a\\x22b\" 2 -\n");
+    assert_eq!(nginx.read("own.log").lines().count(), 1);
+    let all = nginx.read("all.log");
+    assert!(!all.contains("/quiet") && !all.contains("/own"), "{all}");
+}

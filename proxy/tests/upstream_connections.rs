@@ -70,8 +70,11 @@ fn a_connection_is_closed_after_its_last_request() {
         exchange.write(format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 2\r\n\r\nok")) && !last
     });
     let proxy = limited(&origin, "requests_max: 2", "");
+    // On one connection: a request is read when the one before has given its server's back.
+    let mut client = proxy.client();
     for path in ["/1", "/2", "/3", "/4", "/5"] {
-        assert_eq!(proxy.get(path).status, 200, "{path}");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(client.ask(&request).status, 200, "{path}");
     }
     let closes: Vec<bool> = origin
         .heads()

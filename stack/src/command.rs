@@ -1,6 +1,7 @@
 //! What people type, and the exit codes.
 
 mod check;
+mod cost;
 mod deploy;
 mod destroy;
 mod docs;
@@ -12,11 +13,13 @@ mod events;
 mod explain;
 mod graph;
 mod init;
+mod look;
 mod pipeline;
 mod plan;
 mod resume;
 mod status;
 mod synth;
+mod templates;
 mod up;
 
 use std::io::Write;
@@ -71,6 +74,9 @@ enum Command {
     /// Tell what deploying would change, resource by resource, and what each change does
     #[command(after_long_help = plan::PLAN_JSON)]
     Plan(plan::Plan),
+    /// Estimate what an environment costs a month, and what a change of it would
+    #[command(after_long_help = cost::COST_JSON)]
+    Cost(cost::Cost),
     /// Make an environment's stacks as the file says, and follow it event by event
     Deploy(deploy::Deploy),
     /// Tell what happened to the stacks, as lines or as a chart
@@ -283,6 +289,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Check(asked) => check::run(&asked),
         Command::Synth(asked) => synth::run(&asked),
         Command::Plan(asked) => plan::run(&asked),
+        Command::Cost(asked) => cost::run(&asked),
         Command::Deploy(asked) => deploy::run(&asked),
         Command::Events(asked) => events::run(&asked),
         Command::Drift(asked) => drift::run(&asked),

@@ -10,10 +10,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 pub mod aws;
+pub mod by_hand;
 pub mod delivery;
 pub mod work;
 
-use aws::{Alarms, Aws, Budget, Cache, Database, Fleet, Network, Standby};
+use aws::{Alarms, Aws, Backup, Budget, Cache, Database, Fleet, Network, Standby};
+use by_hand::{Patches, Resources};
 use delivery::{Bucket, Cdn};
 use work::{Function, Queue, Worker};
 
@@ -60,8 +62,22 @@ pub struct Estate {
     pub cdn: Option<Cdn>,
     /// The text of `cdn.signing_key`.
     pub signing_key: Option<String>,
+    /// Templates of the files instances hold, by name, in place of Forebay's own.
+    pub templates: BTreeMap<String, Override>,
+    pub backup: Option<Backup>,
     pub alarms: Alarms,
     pub budget: Option<Budget>,
+    /// Raw CloudFormation beside what Forebay makes.
+    pub resources: Resources,
+    /// Changes of what Forebay makes.
+    pub patches: Patches,
+}
+
+/// A template that a team has put in the place of one of Forebay's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    pub path: std::path::PathBuf,
+    pub text: String,
 }
 
 /// The edge on AWS.
@@ -128,12 +144,21 @@ pub struct Document {
     /// AWS: a CDN before all of it.
     #[serde(default)]
     pub cdn: Option<Cdn>,
+    /// AWS: snapshots of databases in a vault, beside the backups each server keeps.
+    #[serde(default)]
+    pub backup: Option<Backup>,
     /// AWS: who is told when something is wrong.
     #[serde(default)]
     pub alarms: Option<Alarms>,
     /// AWS: what the account may spend.
     #[serde(default)]
     pub budget: Option<Budget>,
+    /// AWS: raw CloudFormation, by stack and logical id; it is checked like the rest.
+    #[serde(default)]
+    pub resources: Resources,
+    /// AWS: JSON Patch on what Forebay makes, by stack and logical id.
+    #[serde(default)]
+    pub patches: Patches,
 }
 
 /// The edge of an environment.

@@ -13,6 +13,7 @@ use proxy_config::access_log::LogTarget;
 use proxy_config::address::{ListenAddress, ServerAddress};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::check::properties;
 use crate::environment::aws::{Aws, Database, Nat};
 use crate::environment::{self, Environment, Estate, LEDGER, ORIGIN};
 use flows::Flow;
@@ -178,10 +179,19 @@ fn notes(environment: &Environment) -> Vec<String> {
              ledger's API once it runs."
         ));
     }
-    if let Some(estate) = &environment.estate
-        && estate.alarms.email.is_none()
-    {
+    let Some(estate) = &environment.estate else { return notes };
+    if estate.alarms.email.is_none() {
         notes.push("alarms: nobody is told; name `alarms.email`.".to_owned());
+    }
+    for (stack, resources) in &estate.resources {
+        for (id, raw) in resources.iter().filter(|(_, raw)| !properties::is_known(&raw.kind)) {
+            notes.push(format!(
+                "resources.{}.{id}: there is no schema of {} here; CloudFormation is the first to \
+                 look at its properties.",
+                stack.word(),
+                raw.kind
+            ));
+        }
     }
     notes
 }

@@ -226,7 +226,7 @@ fn reasons(template: &Template, id: &str, resource: &Resource) -> String {
             why.push_str(&format!("\n{what} {}", names.join(", ")));
         }
     }
-    let set: Vec<&str> = properties::create_only(resource.kind)
+    let set: Vec<&str> = properties::create_only(&resource.kind)
         .into_iter()
         .filter(|path| resource.properties.pointer(&format!("/{path}")).is_some())
         .collect();

@@ -15,7 +15,7 @@
 //!
 //! Towards AWS it forks off after [`validate`]: [`mod@estate`] decides every value (pure),
 //! [`template`] makes CloudFormation of it (pure), [`mod@check`] proves what can be known before
-//! AWS sees it. [`mod@difference`] tells what deploying would change; [`mod@explain`] where a value comes
+//! AWS sees it, [`mod@cost`] estimates. [`mod@difference`] tells what deploying would change; [`mod@explain`] where a value comes
 //! from; [`mod@graph`] draws it. [`mod@deploy`] makes stacks of it, through [`cloud`], the only files
 //! that know AWS's SDK.
 //!
@@ -27,6 +27,7 @@ pub mod check;
 pub mod cloud;
 pub mod command;
 pub mod console;
+pub mod cost;
 pub mod deploy;
 pub mod difference;
 pub mod document;

@@ -1,12 +1,14 @@
 //! A plan as CloudFormation: resources are values, split into stacks by what must never share a
 //! fate. Pure, and the same plan gives the same bytes.
 //!
-//! [`build`] is the whole; [`value`] has CloudFormation's own functions; a file per stack builds it.
+//! [`build`] is the whole; [`by_hand`] has what the file adds and patches; [`value`] has CloudFormation's own functions; a file per stack builds it.
 
 mod access;
 mod alarm;
 mod app;
 mod aurora;
+mod backup;
+pub mod by_hand;
 mod cdn;
 mod data;
 mod database;
@@ -18,68 +20,36 @@ mod media;
 mod network;
 mod policy;
 mod queue;
+mod regions;
 mod scaling;
 mod service;
 mod storage;
 pub mod value;
 mod worker;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use crate::environment::by_hand::{Kept, Stack};
 use crate::estate::EstatePlan;
+use by_hand::Unfit;
 
 /// A template's limit in bytes when it is handed over directly.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
 pub const BYTES_MAX: usize = 51_200;
 
-/// The stacks, in the order in which they are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stack {
-    /// What all others stand on: network, security groups, key, topic.
-    Network,
-    /// What holds data: retained and protected.
-    Data,
-    /// The ledger.
-    App,
-    /// Balancer and proxy.
-    Edge,
-    /// Workers, services, functions and the CDN.
-    Media,
-}
-
-impl Stack {
-    pub const ALL: [Self; 5] = [Self::Network, Self::Data, Self::App, Self::Edge, Self::Media];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Data => "data",
-            Self::App => "app",
-            Self::Edge => "edge",
-            Self::Media => "media",
-        }
-    }
-}
-
-/// What becomes of a resource that is taken out of its template, or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Kept {
-    Retain,
-    Snapshot,
-}
-
 /// One resource.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Resource {
     #[serde(rename = "Type")]
-    pub kind: &'static str,
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub kind: Cow<'static, str>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<Kept>,
@@ -89,7 +59,7 @@ pub struct Resource {
     pub creation_policy: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<Value>,
-    #[serde(skip_serializing_if = "Value::is_null")]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub properties: Value,
 }
 
@@ -99,7 +69,7 @@ impl Resource {
         let mut metadata = Map::new();
         metadata.insert("Why".to_owned(), why.into());
         Self {
-            kind,
+            kind: kind.into(),
             metadata,
             depends_on: Vec::new(),
             deletion_policy: None,
@@ -201,15 +171,19 @@ impl Template {
     }
 }
 
-/// The templates of a plan, in the order in which their stacks are made.
-pub fn build(plan: &EstatePlan) -> Vec<Template> {
+/// The templates of a plan, in the order in which their stacks are made. What the file adds or
+/// patches by hand and does not fit is the error.
+pub fn build(plan: &EstatePlan) -> Result<Vec<Template>, Vec<Unfit>> {
     let mut templates = vec![network::build(plan), data::build(plan)];
     if plan.estate.ledger.is_some() {
         templates.push(app::build(plan));
     }
     templates.push(edge::build(plan));
     templates.extend(media::build(plan));
-    templates
+    by_hand::apply(&mut templates, plan)?;
+    // Last, so that roles written by hand stay in their regions too.
+    regions::confine(&mut templates, &plan.aws().regions);
+    Ok(templates)
 }
 
 /// A name of the file as part of logical ids: `live-chat` as `LiveChat`.

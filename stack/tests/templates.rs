@@ -25,7 +25,7 @@ fn environment(name: &str) -> Environment {
 
 fn production() -> (EstatePlan, Vec<Template>) {
     let plan = estate::resolve(&environment("production")).unwrap().unwrap();
-    let templates = template::build(&plan);
+    let templates = template::build(&plan).unwrap();
     (plan, templates)
 }
 
@@ -231,7 +231,7 @@ proptest! {
     #[test]
     fn any_valid_environment_passes_every_offline_check(environment in any_estate()) {
         let plan = estate::resolve(&environment).unwrap().unwrap();
-        let templates = template::build(&plan);
+        let templates = template::build(&plan).unwrap();
         prop_assert_eq!(check::all(&plan, &templates), []);
     }
 }
@@ -239,7 +239,7 @@ proptest! {
 /// Any of the four systems of the shipped environments, whole.
 fn shipped(name: &str) -> (EstatePlan, Vec<Template>) {
     let plan = estate::resolve(&environment(name)).unwrap().unwrap();
-    let templates = template::build(&plan);
+    let templates = template::build(&plan).unwrap();
     assert_eq!(check::all(&plan, &templates), [], "{name}");
     (plan, templates)
 }
@@ -312,7 +312,7 @@ fn aurora_has_a_writer_readers_and_an_address_for_each() {
     assert!(task.contains("DATABASE_CATALOGUE_READER_HOST"), "{task}");
     assert!(task.contains(":password::"), "the password is a secret: {task}");
     plan.estate.databases.get_mut("catalogue").unwrap().readers = 0;
-    let findings = check::all(&plan, &template::build(&plan));
+    let findings = check::all(&plan, &template::build(&plan).unwrap());
     assert!(
         findings.iter().any(|it| it.message.contains("no reader to take over")),
         "{findings:?}"
@@ -342,7 +342,7 @@ fn the_ledger_and_programs_share_no_proxy_before_a_database() {
     estate.ledger.as_mut().unwrap().1.proxy = true;
     estate.databases.get_mut("platform").unwrap().proxy = true;
     let plan = estate::resolve(&environment).unwrap().unwrap();
-    let findings = check::all(&plan, &template::build(&plan));
+    let findings = check::all(&plan, &template::build(&plan).unwrap());
     let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(texts.iter().any(|text| text.contains("share it, and so its database")), "{texts:?}");
 }
@@ -361,7 +361,7 @@ fn the_edge_may_read_the_caches_password_where_it_counts_in_it() {
     alone.estate.as_mut().unwrap().cache = None;
     let plan = estate::resolve(&alone).unwrap().unwrap();
     assert!(
-        !json!(template::build(&plan).iter().map(Template::to_value).collect::<Vec<_>>())
+        !json!(template::build(&plan).unwrap().iter().map(Template::to_value).collect::<Vec<_>>())
             .to_string()
             .contains("CacheSecret")
     );

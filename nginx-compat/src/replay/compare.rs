@@ -16,6 +16,10 @@ pub struct Stated {
     pub no_route: bool,
     /// Its route caches, by rules of its own where the report says so.
     pub cached: bool,
+    /// Some route of the configuration caches.
+    pub some_cached: bool,
+    /// Answers are not compressed although the configuration says so.
+    pub uncompressed: bool,
     /// Some location of the configuration goes uncached.
     pub some_uncached: bool,
     /// Pools that only untranslated directives lead to.
@@ -77,22 +81,29 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
         found.push(difference(&cause, &a, &b, stated_status));
         return found;
     }
+    if stated.not_translated {
+        return found;
+    }
     if !upstream(seen_by_nginx, seen_by_forebay, stated, &mut found) {
         return found;
     }
     // Pages that neither got from the upstream are each server's own.
     if !seen_by_nginx.is_empty() || by_nginx.status < 300 {
-        headers(by_nginx, by_forebay, &mut found);
+        let why = stated.uncompressed.then_some("Forebay does not compress here; see gzip");
+        headers(by_nginx, by_forebay, why, &mut found);
         if by_nginx.body != by_forebay.body {
             let [a, b] = [by_nginx, by_forebay].map(|answer| excerpt(&answer.body));
-            found.push(difference("body", &a, &b, None));
+            let coded = !field(by_nginx, "content-encoding").is_empty();
+            found.push(difference("body", &a, &b, why.filter(|_| coded)));
         }
     } else if let ((300..400, a), b) =
         ((by_nginx.status, field(by_nginx, "location")), field(by_forebay, "location"))
     {
-        let same = path_of(&a) == path_of(&b);
-        if !same {
-            found.push(difference("Location", &a, &b, None));
+        let (from, to) = (path_of(&a), path_of(&b));
+        let normal = (echo::normal(from) == echo::normal(to))
+            .then_some("Forebay passes paths on in their normal form");
+        if from != to {
+            found.push(difference("Location", &a, &b, normal));
         }
     }
     found
@@ -120,6 +131,9 @@ fn upstream(
         let uncached = nginx.is_empty() && stated.some_uncached && !stated.cached;
         let why = match () {
             () if stated.cached => Some("the cache keeps by its own rules; see proxy_cache"),
+            () if stated.some_cached && nginx.is_empty() => {
+                Some("a page that is led to is cached by rules of its own; see proxy_cache")
+            }
             () if uncached => Some("a location goes uncached; see proxy_cache"),
             () => None,
         };
@@ -179,11 +193,22 @@ fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut
     }
 }
 
-fn headers(nginx: &Answer, forebay: &Answer, found: &mut Vec<Difference>) {
+/// Fields that compression adds or changes.
+const CODED: [&str; 4] = ["content-encoding", "vary", "etag", "accept-ranges"];
+
+fn headers(
+    nginx: &Answer,
+    forebay: &Answer,
+    uncompressed: Option<&'static str>,
+    found: &mut Vec<Difference>,
+) {
     for name in names(&nginx.headers, &forebay.headers) {
         let [a, b] = [nginx, forebay].map(|answer| values(&answer.headers, name));
-        if a != b && !OWN_FIELDS.contains(&name) {
-            found.push(difference(&format!("{name} of the answer"), &a, &b, None));
+        // A tag is compared with those of the same server only.
+        let tags = name == "etag" && !a.is_empty() && !b.is_empty();
+        if a != b && !tags && !OWN_FIELDS.contains(&name) {
+            let why = uncompressed.filter(|_| CODED.contains(&name));
+            found.push(difference(&format!("{name} of the answer"), &a, &b, why));
         }
     }
 }

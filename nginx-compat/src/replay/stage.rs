@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use crate::include::Includes;
 use crate::parse::parse_bytes;
 use crate::replay::echo::Echo;
+use crate::replay::requests::Request;
 use crate::translate::listen;
 use crate::tree::{Body, Directive, Document, Word, flattened, walk};
 
@@ -139,6 +140,11 @@ impl Stage<'_> {
             "listen" => return self.listen(directive),
             "proxy_cache_path" => self.cache_path(directive),
             "proxy_pass" => self.pass(directive),
+            "root" | "alias" => {
+                if let Some(word) = directive.arguments.first_mut() {
+                    word.text = moved_path(self.folder, &word.text);
+                }
+            }
             _ => {}
         }
         true
@@ -194,6 +200,61 @@ impl Stage<'_> {
             word.text = format!("http://{}{uri}", self.echo.address(authority));
         }
     }
+}
+
+/// Where the files of a path are instead.
+fn moved_path(folder: &Path, path: &str) -> String {
+    format!("{}/files/{}", folder.display(), path.trim_start_matches('/'))
+}
+
+/// Puts files where `root` and `alias` lead: an index, and what requests name that looks like one.
+pub fn furnish(folder: &Path, document: &Document, requests: &[Request]) {
+    let mut places = BTreeSet::new();
+    walk(&document.directives, &mut |line| {
+        let text = line.argument(0).unwrap_or_default();
+        let fixed = text.find('$').map_or(text, |at| &text[..at]);
+        if line.name == "root" {
+            places.insert(moved_path(folder, fixed));
+        } else if line.name == "alias" {
+            let end = fixed.rfind('/').map_or(0, |at| at + 1);
+            places.insert(moved_path(folder, &fixed[..end]));
+            if !fixed.ends_with('/') && fixed.len() == text.len() {
+                let parts = fixed.rsplit_once('/');
+                places.insert(moved_path(folder, parts.map_or("", |(above, _)| above)));
+            }
+        }
+    });
+    let mut names: BTreeSet<String> =
+        requests.iter().filter_map(|request| file_name(&request.target)).collect();
+    walk(&document.directives, &mut |line| {
+        if let ("alias", Some((_, name))) =
+            (line.name.as_str(), line.argument(0).unwrap_or_default().rsplit_once('/'))
+        {
+            names.extend(file_name(&format!("/{name}")));
+        }
+    });
+    names.insert("/index.html".to_owned());
+    names.insert("/index.php".to_owned());
+    for place in places {
+        for name in &names {
+            let file = format!("{}{name}", place.trim_end_matches('/'));
+            // A name that is a folder of others, or the other way round, stays what it is.
+            if let Some(parent) = Path::new(&file).parent() {
+                let _ = std::fs::create_dir_all(parent);
+            }
+            let _ = std::fs::write(&file, format!("{name}\n"));
+        }
+    }
+}
+
+/// The file a target names, when it looks like one and half of those that do.
+fn file_name(target: &str) -> Option<String> {
+    let path = target.split('?').next()?;
+    let last = path.rsplit('/').next()?;
+    let is_plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+    let is_file = last.contains('.') && !path.contains("/.") && !path.contains("//");
+    let drawn = path.bytes().fold(0_u8, u8::wrapping_add).is_multiple_of(2);
+    (is_plain && is_file && (drawn || path.len() < 16)).then(|| path.to_owned())
 }
 
 fn is_root() -> bool {

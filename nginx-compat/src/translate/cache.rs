@@ -10,7 +10,7 @@ use proxy_config::units::{ByteSize, Duration};
 use crate::place::Files;
 use crate::translate::cache_policy;
 use crate::translate::scope::Scope;
-use crate::translate::value::{slug, time, unique};
+use crate::translate::value::{size, slug, time, unique};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -140,42 +140,4 @@ fn zone(path: &Directive) -> Result<(&str, Zone<'_>), String> {
         Some(text) => time(text).ok_or_else(|| format!("inactive={text} is no time"))?,
     };
     Ok((name, Zone { directive: path, max, inactive }))
-}
-
-/// A size as nginx writes it: bytes, or with `k`, `m` or `g`.
-fn size(text: &str) -> Option<ByteSize> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, unit) = match lower.strip_suffix(['k', 'm', 'g']) {
-        Some(digits) => (digits, &lower[digits.len()..]),
-        None => (lower.as_str(), ""),
-    };
-    let factor: u64 = match unit {
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        _ => 1,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor).map(ByteSize::bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_as_nginx_reads_them() {
-        let cases = [
-            ("10", Some(10)),
-            ("8k", Some(8 << 10)),
-            ("2M", Some(2 << 20)),
-            ("20g", Some(20 << 30)),
-            ("", None),
-            ("m", None),
-            ("1t", None),
-            ("99999999999999999999g", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(size(text).map(ByteSize::as_bytes), expected, "{text}");
-        }
-    }
 }

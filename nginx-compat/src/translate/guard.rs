@@ -6,12 +6,8 @@ use crate::translate::scope::Scope;
 use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
-/// Decide what a request means, in a server and in the location itself, but not in outer locations.
-const REWRITES: [&str; 3] = ["return", "rewrite", "if"];
-
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 16] = [
-    "try_files",
+const HANDLERS: [&str; 15] = [
     "fastcgi_pass",
     "uwsgi_pass",
     "scgi_pass",
@@ -30,18 +26,14 @@ const HANDLERS: [&str; 16] = [
 ];
 
 /// Protect or change the request, wherever they are in effect.
-const GUARDS: [&str; 16] = [
-    "allow",
-    "deny",
+const GUARDS: [&str; 12] = [
     "auth_basic",
-    "auth_request",
     "auth_jwt",
     "secure_link",
     "secure_link_md5",
     "secure_link_secret",
     "ssl_verify_client",
     "ssl_reject_handshake",
-    "internal",
     "modsecurity",
     "js_access",
     "proxy_method",
@@ -50,13 +42,11 @@ const GUARDS: [&str; 16] = [
 ];
 
 /// The directive that keeps a location closed, if any.
-pub fn closes<'a>(location: &Scope<'a>, server: &Scope<'a>) -> Option<&'a Directive> {
+pub fn closes<'a>(location: &Scope<'a>) -> Option<&'a Directive> {
     let own = |scope: &Scope<'a>, names: &[&str]| {
         names.iter().find_map(|name| scope.own(name).first().copied())
     };
-    own(server, &REWRITES)
-        .or_else(|| own(location, &REWRITES))
-        .or_else(|| own(location, &HANDLERS))
+    own(location, &HANDLERS)
         .or_else(|| GUARDS.iter().find_map(|name| in_force(location, name)))
         .or_else(|| lua(location))
 }

@@ -1,158 +1,103 @@
 //! Which server answers for a host. nginx asks the servers of the address: an exact name, then the
-//! longest wildcard, then the default server. Routes are asked one after another, on all listeners.
+//! longest wildcard, then the first expression, then the default server.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
-use crate::translate::server_name::covers;
+use proxy_config::host::HostPattern;
+
+use crate::translate::server_name::{may_cover, rank};
 use crate::translate::site::Site;
 use crate::verdict::{Verdict, Verdicts};
 
 /// Consecutive routes: those of one site for these hosts, or, without hosts, for all others.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Unit {
     pub site: usize,
-    pub hosts: Vec<String>,
+    pub hosts: Vec<HostPattern>,
+    /// Names of listeners.
+    pub listeners: BTreeSet<String>,
 }
 
-/// The units in the order of their routes. Says so where that differs from nginx.
-pub fn units(sites: &mut [Site<'_>], verdicts: &mut Verdicts) -> Vec<Unit> {
-    let live_addresses = live_addresses(sites);
-    let owners = owners(sites, &live_addresses, verdicts);
-    let default = default_site(sites, &live_addresses);
-    say_foreign_addresses(sites, &live_addresses);
-    let is_wildcard = |host: &str| host.starts_with('*');
-    let mut first: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    let mut later: Vec<(usize, String)> = Vec::new();
-    for (host, site) in &owners {
-        // A wildcard may stand early when no host of another site lies below it.
-        let free = !is_wildcard(host)
-            || owners.iter().all(|(other, owner)| owner == site || !covers(host, other));
-        if free {
-            first.entry(*site).or_default().push(host.clone());
-        } else {
-            later.push((*site, host.clone()));
-        }
-    }
-    later.sort_by_key(|(_, host)| std::cmp::Reverse(host.len()));
-    let mut units: Vec<Unit> =
-        first.into_iter().map(|(site, hosts)| Unit { site, hosts }).collect();
-    units.extend(later.into_iter().map(|(site, host)| Unit { site, hosts: vec![host] }));
-    if let Some(default) = default {
-        // The default server's own names need no routes where its routes for all hosts do.
-        let taken_by_others = |host: &String| {
-            units.iter().any(|unit| {
-                unit.site != default && unit.hosts.iter().any(|wide| covers(wide, host))
-            })
-        };
-        let needed: Vec<bool> = units
-            .iter()
-            .map(|unit| unit.site != default || unit.hosts.iter().any(taken_by_others))
-            .collect();
-        let mut needed = needed.into_iter();
-        units.retain(|_| needed.next().unwrap_or(true));
-        units.push(Unit { site: default, hosts: Vec::new() });
-    }
-    units
-}
+/// The sites of each listener, by the listener's name; each with whether it is marked as default.
+pub type Open = BTreeMap<String, Vec<(usize, bool)>>;
 
-fn live_addresses(sites: &[Site<'_>]) -> BTreeSet<SocketAddr> {
-    let live = sites.iter().filter(|site| site.is_live());
-    live.flat_map(|site| &site.listens).map(|listen| listen.address).collect()
-}
-
-/// Which site answers for each host: the first live one, else the first closed one that shares an
-/// address with live ones.
-fn owners(
-    sites: &[Site<'_>],
-    live: &BTreeSet<SocketAddr>,
-    verdicts: &mut Verdicts,
-) -> Vec<(String, usize)> {
-    let mut owners: Vec<(String, usize)> = Vec::new();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let opened = |site: &Site<'_>| site.listens.iter().any(|l| live.contains(&l.address));
-    for alive in [true, false] {
-        for (index, site) in sites.iter().enumerate() {
-            if site.is_live() != alive || !opened(site) {
-                continue;
-            }
-            for host in &site.hosts {
-                match seen.get(host) {
-                    None => {
-                        seen.insert(host.clone(), index);
-                        owners.push((host.clone(), index));
-                    }
-                    Some(owner) if alive => clash(&sites[*owner], site, host, verdicts),
-                    Some(_) => {}
+/// The units in the order of their routes.
+pub fn units(sites: &[Site<'_>], open: &Open, verdicts: &mut Verdicts) -> Vec<Unit> {
+    let mut named: Vec<(HostPattern, usize, BTreeSet<String>)> = Vec::new();
+    let mut defaults: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for (listener, here) in open {
+        let mut owners: Vec<(HostPattern, usize)> = Vec::new();
+        for (site, _) in here {
+            for host in &sites[*site].hosts {
+                match owners.iter().find(|(known, _)| known == host) {
+                    None => owners.push((host.clone(), *site)),
+                    Some((_, owner)) if owner == site => {}
+                    Some((_, owner)) => clash(&sites[*owner], &sites[*site], verdicts),
                 }
             }
         }
-    }
-    owners
-}
-
-fn clash(owner: &Site<'_>, site: &Site<'_>, host: &str, verdicts: &mut Verdicts) {
-    let Some((line, _)) = site.name_lines.iter().find(|(_, hosts)| hosts.iter().any(|h| h == host))
-    else {
-        return;
-    };
-    let first = owner.directive.start.line;
-    let same_address = site.listens.iter().all(|listen| owner.listens_on(listen.address));
-    verdicts.add(line, match same_address {
-        true => Verdict::ignored(format!(
-            "nginx ignores {host} here too: the server of line {first} has it"
-        )),
-        false => Verdict::unsupported(format!(
-            "routes do not tell listeners apart yet, and the server of line {first} answers for \
-             {host}; put one of the two into a document of its own"
-        )),
-    });
-}
-
-/// The site that answers for all other hosts, and what is said of the others that do in nginx.
-fn default_site(sites: &mut [Site<'_>], live: &BTreeSet<SocketAddr>) -> Option<usize> {
-    let mut chosen: Option<usize> = None;
-    for address in live {
-        let here = |site: &Site<'_>| site.listens_on(*address);
-        let marked = |site: &Site<'_>| {
-            site.listens.iter().any(|l| l.address == *address && l.default_server)
-        };
-        let default = sites.iter().position(|site| here(site) && marked(site));
-        let Some(default) = default.or_else(|| sites.iter().position(here)) else { continue };
-        match chosen {
-            None => chosen = Some(default),
-            Some(first) if first == default => {}
-            Some(first) if !sites[first].is_live() && sites[default].is_live() => {
-                chosen = Some(default);
-                not_default(sites, first, default, *address);
+        for (host, site) in owners {
+            match named.iter_mut().find(|(known, owner, _)| *known == host && *owner == site) {
+                Some((_, _, listeners)) => {
+                    listeners.insert(listener.clone());
+                }
+                None => named.push((host, site, BTreeSet::from([listener.clone()]))),
             }
-            Some(first) => not_default(sites, default, first, *address),
+        }
+        let default = here.iter().find(|(_, marked)| *marked).or_else(|| here.first());
+        if let Some((site, _)) = default {
+            defaults.entry(*site).or_default().insert(listener.clone());
         }
     }
-    chosen
+    let mut units = ordered(named);
+    // The default server's own names need no routes where its routes for all hosts take them.
+    let needed = |unit: &Unit, units: &[Unit]| {
+        let default = defaults.get(&unit.site).is_some_and(|own| unit.listeners.is_subset(own));
+        let taken = |host: &HostPattern| {
+            units.iter().any(|other| {
+                other.site != unit.site
+                    && !other.listeners.is_disjoint(&unit.listeners)
+                    && other.hosts.iter().any(|wide| may_cover(wide, host))
+            })
+        };
+        // Names in an expression may be asked for.
+        let named = unit.hosts.iter().any(|host| matches!(host, HostPattern::Regex(_)));
+        !default || named || unit.hosts.iter().any(taken)
+    };
+    let keep: Vec<bool> = units.iter().map(|unit| needed(unit, &units)).collect();
+    let mut keep = keep.into_iter();
+    units.retain(|_| keep.next().unwrap_or(true));
+    let rest = defaults.into_iter();
+    units.extend(rest.map(|(site, listeners)| Unit { site, hosts: Vec::new(), listeners }));
+    units
 }
 
-fn not_default(sites: &mut [Site<'_>], site: usize, instead: usize, address: SocketAddr) {
-    let line = sites[instead].directive.start.line;
-    // What is closed says nothing of itself; then the one that steps in does.
-    let speaker = if sites[site].is_live() { site } else { instead };
-    let name = sites[site].directive.start.line;
-    sites[speaker].differences.push(format!(
-        "the server of line {name} is nginx's default for {address}; as routes do not tell \
-         listeners apart yet, hosts without a server of their own reach that of line {line}"
-    ));
-}
-
-/// A site also answers on listeners it has no `listen` for.
-fn say_foreign_addresses(sites: &mut [Site<'_>], live: &BTreeSet<SocketAddr>) {
-    for site in sites.iter_mut().filter(|site| site.is_live() && !site.hosts.is_empty()) {
-        let foreign: Vec<String> =
-            live.iter().filter(|a| !site.listens_on(**a)).map(ToString::to_string).collect();
-        if !foreign.is_empty() {
-            site.differences.push(format!(
-                "its hosts are answered on {} too, as routes do not tell listeners apart yet",
-                foreign.join(", ")
-            ));
+/// Exact names first, those of a site together; wildcards with them where nothing else lies below.
+fn ordered(mut named: Vec<(HostPattern, usize, BTreeSet<String>)>) -> Vec<Unit> {
+    named.sort_by_key(|(host, _, _)| rank(host));
+    let all = named.clone();
+    let mut units: Vec<Unit> = Vec::new();
+    let mut later: Vec<Unit> = Vec::new();
+    for (host, site, listeners) in named {
+        let covers = |(other, owner, where_): &(HostPattern, usize, BTreeSet<String>)| {
+            *owner != site && !where_.is_disjoint(&listeners) && may_cover(&host, other)
+        };
+        let free = rank(&host).0 == 0 || (rank(&host).0 < 3 && !all.iter().any(covers));
+        let same = |unit: &&mut Unit| unit.site == site && unit.listeners == listeners;
+        match units.iter_mut().find(same).filter(|_| free) {
+            Some(unit) => unit.hosts.push(host),
+            None if free => units.push(Unit { site, hosts: vec![host], listeners }),
+            None => later.push(Unit { site, hosts: vec![host], listeners }),
         }
+    }
+    units.extend(later);
+    units
+}
+
+fn clash(owner: &Site<'_>, site: &Site<'_>, verdicts: &mut Verdicts) {
+    let first = owner.directive.start.line;
+    for line in &site.name_lines {
+        let why = format!("nginx ignores a name here too: the server of line {first} has it");
+        verdicts.add(line, Verdict::ignored(why));
     }
 }

@@ -8,6 +8,8 @@ use proxy_config::address::ListenAddress;
 use proxy_config::listener::{CertificateFiles, Listener, ListenerTls, TlsVersion};
 
 use crate::place::Files;
+use crate::translate::client;
+use crate::translate::host::Open;
 use crate::translate::scope::Scope;
 use crate::translate::site::Site;
 use crate::tree::Directive;
@@ -18,6 +20,7 @@ use crate::verdict::{Verdict, Verdicts};
 pub struct Listeners {
     pub listeners: BTreeMap<String, Listener>,
     pub origins: BTreeMap<String, Vec<String>>,
+    pub sites: Open,
 }
 
 /// Opens the addresses of all live sites. A specific address beside the same port on all
@@ -27,18 +30,20 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
     let live: Vec<&Site<'_>> = sites.iter().filter(|site| site.is_live()).collect();
     let addresses: Vec<SocketAddr> =
         live.iter().flat_map(|site| &site.listens).map(|listen| listen.address).collect();
-    for site in &live {
+    for (index, site) in sites.iter().enumerate() {
+        if !site.is_live() {
+            share(site, index, &addresses, &mut found);
+            continue;
+        }
         for listen in &site.listens {
             let mut differences = listen.differences.clone();
-            let wide = addresses.iter().copied().filter(|other| covers(*other, listen.address));
-            let address = match wide.max_by_key(|address| (address.is_ipv6(), *address)) {
-                Some(wide) => {
-                    differences.push(format!("taken by the listener on {wide}"));
-                    wide
-                }
-                None => listen.address,
-            };
+            let address = opened(listen.address, &addresses);
+            if address != listen.address {
+                differences.push(format!("taken by the listener on {address}"));
+            }
             let name = name(address);
+            let here = found.sites.entry(name.clone()).or_default();
+            here.push((index, listen.default_server));
             let listener = found.listeners.entry(name.clone()).or_insert_with(|| Listener {
                 http2: false,
                 ..Listener::at(ListenAddress::Socket(address))
@@ -47,6 +52,7 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
             if let Some(line) = site.scope.one("http2") {
                 verdicts.add(line, Verdict::exact());
             }
+            client::client(&site.scope, listener, verdicts);
             let wants_tls = listen.tls || switched_on(&site.scope, "ssl");
             let outcome = if wants_tls { tls(listener, site, verdicts) } else { Ok(()) };
             if let Some(line) = listen.directive {
@@ -69,7 +75,25 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
         .retain(|_, listener| listener.tls.as_ref().is_none_or(|tls| !tls.certificates.is_empty()));
     let open = &found.listeners;
     found.origins.retain(|name, _| open.contains_key(name));
+    found.sites.retain(|name, _| open.contains_key(name));
     found
+}
+
+/// A site that is not translated keeps its hosts where others are open.
+fn share(site: &Site<'_>, index: usize, addresses: &[SocketAddr], found: &mut Listeners) {
+    for listen in &site.listens {
+        let address = opened(listen.address, addresses);
+        if addresses.contains(&address) {
+            let here = found.sites.entry(name(address)).or_default();
+            here.push((index, listen.default_server));
+        }
+    }
+}
+
+/// The address a listener is opened for, where another takes it.
+fn opened(own: SocketAddr, addresses: &[SocketAddr]) -> SocketAddr {
+    let wide = addresses.iter().copied().filter(|other| covers(*other, own));
+    wide.max_by_key(|address| (address.is_ipv6(), *address)).unwrap_or(own)
 }
 
 fn switched_on(scope: &Scope<'_>, name: &str) -> bool {

@@ -1,7 +1,5 @@
-//! Locations, and the order in which first-match-wins picks the one nginx would pick.
+//! Locations: what they match, and those within others.
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::translate::scope::Scope;
@@ -15,9 +13,9 @@ pub enum Kind {
     /// `/path`, or `^~ /path`, which keeps regular expressions from being tried.
     Prefix { path: String, before_regexes: bool },
     /// `~ regex` or `~* regex`
-    Regex,
+    Regex { pattern: String, ignore_case: bool },
     /// `@name`
-    Named,
+    Named(String),
     /// What nginx refuses.
     Invalid(String),
 }
@@ -34,8 +32,17 @@ impl<'a> Location<'a> {
     pub fn path(&self) -> Option<&str> {
         match &self.kind {
             Kind::Exact(path) | Kind::Prefix { path, .. } => Some(path),
-            Kind::Regex | Kind::Named | Kind::Invalid(_) => None,
+            Kind::Regex { .. } | Kind::Named(_) | Kind::Invalid(_) => None,
         }
+    }
+
+    pub fn is_regex(&self) -> bool {
+        matches!(self.kind, Kind::Regex { .. })
+    }
+
+    /// Whether no regular expression is tried when it is the one.
+    pub fn ends_search(&self) -> bool {
+        matches!(self.kind, Kind::Exact(_) | Kind::Prefix { before_regexes: true, .. })
     }
 
     pub fn is_exact(&self) -> bool {
@@ -65,7 +72,7 @@ pub fn locations<'a>(block: &'a Directive, scope: &Rc<Scope<'a>>) -> Vec<Locatio
 fn misplaced(outer: &Kind, inner: &Location<'_>) -> Option<String> {
     match (outer, inner.path()) {
         (Kind::Exact(_), _) => Some("nginx allows no location inside an exact one".to_owned()),
-        (Kind::Named, _) => Some("nginx allows no location inside a named one".to_owned()),
+        (Kind::Named(_), _) => Some("nginx allows no location inside a named one".to_owned()),
         (Kind::Prefix { path: outer, .. }, Some(path)) if !path.starts_with(outer.as_str()) => {
             Some(format!("nginx refuses it: location \"{path}\" is outside location \"{outer}\""))
         }
@@ -84,66 +91,11 @@ fn kind(directive: &Directive) -> Kind {
         _ => return Kind::Invalid("a location takes a modifier and a path".to_owned()),
     };
     match modifier {
-        "~" | "~*" => Kind::Regex,
+        "~" | "~*" => Kind::Regex { pattern: pattern.to_owned(), ignore_case: modifier == "~*" },
         "=" => Kind::Exact(pattern.to_owned()),
         "^~" => Kind::Prefix { path: pattern.to_owned(), before_regexes: true },
-        "" if pattern.starts_with('@') => Kind::Named,
+        "" if pattern.starts_with('@') => Kind::Named(pattern.to_owned()),
         "" => Kind::Prefix { path: pattern.to_owned(), before_regexes: false },
         other => Kind::Invalid(format!("invalid location modifier \"{other}\"")),
-    }
-}
-
-/// Exact and prefix locations in the order in which the first that matches is the one nginx takes
-/// when no regular expression matches: exact ones, then the longest prefix first. Left out are
-/// those nginx never takes: a nested one that lies within a longer location beside its outer one,
-/// and an outer one whose whole path a nested one takes.
-pub fn in_order<'l, 'a>(locations: &'l [Location<'a>]) -> Vec<&'l Location<'a>> {
-    let mut reached = Vec::new();
-    reach(locations, &[], &mut reached);
-    // Inner ones come after their outer ones, so of equal paths the last is the one taken.
-    let mut seen = HashSet::new();
-    let mut ordered: Vec<&Location<'a>> = Vec::new();
-    for location in reached.into_iter().rev() {
-        if seen.insert((location.is_exact(), location.path())) {
-            ordered.push(location);
-        }
-    }
-    ordered.reverse();
-    let length = |location: &Location<'_>| location.path().map_or(0, str::len);
-    ordered.sort_by_key(|location| (!location.is_exact(), Reverse(length(location))));
-    ordered
-}
-
-fn reach<'l, 'a>(
-    level: &'l [Location<'a>],
-    rivals: &[&'l Location<'a>],
-    reached: &mut Vec<&'l Location<'a>>,
-) {
-    for location in level {
-        let Some(path) = location.path() else { continue };
-        if rivals.iter().any(|rival| takes(rival, location)) {
-            continue;
-        }
-        reached.push(location);
-        if location.nested.is_empty() || location.is_exact() {
-            continue;
-        }
-        let nearer = level.iter().filter(|other| {
-            other.path().is_some_and(|other_path| {
-                let longer = other_path.len() > path.len() || other.is_exact();
-                longer && other_path.starts_with(path)
-            })
-        });
-        let rivals: Vec<_> = rivals.iter().copied().chain(nearer).collect();
-        reach(&location.nested, &rivals, reached);
-    }
-}
-
-/// Whether nginx gives all of a nested location's requests to a location beside its outer one.
-fn takes(rival: &Location<'_>, nested: &Location<'_>) -> bool {
-    match (&rival.kind, nested.path()) {
-        (Kind::Exact(exact), Some(path)) => nested.is_exact() && exact == path,
-        (Kind::Prefix { path: prefix, .. }, Some(path)) => path.starts_with(prefix.as_str()),
-        _ => false,
     }
 }

@@ -1,51 +1,178 @@
-//! `access_log`: Forebay writes one log, in JSON lines.
+//! `access_log` and `log_format`: which requests have a line where, and what it says.
 
-use proxy_config::access_log::{AccessLog, LogTarget};
+use std::collections::{BTreeMap, HashMap};
 
+use proxy_config::access_log::{AccessLog, LogEscape, LogFormat, LogTarget};
+use proxy_config::pattern::Template;
+
+use crate::translate::log_variable;
+use crate::translate::scope::Scope;
+use crate::translate::value::{slug, unique};
+use crate::translate::variable::{Names, Place};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
 
-/// The log of the whole configuration: the first file named in document order, or none at all
-/// when everything says `off`.
-pub fn access_log(http: &[&Directive], verdicts: &mut Verdicts) -> AccessLog {
-    let mut lines = Vec::new();
-    http.iter().for_each(|http| collect(http, &mut lines));
-    let target = |line: &&Directive| match line.argument(0) {
-        None | Some("off") => None,
-        Some("/dev/stdout") => Some(LogTarget::Stdout),
-        Some("/dev/stderr") => Some(LogTarget::Stderr),
-        Some(path) if path.starts_with("syslog:") || path.contains('$') => None,
-        Some(path) if path.contains('/') => Some(LogTarget::File(path.into())),
-        Some(path) => Some(LogTarget::File(format!("logs/{path}").into())),
-    };
-    let chosen = lines.iter().find_map(target);
-    for line in &lines {
-        let verdict = match (line.argument(0), target(line), &chosen) {
-            (Some("off"), _, None) => Verdict::exact(),
-            (Some("off"), ..) => {
-                Verdict::approximate("there is one log; it has these requests too")
-            }
-            (_, Some(own), Some(chosen)) if own == *chosen => Verdict::approximate(
-                "lines are JSON with Forebay's own fields, without format and conditions",
-            ),
-            (_, Some(_), Some(chosen)) => Verdict::approximate(format!(
-                "there is one log; these lines go to {chosen}, as JSON"
-            )),
-            _ => Verdict::unsupported("logs go to one file, or to standard output"),
-        };
-        verdicts.add(line, verdict);
-    }
-    let all_off = !lines.is_empty() && lines.iter().all(|line| line.argument(0) == Some("off"));
-    let path = chosen.unwrap_or(if all_off { LogTarget::Off } else { LogTarget::Stdout });
-    AccessLog { path, ..AccessLog::default() }
+/// The logs of a configuration.
+#[derive(Debug, Default)]
+pub struct Logs<'a> {
+    formats: HashMap<&'a str, &'a Directive>,
+    /// The lines of `http`, for requests that no route takes.
+    main: Vec<&'a Directive>,
+    /// By name.
+    pub named: BTreeMap<String, AccessLog>,
 }
 
-fn collect<'a>(block: &'a Directive, lines: &mut Vec<&'a Directive>) {
-    for directive in flattened(block.children()) {
-        match directive.name.as_str() {
-            "access_log" => lines.push(directive),
-            "server" | "location" => collect(directive, lines),
-            _ => {}
+impl<'a> Logs<'a> {
+    pub fn new(http: &[&'a Directive]) -> Logs<'a> {
+        let mut logs = Logs::default();
+        for line in http.iter().flat_map(|http| flattened(http.children())) {
+            match (line.name.as_str(), line.argument(0)) {
+                ("log_format", Some(name)) => drop(logs.formats.insert(name, line)),
+                ("access_log", _) => logs.main.push(line),
+                _ => {}
+            }
+        }
+        logs
+    }
+
+    /// The names of the logs in effect at a place; none where it is the document's own.
+    pub fn of(
+        &mut self,
+        scope: &Scope<'a>,
+        place: &Place,
+        names: &mut Names<'a>,
+        verdicts: &mut Verdicts,
+    ) -> Option<Vec<String>> {
+        let lines = scope.effective("access_log");
+        let is_main = |line: &&Directive| self.main.iter().any(|main| main.id == line.id);
+        if lines.is_empty() || (lines.len() == 1 && lines.iter().all(is_main)) {
+            return None;
+        }
+        let mut found = Vec::new();
+        for line in lines {
+            match self.log(line, place, names, verdicts) {
+                Ok(None) => verdicts.add(line, Verdict::exact()),
+                Ok(Some((log, differences))) => {
+                    verdicts.add(line, Verdict::with_differences(&differences));
+                    found.push(self.name_of(log));
+                }
+                Err(why) => verdicts.add(line, Verdict::unsupported(why)),
+            }
+        }
+        Some(found)
+    }
+
+    /// The log of requests that no other has.
+    pub fn main(&self, names: &mut Names<'a>, verdicts: &mut Verdicts) -> AccessLog {
+        let off = AccessLog { path: LogTarget::Off, ..AccessLog::default() };
+        let Some(line) = self.main.first() else { return AccessLog::default() };
+        match self.log(line, &Place::default(), names, verdicts) {
+            Ok(None) => {
+                verdicts.add(line, Verdict::exact());
+                off
+            }
+            Ok(Some((log, differences))) => {
+                verdicts.add(line, Verdict::with_differences(&differences));
+                log
+            }
+            Err(why) => {
+                verdicts.add(line, Verdict::unsupported(why));
+                off
+            }
         }
     }
+
+    fn name_of(&mut self, log: AccessLog) -> String {
+        if let Some((name, _)) = self.named.iter().find(|(_, known)| **known == log) {
+            return name.clone();
+        }
+        let file = match &log.path {
+            LogTarget::File(path) => {
+                path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
+            }
+            other => Some(other.to_string()),
+        };
+        let name = slug(&file.unwrap_or_default());
+        let name = unique(&name, |name| self.named.contains_key(name));
+        self.named.insert(name.clone(), log);
+        name
+    }
+
+    /// What a line asks for, and how it differs; nothing for `off`.
+    fn log(
+        &self,
+        line: &'a Directive,
+        place: &Place,
+        names: &mut Names<'a>,
+        verdicts: &mut Verdicts,
+    ) -> Result<Option<(AccessLog, Vec<String>)>, String> {
+        let path = match line.argument(0).unwrap_or_default() {
+            "off" => return Ok(None),
+            "/dev/stdout" => LogTarget::Stdout,
+            "/dev/stderr" => LogTarget::Stderr,
+            path if path.starts_with("syslog:") || path.contains('$') => {
+                return Err(
+                    "logs go to files whose name is plain text, or to standard output".into()
+                );
+            }
+            path if path.contains('/') => LogTarget::File(path.into()),
+            path => LogTarget::File(format!("./{path}").into()),
+        };
+        let (mut differences, mut when, mut format) = (Vec::new(), None, "combined");
+        for word in line.texts().skip(1) {
+            match word.split_once('=') {
+                Some(("if", condition)) => when = Some(names.text(condition, place, verdicts)?),
+                Some(("buffer" | "flush", _)) => {}
+                Some(("gzip", _)) => differences.push("the log is not compressed".to_owned()),
+                None if word == "gzip" => differences.push("the log is not compressed".to_owned()),
+                None => format = word,
+                Some(_) => return Err(format!("nginx refuses it: invalid parameter \"{word}\"")),
+            }
+        }
+        let log = AccessLog { path, when, ..AccessLog::default() };
+        let Some(described) = self.formats.get(format).copied() else {
+            return match format {
+                "combined" => {
+                    Ok(Some((AccessLog { format: Some(LogFormat::Combined), ..log }, differences)))
+                }
+                other => Err(format!("nginx refuses it: unknown log format \"{other}\"")),
+            };
+        };
+        let (text, escape, own) = text_of(described, place, names, verdicts)?;
+        verdicts.add(described, Verdict::with_differences(&own));
+        let format = Some(LogFormat::Template(text));
+        Ok(Some((AccessLog { format, escape, ..log }, differences)))
+    }
+}
+
+/// The lines of a format, how values stand in them, and what differs.
+fn text_of<'a>(
+    described: &'a Directive,
+    place: &Place,
+    names: &mut Names<'a>,
+    verdicts: &mut Verdicts,
+) -> Result<(Template, LogEscape, Vec<String>), String> {
+    let mut words: Vec<&str> = described.texts().skip(1).collect();
+    let escape = match words.first().copied() {
+        Some("escape=default") => Some(LogEscape::Hex),
+        Some("escape=json") => Some(LogEscape::Json),
+        Some("escape=none") => Some(LogEscape::None),
+        _ => None,
+    };
+    if escape.is_some() {
+        words.remove(0);
+    }
+    let mut differences: Vec<String> = Vec::new();
+    let mut of_end = |name: &str, _: String| {
+        let (text, difference) = match log_variable::of_end(name) {
+            Some((text, difference)) => (text, difference.to_owned()),
+            None => ("-".to_owned(), format!("${name} is not known, `-` stands for it")),
+        };
+        if !difference.is_empty() && !differences.contains(&difference) {
+            differences.push(difference);
+        }
+        Ok(text)
+    };
+    let text = names.text_with(&words.concat(), place, verdicts, &mut of_end)?;
+    Ok((text, escape.unwrap_or_default(), differences))
 }

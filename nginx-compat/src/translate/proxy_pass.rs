@@ -1,28 +1,31 @@
-//! `proxy_pass`: where a location's requests go.
+//! `proxy_pass`: where a location's requests go, and what their target becomes.
 
-use crate::translate::location::{Kind, Location};
-use crate::translate::request_header;
+use proxy_config::pattern::Template;
+use proxy_config::route::PathMatch;
+use proxy_config::route_action::Rewrite;
+
 use crate::translate::scope::Scope;
+use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
-/// What can be passed on: `host:port` or the name of an upstream block, and how it differs.
-#[derive(Debug)]
+/// What can be passed on: `host:port` or the name of an upstream block, and the path in its place.
+#[derive(Clone, Copy, Debug)]
 pub struct Target<'t> {
     pub authority: &'t str,
-    pub differences: Vec<String>,
+    /// Port that is meant when none is written.
+    pub tls: bool,
+    pub uri: Option<&'t str>,
 }
 
-/// Reads the `proxy_pass` of a location; the error says why it cannot be translated.
-pub fn target<'t>(pass: &'t Directive, location: &Location<'_>) -> Result<Target<'t>, String> {
+/// Reads a `proxy_pass`; the error says why it cannot be translated.
+pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     let url = pass.argument(0).unwrap_or_default();
-    if url.contains('$') {
-        return Err("variables in proxy_pass are not known yet; name the upstream".to_owned());
-    }
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => {
-            return Err("upstreams are reached in cleartext only, as yet".to_owned());
+    let (tls, rest) = match url.split_once("://") {
+        Some(("http", rest)) => (false, rest),
+        Some(("https", rest)) => (true, rest),
+        _ if url.starts_with('$') => {
+            return Err("a whole URL in a variable is not translated; name the upstream".to_owned());
         }
         _ => return Err(format!("nginx refuses it: invalid URL prefix in {url:?}")),
     };
@@ -31,36 +34,80 @@ pub fn target<'t>(pass: &'t Directive, location: &Location<'_>) -> Result<Target
     }
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
-        None => (rest, None),
+        None => match rest.find('$').filter(|at| *at > 0) {
+            Some(at)
+                if rest[at..].starts_with("$request_uri") || rest[at..].starts_with("$uri") =>
+            {
+                (&rest[..at], Some(&rest[at..]))
+            }
+            _ => (rest, None),
+        },
     };
     if authority.is_empty() {
         return Err(format!("nginx refuses it: no host in {url:?}"));
     }
-    match (uri, &location.kind) {
-        (None, _) => {}
-        (Some(uri), Kind::Exact(path) | Kind::Prefix { path, .. }) if uri == path => {}
-        (Some(uri), _) => {
-            let path = location.path().unwrap_or_default();
-            return Err(format!(
-                "replacing {path} by {uri} needs a rewrite, which is not there yet; let the \
-                 upstream answer under {path}"
-            ));
+    Ok(Target { authority, tls, uri })
+}
+
+impl Target<'_> {
+    /// The variable that names the upstream.
+    pub fn variable(&self) -> Option<&str> {
+        let name = self.authority.strip_prefix('$')?;
+        let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        (is_name && !name.is_empty()).then_some(name)
+    }
+
+    /// `$proxy_host` and `$proxy_port`.
+    pub fn names(&self) -> (String, String) {
+        let usual = if self.tls { "443" } else { "80" };
+        let with_port = self.authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        match with_port {
+            Some((host, port)) if port == usual => (host.to_owned(), port.to_owned()),
+            Some((_, port)) => (self.authority.to_owned(), port.to_owned()),
+            None => (self.authority.to_owned(), usual.to_owned()),
         }
     }
-    Ok(Target { authority, differences: Vec::new() })
+
+    /// What follows host and port, when it is the same for each request.
+    pub fn plain_uri(&self) -> Option<&str> {
+        Some(self.uri.unwrap_or_default()).filter(|uri| !uri.contains('$'))
+    }
+
+    /// What becomes of the target of requests that came by `path`.
+    pub fn rewrite(
+        &self,
+        path: Option<&PathMatch>,
+        place: &Place,
+        names: &mut Names<'_>,
+        verdicts: &mut Verdicts,
+    ) -> Result<Option<Rewrite>, String> {
+        let Some(uri) = self.uri else { return Ok(None) };
+        if uri.contains('$') {
+            return names.text(uri, place, verdicts).map(|text| Some(Rewrite::To(text)));
+        }
+        let uri = if uri.starts_with('?') { format!("/{uri}") } else { uri.to_owned() };
+        match path {
+            Some(PathMatch::Prefix(path)) if *path == uri => Ok(None),
+            Some(PathMatch::Prefix(_)) if !uri.contains(['?', '%', '#', '\\']) => {
+                Ok(Some(Rewrite::PrefixTo(uri)))
+            }
+            Some(PathMatch::Exact(path)) if *path == uri => Ok(None),
+            Some(PathMatch::Exact(_)) => Ok(Some(Rewrite::To(Template(uri)))),
+            Some(PathMatch::Prefix(path)) => {
+                Err(format!("replacing {path} by {uri}, which has a query, is not translated"))
+            }
+            // nginx refuses one in an expression's location, and where it does not say.
+            Some(PathMatch::Regex(_)) | None => {
+                Err("nginx refuses it: a URI in a location by regular expression".to_owned())
+            }
+        }
+    }
 }
 
 /// What the location's other proxy directives come to; adds to the differences of `proxy_pass`
 /// what nginx would do without being told.
 pub fn settings(scope: &Scope<'_>, differences: &mut Vec<String>, verdicts: &mut Verdicts) {
-    let headers = request_header::in_effect(scope);
-    for header in headers {
-        verdicts.add(header, request_header::verdict(header));
-    }
-    if !request_header::sets_host(headers) {
-        differences
-            .push("nginx sends the upstream's name as Host, Forebay the client's".to_owned());
-    }
     match scope.one("proxy_http_version") {
         Some(version) if version.has("1.1") => verdicts.add(version, Verdict::exact()),
         other => {

@@ -1,82 +1,84 @@
-//! `proxy_set_header` against what Forebay sends by itself: Host as it came, the client's address
-//! appended to X-Forwarded-For, X-Forwarded-Proto and -Host set, Upgrade taken off.
+//! `proxy_set_header`: what a location makes of the headers of requests.
+
+use proxy_config::pattern::Template;
+use proxy_config::route_action::HeaderEdits;
 
 use crate::translate::scope::Scope;
+use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
-use crate::verdict::{Exactness, Verdict};
+use crate::verdict::{Verdict, Verdicts};
 
-/// Header (lower case), value, how exactly Forebay does the same without being told, difference.
-const SAME: &[(&str, &str, Exactness, &str)] = &[
-    ("host", "$http_host", Exactness::Exact, ""),
-    (
-        "host",
-        "$host",
-        Exactness::Approximate,
-        "Forebay passes Host on as it came; nginx lower-cases it and takes the port off",
-    ),
-    (
-        "host",
-        "$host:$server_port",
-        Exactness::Approximate,
-        "Forebay passes Host on as it came, with a port only if the client sent one",
-    ),
-    ("x-forwarded-for", "$proxy_add_x_forwarded_for", Exactness::Exact, ""),
-    (
-        "x-forwarded-for",
-        "$remote_addr",
-        Exactness::Approximate,
-        "Forebay appends the address to the client's own list; only its last entry can be trusted",
-    ),
-    ("x-forwarded-proto", "$scheme", Exactness::Exact, ""),
-    ("x-forwarded-host", "$http_host", Exactness::Exact, ""),
-    (
-        "x-forwarded-host",
-        "$host",
-        Exactness::Approximate,
-        "Forebay sends Host as it came; nginx lower-cases it and takes the port off",
-    ),
-    (
-        "x-request-id",
-        "$request_id",
-        Exactness::Approximate,
-        "Forebay sends a request id of its own form",
-    ),
-    ("connection", "", Exactness::Exact, ""),
-    (
-        "connection",
-        "keep-alive",
-        Exactness::Approximate,
-        "connections are kept by HTTP/1.1's own rule, without the header",
-    ),
-    ("upgrade", "", Exactness::Exact, ""),
-    ("te", "", Exactness::Exact, ""),
-    ("proxy", "", Exactness::Approximate, "a Proxy header of the client is passed on"),
-];
-
-/// How exactly one `proxy_set_header` is kept.
-pub fn verdict(directive: &Directive) -> Verdict {
-    let name = directive.argument(0).unwrap_or_default().to_ascii_lowercase();
-    let value = directive.argument(1).unwrap_or_default();
-    if let Some((_, _, exactness, text)) = SAME.iter().find(|row| row.0 == name && row.1 == value) {
-        return Verdict { exactness: *exactness, text: (*text).to_owned() };
+/// The edits in effect. nginx takes the lines of one level only, and sends the upstream's name as
+/// Host unless one of them says otherwise.
+pub fn edits(
+    scope: &Scope<'_>,
+    place: &Place,
+    names: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    let lines = scope.effective("proxy_set_header");
+    for line in lines {
+        let verdict = match one(line, place, names, verdicts) {
+            Ok((Some((name, value)), verdict)) => {
+                edits.set.insert(name, value);
+                verdict
+            }
+            Ok((None, verdict)) => verdict,
+            Err(why) => Verdict::unsupported(why),
+        };
+        verdicts.add(line, verdict);
     }
-    Verdict::unsupported(match name.as_str() {
-        "upgrade" => "WebSocket is not passed through yet".to_owned(),
-        "connection" => "Forebay sends no Connection header of your own".to_owned(),
-        "x-real-ip" => "Forebay does not set X-Real-IP, and a client's own is passed on; let the \
-                        upstream read the last entry of X-Forwarded-For"
-            .to_owned(),
-        name => format!("Forebay does not set {name} yet; let the upstream do without it"),
-    })
+    let sets_host =
+        |line: &&Directive| line.argument(0).is_some_and(|name| name.eq_ignore_ascii_case("host"));
+    if !lines.iter().any(sets_host) {
+        let host = place.proxy.as_ref().map_or("", |(host, _)| host.as_str());
+        edits.set.insert("host".to_owned(), Template(host.replace('$', "$$")));
+    }
+    edits
 }
 
-/// The `proxy_set_header` lines in effect. nginx takes those of one level only.
-pub fn in_effect<'s, 'a>(scope: &'s Scope<'a>) -> &'s [&'a Directive] {
-    scope.effective("proxy_set_header")
-}
+type One = (Option<(String, Template)>, Verdict);
 
-/// Whether one of them sets Host; without it nginx sends the upstream's name.
-pub fn sets_host(headers: &[&Directive]) -> bool {
-    let is_host = |name: &str| name.eq_ignore_ascii_case("host");
-    headers.iter().any(|header| header.argument(0).is_some_and(is_host))
+fn one(
+    line: &Directive,
+    place: &Place,
+    names: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<One, String> {
+    let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
+    let text = line.argument(1).unwrap_or_default();
+    match (name.as_str(), text) {
+        ("connection" | "upgrade" | "te" | "keep-alive" | "proxy-connection", "") => {
+            return Ok((None, Verdict::exact()));
+        }
+        ("connection", "keep-alive" | "Keep-Alive" | "close") => {
+            let why =
+                "connections to the upstream are kept by HTTP/1.1's own rule, without the header";
+            return Ok((None, Verdict::approximate(why)));
+        }
+        ("upgrade" | "connection", _) => {
+            return Err("WebSocket is not passed through yet".to_owned());
+        }
+        (name, _) if proxy_config::header_edits::NOT_EDITABLE.contains(&name) => {
+            return Err(format!(
+                "Forebay frames messages by itself and sends no {name} of your own"
+            ));
+        }
+        _ => {}
+    }
+    let asked = place.asked.iter().find(|(variable, _)| text.strip_prefix('$') == Some(variable));
+    if let Some((_, header)) = asked {
+        return match *header == name {
+            // It goes on by itself; see `auth`.
+            true => Ok((None, Verdict::exact())),
+            false => Err(format!("what auth_request answers goes on as {header} only")),
+        };
+    }
+    let value = names.text(text, place, verdicts)?;
+    let verdict = match text.contains("$request_id") {
+        true => Verdict::approximate("Forebay's request ids have a form of their own"),
+        false => Verdict::exact(),
+    };
+    Ok((Some((name, value)), verdict))
 }

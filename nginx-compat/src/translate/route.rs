@@ -1,12 +1,13 @@
-//! Routes: the locations of each unit of hosts, in order.
+//! Routes: the steps of each unit of hosts, in order.
+
+use std::collections::HashSet;
 
 use proxy_config::Route;
-use proxy_config::host::HostPattern;
-use proxy_config::route::{PathMatch, RouteMatch};
+use proxy_config::route::RouteMatch;
+use proxy_config::shadowing::hidden;
 
-use crate::place::Files;
 use crate::translate::host::Unit;
-use crate::translate::site::{Answer, Site, Step};
+use crate::translate::site::{ByName, Site};
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 
@@ -15,91 +16,61 @@ use crate::translate::value::{slug, unique};
 pub struct Routes {
     pub routes: Vec<Route>,
     pub origins: Vec<Vec<String>>,
-    names: std::collections::HashSet<String>,
+    /// Ids of the directives they stand for.
+    pub blocks: Vec<usize>,
 }
 
-impl Routes {
-    fn add(&mut self, name: &str, when: RouteMatch, answer: Answer, origin: Vec<String>) {
-        let name = unique(&slug(name), |name| self.names.contains(name));
-        self.names.insert(name.clone());
-        let Answer { upstream, cache_policy } = answer;
-        self.routes.push(Route { when, cache_policy, ..Route::to(name, upstream) });
-        self.origins.push(origin);
-    }
-}
-
+/// `listeners` is how many there are: what is open on all of them names none.
 pub fn routes(
-    sites: &mut [Site<'_>],
+    sites: &[Site<'_>],
     units: &[Unit],
+    listeners: usize,
+    by_name: Vec<ByName>,
+    taken: &mut HashSet<String>,
     pools: &mut Pools<'_>,
-    files: &Files,
 ) -> Routes {
     let mut routes = Routes::default();
-    for (index, unit) in units.iter().enumerate() {
-        let site = &mut sites[unit.site];
-        let label = site.hosts.first().map_or("default", String::as_str).replace('*', "any");
-        if !site.is_live() {
-            // Without hosts, what is left finds no route and gets 404.
-            if !unit.hosts.is_empty() {
-                let origin = files.line(site.directive.start);
-                let why = format!("{origin}: server: NOT TRANSLATED, answers 502");
-                routes.add(&format!("{label}-closed"), when(unit, None), closed(pools), vec![why]);
-            }
-            continue;
-        }
+    for unit in units {
+        let site = &sites[unit.site];
+        let label = match site.name.as_str() {
+            "" | "_" => "default",
+            name => name.trim_start_matches('~'),
+        };
         for step in &site.steps {
-            let what = if step.exact { "exact" } else { "" };
-            let name = format!("{label}{}-{what}", step.path);
-            let (answer, origin) = match &step.outcome {
-                Ok(answer) => {
-                    (answer.clone(), format!("{}: {}", step.origin, step.directive.heading()))
+            let mut origin = step.origin.clone();
+            let route = match &step.outcome {
+                Ok(route) => route.clone(),
+                Err(why) => {
+                    origin.push_str(&format!(": NOT TRANSLATED, answers 502: {why}"));
+                    Route::to("", pools.closed())
                 }
-                Err(why) => (
-                    closed(pools),
-                    format!(
-                        "{}: {}: NOT TRANSLATED, answers 502: {why}",
-                        step.origin,
-                        step.directive.heading()
-                    ),
-                ),
             };
-            routes.add(&name, when(unit, Some(path(step))), answer, vec![origin]);
+            let name = slug(&format!("{label}{}", step.label));
+            let name = unique(&name, |name| taken.contains(name));
+            taken.insert(name.clone());
+            let all = unit.listeners.len() == listeners;
+            let when = RouteMatch {
+                listeners: unit.listeners.iter().filter(|_| !all).cloned().collect(),
+                hosts: unit.hosts.clone(),
+                paths: step.paths.clone(),
+                within: step.within.clone(),
+                ..RouteMatch::default()
+            };
+            routes.routes.push(Route { name, when, ..route });
+            routes.origins.push(vec![origin]);
+            routes.blocks.push(step.block);
         }
-        let falls_through = !unit.hosts.is_empty() && index + 1 < units.len();
-        if !site.is_total() && falls_through {
-            let origin = files.line(site.directive.start);
-            let why = format!("{origin}: server: paths without a location answer 502");
-            routes.add(&format!("{label}-rest"), when(unit, None), closed(pools), vec![why]);
-        }
-        if !site.is_total() {
-            let status = if falls_through { 502 } else { 404 };
-            let text = format!(
-                "paths without a location get {status}; nginx looks for files under its root"
-            );
-            if !site.differences.contains(&text) {
-                site.differences.push(text);
-            }
-        }
+    }
+    for (route, origin, block) in by_name {
+        routes.routes.push(route);
+        routes.origins.push(vec![origin]);
+        routes.blocks.push(block);
+    }
+    // What an earlier route takes whole, nginx never comes to either.
+    for index in hidden(&routes.routes).into_iter().rev() {
+        routes.routes.remove(index);
+        routes.origins.remove(index);
+        routes.blocks.remove(index);
     }
     routes
-}
-
-fn closed(pools: &mut Pools<'_>) -> Answer {
-    Answer { upstream: pools.closed(), cache_policy: None }
-}
-
-fn when(unit: &Unit, path: Option<PathMatch>) -> RouteMatch {
-    let hosts = unit.hosts.iter().filter_map(|host| host.parse().ok().map(HostPattern::Name));
-    RouteMatch {
-        hosts: hosts.collect(),
-        paths: path.into_iter().collect(),
-        ..RouteMatch::default()
-    }
-}
-
-fn path(step: &Step<'_>) -> PathMatch {
-    match step.exact {
-        true => PathMatch::Exact(step.path.clone()),
-        false => PathMatch::Prefix(step.path.clone()),
-    }
 }

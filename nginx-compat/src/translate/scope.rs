@@ -34,6 +34,15 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Those of the innermost level that has any of these, in no order.
+    pub fn effective_of(&self, names: &[&str]) -> Vec<&'a Directive> {
+        let own: Vec<_> = names.iter().flat_map(|name| self.own(name)).copied().collect();
+        match (own.is_empty(), &self.outer) {
+            (true, Some(outer)) => outer.effective_of(names),
+            _ => own,
+        }
+    }
+
     /// The one in effect, where only one makes sense.
     pub fn one(&self, name: &str) -> Option<&'a Directive> {
         self.effective(name).first().copied()

@@ -1,14 +1,15 @@
 //! `server_name`: the hosts a server answers for.
 
-use proxy_config::host::HostName;
+use proxy_config::host::{HostName, HostPattern, HostRegex};
 
+use crate::translate::regex::of_whole_host;
 use crate::tree::Directive;
 use crate::verdict::Verdict;
 
-/// Host names as Forebay writes them, lower case: `example.com`, `*.example.com`.
+/// Host patterns as Forebay has them.
 #[derive(Debug, Default)]
 pub struct Names {
-    pub hosts: Vec<String>,
+    pub hosts: Vec<HostPattern>,
     /// What cannot be translated.
     pub lost: Vec<String>,
 }
@@ -34,38 +35,72 @@ impl Names {
     }
 }
 
-fn hosts(word: &str) -> Result<Vec<String>, String> {
-    let lower = word.trim_end_matches('.').to_ascii_lowercase();
-    if word.is_empty() {
-        return Err("requests without a Host reach the default server".to_owned());
+fn hosts(word: &str) -> Result<Vec<HostPattern>, String> {
+    if let Some(pattern) = word.strip_prefix('~') {
+        return Ok(vec![HostPattern::Regex(HostRegex { regex: of_whole_host(pattern)? })]);
     }
-    if word.starts_with('~') {
-        return Err(format!(
-            "{word}: hosts by regular expression are not translated yet; list them"
-        ));
-    }
-    if word.ends_with(".*") {
-        return Err(format!("{word}: a wildcard at the end is not known; list the names"));
-    }
-    // Names that no host can have, such as the customary `_`, match nothing in nginx either.
-    if word.bytes().all(|byte| byte == b'_') {
+    // The customary name that no host has.
+    if word.bytes().all(|byte| byte == b'_') && !word.is_empty() {
         return Ok(Vec::new());
     }
+    // A request without a Host.
+    if word.is_empty() {
+        return Ok(vec![HostPattern::Regex(HostRegex { regex: of_whole_host("^$")? })]);
+    }
+    let lower = word.trim_end_matches('.').to_ascii_lowercase();
     let hosts = match lower.strip_prefix('.') {
         Some(name) => vec![name.to_owned(), format!("*.{name}")],
         None => vec![lower],
     };
-    match hosts.iter().find(|host| *host == "*" || host.parse::<HostName>().is_err()) {
-        Some(host) => Err(format!("{host} is no host name Forebay can match")),
-        None => Ok(hosts),
+    let mut patterns = Vec::new();
+    for host in hosts {
+        match host.parse::<HostName>() {
+            Ok(name) if host != "*" => patterns.push(HostPattern::Name(name)),
+            Ok(_) => return Err("nginx refuses it: \"*\"".to_owned()),
+            // Names that no host can have match nothing in nginx either.
+            Err(_) if !host.contains('*') => {}
+            Err(_) => return Err(format!("{host} is no host name Forebay can match")),
+        }
     }
+    Ok(patterns)
 }
 
-/// Whether a wildcard takes a host or another wildcard below it.
-pub fn covers(wildcard: &str, host: &str) -> bool {
-    let Some(below) = wildcard.strip_prefix('*') else { return false };
-    let name = host.strip_prefix('*').unwrap_or(host);
-    host != wildcard && name.ends_with(below) && name.len() >= below.len()
+/// Where nginx looks among the names of an address, and the longer the sooner.
+pub fn rank(host: &HostPattern) -> (u8, std::cmp::Reverse<usize>) {
+    let (kind, length) = match host {
+        HostPattern::Regex(regex) if regex.regex.as_str() == "(?i)^$" => (0, 0),
+        HostPattern::Regex(_) => (3, 0),
+        HostPattern::Name(name) => match name.canonical() {
+            name if name.starts_with('*') => (1, name.len()),
+            name if name.ends_with('*') => (2, name.len()),
+            _ => (0, 0),
+        },
+    };
+    (kind, std::cmp::Reverse(length))
+}
+
+/// Whether a wildcard or expression may take a host that another pattern says.
+pub fn may_cover(wide: &HostPattern, host: &HostPattern) -> bool {
+    match (wide, host) {
+        (HostPattern::Regex(wide), HostPattern::Name(name)) => {
+            let name = name.canonical();
+            let whole = wide.regex.compile().is_ok_and(|regex| regex.is_match(&name));
+            whole || name.contains('*')
+        }
+        (HostPattern::Regex(_), HostPattern::Regex(_)) => wide != host,
+        (HostPattern::Name(wide), HostPattern::Name(host)) => {
+            let (wide, host) = (wide.canonical(), host.canonical());
+            if wide == host || !wide.contains('*') {
+                return false;
+            }
+            match (wide.strip_prefix('*'), wide.strip_suffix('*')) {
+                (Some(below), _) => host.ends_with('*') || host.ends_with(below),
+                (_, Some(start)) => host.starts_with('*') || host.starts_with(start),
+                _ => false,
+            }
+        }
+        (HostPattern::Name(wide), HostPattern::Regex(_)) => wide.canonical().contains('*'),
+    }
 }
 
 #[cfg(test)]
@@ -74,18 +109,35 @@ mod tests {
 
     #[test]
     fn forms_of_names() {
-        let host = |list: &[&str]| Ok(list.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
-        assert_eq!(hosts("A.Example"), host(&["a.example"]));
-        assert_eq!(hosts("*.a.example"), host(&["*.a.example"]));
-        assert_eq!(hosts(".a.example"), host(&["a.example", "*.a.example"]));
-        assert_eq!(hosts("_"), host(&[]));
-        for lost in ["", "~^a", "www.*", "a b", "*"] {
+        let shown = |word: &str| {
+            let shown = |host: &HostPattern| match host {
+                HostPattern::Name(name) => name.canonical(),
+                HostPattern::Regex(host) => format!("~{}", host.regex),
+            };
+            hosts(word).map(|hosts| hosts.iter().map(shown).collect::<Vec<_>>().join(" "))
+        };
+        for (word, expected) in [
+            ("A.Example", "a.example"),
+            ("*.a.example", "*.a.example"),
+            (".a.example", "a.example *.a.example"),
+            ("www.a.*", "www.a.*"),
+            ("_", ""),
+            ("--", ""),
+            ("", "~(?i)^$"),
+            (r"~^www\d+\.", r"~(?i)^www\d+\..*"),
+        ] {
+            assert_eq!(shown(word), Ok(expected.to_owned()), "{word}");
+        }
+        for lost in ["~(a", "a.*.b", "*"] {
             assert!(hosts(lost).is_err(), "{lost}");
         }
+        let covers =
+            |wide: &str, host: &str| may_cover(&hosts(wide).unwrap()[0], &hosts(host).unwrap()[0]);
         assert!(covers("*.a.example", "b.a.example"));
         assert!(covers("*.a.example", "*.b.a.example"));
         assert!(!covers("*.a.example", "a.example"));
-        assert!(!covers("*.a.example", "*.a.example"));
         assert!(!covers("*.a.example", "ba.example"));
+        assert!(covers("www.*", "www.a"));
+        assert!(covers("~^w", "www.a"));
     }
 }

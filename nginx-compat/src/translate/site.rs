@@ -1,35 +1,46 @@
 //! A `server` block: where it listens, the hosts it answers for, and what becomes of each location.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::HashSet;
 use std::rc::Rc;
 
+use proxy_config::Route;
+use proxy_config::host::HostPattern;
+use proxy_config::route::PathMatch;
+
 use crate::place::Files;
+use crate::translate::answer::{self, Here};
+use crate::translate::auth::ByPath;
 use crate::translate::cache::Caches;
+use crate::translate::detour::Named;
+use crate::translate::files::Types;
+use crate::translate::limit::Limits;
 use crate::translate::location::{self, Kind, Location};
+use crate::translate::log::Logs;
+use crate::translate::order::{self, Spot};
+use crate::translate::rewrite::{self, Program, Reading};
 use crate::translate::scope::Scope;
-use crate::translate::upstream::{Pools, timeouts};
-use crate::translate::{guard, listen, proxy_pass, server_name};
+use crate::translate::upstream::Pools;
+use crate::translate::value::{slug, unique};
+use crate::translate::variable::{Names, Place};
+use crate::translate::{detour, listen, regex, server_name};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
-/// A location in the order of its routes, and what answers, or why nothing does.
+/// One route to be of a site, before it is said for which hosts.
 #[derive(Debug)]
-pub struct Step<'a> {
-    pub path: String,
-    pub exact: bool,
-    pub directive: &'a Directive,
-    pub pass: Option<&'a Directive>,
-    /// `file:line` of the location.
+pub struct Step {
+    pub paths: Vec<PathMatch>,
+    pub within: Vec<PathMatch>,
+    /// What its name ends in.
+    pub label: String,
+    /// `file:line: location /x`
     pub origin: String,
-    pub outcome: Result<Answer, String>,
-}
-
-/// What answers for a location.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub upstream: String,
-    pub cache_policy: Option<String>,
+    /// What answers, or why nothing does.
+    pub outcome: Result<Route, String>,
+    /// Whether it only stands for what nothing else takes, or takes requests a part of their way.
+    pub is_filler: bool,
+    /// Id of the directive it stands for.
+    pub block: usize,
 }
 
 #[derive(Debug)]
@@ -37,26 +48,22 @@ pub struct Site<'a> {
     pub directive: &'a Directive,
     pub scope: Rc<Scope<'a>>,
     pub listens: Vec<listen::Listen<'a>>,
-    pub hosts: Vec<String>,
-    /// The `server_name` that brought a host, for verdicts.
-    pub name_lines: Vec<(&'a Directive, Vec<String>)>,
-    pub steps: Vec<Step<'a>>,
+    pub hosts: Vec<HostPattern>,
+    /// The name that stands for it.
+    pub name: String,
+    pub name_lines: Vec<&'a Directive>,
+    pub steps: Vec<Step>,
     pub differences: Vec<String>,
+    /// Routes of its named locations.
+    pub named: Rc<Named>,
+    /// Its locations by their paths.
+    pub by_path: Rc<ByPath<'a>>,
 }
 
 impl Site<'_> {
-    /// Whether anything of it is answered by an upstream.
+    /// Whether anything of it is answered.
     pub fn is_live(&self) -> bool {
-        self.steps.iter().any(|step| step.outcome.is_ok())
-    }
-
-    /// Whether every path finds a location.
-    pub fn is_total(&self) -> bool {
-        self.steps.iter().any(|step| !step.exact && step.path == "/")
-    }
-
-    pub fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listens.iter().any(|listen| listen.address == address)
+        self.steps.iter().any(|step| step.outcome.is_ok() && !step.is_filler)
     }
 }
 
@@ -66,9 +73,18 @@ pub struct Work<'w, 'a> {
     pub verdicts: &'w mut Verdicts,
     pub pools: &'w mut Pools<'a>,
     pub caches: &'w mut Caches<'a>,
-    /// Addresses this configuration listens on: passing requests there would go in a circle.
-    pub own_addresses: &'w BTreeSet<SocketAddr>,
+    pub names: &'w mut Names<'a>,
+    /// Names that routes have.
+    pub taken: &'w mut HashSet<String>,
+    pub limits: &'w mut Limits<'a>,
+    pub types: &'w mut Types,
+    /// Routes that requests are only led to by their names, which are final.
+    pub by_name: &'w mut Vec<ByName>,
+    pub logs: &'w mut Logs<'a>,
 }
+
+/// A route by name, the comment above it, and the id of the directive it stands for.
+pub type ByName = (Route, String, usize);
 
 /// Reads where a server listens and what it is called.
 pub fn read<'a>(
@@ -88,174 +104,353 @@ pub fn read<'a>(
         listens.push(listen::assumed());
     }
     let mut hosts = Vec::new();
-    let mut name_lines = Vec::new();
-    for line in scope.own("server_name") {
+    let name_lines = scope.own("server_name").to_vec();
+    for line in &name_lines {
         let names = server_name::parse(line);
         verdicts.add(line, names.verdict());
-        let new: Vec<String> = names.hosts.into_iter().filter(|h| !hosts.contains(h)).collect();
-        hosts.extend(new.iter().cloned());
-        name_lines.push((*line, new));
+        let new: Vec<_> = names.hosts.into_iter().filter(|host| !hosts.contains(host)).collect();
+        hosts.extend(new);
     }
+    let name = name_lines.first().and_then(|line| line.argument(0)).unwrap_or_default();
+    let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
     let (steps, differences) = (Vec::new(), Vec::new());
-    Site { directive, scope, listens, hosts, name_lines, steps, differences }
+    let (named, by_path) = (Rc::default(), Rc::default());
+    Site { directive, scope, listens, hosts, name, name_lines, steps, differences, named, by_path }
 }
 
-/// Decides what becomes of each location of a server.
+/// Decides what becomes of a server and of each of its locations.
 pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     let locations = location::locations(site.directive, &site.scope);
-    let ordered = location::in_order(&locations);
-    let mut decided = BTreeSet::new();
-    for location in ordered {
-        decided.insert(location.directive.id);
-        let path = location.path().unwrap_or_default();
-        if never_matches(path) {
-            let why = format!("{path:?} is not in normal form and never matches in nginx either");
-            work.verdicts.add(location.directive, Verdict::ignored(why));
-            continue;
+    let mut named = Named::new();
+    name_all(&locations, site, &mut named, work);
+    let named = Rc::new(named);
+    site.named = Rc::clone(&named);
+    let mut by_path = ByPath::new();
+    all_by_path(&locations, &mut by_path);
+    let by_path = Rc::new(by_path);
+    site.by_path = Rc::clone(&by_path);
+    let place = place(site, &site.scope);
+    let origin = format!("{}: server", work.files.line(site.directive.start));
+    let block = site.directive.id;
+    let everywhere = |outcome| Step {
+        paths: Vec::new(),
+        within: Vec::new(),
+        label: "server".to_owned(),
+        origin: origin.clone(),
+        outcome,
+        is_filler: false,
+        block,
+    };
+    if rewrite::has_steps(site.directive) {
+        let program = steps(site.directive, None, &place, site, work);
+        match program {
+            Err(why) => {
+                site.steps.push(everywhere(Err(why.clone())));
+                return closed_inside(site, &why, work);
+            }
+            Ok(program) if program.always_ends => {
+                let route = {
+                    let here = here(&site.scope, (&named, &by_path), &place);
+                    let route = answer::of_steps(&here, &program, work);
+                    with_pages(route, &here, block, work)
+                };
+                site.steps.push(everywhere(Ok(route)));
+                return unreached_inside(site, work);
+            }
+            Ok(program) => {
+                let route = Route { upstream: None, steps: program.steps, ..Route::to("", "") };
+                let here = here(&site.scope, (&named, &by_path), &place);
+                let route = with_pages(route, &here, block, work);
+                site.steps.push(Step { is_filler: true, ..everywhere(Ok(route)) });
+            }
         }
-        if let Some(c) = foreign_character(path) {
-            let why = format!(
-                "routes read {c:?} in {path:?} differently; its requests go to shorter prefixes"
-            );
-            work.verdicts.add(location.directive, Verdict::unsupported(why));
-            continue;
-        }
-        let outcome = open(location, site, work);
-        let verdict = match &outcome {
-            Err(why) => Verdict::unsupported(format!("stays closed: {why}")),
-            Ok(_) => Verdict::with_differences(&differences(location, &locations)),
+    }
+    slashes(&locations, site, work);
+    let spots = order::in_order(&locations);
+    for spot in &spots {
+        let step = of_spot(spot, site, work);
+        site.steps.push(step);
+    }
+    of_named(&locations, site, work);
+    undecided(&locations, &spots, &named, work);
+    // What no location takes is the server's own matter, unless one takes all.
+    let all = PathMatch::Prefix("/".to_owned());
+    if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
+        let route = {
+            let here = Here { path: Some(&all), ..here(&site.scope, (&named, &by_path), &place) };
+            let route = answer::route(&here, work).unwrap_or_else(|_| nothing());
+            with_pages(route, &here, block, work)
         };
-        work.verdicts.add(location.directive, verdict);
+        if route.respond.is_some() {
+            site.differences
+                .push("paths without a location get 404; nginx looks for files".to_owned());
+        }
+        let is_filler = route.respond.is_some();
+        site.steps.push(Step { paths: vec![all], is_filler, ..everywhere(Ok(route)) });
+    }
+}
+
+fn nothing() -> Route {
+    Route { upstream: None, respond: Some(answer::answered(404)), ..Route::to("", "") }
+}
+
+fn here<'s, 'a>(
+    scope: &'s Rc<Scope<'a>>,
+    (named, locations): (&'s Named, &'s ByPath<'a>),
+    place: &'s Place,
+) -> Here<'s, 'a> {
+    Here { scope, around: None, path: None, named, locations, place }
+}
+
+/// A route with the error pages of its place.
+fn with_pages<'a>(
+    route: Route,
+    here: &Here<'_, 'a>,
+    block: usize,
+    work: &mut Work<'_, 'a>,
+) -> Route {
+    let mut made = Vec::new();
+    let route = answer::with_pages(route, here, work, &mut made);
+    work.by_name.extend(made.into_iter().map(|route| (route, "error_page".to_owned(), block)));
+    route
+}
+
+fn all_by_path<'a>(level: &[Location<'a>], by_path: &mut ByPath<'a>) {
+    for location in level {
+        all_by_path(&location.nested, by_path);
+        if let Some(path) = location.path() {
+            let found = (location.directive, Rc::clone(&location.scope));
+            by_path.insert(path.to_owned(), found);
+        }
+    }
+}
+
+/// Gives every named location the name of its route.
+fn name_all(level: &[Location<'_>], site: &Site<'_>, named: &mut Named, work: &mut Work<'_, '_>) {
+    for location in level {
+        if let Kind::Named(at) = &location.kind {
+            let wanted = slug(&format!("{}-{}", site.name, at));
+            let name = unique(&wanted, |name| work.taken.contains(name));
+            work.taken.insert(name.clone());
+            named.insert(at.clone(), name);
+        }
+        name_all(&location.nested, site, named, work);
+    }
+}
+
+/// The routes of named locations: only what leads to them by name reaches them.
+fn of_named<'a>(level: &[Location<'a>], site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
+    for location in level {
+        let Kind::Named(at) = &location.kind else { continue };
+        let Some(name) = site.named.get(at).cloned() else { continue };
+        let outcome = of_location(location, None, site, work);
+        let heading = location.directive.heading();
+        let mut origin = format!("{}: {heading}", work.files.line(location.directive.start));
+        let route = outcome.unwrap_or_else(|why| {
+            origin.push_str(&format!(": NOT TRANSLATED, answers 502: {why}"));
+            Route::to("", work.pools.closed())
+        });
+        let route = Route { name, internal: true, ..route };
+        work.by_name.push((route, origin, location.directive.id));
+    }
+}
+
+fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
+    let root = scope.one("root").and_then(|line| line.argument(0));
+    let root = root.filter(|root| !root.contains('$')).map(str::to_owned);
+    Place { server_name: site.name.clone(), root, ..Place::default() }
+}
+
+/// The steps of a block, where it has any.
+fn steps<'a>(
+    block: &'a Directive,
+    around: Option<(&Location<'a>, Option<&PathMatch>)>,
+    place: &Place,
+    site: &mut Site<'a>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Program, String> {
+    let scope = around.map_or(&site.scope, |(location, _)| &location.scope);
+    let default_type = answer::default_type(scope, work.verdicts);
+    let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
+    let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs } = work;
+    let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
+        let Some((location, path)) = around else {
+            return Err("an `if` in a server that does more than rewrite".to_owned());
+        };
+        let scope = Scope::of(line, Some(&location.scope));
+        let around = Some(&*location.scope);
+        let here = Here {
+            scope: &scope,
+            around,
+            path,
+            named: &own_named,
+            locations: &own_locations,
+            place,
+        };
+        let mut work =
+            Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs };
+        let mut route = answer::route(&here, &mut work)?;
+        let origin = format!("{}: {}", work.files.line(line.start), line.heading());
+        let wanted = format!("if-of-line-{}", line.start.line);
+        let name = unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(name.clone());
+        route.name.clone_from(&name);
+        route.internal = true;
+        route.rewrite = detour::by_expression(route.rewrite, path);
+        work.by_name.push((route, origin, line.id));
+        Ok(name)
+    };
+    let mut reading =
+        Reading { names, verdicts, place, default_type, route_of_if: &mut route_of_if };
+    rewrite::program(block, &mut reading)
+}
+
+/// What answers in a location, or why nothing does.
+fn of_location<'a>(
+    location: &Location<'a>,
+    path: Option<&PathMatch>,
+    site: &mut Site<'a>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let place = place(site, &location.scope);
+    let (named, by_path) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
+    let first = work.by_name.len();
+    let program = steps(location.directive, Some((location, path)), &place, site, work);
+    let outcome = program.and_then(|program| {
+        let here = Here { path, ..here(&location.scope, (&named, &by_path), &place) };
+        let route = match program.always_ends {
+            true => answer::of_steps(&here, &program, work),
+            false => {
+                let mut route = answer::route(&here, work)?;
+                route.steps.splice(0..0, program.steps);
+                route
+            }
+        };
+        let led = first..work.by_name.len();
+        let route = with_pages(route, &here, location.directive.id, work);
+        for (other, _, _) in &mut work.by_name[led] {
+            other.error_pages.clone_from(&route.error_pages);
+        }
+        Ok(route)
+    });
+    let verdict = match &outcome {
+        Err(why) => Verdict::unsupported(format!("stays closed: {why}")),
+        Ok(_) => Verdict::exact(),
+    };
+    work.verdicts.add(location.directive, verdict);
+    outcome
+}
+
+fn of_spot<'a>(spot: &Spot<'_, 'a>, site: &mut Site<'a>, work: &mut Work<'_, 'a>) -> Step {
+    let location = spot.location;
+    let outcome = of_location(location, Some(&spot.path), site, work);
+    let label = match &location.kind {
+        Kind::Exact(path) => format!("{path}-exact"),
+        Kind::Prefix { path, .. } => path.clone(),
+        Kind::Regex { pattern, .. } => pattern.clone(),
+        Kind::Named(name) => name.clone(),
+        Kind::Invalid(_) => String::new(),
+    };
+    Step {
+        paths: vec![spot.path.clone()],
+        within: spot.within.clone(),
+        label,
+        origin: format!(
+            "{}: {}",
+            work.files.line(location.directive.start),
+            location.directive.heading()
+        ),
+        outcome,
+        is_filler: false,
+        block: location.directive.id,
+    }
+}
+
+/// nginx redirects `/api` to `/api/` when a location `/api/` passes requests on and none is for
+/// `/api`.
+fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>) {
+    const PASSES: [&str; 6] =
+        ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
+    for location in locations {
+        let Some(path) = location.path() else { continue };
+        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
+        let passes = PASSES.iter().any(|name| !location.scope.own(name).is_empty());
+        let (Some(bare), true, Some(_)) = (bare, passes, order::matched(location)) else {
+            continue;
+        };
+        if locations.iter().any(|other| other.path() == Some(bare)) {
+            continue;
+        }
         site.steps.push(Step {
-            path: location.path().unwrap_or_default().to_owned(),
-            exact: location.is_exact(),
-            directive: location.directive,
-            pass: location.scope.own("proxy_pass").first().copied(),
-            origin: work.files.line(location.directive.start),
-            outcome,
+            paths: vec![PathMatch::Exact(bare.to_owned())],
+            within: Vec::new(),
+            label: format!("{bare}-slash"),
+            origin: format!("{}: its slash", work.files.line(location.directive.start)),
+            outcome: Ok(answer::to_slash(path)),
+            is_filler: true,
+            block: location.directive.id,
         });
     }
-    undecided(&locations, &locations, site, &decided, work);
 }
 
-/// What answers for a location, or why it stays closed.
-fn open<'a>(
-    location: &Location<'a>,
-    site: &Site<'a>,
-    work: &mut Work<'_, 'a>,
-) -> Result<Answer, String> {
-    if let Some(directive) = guard::closes(&location.scope, &site.scope) {
-        let place = work.files.line(directive.start);
-        return Err(format!("{} ({place}) is not translated", directive.name));
-    }
-    let Some(pass) = location.scope.own("proxy_pass").first() else {
-        return Err("it serves files, or passes nothing to an upstream over HTTP".to_owned());
-    };
-    let result = proxy_pass::target(pass, location).and_then(|mut target| {
-        if leads_back(target.authority, work) {
-            return Err("it leads back to an address this configuration listens on".to_owned());
-        }
-        let timeouts = timeouts(&location.scope, work.verdicts);
-        let upstream = work.pools.name_of(target.authority, timeouts, work.verdicts, work.files)?;
-        proxy_pass::settings(&location.scope, &mut target.differences, work.verdicts);
-        work.verdicts.add(pass, Verdict::with_differences(&target.differences));
-        let cache_policy = work.caches.policy(&location.scope, work.verdicts, work.files);
-        Ok(Answer { upstream, cache_policy })
-    });
-    result.inspect_err(|why| work.verdicts.add(pass, Verdict::unsupported(why.clone())))
-}
-
-fn leads_back(authority: &str, work: &Work<'_, '_>) -> bool {
-    let servers = match work.pools.block(authority) {
-        Some(block) => crate::tree::flattened(block.children())
-            .into_iter()
-            .filter(|directive| directive.name == "server")
-            .filter_map(|directive| directive.argument(0))
-            .collect(),
-        None => vec![authority],
-    };
-    let own = |server: SocketAddr| {
-        work.own_addresses.iter().any(|own| {
-            let here = own.ip().is_unspecified() && server.ip().is_loopback();
-            own.port() == server.port() && (own.ip() == server.ip() || here)
-        })
-    };
-    servers.iter().any(|server| match crate::translate::upstream::server_address(server) {
-        Ok(proxy_config::address::ServerAddress::Socket(address)) => own(address),
-        _ => false,
-    })
-}
-
-/// nginx compares paths in normal form, so a location in another form takes no request.
-fn never_matches(path: &str) -> bool {
-    let normal = || proxy_config::matching::normalize_path(path);
-    !path.starts_with('/') || (foreign_character(path).is_none() && normal() != path.as_bytes())
-}
-
-/// A character that stands for itself in a location and for something else in a route.
-fn foreign_character(path: &str) -> Option<char> {
-    path.chars().find(|c| "%*?#\\".contains(*c) || c.is_whitespace())
-}
-
-fn differences(location: &Location<'_>, all: &[Location<'_>]) -> Vec<String> {
-    let Some(path) = location.path().filter(|_| !location.is_exact()) else { return Vec::new() };
-    let Some(bare) = path.strip_suffix('/').filter(|bare| !bare.is_empty()) else {
-        return Vec::new();
-    };
-    // nginx redirects /api to /api/ when a location /api/ passes requests on and none is for /api.
-    if all.iter().any(|other| other.path() == Some(bare)) {
-        return Vec::new();
-    }
-    vec![format!(
-        "nginx redirects {bare} to {path} (301); Forebay sends it where paths outside {path} go"
-    )]
-}
-
-/// Verdicts for the locations that have no route: regular expressions, named ones, and those nginx
-/// never takes.
+/// Verdicts for the locations that have no route.
 fn undecided(
     level: &[Location<'_>],
-    top: &[Location<'_>],
-    site: &Site<'_>,
-    decided: &BTreeSet<usize>,
+    spots: &[Spot<'_, '_>],
+    named: &Named,
     work: &mut Work<'_, '_>,
 ) {
     for location in level {
-        if !decided.contains(&location.directive.id) {
+        let id = location.directive.id;
+        if !spots.iter().any(|spot| spot.location.directive.id == id) {
             let verdict = match &location.kind {
-                Kind::Regex => {
-                    let mut effect = regex_effect(top);
-                    if let Some(guard) = guard::closes(&location.scope, &site.scope) {
-                        effect.push_str(&format!(", without its {}", guard.name));
-                    }
-                    Verdict::unsupported(effect)
-                }
-                Kind::Named => Verdict::unsupported(
-                    "only internal redirects come here, and there are none yet",
-                ),
+                Kind::Regex { pattern, ignore_case } => match regex::convert(pattern, *ignore_case)
+                {
+                    Err(why) => Verdict::unsupported(format!(
+                        "{why}; its requests go to the locations after it"
+                    )),
+                    Ok(_) => never(),
+                },
+                Kind::Named(at) if named.contains_key(at) => continue,
+                Kind::Named(_) => never(),
                 Kind::Invalid(fault) => Verdict::unsupported(fault.clone()),
-                Kind::Exact(_) | Kind::Prefix { .. } => {
-                    Verdict::ignored("nginx never comes here either: other locations take it all")
+                Kind::Exact(path) | Kind::Prefix { path, .. } => {
+                    match order::foreign_character(path) {
+                        Some(c) => Verdict::unsupported(format!(
+                            "routes read {c:?} in {path:?} differently; its requests go to shorter \
+                             prefixes"
+                        )),
+                        None if order::never_matches(path) => Verdict::ignored(format!(
+                            "{path:?} is not in normal form and never matches in nginx either"
+                        )),
+                        None => never(),
+                    }
                 }
             };
             work.verdicts.add(location.directive, verdict);
         }
-        undecided(&location.nested, top, site, decided, work);
+        undecided(&location.nested, spots, named, work);
     }
 }
 
-fn regex_effect(top: &[Location<'_>]) -> String {
-    let after = |location: &&Location<'_>| {
-        matches!(location.kind, Kind::Prefix { before_regexes: false, .. })
-    };
-    let mut later: Vec<&str> = top.iter().filter(after).filter_map(Location::path).collect();
-    later.truncate(5);
-    let effect = match later.as_slice() {
-        [] => "its requests find no other location".to_owned(),
-        later => format!(
-            "nginx tries it before the prefix locations ({}), Forebay sends its requests to those",
-            later.join(", ")
-        ),
-    };
-    format!("locations with a regular expression are not translated yet; {effect}")
+fn never() -> Verdict {
+    Verdict::ignored("nginx never comes here either: other locations take it all")
+}
+
+/// Locations of a server whose own steps cannot be translated.
+fn closed_inside(site: &Site<'_>, why: &str, work: &mut Work<'_, '_>) {
+    for location in location::locations(site.directive, &site.scope) {
+        let why = format!("stays closed: its server's steps are not translated ({why})");
+        work.verdicts.add(location.directive, Verdict::unsupported(why));
+    }
+}
+
+/// Locations of a server that answers every request before it looks for one.
+fn unreached_inside(site: &Site<'_>, work: &mut Work<'_, '_>) {
+    for location in location::locations(site.directive, &site.scope) {
+        let why = "its server answers every request before it looks for a location";
+        crate::tree::walk(std::slice::from_ref(location.directive), &mut |directive| {
+            work.verdicts.add(directive, Verdict::ignored(why));
+        });
+    }
 }

@@ -9,6 +9,9 @@ use proxy_config::units::Duration;
 use proxy_config::upstream::{Server, Upstream, UpstreamTimeouts};
 
 use crate::place::Files;
+use crate::translate::balance::{self, Fails};
+use crate::translate::proxy_pass::Target;
+use crate::translate::scope::Scope;
 use crate::translate::value::{slug, time, unique};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
@@ -21,10 +24,11 @@ pub const CLOSED: &str = "not-translated";
 #[derive(Debug, Default)]
 pub struct Pools<'a> {
     blocks: HashMap<String, &'a Directive>,
-    names: HashMap<(String, u64, u64, u64), String>,
     pub upstreams: BTreeMap<String, Upstream>,
     /// For each upstream the lines of the comment above it.
     pub origins: BTreeMap<String, Vec<String>>,
+    /// What each upstream was made for.
+    authorities: HashMap<String, String>,
 }
 
 impl<'a> Pools<'a> {
@@ -37,47 +41,62 @@ impl<'a> Pools<'a> {
         self.blocks.get(authority).copied()
     }
 
-    /// The name of the upstream for a block's name or a plain `host:port`, with these timeouts.
+    /// The name of the upstream for a block's name or a plain `host:port`, as a place uses it.
     pub fn name_of(
         &mut self,
-        authority: &str,
+        target: &Target<'_>,
+        scope: &Scope<'_>,
         timeouts: UpstreamTimeouts,
         verdicts: &mut Verdicts,
         files: &Files,
     ) -> Result<String, String> {
-        let UpstreamTimeouts { connect, read, write, .. } = &timeouts;
-        let key = (authority.to_owned(), connect.as_millis(), read.as_millis(), write.as_millis());
-        if let Some(name) = self.names.get(&key) {
-            return Ok(name.clone());
-        }
+        let authority = target.authority;
         let (upstream, origin) = match self.block(authority) {
             Some(block) => {
-                let upstream = from_block(block, timeouts, verdicts)?;
+                let upstream = from_block(block, timeouts, scope, verdicts)?;
                 (upstream, format!("{}: {}", files.line(block.start), block.heading()))
+            }
+            None if authority.contains('$') => {
+                return Err("variables in proxy_pass are not known; name the upstream".to_owned());
             }
             None => {
                 let address = server_address(authority)?;
-                (Upstream { timeouts, ..Upstream::of([address]) }, String::new())
+                let mut upstream = Upstream { timeouts, ..Upstream::of([address]) };
+                balance::failures(&mut upstream, &[], scope, verdicts);
+                (upstream, String::new())
             }
         };
+        if target.tls {
+            return Err("upstreams are reached in cleartext only, as yet".to_owned());
+        }
+        let same = |(name, known): &(&String, &Upstream)| {
+            **known == upstream && self.authorities.get(*name).is_some_and(|is| is == authority)
+        };
+        if let Some((name, _)) = self.upstreams.iter().find(same) {
+            return Ok(name.clone());
+        }
         let name =
             unique(&slug(authority), |name| self.upstreams.contains_key(name) || name == CLOSED);
         self.upstreams.insert(name.clone(), upstream);
+        self.authorities.insert(name.clone(), authority.to_owned());
         if !origin.is_empty() {
             self.origins.insert(name.clone(), vec![origin]);
         }
-        self.names.insert(key, name.clone());
         Ok(name)
     }
 
     /// The upstream that answers for what is not translated.
     pub fn closed(&mut self) -> String {
-        let nowhere = ServerAddress::Socket(([127, 0, 0, 1], 1).into());
-        self.upstreams.entry(CLOSED.to_owned()).or_insert_with(|| Upstream::of([nowhere]));
+        self.upstreams.entry(CLOSED.to_owned()).or_insert_with(closed_upstream);
         let why = "Nothing listens there: requests for what is not translated get 502.";
         self.origins.insert(CLOSED.to_owned(), vec![why.to_owned()]);
         CLOSED.to_owned()
     }
+}
+
+/// Nothing listens there.
+pub fn closed_upstream() -> Upstream {
+    Upstream::of([ServerAddress::Socket(([127, 0, 0, 1], 1).into())])
 }
 
 /// Address of a server; nginx's default port is 80.
@@ -94,13 +113,16 @@ pub fn server_address(text: &str) -> Result<ServerAddress, String> {
 fn from_block(
     block: &Directive,
     timeouts: UpstreamTimeouts,
+    scope: &Scope<'_>,
     verdicts: &mut Verdicts,
 ) -> Result<Upstream, String> {
     let mut upstream = Upstream { timeouts, ..Upstream::of([]) };
+    let mut fails = Vec::new();
     for directive in flattened(block.children()) {
         let verdict = match directive.name.as_str() {
             "server" => match server(directive) {
-                Ok((server, verdict)) => {
+                Ok((server, own, verdict)) => {
+                    fails.push(own);
                     server.into_iter().for_each(|server| add(&mut upstream.servers, server));
                     verdict
                 }
@@ -120,27 +142,30 @@ fn from_block(
                 }
                 _ => Verdict::unsupported("the idle time must be above zero"),
             },
-            "hash" | "ip_hash" | "least_conn" | "random" | "least_time" => {
-                Verdict::unsupported("servers are taken in turn; there is no other balance yet")
+            "hash" | "ip_hash" | "least_conn" | "random" => {
+                balance::balance(directive, &mut upstream).unwrap_or_else(Verdict::unsupported)
             }
+            "least_time" => Verdict::unsupported("servers are taken in turn instead"),
             _ => continue,
         };
         verdicts.add(directive, verdict);
     }
-    let differences = match upstream.servers.len() {
-        0 => Err("no server of the upstream can be translated".to_owned()),
-        1 => Ok(Vec::new()),
-        _ => Ok(vec![
-            "a request that one server fails is not tried on another (nginx: \
-             proxy_next_upstream error timeout, max_fails=1)"
-                .to_owned(),
-        ]),
-    };
-    match &differences {
-        Ok(differences) => verdicts.add(block, Verdict::with_differences(differences)),
-        Err(why) => verdicts.add(block, Verdict::unsupported(why.clone())),
+    if upstream.servers.is_empty() {
+        let why = "no server of the upstream can be translated".to_owned();
+        verdicts.add(block, Verdict::unsupported(why.clone()));
+        return Err(why);
     }
-    differences.map(|_| upstream)
+    if upstream.servers.iter().all(|server| server.backup) {
+        upstream.servers.iter_mut().for_each(|server| server.backup = false);
+    }
+    balance::failures(&mut upstream, &fails, scope, verdicts);
+    let differs = fails.iter().any(|own| *own != fails[0]);
+    let differences = match differs && upstream.servers.len() > 1 {
+        true => vec!["max_fails and fail_timeout are those of one server for all".to_owned()],
+        false => Vec::new(),
+    };
+    verdicts.add(block, Verdict::with_differences(&differences));
+    Ok(upstream)
 }
 
 /// A server that stands twice gets both shares.
@@ -151,44 +176,45 @@ fn add(servers: &mut Vec<Server>, server: Server) {
     }
 }
 
-/// One server; none when it is marked down.
-fn server(directive: &Directive) -> Result<(Option<Server>, Verdict), String> {
+/// One server, none when it is marked down, and when it counts as failed.
+fn server(directive: &Directive) -> Result<(Option<Server>, Fails, Verdict), String> {
     let mut words = directive.texts();
     let mut server = Server::at(server_address(words.next().unwrap_or_default())?);
+    let mut fails = Fails::default();
     let mut down = false;
     let mut lost = Vec::new();
     for word in words {
+        let refused = || format!("nginx refuses it: {word}");
         match word.split_once('=').unwrap_or((word, "")) {
             ("weight", weight) => {
                 let weight = weight.parse().ok().filter(|weight| *weight > 0);
-                server.weight = weight.ok_or_else(|| format!("nginx refuses it: {word}"))?;
+                server.weight = weight.ok_or_else(refused)?;
             }
             ("down", "") => down = true,
-            ("backup", "") => return Err("there are no backup servers yet; it is left out".into()),
-            ("max_fails", "0") => {}
-            ("max_fails" | "fail_timeout", _) => lost.push(word),
-            ("max_conns", "0") => {}
-            ("max_conns" | "slow_start" | "resolve" | "route" | "service" | "drain", _) => {
-                lost.push(word);
+            ("backup", "") => server.backup = true,
+            ("max_fails", count) => fails.max = count.parse().map_err(|_| refused())?,
+            ("fail_timeout", text) => fails.timeout = time(text).ok_or_else(refused)?,
+            ("max_conns", count) => {
+                let count = count.parse().map_err(|_| refused())?;
+                server.connections_max = Some(count).filter(|count| *count > 0);
             }
+            ("slow_start", text) => server.slow_start = time(text).filter(|time| !time.is_zero()),
+            ("resolve" | "route" | "service" | "drain", _) => lost.push(word),
             _ => return Err(format!("nginx refuses it: invalid parameter \"{word}\"")),
         }
     }
     if down {
-        return Ok((None, Verdict::exact()));
+        return Ok((None, fails, Verdict::exact()));
     }
     let verdict = match lost.as_slice() {
         [] => Verdict::exact(),
         lost => Verdict::unsupported(format!("{}: not supported yet", lost.join(" "))),
     };
-    Ok((Some(server), verdict))
+    Ok((Some(server), fails, verdict))
 }
 
 /// The timeouts in effect, nginx's own defaults where none is written.
-pub fn timeouts(
-    scope: &crate::translate::scope::Scope<'_>,
-    verdicts: &mut Verdicts,
-) -> UpstreamTimeouts {
+pub fn timeouts(scope: &Scope<'_>, verdicts: &mut Verdicts) -> UpstreamTimeouts {
     let mut read = |name: &str| {
         let default = Duration::secs(60);
         let Some(directive) = scope.one(name) else { return default };

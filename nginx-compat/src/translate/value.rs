@@ -1,6 +1,6 @@
 //! Values as nginx writes them.
 
-use proxy_config::units::Duration;
+use proxy_config::units::{ByteSize, Duration};
 
 /// A time: `60`, `60s`, `1m30s`, `250ms`, `1h 30m`. Units descend; a number alone is seconds.
 pub fn time(text: &str) -> Option<Duration> {
@@ -35,6 +35,22 @@ pub fn time(text: &str) -> Option<Duration> {
         rest = rest[letters..].trim_start();
     }
     Some(Duration::millis(total))
+}
+
+/// A size as nginx writes it: bytes, or with `k`, `m` or `g`.
+pub fn size(text: &str) -> Option<ByteSize> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, unit) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) => (digits, &lower[digits.len()..]),
+        None => (lower.as_str(), ""),
+    };
+    let factor: u64 = match unit {
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => 1,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).map(ByteSize::bytes)
 }
 
 /// A name made of what was written: lower case, `-` for everything else, at most 50 characters, so
@@ -94,5 +110,22 @@ mod tests {
         assert_eq!(slug("/_/"), "");
         assert_eq!(unique("a", |name| ["a", "a-2"].contains(&name)), "a-3");
         assert_eq!(unique("", |_| false), "unnamed");
+    }
+
+    #[test]
+    fn sizes_as_nginx_reads_them() {
+        let cases = [
+            ("10", Some(10)),
+            ("8k", Some(8 << 10)),
+            ("2M", Some(2 << 20)),
+            ("20g", Some(20 << 30)),
+            ("", None),
+            ("m", None),
+            ("1t", None),
+            ("99999999999999999999g", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(size(text).map(ByteSize::as_bytes), expected, "{text}");
+        }
     }
 }

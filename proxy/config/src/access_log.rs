@@ -20,7 +20,7 @@ pub struct AccessLog {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
     /// How values stand in lines that are not JSON.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::written::is_default")]
     pub escape: LogEscape,
     /// Text with variables; requests for which it is empty or `0` have no line.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,11 +31,6 @@ pub struct AccessLog {
     /// Query parameters and headers whose values are replaced by `-`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-fn is_default(escape: &LogEscape) -> bool {
-    *escape == LogEscape::default()
 }
 
 impl Default for AccessLog {
@@ -63,7 +58,7 @@ impl AccessLog {
 }
 
 /// nginx's predefined format of this name.
-const COMBINED: &str = "$client - $user [$time_local] \"$request_line\" $status $bytes_out \
+const COMBINED: &str = "$client - $user [$time_local] \"$request_line\" $answer_status $bytes_out \
                         \"$header_referer\" \"$header_user_agent\"";
 
 /// How values stand in a line of text, so that none can end it or forge another.

@@ -19,6 +19,7 @@ use crate::problem::Problems;
 use crate::rate_limit::RateLimit;
 use crate::read::read_all;
 use crate::route::Route;
+use crate::route_action::MediaTypes;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::support;
@@ -58,6 +59,9 @@ pub struct Config {
     /// Variables that are looked up, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub maps: BTreeMap<String, Map>,
+    /// Types of files, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub media_types: BTreeMap<String, MediaTypes>,
     /// Where `/healthz`, `/readyz` and `/metrics` are answered, and nowhere else.
     #[serde(default)]
     pub admin: Admin,
@@ -68,7 +72,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub access_logs: BTreeMap<String, AccessLog>,
     /// What the proxy's own answers look like when something is wrong.
-    #[serde(default, skip_serializing_if = "ErrorAnswers::is_default")]
+    #[serde(default, skip_serializing_if = "crate::written::is_default")]
     pub error_answers: ErrorAnswers,
     /// How the proxy stops.
     #[serde(default)]

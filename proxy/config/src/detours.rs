@@ -18,7 +18,8 @@ pub enum To {
 /// One step of `try`, for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    File(String),
+    /// A path, and whether it names a directory.
+    File(String, bool),
     To(To),
     Status(u16),
 }
@@ -86,7 +87,7 @@ pub struct Tries(Vec<Try>);
 
 #[derive(Clone, Debug)]
 enum Try {
-    File(Compiled),
+    File(Compiled, bool),
     Place(Place),
     Status(u16),
 }
@@ -95,7 +96,9 @@ impl Tries {
     pub(crate) fn new(steps: &[TryStep], scope: &Scope<'_>) -> Result<Tries, TemplateError> {
         let step = |step: &TryStep| {
             Ok(match step {
-                TryStep::File(file) => Try::File(Compiled::new(&file.0, scope)?),
+                TryStep::File(file) => {
+                    Try::File(Compiled::new(&file.0, scope)?, file.0.ends_with('/'))
+                }
                 TryStep::Path(path) => Try::Place(Place::Path(Compiled::new(&path.0, scope)?)),
                 TryStep::Route(name) => Try::Place(Place::Route(name.clone())),
                 TryStep::Status(status) => Try::Status(*status),
@@ -110,7 +113,7 @@ impl Tries {
 
     pub fn render(&self, facts: &Facts<'_>) -> Vec<Step> {
         let step = |step: &Try| match step {
-            Try::File(file) => Step::File(file.render(facts)),
+            Try::File(file, is_directory) => Step::File(file.render(facts), *is_directory),
             Try::Place(place) => Step::To(place.render(facts)),
             Try::Status(status) => Step::Status(*status),
         };

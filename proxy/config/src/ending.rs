@@ -4,8 +4,8 @@
 use crate::template::{Compiled, Scope, TemplateError, split_name};
 
 /// What such text may name besides the variables of templates, and what it is.
-pub const ENDINGS: [(&str, Ending, &str); 21] = [
-    ("status", Ending::Status, "status sent; 000 when the client left before one was"),
+pub const ENDINGS: [(&str, Ending, &str); 22] = [
+    ("answer_status", Ending::Status, "status sent; 000 when the client left before one was"),
     ("bytes_out", Ending::BytesOut, "bytes of the response's body"),
     ("bytes_in", Ending::BytesIn, "bytes of the request's body"),
     ("request_line", Ending::RequestLine, "method, target and protocol as the client sent them"),
@@ -17,6 +17,7 @@ pub const ENDINGS: [(&str, Ending, &str); 21] = [
     ("route", Ending::Route, "name of the route"),
     ("lane", Ending::Lane, "name of the lane"),
     ("cache", Ending::Cache, "how the cache dealt with it"),
+    ("answer_cache", Ending::CacheState, "the same in nginx's words: `HIT`, `MISS`, `STALE`"),
     ("error", Ending::Error, "name of the failure"),
     ("upstream", Ending::Upstream, "name of the upstream"),
     ("upstream_address", Ending::UpstreamAddress, "server that answered"),
@@ -43,6 +44,7 @@ pub enum Ending {
     Route,
     Lane,
     Cache,
+    CacheState,
     Error,
     Upstream,
     UpstreamAddress,
@@ -52,7 +54,7 @@ pub enum Ending {
     Tls,
     Process,
     Generation,
-    /// A header of the response, `$sent_content_type`.
+    /// A header of the response, `$answer_content_type`.
     Sent(String),
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn parts(text: &str, scope: &Scope<'_>) -> Result<Vec<Part>, Template
             Some(after) => ("$", after),
             None => split_name(after),
         };
-        parts.push(match ending(name) {
+        parts.push(match ending(name).filter(|_| !scope.knows(name)) {
             Some(ending) => Part::At(ending),
             None if name == "$" => Part::Text("$".to_owned()),
             None => Part::Of(Compiled::new(&format!("${{{name}}}"), scope)?),
@@ -86,9 +88,9 @@ pub(crate) fn parts(text: &str, scope: &Scope<'_>) -> Result<Vec<Part>, Template
 }
 
 fn ending(name: &str) -> Option<Ending> {
-    if let Some(header) = name.strip_prefix("sent_").filter(|header| !header.is_empty()) {
-        return Some(Ending::Sent(header.to_ascii_lowercase().replace('_', "-")));
+    if let Some((_, ending, _)) = ENDINGS.iter().find(|(is, ..)| *is == name) {
+        return Some(ending.clone());
     }
-    let found = ENDINGS.iter().find(|(is, ..)| *is == name);
-    found.map(|(_, ending, _)| ending.clone())
+    let header = name.strip_prefix("answer_").filter(|header| !header.is_empty())?;
+    Some(Ending::Sent(header.to_ascii_lowercase().replace('_', "-")))
 }

@@ -14,10 +14,3 @@ pub enum ErrorAnswers {
     /// body get one too.
     Html,
 }
-
-impl ErrorAnswers {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-    pub(crate) fn is_default(&self) -> bool {
-        *self == ErrorAnswers::default()
-    }
-}

@@ -7,13 +7,15 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::facts::{Facts, Maps};
+use crate::facts::{Captures, Facts, Maps};
 use crate::host::normalize_host;
 use crate::lane::LaneName;
 use crate::listener::Listener;
 use crate::matching::{Mismatch, Router, Target, normalize_path};
+use crate::program::Walk;
 use crate::route::Route;
-use crate::route_rules::RouteRules;
+use crate::route_rules::{RenderedReply, RouteRules};
+use crate::way::{self, End};
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub struct Explanation {
     pub route: Option<RouteMet>,
     /// The routes before it, each with why it does not take the request.
     pub passed_over: Vec<PassedOver>,
+    /// No route takes it, and none led it in a circle.
+    #[serde(skip)]
+    pub is_unrouted: bool,
     /// What happens, in a sentence.
     pub outcome: String,
 }
@@ -104,7 +109,16 @@ pub fn explain(
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let target = Target { listener: name, host, path, query, method, headers: Some(headers) };
     let router = Router::new(config);
-    let found = router.find(&target);
+    let request_uri = match query {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    };
+    let request = Request { config, router: &router, scheme, request_uri: &request_uri };
+    let (end, walk) = request.way(&target);
+    let found = match &end {
+        End::Route(index, _) | End::Close(index) => Some(*index),
+        End::NoRoute | End::Circle => None,
+    };
     let passed_over = (0..found.unwrap_or(config.routes.len()))
         .filter_map(|index| {
             let mismatch = router.mismatch(index, &target)?;
@@ -112,9 +126,20 @@ pub fn explain(
             Some(PassedOver { route: route.name.clone(), reason: reason(mismatch, route, &target) })
         })
         .collect();
-    let route = found.map(|index| route_met(config, &router, index, (&target, scheme)));
+    let replied = match &end {
+        End::Route(_, Some(reply)) => Some(reply.clone()),
+        _ => None,
+    };
+    let walked = Target { path: &walk.path, query: &walk.query, ..target };
+    let route = found.map(|index| request.met(index, (&walked, &walk), replied));
     let outcome = match (&route, &listener) {
         (_, None) => "no listener takes it: the connection is refused".to_owned(),
+        _ if end == End::Circle => {
+            "the steps of routes lead it in a circle: it is answered with 500".to_owned()
+        }
+        _ if matches!(end, End::Close(_)) => {
+            "its connection is closed without an answer".to_owned()
+        }
         (None, _) => "no route takes it: it is answered with 404".to_owned(),
         (Some(met), _) => outcome(met),
     };
@@ -126,6 +151,7 @@ pub fn explain(
         path: String::from_utf8_lossy(&normalize_path(uri.path())).into_owned(),
         route,
         passed_over,
+        is_unrouted: end == End::NoRoute,
         outcome,
     })
 }
@@ -188,56 +214,87 @@ fn choose_listener(
     }
 }
 
-fn route_met(
-    config: &Config,
-    router: &Router,
-    index: usize,
-    (target, scheme): (&Target<'_>, &str),
-) -> RouteMet {
-    let route = &config.routes[index];
-    let (captures, maps) = (router.captures(index, target), Maps::new(&config.maps));
-    let query = target.query;
-    let request_uri = match query {
-        "" => target.path.to_owned(),
-        query => format!("{}?{query}", target.path),
-    };
-    let facts = Facts {
-        target: *target,
-        request_uri: &request_uri,
-        scheme,
-        client: None,
-        request_id: "",
-        proved: &crate::proved::Proved::default(),
-        captures: &captures,
-        maps: &maps,
-    };
-    let rules = RouteRules::new(config, route).expect("templates are validated");
-    let reply = rules.reply.map(|reply| {
-        let reply = reply.render(&facts);
-        let to = reply.headers.iter().find(|(name, _)| name == http::header::LOCATION);
-        (reply.status, to.and_then(|(_, to)| Some(to.to_str().ok()?.to_owned())))
-    });
-    let (path, rest) = router.rest(index, target);
-    let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
-    let servers = upstream.map_or_else(Vec::new, |upstream| {
-        upstream.servers.iter().map(|server| server.address.to_string()).collect()
-    });
-    let parts = route.split.iter().flat_map(|split| &split.parts);
-    let split = parts.map(|part| format!("`{}` ({})", part.upstream, part.share)).collect();
-    RouteMet {
-        name: route.name.clone(),
-        index,
-        lane: route.lane,
-        lane_requests_max: config.lanes.get(route.lane).requests_max,
-        upstream: route.upstream.clone(),
-        servers,
-        split,
-        buffer_policy: route.buffer_policy.clone(),
-        cache_policy: route.cache_policy.clone(),
-        rate_limits: route.rate_limits.clone(),
-        rewritten: rules.rewrite.map(|rewrite| rewrite.target(&facts, &path, &rest)),
-        reply,
-        internal: route.internal,
+/// A request and the document it is explained by.
+struct Request<'a> {
+    config: &'a Config,
+    router: &'a Router,
+    scheme: &'a str,
+    request_uri: &'a str,
+}
+
+impl Request<'_> {
+    /// Where its way ends, and what has become of it there. Nothing on this machine is looked at:
+    /// steps that ask for a file find none.
+    fn way(&self, target: &Target<'_>) -> (End, Walk) {
+        let config = self.config;
+        let rules = config.routes.iter().map(|route| RouteRules::new(config, route));
+        let rules: Vec<RouteRules> =
+            rules.map(|rules| rules.expect("templates are validated")).collect();
+        let map = way::Map {
+            router: self.router,
+            program: &|index| &rules[index].steps,
+            named: &|name| config.routes.iter().position(|route| route.name == name),
+            leads_to: &|_| None,
+        };
+        let mut walk = Walk::of(target.path, target.query);
+        let (captures, maps) = (Captures::default(), Maps::new(config));
+        let facts = Facts::of(*target, &captures, &maps);
+        let facts = Facts { request_uri: self.request_uri, scheme: self.scheme, ..facts };
+        (way::find(&map, &facts, &mut walk, None), walk)
+    }
+
+    fn met(
+        &self,
+        index: usize,
+        (target, walk): (&Target<'_>, &Walk),
+        replied: Option<RenderedReply>,
+    ) -> RouteMet {
+        let (config, route) = (self.config, &self.config.routes[index]);
+        let maps = Maps::new(config);
+        let facts = Facts {
+            request_uri: self.request_uri,
+            scheme: self.scheme,
+            set: &walk.variables,
+            ..Facts::of(*target, &walk.captures, &maps)
+        };
+        let rules = RouteRules::new(config, route).expect("templates are validated");
+        let own = || rules.reply.as_ref().map(|reply| reply.render(&facts));
+        let reply = replied.or_else(own).map(|reply| {
+            let to = reply.headers.iter().find(|(name, _)| name == http::header::LOCATION);
+            (reply.status, to.and_then(|(_, to)| Some(to.to_str().ok()?.to_owned())))
+        });
+        let (path, rest) = self.router.rest(index, target);
+        let now = || {
+            let now = match target.query {
+                "" => target.path.to_owned(),
+                query => format!("{}?{query}", target.path),
+            };
+            walk.rewritten.then_some(now)
+        };
+        let rewrite = rules.rewrite.as_ref();
+        let rewrite = rewrite.filter(|rewrite| !(walk.stayed && rewrite.is_of_prefix()));
+        let rewritten = rewrite.map(|rewrite| rewrite.target(&facts, &path, &rest)).or_else(now);
+        let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
+        let servers = upstream.map_or_else(Vec::new, |upstream| {
+            upstream.servers.iter().map(|server| server.address.to_string()).collect()
+        });
+        let parts = route.split.iter().flat_map(|split| &split.parts);
+        let split = parts.map(|part| format!("`{}` ({})", part.upstream, part.share)).collect();
+        RouteMet {
+            name: route.name.clone(),
+            index,
+            lane: route.lane,
+            lane_requests_max: config.lanes.get(route.lane).requests_max,
+            upstream: route.upstream.clone(),
+            servers,
+            split,
+            buffer_policy: route.buffer_policy.clone(),
+            cache_policy: route.cache_policy.clone(),
+            rate_limits: route.rate_limits.clone(),
+            rewritten,
+            reply,
+            internal: route.internal && !walk.rewritten && !walk.led_by_name,
+        }
     }
 }
 

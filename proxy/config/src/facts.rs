@@ -2,13 +2,17 @@
 //! captured of it, and maps.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 
+use crate::address::IpNetwork;
+use crate::config::Config;
 use crate::map::Map;
 use crate::matching::Target;
 use crate::pattern::ValueMatch;
+use crate::program::Variables;
 use crate::proved::Proved;
 use crate::template::{Compiled, Scope};
 
@@ -25,6 +29,43 @@ pub struct Facts<'a> {
     pub proved: &'a Proved,
     pub captures: &'a Captures,
     pub maps: &'a Maps,
+    /// What steps have set.
+    pub set: &'a Variables,
+    pub connection: Connection<'a>,
+}
+
+/// What is known of the connection a request came on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection<'a> {
+    /// Who connects.
+    pub peer: Option<SocketAddr>,
+    /// Where it was accepted.
+    pub local: Option<SocketAddr>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    pub protocol: &'a str,
+    /// When the request is looked at.
+    pub now: Option<SystemTime>,
+}
+
+static NOTHING_SET: Variables = Variables::none();
+static NOTHING_PROVED: Proved = Proved::nothing();
+
+impl<'a> Facts<'a> {
+    /// A request of which nothing is known but its target.
+    pub fn of(target: Target<'a>, captures: &'a Captures, maps: &'a Maps) -> Facts<'a> {
+        Facts {
+            target,
+            request_uri: target.path,
+            scheme: "http",
+            client: None,
+            request_id: "",
+            proved: &NOTHING_PROVED,
+            captures,
+            maps,
+            set: &NOTHING_SET,
+            connection: Connection::default(),
+        }
+    }
 }
 
 impl Facts<'_> {
@@ -83,6 +124,33 @@ impl Captures {
         }
     }
 
+    /// What the expressions of the route a request has come to found: numbers only when one did.
+    pub fn arrive(&mut self, found: Captures) {
+        if !found.numbered.is_empty() {
+            self.numbered = found.numbered;
+        }
+        for (name, value) in found.named {
+            self.named.retain(|(known, _)| *known != name);
+            self.named.push((name, value));
+        }
+    }
+
+    /// Takes the place of what was found before; names that are found no more stay.
+    pub(crate) fn renew(
+        &mut self,
+        regex: &regex::Regex,
+        found: &regex::Captures<'_>,
+        encode: impl Fn(&str) -> String,
+    ) {
+        let value = |at| encode(found.get(at).map_or("", |part| part.as_str()));
+        self.numbered = (0..found.len()).map(value).collect();
+        for (at, name) in regex.capture_names().enumerate() {
+            let Some(name) = name else { continue };
+            self.named.retain(|(known, _)| known != name);
+            self.named.push((name.to_owned(), value(at)));
+        }
+    }
+
     pub(crate) fn add_text(&mut self, regex: &regex::Regex, text: &str) {
         if let Some(found) = regex.captures(text) {
             let value = |at| found.get(at).map_or("", |part| part.as_str()).to_owned();
@@ -97,6 +165,7 @@ pub(crate) enum ValueTest {
     Exact(String),
     Prefix(String),
     Regex(regex::Regex),
+    Network(IpNetwork),
 }
 
 impl ValueTest {
@@ -104,6 +173,7 @@ impl ValueTest {
         match pattern {
             ValueMatch::Exact(text) => ValueTest::Exact(text.clone()),
             ValueMatch::Prefix(text) => ValueTest::Prefix(text.clone()),
+            ValueMatch::Network(network) => ValueTest::Network(*network),
             ValueMatch::Regex(regex) => {
                 ValueTest::Regex(regex.compile().expect("checked when it was read"))
             }
@@ -115,6 +185,9 @@ impl ValueTest {
             ValueTest::Exact(exact) => exact == text,
             ValueTest::Prefix(prefix) => text.starts_with(prefix.as_str()),
             ValueTest::Regex(regex) => regex.is_match(text),
+            ValueTest::Network(network) => {
+                text.parse().is_ok_and(|address| network.contains(address))
+            }
         }
     }
 
@@ -133,22 +206,39 @@ pub struct Maps(BTreeMap<String, CompiledMap>);
 struct CompiledMap {
     of: Compiled,
     cases: Vec<(ValueTest, Compiled)>,
-    default: String,
+    ignore_case: bool,
+    /// Hundredths of a percent that draw this value or one before it.
+    shares: Vec<(u32, Compiled)>,
+    default: Compiled,
 }
 
 impl Maps {
     /// A map that validation refuses is left out.
-    pub fn new(maps: &BTreeMap<String, Map>) -> Maps {
-        let scope = Scope { maps: maps.keys().map(String::as_str).collect(), ..Scope::default() };
+    pub fn new(config: &Config) -> Maps {
+        let maps = &config.maps;
+        let names = maps.keys().map(String::as_str).collect();
+        let scope = Scope { maps: names, routes: &config.routes, ..Scope::default() };
         let compile = |map: &Map| {
             let case = |case: &crate::map::MapCase| {
                 let value = Compiled::new(&case.value.0, &case_scope(&scope, &case.when)).ok()?;
-                Some((ValueTest::new(&case.when), value))
+                let test = match (map.ignore_case, ValueTest::new(&case.when)) {
+                    (true, ValueTest::Exact(text)) => ValueTest::Exact(text.to_lowercase()),
+                    (true, ValueTest::Prefix(text)) => ValueTest::Prefix(text.to_lowercase()),
+                    (_, test) => test,
+                };
+                Some((test, value))
+            };
+            let mut drawn = 0;
+            let share = |share: &crate::map::MapShare| {
+                drawn += u32::from(share.share.hundredths());
+                Some((drawn, Compiled::new(&share.value.0, &scope).ok()?))
             };
             Some(CompiledMap {
                 of: Compiled::new(&map.of.0, &scope).ok()?,
                 cases: map.cases.iter().map(case).collect::<Option<_>>()?,
-                default: map.default.clone(),
+                ignore_case: map.ignore_case,
+                shares: map.shares.iter().map(share).collect::<Option<_>>()?,
+                default: Compiled::new(&map.default.0, &scope).ok()?,
             })
         };
         Maps(maps.iter().filter_map(|(name, map)| Some((name.clone(), compile(map)?))).collect())
@@ -157,8 +247,21 @@ impl Maps {
     pub(crate) fn value(&self, name: &str, facts: &Facts<'_>) -> String {
         let Some(map) = self.0.get(name) else { return String::new() };
         let text = map.of.render(facts);
-        let Some((test, value)) = map.cases.iter().find(|(test, _)| test.takes(&text)) else {
-            return map.default.clone();
+        if !map.shares.is_empty() {
+            let hash = u64::from(murmur_hash2(text.as_bytes()));
+            let drawn = map
+                .shares
+                .iter()
+                .find(|(drawn, _)| hash < u64::from(*drawn) * u64::from(u32::MAX) / 10_000);
+            return drawn.map_or(&map.default, |(_, value)| value).render(facts);
+        }
+        let lower = map.ignore_case.then(|| text.to_lowercase());
+        let takes = |test: &ValueTest| match (test, &lower) {
+            (ValueTest::Exact(_) | ValueTest::Prefix(_), Some(lower)) => test.takes(lower),
+            _ => test.takes(&text),
+        };
+        let Some((test, value)) = map.cases.iter().find(|(test, _)| takes(test)) else {
+            return map.default.render(facts);
         };
         let mut captures = Captures::default();
         test.capture(&text, &mut captures);
@@ -166,9 +269,29 @@ impl Maps {
     }
 }
 
+/// MurmurHash2 by Austin Appleby (32 bits, seed 0), which nginx draws by.
+fn murmur_hash2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let mut blocks = data.chunks_exact(4);
+    for block in &mut blocks {
+        let mut word = u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+        word = word.wrapping_mul(M);
+        word = (word ^ (word >> 24)).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ word;
+    }
+    let rest = blocks.remainder();
+    if !rest.is_empty() {
+        let tail = rest.iter().rev().fold(0, |tail, byte| (tail << 8) | u32::from(*byte));
+        hash = (hash ^ tail).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
 /// What the value of a case may use: the captures of its own expression.
 pub(crate) fn case_scope<'a>(scope: &Scope<'a>, when: &ValueMatch) -> Scope<'a> {
-    let mut scope = Scope { maps: scope.maps.clone(), ..Scope::default() };
+    let mut scope = Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
     if let ValueMatch::Regex(regex) = when
         && let Ok(regex) = regex.compile()
     {

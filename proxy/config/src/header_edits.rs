@@ -1,8 +1,9 @@
 //! Changes to headers, made ready, and rendered for one request.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::facts::Facts;
+use crate::facts::{Captures, Facts};
+use crate::late::Late;
 use crate::pattern::Template;
 use crate::route_action::HeaderEdits;
 use crate::template::{Compiled, Scope, TemplateError};
@@ -26,28 +27,66 @@ pub struct Edits {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Compiled)>,
     add: Vec<(HeaderName, Compiled)>,
+    /// Names as they were written: HTTP/1 sends them so.
+    append: Vec<(String, Compiled, Addition)>,
+    replace: Vec<(HeaderName, regex::Regex, Compiled)>,
+}
+
+/// How a value is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addition {
+    always: bool,
+    pub replace: bool,
 }
 
 /// The edits for one request, in the order they are made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rendered {
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
+    append: Vec<(String, Late, Addition)>,
+    replace: Vec<(HeaderName, regex::Regex, Late)>,
 }
+
+/// Statuses whose responses get headers that are not for all.
+const FAVOURED: [u16; 10] = [200, 201, 204, 206, 301, 302, 303, 304, 307, 308];
 
 impl Edits {
     pub fn new(edits: &HeaderEdits, scope: &Scope<'_>) -> Result<Edits, TemplateError> {
         let names = edits.remove.iter();
+        let is_name = |name: &str| name.parse::<HeaderName>().is_ok();
+        let append = edits.append.iter().filter(|one| is_name(&one.name));
         Ok(Edits {
             remove: names.filter_map(|name| name.parse().ok()).collect(),
             set: fields(&edits.set, scope)?,
             add: fields(&edits.add, scope)?,
+            append: append
+                .map(|one| {
+                    let addition = Addition { always: one.always, replace: one.replace };
+                    Ok((one.name.clone(), Compiled::new(&one.value.0, scope)?, addition))
+                })
+                .collect::<Result<_, TemplateError>>()?,
+            replace: edits
+                .replace
+                .iter()
+                .filter_map(|one| Some((one.name.parse().ok()?, one)))
+                .map(|(name, one)| {
+                    let find = one.find.compile().expect("checked when it was read");
+                    let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
+                    own.add(&find);
+                    Ok((name, find, Compiled::new(&one.with.0, &own)?))
+                })
+                .collect::<Result<_, TemplateError>>()?,
         })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.add.is_empty()
+            && self.append.is_empty()
+            && self.replace.is_empty()
     }
 
     /// A header whose value is empty is not sent. When it was to be set, the one that came is taken
@@ -60,6 +99,16 @@ impl Edits {
             remove: self.remove.iter().cloned().chain(empty).collect(),
             set,
             add: rendered(&self.add, facts),
+            append: self
+                .append
+                .iter()
+                .map(|(name, text, how)| (name.clone(), text.settle(facts, false), *how))
+                .collect(),
+            replace: self
+                .replace
+                .iter()
+                .map(|(name, find, with)| (name.clone(), find.clone(), with.settle(facts, true)))
+                .collect(),
         }
     }
 }
@@ -80,16 +129,76 @@ pub fn rendered(
     fields: &[(HeaderName, Compiled)],
     facts: &Facts<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let value = |template: &Compiled| {
-        let text = template.render(facts);
-        // Nothing a request brings along can hold a line break; see `template`.
-        HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
-    };
-    fields.iter().filter_map(|(name, template)| Some((name.clone(), value(template)?))).collect()
+    let fields = fields.iter();
+    fields.filter_map(|(name, text)| Some((name.clone(), value(text, facts)?))).collect()
+}
+
+fn value(template: &Compiled, facts: &Facts<'_>) -> Option<HeaderValue> {
+    let text = template.render(facts);
+    // Nothing a request brings along can hold a line break; see `template`.
+    HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
 }
 
 impl Rendered {
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.remove.is_empty()
+            && self.set.is_empty()
+            && self.add.is_empty()
+            && self.append.is_empty()
+            && self.replace.is_empty()
+    }
+
+    /// What is appended to a message: in an answer of this status, with these headers.
+    pub fn appended(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Vec<(String, HeaderValue, Addition)> {
+        let favoured = FAVOURED.contains(&status);
+        let fitting = self.append.iter().filter(|(_, _, how)| how.always || favoured);
+        fitting
+            .filter_map(|(name, text, how)| {
+                Some((name.clone(), text.value(status, headers, &Captures::default())?, *how))
+            })
+            .collect()
+    }
+
+    /// Headers whose values are others after replacement: all values of each.
+    pub fn replaced(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> Vec<(HeaderName, Vec<HeaderValue>)> {
+        let mut names: Vec<&HeaderName> = Vec::new();
+        for (name, _, _) in &self.replace {
+            if headers.contains_key(name) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let values = |name: &HeaderName| {
+            let all = headers.get_all(name).iter();
+            all.map(|value| self.replaced_in(name, value, status, headers)).collect()
+        };
+        names.into_iter().map(|name| (name.clone(), values(name))).collect()
+    }
+
+    fn replaced_in(
+        &self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> HeaderValue {
+        let Ok(text) = value.to_str() else { return value.clone() };
+        for (_, find, with) in self.replace.iter().filter(|(is, _, _)| is == name) {
+            let Some(found) = find.captures(text) else { continue };
+            let mut captures = Captures::default();
+            captures.renew(find, &found, str::to_owned);
+            let whole = found.get_match().range();
+            let with = with.text(status, headers, &captures);
+            let new = format!("{}{with}{}", &text[..whole.start], &text[whole.end..]);
+            return HeaderValue::from_str(&new).unwrap_or_else(|_| value.clone());
+        }
+        value.clone()
     }
 }

@@ -13,7 +13,7 @@ use crate::pattern::Regex;
 use crate::units::{UnitError, unit_error};
 
 /// A host a route answers for: `ledger.example.com`, `*.example.com` (any name below it, however
-/// deep, but not `example.com` itself), `*` (any host), or `{regex: ...}`.
+/// deep, but not `example.com` itself), `example.*` (any name that begins so), `*` (any host), or `{regex: ...}`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum HostPattern {
@@ -87,11 +87,11 @@ impl FromStr for HostName {
             let host = rest.split(['/', ':']).next().unwrap_or(rest);
             return Err(unit_error(message, format!("write only the host: `{host}`")));
         }
-        let name = text.strip_prefix("*.").unwrap_or(text);
+        let name = text.strip_prefix("*.").or_else(|| text.strip_suffix(".*")).unwrap_or(text);
         if name.contains('*') {
             return Err(unit_error(
                 message,
-                "`*` may only stand for the first labels: `*.example.com`",
+                "`*` may only stand for the first labels or for the last: `*.example.com`",
             ));
         }
         if is_ip(name) && name == text {
@@ -171,7 +171,7 @@ pub fn normalize_host(host: &str) -> Cow<'_, str> {
 }
 
 crate::written::written_as_text!(HostName, "HostName", {
-    "description": "A host name, or `*.` and a name for everything below it, or `*` for any host.",
+    "description": "A host name, `*.` and a name for everything below it, a name and `.*` for every ending, or `*` for any host.",
     "type": "string",
     "examples": ["ledger.example.com", "*.example.com"]
 });

@@ -9,8 +9,8 @@
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
-//! 8. [`template`], [`rewriting`], [`header_edits`], [`detours`], [`route_rules`]: what a route makes of a request, from
-//!    its [`facts`].
+//! 8. [`template`], [`rewriting`], [`header_edits`], [`late`], [`detours`], [`route_rules`]: what a route makes of a request, from
+//!    its [`facts`]; before that, its [`steps`], made ready as a [`program`], along a [`way`].
 //! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
 //! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
 
@@ -31,12 +31,14 @@ mod fields;
 pub mod header_edits;
 pub mod host;
 pub mod lane;
+pub mod late;
 pub mod listener;
 pub mod log_line;
 pub mod map;
 pub mod matching;
 pub mod pattern;
 pub mod problem;
+pub mod program;
 pub mod proved;
 pub mod rate_limit;
 pub mod read;
@@ -44,6 +46,7 @@ mod read_error;
 mod reader;
 mod reader_access;
 pub mod reference;
+mod refusals;
 pub mod render;
 pub mod rewriting;
 pub mod route;
@@ -51,11 +54,12 @@ pub mod route_access;
 pub mod route_action;
 pub mod route_rules;
 pub mod schema;
-mod shadowing;
+pub mod shadowing;
 pub mod shutdown;
 pub mod source;
 mod stand_in;
 pub mod status_match;
+pub mod steps;
 pub mod suggest;
 pub mod support;
 mod support_values;
@@ -72,8 +76,10 @@ mod validate_listeners;
 mod validate_logs;
 mod validate_policies;
 mod validate_routes;
+mod validate_steps;
 mod validate_templates;
 mod validate_upstreams;
+pub mod way;
 mod written;
 
 pub use config::Config;

@@ -88,17 +88,7 @@ mod tests {
             headers: Some(&headers),
         };
         let (captures, maps) = (Captures::default(), Maps::default());
-        let proved = crate::proved::Proved::default();
-        let facts = Facts {
-            target,
-            request_uri: "/p",
-            scheme: "http",
-            client: None,
-            request_id: "",
-            captures: &captures,
-            proved: &proved,
-            maps: &maps,
-        };
+        let facts = Facts::of(target, &captures, &maps);
         let ended = |ending: &Ending| match ending {
             Ending::Status => Cow::Borrowed("200"),
             Ending::Sent(name) => Cow::Owned(format!("the {name}")),
@@ -109,7 +99,8 @@ mod tests {
 
     #[test]
     fn values_cannot_end_a_line_or_a_field() {
-        let text = "$host $status \"$header_user_agent\" ${sent_content_type}; $$1 $upstream.";
+        let text =
+            "$host $answer_status \"$header_user_agent\" ${answer_content_type}; $$1 $upstream.";
         let cases = [
             (LogEscape::Hex, "a.example 200 \"a\\x22b\\x5Cc\\x09d\" the content-type; $1 -.\n"),
             (LogEscape::Json, "a.example 200 \"a\\\"b\\\\c\\td\" the content-type; $1 .\n"),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::{Template, ValueMatch};
+use crate::units::Percent;
 
 /// A variable `$NAME`, looked up when it is used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,10 +13,28 @@ pub struct Map {
     /// What is looked up: text with variables, such as `$header_user_agent`.
     pub of: Template,
     /// Tried in order; the first that matches gives the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<MapCase>,
-    /// The value when no case matches.
+    /// Whether case does not count for `exact` and `prefix`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_case: bool,
+    /// Values drawn by a hash of the text (MurmurHash2) instead of by `cases`: the same text always
+    /// draws the same. What is left of 100% gets the default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<MapShare>,
+    /// The value when nothing else gives one.
     #[serde(default)]
-    pub default: String,
+    pub default: Template,
+}
+
+/// A part of all texts, and their value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MapShare {
+    /// How many of all.
+    pub share: Percent,
+    /// The value.
+    pub value: Template,
 }
 
 /// One case of a map.

@@ -67,6 +67,9 @@ struct CompiledRoute {
     listeners: Vec<String>,
     hosts: Vec<HostTest>,
     paths: Vec<PathTest>,
+    within: Vec<PathTest>,
+    /// It takes requests a part of their way only.
+    is_passage: bool,
     headers: Vec<FieldTest>,
     query: Vec<FieldTest>,
     methods: Vec<String>,
@@ -78,6 +81,8 @@ enum HostTest {
     Exact(String),
     /// `.example.com` for `*.example.com`.
     Below(String),
+    /// `example.` for `example.*`.
+    Above(String),
     Regex(regex::Regex),
 }
 
@@ -107,15 +112,30 @@ impl Router {
         Router { routes, by_host, other_hosts }
     }
 
-    /// The index in `Config::routes` of the route that takes the request.
+    /// The index in `Config::routes` of the route that takes the request and has an action.
     pub fn find(&self, target: &Target<'_>) -> Option<usize> {
+        self.first(target, |at| !self.routes[at].is_passage)
+    }
+
+    /// The first route from this index on that takes the request, be it only a part of its way.
+    pub fn find_from(&self, from: usize, target: &Target<'_>) -> Option<usize> {
+        self.first(target, |at| at >= from)
+    }
+
+    fn first(&self, target: &Target<'_>, counts: impl Fn(usize) -> bool) -> Option<usize> {
         let host = normalize_host(target.host);
         let path = Compared::of(target.path);
         let candidates = self.by_host.get(host.as_ref()).unwrap_or(&self.other_hosts);
         candidates
             .iter()
             .copied()
+            .filter(|at| counts(*at))
             .find(|at| self.routes[*at].mismatch(target, &host, &path).is_none())
+    }
+
+    /// Whether it takes requests a part of their way only.
+    pub fn is_passage(&self, index: usize) -> bool {
+        self.routes[index].is_passage
     }
 
     /// Why the route at `index` does not take the request; `None` when it would.
@@ -178,6 +198,8 @@ impl CompiledRoute {
             listeners: when.listeners.clone(),
             hosts: when.hosts.iter().map(HostTest::new).collect(),
             paths: when.paths.iter().map(PathTest::new).collect(),
+            within: when.within.iter().map(PathTest::new).collect(),
+            is_passage: !route.has_action(),
             headers: when.headers.iter().map(FieldTest::new).collect(),
             query: when.query.iter().map(FieldTest::new).collect(),
             methods: when.methods.clone(),
@@ -194,7 +216,8 @@ impl CompiledRoute {
         if !self.takes_host(host) {
             return Some(Mismatch::Host);
         }
-        if !self.paths.is_empty() && !self.paths.iter().any(|test| test.takes(path)) {
+        let takes_path = self.paths.is_empty() || self.paths.iter().any(|test| test.takes(path));
+        if !takes_path || !self.within.iter().all(|test| test.takes(path)) {
             return Some(Mismatch::Path);
         }
         if !self.headers.iter().all(|test| test.takes_headers(target.headers)) {
@@ -213,7 +236,8 @@ impl CompiledRoute {
     fn captures(&self, target: &Target<'_>) -> Captures {
         let (host, path) = (normalize_host(target.host), Compared::of(target.path));
         let mut captures = Captures::default();
-        let regex = self.paths.iter().find(|test| test.takes(&path));
+        let mut paths = self.paths.iter().filter(|test| test.takes(&path)).chain(&self.within);
+        let regex = paths.find(|test| matches!(test, PathTest::Regex(_)));
         if let Some(PathTest::Regex(regex)) = regex
             && let Some(found) = regex.captures(&path_text(path.like(regex.as_str().as_bytes())))
         {
@@ -244,6 +268,9 @@ impl HostTest {
         match pattern {
             HostPattern::Name(name) => {
                 let name = name.canonical();
+                if let Some(start) = name.strip_suffix(".*") {
+                    return HostTest::Above(format!("{start}."));
+                }
                 match name.strip_prefix('*') {
                     Some("") => HostTest::Any,
                     Some(below) => HostTest::Below(below.to_owned()),
@@ -262,6 +289,7 @@ impl HostTest {
             HostTest::Any => true,
             HostTest::Exact(name) => name == host,
             HostTest::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+            HostTest::Above(start) => host.len() > start.len() && host.starts_with(start),
             HostTest::Regex(regex) => regex.is_match(host),
         }
     }
@@ -309,6 +337,14 @@ fn path_text(path: &[u8]) -> Cow<'_, str> {
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
     }
     Cow::Owned(text)
+}
+
+/// A path as it was sent, in the form expressions see.
+pub(crate) fn decoded_text(path: &str) -> Cow<'_, str> {
+    match normalize_path(path) {
+        Cow::Borrowed(_) => Cow::Borrowed(path),
+        Cow::Owned(bytes) => Cow::Owned(path_text(&bytes).into_owned()),
+    }
 }
 
 /// A path as it is compared, in the form it can be sent in. Escapes that comparison leaves (`%2F`,

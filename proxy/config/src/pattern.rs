@@ -6,6 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::address::IpNetwork;
 use crate::units::{UnitError, unit_error};
 
 /// A regular expression (syntax of Rust's `regex`: linear time, no look-around), checked when
@@ -65,6 +66,8 @@ pub enum ValueMatch {
     Prefix(String),
     /// A regular expression found anywhere in the text; captures are `$1` or `$name`.
     Regex(Regex),
+    /// An address of this network.
+    Network(IpNetwork),
 }
 
 /// A header or query parameter a request must have.
@@ -82,7 +85,7 @@ pub struct FieldMatch {
 }
 
 /// Text with variables, such as `https://$host$request_uri`. `$$` is a dollar sign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Template(pub String);
 

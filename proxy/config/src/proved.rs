@@ -15,6 +15,12 @@ pub struct Proved {
     pub claims: BTreeMap<String, String>,
 }
 
+impl Proved {
+    pub const fn nothing() -> Proved {
+        Proved { certificate: None, user: None, claims: BTreeMap::new() }
+    }
+}
+
 /// A client's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {

@@ -3,14 +3,20 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::Template;
 use crate::units::{ByteRate, Duration, Rate};
 
-/// A limit per key. A request without the key shares one limit with all others without it.
+/// A limit per key. A request without the key shares one limit with all others without it, unless
+/// `when_missing` says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// What is counted together; several parts make one key.
+    #[serde(default)]
     pub key: Vec<RequestKey>,
+    /// Text with variables as one more part of the key; missing when it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_text: Option<Template>,
     /// How often, on average (GCRA).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
@@ -41,6 +47,34 @@ pub struct RateLimit {
     /// Keys remembered at most; the longest unused are forgotten.
     #[serde(default = "keys_max")]
     pub keys_max: u32,
+    /// Whether clients are told of it, by `RateLimit` and `RateLimit-Policy`.
+    #[serde(default = "yes")]
+    pub told: bool,
+    /// What becomes of requests without any part of the key.
+    #[serde(default)]
+    pub when_missing: WhenMissing,
+    /// Status of a refusal.
+    #[serde(default = "status")]
+    pub status: u16,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn status() -> u16 {
+    429
+}
+
+/// What becomes of requests without a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenMissing {
+    /// They share one limit.
+    #[default]
+    Share,
+    /// They are not limited.
+    Pass,
 }
 
 fn one() -> u32 {

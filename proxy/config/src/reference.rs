@@ -66,7 +66,7 @@ fn variables(page: &mut String) {
     for (name, _, meaning) in ENDINGS {
         let _ = writeln!(page, "| `${name}` | {meaning} |");
     }
-    page.push_str("| `$sent_NAME` | header of the response: `$sent_content_type` |\n");
+    page.push_str("| `$answer_NAME` | header of the answer: `$answer_content_type` |\n");
 }
 
 fn section(page: &mut String, key: &KeyDoc, keys: &[KeyDoc]) {

@@ -19,12 +19,17 @@ impl Rewriting {
             Rewrite::PrefixTo(to) => Rewriting::PrefixTo(to.clone()),
             Rewrite::To(to) => Rewriting::To(Compiled::new(&to.0, scope)?),
             Rewrite::Regex(rewrite) => {
-                let mut own = Scope { maps: scope.maps.clone(), ..Scope::default() };
+                let mut own =
+                    Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
                 let regex = rewrite.find.compile().expect("checked when it was read");
                 own.add(&regex);
                 Rewriting::Find(regex, Compiled::new(&rewrite.replace.0, &own)?)
             }
         })
+    }
+
+    pub fn is_of_prefix(&self) -> bool {
+        matches!(self, Rewriting::PrefixTo(_))
     }
 
     /// Path and query after the rewrite; not yet in normal form. `path` is the path routes are

@@ -12,9 +12,11 @@ use crate::route_action::{
     Compression, ErrorPage, Files, HeaderEdits, Mirror, Redirect, Respond, Rewrite, RouteTimeouts,
     Split, TryStep,
 };
+use crate::steps::Step;
 use crate::units::ByteSize;
 
-/// One route. It has exactly one of `upstream`, `split`, `redirect`, `respond` and `files`.
+/// One route. It has exactly one of `upstream`, `split`, `redirect`, `respond` and `files`; with `steps` it may
+/// have none, and requests its steps do not answer go on to the routes after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -23,7 +25,7 @@ pub struct Route {
     /// Which requests it takes; without it, all.
     #[serde(default, rename = "match")]
     pub when: RouteMatch,
-    /// Only the proxy itself asks for it: `error_pages`, `try`, `X-Accel-Redirect`. Clients are answered
+    /// Only the proxy itself asks for it: `error_pages`, `try`, `steps`, `X-Accel-Redirect`. Clients are answered
     /// with 404; without `match` it is reached by its name alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
@@ -54,9 +56,15 @@ pub struct Route {
     /// Limits that all apply; names under `rate_limits`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rate_limits: Vec<String>,
+    /// What is done before anything else is decided: variables, rewrites, answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// Changes the path or query before the request goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Whether requests get `X-Forwarded-*`, `Forwarded` and `X-Request-Id` on their way.
+    #[serde(default)]
+    pub forwarded_headers: ForwardedHeaders,
     /// Changes to the request's headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_headers: Option<HeaderEdits>,
@@ -111,7 +119,9 @@ impl Route {
             buffer_policy: None,
             cache_policy: None,
             rate_limits: Vec::new(),
+            steps: Vec::new(),
             rewrite: None,
+            forwarded_headers: ForwardedHeaders::default(),
             request_headers: None,
             response_headers: None,
             error_pages: Vec::new(),
@@ -133,6 +143,15 @@ impl Route {
     pub fn is_by_name_only(&self) -> bool {
         self.internal && self.when == RouteMatch::default()
     }
+
+    /// Whether it answers by itself or asks somebody, and does not only take requests a part of their way.
+    pub fn has_action(&self) -> bool {
+        self.upstream.is_some()
+            || self.split.is_some()
+            || self.redirect.is_some()
+            || self.respond.is_some()
+            || self.files.is_some()
+    }
 }
 
 /// Which requests a route takes: all kinds of condition must hold, and of each kind with several
@@ -150,6 +169,9 @@ pub struct RouteMatch {
     /// Paths, compared without the query after `%`-escapes and dot segments are resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathMatch>,
+    /// Paths that it must match as well, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<PathMatch>,
     /// Methods in capitals: `GET`, `POST`. `GET` takes `HEAD` too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
@@ -159,6 +181,17 @@ pub struct RouteMatch {
     /// Query parameters it must have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<FieldMatch>,
+}
+
+/// What becomes of the headers that say where a request came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedHeaders {
+    /// The proxy adds what it knows.
+    #[default]
+    Add,
+    /// They go on as they came.
+    PassOn,
 }
 
 /// A path, in one of three forms.

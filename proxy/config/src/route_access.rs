@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::address::IpNetwork;
 use crate::units::Duration;
 
-/// Access by address: `deny` first, then `allow`; with `allow` given, everyone else is refused.
+/// Access by address: `rules` first, then `deny`, then `allow`; with `allow` given, everyone else is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
+    /// Rules in order: the first whose network has the client decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<AccessRule>,
     /// Networks that may ask.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<IpNetwork>,
@@ -41,6 +44,16 @@ impl Satisfy {
     fn is_default(&self) -> bool {
         *self == Satisfy::All
     }
+}
+
+/// One of several rules.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessRule {
+    /// This network may ask.
+    Allow(IpNetwork),
+    /// This network may not.
+    Deny(IpNetwork),
 }
 
 /// What a request must prove.

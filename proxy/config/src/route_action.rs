@@ -77,6 +77,31 @@ pub struct Files {
     /// Compressed neighbours (`.br`, `.zst`, `.gz`) are served when the client takes them.
     #[serde(default)]
     pub precompressed: bool,
+    /// Types of files by their endings; a name under `media_types`. Without it, those of the proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_types: Option<String>,
+    /// Whether the index of a directory is asked for anew, by its own path: another route may take it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub index_anew: bool,
+    /// Whether names that begin with a dot are served too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+}
+
+/// Types of files by the endings of their names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MediaTypes {
+    /// Ending without the dot, in lower case, and type: `m3u8: application/vnd.apple.mpegurl`.
+    #[serde(default)]
+    pub by_ending: BTreeMap<String, String>,
+    /// Type of all others.
+    #[serde(default = "bytes")]
+    pub default: String,
+}
+
+fn bytes() -> String {
+    "application/octet-stream".to_owned()
 }
 
 fn index() -> Vec<String> {
@@ -87,7 +112,8 @@ fn index() -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rewrite {
-    /// Takes the matched prefix off and puts this in its place.
+    /// Takes the matched prefix off and puts this in its place; a path that a step has rewritten with `after: stay`
+    /// stays as it is.
     PrefixTo(String),
     /// Replaces the whole path; may hold variables and a query.
     To(Template),
@@ -105,7 +131,7 @@ pub struct RegexRewrite {
     pub replace: Template,
 }
 
-/// Changes to headers, in this order: remove, set, add.
+/// Changes to headers, in this order: replace, remove, set, add, append.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderEdits {
@@ -118,6 +144,45 @@ pub struct HeaderEdits {
     /// Headers that get this value beside those they have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub add: BTreeMap<String, Template>,
+    /// Further values, in this order; a name may stand here several times.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub append: Vec<HeaderAddition>,
+    /// Values of headers in which something is replaced, before all other changes; for each value the
+    /// first that finds something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<HeaderReplacement>,
+}
+
+/// What is replaced in a header's values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderReplacement {
+    /// Name of the header.
+    pub name: String,
+    /// What to find.
+    pub find: Regex,
+    /// What to put in its place; `$1` or `$name` are captures.
+    pub with: Template,
+}
+
+/// One more value of a header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderAddition {
+    /// Name of the header.
+    pub name: String,
+    /// The value.
+    pub value: Template,
+    /// Whether responses of every status get it, and not only 200, 201, 204, 206, 301 to 304, 307 and 308.
+    #[serde(default = "yes")]
+    pub always: bool,
+    /// Whether it takes the place of the values the response has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Another answer in place of an error. It has exactly one of `path` and `route`.
@@ -147,7 +212,7 @@ pub struct ErrorPage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TryStep {
-    /// A file below the root of `files`, if it is there; with `/` at the end, the index of a directory.
+    /// A file below the root of `files`, if it is there; written with `/` at the end, the index of a directory.
     File(Template),
     /// A path asked for inside the proxy, with the request's method and body.
     Path(Template),

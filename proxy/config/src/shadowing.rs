@@ -1,13 +1,60 @@
 //! Whether one route takes every request another one would. Sound, not complete: an answer of
 //! "yes" is certain; several routes that only together take everything are not found.
 
+use std::collections::HashMap;
+
 use crate::host::HostPattern;
 use crate::matching::normalize_path;
-use crate::route::{PathMatch, RouteMatch};
+use crate::route::{PathMatch, Route, RouteMatch};
+
+/// Indexes of the routes that never take a request: an earlier one takes every request of theirs.
+pub fn hidden(routes: &[Route]) -> Vec<usize> {
+    hiders(routes).into_iter().map(|(index, _)| index).collect()
+}
+
+/// Each route that never takes a request, and the first that takes all of its requests. Only
+/// routes that name the same host, or hosts in general, can hide one another: comparing every pair
+/// would take seconds for thousands of routes.
+pub(crate) fn hiders(routes: &[Route]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut general: Vec<usize> = Vec::new();
+    let by_path = routes.iter().enumerate().filter(|(_, route)| !route.is_by_name_only());
+    for (index, route) in by_path {
+        let same = route.when.hosts.first().and_then(exact_host);
+        let named = same.and_then(|host| by_host.get(&host)).map_or(&[][..], Vec::as_slice);
+        let hides = |at: &&usize| {
+            routes[**at].has_action() && takes_all_of(&routes[**at].when, &route.when)
+        };
+        let earlier = named.iter().find(hides).into_iter().chain(general.iter().find(hides)).min();
+        found.extend(earlier.map(|earlier| (index, *earlier)));
+        let exact: Vec<_> = route.when.hosts.iter().filter_map(exact_host).collect();
+        if exact.len() < route.when.hosts.len() || exact.is_empty() {
+            general.push(index);
+        }
+        for host in exact {
+            by_host.entry(host).or_default().push(index);
+        }
+    }
+    found
+}
+
+/// The name of one host only; none for a pattern.
+fn exact_host(pattern: &HostPattern) -> Option<String> {
+    match pattern {
+        HostPattern::Name(name) => Some(name.canonical()).filter(|name| !name.contains('*')),
+        HostPattern::Regex(_) => None,
+    }
+}
 
 pub(crate) fn takes_all_of(first: &RouteMatch, second: &RouteMatch) -> bool {
     let fields = |wanted: &[_], given: &[_]| wanted.iter().all(|field| given.contains(field));
-    every(&first.listeners, &second.listeners, |a, b| a == b)
+    let is_within = |wide| {
+        second.within.contains(wide)
+            || (!second.paths.is_empty() && second.paths.iter().all(|path| path_takes(wide, path)))
+    };
+    first.within.iter().all(is_within)
+        && every(&first.listeners, &second.listeners, |a, b| a == b)
         && every(&first.hosts, &second.hosts, host_takes)
         && every(&first.paths, &second.paths, path_takes)
         && every(&first.methods, &second.methods, |a, b| a == b || (a == "GET" && b == "HEAD"))

@@ -4,9 +4,9 @@
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
-use crate::problem::Problem;
 pub use crate::support_values::SUPPORTED_VALUES;
-use crate::tree::{Key, Node, Span, Value, push_index, push_key};
+
+pub use crate::refusals::{not_yet, refusals};
 
 /// A key, or some of its values, that is refused.
 #[derive(Debug)]
@@ -176,6 +176,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].match.headers[].value.exact",
     "routes[].match.headers[].value.prefix",
     "routes[].match.headers[].value.regex",
+    "routes[].match.headers[].value.network",
     "routes[].match.headers[].absent",
     "routes[].match.query",
     "routes[].match.query[]",
@@ -184,6 +185,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].match.query[].value.exact",
     "routes[].match.query[].value.prefix",
     "routes[].match.query[].value.regex",
+    "routes[].match.query[].value.network",
     "routes[].match.query[].absent",
     "routes[].redirect",
     "routes[].redirect.to",
@@ -199,7 +201,19 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].files.index",
     "routes[].files.index[]",
     "routes[].files.precompressed",
+    "routes[].files.media_types",
+    "routes[].files.hidden",
+    "routes[].files.index_anew",
+    "media_types",
+    "media_types.*",
+    "media_types.*.by_ending",
+    "media_types.*.by_ending.*",
+    "media_types.*.default",
     "routes[].access",
+    "routes[].access.rules",
+    "routes[].access.rules[]",
+    "routes[].access.rules[].allow",
+    "routes[].access.rules[].deny",
     "routes[].access.allow",
     "routes[].access.allow[]",
     "routes[].access.deny",
@@ -282,12 +296,69 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].auth.subrequest.path",
     "routes[].auth.subrequest.copy_headers",
     "routes[].auth.subrequest.copy_headers[]",
+    "routes[].steps",
+    "routes[].steps[]",
+    "routes[].steps[].when",
+    "routes[].steps[].when[]",
+    "routes[].steps[].when[].of",
+    "routes[].steps[].when[].is",
+    "routes[].steps[].when[].is.equals",
+    "routes[].steps[].when[].is.regex",
+    "routes[].steps[].when[].is.path",
+    "routes[].steps[].when[].not",
+    "routes[].steps[].then",
+    "routes[].steps[].then[]",
+    "routes[].steps[].then[].set",
+    "routes[].steps[].then[].set.name",
+    "routes[].steps[].then[].set.to",
+    "routes[].steps[].then[].rewrite",
+    "routes[].steps[].then[].rewrite.find",
+    "routes[].steps[].then[].rewrite.to",
+    "routes[].steps[].then[].rewrite.redirect",
+    "routes[].steps[].then[].rewrite.after",
+    "routes[].steps[].then[].respond",
+    "routes[].steps[].then[].respond.status",
+    "routes[].steps[].then[].respond.body",
+    "routes[].steps[].then[].respond.headers",
+    "routes[].steps[].then[].respond.headers.*",
+    "routes[].steps[].then[].redirect",
+    "routes[].steps[].then[].redirect.to",
+    "routes[].steps[].then[].redirect.status",
+    "routes[].steps[].then[].route",
+    "routes[].match.within",
+    "routes[].match.within[]",
+    "routes[].match.within[].exact",
+    "routes[].match.within[].prefix",
+    "routes[].match.within[].regex",
+    "routes[].request_headers.replace",
+    "routes[].request_headers.replace[]",
+    "routes[].request_headers.replace[].name",
+    "routes[].request_headers.replace[].find",
+    "routes[].request_headers.replace[].with",
+    "routes[].request_headers.append",
+    "routes[].request_headers.append[]",
+    "routes[].request_headers.append[].name",
+    "routes[].request_headers.append[].value",
+    "routes[].request_headers.append[].always",
+    "routes[].request_headers.append[].replace",
+    "routes[].response_headers.replace",
+    "routes[].response_headers.replace[]",
+    "routes[].response_headers.replace[].name",
+    "routes[].response_headers.replace[].find",
+    "routes[].response_headers.replace[].with",
+    "routes[].response_headers.append",
+    "routes[].response_headers.append[]",
+    "routes[].response_headers.append[].name",
+    "routes[].response_headers.append[].value",
+    "routes[].response_headers.append[].always",
+    "routes[].response_headers.append[].replace",
     "routes[].rewrite",
     "routes[].rewrite.prefix_to",
     "routes[].rewrite.to",
     "routes[].rewrite.regex",
     "routes[].rewrite.regex.find",
     "routes[].rewrite.regex.replace",
+    "routes[].forwarded_headers",
     "routes[].request_headers",
     "routes[].request_headers.remove",
     "routes[].request_headers.remove[]",
@@ -363,6 +434,10 @@ pub const SUPPORTED: &[&str] = &[
     "rate_limits.*.key[].cookie",
     "rate_limits.*.key[].query",
     "rate_limits.*.key[].claim",
+    "rate_limits.*.key_text",
+    "rate_limits.*.told",
+    "rate_limits.*.when_missing",
+    "rate_limits.*.status",
     "rate_limits.*.rate",
     "rate_limits.*.burst",
     "rate_limits.*.concurrency_max",
@@ -417,8 +492,14 @@ pub const SUPPORTED: &[&str] = &[
     "maps.*.cases[].when.exact",
     "maps.*.cases[].when.prefix",
     "maps.*.cases[].when.regex",
+    "maps.*.cases[].when.network",
     "maps.*.cases[].value",
     "maps.*.default",
+    "maps.*.ignore_case",
+    "maps.*.shares",
+    "maps.*.shares[]",
+    "maps.*.shares[].share",
+    "maps.*.shares[].value",
     "admin",
     "admin.address",
     "admin.tokens",
@@ -477,106 +558,3 @@ pub const NOT_YET: &[NotYet] = &[
     key("access_logs.*.redact", "remove it, and redact where the log is read"),
     key("telemetry", "remove it; no traces are sent"),
 ];
-
-/// Every key of a document that is not supported yet, each at its place. Paths begin with `base`.
-pub fn refusals(root: &Node, base: &str) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    walk(root, None, &mut base.to_owned(), &mut Vec::new(), &mut problems);
-    problems
-}
-
-#[derive(Clone, Copy)]
-enum At<'a> {
-    Key(&'a str),
-    Index,
-}
-
-fn walk<'a>(
-    node: &'a Node,
-    own_key: Option<&'a Key>,
-    path: &mut String,
-    steps: &mut Vec<At<'a>>,
-    problems: &mut Vec<Problem>,
-) {
-    if let Some(refused) = NOT_YET.iter().find(|entry| refuses(entry, node, steps)) {
-        problems.push(refusal(refused, node, own_key.map(|key| key.span), path));
-        return;
-    }
-    let above = path.len();
-    match &node.value {
-        Value::Scalar(_) => {}
-        Value::List(items) => {
-            for (index, item) in items.iter().enumerate() {
-                push_index(path, index);
-                steps.push(At::Index);
-                walk(item, None, path, steps, problems);
-                steps.pop();
-                path.truncate(above);
-            }
-        }
-        Value::Map(entries) => {
-            for entry in entries {
-                push_key(path, &entry.key.text);
-                steps.push(At::Key(&entry.key.text));
-                walk(&entry.value, Some(&entry.key), path, steps, problems);
-                steps.pop();
-                path.truncate(above);
-            }
-        }
-    }
-}
-
-fn refuses(entry: &NotYet, node: &Node, steps: &[At<'_>]) -> bool {
-    if !matches(entry.pattern, steps) {
-        return false;
-    }
-    let text = node.as_text().unwrap_or("");
-    let is_refused = |value: &&str| match value.strip_suffix('*') {
-        Some(start) => text.starts_with(start),
-        None => text == *value,
-    };
-    entry.values.is_empty() || entry.values.iter().any(is_refused)
-}
-
-fn refusal(entry: &NotYet, node: &Node, key: Option<Span>, path: &str) -> Problem {
-    let name = if entry.values.is_empty() {
-        entry.pattern.rsplit('.').next().unwrap_or(entry.pattern).to_owned()
-    } else {
-        node.as_text().unwrap_or("").to_owned()
-    };
-    let (message, span) = match key {
-        Some(key) if entry.values.is_empty() => (format!("`{name}` is not supported yet"), key),
-        _ => (format!("`{name}` is not supported yet"), node.span),
-    };
-    Problem::new(path, Some(span), message).hint(entry.instead)
-}
-
-fn matches(pattern: &str, steps: &[At<'_>]) -> bool {
-    let mut parts = pattern_parts(pattern);
-    let all = steps.iter().all(|step| match (parts.next(), step) {
-        (Some("*"), At::Key(_)) | (Some("[]"), At::Index) => true,
-        (Some(part), At::Key(key)) => part == *key,
-        _ => false,
-    });
-    all && parts.next().is_none()
-}
-
-/// `routes[].name` → `routes`, `[]`, `name`.
-fn pattern_parts(pattern: &str) -> impl Iterator<Item = &str> {
-    pattern.split('.').flat_map(|part| {
-        let at = part.find('[').unwrap_or(part.len());
-        let (name, index) = part.split_at(at);
-        [name, index].into_iter().filter(|part| !part.is_empty())
-    })
-}
-
-/// Whether a key of the schema, as a pattern, is refused: itself or something it stands in.
-pub fn not_yet(pattern: &str) -> Option<&'static NotYet> {
-    NOT_YET.iter().filter(|entry| entry.values.is_empty()).find(|entry| {
-        let mut parts = pattern_parts(pattern);
-        pattern_parts(entry.pattern).all(|wanted| match parts.next() {
-            Some(part) => wanted == "*" || wanted == part,
-            None => false,
-        })
-    })
-}

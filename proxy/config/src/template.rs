@@ -5,8 +5,12 @@
 //! end a header nor begin a tag of HTML.
 
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::facts::{Captures, Facts};
+use crate::late::{AnswerVariable, Late, Piece};
+use crate::route::Route;
+use crate::steps::Action;
 use crate::suggest;
 
 /// A template made ready.
@@ -41,10 +45,22 @@ enum Variable {
     Parameter(String),
     Map(String),
     Capture(String),
+    Set(String),
+    QuestionMark,
+    Peer,
+    PeerPort,
+    Port,
+    LocalAddress,
+    Protocol,
+    Origin,
+    ForwardedFor,
+    /// HTTP date so many seconds from now.
+    Date(i64),
+    Answer(AnswerVariable),
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 16] = [
+pub const VARIABLES: [(&str, &str); 29] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
     ("path", "path, without the query"),
@@ -58,6 +74,22 @@ pub const VARIABLES: [(&str, &str); 16] = [
     ("client_fingerprint", "SHA-256 of the client's verified certificate, in hex"),
     ("user", "user whose password was right (`auth.basic`)"),
     ("claim_NAME", "claim of the verified token (`auth.jwt`)"),
+    ("question_mark", "`?` when there is a query"),
+    ("peer", "address that connects, whatever trusted proxies say"),
+    ("peer_port", "port that connects"),
+    ("port", "port the request came in on"),
+    ("local_address", "address the request came in on"),
+    ("protocol", "`HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client speaks it"),
+    ("origin", "scheme, host and port as the client asked for them: `https://example.com:8443`"),
+    ("forwarded_for", "`X-Forwarded-For` of the request, and the client behind it"),
+    ("date_in_SECONDS", "date so many seconds from now, as headers have it: `$date_in_3600`"),
+    ("date_before_SECONDS", "date so many seconds before now"),
+    ("answer_status", "status of the answer; in headers of answers only, as all of the answer"),
+    (
+        "answer_cache",
+        "`HIT`, `MISS`, `STALE`, `EXPIRED`, `REVALIDATED` or `BYPASS`, where a cache was asked",
+    ),
+    ("answer_NAME", "header of the answer, as it came"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
     ("cookie_NAME", "cookie of the request"),
     ("query_NAME", "query parameter, as sent"),
@@ -72,9 +104,26 @@ pub struct Scope<'a> {
     pub captures: Vec<String>,
     /// How many numbered captures there are, `$0` not counted.
     pub numbers: usize,
+    /// Routes whose steps may set variables.
+    pub routes: &'a [Route],
+    /// Whether variables of the answer are known.
+    pub answer: bool,
 }
 
 impl Scope<'_> {
+    /// Whether the document itself gives something this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.maps.contains(&name)
+            || self.captures.iter().any(|capture| capture == name)
+            || self.is_set(name)
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        let steps = self.routes.iter().flat_map(|route| &route.steps);
+        let mut actions = steps.flat_map(|step| &step.then);
+        actions.any(|action| matches!(action, Action::Set(set) if set.name == name))
+    }
+
     /// Makes the captures of an expression known; numbers are those of the largest one.
     pub fn add(&mut self, regex: &regex::Regex) {
         self.numbers = self.numbers.max(regex.captures_len() - 1);
@@ -124,6 +173,34 @@ impl Compiled {
 
     pub fn render(&self, facts: &Facts<'_>) -> String {
         self.render_with(facts, facts.captures)
+    }
+
+    /// As far as it is known before the answer; `captured` when its captures are found in the answer.
+    pub(crate) fn settle(&self, facts: &Facts<'_>, captured: bool) -> Late {
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        for part in &self.parts {
+            let piece = match part {
+                Part::Text(plain) => {
+                    text.push_str(plain);
+                    continue;
+                }
+                Part::Variable(Variable::Answer(variable)) => Piece::Answer(variable.clone()),
+                Part::Variable(Variable::Capture(name)) if captured => Piece::Capture(name.clone()),
+                Part::Variable(variable) => {
+                    write(variable, facts, facts.captures, &mut text);
+                    continue;
+                }
+            };
+            if !text.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            pieces.push(piece);
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
+        }
+        Late(pieces)
     }
 
     /// With other captures than those of the route.
@@ -181,6 +258,16 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "client_subject" => Variable::ClientSubject,
         "client_fingerprint" => Variable::ClientFingerprint,
         "user" => Variable::User,
+        "question_mark" => Variable::QuestionMark,
+        "peer" => Variable::Peer,
+        "peer_port" => Variable::PeerPort,
+        "port" => Variable::Port,
+        "local_address" => Variable::LocalAddress,
+        "protocol" => Variable::Protocol,
+        "origin" => Variable::Origin,
+        "forwarded_for" => Variable::ForwardedFor,
+        "answer_status" if scope.answer => Variable::Answer(AnswerVariable::Status),
+        "answer_cache" if scope.answer => Variable::Answer(AnswerVariable::CacheStatus),
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
         name if scope.captures.iter().any(|capture| capture == name) => {
             Variable::Capture(name.to_owned())
@@ -188,12 +275,22 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         name if name.parse::<usize>().is_ok_and(|number| number <= scope.numbers) => {
             Variable::Capture(name.to_owned())
         }
+        name if scope.is_set(name) => Variable::Set(name.to_owned()),
+        name if scope.answer && name.len() > 7 && name.starts_with("answer_") => {
+            let name = name[7..].to_ascii_lowercase().replace('_', "-");
+            Variable::Answer(AnswerVariable::Header(name))
+        }
         name => prefixed(name).ok_or_else(|| unknown(name, scope))?,
     })
 }
 
 fn prefixed(name: &str) -> Option<Variable> {
     let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
+    let seconds = |start: &str| after(start)?.parse::<i32>().ok().map(i64::from);
+    let date = seconds("date_in_").or_else(|| seconds("date_before_").map(|past| -past));
+    if let Some(seconds) = date {
+        return Some(Variable::Date(seconds));
+    }
     after("header_")
         .map(|name| Variable::Header(name.to_ascii_lowercase().replace('_', "-")))
         .or_else(|| after("claim_").map(|name| Variable::Claim(name.to_owned())))
@@ -227,12 +324,32 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         Variable::Query => text.push_str(facts.target.query),
         Variable::Method => text.push_str(facts.target.method),
         Variable::Scheme => text.push_str(facts.scheme),
-        Variable::Client => {
-            if let Some(client) = facts.client {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{client}");
+        Variable::Client => shown(facts.client, text),
+        Variable::Peer => shown(facts.connection.peer.map(|peer| peer.ip().to_canonical()), text),
+        Variable::PeerPort => shown(facts.connection.peer.map(|peer| peer.port()), text),
+        Variable::Port => shown(facts.connection.local.map(|local| local.port()), text),
+        Variable::LocalAddress => {
+            shown(facts.connection.local.map(|local| local.ip().to_canonical()), text);
+        }
+        Variable::Protocol => text.push_str(facts.connection.protocol),
+        Variable::Origin => origin(facts, text),
+        Variable::ForwardedFor => {
+            let before = facts.header("x-forwarded-for");
+            text.push_str(&before);
+            if !before.is_empty() {
+                text.push_str(", ");
+            }
+            shown(facts.client, text);
+        }
+        Variable::QuestionMark => {
+            if !facts.target.query.is_empty() {
+                text.push('?');
             }
         }
+        // Known later; see `settle`.
+        Variable::Answer(_) => {}
+        Variable::Set(name) => text.push_str(facts.set.get(name)),
+        Variable::Date(seconds) => shown(facts.connection.now.map(|now| date(now, *seconds)), text),
         Variable::RequestId => text.push_str(facts.request_id),
         Variable::Listener => text.push_str(facts.target.listener),
         Variable::ClientSubject => {
@@ -252,6 +369,30 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         Variable::Parameter(name) => text.push_str(facts.parameter(name).unwrap_or_default()),
         Variable::Map(name) => text.push_str(&facts.maps.value(name, facts)),
         Variable::Capture(name) => text.push_str(captures.get(name)),
+    }
+}
+
+fn shown(value: Option<impl std::fmt::Display>, text: &mut String) {
+    if let Some(value) = value {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{value}");
+    }
+}
+
+fn date(now: SystemTime, seconds: i64) -> httpdate::HttpDate {
+    let span = Duration::from_secs(seconds.unsigned_abs());
+    // Such dates begin in 1970.
+    let before = || now.checked_sub(span).unwrap_or(UNIX_EPOCH).max(UNIX_EPOCH);
+    httpdate::HttpDate::from(if seconds < 0 { before() } else { now + span })
+}
+
+/// A default port is left out.
+fn origin(facts: &Facts<'_>, text: &mut String) {
+    let host = crate::host::normalize_host(facts.target.host);
+    let _ = write!(text, "{}://{host}", facts.scheme);
+    let usual = if facts.scheme == "https" { 443 } else { 80 };
+    if let Some(local) = facts.connection.local.filter(|local| local.port() != usual) {
+        let _ = write!(text, ":{}", local.port());
     }
 }
 

@@ -11,7 +11,7 @@ use crate::tree::{Node, Span, Step, steps};
 use crate::units::Duration;
 use crate::{
     validate_compression, validate_detours, validate_listeners, validate_logs, validate_policies,
-    validate_routes, validate_templates, validate_upstreams,
+    validate_routes, validate_steps, validate_templates, validate_upstreams,
 };
 
 /// Everything wrong with what a document means. `root` is the node it was read from, for places;
@@ -46,6 +46,8 @@ pub fn validate(config: &Config, root: &Node, base: &str, left_out: &[String]) -
         validate_templates::check(config, &mut findings);
         validate_logs::check(config, &mut findings);
         validate_detours::check(config, &mut findings);
+        validate_steps::check(config, &mut findings);
+        validate_logs::check(config, &mut findings);
     }
     findings.problems
 }

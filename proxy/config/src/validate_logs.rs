@@ -9,8 +9,11 @@ use crate::template::{Compiled, Scope};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
-    let scope =
-        Scope { maps: config.maps.keys().map(String::as_str).collect(), ..Scope::default() };
+    let scope = Scope {
+        maps: config.maps.keys().map(String::as_str).collect(),
+        routes: &config.routes,
+        ..Scope::default()
+    };
     check_log(&config.access_log, &scope, "access_log", findings);
     for (name, log) in &config.access_logs {
         check_log(log, &scope, &child("access_logs", name), findings);
@@ -37,7 +40,7 @@ fn check_log(log: &AccessLog, scope: &Scope<'_>, path: &str, findings: &mut Find
     {
         let own: Vec<&str> = ENDINGS.iter().map(|(name, ..)| *name).collect();
         let hint =
-            format!("{}; a log also knows {}, and `sent_NAME`", error.hint, suggest::list(&own));
+            format!("{}; a log also knows {}, and `answer_NAME`", error.hint, suggest::list(&own));
         findings.add(format!("{path}.format"), error.message, hint);
     }
     if let Some(when) = &log.when

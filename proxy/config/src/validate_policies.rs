@@ -192,7 +192,8 @@ fn check_caches(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_rate_limit(limit: &RateLimit, path: &str, findings: &mut Findings<'_>) {
-    if limit.key.is_empty() {
+    findings.status(format!("{path}.status"), limit.status, 400, 599);
+    if limit.key.is_empty() && limit.key_text.is_none() {
         findings.add(format!("{path}.key"), "nothing to count by", "write `key: [client]`");
     }
     if limit.rate.is_none() && limit.concurrency_max.is_none() && limit.bandwidth_max.is_none() {
@@ -236,7 +237,7 @@ fn check_maps(config: &Config, findings: &mut Findings<'_>) {
             let message = format!("`{name}` cannot be the name of a variable");
             findings.add(&path, message, "use `a-z`, `0-9` and `_`");
         }
-        if map.cases.is_empty() {
+        if map.cases.is_empty() && map.shares.is_empty() {
             let hint = "add a case: `- { when: { exact: a }, value: b }`";
             findings.add(format!("{path}.cases"), "there is no case", hint);
         }

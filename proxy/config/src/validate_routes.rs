@@ -1,7 +1,5 @@
 //! Rules for routes.
 
-use std::collections::HashMap;
-
 use crate::config::Config;
 use crate::host::{HostName, HostPattern};
 use crate::matching::normalize_path;
@@ -9,6 +7,7 @@ use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
 use crate::validate::{Findings, item};
+use crate::validate_steps::redirect_status;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.routes.is_empty() {
@@ -33,7 +32,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         check_action(route, &path, findings);
         check_upstream_only(route, &path, findings);
         check_references(config, route, &path, findings);
-        check_details(route, &path, findings);
+        check_details(config, route, &path, findings);
     }
     check_shadows(config, findings);
 }
@@ -48,6 +47,9 @@ fn check_match(config: &Config, when: &RouteMatch, path: &str, findings: &mut Fi
     twice(&when.methods, &format!("{path}.methods"), findings);
     for (index, pattern) in when.paths.iter().enumerate() {
         check_path(pattern, &item(format!("{path}.paths"), index), findings);
+    }
+    for (index, pattern) in when.within.iter().enumerate() {
+        check_path(pattern, &item(format!("{path}.within"), index), findings);
     }
     for (index, method) in when.methods.iter().enumerate() {
         check_method(method, &item(format!("{path}.methods"), index), findings);
@@ -146,6 +148,7 @@ fn check_action(route: &Route, path: &str, findings: &mut Findings<'_>) {
     ];
     let given: Vec<&str> = all.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
     match given.as_slice() {
+        [] if !route.steps.is_empty() => {}
         [] => findings.add(
             path,
             format!("route `{}` does not say what answers its requests", route.name),
@@ -259,30 +262,14 @@ fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
-    if let Some(redirect) = &route.redirect
-        && ![301, 302, 303, 307, 308].contains(&redirect.status)
-    {
-        let message = format!("{} does not redirect", redirect.status);
-        findings.add(format!("{path}.redirect.status"), message, "write 301, 302, 303, 307 or 308");
+fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if let Some(redirect) = &route.redirect {
+        redirect_status(redirect.status, &format!("{path}.redirect.status"), findings);
     }
     if let Some(respond) = &route.respond {
         findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
     }
-    if let Some(cors) = &route.cors
-        && cors.credentials
-        && cors.origins.iter().any(|origin| origin == "*")
-    {
-        let hint = "name the origins, or set `credentials: false`";
-        findings.add(format!("{path}.cors.origins"), "browsers refuse `*` with credentials", hint);
-    }
-    if route.cors.is_some()
-        && !route.when.methods.is_empty()
-        && !route.when.methods.iter().any(|method| method == "OPTIONS")
-    {
-        let hint = "add `OPTIONS` to `match.methods`";
-        findings.add(format!("{path}.cors"), "browsers ask first, with OPTIONS", hint);
-    }
+    check_cors(route, path, findings);
     for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {
         if let Err(error) = name.parse::<HostName>() {
             let place = item(format!("{path}.access.referers"), index);
@@ -302,6 +289,10 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
         let message = format!("`{prefix}` is not the beginning of a path");
         findings.add(format!("{path}.files.strip_prefix"), message, "begin it with `/`");
     }
+    if let Some(name) = route.files.as_ref().and_then(|files| files.media_types.as_ref()) {
+        let place = format!("{path}.files.media_types");
+        findings.must_exist(place, name, "media_types", &config.media_types);
+    }
     if let Some(limit) = route.request_body_max {
         findings.not_zero(format!("{path}.request_body_max"), limit.as_bytes());
     }
@@ -315,40 +306,31 @@ fn check_details(route: &Route, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
-    // Only routes that name the same host, or hosts in general, can hide one another: comparing
-    // every pair would take seconds for thousands of routes.
-    let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut general: Vec<usize> = Vec::new();
-    let by_path = config.routes.iter().enumerate().filter(|(_, route)| !route.is_by_name_only());
-    for (index, route) in by_path {
-        let same = route.when.hosts.first().and_then(exact_host);
-        let named = same.and_then(|host| by_host.get(&host)).map_or(&[][..], Vec::as_slice);
-        let hides = |at: &&usize| shadowing::takes_all_of(&config.routes[**at].when, &route.when);
-        let earlier = named.iter().find(hides).into_iter().chain(general.iter().find(hides)).min();
-        if let Some(earlier) = earlier.copied() {
-            let name = &config.routes[earlier].name;
-            findings.add_related(
-                &item("routes", index),
-                format!("route `{}` never matches: `{name}` takes every request of it", route.name),
-                format!("move it before `{name}`, or narrow what `{name}` matches"),
-                (&item("routes", earlier), "takes the requests first"),
-            );
-        }
-        let exact: Vec<_> = route.when.hosts.iter().filter_map(exact_host).collect();
-        if exact.len() < route.when.hosts.len() || exact.is_empty() {
-            general.push(index);
-        }
-        for host in exact {
-            by_host.entry(host).or_default().push(index);
-        }
+fn check_cors(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if let Some(cors) = &route.cors
+        && cors.credentials
+        && cors.origins.iter().any(|origin| origin == "*")
+    {
+        let hint = "name the origins, or set `credentials: false`";
+        findings.add(format!("{path}.cors.origins"), "browsers refuse `*` with credentials", hint);
+    }
+    if route.cors.is_some()
+        && !route.when.methods.is_empty()
+        && !route.when.methods.iter().any(|method| method == "OPTIONS")
+    {
+        let hint = "add `OPTIONS` to `match.methods`";
+        findings.add(format!("{path}.cors"), "browsers ask first, with OPTIONS", hint);
     }
 }
 
-/// The name of one host only; none for a pattern.
-fn exact_host(pattern: &HostPattern) -> Option<String> {
-    match pattern {
-        HostPattern::Name(name) => Some(name.canonical()).filter(|name| !name.starts_with('*')),
-        HostPattern::Regex(_) => None,
+fn check_shadows(config: &Config, findings: &mut Findings<'_>) {
+    for (index, earlier) in shadowing::hiders(&config.routes) {
+        let (route, name) = (&config.routes[index], &config.routes[earlier].name);
+        findings.add_related(
+            &item("routes", index),
+            format!("route `{}` never matches: `{name}` takes every request of it", route.name),
+            format!("move it before `{name}`, or narrow what `{name}` matches"),
+            (&item("routes", earlier), "takes the requests first"),
+        );
     }
 }

@@ -19,11 +19,18 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
         check_route(config, route, &item("routes", index), findings);
     }
-    let scope =
-        Scope { maps: config.maps.keys().map(String::as_str).collect(), ..Scope::default() };
+    let maps = config.maps.keys().map(String::as_str).collect();
+    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+    for (name, limit) in &config.rate_limits {
+        if let Some(text) = &limit.key_text {
+            template(text, &scope, &format!("{}.key_text", child("rate_limits", name)), findings);
+        }
+    }
     for (name, map) in &config.maps {
         let path = child("maps", name);
         template(&map.of, &scope, &format!("{path}.of"), findings);
+        template(&map.default, &scope, &format!("{path}.default"), findings);
+        check_shares(map, &scope, &path, findings);
         for (index, case) in map.cases.iter().enumerate() {
             let place = format!("{}.value", item(format!("{path}.cases"), index));
             template(&case.value, &case_scope(&scope, &case.when), &place, findings);
@@ -32,6 +39,22 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             let hint = "a map may use others, but none that uses it";
             findings.add(path, format!("map `{name}` refers to itself"), hint);
         }
+    }
+}
+
+fn check_shares(map: &Map, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    for (index, share) in map.shares.iter().enumerate() {
+        let place = format!("{}.value", item(format!("{path}.shares"), index));
+        template(&share.value, scope, &place, findings);
+    }
+    if !map.shares.is_empty() && !map.cases.is_empty() {
+        let hint = "keep one of the two";
+        findings.add(format!("{path}.shares"), "values are found or drawn, not both", hint);
+    }
+    let sum: u32 = map.shares.iter().map(|share| u32::from(share.share.hundredths())).sum();
+    if sum > 10_000 {
+        let message = format!("the shares sum to {}%", f64::from(sum) / 100.0);
+        findings.add(format!("{path}.shares"), message, "make them sum to 100% at most");
     }
 }
 
@@ -48,14 +71,21 @@ fn leads_to<'a>(
     }
     seen.push(from);
     let cases = map.cases.iter().map(|case| (&case.value, case_scope(scope, &case.when)));
-    let all = cases.chain([(&map.of, scope.clone())]);
+    let shares = map.shares.iter().map(|share| (&share.value, scope.clone()));
+    let own = [(&map.of, scope.clone()), (&map.default, scope.clone())];
+    let all = cases.chain(shares).chain(own);
     let used = all.filter_map(|(template, scope)| Compiled::new(&template.0, &scope).ok());
     let names: Vec<String> =
         used.flat_map(|used| used.maps().map(str::to_owned).collect::<Vec<_>>()).collect();
     names.iter().any(|name| name == to || leads_to(name, to, maps, scope, seen))
 }
 
-fn template(text: &Template, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+pub(crate) fn template(
+    text: &Template,
+    scope: &Scope<'_>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
     if let Err(error) = Compiled::new(&text.0, scope) {
         findings.add(path, error.message, error.hint);
     }
@@ -78,6 +108,8 @@ fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findin
     ];
     for (section, edits) in edits {
         if let Some(edits) = edits {
+            let answer = section == "response_headers";
+            let scope = Scope { answer, ..scope.clone() };
             check_edits(edits, &scope, &format!("{path}.{section}"), findings);
         }
     }
@@ -90,11 +122,31 @@ fn check_edits(edits: &HeaderEdits, scope: &Scope<'_>, path: &str, findings: &mu
     for (index, name) in edits.remove.iter().enumerate() {
         header_name(name, &item(format!("{path}.remove"), index), findings);
     }
-    headers(&edits.set, scope, &format!("{path}.set"), findings);
-    headers(&edits.add, scope, &format!("{path}.add"), findings);
+    // Only what is appended waits for the answer.
+    let early = Scope { answer: false, ..scope.clone() };
+    headers(&edits.set, &early, &format!("{path}.set"), findings);
+    headers(&edits.add, &early, &format!("{path}.add"), findings);
+    for (index, one) in edits.replace.iter().enumerate() {
+        let place = item(format!("{path}.replace"), index);
+        header_name(&one.name, &format!("{place}.name"), findings);
+        let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
+        if let Ok(find) = one.find.compile() {
+            own.add(&find);
+        }
+        header_value(&one.with, &own, &format!("{place}.with"), findings);
+    }
+    for (index, one) in edits.append.iter().enumerate() {
+        let place = item(format!("{path}.append"), index);
+        header_name(&one.name, &format!("{place}.name"), findings);
+        header_value(&one.value, scope, &format!("{place}.value"), findings);
+        if !one.always && path.ends_with("request_headers") {
+            let hint = "remove it; a request has no status";
+            findings.add(format!("{place}.always"), "requests get it always", hint);
+        }
+    }
 }
 
-fn headers(
+pub(crate) fn headers(
     fields: &BTreeMap<String, Template>,
     scope: &Scope<'_>,
     path: &str,
@@ -117,7 +169,12 @@ fn header_name(name: &str, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn header_value(text: &Template, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+pub(crate) fn header_value(
+    text: &Template,
+    scope: &Scope<'_>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
     match Compiled::new(&text.0, scope) {
         Err(error) => findings.add(path, error.message, error.hint),
         Ok(compiled) => {
@@ -157,7 +214,8 @@ fn check_rewrite(
             }
         }
         Rewrite::Regex(rewrite) => {
-            let mut own = Scope { maps: scope.maps.clone(), ..Scope::default() };
+            let mut own =
+                Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
             if let Ok(regex) = rewrite.find.compile() {
                 own.add(&regex);
             }

@@ -58,7 +58,7 @@ fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mu
             );
         }
         for (name, listener) in &config.listeners {
-            if is_own(&listener.address, &server.address) {
+            if is_own(&listener.address, &server.address) && !may_end(config, name, upstream) {
                 let own = format!("{}.address", child("listeners", name));
                 findings.add_related(
                     &address_path,
@@ -273,4 +273,17 @@ fn check_health(
             findings.status(item(format!("{path}.statuses"), index), *status, 200, 599);
         }
     }
+}
+
+/// Whether requests on this listener may end elsewhere than at this upstream. Then what is passed on
+/// to the listener under another path or host goes round in no circle.
+fn may_end(config: &Config, listener: &str, upstream: &Upstream) -> bool {
+    let is =
+        |name: &String| config.upstreams.get(name).is_some_and(|it| std::ptr::eq(it, upstream));
+    config.routes.iter().any(|route| {
+        let listeners = &route.when.listeners;
+        let here = listeners.is_empty() || listeners.iter().any(|name| name == listener);
+        let parts = route.split.iter().flat_map(|split| &split.parts);
+        here && !route.upstream.iter().chain(parts.map(|part| &part.upstream)).any(is)
+    })
 }

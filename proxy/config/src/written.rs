@@ -74,3 +74,8 @@ macro_rules! written_as_text {
     };
 }
 pub(crate) use written_as_text;
+
+/// For values that need not be written, as they would be without.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -80,6 +80,18 @@ impl Verdict {
             Verdict::Failed => "failed",
         }
     }
+
+    /// nginx's word for it.
+    pub fn state(self) -> &'static str {
+        match self {
+            Verdict::Hit => "HIT",
+            Verdict::Stale => "UPDATING",
+            Verdict::StaleOnError => "STALE",
+            Verdict::Revalidated => "REVALIDATED",
+            Verdict::Miss | Verdict::Collapsed | Verdict::NotCached | Verdict::Failed => "MISS",
+            Verdict::Pass => "BYPASS",
+        }
+    }
 }
 
 /// What was found for a request.
@@ -453,9 +465,10 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
         head,
         body: None,
         caller: origin.caller.clone(),
-        client: exchange.peer,
+        client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
         request_id: exchange.request_id.clone(),
+        forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
     }
 }

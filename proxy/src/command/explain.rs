@@ -70,6 +70,9 @@ fn refusal(config: &Config, explanation: &Explanation, headers: &HeaderMap) -> O
         let fault = normalize_target(route.rewritten.as_ref()?.as_bytes()).err()?;
         return Some(format!("it is answered with 400 after the rewrite: {fault}"));
     }
+    if !explanation.is_unrouted {
+        return None;
+    }
     let target = Target {
         listener: &listener.name,
         host: &explanation.host,

@@ -13,6 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::header_edits::Rendered;
+use proxy_config::route::ForwardedHeaders;
 
 use crate::detour;
 use crate::fastcgi::ask::{self, Begun};
@@ -52,6 +53,7 @@ pub struct Question {
     pub client: Option<IpAddr>,
     pub tls: bool,
     pub request_id: String,
+    pub forwarded: ForwardedHeaders,
     /// The route's edits of requests.
     pub edits: Rendered,
 }
@@ -271,8 +273,12 @@ pub fn request_head(
 ) -> pingora::Result<RequestHeader> {
     let mut head = question.head.clone();
     head.set_version(Version::HTTP_11);
-    let downstream =
-        Downstream { client: question.client, tls: question.tls, request_id: &question.request_id };
+    let downstream = Downstream {
+        client: question.client,
+        tls: question.tls,
+        request_id: &question.request_id,
+        forwarded: question.forwarded,
+    };
     headers::to_upstream(&mut head, &downstream, server)?;
     edit_request(&mut head, &question.edits)?;
     if let Some(body) = &question.body {

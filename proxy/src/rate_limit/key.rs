@@ -24,7 +24,7 @@ pub struct Asking<'a> {
 impl Asking<'_> {
     /// The key made of these parts. A part that is missing has a value of its own, so that
     /// requests without it are counted together and not let through.
-    pub fn key(&self, parts: &[RequestKey]) -> Key {
+    pub fn key(&self, parts: &[RequestKey], text: Option<&str>) -> Key {
         let mut hash = Sha256::new();
         for part in parts {
             match self.part(part) {
@@ -37,9 +37,18 @@ impl Asking<'_> {
                 None => hash.update([0]),
             }
         }
+        if let Some(text) = text {
+            hash.update([2]);
+            hash.update(text);
+        }
         let mut key = Key::default();
         key.copy_from_slice(&hash.finalize()[..16]);
         key
+    }
+
+    /// Whether the request has any of these parts.
+    pub fn has_any(&self, parts: &[RequestKey]) -> bool {
+        parts.iter().any(|part| self.part(part).is_some())
     }
 
     fn part(&self, part: &RequestKey) -> Option<Vec<u8>> {
@@ -107,7 +116,7 @@ mod tests {
             Some((name.strip_prefix("claim-")?.to_owned(), (*value).to_owned()))
         }));
         let client = client.parse().ok();
-        Asking { client, route: "r", head: &head, proved: &proved }.key(parts)
+        Asking { client, route: "r", head: &head, proved: &proved }.key(parts, None)
     }
 
     #[test]

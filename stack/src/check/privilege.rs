@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Finding, finding};
-use crate::template::Template;
+use crate::template::{Resource, Template};
 
 /// Actions without resource-level permissions, which can only be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
@@ -25,22 +25,43 @@ const WITHOUT_RESOURCE: [&str; 11] = [
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for template in templates {
-        for (id, role) in template.resources.iter().filter(|(_, r)| r.kind == "AWS::IAM::Role") {
-            if role.properties.get("ManagedPolicyArns").is_some() {
-                let message = "has a managed policy, whose actions someone else may widen";
-                findings.push(finding(template, id, message));
+        for (id, resource) in &template.resources {
+            let mut told = |fault: String| findings.push(finding(template, id, fault));
+            if resource.properties.get("ManagedPolicyArns").is_some() {
+                told("has a managed policy, whose actions someone else may widen".to_owned());
             }
-            let policies = role.properties["Policies"].as_array();
-            for policy in policies.into_iter().flatten() {
-                let statements = policy["PolicyDocument"]["Statement"].as_array();
-                for statement in statements.into_iter().flatten() {
-                    let faults = faults(statement);
-                    findings.extend(faults.into_iter().map(|fault| finding(template, id, fault)));
+            for document in documents(resource) {
+                let statements = document["Statement"].as_array();
+                statements.into_iter().flatten().flat_map(faults).for_each(&mut told);
+            }
+            for name in NAMED {
+                if resource.kind.starts_with("AWS::IAM::") && !resource.properties[name].is_null() {
+                    told(format!(
+                        "has a name of its own; leave `{name}` out, AWS finds one that is free"
+                    ));
                 }
             }
         }
     }
     findings
+}
+
+/// Names that CloudFormation asks another consent for, and that let an estate exist once only. The
+/// name of a policy within a role is none.
+const NAMED: [&str; 5] =
+    ["RoleName", "UserName", "GroupName", "ManagedPolicyName", "InstanceProfileName"];
+
+/// Policies that say what somebody may do, wherever they stand.
+fn documents(resource: &Resource) -> Vec<&Value> {
+    let properties = &resource.properties;
+    match resource.kind.as_ref() {
+        "AWS::IAM::Role" | "AWS::IAM::User" | "AWS::IAM::Group" => {
+            let inline = properties["Policies"].as_array().into_iter().flatten();
+            inline.map(|policy| &policy["PolicyDocument"]).collect()
+        }
+        "AWS::IAM::Policy" | "AWS::IAM::ManagedPolicy" => vec![&properties["PolicyDocument"]],
+        _ => Vec::new(),
+    }
 }
 
 fn faults(statement: &Value) -> Vec<String> {

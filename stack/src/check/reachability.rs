@@ -34,6 +34,9 @@ pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
         findings.extend(public_data(template));
     }
     let callers = callers(templates);
+    if callers.contains_key("") {
+        findings.extend(into_the_unknown(templates));
+    }
     for template in templates {
         for id in template.resources.keys() {
             let Some((_, may)) = MAY_CALL.iter().find(|(group, _)| group == id) else { continue };
@@ -61,27 +64,55 @@ pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
     findings
 }
 
-/// Security groups that let the internet in, which only the public balancer's may.
+/// Security groups that let the internet in, which only the public balancer's may; and balancers that
+/// stand where it reaches them.
 fn open_to_the_world(template: &Template) -> Vec<Finding> {
     let open = |rule: &Value| {
-        let range = |key: &str| rule[key].as_str().is_some_and(|range| range.ends_with("/0"));
-        range("CidrIp") || range("CidrIpv6")
+        ["CidrIp", "CidrIpv6"].iter().any(|key| rule[key].as_str().is_some_and(is_public))
     };
     let mut findings = Vec::new();
     for (id, resource) in &template.resources {
-        let let_in = match resource.kind {
-            "AWS::EC2::SecurityGroup" => {
-                let rules = resource.properties["SecurityGroupIngress"].as_array();
-                rules.is_some_and(|rules| rules.iter().any(open))
-            }
-            "AWS::EC2::SecurityGroupIngress" => open(&resource.properties),
-            _ => false,
-        };
+        let let_in = rules_of(resource).into_iter().any(open);
         if let_in && id != "BalancerGroup" {
             findings.push(finding(template, id, "lets the internet in; only the balancer may"));
         }
+        if resource.properties["Scheme"] == "internet-facing" && id != "Balancer" {
+            let message = "is reached from the internet; only `Balancer` is";
+            findings.push(finding(template, id, message));
+        }
     }
     findings
+}
+
+/// What a resource lets into a security group.
+fn rules_of(resource: &Resource) -> Vec<&Value> {
+    match resource.kind.as_ref() {
+        "AWS::EC2::SecurityGroup" => {
+            resource.properties["SecurityGroupIngress"].as_array().into_iter().flatten().collect()
+        }
+        "AWS::EC2::SecurityGroupIngress" => vec![&resource.properties],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a range holds an address that is not private (RFC 1918, RFC 4193). What is no range is
+/// taken for a public one.
+fn is_public(range: &str) -> bool {
+    let Some((address, length)) = range.split_once('/') else { return true };
+    let Ok(length) = length.parse::<u8>() else { return true };
+    match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => {
+            let least = match address.octets() {
+                [10, ..] => 8,
+                [172, 16..=31, ..] => 12,
+                [192, 168, ..] => 16,
+                _ => return true,
+            };
+            length < least
+        }
+        Ok(std::net::IpAddr::V6(address)) => address.octets()[0] & 0xfe != 0xfc || length < 7,
+        Err(_) => true,
+    }
 }
 
 /// Subnets whose routes lead to an internet gateway, which only public ones may have; and data
@@ -109,6 +140,21 @@ fn routed_to_the_world(template: &Template) -> Vec<Finding> {
     findings
 }
 
+/// Rules whose group cannot be told, so that nothing can be proved of who lets whom in.
+fn into_the_unknown(templates: &[Template]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for template in templates {
+        for (id, rule) in of_kind(template, "AWS::EC2::SecurityGroupIngress") {
+            if group_of(&rule.properties["GroupId"], templates).is_none() {
+                let message = "lets somebody into a group that cannot be told; write `Fn::GetAtt` or \
+                    `Fn::ImportValue`";
+                findings.push(finding(template, id, message));
+            }
+        }
+    }
+    findings
+}
+
 /// Databases with a public address, and anything that holds data outside the data subnets.
 fn public_data(template: &Template) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -116,7 +162,7 @@ fn public_data(template: &Template) -> Vec<Finding> {
         if resource.properties["PubliclyAccessible"] == true {
             findings.push(finding(template, id, "has a public address"));
         }
-        let subnets = match resource.kind {
+        let subnets = match resource.kind.as_ref() {
             "AWS::RDS::DBSubnetGroup" | "AWS::ElastiCache::SubnetGroup" => {
                 super::imported_in(&resource.properties["SubnetIds"])
             }
@@ -136,15 +182,37 @@ fn of_kind<'a>(
     template.resources.iter().filter(move |(_, resource)| resource.kind == kind)
 }
 
-/// Which groups each group lets in.
+/// Which groups each group lets in; what is no group is called by its range.
 fn callers(templates: &[Template]) -> BTreeMap<String, BTreeSet<String>> {
     let mut callers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let name = |value: &Value| value["Fn::GetAtt"][0].as_str().unwrap_or("anyone").to_owned();
     for template in templates {
-        for (_, rule) in of_kind(template, "AWS::EC2::SecurityGroupIngress") {
-            let own = name(&rule.properties["GroupId"]);
-            callers.entry(own).or_default().insert(name(&rule.properties["SourceSecurityGroupId"]));
+        for (id, resource) in &template.resources {
+            for rule in rules_of(resource) {
+                let own = match resource.kind.as_ref() {
+                    "AWS::EC2::SecurityGroup" => Some(id.clone()),
+                    _ => group_of(&rule["GroupId"], templates),
+                };
+                let from = group_of(&rule["SourceSecurityGroupId"], templates);
+                let from = from.unwrap_or_else(|| range_of(rule));
+                callers.entry(own.unwrap_or_default()).or_default().insert(from);
+            }
         }
     }
     callers
+}
+
+/// The logical id of the security group a value means, in its own template or through an export.
+fn group_of(value: &Value, templates: &[Template]) -> Option<String> {
+    if let Some(name) = value["Fn::ImportValue"].as_str() {
+        let exported = templates.iter().find_map(|template| {
+            template.outputs.get(name.strip_prefix(&template.name)?.strip_prefix('-')?)
+        });
+        return super::named_in(exported?).into_iter().next();
+    }
+    super::named_in(value).into_iter().next()
+}
+
+fn range_of(rule: &Value) -> String {
+    let range = ["CidrIp", "CidrIpv6"].iter().find_map(|key| rule[key].as_str());
+    range.unwrap_or("somebody who cannot be told").to_owned()
 }

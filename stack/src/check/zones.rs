@@ -15,7 +15,7 @@ pub(super) fn check(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
     for template in templates {
         for (id, resource) in &template.resources {
             let properties = &resource.properties;
-            let message = match resource.kind {
+            let message = match resource.kind.as_ref() {
                 "AWS::AutoScaling::AutoScalingGroup" => {
                     let min = properties["MinSize"].as_str().and_then(|min| min.parse().ok());
                     fleet(min.unwrap_or(0), zones_of(&properties["VPCZoneIdentifier"]))

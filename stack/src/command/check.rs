@@ -3,38 +3,41 @@
 
 use std::path::Path;
 
+use proxy_config::Problems;
+
+use super::templates::Made;
 use super::{Check, Failure, Output, say};
-use crate::check::{self, Finding};
-use crate::environment::Environment;
-use crate::{estate, template, validate};
+use crate::check::Finding;
 
 pub(super) fn run(asked: &Check) -> Result<(), Failure> {
     let path = asked.file.path()?;
-    let environment = match (validate::environment(&path), asked.output) {
-        (Ok(environment), _) => environment,
-        (Err(problems), Output::Text) => return Err(problems.into()),
-        (Err(problems), Output::Json) => {
+    let made = match (Made::of(&path), asked.output) {
+        (Ok(made), _) => made,
+        (Err(Failure::Document(problems)), Output::Json) => {
             let mut told = problems.to_json();
             told["ok"] = false.into();
             say(&told.to_string());
             return Err(Failure::ToldDocument);
         }
+        (Err(failure), _) => return Err(failure),
     };
-    let plan = estate::resolve(&environment).map_err(anyhow::Error::from)?;
-    let templates = plan.as_ref().map(template::build).unwrap_or_default();
-    let findings = plan.as_ref().map(|plan| check::all(plan, &templates)).unwrap_or_default();
+    let (problems, findings) = made.findings();
+    let fine = problems.is_none() && findings.is_empty();
     match asked.output {
-        Output::Json => say(&json(&environment, &findings)),
-        Output::Text if findings.is_empty() => {
-            let resources: usize = templates.iter().map(|it| it.resources.len()).sum();
-            say(&fine(&path, &environment, resources));
+        Output::Json => say(&json(&made, problems.as_ref(), &findings)),
+        Output::Text => {
+            if fine {
+                say(&summary(&path, &made));
+            }
+            problems.iter().for_each(|problems| say(problems.to_string().trim_end()));
+            findings.iter().for_each(|finding| say(&finding.to_string()));
         }
-        Output::Text => findings.iter().for_each(|finding| say(&finding.to_string())),
     }
-    if findings.is_empty() { Ok(()) } else { Err(Failure::ToldDocument) }
+    if fine { Ok(()) } else { Err(Failure::ToldDocument) }
 }
 
-fn fine(path: &Path, environment: &Environment, resources: usize) -> String {
+fn summary(path: &Path, made: &Made) -> String {
+    let environment = &made.environment;
     let accounts = environment.ledger.as_ref().map_or(0, |ledger| ledger.accounts.len());
     let mut told = format!(
         "{} is fine: environment {}; routes: {}, streams: {}, accounts: {accounts}",
@@ -43,15 +46,19 @@ fn fine(path: &Path, environment: &Environment, resources: usize) -> String {
         environment.proxy.routes.len(),
         environment.streams.len(),
     );
+    let resources: usize = made.templates.iter().map(|it| it.resources.len()).sum();
     if resources > 0 {
         told.push_str(&format!(", resources on AWS: {resources}"));
     }
     told
 }
 
-fn json(environment: &Environment, findings: &[Finding]) -> String {
+fn json(made: &Made, problems: Option<&Problems>, findings: &[Finding]) -> String {
     let told = |Finding { place, message }: &Finding| serde_json::json!({ "path": place, "message": message });
-    let problems: Vec<_> = findings.iter().map(told).collect();
-    let ok = problems.is_empty();
-    serde_json::json!({ "ok": ok, "name": environment.name, "problems": problems }).to_string()
+    let mut all: Vec<_> = findings.iter().map(told).collect();
+    if let Some(problems) = problems {
+        all.extend(problems.to_json()["problems"].as_array().cloned().unwrap_or_default());
+    }
+    let (ok, name) = (all.is_empty(), &made.environment.name);
+    serde_json::json!({ "ok": ok, "name": name, "problems": all }).to_string()
 }

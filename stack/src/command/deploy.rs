@@ -8,9 +8,10 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 
 use super::estate::{OnAws, failed};
+use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
 use crate::deploy::order;
-use crate::deploy::run::{Deployment, LOOK};
+use crate::deploy::run::Deployment;
 use crate::difference::{self, guard, told};
 use crate::signals::StopSignals;
 
@@ -30,6 +31,8 @@ pub(super) struct Deploy {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    #[command(flatten)]
+    look: Look,
 }
 
 pub(super) fn run(asked: &Deploy) -> Result<(), Failure> {
@@ -79,18 +82,12 @@ async fn deploy(
         tags: &estate.plan.aws().tags,
         parameters,
         allowed: &asked.allow_replacement,
-        look: look(),
+        look: asked.look.every,
     };
     let mut signals = StopSignals::listen()?;
     deployment.run(&waves, &mut signals, &say).await.map_err(failed)?;
     say(&format!("{} is deployed", estate.plan.name));
     Ok(())
-}
-
-/// Between two looks at CloudFormation. A test that plays CloudFormation does not want to wait.
-pub(super) fn look() -> std::time::Duration {
-    let wished = std::env::var("FOREBAY_LOOK_MS").ok().and_then(|text| text.parse().ok());
-    wished.map_or(LOOK, std::time::Duration::from_millis)
 }
 
 /// Asks on the terminal. Where there is none, nobody could have agreed.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use super::deploy::{agreed, look};
+use super::deploy::agreed;
 use super::estate::{OnAws, failed};
+use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
 use crate::deploy::order;
 use crate::deploy::run::Deployment;
@@ -24,6 +25,8 @@ pub(super) struct Destroy {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    #[command(flatten)]
+    look: Look,
 }
 
 pub(super) fn run(asked: &Destroy) -> Result<(), Failure> {
@@ -75,7 +78,7 @@ async fn destroy(asked: &Destroy) -> Result<(), Failure> {
         tags: &estate.plan.aws().tags,
         parameters: &BTreeMap::new(),
         allowed: &[],
-        look: look(),
+        look: asked.look.every,
     };
     let mut signals = StopSignals::listen()?;
     deployment.run(&waves, &mut signals, &say).await.map_err(failed)

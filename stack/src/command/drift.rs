@@ -1,13 +1,15 @@
 //! `forebay drift`: what somebody changed beside the templates.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 
-use super::deploy::look;
 use super::estate::{OnAws, failed};
+use super::look::Look;
 use super::{EnvironmentFile, Failure, Output, runtime, say};
 
-/// Looks after which a detection that does not end is given up: ten minutes.
-const LOOKS_MAX: u32 = 240;
+/// After this a detection that does not end is given up.
+const LOOKED_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Args)]
 pub(super) struct Drift {
@@ -16,6 +18,8 @@ pub(super) struct Drift {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    look: Look,
 }
 
 /// Fails when something drifted, so that a pipeline notices.
@@ -32,7 +36,7 @@ async fn drift(asked: &Drift) -> Result<(), Failure> {
     }
     let mut drifts = Vec::new();
     for (name, id) in &looking {
-        let mut looks = 0;
+        let begun = Instant::now();
         loop {
             let (status, reason) = estate.cloud.looked(name, id).await.map_err(failed)?;
             match status.as_str() {
@@ -42,10 +46,9 @@ async fn drift(asked: &Drift) -> Result<(), Failure> {
                     say(&format!("{name}: not everything could be looked at: {reason}"));
                     break;
                 }
-                _ if looks < LOOKS_MAX => tokio::time::sleep(look()).await,
+                _ if begun.elapsed() < LOOKED_MAX => tokio::time::sleep(asked.look.every).await,
                 _ => return Err(Failure::Failed(anyhow::anyhow!("{name}: looking did not end"))),
             }
-            looks += 1;
         }
         drifts.extend(estate.cloud.drifted(name).await.map_err(failed)?);
     }

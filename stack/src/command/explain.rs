@@ -2,9 +2,9 @@
 
 use clap::Args;
 
+use super::templates::Made;
 use super::{EnvironmentFile, Failure, Output, say};
 use crate::explain::{self, Explanation, Origin};
-use crate::{document, estate, template, validate};
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -19,12 +19,9 @@ pub(super) struct Explain {
 }
 
 pub(super) fn run(asked: &Explain) -> Result<(), Failure> {
-    let loaded = document::load(&asked.file.path()?)?;
-    let environment = validate::validate(&loaded)?;
-    let plan = estate::resolve(&environment).map_err(anyhow::Error::from)?;
-    let templates = plan.as_ref().map(template::build).unwrap_or_default();
-    let estate = plan.as_ref().map(|plan| (plan, templates.as_slice()));
-    let found = explain::explain(&loaded, estate, &asked.key)
+    let made = Made::of(&asked.file.path()?)?;
+    let estate = made.plan.as_ref().map(|plan| (plan, made.templates.as_slice()));
+    let found = explain::explain(&made.loaded, estate, &asked.key)
         .map_err(|message| Failure::Failed(anyhow::anyhow!(message)))?;
     match asked.output {
         Output::Json => say(&serde_json::json!(found).to_string()),

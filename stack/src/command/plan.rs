@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::cost::{of_held, of_templates};
 use super::estate::OnAws;
 use super::{EnvironmentFile, Failure, Output, runtime, say, synth};
+use crate::cost;
 use crate::difference::{self, guard, saved, told};
 
 pub(super) const PLAN_JSON: &str = "\
@@ -18,6 +20,8 @@ The JSON of `-o json` is one object; keys are added to it, never renamed:
             property {path, before, after, effect, because}; effect is none, create, in_place,
             rolling, interruption, release, replacement or delete
   refused   why it may not be deployed as it is
+  cost      US dollars a month, as text: {before, after}, each {always, most}; and prices_of, the
+            dates of the prices
 Exit codes: 0 nothing to change, 1 changes, or changes that are refused.";
 
 #[derive(Debug, Args)]
@@ -43,6 +47,8 @@ pub(super) fn run(asked: &Plan) -> Result<(), Failure> {
     };
     let difference = difference::between(&held, &templates);
     let refused = guard::refusals(&difference, &held, &asked.allow_replacement);
+    let region = &plan.aws().region;
+    let (before, after) = (of_held(region, &held), of_templates(region, &templates));
     match asked.output {
         Output::Json => {
             let told = json!({
@@ -50,11 +56,15 @@ pub(super) fn run(asked: &Plan) -> Result<(), Failure> {
                 "changes": !difference.is_empty(),
                 "stacks": difference.stacks,
                 "refused": refused,
+                "cost": cost::told::change_json(&before, &after),
             });
             say(&told.to_string());
         }
         Output::Text => {
             say(&told::text(&difference));
+            if before.always != after.always || before.most != after.most {
+                say(&cost::told::change(&before, &after));
+            }
             refused.iter().for_each(|why| say(&format!("refused: {why}")));
         }
     }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::deploy::look;
 use super::estate::{OnAws, failed};
+use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
 use crate::deploy::run::Follow;
 use crate::deploy::told;
@@ -16,6 +16,8 @@ pub(super) struct Resume {
     /// A resource to leave as it is; may be given several times. Make it right by hand afterwards
     #[arg(long, value_name = "ID")]
     skip: Vec<String>,
+    #[command(flatten)]
+    look: Look,
 }
 
 pub(super) fn run(asked: &Resume) -> Result<(), Failure> {
@@ -43,7 +45,7 @@ async fn resume(asked: &Resume) -> Result<(), Failure> {
         return Ok(());
     }
     let mut signals = StopSignals::listen()?;
-    let follow = Follow { cloud: &estate.cloud, look: look() };
+    let follow = Follow { cloud: &estate.cloud, look: asked.look.every };
     let mut failures = Vec::new();
     follow.until_still(&begun, &mut signals, &say, &mut failures).await.map_err(failed)?;
     for (name, state) in &failures {

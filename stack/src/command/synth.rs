@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::templates::Made;
 use super::{Failure, Synth, say};
-use crate::estate::{self, EstatePlan};
-use crate::template::{self, Template};
-use crate::{check, validate};
+use crate::estate::EstatePlan;
+use crate::template::Template;
 
 pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
     let (plan, templates) = checked(&asked.file.path()?)?;
@@ -32,27 +32,23 @@ pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
 
 /// Plan and templates of an environment file, with which nothing is wrong that can be known here.
 pub(super) fn checked(path: &Path) -> Result<(EstatePlan, Vec<Template>), Failure> {
-    let plan = plan(path)?;
-    let templates = template::build(&plan);
-    let findings = check::all(&plan, &templates);
-    if findings.is_empty() {
-        return Ok((plan, templates));
-    }
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    Err(Failure::Failed(anyhow::anyhow!("{}", told.join("\nforebay: "))))
-}
-
-/// The plan of an environment file; a file without an `aws` section is told so.
-fn plan(path: &Path) -> Result<EstatePlan, Failure> {
-    let environment = validate::environment(path)?;
-    let plan = estate::resolve(&environment).map_err(anyhow::Error::from)?;
-    plan.ok_or_else(|| {
-        Failure::Failed(anyhow::anyhow!(
+    let made = Made::of(path)?;
+    let (problems, findings) = made.findings();
+    let Some(plan) = made.plan else {
+        return Err(Failure::Failed(anyhow::anyhow!(
             "{} has no `aws` section, so there is nothing to make templates of; \
              environments/production.yaml shows one",
             path.display()
-        ))
-    })
+        )));
+    };
+    if let Some(problems) = problems {
+        return Err(problems.into());
+    }
+    if findings.is_empty() {
+        return Ok((plan, made.templates));
+    }
+    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    Err(Failure::Failed(anyhow::anyhow!("{}", told.join("\nforebay: "))))
 }
 
 fn file_name(template: &Template) -> String {

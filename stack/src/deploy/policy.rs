@@ -11,7 +11,7 @@ pub fn of(template: &Template, allowed: &[String]) -> String {
     let guarded: Vec<String> = template
         .resources
         .iter()
-        .filter(|(_, resource)| guard::holds_data(resource.kind))
+        .filter(|(_, resource)| guard::holds_data(&resource.kind))
         .filter(|(id, _)| !guard::is_allowed(allowed, &template.name, id))
         .map(|(id, _)| format!("LogicalResourceId/{id}"))
         .collect();

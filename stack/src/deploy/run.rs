@@ -10,10 +10,8 @@ use crate::difference::guard;
 use crate::signals::StopSignals;
 use crate::template::Template;
 
-/// Between two looks at what is going on. CloudFormation throttles those who look more often.
-pub const LOOK: Duration = Duration::from_millis(2_500);
-/// Looks after which a change set that is not ready counts as stuck: ten minutes.
-const LOOKS_MAX: u32 = 240;
+/// After this a change set that is not ready counts as stuck.
+const READY_MAX: Duration = Duration::from_secs(600);
 
 /// Why a deployment ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +182,8 @@ impl Deployment<'_> {
         name: &str,
         id: &str,
     ) -> Result<Option<Vec<ProposedChange>>, DeployError> {
-        for _ in 0..LOOKS_MAX {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < READY_MAX {
             let (status, reason, changes) = self.cloud.proposed(name, id).await?;
             match status.as_str() {
                 "CREATE_COMPLETE" => return Ok(Some(changes)),

@@ -114,6 +114,10 @@ pub fn of(
     if let Some((_, _, effect, why)) = known {
         return (*effect, (!why.is_empty()).then(|| (*why).to_owned()));
     }
+    if !properties::is_known(kind) {
+        let because = "perhaps: there is no schema of it here".to_owned();
+        return (Effect::Replacement, Some(because));
+    }
     let decides = |fact: &str| {
         within(path, fact)
             // A whole section came or went: what counts is whether it holds the fact.

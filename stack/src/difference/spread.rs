@@ -100,7 +100,7 @@ fn add(
     path: &str,
     cause: &str,
 ) -> bool {
-    let (effect, why) = effect::of(resource.kind, path, None, None);
+    let (effect, why) = effect::of(&resource.kind, path, None, None);
     let because = match why {
         Some(why) => format!("{cause}; {why}"),
         None => cause.to_owned(),

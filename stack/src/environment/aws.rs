@@ -22,6 +22,14 @@ pub struct Aws {
     /// Whether everything must go on when one zone is lost.
     #[serde(default)]
     pub zone_loss: ZoneLoss,
+    /// The regions in which anything may be: an environment elsewhere is refused, and no role of the
+    /// estate may act elsewhere. Without it, no region is ruled out.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// A folder, relative to this file, whose files take the place of those of the same name in
+    /// Forebay's `templates/instance/`: `boot.sh`, `forebay-proxy.service`, …
+    #[serde(default)]
+    pub templates: Option<std::path::PathBuf>,
 }
 
 /// What the loss of one availability zone may take away.
@@ -230,6 +238,27 @@ pub enum CacheEngine {
     #[default]
     Valkey,
     Redis,
+}
+
+/// Snapshots of all databases in a vault, beside the backups that each server keeps and loses with
+/// itself.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// How long the snapshot of each night is kept, `1d` to `365d`.
+    pub daily: Duration,
+    /// How long that of each month's first night is kept, `90d` to `3650d`; without it there is none.
+    pub monthly: Option<Duration>,
+    /// A vault in another region that gets a copy of each: its ARN.
+    pub copy_to: Option<String>,
+    /// Whether a snapshot cannot be deleted before its time, by nobody; for good after three days.
+    pub lock: bool,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { daily: Duration::secs(35 * 86_400), monthly: None, copy_to: None, lock: false }
+    }
 }
 
 /// Who is told when something is wrong.

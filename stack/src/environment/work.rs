@@ -24,62 +24,82 @@ impl Default for Queue {
     }
 }
 
-/// A container on Fargate: either it takes jobs of a `queue`, or it answers requests on a `port`.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Worker {
-    /// The image, in a private registry of the account, with its tag or digest.
-    pub image: String,
-    /// What it runs, in place of the image's own command.
-    #[serde(default)]
-    pub command: Vec<String>,
-    /// Shares of processors, 1024 each: 256, 512, 1024, 2048, 4096, 8192 or 16384.
-    #[serde(default = "cpu")]
-    pub cpu: u32,
-    /// Memory, of those that Fargate has for `cpu`.
-    #[serde(default = "memory")]
-    pub memory: ByteSize,
-    /// Room for files while it works, `21GiB` to `200GiB`; without it there are 20 GiB.
-    #[serde(default)]
-    pub disk: Option<ByteSize>,
-    /// The queue whose jobs it takes; there are as many tasks as jobs ask for, and none for none.
-    #[serde(default)]
-    pub queue: Option<String>,
-    /// The port it answers HTTP on; routes may name it as an upstream.
-    #[serde(default)]
-    pub port: Option<u16>,
-    /// Where it says that it is well, with `port`.
-    #[serde(default = "health")]
-    pub health: String,
-    /// Tasks there always are; 0 with `queue`, 2 with `port`.
-    #[serde(default)]
-    pub min: Option<u32>,
-    /// Tasks there may be.
-    pub max: u32,
-    /// Jobs that may wait for each task before there is another, with `queue`.
-    #[serde(default = "backlog_per_task")]
-    pub backlog_per_task: u32,
-    /// Whether spare capacity that AWS may take back is used first; a job taken back is tried again.
-    #[serde(default)]
-    pub spot: bool,
-    /// What it may connect to: names of `databases`, `cache`, `ledger`.
-    #[serde(default)]
-    pub uses: Vec<String>,
-    /// Buckets of `storage` it reads.
-    #[serde(default)]
-    pub reads: Vec<String>,
-    /// Buckets of `storage` it writes, or signs uploads to.
-    #[serde(default)]
-    pub writes: Vec<String>,
-    /// Queues it sends jobs to.
-    #[serde(default)]
-    pub sends: Vec<String>,
-    /// Whether it hands videos of its buckets to MediaConvert.
-    #[serde(default)]
-    pub media_convert: bool,
-    /// Environment variables beside those that say where things are.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
+/// A type whose last keys say what it may reach. They are written here once: serde's `flatten` would
+/// lose the places of faults.
+macro_rules! reaching {
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($own)*
+            /// What it may connect to: names of `databases`, `cache`, `ledger`.
+            #[serde(default)]
+            pub uses: Vec<String>,
+            /// Buckets of `storage` it reads.
+            #[serde(default)]
+            pub reads: Vec<String>,
+            /// Buckets of `storage` it writes, or signs uploads to.
+            #[serde(default)]
+            pub writes: Vec<String>,
+            /// Queues it sends jobs to.
+            #[serde(default)]
+            pub sends: Vec<String>,
+            /// Environment variables beside those that say where things are.
+            #[serde(default)]
+            pub environment: BTreeMap<String, String>,
+        }
+
+        impl<'a> From<&'a $name> for Wants<'a> {
+            fn from(of: &'a $name) -> Self {
+                let $name { uses, reads, writes, sends, .. } = of;
+                Self { uses, reads, writes, sends, takes: of.takes() }
+            }
+        }
+    };
+}
+
+reaching! {
+    /// A container on Fargate: either it takes jobs of a `queue`, or it answers requests on a `port`.
+    pub struct Worker {
+        /// The image, in a private registry of the account, with its tag or digest.
+        pub image: String,
+        /// What it runs, in place of the image's own command.
+        #[serde(default)]
+        pub command: Vec<String>,
+        /// Shares of processors, 1024 each: 256, 512, 1024, 2048, 4096, 8192 or 16384.
+        #[serde(default = "cpu")]
+        pub cpu: u32,
+        /// Memory, of those that Fargate has for `cpu`.
+        #[serde(default = "memory")]
+        pub memory: ByteSize,
+        /// Room for files while it works, `21GiB` to `200GiB`; without it there are 20 GiB.
+        #[serde(default)]
+        pub disk: Option<ByteSize>,
+        /// The queue whose jobs it takes; there are as many tasks as jobs ask for, and none for none.
+        #[serde(default)]
+        pub queue: Option<String>,
+        /// The port it answers HTTP on; routes may name it as an upstream.
+        #[serde(default)]
+        pub port: Option<u16>,
+        /// Where it says that it is well, with `port`.
+        #[serde(default = "health")]
+        pub health: String,
+        /// Tasks there always are; 0 with `queue`, 2 with `port`.
+        #[serde(default)]
+        pub min: Option<u32>,
+        /// Tasks there may be.
+        pub max: u32,
+        /// Jobs that may wait for each task before there is another, with `queue`.
+        #[serde(default = "backlog_per_task")]
+        pub backlog_per_task: u32,
+        /// Whether spare capacity that AWS may take back is used first; a job taken back is tried again.
+        #[serde(default)]
+        pub spot: bool,
+        /// Whether it hands videos of its buckets to MediaConvert.
+        #[serde(default)]
+        pub media_convert: bool,
+    }
 }
 
 fn cpu() -> u32 {
@@ -102,42 +122,31 @@ impl Worker {
     pub fn min(&self) -> u32 {
         self.min.unwrap_or(if self.port.is_some() { 2 } else { 0 })
     }
+
+    fn takes(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
 }
 
-/// A function, on Lambda, reached by the CDN.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Function {
-    /// Its archive, a key of the bucket of releases: `functions/api-1.4.zip`.
-    pub code: String,
-    /// What Lambda calls in it.
-    pub handler: String,
-    /// `nodejs22.x`, `python3.13`, `provided.al2023`, …
-    pub runtime: String,
-    /// Memory, `128MiB` to `10GiB`; processors come with it.
-    #[serde(default = "function_memory")]
-    pub memory: ByteSize,
-    /// How long one call may take, `1s` to `15m`.
-    #[serde(default = "function_timeout")]
-    pub timeout: Duration,
-    /// Calls at once, 1 to 1000: what is kept for it, and its limit.
-    #[serde(default = "concurrency")]
-    pub concurrency: u32,
-    /// What it may connect to: names of `databases`, `cache`, `ledger`.
-    #[serde(default)]
-    pub uses: Vec<String>,
-    /// Buckets of `storage` it reads.
-    #[serde(default)]
-    pub reads: Vec<String>,
-    /// Buckets of `storage` it writes, or signs uploads to.
-    #[serde(default)]
-    pub writes: Vec<String>,
-    /// Queues it sends jobs to.
-    #[serde(default)]
-    pub sends: Vec<String>,
-    /// Environment variables beside those that say where things are.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
+reaching! {
+    /// A function, on Lambda, reached by the CDN.
+    pub struct Function {
+        /// Its archive, a key of the bucket of releases: `functions/api-1.4.zip`.
+        pub code: String,
+        /// What Lambda calls in it.
+        pub handler: String,
+        /// `nodejs22.x`, `python3.13`, `provided.al2023`, …
+        pub runtime: String,
+        /// Memory, `128MiB` to `10GiB`; processors come with it.
+        #[serde(default = "function_memory")]
+        pub memory: ByteSize,
+        /// How long one call may take, `1s` to `15m`.
+        #[serde(default = "function_timeout")]
+        pub timeout: Duration,
+        /// Calls at once, 1 to 1000: what is kept for it, and its limit.
+        #[serde(default = "concurrency")]
+        pub concurrency: u32,
+    }
 }
 
 fn function_memory() -> ByteSize {
@@ -152,6 +161,13 @@ fn concurrency() -> u32 {
     100
 }
 
+impl Function {
+    /// Functions answer; they take jobs of no queue.
+    fn takes(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// What a worker or a function may reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Wants<'a> {
@@ -160,18 +176,4 @@ pub struct Wants<'a> {
     pub writes: &'a [String],
     pub sends: &'a [String],
     pub takes: Option<&'a str>,
-}
-
-impl<'a> From<&'a Worker> for Wants<'a> {
-    fn from(worker: &'a Worker) -> Self {
-        let Worker { uses, reads, writes, sends, queue, .. } = worker;
-        Self { uses, reads, writes, sends, takes: queue.as_deref() }
-    }
-}
-
-impl<'a> From<&'a Function> for Wants<'a> {
-    fn from(function: &'a Function) -> Self {
-        let Function { uses, reads, writes, sends, .. } = function;
-        Self { uses, reads, writes, sends, takes: None }
-    }
 }

@@ -46,6 +46,12 @@ const PROXY_CACHE: Source = source!("proxy-cache.sh", shell);
 const AGENT: Source = source!("cloudwatch-agent.json", json);
 const ROTATE: Source = source!("logrotate.conf", plain);
 
+/// Every template that a team may replace by its own.
+pub fn template_names() -> [&'static str; 8] {
+    [FETCH, BOOT, PROXY_UNIT, LEDGER_UNIT, LEDGER_DATABASE, PROXY_CACHE, AGENT, ROTATE]
+        .map(|source| source.name)
+}
+
 /// What the templates may name.
 #[derive(Serialize)]
 struct Values {
@@ -139,7 +145,7 @@ pub fn edge(plan: &EstatePlan, document: String) -> Result<Vec<InstanceFile>, Re
     let values = values(plan, &EDGE);
     let mut files = vec![file(DOCUMENT, "000644", document)];
     if plan.edge_uses_cache {
-        let script = render(&PROXY_CACHE, &values)?;
+        let script = render(plan, &PROXY_CACHE, &values)?;
         files.push(file("/usr/local/sbin/proxy-cache", "000755", script));
     }
     for (path, mode, source) in [
@@ -148,7 +154,7 @@ pub fn edge(plan: &EstatePlan, document: String) -> Result<Vec<InstanceFile>, Re
         ("/etc/forebay/cloudwatch-agent.json", "000644", AGENT),
         ("/etc/logrotate.d/forebay", "000644", ROTATE),
     ] {
-        files.push(file(path, mode, render(&source, &values)?));
+        files.push(file(path, mode, render(plan, &source, &values)?));
     }
     Ok(files)
 }
@@ -167,7 +173,7 @@ pub fn ledger(plan: &EstatePlan) -> Result<Vec<InstanceFile>, RenderError> {
         ("/etc/forebay/cloudwatch-agent.json", "000644", AGENT),
         ("/etc/logrotate.d/forebay", "000644", ROTATE),
     ] {
-        files.push(file(path, mode, render(&source, &values)?));
+        files.push(file(path, mode, render(plan, &source, &values)?));
     }
     Ok(files)
 }
@@ -175,28 +181,48 @@ pub fn ledger(plan: &EstatePlan) -> Result<Vec<InstanceFile>, RenderError> {
 /// User data of a fleet: it reads the files above from the stack, starts, and tells the stack.
 /// `${AWS::StackName}` in it is filled in by CloudFormation.
 pub fn user_data(plan: &EstatePlan, of_ledger: bool) -> Result<String, RenderError> {
-    render(&BOOT, &values(plan, if of_ledger { &LEDGER } else { &EDGE }))
+    render(plan, &BOOT, &values(plan, if of_ledger { &LEDGER } else { &EDGE }))
 }
 
 fn file(path: &'static str, mode: &'static str, text: String) -> InstanceFile {
     InstanceFile { path, mode, text }
 }
 
-/// A template that Tera cannot render: a fault of ours, or of a value it cannot hold.
+/// A template that Tera cannot render: a fault of ours or of a team's own, or a value it cannot hold.
 #[derive(Debug, thiserror::Error)]
-#[error("templates/instance/{name} cannot be rendered: {cause}")]
+#[error("{name} cannot be rendered: {cause}")]
 pub struct RenderError {
-    name: &'static str,
+    name: String,
     cause: tera::Error,
 }
 
-fn render(source: &Source, values: &impl Serialize) -> Result<String, RenderError> {
+/// Renders a template, a team's own where there is one; its values are quoted all the same.
+fn render(
+    plan: &EstatePlan,
+    source: &Source,
+    values: &impl Serialize,
+) -> Result<String, RenderError> {
+    match plan.estate.templates.get(source.name) {
+        Some(own) => rendered(&own.path.display().to_string(), &own.text, source.escape, values),
+        None => {
+            let name = format!("templates/instance/{}", source.name);
+            rendered(&name, source.text, source.escape, values)
+        }
+    }
+}
+
+fn rendered(
+    name: &str,
+    text: &str,
+    escape: EscapeFn,
+    values: &impl Serialize,
+) -> Result<String, RenderError> {
     let mut tera = Tera::default();
-    tera.set_escape_fn(source.escape);
+    tera.set_escape_fn(escape);
     tera.autoescape_on([""]);
-    tera.add_raw_template(source.name, source.text)
-        .and_then(|()| tera.render(source.name, &Context::from_serialize(values)?))
-        .map_err(|cause| RenderError { name: source.name, cause })
+    tera.add_raw_template(name, text)
+        .and_then(|()| tera.render(name, &Context::from_serialize(values)?))
+        .map_err(|cause| RenderError { name: name.to_owned(), cause })
 }
 
 /// A word of a shell script. `${` is taken apart, for CloudFormation would fill it in.
@@ -236,8 +262,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_rendered_is_an_error() {
-        let told = render(&FETCH, &[("nothing", "it")]).unwrap_err().to_string();
-        assert!(told.starts_with("templates/instance/fetch.sh cannot be rendered"), "{told}");
+        let told = rendered("fetch.sh", FETCH.text, FETCH.escape, &[("nothing", "it")]);
+        let told = told.unwrap_err().to_string();
+        assert!(told.starts_with("fetch.sh cannot be rendered"), "{told}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::database::{self, Named, subnets};
 use super::value::{import, reference, sub};
-use super::{Kept, Resource, Stack, Template, camel, queue, storage};
+use super::{Kept, Resource, Stack, Template, backup, camel, queue, storage};
 use crate::environment::LEDGER;
 use crate::environment::aws::{Cache, CacheEngine};
 use crate::estate::EstatePlan;
@@ -12,11 +12,13 @@ use crate::estate::EstatePlan;
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::Data, "what holds data, retained and protected.");
     access_logs(&mut template, plan);
+    let mut databases = Vec::new();
     if let Some(of) = plan.database() {
         let what = "accounts, entries, keys: all the ledger knows";
         let (id, name, group) = ("Database", LEDGER, "DatabaseGroup");
         database::add(&mut template, plan, &Named { id, name, group, what, of });
         ledger_key(&mut template, plan);
+        databases.push(id.to_owned());
     }
     for (name, of) in &plan.estate.databases {
         let id = format!("{}Database", camel(name));
@@ -25,6 +27,10 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         let group = "AppDatabaseGroup";
         let named = Named { id: &id, name: &name, group, what: &what, of };
         database::add(&mut template, plan, &named);
+        databases.push(id);
+    }
+    if let Some(backup) = &plan.estate.backup {
+        backup::add(&mut template, plan, backup, &databases);
     }
     if let Some(cache) = &plan.estate.cache {
         add_cache(&mut template, plan, cache);

@@ -1,5 +1,8 @@
 //! The sections for AWS: what the types cannot say of each, and whether together they are whole.
 
+mod backup;
+mod by_hand;
+mod overrides;
 mod work;
 
 use proxy_config::{Config, Problem, Tree};
@@ -12,7 +15,7 @@ use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
 use crate::estate::parameters;
 
 /// Sections and keys that mean something on AWS only.
-const FOR_AWS: [&str; 18] = [
+const FOR_AWS: [&str; 21] = [
     "aws",
     "network",
     "database",
@@ -23,8 +26,11 @@ const FOR_AWS: [&str; 18] = [
     "workers",
     "functions",
     "cdn",
+    "backup",
     "alarms",
     "budget",
+    "resources",
+    "patches",
     "edge.domain",
     "edge.hosted_zone",
     "edge.origin",
@@ -61,12 +67,14 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     told("cache", readable(tree, "cache").map(|it| cache(&it)).unwrap_or_default());
     told("alarms", readable(tree, "alarms").map(|it| alarms(&it)).unwrap_or_default());
     told("budget", readable(tree, "budget").map(|it| budget(&it)).unwrap_or_default());
+    told("backup", readable(tree, "backup").map(|it| backup::faults(&it)).unwrap_or_default());
     let fleet_path = "edge.instances";
     told(fleet_path, readable(tree, fleet_path).map(|it| fleet(&it)).unwrap_or_default());
     let standby_path = "ledger.instances";
     told(standby_path, readable(tree, standby_path).map(|it| standby(&it)).unwrap_or_default());
     told("edge", names(tree));
     problems.extend(work::faults(tree));
+    problems.extend(by_hand::faults(tree));
     problems
 }
 
@@ -80,12 +88,18 @@ fn aws(aws: &Aws) -> Vec<Fault> {
         let message = format!("`{}` is not an account", aws.account);
         faults.push(fault("account", message, "write its twelve digits in quotes"));
     }
-    let parts: Vec<&str> = aws.region.split('-').collect();
-    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
-    let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
-    if parts.len() < 3 || !number || !parts[..parts.len() - 1].iter().all(letters) {
-        let message = format!("`{}` is not a region", aws.region);
-        faults.push(fault("region", message, "write it as AWS does: `eu-central-1`"));
+    for (key, region) in
+        [("region", &aws.region)].into_iter().chain(aws.regions.iter().map(|it| ("regions", it)))
+    {
+        if !is_region(region) {
+            let message = format!("`{region}` is not a region");
+            faults.push(fault(key, message, "write it as AWS does: `eu-central-1`"));
+        }
+    }
+    if !aws.regions.is_empty() && !aws.regions.contains(&aws.region) {
+        let message = format!("`{}` is not one of `aws.regions`", aws.region);
+        let hint = format!("nothing may be but in {}", aws.regions.join(", "));
+        faults.push(fault("region", message, &hint));
     }
     let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     if !(3..=63).contains(&aws.releases.len()) || !aws.releases.bytes().all(known) {
@@ -101,6 +115,13 @@ fn aws(aws: &Aws) -> Vec<Fault> {
         }
     }
     faults
+}
+
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
+    let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
+    parts.len() >= 3 && number && parts[..parts.len() - 1].iter().all(letters)
 }
 
 fn network(network: &Network) -> Vec<Fault> {
@@ -303,44 +324,13 @@ pub(super) fn complete(
     proxy: &Config,
 ) -> Result<Option<Estate>, Vec<Problem>> {
     let Some(aws) = document.aws.clone() else { return Ok(None) };
-    let mut problems = Vec::new();
-    let mut missing = |key: &str, why: &str, hint: &str| {
-        let span = key.split('.').next().and_then(|s| tree.place_of(s)).or(tree.place_of("aws"));
-        problems.push(Problem::new(key, span, format!("`{key}` is missing: {why}")).hint(hint));
-    };
     let edge = &document.edge;
-    if edge.domain.is_none() {
-        missing("edge.domain", "AWS makes the certificate for it", "`domain: live.example.com`");
-    }
-    if edge.hosted_zone.is_none() {
-        let why = "the certificate is proved and the domain pointed there";
-        missing("edge.hosted_zone", why, "`hosted_zone: Z…`, the id in Route 53");
-    }
-    if edge.instances.is_none() {
-        let hint = "`instances: { type: c7g.large, min: 3, max: 9 }`";
-        missing("edge.instances", "the proxy runs on them", hint);
-    }
     let to_origin = proxy.routes.iter().any(|route| uses(route, ORIGIN));
-    if to_origin && edge.origin.is_none() {
-        let why = "a route passes requests to the upstream `origin`";
-        missing("edge.origin", why, "`origin: packager.example.com:80`");
-    }
-    if let Some(ledger) = &document.ledger {
-        if ledger.instances.is_none() {
-            let hint = "`instances: { type: m7g.large }`";
-            missing("ledger.instances", "the ledger runs on them", hint);
-        }
-        if document.database.is_none() {
-            let hint = "`database: { engine: mysql, class: db.r7g.large, storage: 100GiB }`";
-            missing("database", "the ledger keeps its entries there", hint);
-        }
-    } else if let Some(node) = tree.get("database") {
-        let message = "there is a `database` and no `ledger` to use it";
-        let hint = "leave it out; databases of workers and functions go under `databases`";
-        problems.push(Problem::new("database", Some(node.span), message).hint(hint));
-    }
+    let mut problems = missing(tree, document, to_origin);
     problems.extend(cache_missing(tree, document, proxy));
     let signing_key = signing_key(tree, document, &mut problems);
+    problems.extend(backup::of_something(tree, &aws, document));
+    let templates = overrides::read(tree, &aws, &mut problems);
     problems.extend(of_one_zone(tree, &aws, document));
     problems.extend(listeners(tree, proxy));
     let fleet = edge.instances.clone();
@@ -369,9 +359,53 @@ pub(super) fn complete(
         functions: document.functions.clone(),
         cdn: document.cdn.clone(),
         signing_key,
+        templates,
+        backup: document.backup.clone(),
         alarms: document.alarms.clone().unwrap_or_default(),
         budget: document.budget.clone(),
+        resources: document.resources.clone(),
+        patches: document.patches.clone(),
     }))
+}
+
+/// What every estate needs and the file does not have.
+fn missing(tree: &Tree, document: &Document, to_origin: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut missing = |key: &str, why: &str, hint: &str| {
+        let span = key.split('.').next().and_then(|s| tree.place_of(s)).or(tree.place_of("aws"));
+        problems.push(Problem::new(key, span, format!("`{key}` is missing: {why}")).hint(hint));
+    };
+    let edge = &document.edge;
+    if edge.domain.is_none() {
+        missing("edge.domain", "AWS makes the certificate for it", "`domain: live.example.com`");
+    }
+    if edge.hosted_zone.is_none() {
+        let why = "the certificate is proved and the domain pointed there";
+        missing("edge.hosted_zone", why, "`hosted_zone: Z…`, the id in Route 53");
+    }
+    if edge.instances.is_none() {
+        let hint = "`instances: { type: c7g.large, min: 3, max: 9 }`";
+        missing("edge.instances", "the proxy runs on them", hint);
+    }
+    if to_origin && edge.origin.is_none() {
+        let why = "a route passes requests to the upstream `origin`";
+        missing("edge.origin", why, "`origin: packager.example.com:80`");
+    }
+    if let Some(ledger) = &document.ledger {
+        if ledger.instances.is_none() {
+            let hint = "`instances: { type: m7g.large }`";
+            missing("ledger.instances", "the ledger runs on them", hint);
+        }
+        if document.database.is_none() {
+            let hint = "`database: { engine: mysql, class: db.r7g.large, storage: 100GiB }`";
+            missing("database", "the ledger keeps its entries there", hint);
+        }
+    } else if let Some(node) = tree.get("database") {
+        let message = "there is a `database` and no `ledger` to use it";
+        let hint = "leave it out; databases of workers and functions go under `databases`";
+        problems.push(Problem::new("database", Some(node.span), message).hint(hint));
+    }
+    problems
 }
 
 /// A limit that counts in a cache that is not there.

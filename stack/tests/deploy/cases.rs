@@ -45,10 +45,14 @@ impl Stage {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command.args(arguments);
+        if ["deploy", "destroy", "drift", "resume"].contains(&arguments[0]) {
+            command.args(["--look", "10ms"]);
+        }
+        command.current_dir(self.folder.path()).env_clear();
         command.env("AWS_ENDPOINT_URL", format!("http://{}", self.fake.address));
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        command.env("HOME", self.folder.path()).env("FOREBAY_LOOK_MS", "5");
+        command.env("HOME", self.folder.path());
         command.stdin(Stdio::null());
         command
     }

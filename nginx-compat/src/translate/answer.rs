@@ -1,0 +1,262 @@
+//! What answers in a location: its route, without the name and the requests it takes.
+
+use std::rc::Rc;
+
+use proxy_config::Route;
+use proxy_config::pattern::Template;
+use proxy_config::route::PathMatch;
+use proxy_config::route_action::{HeaderEdits, Redirect, Respond};
+use proxy_config::steps::{Action, Condition, ConditionTest, Step};
+use proxy_config::units::ByteSize;
+
+use crate::translate::auth::ByPath;
+use crate::translate::detour::{self, Named};
+use crate::translate::proxy_pass::Target;
+use crate::translate::rewrite::Program;
+use crate::translate::scope::Scope;
+use crate::translate::site::Work;
+use crate::translate::upstream::timeouts;
+use crate::translate::variable::Place;
+use crate::translate::{
+    access, auth, files, guard, proxy_pass, redirected, request_header, response_header, value,
+};
+use crate::tree::Directive;
+use crate::verdict::{Verdict, Verdicts};
+
+/// nginx's default for `client_max_body_size`.
+const BODY_MAX: ByteSize = ByteSize::mib(1);
+
+/// Where an answer is looked for.
+#[derive(Clone, Copy)]
+pub struct Here<'s, 'a> {
+    pub scope: &'s Rc<Scope<'a>>,
+    /// Of an `if`: the location around it, whose handler it has unless it has one of its own.
+    pub around: Option<&'s Scope<'a>>,
+    pub path: Option<&'s PathMatch>,
+    /// Routes of named locations.
+    pub named: &'s Named,
+    pub locations: &'s ByPath<'a>,
+    pub place: &'s Place,
+}
+
+impl<'a> Here<'_, 'a> {
+    /// The directive that answers: of the place itself, or of what is around an `if`.
+    pub fn handler(&self, name: &str) -> Option<&'a Directive> {
+        let own = self.scope.own(name).first();
+        own.or_else(|| self.around.and_then(|around| around.own(name).first())).copied()
+    }
+}
+
+/// The route of a place whose steps do not always answer.
+pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, String> {
+    if let Some(directive) = guard::closes(here.scope) {
+        let place = work.files.line(directive.start);
+        return Err(format!("{} ({place}) is not translated", directive.name));
+    }
+    let access = access::access(here.scope, work.verdicts)?;
+    let asked = auth::asked(here.scope, here.locations, work)?;
+    let place = Place { asked: asked.variables, ..here.place.clone() };
+    let here = &Here { place: &place, ..*here };
+    let first = work.by_name.len();
+    let route = match here.handler("proxy_pass") {
+        Some(pass) => proxied(here, pass, work).inspect_err(|why| {
+            work.verdicts.add(pass, Verdict::unsupported(why.clone()));
+        })?,
+        None => of_files(here, work)?,
+    };
+    let route = with_tries(route, here, work)?;
+    let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
+    let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
+    let internal = here.scope.own("internal").first();
+    if let Some(line) = internal {
+        work.verdicts.add(line, Verdict::exact());
+    }
+    let internal = internal.is_some();
+    // The other upstreams of a variable are guarded alike.
+    for (route, _, _) in &mut work.by_name[first..] {
+        (route.access, route.rate_limits) = (access.clone(), rate_limits.clone());
+        route.auth.clone_from(&asked.auth);
+    }
+    Ok(Route { access, auth: asked.auth, rate_limits, access_logs, internal, ..route })
+}
+
+fn proxied<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let target = proxy_pass::target(pass)?;
+    let Some(name) = target.variable() else { return passed(here, pass, &target, work) };
+    let values = work.names.values(name, here.place, work.verdicts)?;
+    let mut routes = Vec::new();
+    for value in &values {
+        let target = Target { authority: value.as_str(), ..target };
+        routes.push(passed(here, pass, &target, work).map_err(|why| format!("{value:?}: {why}"))?);
+    }
+    let Some(mut route) = routes.pop() else { return Err(format!("${name} has no value")) };
+    let of = work.names.text(&format!("${name}"), here.place, work.verdicts)?;
+    for (value, other) in values.iter().zip(routes) {
+        let wanted = value::slug(&format!("to-{value}-of-line-{}", pass.start.line));
+        let name = value::unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(name.clone());
+        let is = Some(ConditionTest::Equals(Template(value.replace('$', "$$"))));
+        let when = vec![Condition { of: of.clone(), is, not: false }];
+        route.steps.push(Step { when, then: vec![Action::Route(name.clone()), Action::Stop] });
+        let rewrite = detour::by_expression(other.rewrite, here.path);
+        let origin = format!("{}: {} for {value}", work.files.line(pass.start), pass.heading());
+        let other = Route { name, internal: true, rewrite, ..other };
+        work.by_name.push((other, origin, pass.id));
+    }
+    Ok(route)
+}
+
+/// The route to one upstream.
+fn passed<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    target: &Target<'_>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let place = Place { proxy: Some(target.names()), ..here.place.clone() };
+    let timeouts = timeouts(here.scope, work.verdicts);
+    let upstream = work.pools.name_of(target, here.scope, timeouts, work.verdicts, work.files)?;
+    let rewrite = target.rewrite(here.path, &place, work.names, work.verdicts)?;
+    let mut differences = Vec::new();
+    proxy_pass::settings(here.scope, &mut differences, work.verdicts);
+    work.verdicts.add(pass, Verdict::with_differences(&differences));
+    let request_headers = request_header::edits(here.scope, &place, work.names, work.verdicts);
+    let response_headers =
+        response_header::edits(here.scope, true, &place, work.names, work.verdicts);
+    let mut response_headers = response_headers.unwrap_or_default();
+    let replaced =
+        redirected::replacements(here.scope, target, here.path, &place, work.names, work.verdicts);
+    response_headers.replace.extend(replaced);
+    let cache_policy = work.caches.policy(here.scope, work.verdicts, work.files);
+    Ok(Route {
+        rewrite,
+        request_headers: Some(request_headers),
+        response_headers: Some(response_headers).filter(|edits| *edits != HeaderEdits::default()),
+        cache_policy,
+        forwarded_headers: proxy_config::route::ForwardedHeaders::PassOn,
+        request_body_max: body_max(here.scope, work.verdicts),
+        ..Route::to("", upstream)
+    })
+}
+
+/// Pages for the errors of a place; the routes of those that are elsewhere become the site's.
+pub fn with_pages<'a>(
+    route: Route,
+    here: &Here<'_, 'a>,
+    work: &mut Work<'_, 'a>,
+    by_name: &mut Vec<Route>,
+) -> Route {
+    let taken = &mut *work.taken;
+    let mut new_name = |wanted: &str| {
+        let name = value::unique(wanted, |name| taken.contains(name));
+        taken.insert(name.clone());
+        name
+    };
+    let (scope, place) = (here.scope, here.place);
+    let (names, verdicts) = (&mut *work.names, &mut *work.verdicts);
+    let pages = detour::pages(scope, here.named, place, names, verdicts, &mut new_name);
+    by_name.extend(pages.redirects);
+    Route { error_pages: pages.pages, ..route }
+}
+
+/// `try_files` of a place, which is not inherited.
+fn with_tries<'a>(
+    mut route: Route,
+    here: &Here<'_, 'a>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let Some(line) = here.scope.own("try_files").first().copied() else { return Ok(route) };
+    let (named, place) = (here.named, here.place);
+    let (names, verdicts) = (&mut *work.names, &mut *work.verdicts);
+    let result = if route.files.is_some() {
+        detour::tries(line, named, place, names, verdicts).map(|tries| route.tries = tries)
+    } else if route.respond.is_some() {
+        Err("there is no root to look in".to_owned())
+    } else {
+        let step = detour::must_exist(line, named, place, names, verdicts);
+        step.map(|step| route.steps.push(step))
+    };
+    result.inspect_err(|why| work.verdicts.add(line, Verdict::unsupported(why.clone())))?;
+    Ok(route)
+}
+
+fn of_files<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, String> {
+    let (scope, types) = (here.scope, &mut *work.types);
+    let around = here.around;
+    let found = files::files(scope, around, here.path, types, work.verdicts);
+    let found = found.inspect_err(|why| {
+        let root = scope.one("root");
+        let lines = scope.own("alias").iter().copied().chain(root);
+        lines.for_each(|line| work.verdicts.add(line, Verdict::unsupported(why.clone())));
+    })?;
+    let response_headers =
+        response_header::edits(scope, false, here.place, work.names, work.verdicts);
+    let route = Route { upstream: None, response_headers, ..Route::to("", "") };
+    Ok(match found {
+        Some(found) => Route { files: Some(found.files), rewrite: found.rewrite, ..route },
+        // nginx looks in a directory of its own, which has nothing for anybody.
+        None => Route { respond: Some(answered(404)), ..route },
+    })
+}
+
+fn body_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<ByteSize> {
+    let Some(line) = scope.one("client_max_body_size") else { return Some(BODY_MAX) };
+    match line.argument(0).and_then(value::size) {
+        Some(size) => {
+            verdicts.add(line, Verdict::exact());
+            Some(size).filter(|size| size.as_bytes() > 0)
+        }
+        None => {
+            verdicts.add(line, Verdict::unsupported("it is no size"));
+            Some(BODY_MAX)
+        }
+    }
+}
+
+/// The route of a place whose steps always answer: what the last of them says is its action.
+pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 'a>) -> Route {
+    let mut steps = program.steps.clone();
+    let last = steps.last_mut().filter(|step| step.when.is_empty());
+    let action = last.and_then(|step| step.then.pop());
+    steps.retain(|step| !step.then.is_empty());
+    let response_headers =
+        response_header::edits(here.scope, false, here.place, work.names, work.verdicts);
+    let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
+    let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
+    match action {
+        Some(Action::Respond(respond)) => route.respond = Some(respond),
+        Some(Action::Redirect(redirect)) => route.redirect = Some(redirect),
+        // The steps close the connection; nothing is ever answered.
+        _ => {
+            steps.clone_from(&program.steps);
+            route.respond = Some(answered(403));
+        }
+    }
+    Route { steps, ..route }
+}
+
+/// An answer without a body.
+pub fn answered(status: u16) -> Respond {
+    Respond { status, body: None, headers: std::collections::BTreeMap::new() }
+}
+
+/// nginx's redirect of `/path` to `/path/`, which passes requests on.
+pub fn to_slash(path: &str) -> Route {
+    let to = Template(format!("${{origin}}{path}${{question_mark}}${{query}}"));
+    Route { upstream: None, redirect: Some(Redirect { to, status: 301 }), ..Route::to("", "") }
+}
+
+/// What `return` with text sends as its type, and files of no known type are.
+pub fn default_type(scope: &Scope<'_>, verdicts: &mut Verdicts) -> String {
+    match scope.one("default_type") {
+        Some(line) => {
+            verdicts.add(line, Verdict::exact());
+            line.argument(0).unwrap_or_default().to_owned()
+        }
+        None => "text/plain".to_owned(),
+    }
+}

@@ -1,0 +1,161 @@
+//! How the servers of an `upstream` block share requests, and what happens when one fails.
+
+use proxy_config::rate_limit::RequestKey;
+use proxy_config::units::{Duration, Percent};
+use proxy_config::upstream::{Balance, Upstream};
+use proxy_config::upstream_health::{HealthChecks, PassiveChecks, Retries, RetryOn};
+
+use crate::translate::scope::Scope;
+use crate::translate::value::time;
+use crate::translate::variable::variables;
+use crate::tree::Directive;
+use crate::verdict::{Verdict, Verdicts};
+
+/// Attempts that Forebay makes at most.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// `max_fails` and `fail_timeout` of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fails {
+    pub max: u32,
+    pub timeout: Duration,
+}
+
+impl Default for Fails {
+    fn default() -> Fails {
+        Fails { max: 1, timeout: Duration::secs(10) }
+    }
+}
+
+/// `least_conn`, `ip_hash`, `hash`, `random`.
+pub fn balance(line: &Directive, upstream: &mut Upstream) -> Result<Verdict, String> {
+    let consistent = "which server a key falls to is decided by another hash";
+    match line.name.as_str() {
+        "least_conn" => {
+            upstream.balance = Balance::LeastConnections;
+            Ok(Verdict::exact())
+        }
+        "ip_hash" => {
+            upstream.balance = Balance::ConsistentHash;
+            upstream.hash_key = vec![RequestKey::Client];
+            Ok(Verdict::approximate(format!(
+                "{consistent}; IPv4 counts whole, not its first three bytes"
+            )))
+        }
+        "hash" => {
+            upstream.balance = Balance::ConsistentHash;
+            upstream.hash_key = keys(line.argument(0).unwrap_or_default())?;
+            Ok(Verdict::approximate(consistent))
+        }
+        _ => {
+            upstream.balance = Balance::P2cEwma;
+            Ok(Verdict::approximate(
+                "the better of two servers drawn at random is taken, by latency",
+            ))
+        }
+    }
+}
+
+/// The parts of a request that a text is made of.
+pub fn keys(text: &str) -> Result<Vec<RequestKey>, String> {
+    let mut keys = Vec::new();
+    for name in variables(text) {
+        let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
+        let key = match name {
+            "remote_addr" | "binary_remote_addr" => RequestKey::Client,
+            "host" | "http_host" | "server_name" => RequestKey::Host,
+            "uri" | "document_uri" | "request_uri" => RequestKey::Path,
+            _ => match (after("http_"), after("cookie_"), after("arg_")) {
+                (Some(header), ..) => RequestKey::Header(header.replace('_', "-")),
+                (_, Some(cookie), _) => RequestKey::Cookie(cookie.to_owned()),
+                (_, _, Some(parameter)) => RequestKey::Query(parameter.to_owned()),
+                _ => return Err(format!("${name} is no part of a request that Forebay hashes")),
+            },
+        };
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() { Err("it names no part of a request".to_owned()) } else { Ok(keys) }
+}
+
+/// What nginx does without being told: a server that fails once is left alone for ten seconds, and
+/// the request goes to the next.
+pub fn failures(
+    upstream: &mut Upstream,
+    fails: &[Fails],
+    scope: &Scope<'_>,
+    verdicts: &mut Verdicts,
+) {
+    let several = upstream.servers.len() > 1;
+    let on = next_upstream(scope, several, verdicts);
+    if !several {
+        return;
+    }
+    let fails = fails.iter().filter(|fails| fails.max > 0 && !fails.timeout.is_zero());
+    if let Some(fails) = fails.max_by_key(|fails| fails.max) {
+        let statuses =
+            if on.contains(&RetryOn::GatewayError) { vec![502, 503, 504] } else { vec![] };
+        upstream.health_checks = Some(HealthChecks {
+            passive: Some(PassiveChecks {
+                failures_max: fails.max,
+                statuses,
+                out_for: fails.timeout,
+                out_max: Percent::whole(100),
+            }),
+            active: None,
+        });
+    }
+    let tries = scope.one("proxy_next_upstream_tries").and_then(|line| line.argument(0));
+    let servers = u32::try_from(upstream.servers.len()).unwrap_or(ATTEMPTS_MAX);
+    let attempts = match tries.and_then(|tries| tries.parse().ok()).unwrap_or(0) {
+        0 => servers,
+        tries => servers.min(tries),
+    };
+    let attempts_max = if on.is_empty() { 1 } else { attempts.min(ATTEMPTS_MAX) };
+    let budget = Percent::whole(100);
+    upstream.retries = Some(Retries { attempts_max, budget, on, idempotency_header: None });
+}
+
+fn next_upstream(scope: &Scope<'_>, several: bool, verdicts: &mut Verdicts) -> Vec<RetryOn> {
+    for name in ["proxy_next_upstream_tries", "proxy_next_upstream_timeout"] {
+        let Some(line) = scope.one(name) else { continue };
+        let nothing = line.argument(0).and_then(time).is_some_and(Duration::is_zero);
+        verdicts.add(
+            line,
+            match name {
+                _ if nothing || !several => Verdict::exact(),
+                "proxy_next_upstream_tries" => Verdict::exact(),
+                _ => Verdict::approximate("attempts end by their number, not by time"),
+            },
+        );
+    }
+    let Some(line) = scope.one("proxy_next_upstream") else {
+        return vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout];
+    };
+    let (mut on, mut differences) = (Vec::new(), Vec::new());
+    for word in line.texts() {
+        match word {
+            "off" => {
+                verdicts.add(line, Verdict::exact());
+                return Vec::new();
+            }
+            "error" => on.extend([RetryOn::ConnectFailure, RetryOn::Reset]),
+            "timeout" => on.push(RetryOn::Timeout),
+            "http_502" | "http_503" | "http_504" if on.contains(&RetryOn::GatewayError) => {}
+            "http_502" | "http_503" | "http_504" => {
+                on.push(RetryOn::GatewayError);
+                if !["http_502", "http_503", "http_504"].iter().all(|status| line.has(status)) {
+                    differences.push("502, 503 and 504 count alike".to_owned());
+                }
+            }
+            "invalid_header" => {}
+            other => differences.push(format!("{other} is not tried again")),
+        }
+    }
+    if !several {
+        differences.clear();
+    }
+    verdicts.add(line, Verdict::with_differences(&differences));
+    on
+}

@@ -1,0 +1,164 @@
+//! Regular expressions: from those of PCRE, which nginx uses, to those of Rust, which take linear
+//! time and have no look-around. The usual `(?!...)` is written out instead.
+
+use proxy_config::pattern::Regex;
+
+/// The expression, or why it cannot be translated.
+pub fn convert(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    let plain = match pattern.find("(?!") {
+        Some(at) => without_lookahead(pattern, at)?,
+        None => pattern.to_owned(),
+    };
+    let plain = if ignore_case { format!("(?i){plain}") } else { plain };
+    plain.parse().map_err(|error: proxy_config::units::UnitError| {
+        let reason = error.message.rsplit(": ").next().unwrap_or_default().to_owned();
+        format!("{pattern:?} cannot be translated: {reason}")
+    })
+}
+
+/// For `server_name`: Forebay compares the whole name, nginx looks for a match in it.
+pub fn of_whole_host(pattern: &str) -> Result<Regex, String> {
+    let start = if pattern.starts_with('^') { "" } else { ".*?" };
+    let ends = pattern.ends_with('$') && !pattern.ends_with("\\$");
+    convert(&format!("{start}{pattern}{}", if ends { "" } else { ".*" }), true)
+}
+
+/// Writes `(?!a|b)` out as "nothing, or what does not begin so". Right when all that follows in the
+/// expression is "anything".
+fn without_lookahead(pattern: &str, at: usize) -> Result<String, String> {
+    let cannot = |why: &str| format!("{pattern:?} cannot be translated: {why}");
+    let (before, rest) = (&pattern[..at], &pattern[at + 3..]);
+    let end = closing(rest).ok_or_else(|| cannot("a `(?!` has no end"))?;
+    let (inner, after) = (&rest[..end], &rest[end + 1..]);
+    if after.contains("(?!") || before.contains("(?<!") || before.contains("(?=") {
+        return Err(cannot("it looks around more than once"));
+    }
+    let words = literals(inner).ok_or_else(|| cannot("what it must not find is no plain text"))?;
+    let words: Vec<&[char]> = words.iter().map(Vec::as_slice).collect();
+    // What may follow, with something or perhaps nothing, captured or not.
+    let (open, close, empty) = match after.trim_end_matches('$') {
+        "" | ".*" => ("(?:", ")", true),
+        "(.*)" => ("(", ")", true),
+        ".+" => ("(?:", ")", false),
+        "(.+)" => ("(", ")", false),
+        _ => return Err(cannot("what follows `(?!...)` must be `.*` or `(.*)`")),
+    };
+    Ok(format!("{before}{open}{}{close}", other_than(&words, empty)))
+}
+
+/// The place of the `)` that ends a group.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut escaped) = (0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '(' => depth += 1,
+            ')' if depth == 0 => return Some(at),
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The alternatives of a group when all are plain text: `well-known|\.git`, perhaps in one more pair
+/// of parentheses.
+fn literals(group: &str) -> Option<Vec<Vec<char>>> {
+    let inner = group.strip_prefix("?:").unwrap_or(group);
+    let whole = inner.strip_prefix('(').filter(|rest| closing(rest) == Some(rest.len() - 1));
+    if let Some(rest) = whole {
+        return literals(&rest[..rest.len() - 1]);
+    }
+    inner.split('|').map(literal).collect()
+}
+
+fn literal(text: &str) -> Option<Vec<char>> {
+    let mut chars = text.chars();
+    let mut word = Vec::new();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.push(chars.next().filter(|c| !c.is_ascii_alphanumeric())?),
+            c if ".[](){}*+?^$|".contains(c) => return None,
+            c => word.push(c),
+        }
+    }
+    (!word.is_empty()).then_some(word)
+}
+
+/// An expression for every text up to its end that begins with none of the words.
+fn other_than(words: &[&[char]], may_be_empty: bool) -> String {
+    let mut firsts: Vec<char> = words.iter().filter_map(|word| word.first().copied()).collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let class: String = firsts.iter().map(|c| escaped_in_class(*c)).collect();
+    let mut choices = Vec::new();
+    if may_be_empty {
+        choices.push("$".to_owned());
+    }
+    choices.push(format!("[^{class}].*$"));
+    for first in firsts {
+        let tails: Vec<&[char]> = words
+            .iter()
+            .filter(|word| word.first() == Some(&first))
+            .map(|word| &word[1..])
+            .collect();
+        if tails.iter().all(|tail| !tail.is_empty()) {
+            let first = regex_escaped(first);
+            choices.push(format!("{first}(?:{})", other_than(&tails, true)));
+        }
+    }
+    choices.join("|")
+}
+
+fn escaped_in_class(c: char) -> String {
+    if "]\\^-[&~".contains(c) { format!("\\{c}") } else { c.to_string() }
+}
+
+fn regex_escaped(c: char) -> String {
+    if c.is_alphanumeric() || "/_-".contains(c) { c.to_string() } else { format!("\\{c}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_not_follow_is_written_out() {
+        let cases: &[(&str, &[&str], &[&str])] = &[
+            (
+                r"/\.(?!well-known).*",
+                &["/.git", "/.", "/a/.env", "/.well", "/.well-knowx", "/.w/x"],
+                &["/.well-known/acme", "/a", "/.well-known"],
+            ),
+            (r"^/(?!api|admin/)(.*)$", &["/", "/apx", "/admin", "/x/api"], &["/api", "/admin/x"]),
+            (r"^/(?!(?:a|b)).+", &["/c", "/cc"], &["/", "/a", "/b/c"]),
+        ];
+        for (pattern, taken, passed) in cases {
+            let regex = convert(pattern, false).unwrap().compile().unwrap();
+            for path in *taken {
+                assert!(regex.is_match(path), "{pattern} {path} {regex}");
+            }
+            for path in *passed {
+                assert!(!regex.is_match(path), "{pattern} {path} {regex}");
+            }
+        }
+        for pattern in ["(?!a)b", "(?<=a)b", "(?!a(?!b))", "(?!a.b).*", "a(", r"(a)\1"] {
+            assert!(convert(pattern, false).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_matched_whole() {
+        for (pattern, host, expected) in [
+            (r"^(?<user>.+)\.a\.example$", "x.a.example", true),
+            (r"^www\d+\.", "www1.example", true),
+            ("a.example", "xa.example.org", true),
+            ("^a$", "b", false),
+        ] {
+            let regex = of_whole_host(pattern).unwrap();
+            let whole = regex::Regex::new(&format!("^(?:{regex})$")).unwrap();
+            assert_eq!(whole.is_match(host), expected, "{pattern} {host}");
+        }
+    }
+}

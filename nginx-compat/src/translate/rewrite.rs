@@ -1,0 +1,227 @@
+//! The rewrite phase: `set`, `if`, `rewrite`, `return` and `break` of a server or location, as steps.
+
+use std::collections::BTreeMap;
+
+use proxy_config::pattern::Template;
+use proxy_config::route_action::{Redirect, Respond};
+use proxy_config::steps::{
+    Action, AfterRewrite, Condition, ConditionTest, PathKind, RewriteStep, SetVariable, Step,
+};
+
+use crate::translate::regex::convert;
+use crate::translate::variable::{Names, Place, bare, is_legal, own_name};
+use crate::tree::{Directive, flattened};
+use crate::verdict::{Verdict, Verdicts};
+
+const OWN: [&str; 5] = ["set", "if", "rewrite", "return", "break"];
+
+/// In an `if`, without effect on what is answered.
+const HARMLESS: [&str; 4] = ["access_log", "error_log", "log_not_found", "rewrite_log"];
+
+/// The steps of a block.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub steps: Vec<Step>,
+    /// Whether every request is answered by them.
+    pub always_ends: bool,
+}
+
+/// What a block's steps are read with.
+pub struct Reading<'r, 'a> {
+    pub names: &'r mut Names<'a>,
+    pub verdicts: &'r mut Verdicts,
+    pub place: &'r Place,
+    /// What `return` with text sends as its type.
+    pub default_type: String,
+    /// Makes the route of an `if` that holds more than rewriting, and gives its name.
+    pub route_of_if:
+        &'r mut dyn FnMut(&'a Directive, &mut Names<'a>, &mut Verdicts) -> Result<String, String>,
+}
+
+/// Whether a block rewrites anything.
+pub fn has_steps(block: &Directive) -> bool {
+    flattened(block.children()).iter().any(|line| OWN.contains(&line.name.as_str()))
+}
+
+/// Reads the steps of a block; the error names what cannot be translated.
+pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Result<Program, String> {
+    let mut program = Program::default();
+    for line in flattened(block.children()) {
+        if program.always_ends || !OWN.contains(&line.name.as_str()) {
+            if program.always_ends && OWN.contains(&line.name.as_str()) {
+                let why = "nothing comes past the `return` or `break` before it in nginx either";
+                reading.verdicts.add(line, Verdict::ignored(why));
+            }
+            continue;
+        }
+        let step = match line.name.as_str() {
+            "if" => reading.of_if(line),
+            _ => reading.action(line).map(|then| Step { when: Vec::new(), then }),
+        };
+        let step = step.inspect_err(|why| {
+            reading.verdicts.add(line, Verdict::unsupported(why.clone()));
+        })?;
+        reading.verdicts.add(line, Verdict::exact());
+        if step.then.is_empty() {
+            continue;
+        }
+        let ends = |action: &Action| {
+            matches!(action, Action::Respond(_) | Action::Redirect(_) | Action::Close)
+        };
+        program.always_ends = step.when.is_empty() && step.then.iter().any(ends);
+        let stops = step.when.is_empty() && step.then.contains(&Action::Stop);
+        match program.steps.last_mut() {
+            Some(last) if last.when.is_empty() && step.when.is_empty() => {
+                last.then.extend(step.then);
+            }
+            _ => program.steps.push(step),
+        }
+        if stops {
+            break;
+        }
+    }
+    Ok(program)
+}
+
+impl<'a> Reading<'_, 'a> {
+    fn text(&mut self, text: &str) -> Result<Template, String> {
+        self.names.text(text, self.place, self.verdicts)
+    }
+
+    fn action(&mut self, line: &'a Directive) -> Result<Vec<Action>, String> {
+        let word = |index| line.argument(index).unwrap_or_default();
+        Ok(match line.name.as_str() {
+            "break" => vec![Action::Stop],
+            "set" => {
+                let (name, to) = (own_name(bare(word(0))), self.text(word(1))?);
+                if !is_legal(&name) {
+                    return Err(format!("{} is no name of a variable in Forebay", word(0)));
+                }
+                vec![Action::Set(SetVariable { name, to })]
+            }
+            "return" => vec![self.of_return(line)?],
+            _ => vec![self.of_rewrite(line)?],
+        })
+    }
+
+    fn of_return(&mut self, line: &Directive) -> Result<Action, String> {
+        let first = line.argument(0).unwrap_or_default();
+        let (status, text) = match (first.parse::<u16>(), line.argument(1)) {
+            (Ok(status), text) => (status, text),
+            // A URL alone.
+            (Err(_), None) => (302, Some(first)),
+            (Err(_), Some(_)) => {
+                return Err(format!("nginx refuses it: invalid return code {first:?}"));
+            }
+        };
+        let redirects = [301, 302, 303, 307, 308].contains(&status);
+        Ok(match text {
+            Some(to) if redirects => Action::Redirect(Redirect { to: self.location(to)?, status }),
+            _ if status == 444 => Action::Close,
+            _ if !(200..600).contains(&status) => {
+                return Err(format!("{status} is no status Forebay answers with"));
+            }
+            None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
+            Some(text) => {
+                let body = Some(self.text(text)?).filter(|body| !body.0.is_empty());
+                let default = Template(self.default_type.replace('$', "$$"));
+                let headers = body.is_some().then(|| ("content-type".to_owned(), default));
+                Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })
+            }
+        })
+    }
+
+    /// Where a redirect leads: nginx puts scheme, host and port before a path.
+    fn location(&mut self, to: &str) -> Result<Template, String> {
+        let template = self.text(to)?;
+        let is_path = ["/", "${request_uri}", "${path}"].iter().any(|s| template.0.starts_with(s));
+        Ok(match is_path && !template.0.starts_with("//") {
+            true => Template(format!("${{origin}}{}", template.0)),
+            false => template,
+        })
+    }
+
+    fn of_rewrite(&mut self, line: &Directive) -> Result<Action, String> {
+        let word = |index| line.argument(index).unwrap_or_default();
+        let (find, to) = (convert(word(0), false)?, word(1));
+        let is_url = ["http://", "https://", "$scheme"].iter().any(|start| to.starts_with(start));
+        let redirect = match line.argument(2) {
+            Some("permanent") => Some(301),
+            Some("redirect") => Some(302),
+            _ if is_url => Some(302),
+            _ => None,
+        };
+        let after = match line.argument(2) {
+            None | Some("redirect" | "permanent") => AfterRewrite::GoOn,
+            Some("last") => AfterRewrite::Again,
+            Some("break") => AfterRewrite::Stay,
+            Some(other) => return Err(format!("nginx refuses it: invalid parameter \"{other}\"")),
+        };
+        let to = if redirect.is_some() { self.location(to)? } else { self.text(to)? };
+        Ok(Action::Rewrite(RewriteStep { find, to, redirect, after }))
+    }
+
+    fn of_if(&mut self, line: &'a Directive) -> Result<Step, String> {
+        let condition = self.condition(line)?;
+        let mut then = Vec::new();
+        let mut others = false;
+        for inner in flattened(line.children()) {
+            let name = inner.name.as_str();
+            if OWN.contains(&name) {
+                let actions = self.action(inner).inspect_err(|why| {
+                    self.verdicts.add(inner, Verdict::unsupported(why.clone()));
+                })?;
+                self.verdicts.add(inner, Verdict::exact());
+                then.extend(actions);
+            } else if !HARMLESS.contains(&name) {
+                others = true;
+            }
+        }
+        if others {
+            let name = (self.route_of_if)(line, self.names, self.verdicts)?;
+            then.insert(0, Action::Route(name));
+        }
+        Ok(Step { when: vec![condition], then })
+    }
+
+    fn condition(&mut self, line: &Directive) -> Result<Condition, String> {
+        let mut words: Vec<&str> = line.texts().collect();
+        if let Some(first) = words.first_mut() {
+            *first = first.strip_prefix('(').unwrap_or(first);
+        }
+        if let Some(last) = words.last_mut() {
+            *last = last.strip_suffix(')').unwrap_or(last);
+        }
+        words.retain(|word| !word.is_empty());
+        let (is, not, of) = match words.as_slice() {
+            [variable] => (None, false, *variable),
+            [test, path] if test.trim_start_matches('!').starts_with('-') => {
+                let kind = match test.trim_start_matches('!') {
+                    "-f" => PathKind::File,
+                    "-d" => PathKind::Directory,
+                    "-e" => PathKind::Anything,
+                    "-x" => PathKind::Executable,
+                    other => return Err(format!("nginx refuses it: condition {other:?}")),
+                };
+                (Some(ConditionTest::Path(kind)), test.starts_with('!'), *path)
+            }
+            // `$x = ""`, whose empty word was taken out above.
+            [variable, "="] => (Some(ConditionTest::Equals(Template::default())), false, *variable),
+            [variable, "!="] => (Some(ConditionTest::Equals(Template::default())), true, *variable),
+            [variable, test @ ("=" | "!="), text] => {
+                (Some(ConditionTest::Equals(self.text(text)?)), test.starts_with('!'), *variable)
+            }
+            [variable, test @ ("~" | "~*" | "!~" | "!~*"), pattern] => {
+                let regex = convert(pattern, test.ends_with('*'))?;
+                (Some(ConditionTest::Regex(regex)), test.starts_with('!'), *variable)
+            }
+            _ => return Err("its condition is not understood".to_owned()),
+        };
+        Ok(Condition { of: self.text(of)?, is, not })
+    }
+}
+
+/// The names of directives that only rewrite.
+pub fn is_own(name: &str) -> bool {
+    OWN.contains(&name)
+}

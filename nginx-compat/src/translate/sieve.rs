@@ -1,0 +1,87 @@
+//! What would not load is closed: a capture that nothing captures, a header that cannot be one. The
+//! proxy's own rules say so, before anybody is given the configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proxy_config::validate::validate;
+use proxy_config::{Config, Route, Source, Tree};
+
+use crate::translate::Origins;
+use crate::translate::upstream::{CLOSED, closed_upstream};
+use crate::tree::{Directive, Document, walk};
+use crate::verdict::{Verdict, Verdicts};
+
+/// Times that closing something may show another fault.
+const ROUNDS_MAX: usize = 4;
+
+/// Closes routes until the rest is sound. False when it cannot be made so.
+pub fn sieve(
+    config: &mut Config,
+    origins: &mut Origins,
+    document: &Document,
+    verdicts: &mut Verdicts,
+) -> bool {
+    let Ok(nothing) = Tree::parse(Source::new("nothing", "{}")) else { return false };
+    let mut blocks: BTreeMap<usize, &Directive> = BTreeMap::new();
+    walk(&document.directives, &mut |directive| {
+        blocks.insert(directive.id, directive);
+    });
+    for _ in 0..ROUNDS_MAX {
+        let problems = validate(config, nothing.root(), "", &[]);
+        if problems.is_empty() {
+            return true;
+        }
+        let mut closed: BTreeMap<usize, String> = BTreeMap::new();
+        let mut removed: BTreeSet<usize> = BTreeSet::new();
+        for problem in problems {
+            let why = problem.message.clone();
+            if let Some((index, rest)) = in_list(&problem.path, "routes[") {
+                if rest.starts_with(".match") || rest.is_empty() {
+                    removed.insert(index);
+                }
+                closed.insert(index, why);
+                continue;
+            }
+            let named = ["maps.", "rate_limits."].iter().find_map(|s| problem.path.strip_prefix(s));
+            let Some(name) = named.and_then(|rest| rest.split('.').next()) else { return false };
+            for (index, route) in config.routes.iter().enumerate() {
+                if uses(route, name) {
+                    closed.insert(index, format!("{name}: {why}"));
+                }
+            }
+            config.maps.remove(name);
+            config.rate_limits.remove(name);
+        }
+        for (index, why) in &closed {
+            let block = origins.blocks.get(*index).and_then(|id| blocks.get(id));
+            if let Some(block) = block {
+                let why = format!("stays closed: {why}");
+                verdicts.add(block, Verdict::unsupported(why));
+            }
+            let Some(route) = config.routes.get_mut(*index) else { continue };
+            let when = std::mem::take(&mut route.when);
+            let (name, internal) = (std::mem::take(&mut route.name), route.internal);
+            *route = Route { when, internal, ..Route::to(name, CLOSED) };
+        }
+        if !closed.is_empty() {
+            config.upstreams.entry(CLOSED.to_owned()).or_insert_with(closed_upstream);
+        }
+        for index in removed.into_iter().rev() {
+            config.routes.remove(index);
+            origins.routes.remove(index);
+            origins.blocks.remove(index);
+        }
+    }
+    false
+}
+
+fn in_list<'p>(path: &'p str, start: &str) -> Option<(usize, &'p str)> {
+    let (index, rest) = path.strip_prefix(start)?.split_once(']')?;
+    Some((index.parse().ok()?, rest))
+}
+
+/// Whether a route says a name, as a variable or as that of a limit.
+fn uses(route: &Route, name: &str) -> bool {
+    let text = serde_json::to_string(route).unwrap_or_default();
+    text.contains(&format!("${{{name}}}")) || route.rate_limits.iter().any(|limit| limit == name)
+}

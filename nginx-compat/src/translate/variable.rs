@@ -1,0 +1,427 @@
+//! Variables: text of nginx.conf as a template of the proxy. Maps and the like are translated when
+//! something translated uses them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use proxy_config::ending::ENDINGS;
+use proxy_config::map::Map;
+use proxy_config::pattern::{Template, ValueMatch};
+use proxy_config::template::VARIABLES;
+
+use crate::translate::lookup;
+use crate::tree::{Directive, walk};
+use crate::verdict::{Verdict, Verdicts};
+
+/// nginx's name and the template that means the same.
+const SAME: &[(&str, &str)] = &[
+    ("args", "query"),
+    ("query_string", "query"),
+    ("binary_remote_addr", "client"),
+    ("content_length", "header_content_length"),
+    ("content_type", "header_content_type"),
+    ("document_uri", "path"),
+    ("uri", "path"),
+    ("host", "host"),
+    ("is_args", "question_mark"),
+    ("proxy_add_x_forwarded_for", "forwarded_for"),
+    ("realip_remote_addr", "peer"),
+    ("realip_remote_port", "peer_port"),
+    ("remote_addr", "client"),
+    ("remote_port", "peer_port"),
+    ("request_id", "request_id"),
+    ("request_method", "method"),
+    ("request_uri", "request_uri"),
+    ("scheme", "scheme"),
+    ("server_addr", "local_address"),
+    ("server_port", "port"),
+    ("server_protocol", "protocol"),
+];
+
+/// Known only when the answer is there.
+const LATE: [&str; 12] = [
+    "body_bytes_sent",
+    "bytes_sent",
+    "request_time",
+    "status",
+    "upstream_addr",
+    "upstream_bytes_received",
+    "upstream_cache_status",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "upstream_response_length",
+    "upstream_response_time",
+    "upstream_status",
+];
+
+/// What variables mean at one place.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    pub server_name: String,
+    /// The document root, where it is plain text.
+    pub root: Option<String>,
+    /// `$proxy_host` and `$proxy_port`.
+    pub proxy: Option<(String, String)>,
+    /// Whether it is about an answer, which is there by then.
+    pub answer: bool,
+    /// Variables that `auth_request_set` makes, each with the header it comes from.
+    pub asked: Vec<(String, String)>,
+}
+
+/// The variables of a configuration.
+#[derive(Debug, Default)]
+pub struct Names<'a> {
+    /// `map`, `geo` and `split_clients`, by the variable they make.
+    sources: HashMap<&'a str, &'a Directive>,
+    /// Made by `set`, and by names in expressions.
+    own: BTreeSet<String>,
+    /// What `set` gives each variable.
+    set: HashMap<&'a str, Vec<String>>,
+    pub maps: BTreeMap<String, Map>,
+    /// Names of those under way, or that cannot be translated, and why.
+    lost: HashMap<String, String>,
+}
+
+impl<'a> Names<'a> {
+    pub fn new(directives: &'a [Directive]) -> Names<'a> {
+        let mut names = Names::default();
+        walk(directives, &mut |directive| {
+            let variable = match directive.name.as_str() {
+                "map" | "split_clients" => directive.argument(1),
+                "geo" => directive.argument(directive.arguments.len().saturating_sub(1)),
+                "set" => {
+                    let name = directive.argument(0).map(bare).unwrap_or_default();
+                    names.own.insert(name.to_owned());
+                    let to = directive.argument(1).unwrap_or_default();
+                    names.set.entry(name).or_default().push(to.to_owned());
+                    None
+                }
+                _ => None,
+            };
+            if let Some(variable) = variable {
+                names.sources.insert(bare(variable), directive);
+            }
+            names.own.extend(directive.texts().flat_map(named_groups));
+        });
+        names
+    }
+
+    /// The template that means the same as a text, or which of its variables is in the way.
+    pub fn text(
+        &mut self,
+        text: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+    ) -> Result<Template, String> {
+        self.text_with(text, place, verdicts, &mut |_, why| Err(why))
+    }
+
+    /// The same, where more is known than of a request alone: `further` gives the template of a
+    /// variable for which there is no other, or says why there is none.
+    pub fn text_with(
+        &mut self,
+        text: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+        further: &mut dyn FnMut(&str, String) -> Result<String, String>,
+    ) -> Result<Template, String> {
+        let mut template = String::new();
+        for part in parts(text)? {
+            match part {
+                Part::Text(text) => template.push_str(&text.replace('$', "$$")),
+                Part::Variable(name) => match self.variable(name, place, verdicts) {
+                    Ok(Meaning::Text(text)) => template.push_str(&text.replace('$', "$$")),
+                    Ok(Meaning::Template(text)) => template.push_str(&text),
+                    Err(why) => template.push_str(&further(name, why)?),
+                },
+            }
+        }
+        Ok(Template(template))
+    }
+
+    fn variable(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+    ) -> Result<Meaning, String> {
+        let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
+        if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
+            return variable(same);
+        }
+        let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return variable(name);
+        }
+        if let Some(source) = self.sources.get(name).copied() {
+            return self.looked_up(name, source, verdicts);
+        }
+        if self.own.contains(name) && is_legal(&own_name(name)) {
+            return variable(&own_name(name));
+        }
+        let prefixes = [("http_", "header_"), ("arg_", "query_"), ("cookie_", "cookie_")];
+        for (start, other) in prefixes {
+            if let Some(rest) = after(start) {
+                return variable(&format!("{other}{rest}"));
+            }
+        }
+        let root = || place.root.clone().ok_or("the root is not plain text".to_owned());
+        match (name, &place.proxy) {
+            ("server_name", _) => Ok(Meaning::Text(place.server_name.clone())),
+            ("document_root" | "realpath_root", _) => root().map(Meaning::Text),
+            ("request_filename", _) => {
+                let root = root()?.replace('$', "$$");
+                Ok(Meaning::Template(format!("{root}${{path}}")))
+            }
+            ("proxy_host", Some((host, _))) => Ok(Meaning::Text(host.clone())),
+            ("proxy_port", Some((_, port))) => Ok(Meaning::Text(port.clone())),
+            ("https", _) => {
+                let on = Template("on".to_owned());
+                let when = ValueMatch::Exact("https".to_owned());
+                let cases = vec![proxy_config::map::MapCase { when, value: on }];
+                let of = Template("${scheme}".to_owned());
+                self.maps.insert("https".to_owned(), lookup::plain(of, cases));
+                variable("https")
+            }
+            ("status", _) if place.answer => variable("answer_status"),
+            ("upstream_cache_status", _) if place.answer => variable("answer_cache"),
+            (name, _) if place.answer && header_of_answer(name).is_some() => {
+                variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
+            }
+            (name, _) if LATE.contains(&name) || is_of_answer(name) => {
+                Err(format!("${name} is known only when the answer comes"))
+            }
+            (name, _) => Err(format!("${name} is not known to Forebay")),
+        }
+    }
+
+    /// Every value that a variable may have, where it is made by a map or `set` of plain texts.
+    pub fn values(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+    ) -> Result<Vec<String>, String> {
+        let mut values = BTreeSet::new();
+        self.collect_values(name, place, verdicts, &mut values, 0)?;
+        values.remove("");
+        Ok(values.into_iter().collect())
+    }
+
+    fn collect_values(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+        values: &mut BTreeSet<String>,
+        depth: u8,
+    ) -> Result<(), String> {
+        let open = || format!("${name} may be any text; name the upstream");
+        let texts: Vec<String> = match (self.sources.get(name).copied(), self.set.get(name)) {
+            _ if depth > 4 => return Err(open()),
+            (Some(source), _) => {
+                self.text(&format!("${name}"), place, verdicts)?;
+                let rows = crate::tree::flattened(source.children()).into_iter();
+                rows.filter_map(|row| row.argument(0).map(str::to_owned)).collect()
+            }
+            (None, Some(texts)) => texts.clone(),
+            (None, None) => return Err(open()),
+        };
+        for text in texts {
+            match variables(&text).as_slice() {
+                [] => {
+                    values.insert(text);
+                }
+                [other] if text.trim_start_matches('$').trim_matches(['{', '}']) == *other => {
+                    let other = (*other).to_owned();
+                    self.collect_values(&other, place, verdicts, values, depth + 1)?;
+                }
+                _ => return Err(open()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Translates the map, when it is asked for for the first time.
+    fn looked_up(
+        &mut self,
+        name: &str,
+        source: &'a Directive,
+        verdicts: &mut Verdicts,
+    ) -> Result<Meaning, String> {
+        let own = own_name(name);
+        if !is_legal(&own) {
+            return Err(format!("${name} is no name of a variable in Forebay"));
+        }
+        let meaning = || Ok(Meaning::Template(format!("${{{own}}}")));
+        if self.maps.contains_key(&own) {
+            return meaning();
+        }
+        if let Some(why) = self.lost.get(name) {
+            return Err(why.clone());
+        }
+        self.lost.insert(name.to_owned(), format!("${name} refers to itself"));
+        match lookup::translate(source, self, verdicts) {
+            Ok((lookup::Found::Map(map), differences)) => {
+                self.lost.remove(name);
+                self.maps.insert(own.clone(), map);
+                verdicts.add(source, Verdict::with_differences(&differences));
+                meaning()
+            }
+            Ok((lookup::Found::Constant(text), differences)) => {
+                self.lost.remove(name);
+                verdicts.add(source, Verdict::with_differences(&differences));
+                Ok(Meaning::Template(text.0))
+            }
+            Err(why) => {
+                let why = format!("${name}: {why}");
+                verdicts.add(source, Verdict::unsupported(why.clone()));
+                self.lost.insert(name.to_owned(), why.clone());
+                Err(why)
+            }
+        }
+    }
+}
+
+enum Meaning {
+    Text(String),
+    Template(String),
+}
+
+fn header_of_answer(name: &str) -> Option<&str> {
+    let starts = ["sent_http_", "upstream_http_"];
+    starts.iter().find_map(|start| name.strip_prefix(start)).filter(|rest| !rest.is_empty())
+}
+
+fn is_of_answer(name: &str) -> bool {
+    ["sent_http_", "upstream_http_", "upstream_cookie_", "sent_trailer_", "upstream_trailer_"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
+pub fn bare(variable: &str) -> &str {
+    variable.trim_start_matches('$')
+}
+
+/// A variable of the configuration's own, as the proxy may call it: its own names mean the request.
+pub fn own_name(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let taken = VARIABLES.iter().any(|(known, _)| *known == lower)
+        || ENDINGS.iter().any(|(known, ..)| *known == lower)
+        || ["header_", "cookie_", "query_", "answer_"].iter().any(|start| lower.starts_with(start));
+    if taken { format!("own_{lower}") } else { lower }
+}
+
+pub fn is_legal(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+enum Part<'t> {
+    Text(&'t str),
+    Variable(&'t str),
+}
+
+fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        if !before.is_empty() {
+            parts.push(Part::Text(before));
+        }
+        let (name, behind) = match after.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').ok_or("a `${` has no end")?,
+            None => {
+                let digits = after.starts_with(|c: char| c.is_ascii_digit());
+                let belongs = |c: char| {
+                    if digits { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' }
+                };
+                // One digit only: `$10` is `$1` and a nought.
+                let end = after.find(|c| !belongs(c)).unwrap_or(after.len());
+                after.split_at(if digits { end.min(1) } else { end })
+            }
+        };
+        if name.is_empty() {
+            return Err(format!("nginx refuses it: a `$` in {text:?} has no name"));
+        }
+        parts.push(Part::Variable(name));
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest));
+    }
+    Ok(parts)
+}
+
+/// The names of the variables in a text.
+pub fn variables(text: &str) -> Vec<&str> {
+    let parts = parts(text).unwrap_or_default();
+    parts
+        .into_iter()
+        .filter_map(|part| match part {
+            Part::Variable(name) => Some(name),
+            Part::Text(_) => None,
+        })
+        .collect()
+}
+
+/// Names of groups in an expression: `(?<name>...)`.
+fn named_groups(text: &str) -> impl Iterator<Item = String> {
+    let starts = ["(?<", "(?P<"];
+    let found = starts.into_iter().flat_map(move |start| text.split(start).skip(1));
+    found
+        .filter(|rest| !rest.starts_with(['=', '!']))
+        .filter_map(|rest| rest.split_once('>').map(|(name, _)| name.to_owned()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::include::Includes;
+    use crate::parse::parse_bytes;
+
+    #[test]
+    fn texts_become_templates() {
+        let text =
+            "http { map $host $m { a b; } server { set $path x; location ~ ^/(?<who>a) { } } }";
+        let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
+        let mut names = Names::new(&parsed.document.directives);
+        let place = Place {
+            server_name: "a.example".to_owned(),
+            root: Some("/srv".to_owned()),
+            proxy: Some(("up".to_owned(), "80".to_owned())),
+            answer: false,
+            asked: Vec::new(),
+        };
+        let cases = [
+            ("https://$host$request_uri", Ok("https://${host}${request_uri}")),
+            ("${uri}x$is_args$args", Ok("${path}x${question_mark}${query}")),
+            ("$http_user_agent", Ok("${header_user_agent}")),
+            ("$arg_page", Ok("${query_page}")),
+            ("$server_name:$proxy_port", Ok("a.example:80")),
+            ("$request_filename", Ok("/srv${path}")),
+            ("$m $path $who", Ok("${m} ${own_path} ${who}")),
+            ("$10", Ok("${1}0")),
+            ("$status", Err("known only when")),
+            ("$nonsense", Err("not known")),
+            ("a$", Err("no name")),
+        ];
+        for (text, expected) in cases {
+            let found = names.text(text, &place, &mut Verdicts::default());
+            match expected {
+                Ok(template) => assert_eq!(found, Ok(Template(template.to_owned())), "{text}"),
+                Err(why) => assert!(found.unwrap_err().contains(why), "{text}"),
+            }
+        }
+        assert!(names.maps.contains_key("m"));
+        let place = Place { answer: true, ..place };
+        for (text, expected) in [
+            ("$upstream_cache_status", "${answer_cache}"),
+            ("$sent_http_content_type", "${answer_content_type}"),
+        ] {
+            let found = names.text(text, &place, &mut Verdicts::default());
+            assert_eq!(found, Ok(Template(expected.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Snippets of nginx.conf and what of them stands in the route that takes a request.
+
+use forebay_nginx::include::Includes;
+use forebay_nginx::parse::parse_bytes;
+use forebay_nginx::report::Report;
+use forebay_nginx::translate::translate;
+use proxy_config::matching::{Router, Target};
+use proxy_config::{Config, Source};
+
+/// The configuration of one server, loaded, and what the report calls unsupported.
+fn config(http: &str, server: &str) -> (Config, Vec<String>) {
+    let text = format!("http {{ {http} server {{ listen 80; server_name a.example; {server} }} }}");
+    let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
+    assert!(parsed.problems.is_empty(), "{text}: {:?}", parsed.problems);
+    let translation = translate(&parsed.document);
+    let report = Report::new(&parsed.document, &translation);
+    let lost = report.unsupported().filter(|item| !item.row);
+    let lost = lost.map(|item| format!("{}: {}", item.directive, item.text)).collect();
+    let yaml = translation.config.unwrap_or_else(|| panic!("{text}")).to_yaml();
+    let config = Config::load(Source::new("t", yaml.as_str()));
+    (config.unwrap_or_else(|problems| panic!("{problems}\n{yaml}")), lost)
+}
+
+/// The route that takes a path, as JSON.
+fn route(config: &Config, path: &str) -> String {
+    let target = Target {
+        listener: "port-80",
+        host: "a.example",
+        path,
+        query: "",
+        method: "GET",
+        headers: None,
+    };
+    let router = Router::new(config);
+    let route = &config.routes[router.find(&target).expect("every path finds a route")];
+    serde_json::to_string(route).expect("a route is JSON")
+}
+
+/// Server, path, what must stand in its route.
+const ROUTES: &[(&str, &str, &[&str])] = &[
+    (
+        "location / { proxy_pass http://10.0.0.1:81; }",
+        "/x",
+        &[
+            r#""set":{"host":"10.0.0.1:81"}"#,
+            r#""forwarded_headers":"pass_on""#,
+            r#""request_body_max":"1MiB""#,
+        ],
+    ),
+    ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a/x", &[r#""prefix_to":"/b/""#]),
+    ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "/a", &[r#""status":301"#, "/a/"]),
+    ("location = /a { proxy_pass http://10.0.0.1/b; }", "/a", &[r#"{"to":"/b"}"#]),
+    (
+        "location ~ ^/u/(.*)$ { proxy_pass http://10.0.0.1/v/$1?x=$arg_y; }",
+        "/u/7",
+        &["/v/${1}?x=${query_y}"],
+    ),
+    ("location / { return 301 /x$is_args$args; }", "/", &["${origin}/x${question_mark}${query}"]),
+    ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "text/plain"]),
+    ("location / { return 444; }", "/", &[r#""close""#]),
+    (
+        "location / { if ($http_x ~* ^a) { return 403; } proxy_pass http://10.0.0.1; }",
+        "/",
+        &[
+            r#""of":"${header_x}","is":{"regex":"(?i)^a"}"#,
+            r#""status":403"#,
+            r#""upstream":"10-0-0-1""#,
+        ],
+    ),
+    (
+        "location / { rewrite ^/a/(.*)$ /b/$1 break; rewrite ^/c https://c.example permanent; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""after":"stay""#, r#""redirect":301"#],
+    ),
+    (
+        "location / { add_header X-A $uri; add_header X-A 2 always; expires 1h; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[
+            r#"{"name":"X-A","value":"${path}","always":false}"#,
+            r#"{"name":"X-A","value":"2","always":true}"#,
+            r#""value":"max-age=3600""#,
+            "${date_in_3600}",
+        ],
+    ),
+    (
+        "location / { add_header X-Cache $upstream_cache_status; proxy_pass http://10.0.0.1; }",
+        "/",
+        &["${answer_cache}"],
+    ),
+    (
+        "location / { proxy_redirect http://in.example/ /out/; proxy_cookie_path / /p/; proxy_pass http://10.0.0.1; }",
+        "/",
+        &["${origin}/out/", "set-cookie"],
+    ),
+    (
+        "allow 10.0.0.0/8; deny all; location / { proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#"{"allow":"10.0.0.0/8"}"#, r#"{"deny":"0.0.0.0/0"}"#],
+    ),
+    (
+        "root /srv; location / { try_files $uri $uri/ /index.html; }",
+        "/",
+        &[r#""root":"/srv""#, r#"{"file":"${path}"}"#, r#"{"path":"/index.html"}"#],
+    ),
+    (
+        "root /srv; location / { try_files $uri @app; } location @app { proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#"{"route":"a-example-app"}"#],
+    ),
+    (
+        "location / { error_page 502 503 /e.html; error_page 404 =200 @n; proxy_pass http://10.0.0.1; } location @n { return 200 n; }",
+        "/",
+        &[r#""statuses":["502","503"],"path":"/e.html""#, r#""route":"a-example-n","status":200"#],
+    ),
+    ("location /i { internal; proxy_pass http://10.0.0.1; }", "/i", &[r#""internal":true"#]),
+    (
+        "location /x { auth_request /auth; proxy_pass http://10.0.0.1; } location = /auth { internal; proxy_pass http://10.0.0.2/v; }",
+        "/x",
+        &[r#""subrequest":{"upstream":"10-0-0-2","path":"/v""#],
+    ),
+    ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
+];
+
+#[test]
+fn what_stands_in_routes() {
+    let up = "proxy_pass http://10.0.0.1:81;";
+    for (server, path, expected) in ROUTES {
+        let (config, lost) = config("", server);
+        assert!(lost.is_empty(), "{server}: {lost:?}");
+        let route = route(&config, path);
+        for text in *expected {
+            assert!(route.contains(text), "{server}\n{route}\nlacks {text}");
+        }
+    }
+    let (config, _) = config(
+        "limit_req_zone $binary_remote_addr zone=z:1m rate=5r/s;",
+        &format!("location / {{ limit_req zone=z burst=9 nodelay; {up} }}"),
+    );
+    assert!(route(&config, "/").contains(r#""rate_limits":["z"]"#));
+    let limit = &config.rate_limits["z"];
+    assert_eq!((limit.burst, limit.status), (10, 503));
+}
+
+#[test]
+fn a_variable_that_names_upstreams_has_a_route_for_each() {
+    let http = "map $cookie_c $pool { default blue; g green; } upstream blue { server 10.0.0.1; } \
+                upstream green { server 10.0.0.2; }";
+    let (config, lost) =
+        config(http, "location / { allow 10.0.0.1; deny all; proxy_pass http://$pool; }");
+    assert!(lost.is_empty(), "{lost:?}");
+    let upstreams: Vec<_> =
+        config.routes.iter().filter_map(|route| route.upstream.clone()).collect();
+    assert_eq!(upstreams, ["green", "blue"]);
+    assert!(
+        config.routes.iter().filter(|route| route.upstream.is_some()).all(|r| r.access.is_some())
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_stays_closed() {
+    for (server, why) in [
+        ("location / { proxy_pass http://$host; }", "any text"),
+        ("location / { proxy_pass http://10.0.0.1/$3; }", "capture"),
+        ("location ~ (?<=a)b { proxy_pass http://10.0.0.1; }", "cannot be translated"),
+        (
+            "location / { auth_basic x; auth_basic_user_file /f; proxy_pass http://10.0.0.1; }",
+            "auth_basic",
+        ),
+        ("location / { auth_request /none; proxy_pass http://10.0.0.1; }", "no location is /none"),
+        ("location / { if ($x = y) { return 403; } proxy_pass http://10.0.0.1; }", "not known"),
+    ] {
+        let server = format!("location /open {{ proxy_pass http://10.0.0.9; }} {server}");
+        let (config, lost) = config("", &server);
+        assert!(lost.iter().any(|text| text.contains(why)), "{server}: {lost:?}");
+        let open =
+            config.routes.iter().filter(|route| route.upstream.as_deref() == Some("10-0-0-1"));
+        assert_eq!(open.count(), 0, "{server}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Text that is known in part when a request comes and whole when its answer does: variables of the
+//! answer, and what an expression finds in one of its headers.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::facts::Captures;
+
+/// A variable of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerVariable {
+    Status,
+    /// By nginx's names: `HIT`, `MISS`, `STALE`, `REVALIDATED`, `BYPASS`; nothing where no cache was asked.
+    CacheStatus,
+    Header(String),
+}
+
+/// A piece of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    Answer(AnswerVariable),
+    /// What an expression finds in the answer.
+    Capture(String),
+}
+
+/// Text of which some is known only when the answer is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Late(pub Vec<Piece>);
+
+impl Late {
+    /// The text, when all of it is known already.
+    pub fn ready(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn text(&self, status: u16, headers: &HeaderMap, found: &Captures) -> String {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(plain) => text.push_str(plain),
+                Piece::Capture(name) => text.push_str(found.get(name)),
+                Piece::Answer(AnswerVariable::Status) => text.push_str(&status.to_string()),
+                Piece::Answer(AnswerVariable::CacheStatus) => text.push_str(cache_status(headers)),
+                Piece::Answer(AnswerVariable::Header(name)) => {
+                    let values = headers.get_all(name.as_str()).iter();
+                    let values: Vec<_> =
+                        values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+                    text.push_str(&values.join(", "));
+                }
+            }
+        }
+        text
+    }
+
+    /// As the value of a header; none when it is empty or cannot be one.
+    pub fn value(&self, status: u16, headers: &HeaderMap, found: &Captures) -> Option<HeaderValue> {
+        let text = self.text(status, headers, found);
+        HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// What the last member of `Cache-Status` (RFC 9211) says, as nginx would.
+fn cache_status(headers: &HeaderMap) -> &'static str {
+    let field = headers.get_all("cache-status").iter().next_back();
+    let text = field.and_then(|field| field.to_str().ok()).unwrap_or_default();
+    let own = text.rsplit(',').next().unwrap_or(text);
+    let has = |word: &str| own.split(';').any(|part| part.trim() == word);
+    match () {
+        () if own.is_empty() => "",
+        () if has("fwd=stale") && has("fwd-status=304") => "REVALIDATED",
+        () if has("hit") && own.contains("ttl=-") => "STALE",
+        () if has("hit") => "HIT",
+        () if has("fwd=stale") => "EXPIRED",
+        () if has("fwd=bypass") || has("fwd=method") || has("fwd=request") => "BYPASS",
+        () => "MISS",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_known_in_the_end() {
+        let mut headers = HeaderMap::new();
+        headers.append("x", HeaderValue::from_static("1"));
+        headers.append("x", HeaderValue::from_static("2"));
+        let answer = |variable| Piece::Answer(variable);
+        let late = Late(vec![
+            Piece::Text("a ".to_owned()),
+            answer(AnswerVariable::Header("x".to_owned())),
+            answer(AnswerVariable::CacheStatus),
+            Piece::Text(" ".to_owned()),
+            answer(AnswerVariable::Status),
+        ]);
+        assert_eq!(late.text(200, &headers, &Captures::default()), "a 1, 2 200");
+        assert_eq!(late.ready(), None);
+        for (field, expected) in [
+            ("forebay; hit", "HIT"),
+            ("forebay; hit; ttl=-3", "STALE"),
+            ("other; hit, forebay; fwd=uri-miss; stored", "MISS"),
+            ("forebay; fwd=stale; fwd-status=304", "REVALIDATED"),
+            ("forebay; fwd=stale; fwd-status=200", "EXPIRED"),
+            ("forebay; fwd=bypass", "BYPASS"),
+        ] {
+            headers.insert("cache-status", HeaderValue::from_static(field));
+            assert_eq!(cache_status(&headers), expected, "{field}");
+        }
+    }
+}

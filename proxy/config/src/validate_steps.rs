@@ -1,0 +1,108 @@
+//! Rules for the steps of routes.
+
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+use crate::route_rules::scope;
+use crate::steps::{Action, ConditionTest, Step};
+use crate::template::{Scope, VARIABLES};
+use crate::validate::{Findings, item};
+use crate::validate_templates::{header_value, headers, template};
+
+pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    let names: BTreeSet<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
+    for (index, route) in config.routes.iter().enumerate() {
+        if route.steps.is_empty() {
+            continue;
+        }
+        let scope = scope(config, route);
+        for (at, step) in route.steps.iter().enumerate() {
+            let path = item(format!("{}.steps", item("routes", index)), at);
+            check_step(step, &scope, &names, &path, findings);
+        }
+    }
+}
+
+fn check_step(
+    step: &Step,
+    scope: &Scope<'_>,
+    names: &BTreeSet<&str>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    if step.then.is_empty() {
+        let hint = "add an action, such as `- stop`, or remove the step";
+        findings.add(format!("{path}.then"), "the step does nothing", hint);
+    }
+    for (index, condition) in step.when.iter().enumerate() {
+        let place = item(format!("{path}.when"), index);
+        template(&condition.of, scope, &format!("{place}.of"), findings);
+        if let Some(ConditionTest::Equals(text)) = &condition.is {
+            template(text, scope, &format!("{place}.is.equals"), findings);
+        }
+    }
+    for (index, action) in step.then.iter().enumerate() {
+        let place = item(format!("{path}.then"), index);
+        check_action(action, scope, names, &place, findings);
+    }
+}
+
+fn check_action(
+    action: &Action,
+    scope: &Scope<'_>,
+    names: &BTreeSet<&str>,
+    path: &str,
+    findings: &mut Findings<'_>,
+) {
+    match action {
+        Action::Set(set) => {
+            check_name(&set.name, &format!("{path}.set.name"), findings);
+            template(&set.to, scope, &format!("{path}.set.to"), findings);
+        }
+        Action::Rewrite(rewrite) => {
+            template(&rewrite.to, scope, &format!("{path}.rewrite.to"), findings);
+            if let Some(status) = rewrite.redirect {
+                redirect_status(status, &format!("{path}.rewrite.redirect"), findings);
+            }
+        }
+        Action::Respond(respond) => {
+            findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
+            if let Some(body) = &respond.body {
+                template(body, scope, &format!("{path}.respond.body"), findings);
+            }
+            headers(&respond.headers, scope, &format!("{path}.respond.headers"), findings);
+        }
+        Action::Redirect(redirect) => {
+            header_value(&redirect.to, scope, &format!("{path}.redirect.to"), findings);
+            redirect_status(redirect.status, &format!("{path}.redirect.status"), findings);
+        }
+        Action::Route(name) => {
+            if !names.contains(name.as_str()) {
+                let hint = match crate::suggest::closest(name, names.iter().copied()) {
+                    Some(closest) => format!("did you mean `{closest}`?"),
+                    None => "write the name of another route".to_owned(),
+                };
+                findings.add(format!("{path}.route"), format!("no route is named `{name}`"), hint);
+            }
+        }
+        Action::Stop | Action::Close => {}
+    }
+}
+
+fn check_name(name: &str, path: &str, findings: &mut Findings<'_>) {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        let hint = "write letters, digits and `_`, such as `is_mobile`";
+        findings.add(path, format!("`{name}` is not the name of a variable"), hint);
+    } else if VARIABLES.iter().any(|(known, _)| *known == name) {
+        let message = format!("`${name}` is what the request says and cannot be set");
+        findings.add(path, message, "choose another name");
+    }
+}
+
+pub(crate) fn redirect_status(status: u16, path: &str, findings: &mut Findings<'_>) {
+    if ![301, 302, 303, 307, 308].contains(&status) {
+        let message = format!("{status} does not redirect");
+        findings.add(path, message, "write 301, 302, 303, 307 or 308");
+    }
+}
