@@ -33,7 +33,7 @@ picture: ## Make the README's picture: a browser's view of a running environment
 	cargo build --release --locked --bins
 	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
 
-bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes
+bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes; processor time, growth
 	@tools/install.sh test
 	cargo bench --locked -p forebay-ledger --bench ledger
 

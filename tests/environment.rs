@@ -1,6 +1,6 @@
 //! `forebay up` as its users meet it: the real proxy, ledger and ffmpeg, supervised.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -57,11 +57,39 @@ fn media_sequence(playlist: &str) -> Option<u64> {
     playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")?.parse().ok())
 }
 
+/// The ledger's pages under a path of the proxy's, with links that stay there; and its stream of events, which the proxy
+/// passes on as it comes.
+fn the_books_are_shown_and_told(books: &str, api: &str) {
+    let (status, kind, page) = get(books);
+    assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"), "{page}");
+    let link = "accounts/assets:cash:eur";
+    assert!(page.contains(&format!("href=\"./{link}\"")), "{page}");
+    let (status, _, statement) = get(&format!("{books}{link}"));
+    assert!(status == 200 && statement.contains("Closing balance"), "{statement}");
+    for path in ["style.css", "v1/accounts/assets:cash:eur/statement.csv?", "docs/"] {
+        assert_eq!(get(&format!("{books}{path}")).0, 200, "{path}");
+    }
+    let address = api.trim_start_matches("http://").trim_end_matches("/v1");
+    let mut stream = std::net::TcpStream::connect(address).expect("the proxy listens");
+    let patience = Some(std::time::Duration::from_secs(20));
+    stream.set_read_timeout(patience).expect("a timeout");
+    let asked = format!("GET /v1/events?after=0 HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).expect("it takes a request");
+    let mut told = String::new();
+    while !told.contains("event: transfer.posted") {
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).expect("an event in time");
+        assert!(count > 0, "the stream ended: {told}");
+        told.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("id: 1\n"), "{told}");
+}
+
 #[test]
 fn up_shows_a_live_stream_and_a_balanced_ledger_through_the_proxy() {
     let mut running = Running::start();
     let printed = running.printed_so_far();
-    let keys = ["page", "playlist", "ledger", "ledger_docs", "proxy_admin"];
+    let keys = ["page", "playlist", "ledger", "ledger_docs", "ledger_books", "proxy_admin"];
     for key in keys {
         assert!(printed.contains(&running.url(key)), "{key} is not in the block:\n{printed}");
     }
@@ -80,6 +108,8 @@ fn up_shows_a_live_stream_and_a_balanced_ledger_through_the_proxy() {
     assert!(post_transfer(&api, "first"), "the transfer is taken through the proxy");
     assert!(post_transfer(&api, "first"), "and answered again for the same key");
     assert!((balanced_debits(&api) - 1.25).abs() < 1e-9, "but booked once");
+
+    the_books_are_shown_and_told(&format!("{}/", running.url("ledger_books")), &api);
 
     let admin = running.url("proxy_admin");
     let (_, _, metrics) = get(&format!("{admin}/metrics"));

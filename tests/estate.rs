@@ -215,3 +215,45 @@ fn the_cache_reaches_the_proxy_by_address_and_password() {
     let checked = checked.expect("it runs");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
+
+/// The same for the ledger: the file its first start reads the administrator's key from holds one it takes.
+#[test]
+fn the_ledger_is_given_its_database_and_its_first_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    estates(folder.path());
+    let app = template(&folder.path().join("production"), "app");
+    let at = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(at(name), text).expect("it is writable");
+    let key = "k".repeat(43);
+    write("database.env", "HOST=db.example.internal\nSECRET=arn:database\nADMIN_KEY=arn:key\n");
+    write("rds-authorities.pem", "authorities");
+    let answers = format!(
+        "#!/bin/sh\ncase \"$*\" in *arn:key*) echo '{{\"role\":\"admin\",\"key\":\"{key}\"}}';; *) echo '{{\"username\":\"ledger\",\"password\":\"s3/cret\"}}';; esac\n"
+    );
+    write("aws", &answers);
+    write("chown", "#!/bin/sh\n");
+    for program in ["aws", "chown"] {
+        let mut command = Command::new("chmod");
+        assert!(command.arg("755").arg(at(program)).status().expect("it runs").success());
+    }
+    let here = folder.path().display().to_string();
+    let script = instance_file(&app, "LedgerLaunchTemplate", "/usr/local/sbin/ledger-database")
+        .replace("/run/forebay-ledger/", &format!("{here}/made-"))
+        .replace("/etc/forebay/", &format!("{here}/"));
+    write("script.sh", &script);
+    let path = format!("{here}:{}", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh").arg(at("script.sh")).env("PATH", path).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = |name: &str| std::fs::read_to_string(at(name)).expect("it was made");
+    let address = "mysql://ledger:s3%2Fcret@db.example.internal/ledger?ssl-mode=verify_identity";
+    assert!(made("made-database.env").contains(address), "{}", made("made-database.env"));
+    assert_eq!(made("made-admin-key"), format!("fbl_{key}\n"));
+    // The ledger takes it: what it refuses is the address, which nobody answers here.
+    let mut ledger = binaries::command("forebay-ledger");
+    ledger.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    ledger.args(["--database", "mysql://u:p@127.0.0.1:1/d", "--first-admin-key-file"]);
+    let output = ledger.arg(at("made-admin-key")).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(69) && said.contains("cannot open"), "{said}");
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::metadata::Metadata;
 use crate::money::SCALE_MAX;
 
 /// Longest account code in bytes.
@@ -96,6 +97,10 @@ pub struct AccountBody {
     #[schema(example = "EUR", pattern = "^[A-Z][A-Z0-9]{2,11}$")]
     pub currency: String,
     pub normal_balance: Side,
+    /// Names and values to find it again by (`GET /v1/accounts?metadata=NAME:VALUE`); up to 16 names of small letters,
+    /// digits, `_`, `-` and `.`, values of up to 200 characters.
+    #[serde(default)]
+    pub metadata: Metadata,
 }
 
 /// Between what an account's balance must stay. What is pending counts as if it were posted where

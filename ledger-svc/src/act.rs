@@ -12,6 +12,7 @@ use crate::account::CurrencyBody;
 use crate::chain::{CloseRow, LimitsRow, Record};
 use crate::close::{Closing, NewClose};
 use crate::key::{ApiKey, ApiKeyRow, NewKey};
+use crate::outbox::{Endpoint, EndpointRow, NewEndpoint, Progress, RemovalRow};
 use crate::posting::Limits;
 use crate::store::Created;
 use crate::transfer::write_instant;
@@ -56,6 +57,14 @@ pub enum Act {
         keys_max: usize,
     },
     RevokeKey(i64),
+    CreateEndpoint {
+        endpoint: NewEndpoint,
+        endpoints_max: usize,
+    },
+    RemoveEndpoint(i64),
+    ResumeEndpoint(i64),
+    /// Nothing to be written down.
+    NoteProgress(Vec<Progress>),
     /// Key and time of last use, in microseconds since 1970. Nothing to be written down.
     NoteUses(Vec<(i64, i64)>),
 }
@@ -79,6 +88,10 @@ pub enum Acted {
     /// It was before; nothing changed.
     RevokedBefore(ApiKey),
     NoSuchKey,
+    /// As it is now, whatever changed.
+    Endpoint(Endpoint),
+    TooManyEndpoints,
+    NoSuchEndpoint,
     Noted,
 }
 
@@ -132,19 +145,27 @@ pub enum Booked {
     Close(CloseRow),
     Key(ApiKeyRow),
     Revocation(RevocationRow),
+    Endpoint(EndpointRow),
+    Removal(RemovalRow),
+    /// A webhook is tried again. No row of the books says so but the audit log's.
+    Resumed(i64),
     Audit(AuditRow),
 }
 
 impl Booked {
-    pub fn record(&self) -> Record<'_> {
-        match self {
+    /// Its link of the chain, if it has one.
+    pub fn record(&self) -> Option<Record<'_>> {
+        Some(match self {
             Self::Currency(row) => Record::Currency(row),
             Self::Limits(row) => Record::Limits(row),
             Self::Close(row) => Record::Close(row),
             Self::Key(row) => Record::Key(row),
             Self::Revocation(row) => Record::Revocation(row),
+            Self::Endpoint(row) => Record::Endpoint(row),
+            Self::Removal(row) => Record::Removal(row),
+            Self::Resumed(_) => return None,
             Self::Audit(row) => Record::Audit(row),
-        }
+        })
     }
 
     /// What the audit log says of it: action, subject and particulars. `subject` names the account of limits.
@@ -173,6 +194,15 @@ impl Booked {
                 ("key.create", format!("key:{}", row.id), detail)
             }
             Self::Revocation(row) => ("key.revoke", format!("key:{}", row.key_id), json!({})),
+            Self::Endpoint(row) => {
+                let detail =
+                    json!({"url": row.url, "description": row.description, "after": row.after_seq});
+                ("webhook.create", format!("webhook:{}", row.id), detail)
+            }
+            Self::Removal(row) => {
+                ("webhook.remove", format!("webhook:{}", row.endpoint_id), json!({}))
+            }
+            Self::Resumed(id) => ("webhook.resume", format!("webhook:{id}"), json!({})),
             Self::Audit(_) => return None,
         })
     }

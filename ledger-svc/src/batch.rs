@@ -2,21 +2,22 @@
 //! rejected, and the rows to write. Pure, so that the writer around it only moves data.
 
 mod decide;
+mod new;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use self::decide::decide;
+pub use self::new::{Changes, Day, Keyed, NewTransfer, STATUS_CREATED};
 use crate::chain::Head;
-use crate::posting::{Balance, Books, PostedEntry, Rejection};
-use crate::transfer::{Transfer, TransferKind, TransferRequest};
+use crate::posting::{Books, Rejection};
+use crate::transfer::TransferRequest;
 
 /// Requests that came together.
 #[derive(Clone, Debug)]
@@ -32,14 +33,40 @@ impl Group {
     }
 }
 
-/// An answer that has been, or is about to be, stored under its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The answer to a booked request.
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub transfer_id: Uuid,
     pub status: u16,
-    /// The JSON body, byte for byte what the first request got.
-    pub body: Arc<str>,
+    said: Said,
 }
+
+/// What an answer's body comes from.
+#[derive(Clone, Debug)]
+enum Said {
+    Before(Arc<str>),
+    /// Written when it is asked for: many clients do without, and the writer need not wait for it.
+    Of(Arc<NewTransfer>),
+}
+
+impl Answer {
+    /// The JSON body, byte for byte what the first request got.
+    pub fn body(&self) -> Cow<'_, str> {
+        match &self.said {
+            Said::Before(body) => Cow::Borrowed(body),
+            Said::Of(new) => Cow::Owned(new.first_answer()),
+        }
+    }
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        let head = |answer: &Self| (answer.transfer_id, answer.status);
+        head(self) == head(other) && self.body() == other.body()
+    }
+}
+
+impl Eq for Answer {}
 
 /// An answer as stored, with the fingerprint of the request that caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,84 +134,5 @@ impl Verdict {
     /// Whether its transfer is in the books.
     pub fn is_booked(&self) -> bool {
         matches!(self, Self::Posted(_) | Self::Replayed(_))
-    }
-}
-
-/// A transfer to write with all that belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTransfer {
-    pub seq: i64,
-    /// Of `entries` or of `pending_entries`, as the kind says.
-    pub entry_id_first: i64,
-    pub of_seq: Option<i64>,
-    pub transfer: Transfer,
-    pub entries: Vec<PostedEntry>,
-    /// The key and its answer; what the service books of its own accord has none.
-    pub keyed: Option<(String, StoredAnswer)>,
-}
-
-/// Everything a batch writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    pub transfers: Vec<NewTransfer>,
-    /// The final balance of every account touched, by account id.
-    pub balances: BTreeMap<i64, Balance>,
-}
-
-impl Changes {
-    /// Entries that count, with their id and their transfer.
-    pub fn moved(&self) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
-        self.entries_of(TransferKind::moves)
-    }
-
-    /// Entries that are held from now on.
-    pub fn held(&self) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
-        self.entries_of(|kind| kind == TransferKind::Pending)
-    }
-
-    fn entries_of(
-        &self,
-        wanted: impl Fn(TransferKind) -> bool,
-    ) -> impl Iterator<Item = (i64, i64, &PostedEntry)> {
-        self.transfers.iter().filter(move |new| wanted(new.transfer.kind)).flat_map(|new| {
-            (new.entry_id_first..).zip(&new.entries).map(|(id, entry)| (id, new.seq, entry))
-        })
-    }
-
-    /// Entries that count and whose effective date is not the day (UTC) they are booked on: id, entry,
-    /// effective date, day of booking.
-    pub fn backdated(&self) -> impl Iterator<Item = (i64, &PostedEntry, Date, Date)> {
-        let dated = |new: &NewTransfer| {
-            let booked = new.transfer.booked_at.to_zoned(TimeZone::UTC).date();
-            (new.transfer.effective_date, booked)
-        };
-        let apart = move |new: &&NewTransfer| {
-            let (effective, booked) = dated(new);
-            new.transfer.kind.moves() && effective != booked
-        };
-        self.transfers.iter().filter(apart).flat_map(move |new| {
-            let (effective, booked) = dated(new);
-            let numbered = (new.entry_id_first..).zip(&new.entries);
-            numbered.map(move |(id, entry)| (id, entry, effective, booked))
-        })
-    }
-
-    /// Pending transfers that begin to hold, with when they expire in microseconds since 1970.
-    pub fn opened(&self) -> impl Iterator<Item = (i64, Option<i64>)> {
-        let pending = |new: &&NewTransfer| new.transfer.kind == TransferKind::Pending;
-        let expires_at = |new: &NewTransfer| new.transfer.expires_at.map(Timestamp::as_microsecond);
-        self.transfers.iter().filter(pending).map(move |new| (new.seq, expires_at(new)))
-    }
-
-    /// Pending transfers that hold no longer.
-    pub fn closed(&self) -> impl Iterator<Item = i64> {
-        let settling = self.transfers.iter().filter(|new| new.transfer.kind.settles());
-        settling.filter_map(|new| new.of_seq)
-    }
-
-    pub fn answers(&self) -> impl Iterator<Item = (i64, &str, &StoredAnswer)> {
-        self.transfers.iter().filter_map(|new| {
-            new.keyed.as_ref().map(|(key, stored)| (new.seq, key.as_str(), stored))
-        })
     }
 }

@@ -2,13 +2,16 @@
 //! and act of administration is one link, made of the link before it and of everything the database holds about it. Whoever
 //! changes, inserts or removes a row has to forge every later link. Pure.
 
+mod acts;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::account::CurrencyBody;
 use crate::act::{AuditRow, RevocationRow};
-use crate::batch::NewTransfer;
+use crate::batch::{NewTransfer, STATUS_CREATED};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
 use crate::report::Account;
 use crate::transfer::TransferKind;
@@ -112,9 +115,13 @@ pub enum Record<'a> {
     Account(&'a Account),
     Limits(&'a LimitsRow),
     Transfer(&'a TransferRow),
+    /// The same before it is stored, with its effective date as text.
+    New(&'a NewTransfer, &'a str),
     Close(&'a CloseRow),
     Key(&'a ApiKeyRow),
     Revocation(&'a RevocationRow),
+    Endpoint(&'a EndpointRow),
+    Removal(&'a RemovalRow),
     Audit(&'a AuditRow),
 }
 
@@ -140,9 +147,12 @@ impl Record<'_> {
             Self::Account(account) => format!("account:{}", account.id),
             Self::Limits(limits) => format!("limits:{}", limits.id),
             Self::Transfer(transfer) => format!("transfer:{}", transfer.seq),
+            Self::New(new, _) => format!("transfer:{}", new.seq),
             Self::Close(close) => format!("close:{}", close.id),
             Self::Key(key) => format!("key:{}", key.id),
             Self::Revocation(row) => format!("revocation:{}", row.key_id),
+            Self::Endpoint(row) => format!("endpoint:{}", row.id),
+            Self::Removal(row) => format!("removal:{}", row.endpoint_id),
             Self::Audit(row) => format!("audit:{}", row.id),
         }
     }
@@ -160,6 +170,10 @@ impl Record<'_> {
                 digest.text(&account.currency);
                 digest.text(account.normal_balance.as_str());
                 digest.number(account.created_at.as_microsecond());
+                for (name, value) in &account.metadata.0 {
+                    digest.text(name);
+                    digest.text(value);
+                }
             }
             Self::Limits(row) => {
                 digest.number(row.id);
@@ -168,29 +182,18 @@ impl Record<'_> {
                 digest.number_if_any(row.limits.max_minor);
                 digest.number(row.set_at_us);
             }
-            Self::Transfer(transfer) => transfer.digest(digest),
-            Self::Key(row) => {
-                digest.number(row.id);
-                digest.text(&row.name);
-                digest.text(&row.prefix);
-                digest.bytes(&row.hash);
-                digest.text(row.role.as_str());
-                digest.number_if_any(row.rate.map(|rate| rate.per_second.into()));
-                digest.number_if_any(row.rate.map(|rate| rate.burst.into()));
-                digest.number(row.created_at_us);
-                digest.number_if_any(row.expires_at_us);
-            }
-            Self::Revocation(row) => {
-                digest.number(row.key_id);
-                digest.number(row.revoked_at_us);
-            }
-            Self::Audit(row) => {
-                digest.number(row.id);
-                digest.number(row.at_us);
-                digest.text(&row.actor);
-                digest.text(&row.action);
-                digest.text(&row.subject);
-                digest.text(&row.detail);
+            Self::Key(row) => acts::key(row, digest),
+            Self::Revocation(row) => acts::revocation(row, digest),
+            Self::Endpoint(row) => acts::endpoint(row, digest),
+            Self::Removal(row) => acts::removal(row, digest),
+            Self::Audit(row) => acts::audit(row, digest),
+            Self::Transfer(transfer) => transfer.fields().digest(digest, &transfer.entries),
+            Self::New(new, effective_date) => {
+                let writes = new.kind.moves() || new.kind == TransferKind::Pending;
+                let entries = (new.entry_id_first..).zip(&new.entries).filter(|_| writes);
+                let entries: Vec<EntryRow> =
+                    entries.map(|(id, entry)| EntryRow::of(id, new, entry)).collect();
+                fields_of(new, effective_date).digest(digest, &entries);
             }
             Self::Close(row) => {
                 digest.number(row.id);
@@ -207,47 +210,85 @@ impl Record<'_> {
     }
 }
 
+/// What a transfer's link is made of, besides its entries.
+struct Fields<'a> {
+    seq: i64,
+    id: Uuid,
+    kind: TransferKind,
+    of_seq: Option<i64>,
+    description: &'a str,
+    effective_date: &'a str,
+    booked_at_us: i64,
+    expires_at_us: Option<i64>,
+    entry_id_first: i64,
+    entry_count: i64,
+    key: Option<KeyFields<'a>>,
+}
+
+struct KeyFields<'a> {
+    key: &'a str,
+    fingerprint: &'a [u8],
+    status: i64,
+    body: &'a str,
+}
+
 impl TransferRow {
-    /// As it is going to be stored.
-    pub fn of(new: &NewTransfer) -> Self {
-        let transfer = &new.transfer;
-        let writes = transfer.kind.moves() || transfer.kind == TransferKind::Pending;
-        let entries = (new.entry_id_first..).zip(&new.entries).filter(|_| writes);
-        Self {
-            seq: new.seq,
-            id: transfer.id,
-            kind: transfer.kind,
-            of_seq: new.of_seq,
-            description: transfer.description.clone(),
-            effective_date: transfer.effective_date.to_string(),
-            booked_at_us: transfer.booked_at.as_microsecond(),
-            expires_at_us: transfer.expires_at.map(jiff::Timestamp::as_microsecond),
-            entry_id_first: new.entry_id_first,
-            entry_count: i64::try_from(new.entries.len()).unwrap_or(i64::MAX),
-            entries: entries.map(|(id, entry)| EntryRow::of(id, new, entry)).collect(),
-            backdated: Vec::new(),
-            key: new.keyed.as_ref().map(|(key, stored)| KeyRow {
-                transfer_seq: new.seq,
-                key: key.clone(),
-                fingerprint: stored.fingerprint.to_vec(),
-                status: stored.status.into(),
-                body: stored.body.as_deref().map(str::to_owned),
+    fn fields(&self) -> Fields<'_> {
+        Fields {
+            seq: self.seq,
+            id: self.id,
+            kind: self.kind,
+            of_seq: self.of_seq,
+            description: &self.description,
+            effective_date: &self.effective_date,
+            booked_at_us: self.booked_at_us,
+            expires_at_us: self.expires_at_us,
+            entry_id_first: self.entry_id_first,
+            entry_count: self.entry_count,
+            key: self.key.as_ref().map(|row| KeyFields {
+                key: &row.key,
+                fingerprint: &row.fingerprint,
+                status: row.status,
+                body: row.body.as_deref().unwrap_or_default(),
             }),
         }
     }
+}
 
-    fn digest(&self, digest: &mut Digesting) {
+fn fields_of<'a>(new: &'a NewTransfer, effective_date: &'a str) -> Fields<'a> {
+    Fields {
+        seq: new.seq,
+        id: new.id,
+        kind: new.kind,
+        of_seq: new.of_seq,
+        description: &new.description,
+        effective_date,
+        booked_at_us: new.booked_at.as_microsecond(),
+        expires_at_us: new.expires_at.map(jiff::Timestamp::as_microsecond),
+        entry_id_first: new.entry_id_first,
+        entry_count: i64::try_from(new.entries.len()).unwrap_or(i64::MAX),
+        key: new.keyed.as_ref().map(|keyed| KeyFields {
+            key: keyed.key.as_str(),
+            fingerprint: &keyed.fingerprint,
+            status: STATUS_CREATED.into(),
+            body: "",
+        }),
+    }
+}
+
+impl Fields<'_> {
+    fn digest(&self, digest: &mut Digesting, entries: &[EntryRow]) {
         digest.number(self.seq);
         digest.bytes(self.id.as_bytes());
         digest.text(self.kind.as_str());
         digest.number_if_any(self.of_seq);
-        digest.text(&self.description);
-        digest.text(&self.effective_date);
+        digest.text(self.description);
+        digest.text(self.effective_date);
         digest.number(self.booked_at_us);
         digest.number_if_any(self.expires_at_us);
         digest.number(self.entry_id_first);
         digest.number(self.entry_count);
-        for entry in &self.entries {
+        for entry in entries {
             digest.number(entry.id);
             digest.number(entry.transfer_seq);
             digest.number(entry.account_id);
@@ -260,10 +301,10 @@ impl TransferRow {
         match &self.key {
             None => digest.text("no key"),
             Some(row) => {
-                digest.text(&row.key);
-                digest.bytes(&row.fingerprint);
+                digest.text(row.key);
+                digest.bytes(row.fingerprint);
                 digest.number(row.status);
-                digest.text(row.body.as_deref().unwrap_or_default());
+                digest.text(row.body);
             }
         }
     }
@@ -271,7 +312,7 @@ impl TransferRow {
 
 impl EntryRow {
     fn of(id: i64, new: &NewTransfer, entry: &PostedEntry) -> Self {
-        let moves = new.transfer.kind.moves();
+        let moves = new.kind.moves();
         let if_moved = |number: i64| if moves { number } else { 0 };
         Self {
             id,
@@ -287,18 +328,19 @@ impl EntryRow {
 }
 
 /// Fields with their lengths, so that no two records read alike.
-struct Digesting(Sha256);
+struct Digesting(Vec<u8>);
 
 impl Digesting {
     fn new() -> Self {
-        let mut digest = Self(Sha256::new());
+        // Hashed in one go: feeding the hash field by field costs as much as hashing.
+        let mut digest = Self(Vec::with_capacity(1024));
         digest.text("forebay-ledger-chain-1");
         digest
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(bytes);
     }
 
     fn text(&mut self, text: &str) {
@@ -317,7 +359,7 @@ impl Digesting {
     }
 
     fn done(self) -> Hash {
-        self.0.finalize().into()
+        Sha256::digest(&self.0).into()
     }
 }
 

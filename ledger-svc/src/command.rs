@@ -24,6 +24,7 @@ use crate::http::server;
 use crate::http::{self, KEYS_MAX_DEFAULT};
 use crate::key::Secret;
 use crate::metrics;
+use crate::outbox;
 use crate::service::{Options, ServiceError};
 use crate::store::{self, DatabaseUrl, StoreError, UrlError};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
@@ -151,9 +152,27 @@ struct ServeArgs {
     /// Writes committed in one SQL transaction at most, and transfers in one request to /v1/batches
     #[arg(long, default_value_t = 1000, value_name = "WRITES", value_parser = count)]
     batch_max: usize,
-    /// Accounts whose balances are kept in memory between batches, 300 bytes or so each
+    /// Accounts whose balances the writer keeps between batches, 300 bytes or so each; as many are kept for readers
     #[arg(long, default_value_t = 100_000, value_name = "ACCOUNTS", value_parser = count)]
     accounts_known_max: usize,
+    /// Webhooks that may be registered
+    #[arg(long, default_value_t = outbox::Limits::USUAL.endpoints_max, value_name = "WEBHOOKS", value_parser = count)]
+    webhooks_max: usize,
+    /// Events in one delivery to a webhook at most
+    #[arg(long, default_value_t = outbox::Limits::USUAL.batch_max, value_name = "EVENTS", value_parser = count)]
+    webhook_batch_max: usize,
+    /// For a webhook to answer
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
+    webhook_timeout: Duration,
+    /// Before a webhook that failed is tried again; doubled after each further failure, up to an hour
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = duration)]
+    webhook_retry_first: Duration,
+    /// Failures in a row after which a webhook is suspended until somebody resumes it
+    #[arg(long, default_value_t = outbox::Limits::USUAL.attempts_max, value_name = "ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..))]
+    webhook_attempts_max: u32,
+    /// Event streams open at once; further ones get 503
+    #[arg(long, default_value_t = outbox::Limits::USUAL.streams_max, value_name = "STREAMS", value_parser = count)]
+    event_streams_max: usize,
     /// Entries in one transfer at most
     #[arg(long, default_value_t = ENTRIES_MAX_DEFAULT, value_name = "ENTRIES", value_parser = count)]
     entries_max: usize,
@@ -201,6 +220,14 @@ impl ServeArgs {
                 keys_max: self.keys_max,
                 body_timeout: self.body_timeout,
                 request_timeout: self.request_timeout,
+            },
+            outbox: outbox::Limits {
+                endpoints_max: self.webhooks_max,
+                batch_max: self.webhook_batch_max,
+                timeout: self.webhook_timeout,
+                retry_first: self.webhook_retry_first,
+                attempts_max: self.webhook_attempts_max,
+                streams_max: self.event_streams_max,
             },
             server: server::Limits {
                 connections_max: self.connections_max,
@@ -256,7 +283,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     match (error.downcast_ref::<StoreError>(), error.downcast_ref::<ServiceError>()) {
         (Some(error), _) | (None, Some(ServiceError::Store(error))) => store_code(error),
         (None, Some(ServiceError::Bind { .. })) => UNAVAILABLE,
-        (None, Some(ServiceError::Writer(_) | ServiceError::FirstKey(_)) | None) => FAILURE,
+        (None, Some(ServiceError::Writer(_) | ServiceError::Authorities(_)) | None) => FAILURE,
     }
 }
 

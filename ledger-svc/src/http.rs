@@ -7,6 +7,7 @@ pub mod auth;
 pub mod batches;
 pub mod closes;
 pub mod currencies;
+pub mod events;
 pub mod extract;
 pub mod keys;
 pub mod lines;
@@ -17,6 +18,8 @@ pub mod reports;
 pub mod server;
 pub mod statements;
 pub mod transfers;
+pub mod view;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -32,6 +36,9 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::metrics::Metrics;
+use crate::outbox;
+use crate::outbox::deliver::Changes;
+use crate::outbox::tail::Tail;
 use crate::store::Reader;
 use crate::writer;
 
@@ -56,10 +63,17 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct App {
     pub reader: Reader,
-    pub writer: writer::Handle,
+    pub writer: Arc<writer::Handle>,
     pub metrics: Metrics,
     pub limits: Limits,
     pub gate: Arc<auth::Gate>,
+    pub outbox: outbox::Limits,
+    pub tail: Tail,
+    pub changes: Changes,
+    /// Places for event streams.
+    pub streams: Arc<Semaphore>,
+    /// Turns true at a stop.
+    pub stopping: watch::Receiver<bool>,
 }
 
 fn api() -> OpenApiRouter<App> {
@@ -90,6 +104,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(keys::get))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::audit_log))
+        .routes(routes!(events::stream))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::get))
+        .routes(routes!(webhooks::remove))
+        .routes(routes!(webhooks::resume))
 }
 
 /// The OpenAPI 3.1 document, as served at `/openapi.json`.
@@ -101,6 +120,7 @@ pub fn document() -> OpenApi {
 pub fn router(app: App) -> Router {
     let (routes, _) = api().split_for_parts();
     routes
+        .merge(view::router())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)

@@ -10,7 +10,7 @@
 //! 8. only then is each request of the batch answered, on its own merits.
 //!
 //! Reads (`http::accounts`, `http::reports` …) go to `store::Reader` and answer with `report`
-//! types; they never wait for the writer. Any error is a `http::problem`. `service` ties one
+//! types; they never wait for the writer. A balance that was read once is kept up by the writer (`writer::Published`). Any error is a `http::problem`. `service` ties one
 //! database, its writer and two listeners together; `verify` recomputes a whole database; `command`
 //! is the command line.
 
@@ -23,8 +23,10 @@ pub mod command;
 pub mod http;
 pub mod json;
 pub mod key;
+pub mod metadata;
 pub mod metrics;
 pub mod money;
+pub mod outbox;
 pub mod posting;
 pub mod report;
 pub mod service;

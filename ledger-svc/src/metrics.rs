@@ -1,6 +1,8 @@
 //! Every metric of the service, as one table: what is registered, what is documented and what is
 //! scraped are the same rows. Base units; every label has a bounded set of values.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -90,6 +92,18 @@ const ACCOUNTS_KNOWN_CAPACITY: Row = Row {
     labels: &[],
     help: "Most accounts it keeps (--accounts-known-max); beyond, it forgets all and reads again.",
 };
+const BALANCES_KEPT: Row = Row {
+    name: "forebay_ledger_balances_kept",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Accounts whose balances are kept for readers, at most --accounts-known-max; beyond, all are forgotten and read again.",
+};
+const BALANCE_READS: Row = Row {
+    name: "forebay_ledger_balance_reads_total",
+    kind: Kind::Counter,
+    labels: &["from"],
+    help: "Balances asked for, by where they were read from (memory, database).",
+};
 const BATCH_SIZE: Row = Row {
     name: "forebay_ledger_batch_writes",
     kind: Kind::Histogram(SIZES),
@@ -174,6 +188,54 @@ const AUTH_OPEN: Row = Row {
     labels: &[],
     help: "1 when nobody is asked for a key (--auth open), otherwise 0. Alert on 1 in production.",
 };
+const WEBHOOKS: Row = Row {
+    name: "forebay_ledger_webhooks",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Webhooks registered.",
+};
+const WEBHOOKS_CAPACITY: Row = Row {
+    name: "forebay_ledger_webhooks_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most webhooks that may be registered (--webhooks-max).",
+};
+const WEBHOOKS_SUSPENDED: Row = Row {
+    name: "forebay_ledger_webhooks_suspended",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Webhooks that failed too often and wait for somebody to resume them. Alert on more than 0.",
+};
+const WEBHOOK_BEHIND: Row = Row {
+    name: "forebay_ledger_webhook_events_behind",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Events the webhook that is furthest behind has not taken yet.",
+};
+const DELIVERIES: Row = Row {
+    name: "forebay_ledger_webhook_deliveries_total",
+    kind: Kind::Counter,
+    labels: &["outcome"],
+    help: "Attempts to deliver events to a webhook: taken or failed.",
+};
+const EVENTS_DELIVERED: Row = Row {
+    name: "forebay_ledger_webhook_events_delivered_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Events that webhooks have taken.",
+};
+const EVENT_STREAMS: Row = Row {
+    name: "forebay_ledger_event_streams",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Event streams open.",
+};
+const EVENT_STREAMS_CAPACITY: Row = Row {
+    name: "forebay_ledger_event_streams_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most event streams that may be open (--event-streams-max).",
+};
 const BUILD: Row = Row {
     name: "forebay_ledger_build_info",
     kind: Kind::Gauge,
@@ -194,7 +256,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 28] = [
+const TABLE: [&Row; 38] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -206,6 +268,8 @@ const TABLE: [&Row; 28] = [
     &QUEUE_ENTRIES_CAPACITY,
     &ACCOUNTS_KNOWN,
     &ACCOUNTS_KNOWN_CAPACITY,
+    &BALANCES_KEPT,
+    &BALANCE_READS,
     &BATCH_SIZE,
     &BATCH_SECONDS,
     &COMMIT_SECONDS,
@@ -220,14 +284,33 @@ const TABLE: [&Row; 28] = [
     &KEYS_CAPACITY,
     &ACTS,
     &AUTH_OPEN,
+    &WEBHOOKS,
+    &WEBHOOKS_CAPACITY,
+    &WEBHOOKS_SUSPENDED,
+    &WEBHOOK_BEHIND,
+    &DELIVERIES,
+    &EVENTS_DELIVERED,
+    &EVENT_STREAMS,
+    &EVENT_STREAMS_CAPACITY,
     &BUILD,
     &DATABASE,
     &UNSAFE_DURABILITY,
 ];
 
-/// The service's metrics, ready to be counted and scraped.
+/// The service's metrics, ready to be counted and scraped. Cheap to clone: every request does.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct Metrics(Arc<Registered>);
+
+impl Deref for Metrics {
+    type Target = Registered;
+
+    fn deref(&self) -> &Registered {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub struct Registered {
     registry: Registry,
     pub http_requests: IntCounterVec,
     pub http_seconds: HistogramVec,
@@ -240,6 +323,8 @@ pub struct Metrics {
     pub queue_entries_capacity: prometheus::IntGauge,
     pub accounts_known: prometheus::IntGauge,
     pub accounts_known_capacity: prometheus::IntGauge,
+    pub balances_kept: prometheus::IntGauge,
+    pub balance_reads: IntCounterVec,
     pub batch_writes: prometheus::Histogram,
     pub batch_seconds: prometheus::Histogram,
     pub commit_seconds: prometheus::Histogram,
@@ -254,6 +339,14 @@ pub struct Metrics {
     pub keys_capacity: prometheus::IntGauge,
     pub audit_entries: prometheus::IntCounter,
     pub auth_open: prometheus::IntGauge,
+    pub webhooks: prometheus::IntGauge,
+    pub webhooks_capacity: prometheus::IntGauge,
+    pub webhooks_suspended: prometheus::IntGauge,
+    pub webhook_behind: prometheus::IntGauge,
+    pub deliveries: IntCounterVec,
+    pub events_delivered: prometheus::IntCounter,
+    pub event_streams: prometheus::IntGauge,
+    pub event_streams_capacity: prometheus::IntGauge,
     /// Set once, by engine.
     pub database: IntGaugeVec,
     pub unsafe_durability: prometheus::IntGauge,
@@ -265,7 +358,7 @@ impl Metrics {
         let registry = Registry::new();
         gauges(&registry, &BUILD).with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let none: [&str; 0] = [];
-        Self {
+        Self(Arc::new(Registered {
             http_requests: counters(&registry, &HTTP_REQUESTS),
             http_seconds: histograms(&registry, &HTTP_SECONDS),
             http_in_flight: gauges(&registry, &HTTP_IN_FLIGHT).with_label_values(&none),
@@ -279,6 +372,8 @@ impl Metrics {
             accounts_known: gauges(&registry, &ACCOUNTS_KNOWN).with_label_values(&none),
             accounts_known_capacity: gauges(&registry, &ACCOUNTS_KNOWN_CAPACITY)
                 .with_label_values(&none),
+            balances_kept: gauges(&registry, &BALANCES_KEPT).with_label_values(&none),
+            balance_reads: counters(&registry, &BALANCE_READS),
             batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),
             batch_seconds: histograms(&registry, &BATCH_SECONDS).with_label_values(&none),
             commit_seconds: histograms(&registry, &COMMIT_SECONDS).with_label_values(&none),
@@ -293,10 +388,19 @@ impl Metrics {
             keys_capacity: gauges(&registry, &KEYS_CAPACITY).with_label_values(&none),
             audit_entries: counters(&registry, &ACTS).with_label_values(&none),
             auth_open: gauges(&registry, &AUTH_OPEN).with_label_values(&none),
+            webhooks: gauges(&registry, &WEBHOOKS).with_label_values(&none),
+            webhooks_capacity: gauges(&registry, &WEBHOOKS_CAPACITY).with_label_values(&none),
+            webhooks_suspended: gauges(&registry, &WEBHOOKS_SUSPENDED).with_label_values(&none),
+            webhook_behind: gauges(&registry, &WEBHOOK_BEHIND).with_label_values(&none),
+            deliveries: counters(&registry, &DELIVERIES),
+            events_delivered: counters(&registry, &EVENTS_DELIVERED).with_label_values(&none),
+            event_streams: gauges(&registry, &EVENT_STREAMS).with_label_values(&none),
+            event_streams_capacity: gauges(&registry, &EVENT_STREAMS_CAPACITY)
+                .with_label_values(&none),
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,
-        }
+        }))
     }
 
     /// The Prometheus text format.
@@ -378,6 +482,8 @@ mod tests {
         metrics.http_seconds.with_label_values(&["/v1/x", "GET"]).observe(0.1);
         metrics.problems.with_label_values(&["unbalanced"]).inc();
         metrics.refusals.with_label_values(&["forbidden"]).inc();
+        metrics.deliveries.with_label_values(&["taken"]).inc();
+        metrics.balance_reads.with_label_values(&["memory"]).inc();
         metrics.database.with_label_values(&["sqlite"]).set(1);
         let (text, documented) = (metrics.text(), markdown());
         for row in TABLE {

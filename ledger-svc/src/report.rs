@@ -8,6 +8,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::metadata::Metadata;
+use crate::money::format_minor;
+use crate::posting::Standing;
 use crate::store::AsOf;
 use crate::transfer::{TransferKind, TransferState, write_instant, write_instant_or_null};
 
@@ -28,6 +31,7 @@ pub struct Account {
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "write_instant")]
     pub created_at: Timestamp,
+    pub metadata: Metadata,
 }
 
 /// An account's totals. `balance` is debits minus credits for a debit account and the other way
@@ -61,6 +65,27 @@ pub struct AccountBalance {
     pub balance_max: Option<String>,
     /// How many entries make up `debits` and `credits`.
     pub entries: i64,
+}
+
+impl AccountBalance {
+    pub fn of(account: String, standing: &Standing) -> Self {
+        let Standing { currency, normal, balance, limits, .. } = standing;
+        let text = |minor: i128| format_minor(minor, currency.scale);
+        Self {
+            account,
+            normal_balance: *normal,
+            debits: text(balance.debits_minor.into()),
+            credits: text(balance.credits_minor.into()),
+            balance: text(normal.balance(balance.debits_minor, balance.credits_minor)),
+            pending_debits: text(balance.pending_debits_minor.into()),
+            pending_credits: text(balance.pending_credits_minor.into()),
+            available: text(balance.available(*normal)),
+            balance_min: limits.min_minor.map(|minor| text(minor.into())),
+            balance_max: limits.max_minor.map(|minor| text(minor.into())),
+            entries: balance.entries,
+            currency: currency.code.clone(),
+        }
+    }
 }
 
 /// One entry of one account, in booking order.

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::http::auth::Auth;
 use crate::http::server::{self, Gauges};
 use crate::http::{self, App, admin};
 use crate::key::Secret;
-use crate::key::ring;
+use crate::key::ring::{self, Ring};
 use crate::metrics::Metrics;
+use crate::outbox::tail::Tail;
+use crate::outbox::{self, deliver};
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
 use crate::writer;
 
@@ -42,6 +44,7 @@ pub struct Options {
     /// Booked as a key of an administrator when the database has none.
     pub first_admin_key: Option<Secret>,
     pub http: http::Limits,
+    pub outbox: outbox::Limits,
     pub server: server::Limits,
     pub writer: writer::Limits,
 }
@@ -55,8 +58,8 @@ pub enum ServiceError {
     Bind { address: SocketAddr, flag: &'static str, reason: std::io::Error },
     #[error("the writer ended unexpectedly: {0}")]
     Writer(String),
-    #[error("the first administrator's key could not be booked: {0}")]
-    FirstKey(String),
+    #[error("the machine's certificate authorities cannot be read, and webhooks need them: {0}")]
+    Authorities(std::io::Error),
 }
 
 /// A running service.
@@ -71,7 +74,8 @@ pub struct Service {
     admin: JoinHandle<u64>,
     writer: JoinHandle<Result<(), StoreError>>,
     reader: Reader,
-    keeping: JoinHandle<()>,
+    /// What goes on beside requests: keys, the tail of the books, webhooks.
+    beside: Vec<JoinHandle<()>>,
     shouting: Vec<JoinHandle<()>>,
 }
 
@@ -91,9 +95,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         let (database, settings) = (options.database.to_string(), opened.unsafe_settings);
         shouting.push(tokio::spawn(shout_unsafe(database, settings)));
     }
-    let capacity = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    metrics.connections_capacity.set(capacity(options.server.connections_max));
-    metrics.keys_capacity.set(capacity(options.http.keys_max));
+    announce_capacities(&metrics, &options);
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
     let gauges = Gauges {
@@ -103,18 +105,26 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let (gate, open) = guard::gate(&options, main.1, &reader, &handle, &metrics).await?;
     shouting.extend(open);
     let ring = gate.ring.clone();
-    let gate = Arc::new(gate);
-    let app =
-        App { reader: reader.clone(), writer: handle.clone(), metrics, limits: options.http, gate };
-
     let (stop, stopped) = watch::channel(false);
+    let app = App {
+        reader: reader.clone(),
+        writer: Arc::new(handle),
+        metrics,
+        limits: options.http,
+        gate: Arc::new(gate),
+        outbox: options.outbox,
+        tail: Tail::default(),
+        changes: deliver::Changes::default(),
+        streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
+        stopping: stopped.clone(),
+    };
+    let beside = beside(&app, ring, &stopped)?;
     let (admin_stop, admin_stopped) = watch::channel(false);
     let admin_limits = server::Limits {
         connections_max: ADMIN_CONNECTIONS_MAX,
         drain_timeout: Duration::ZERO,
         ..options.server
     };
-    let keeping = ring::keep(ring, reader.clone(), handle, stopped.clone());
     Ok(Service {
         listen: main.1,
         admin_listen: admin.1,
@@ -136,9 +146,41 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         )),
         writer,
         reader,
-        keeping,
+        beside,
         shouting,
     })
+}
+
+/// How much of what there may be, beside how much there is.
+fn announce_capacities(metrics: &Metrics, options: &Options) {
+    let capacity = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.connections_capacity.set(capacity(options.server.connections_max));
+    metrics.keys_capacity.set(capacity(options.http.keys_max));
+    metrics.webhooks_capacity.set(capacity(options.outbox.endpoints_max));
+    metrics.event_streams_capacity.set(capacity(options.outbox.streams_max));
+}
+
+/// What goes on beside requests, until the stop.
+fn beside(
+    app: &App,
+    ring: Ring,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, ServiceError> {
+    let (reader, writer) = (app.reader.clone(), app.writer.clone());
+    let delivering = deliver::start(
+        reader.clone(),
+        writer.clone(),
+        app.tail.clone(),
+        app.changes.clone(),
+        app.outbox,
+        app.metrics.clone(),
+        stopped.clone(),
+    );
+    Ok(vec![
+        delivering.map_err(ServiceError::Authorities)?,
+        app.tail.follow(reader.clone(), stopped.clone()),
+        ring::keep(ring, reader, writer, stopped.clone()),
+    ])
 }
 
 /// Says at error level, again and again, that this is no database for money.
@@ -181,8 +223,10 @@ impl Service {
         // Sending fails only when the listener has ended already.
         let _ = self.stop.send(true);
         let unanswered = self.main.await.unwrap_or(0);
-        // It writes down when keys were last used, and lets go of the writer.
-        let _ = self.keeping.await;
+        // They write down how far they have come, and let go of the writer.
+        for task in self.beside {
+            let _ = task.await;
+        }
         let _ = self.admin_stop.send(true);
         let _ = self.admin.await;
         match self.writer.await {

@@ -18,8 +18,10 @@ mod engine;
 mod faults;
 mod gather;
 mod journal;
+mod metadata;
 mod migration;
 mod mysql;
+mod outbox;
 #[cfg(test)]
 mod plans_tests;
 mod postgres;

@@ -14,6 +14,7 @@ use crate::account::CurrencyBody;
 use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::report::Account;
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
 
@@ -62,6 +63,8 @@ struct Chart {
     closes: HashMap<i64, CloseRow>,
     keys: HashMap<i64, ApiKeyRow>,
     revocations: HashMap<i64, RevocationRow>,
+    endpoints: HashMap<i64, EndpointRow>,
+    removals: HashMap<i64, RemovalRow>,
     audits: HashMap<i64, AuditRow>,
 }
 
@@ -76,6 +79,8 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         closes: keyed(audit.closes().await?, |row| row.id),
         keys: keyed(audit.api_keys().await?, |row| row.id),
         revocations: keyed(audit.revocations().await?, |row| row.key_id),
+        endpoints: keyed(audit.endpoints().await?, |row| row.id),
+        removals: keyed(audit.removals().await?, |row| row.endpoint_id),
         audits: keyed(audit.audit_log().await?, |row| row.id),
     };
     let accounts = chart.accounts.len();
@@ -86,6 +91,10 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
     if audit.stray_close_balances().await? != 0 {
         let what = "it is carried forward by a close that is not there".into();
         return Err(Finding { table: "close_balances", row: "close_id".into(), what }.into());
+    }
+    if audit.stray_metadata().await? != 0 {
+        let what = "it is of an account that is not there".into();
+        return Err(Finding { table: "account_metadata", row: "account_id".into(), what }.into());
     }
     if audit.services().await? != 1 {
         let what = "the row is gone or its epoch is negative".into();
@@ -105,7 +114,7 @@ async fn walk(
     let mut stream = Stream::default();
     let mut pinned_seen = pinned.is_none();
     loop {
-        let links = audit.links(books.head().seq).await?;
+        let links = audit.links(books.head().seq, books.transfers).await?;
         if links.is_empty() {
             break;
         }
@@ -183,6 +192,14 @@ fn administration(
             let row = chart.revocations.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Revocation(&row), "api_key_revocations")
         }
+        "endpoint" => {
+            let row = chart.endpoints.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Endpoint(&row), "webhook_endpoints")
+        }
+        "removal" => {
+            let row = chart.removals.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Removal(&row), "webhook_removals")
+        }
         "audit" => {
             let row = chart.audits.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Audit(&row), "audit_log")
@@ -221,6 +238,8 @@ async fn nothing_unchained(
         ("closes", chart.closes.keys().min()),
         ("api_keys", chart.keys.keys().min()),
         ("api_key_revocations", chart.revocations.keys().min()),
+        ("webhook_endpoints", chart.endpoints.keys().min()),
+        ("webhook_removals", chart.removals.keys().min()),
         ("audit_log", chart.audits.keys().min()),
     ];
     if let Some((table, Some(id))) = numbered.into_iter().find(|(_, id)| id.is_some()) {

@@ -6,6 +6,7 @@ mod acts;
 mod gathered;
 mod memory;
 mod prepare;
+mod published;
 mod run;
 #[cfg(test)]
 mod simulation_tests;
@@ -16,10 +17,12 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::gathered::{Backlog, Reply, Task, Waiting};
+pub use self::published::{Known, Published, Since};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::metrics::Metrics;
+use crate::outbox::Progress;
 use crate::report::Account;
 use crate::store::{self, Created, StoreError};
 use crate::transfer::TransferRequest;
@@ -60,6 +63,8 @@ pub struct Handle {
     /// What streams may take of the entries: they wait for room and never leave none to others.
     streamed: Arc<Semaphore>,
     streamed_max: u32,
+    /// Balances as of the last commit.
+    pub balances: Published,
     metrics: Metrics,
 }
 
@@ -128,6 +133,11 @@ impl Handle {
         }
     }
 
+    /// How far webhooks have come.
+    pub async fn webhook_progress(&self, rows: Vec<Progress>) -> Result<(), WriteError> {
+        self.act(Act::NoteProgress(rows), Actor::Service).await.map(drop)
+    }
+
     /// Key and time of last use, in microseconds since 1970.
     pub async fn key_uses(&self, uses: Vec<(i64, i64)>) -> Result<(), WriteError> {
         self.act(Act::NoteUses(uses), Actor::Service).await.map(drop)
@@ -178,8 +188,10 @@ pub fn start(
         .accounts_known_capacity
         .set(i64::try_from(limits.accounts_known_max).unwrap_or(i64::MAX));
     let backlog = Arc::new(Backlog::default());
+    let balances = Published::new(limits.accounts_known_max, metrics.clone());
     let waiting = Waiting::new(waiting, Arc::clone(&backlog), limits.batch_max);
-    let task = tokio::spawn(run::run(store, ahead, waiting, limits, metrics.clone()));
+    let running = run::run(store, ahead, waiting, limits, balances.clone(), metrics.clone());
+    let task = tokio::spawn(running);
     let streamed_max = (limits.queue_entries_max / 2).max(1);
     let handle = Handle {
         queue,
@@ -188,6 +200,7 @@ pub fn start(
         entries_max: limits.queue_entries_max,
         streamed: Arc::new(Semaphore::new(streamed_max as usize)),
         streamed_max,
+        balances,
         metrics,
     };
     (handle, task)

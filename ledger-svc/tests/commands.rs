@@ -236,6 +236,12 @@ async fn a_first_key_comes_from_a_file_and_is_never_logged() {
     }
     let log = std::fs::read_to_string(database.directory.join("log")).unwrap();
     assert!(log.contains("is booked") && !log.contains(&key), "{log}");
+    // One that was revoked does not come back, and the service serves whoever has another.
+    let arguments = ["key", "revoke", "--database", &database.url, "1"];
+    assert_eq!(run(&arguments).0, 0);
+    let served = serving(&database, &["--auth", "required", "--first-admin-key-file", &path]).await;
+    assert_eq!(answer(with(&served.api, &key, reqwest::Method::GET, "/v1/keys")).await.status, 401);
+    drop(served);
     std::fs::write(&file, "fbl_short").unwrap();
     let (code, _, error) =
         run(&["serve", "--database", &database.url, "--first-admin-key-file", &path]);

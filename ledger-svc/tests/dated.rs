@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use forebay_ledger::account::{AccountBody, Side};
 use forebay_ledger::batch::{self, Changes, Group, Snapshot, Verdict, Wanted};
-use forebay_ledger::chain::{Link, Record, TransferRow};
+use forebay_ledger::chain::Record;
 use forebay_ledger::close::{CloseBody, Closing, NewClose};
+use forebay_ledger::metadata::Metadata;
 use forebay_ledger::store::{self, Access, Batch, Reader, Totals, Writer};
 use forebay_ledger::transfer::{self, IdempotencyKey, TransferRequest};
 use jiff::Timestamp;
@@ -45,6 +46,7 @@ impl Dated {
                 name: code.into(),
                 currency: "EUR".into(),
                 normal_balance: Side::Debit,
+                metadata: Metadata::default(),
             };
             let created = batch.create_account(&body, now).await.unwrap();
             links.push(snapshot.head.extend(Record::Account(created.created().unwrap())));
@@ -81,7 +83,7 @@ impl Dated {
         batch.lock_and_read(&wanted, &mut snapshot).await.unwrap();
         let groups: Vec<Group> = requests.into_iter().map(Group::one).collect();
         let (verdicts, changes) = batch::decide(&groups, &mut snapshot, now, Uuid::now_v7);
-        write(&mut batch, &changes, &mut snapshot).await;
+        write(&mut batch, changes, &mut snapshot).await;
         batch.commit().await.unwrap();
         verdicts.into_iter().flatten().collect()
     }
@@ -116,11 +118,10 @@ impl Dated {
     }
 }
 
-async fn write(batch: &mut Batch<'_>, changes: &Changes, snapshot: &mut Snapshot) {
-    let rows = changes.transfers.iter().map(TransferRow::of);
-    let links: Vec<Link> = rows.map(|row| snapshot.head.extend(Record::Transfer(&row))).collect();
-    if !links.is_empty() {
-        batch.write(changes, &links).await.unwrap();
+async fn write(batch: &mut Batch<'_>, mut changes: Changes, snapshot: &mut Snapshot) {
+    changes.chain(&mut snapshot.head);
+    if !changes.transfers.is_empty() {
+        batch.write(&changes, &[]).await.unwrap();
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+mod balances;
 mod batches;
 mod binary;
 mod commands;
@@ -18,6 +19,8 @@ mod keys;
 mod killed;
 mod lasting;
 mod listings;
+mod metadata;
+mod outbox;
 mod pending;
 mod plans;
 mod pressure;
@@ -29,3 +32,4 @@ mod statements;
 mod storage;
 mod upgrade;
 mod verified;
+mod view;

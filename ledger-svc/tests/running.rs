@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use forebay_ledger::http::{self, server};
+use forebay_ledger::outbox;
 use forebay_ledger::service::{self, Options, Service};
 use forebay_ledger::writer;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -55,6 +56,7 @@ pub fn options(url: &str) -> Options {
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
         },
+        outbox: outbox::Limits::USUAL,
         server: server::Limits {
             connections_max: 256,
             idle_timeout: Duration::from_secs(75),

@@ -47,7 +47,8 @@ The JSON of `-o json` is one object; keys are added to it, never renamed:
   stage                                starting, running, stopping or stopped
   pid, started_at                      of the supervisor; null when not running
   urls                                 page, playlist (playlist_NAME for every further stream),
-                                       ledger, ledger_docs, ledger_openapi, trial_balance,
+                                       ledger, ledger_docs, ledger_openapi, ledger_books,
+                                       trial_balance,
                                        proxy_metrics, ledger_metrics, proxy_admin, ledger_admin
   children                             a list of {name, pid, state, healthy, restarts, since,
                                        problem}; state is starting, healthy, failing, waiting or

@@ -256,6 +256,9 @@ fn urls(
     if environment.ledger.is_some() {
         add("ledger", format!("{public}/v1"));
         add("ledger_docs", format!("{public}/docs"));
+        if environment.proxy.routes.iter().any(|route| route.name == "books") {
+            add("ledger_books", format!("{public}/books/"));
+        }
         add("ledger_openapi", format!("{public}/openapi.json"));
         add("trial_balance", format!("{public}/v1/trial-balance"));
     }

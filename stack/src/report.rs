@@ -9,11 +9,12 @@ use crate::state::{Run, Stage};
 use crate::supervisor::{ChildStatus, Notice};
 
 /// The names of the URLs, in the order people want them.
-const LABELS: [(&str, &str); 9] = [
+const LABELS: [(&str, &str); 10] = [
     ("page", "stream page"),
     ("playlist", "playlist"),
     ("ledger", "ledger API"),
     ("ledger_docs", "its docs"),
+    ("ledger_books", "its books"),
     ("trial_balance", "trial balance"),
     ("proxy_metrics", "proxy metrics"),
     ("ledger_metrics", "ledger metrics"),

@@ -22,6 +22,8 @@ pub struct Measured {
     pub rate: f64,
     pub p50: f64,
     pub p99: f64,
+    /// How much was done.
+    pub count: f64,
 }
 
 pub struct Load {
@@ -168,6 +170,38 @@ impl Load {
         .await
     }
 
+    /// Opens the accounts.
+    pub async fn accounts(&self) {
+        let mut clients = JoinSet::new();
+        for client in 0..SINGLE_CONNECTIONS {
+            let (address, accounts) = (self.address, self.accounts);
+            clients.spawn(async move {
+                let mut connection = Connection::open(address).await;
+                for number in (client..accounts).filter(|n| n % SINGLE_CONNECTIONS == client) {
+                    let side = if number.is_multiple_of(2) { "debit" } else { "credit" };
+                    let body = format!(
+                        r#"{{"code":"a:{number}","name":"a","currency":"EUR","normal_balance":"{side}"}}"#
+                    );
+                    connection.ask(&post("/v1/accounts", "", &body)).await;
+                }
+            });
+        }
+        clients.join_all().await;
+    }
+
+    /// Batches until so many transfers are stored, those of other loads included.
+    pub async fn grow(&self, transfers: u64) -> Measured {
+        let began = Instant::now();
+        let (mut count, mut seconds) = (0.0, 0.0);
+        let mut last = Measured { rate: 0.0, p50: 0.0, p99: 0.0, count: 0.0 };
+        while self.next.load(Ordering::Relaxed) < transfers {
+            last = self.batches(false).await;
+            count += last.count;
+            seconds = began.elapsed().as_secs_f64();
+        }
+        Measured { rate: if seconds > 0.0 { count / seconds } else { 0.0 }, count, ..last }
+    }
+
     pub async fn singles(&self) -> Measured {
         let accounts = self.accounts;
         let request = move |number: u64| {
@@ -235,5 +269,6 @@ fn measured(mut times: Vec<Duration>, each: u64, elapsed: Duration) -> Measured 
     let at =
         |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
     let count = u32::try_from(times.len() as u64 * each).unwrap();
-    Measured { rate: f64::from(count) / elapsed.as_secs_f64(), p50: at(50), p99: at(99) }
+    let count = f64::from(count);
+    Measured { rate: count / elapsed.as_secs_f64(), p50: at(50), p99: at(99), count }
 }

@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::{Answer, Changes, Group, Last, NewTransfer, Snapshot, StoredAnswer, Verdict};
-use crate::money::format_minor;
-use crate::posting::{self, Balance, Books, PostedEntry, Posting};
-use crate::transfer::{Transfer, TransferEntry, TransferKind, TransferRequest};
-
-/// The status of every booked transfer, first time and replayed.
-const STATUS_CREATED: u16 = 201;
+use super::{
+    Answer, Changes, Group, Keyed, Last, NewTransfer, STATUS_CREATED, Said, Snapshot, StoredAnswer,
+    Verdict,
+};
+use crate::posting::{self, Balance, Books, Posting};
+use crate::transfer::{TransferKind, TransferRequest};
 
 /// Releases what is due, then judges the requests in order; each sees what the ones before it did,
 /// and a rejected one leaves no trace, not even its key. `new_id` names transfers. Afterwards `snapshot`
@@ -32,10 +33,12 @@ pub fn decide(
         books: std::mem::take(&mut snapshot.books),
         last: snapshot.last,
         booked_at,
+        booked_on: booked_at.to_zoned(TimeZone::UTC).date(),
         new_id,
         transfers: Vec::new(),
         touched: Vec::new(),
-        answers: std::mem::take(&mut snapshot.answers),
+        stored: std::mem::take(&mut snapshot.answers),
+        answered: HashMap::new(),
     };
     for id in std::mem::take(&mut snapshot.due) {
         let Some(target) = booking.books.targets.get(&id).cloned() else { continue };
@@ -52,21 +55,25 @@ pub fn decide(
     snapshot.books = booking.books;
     snapshot.last = booking.last;
     if let Some(new) = changes.transfers.last() {
-        snapshot.last.booked_at_us = new.transfer.booked_at.as_microsecond();
+        snapshot.last.booked_at_us = new.booked_at.as_microsecond();
     }
     (verdicts, changes)
 }
 
 /// A batch while it is being decided.
-struct Booking<N> {
+struct Booking<'a, N> {
     books: Books,
     last: Last,
     booked_at: Timestamp,
+    booked_on: Date,
     new_id: N,
-    transfers: Vec<NewTransfer>,
+    transfers: Vec<Arc<NewTransfer>>,
     /// Codes of the accounts whose balance has changed, some of them more than once.
     touched: Vec<String>,
-    answers: HashMap<String, StoredAnswer>,
+    /// Those of the keys that were answered before this batch.
+    stored: HashMap<String, StoredAnswer>,
+    /// Answers of this batch with the fingerprints of their requests, by key.
+    answered: HashMap<&'a str, ([u8; 32], Answer)>,
 }
 
 /// How a booking stood before a group, to go back to.
@@ -78,8 +85,8 @@ struct Mark {
     followed: Vec<(Uuid, Option<(Uuid, TransferKind)>)>,
 }
 
-impl<N: FnMut() -> Uuid> Booking<N> {
-    fn decide(&mut self, group: &Group) -> Vec<Verdict> {
+impl<'a, N: FnMut() -> Uuid> Booking<'a, N> {
+    fn decide(&mut self, group: &'a Group) -> Vec<Verdict> {
         if !group.all_or_nothing {
             return group.requests.iter().map(|request| self.judge(request)).collect();
         }
@@ -98,8 +105,14 @@ impl<N: FnMut() -> Uuid> Booking<N> {
         verdicts
     }
 
-    fn judge(&mut self, request: &TransferRequest) -> Verdict {
-        if let Some(stored) = self.answers.get(request.key.as_str()) {
+    fn judge(&mut self, request: &'a TransferRequest) -> Verdict {
+        if let Some((fingerprint, answer)) = self.answered.get(request.key.as_str()) {
+            if *fingerprint != request.fingerprint {
+                return Verdict::KeyReused;
+            }
+            return Verdict::Replayed(answer.clone());
+        }
+        if let Some(stored) = self.stored.get(request.key.as_str()) {
             if stored.fingerprint != request.fingerprint {
                 return Verdict::KeyReused;
             }
@@ -117,11 +130,12 @@ impl<N: FnMut() -> Uuid> Booking<N> {
             let target = &self.books.targets[&stored.transfer_id];
             target.as_booked(&self.books.accounts).first_answer().into()
         });
-        Answer { transfer_id: stored.transfer_id, status: stored.status, body }
+        let said = Said::Before(body);
+        Answer { transfer_id: stored.transfer_id, status: stored.status, said }
     }
 
-    /// Numbers an accepted posting, takes it into the books and renders its answer.
-    fn book(&mut self, posting: Posting, request: Option<&TransferRequest>) -> Answer {
+    /// Numbers an accepted posting and takes it into the books.
+    fn book(&mut self, posting: Posting, request: Option<&'a TransferRequest>) -> Answer {
         let id = (self.new_id)();
         self.books.apply(&posting, id);
         self.touched.extend(posting.balances.into_keys());
@@ -132,34 +146,31 @@ impl<N: FnMut() -> Uuid> Booking<N> {
             (TransferKind::Pending, _) => take(&mut self.last.pending_entry_id, written),
             _ => take(&mut self.last.entry_id, written),
         };
-        let transfer = Transfer {
+        let new = Arc::new(NewTransfer {
+            seq: take(&mut self.last.transfer_seq, 1),
+            entry_id_first,
+            of_seq: target.map(|target| target.seq),
             id,
             kind: posting.kind,
-            state: posting.kind.state(None),
             description: posting.description,
             effective_date: posting.effective_date,
             booked_at: self.booked_at,
+            booked_on: self.booked_on,
             expires_at: posting.expires_at,
             of: posting.of,
-            followed_by: None,
-            entries: posting.entries.iter().map(rendered).collect(),
-        };
-        let body: Arc<str> = transfer.first_answer().into();
-        let of_seq = target.map(|target| target.seq);
-        let keyed = request.map(|request| {
-            let (fingerprint, status) = (request.fingerprint, STATUS_CREATED);
-            let stored = StoredAnswer { fingerprint, transfer_id: id, status, body: None };
-            (request.key.as_str().to_owned(), stored)
+            entries: posting.entries,
+            keyed: request.map(|request| Keyed {
+                key: request.key.clone(),
+                fingerprint: request.fingerprint,
+            }),
         });
-        if let Some((key, stored)) = &keyed {
-            // Within this batch it is not in the books under its id yet.
-            let known = StoredAnswer { body: Some(Arc::clone(&body)), ..stored.clone() };
-            self.answers.insert(key.clone(), known);
+        let said = Said::Of(Arc::clone(&new));
+        let answer = Answer { transfer_id: id, status: STATUS_CREATED, said };
+        if let Some(request) = request {
+            self.answered.insert(request.key.as_str(), (request.fingerprint, answer.clone()));
         }
-        let seq = take(&mut self.last.transfer_seq, 1);
-        let entries = posting.entries;
-        self.transfers.push(NewTransfer { seq, entry_id_first, of_seq, transfer, entries, keyed });
-        Answer { transfer_id: id, status: STATUS_CREATED, body }
+        self.transfers.push(new);
+        answer
     }
 
     fn mark(&self, group: &Group) -> Mark {
@@ -188,8 +199,8 @@ impl<N: FnMut() -> Uuid> Booking<N> {
     /// As if the group had never been there.
     fn undo(&mut self, mark: Mark) {
         for new in self.transfers.drain(mark.transfers..) {
-            if let Some((key, _)) = new.keyed {
-                self.answers.remove(&key);
+            if let Some(keyed) = &new.keyed {
+                self.answered.remove(keyed.key.as_str());
             }
         }
         self.touched.truncate(mark.touched);
@@ -211,7 +222,8 @@ impl<N: FnMut() -> Uuid> Booking<N> {
             let standing = self.books.accounts.0.get(&code)?;
             Some((standing.account_id, standing.balance))
         });
-        Changes { balances: balances.collect(), transfers: std::mem::take(&mut self.transfers) }
+        let transfers = std::mem::take(&mut self.transfers);
+        Changes { balances: balances.collect(), transfers, links: Vec::new() }
     }
 }
 
@@ -220,13 +232,4 @@ fn take(last: &mut i64, count: i64) -> i64 {
     let first = *last + 1;
     *last += count;
     first
-}
-
-fn rendered(entry: &PostedEntry) -> TransferEntry {
-    TransferEntry {
-        account: entry.account.clone(),
-        direction: entry.direction,
-        amount: format_minor(i128::from(entry.amount_minor), entry.currency.scale),
-        currency: entry.currency.code.clone(),
-    }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::Side;
 use crate::money::Currency;
-use crate::posting::{Accounts, Limits, Standing};
+use crate::posting::{Accounts, Balance, Limits, Standing};
 use crate::transfer::{self, IdempotencyKey};
 
 const ACCOUNTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -138,7 +138,7 @@ proptest! {
         prop_assert!(verdicts.iter().flatten().all(Verdict::is_booked));
         prop_assert_eq!(&changes.balances, &same.balances);
         let numbers = |changes: &Changes| {
-            let of = |new: &NewTransfer| (new.seq, new.entry_id_first, new.entries.clone());
+            let of = |new: &Arc<NewTransfer>| (new.seq, new.entry_id_first, new.entries.clone());
             changes.transfers.iter().map(of).collect::<Vec<_>>()
         };
         prop_assert_eq!(numbers(&changes), numbers(&same));
@@ -169,9 +169,10 @@ fn known_keys_are_answered_from_before() {
     let (verdicts, changes) = decided(std::slice::from_ref(&before), snapshot(0));
     let Verdict::Posted(answer) = &verdicts[0] else { panic!() };
     let mut known = snapshot(0);
-    let stored = changes.transfers[0].keyed.clone().unwrap().1;
-    assert_eq!(stored.body, None, "it follows from the transfer");
-    known.answers.insert("k".into(), StoredAnswer { body: Some(answer.body.clone()), ..stored });
+    let Keyed { key, fingerprint } = changes.transfers[0].keyed.clone().unwrap();
+    let (transfer_id, status, body) = (answer.transfer_id, answer.status, answer.body());
+    let stored = StoredAnswer { fingerprint, transfer_id, status, body: Some(body.into()) };
+    known.answers.insert(key.as_str().into(), stored);
     let other = request("k", "a", "b", "2", "2");
     let (verdicts, changes) = decided(&[before, other], known);
     assert_eq!(verdicts, [Verdict::Replayed(answer.clone()), Verdict::KeyReused]);
@@ -183,7 +184,7 @@ fn a_clock_set_back_books_at_the_last_time() {
     let mut later = snapshot(0);
     later.last.booked_at_us = 86_400_000_000;
     let (_, changes) = decided(&[request("k", "a", "b", "1", "1")], later);
-    let transfer = &changes.transfers[0].transfer;
+    let transfer = &changes.transfers[0];
     assert_eq!(transfer.booked_at.as_microsecond(), 86_400_000_000);
     assert_eq!(transfer.effective_date.to_string(), "1970-01-02");
     assert_eq!(transfer.entries[0].direction, Side::Debit);

@@ -7,6 +7,7 @@ use http::Method;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
 
+use super::view::{PAGES, STYLE};
 use crate::key::Role;
 
 /// What an operation needs.
@@ -56,6 +57,12 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getKey", Audit),
     ("revokeKey", Administer),
     ("listAuditLog", Audit),
+    ("streamEvents", Read),
+    ("createWebhook", Administer),
+    ("listWebhooks", Audit),
+    ("getWebhook", Audit),
+    ("removeWebhook", Administer),
+    ("resumeWebhook", Administer),
 ];
 
 impl Permission {
@@ -100,12 +107,13 @@ impl Table {
             add(Method::POST, &item.post);
             add(Method::PUT, &item.put);
         }
+        table.extend(PAGES.map(|path| ((Method::GET, path.to_owned()), Read)));
         Self(table)
     }
 
     /// What a request needs; nothing where nobody is asked for a key. `path` is the route's template.
     pub fn needed(&self, method: &Method, path: &str) -> Option<Permission> {
-        if path == "/openapi.json" || path == "/docs" || path.starts_with("/docs/") {
+        if [STYLE, "/openapi.json", "/docs"].contains(&path) || path.starts_with("/docs/") {
             return None;
         }
         // What answers GET answers HEAD.
@@ -141,6 +149,8 @@ mod tests {
         assert_eq!(needed(Method::HEAD, "/v1/accounts"), Some(Read));
         assert_eq!(needed(Method::DELETE, "/v1/accounts"), Some(Administer));
         assert_eq!(needed(Method::GET, "/v1/new"), Some(Administer));
+        assert_eq!(needed(Method::GET, "/"), Some(Read));
+        assert_eq!(needed(Method::GET, "/style.css"), None);
         assert_eq!(needed(Method::GET, "/docs/{*rest}"), None);
         assert_eq!(needed(Method::GET, "/docsx"), Some(Administer));
     }

@@ -4,6 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
@@ -12,10 +14,12 @@ use super::problem::{Kind, Problem};
 use crate::account::{AccountBody, LimitsBody};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
+use crate::metadata::{Filter, MetadataError};
 use crate::money::signed_minor;
 use crate::posting::Limits;
 use crate::report::{Account, AccountBalance, AccountEntry, Page};
 use crate::store::Created;
+use crate::writer::Known;
 
 /// Open an account
 ///
@@ -32,6 +36,7 @@ use crate::store::Created;
 pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response, Problem> {
     let body: AccountBody = json::read(&body.0)?;
     body.validate()?;
+    body.metadata.validate()?;
     let currency = body.currency.clone();
     match app.writer.account(body).await? {
         Created::New(account) => {
@@ -42,8 +47,12 @@ pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response,
         Created::Conflict(existing) => Err(Problem::new(
             Kind::AlreadyExists,
             format!(
-                "{} exists as {:?} in {} with a normal balance of {}",
-                existing.code, existing.name, existing.currency, existing.normal_balance
+                "{} exists as {:?} in {} with a normal balance of {} and {} names of metadata",
+                existing.code,
+                existing.name,
+                existing.currency,
+                existing.normal_balance,
+                existing.metadata.0.len()
             ),
         )),
         Created::UnknownCurrency => Err(Problem::new(
@@ -53,17 +62,38 @@ pub async fn create(State(app): State<App>, body: JsonBytes) -> Result<Response,
     }
 }
 
+/// Which accounts, and which page of them.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AccountParams {
+    /// `NAME:VALUE`: only accounts with this value of this name in their metadata, in the order they were opened.
+    #[param(example = "customer:4711")]
+    metadata: Option<String>,
+    /// Most accounts to answer with.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before; the first page when left out.
+    cursor: Option<String>,
+}
+
 /// List the accounts
 #[utoipa::path(
     get, path = "/v1/accounts", operation_id = "listAccounts", tag = "chart",
-    params(Paging),
+    params(AccountParams),
     responses((status = 200, description = "A page of accounts by code", body = Page<Account>))
 )]
 pub async fn list(
     State(app): State<App>,
-    Params(paging): Params<Paging>,
+    Params(params): Params<AccountParams>,
 ) -> Result<PageOf<Account>, Problem> {
-    Ok(Json(app.reader.accounts(paging.after_code(), paging.limit()?).await?))
+    let paging = Paging::new(params.limit, params.cursor);
+    let Some(filter) = params.metadata else {
+        return Ok(Json(app.reader.accounts(paging.after_code(), paging.limit()?).await?));
+    };
+    let wrong = |error: MetadataError| Problem::new(Kind::InvalidParameter, error.to_string());
+    let filter = Filter::parse(&filter).map_err(wrong)?;
+    Ok(Json(app.reader.accounts_with(&filter, paging.after_number()?, paging.limit()?).await?))
 }
 
 /// Get an account
@@ -86,7 +116,15 @@ pub async fn balance(
     State(app): State<App>,
     Segment(code): Segment,
 ) -> Result<Json<AccountBalance>, Problem> {
-    app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
+    let standing = match app.writer.balances.read(&code) {
+        Known::Balance(standing) => standing,
+        Known::Nothing(since) => {
+            let standing = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+            app.writer.balances.keep(since, &code, &standing);
+            standing
+        }
+    };
+    Ok(Json(AccountBalance::of(code, &standing)))
 }
 
 /// Set an account's limits

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::App;
 use super::access::Table;
 use super::problem::{Kind, Problem};
+use super::view::PAGES;
 use crate::act::Actor;
 use crate::key::Secret;
 use crate::key::ring::{Refusal, Ring};
@@ -35,6 +36,8 @@ pub struct Gate {
 
 /// How clients are told to prove who they are (RFC 6750, RFC 7617).
 const BEARER: &str = "Bearer realm=\"forebay-ledger\"";
+
+const BASIC: &str = "Basic realm=\"forebay-ledger: an API key as the password\", charset=\"UTF-8\"";
 
 /// The layer.
 pub async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -64,8 +67,10 @@ fn judge(
     if gate.auth == Auth::Open {
         return Ok(Actor::Anybody);
     }
+    let page = path.is_some_and(|path| PAGES.contains(&path));
     let refused = |detail: &str, error: &str| {
-        let challenge = format!("{BEARER}{error}");
+        // Of a page a browser is asked for a password, which is the key.
+        let challenge = if page { BASIC.to_owned() } else { format!("{BEARER}{error}") };
         Problem::new(Kind::Unauthenticated, detail).with(header::WWW_AUTHENTICATE, &challenge)
     };
     let Some(presented) = credentials(method, headers) else {

@@ -169,11 +169,11 @@ fn begin(text: &mut String, line: Option<u64>, key: Option<&str>) {
 }
 
 fn write_answer(text: &mut String, answer: &Answer, replayed: bool, minimal: bool) {
-    let Answer { transfer_id, status, body } = answer;
+    let Answer { transfer_id, status, .. } = answer;
     text.push_str(&format!("\"status\":{status},\"replayed\":{replayed},\"id\":\"{transfer_id}\""));
     if !minimal {
         text.push_str(",\"transfer\":");
-        text.push_str(body);
+        text.push_str(&answer.body());
     }
     text.push('}');
 }

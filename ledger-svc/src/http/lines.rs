@@ -71,8 +71,8 @@ fn is_ndjson(request: &Request) -> bool {
         || essence.eq_ignore_ascii_case("application/jsonl")
 }
 
-/// The answer's body.
-struct Pieces(mpsc::Receiver<Bytes>);
+/// A body that is made while it is sent.
+pub struct Pieces(pub mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;

@@ -25,6 +25,7 @@ use super::problem::{self, KINDS, Kind};
         (name = "chart", description = "Currencies and accounts"),
         (name = "transfers", description = "Posting and looking up"),
         (name = "reports", description = "Balances, entries and the trial balance"),
+        (name = "events", description = "What is booked, told to others: a stream, and webhooks"),
         (name = "administration", description = "API keys and the log of what administrators did"),
     ),
     components(schemas(problem::Details))
@@ -55,6 +56,7 @@ const BODY: &[Kind] = &[
 const LISTING: &[Kind] = &[Kind::InvalidParameter];
 const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
 const OF_KEY: &[Kind] = &[Kind::MalformedRequest, Kind::KeyNotFound];
+const OF_WEBHOOK: &[Kind] = &[Kind::MalformedRequest, Kind::WebhookNotFound];
 const OF_CLOSE: &[Kind] = &[Kind::MalformedRequest, Kind::CloseNotFound];
 /// Any operation that books something.
 const KEY: &[Kind] =
@@ -137,6 +139,12 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getKey", &[ALWAYS, OF_KEY]),
     ("revokeKey", &[ALWAYS, OF_KEY, &[Kind::QueueFull, Kind::Stopping]]),
     ("listAuditLog", &[ALWAYS, LISTING]),
+    ("streamEvents", &[ALWAYS, LISTING, &[Kind::TooManyStreams]]),
+    ("createWebhook", &[ALWAYS, BODY, &[Kind::TooManyWebhooks]]),
+    ("listWebhooks", &[ALWAYS, LISTING]),
+    ("getWebhook", &[ALWAYS, OF_WEBHOOK]),
+    ("removeWebhook", &[ALWAYS, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
+    ("resumeWebhook", &[ALWAYS, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
 ];
 
 /// The problems an operation may end with.

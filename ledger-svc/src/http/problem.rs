@@ -24,6 +24,7 @@ pub enum Kind {
     TransferNotFound,
     CloseNotFound,
     KeyNotFound,
+    WebhookNotFound,
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
@@ -33,6 +34,7 @@ pub enum Kind {
     PeriodClosed,
     IdempotencyKeyReused,
     TooManyKeys,
+    TooManyWebhooks,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -52,6 +54,7 @@ pub enum Kind {
     Stopping,
     DatabaseUnavailable,
     TimedOut,
+    TooManyStreams,
 }
 
 /// A row of the table.
@@ -76,7 +79,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 40] = [
+pub const KINDS: [KindRow; 43] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -156,6 +159,13 @@ pub const KINDS: [KindRow; 40] = [
         "The path names a key that does not exist.",
     ),
     row(
+        Kind::WebhookNotFound,
+        404,
+        "webhook-not-found",
+        "There is no such webhook",
+        "The path names a webhook that does not exist.",
+    ),
+    row(
         Kind::MethodNotAllowed,
         405,
         "method-not-allowed",
@@ -217,6 +227,13 @@ pub const KINDS: [KindRow; 40] = [
         "too-many-keys",
         "Too many API keys are in force",
         "Revoke one, or raise the service's `--keys-max`.",
+    ),
+    row(
+        Kind::TooManyWebhooks,
+        409,
+        "too-many-webhooks",
+        "Too many webhooks are registered",
+        "Remove one, or raise the service's `--webhooks-max`.",
     ),
     row(
         Kind::BodyTooLarge,
@@ -350,6 +367,13 @@ pub const KINDS: [KindRow; 40] = [
         "timed-out",
         "The answer took too long",
         "Whether a write was done is open; send it again, a transfer under the same key.",
+    ),
+    row(
+        Kind::TooManyStreams,
+        503,
+        "too-many-streams",
+        "Too many event streams are open",
+        "Wait for `Retry-After` seconds and ask again.",
     ),
 ];
 

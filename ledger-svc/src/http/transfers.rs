@@ -209,5 +209,5 @@ fn answered(answer: &Answer) -> Response {
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (header::LOCATION, format!("/v1/transfers/{}", answer.transfer_id)),
     ];
-    (status, headers, answer.body.to_string()).into_response()
+    (status, headers, answer.body().into_owned()).into_response()
 }

@@ -82,15 +82,14 @@ impl Ring {
             let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
             keys.by_hash.get(&secret.hash()).map(Arc::clone).ok_or(Refusal::Unknown)?
         };
-        let now_us = now.as_microsecond();
-        if held.row.expires_at_us.is_some_and(|at| at <= now_us) {
+        if !held.is_in_force(now) {
             return Err(Refusal::Expired);
         }
         if let Some(rate) = held.row.rate {
             let now = u64::try_from(self.0.clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
             rate.admit(&held.due, now).map_err(Refusal::TooOften)?;
         }
-        held.used_at_us.fetch_max(now_us, Ordering::Relaxed);
+        held.used_at_us.fetch_max(now.as_microsecond(), Ordering::Relaxed);
         Ok(held)
     }
 
@@ -106,6 +105,12 @@ impl Ring {
         self.change(|keys| keys.retain(|_, held| held.row.id != id));
     }
 
+    /// Whether the key of this number is in force.
+    pub fn holds(&self, id: i64, now: Timestamp) -> bool {
+        let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.by_hash.values().any(|held| held.row.id == id && held.is_in_force(now))
+    }
+
     pub fn len(&self) -> usize {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).by_hash.len()
     }
@@ -117,9 +122,7 @@ impl Ring {
     /// Whether anybody could administer.
     pub fn has_admin(&self, now: Timestamp) -> bool {
         let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let in_force =
-            |held: &Held| held.row.expires_at_us.is_none_or(|at| at > now.as_microsecond());
-        keys.by_hash.values().any(|held| held.row.role == Role::Admin && in_force(held))
+        keys.by_hash.values().any(|held| held.row.role == Role::Admin && held.is_in_force(now))
     }
 
     fn change(&self, change: impl FnOnce(&mut HashMap<Hash, Arc<Held>>)) {
@@ -173,6 +176,10 @@ impl Ring {
 }
 
 impl Held {
+    fn is_in_force(&self, now: Timestamp) -> bool {
+        self.row.expires_at_us.is_none_or(|at| at > now.as_microsecond())
+    }
+
     fn new(row: ApiKeyRow) -> Self {
         Self {
             row,
@@ -187,7 +194,7 @@ impl Held {
 pub fn keep(
     ring: Ring,
     reader: Reader,
-    writer: writer::Handle,
+    writer: Arc<writer::Handle>,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {

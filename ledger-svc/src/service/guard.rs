@@ -28,7 +28,7 @@ pub async fn gate(
     if let Some(secret) = &options.first_admin_key
         && !ring.has_admin(Timestamp::now())
     {
-        first_key(writer, &ring, secret, options.http.keys_max).await?;
+        first_key(writer, &ring, secret, options.http.keys_max).await;
     }
     let auth = options.auth.unwrap_or_else(|| usual_auth(listen));
     metrics.auth_open.set(i64::from(auth == Auth::Open));
@@ -59,29 +59,24 @@ fn usual_auth(listen: SocketAddr) -> Auth {
     if listen.ip().is_loopback() { Auth::Open } else { Auth::Required }
 }
 
-/// Books the key that was handed to the service as the first administrator's.
-async fn first_key(
-    writer: &writer::Handle,
-    ring: &Ring,
-    secret: &Secret,
-    keys_max: usize,
-) -> Result<(), ServiceError> {
+/// Books the key that was handed to the service as the first administrator's. The database refuses one that it has
+/// already.
+async fn first_key(writer: &writer::Handle, ring: &Ring, secret: &Secret, keys_max: usize) {
     let name = "first administrator".to_owned();
     let body = KeyBody { name, role: Role::Admin, expires_at: None, rate: None };
     let act = Act::CreateKey { key: NewKey::new(body, secret), keys_max };
     match writer.act(act, Actor::Service).await {
         Ok(Acted::Key(row)) => {
-            tracing::info!(
-                key = row.id,
-                prefix = row.prefix,
-                "the first administrator's key is booked"
-            );
+            let prefix = &row.prefix;
+            tracing::info!(key = row.id, prefix, "the first administrator's key is booked");
             ring.insert(row);
-            Ok(())
         }
-        Ok(_) => Err(ServiceError::FirstKey("too many keys are in force".into())),
-        // Its hash is unique, so a key that was revoked does not come back.
-        Err(error) => Err(ServiceError::FirstKey(format!("{error}; was it revoked?"))),
+        Ok(_) => tracing::error!("too many keys are in force for the first administrator's"),
+        // Whoever has another key must not stand still for it.
+        Err(error) => tracing::error!(
+            %error,
+            "the first administrator's key could not be booked; one that was revoked, or has expired, does not come back"
+        ),
     }
 }
 

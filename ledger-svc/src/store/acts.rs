@@ -127,6 +127,15 @@ impl Batch<'_> {
             }
             Act::CreateKey { key, keys_max } => self.create_key(key, *keys_max, now).await?,
             Act::RevokeKey(id) => self.revoke_key(*id, now).await?,
+            Act::CreateEndpoint { endpoint, endpoints_max } => {
+                self.create_endpoint(endpoint, *endpoints_max, now).await?
+            }
+            Act::RemoveEndpoint(id) => self.remove_endpoint(*id, now).await?,
+            Act::ResumeEndpoint(id) => self.resume_endpoint(*id).await?,
+            Act::NoteProgress(progress) => {
+                self.insert(&[rows::of_progress(progress)]).await?;
+                (Acted::Noted, Vec::new())
+            }
             Act::NoteUses(uses) => {
                 self.insert(&[rows::of_key_uses(uses)]).await?;
                 (Acted::Noted, Vec::new())

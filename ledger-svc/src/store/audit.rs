@@ -6,13 +6,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::acts;
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
+use super::{acts, metadata, outbox};
 use crate::account::{CurrencyBody, Side};
 use crate::act::{AuditRow, RevocationRow};
+use crate::batch::STATUS_CREATED;
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
 
@@ -130,20 +132,42 @@ impl Audit {
 
     /// Whether anything has been chained yet.
     pub async fn is_chained(&mut self) -> Result<bool, StoreError> {
-        Ok(!self.links(0).await?.is_empty())
+        let first = "SELECT seq FROM chain ORDER BY seq LIMIT 1".to_owned();
+        Ok(!self.rows(first, |row| row.long(0)).await?.is_empty())
     }
 
-    /// Links after the one numbered so; without more there are none.
-    pub async fn links(&mut self, after: i64) -> Result<Vec<Link>, StoreError> {
+    /// Links after the one numbered so, and after the transfer numbered so; without more there are none.
+    /// Those of transfers are with them, unless an earlier version put them into the chain's own table.
+    pub async fn links(&mut self, after: i64, transfer: i64) -> Result<Vec<Link>, StoreError> {
         let sql = format!(
             "SELECT seq, subject, hash FROM chain WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
         );
-        self.rows(sql, |row| {
-            let hash = row.bytes(2)?.try_into();
-            let wrong = |_| StoreError::Corrupt("a hash of another length".into());
-            Ok(Link { seq: row.long(0)?, subject: row.string(1)?, hash: hash.map_err(wrong)? })
-        })
-        .await
+        let others = self.rows(sql, |row| link(row.long(0)?, row.string(1)?, row.bytes(2)?));
+        let mut links = others.await?;
+        let sql = format!(
+            "SELECT seq, link_seq, link FROM transfers WHERE seq > {transfer} ORDER BY seq LIMIT {PAGE}"
+        );
+        let of_transfers = self.rows(sql, |row| {
+            let subject = format!("transfer:{}", row.long(0)?);
+            if row.is_null(1)? {
+                Ok(None)
+            } else {
+                link(row.long(1)?, subject, row.bytes(2)?).map(Some)
+            }
+        });
+        let of_transfers = of_transfers.await?;
+        // Beyond the last of a full page there may be more that belong before the last of the other.
+        let is_full = |rows: usize| i64::try_from(rows).is_ok_and(|rows| rows >= PAGE);
+        let end = |rows: usize, last: Option<&Link>| match last {
+            Some(last) if is_full(rows) => last.seq,
+            _ => i64::MAX,
+        };
+        let until = end(links.len(), links.last())
+            .min(end(of_transfers.len(), of_transfers.iter().rev().flatten().next()));
+        links.extend(of_transfers.into_iter().flatten());
+        links.sort_by_key(|link| link.seq);
+        links.retain(|link| link.seq <= until);
+        Ok(links)
     }
 
     pub async fn currencies(&mut self) -> Result<Vec<CurrencyBody>, StoreError> {
@@ -153,7 +177,17 @@ impl Audit {
 
     pub async fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
         let sql = "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts ORDER BY id";
-        self.rows(sql.to_owned(), |row| row::account(row)).await
+        let mut accounts = self.rows(sql.to_owned(), |row| row::account(row)).await?;
+        let sql = "SELECT account_id, name, value FROM account_metadata";
+        metadata::fill(&mut accounts, self.rows(sql.to_owned(), metadata::metadata_row).await?);
+        Ok(accounts)
+    }
+
+    /// How many names are of accounts there are not.
+    pub async fn stray_metadata(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM account_metadata AS m
+             WHERE NOT EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = m.account_id)";
+        Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
     pub async fn limits(&mut self) -> Result<Vec<LimitsRow>, StoreError> {
@@ -200,10 +234,12 @@ impl Audit {
         Ok(self.rows(sql, |row| row.long(0)).await?.len())
     }
 
-    /// Transfers after the one numbered so, without their entries and keys.
+    /// Transfers after the one numbered so, without their entries; of earlier versions', also without their keys.
     pub async fn transfers(&mut self, after: i64) -> Result<Vec<TransferRow>, StoreError> {
+        let key = self.key();
         let sql = format!(
-            "SELECT seq, id, kind, of_seq, description, effective_date, booked_at_us, expires_at_us, entry_id_first, entries
+            "SELECT seq, id, kind, of_seq, description, effective_date, booked_at_us, expires_at_us, entry_id_first, entries,
+                {key}, fingerprint
              FROM transfers WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
         );
         self.rows(sql, |row| {
@@ -220,7 +256,7 @@ impl Audit {
                 entry_count: row.long(9)?,
                 entries: Vec::new(),
                 backdated: Vec::new(),
-                key: None,
+                key: if row.is_null(10)? { None } else { Some(own_key(row)?) },
             })
         })
         .await
@@ -331,6 +367,21 @@ impl Audit {
         self.rows(sql.to_owned(), read).await
     }
 
+    /// Webhook endpoints, without how far they have come, which is no part of the books.
+    pub async fn endpoints(&mut self) -> Result<Vec<EndpointRow>, StoreError> {
+        let sql = "SELECT id, url, description, secret, after_seq, created_at_us
+             FROM webhook_endpoints ORDER BY id";
+        self.rows(sql.to_owned(), outbox::endpoint_row).await
+    }
+
+    pub async fn removals(&mut self) -> Result<Vec<RemovalRow>, StoreError> {
+        let sql = "SELECT endpoint_id, removed_at_us FROM webhook_removals ORDER BY endpoint_id";
+        self.rows(sql.to_owned(), |row| {
+            Ok(RemovalRow { endpoint_id: row.long(0)?, removed_at_us: row.long(1)? })
+        })
+        .await
+    }
+
     pub async fn audit_log(&mut self) -> Result<Vec<AuditRow>, StoreError> {
         let sql = "SELECT id, at_us, actor, action, subject, detail FROM audit_log ORDER BY id";
         self.rows(sql.to_owned(), |row| {
@@ -346,9 +397,14 @@ impl Audit {
         .await
     }
 
-    /// Keys of transfers after the one numbered so.
+    /// The column's name, which is a word of its own in MySQL.
+    fn key(&self) -> &'static str {
+        if matches!(self, Self::MySql(_)) { "`key`" } else { "key" }
+    }
+
+    /// Keys that earlier versions kept apart, of transfers after the one numbered so.
     pub async fn keys(&mut self, after: i64) -> Result<Vec<KeyRow>, StoreError> {
-        let key = if matches!(self, Self::MySql(_)) { "`key`" } else { "key" };
+        let key = self.key();
         let sql = format!(
             "SELECT transfer_seq, {key}, fingerprint, status, body FROM idempotency_keys
              WHERE transfer_seq > {after} ORDER BY transfer_seq LIMIT {PAGE}"
@@ -364,6 +420,22 @@ impl Audit {
         })
         .await
     }
+}
+
+fn link(seq: i64, subject: String, hash: &[u8]) -> Result<Link, StoreError> {
+    let wrong = |_| StoreError::Corrupt("a hash of another length".into());
+    Ok(Link { seq, subject, hash: hash.try_into().map_err(wrong)? })
+}
+
+/// A transfer's key as it is in its own row.
+fn own_key(row: &dyn Columns) -> Result<KeyRow, StoreError> {
+    Ok(KeyRow {
+        transfer_seq: row.long(0)?,
+        key: row.string(10)?,
+        fingerprint: row.bytes(11)?.to_vec(),
+        status: STATUS_CREATED.into(),
+        body: None,
+    })
 }
 
 fn pending_entry(row: &dyn Columns) -> Result<EntryRow, StoreError> {

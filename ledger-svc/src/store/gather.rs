@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::engine::{Ahead, Batch};
-use super::row;
+use super::row::{self, Columns};
 use super::rows;
 use super::{Created, StoreError, impossible};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
-use crate::chain::{LimitsRow, Link};
+use crate::chain::{Head, LimitsRow, Link};
 use crate::posting::{Limits, Standing, Target, TargetEntry};
 use crate::report::Account;
 
@@ -25,11 +25,13 @@ const LAST: &str = "SELECT
      (SELECT coalesce(max(id), 0) FROM pending_entries),
      coalesce((SELECT booked_at_us FROM transfers ORDER BY seq DESC LIMIT 1), 0)";
 const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
+/// None of a transfer whose link is in `chain`.
+const HEAD_OF_TRANSFERS: &str = "SELECT link_seq, link FROM transfers ORDER BY seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[LAST, HEAD, NEXT_EXPIRY, NEXT_LIMITS];
+pub const STATEMENTS: &[&str] = &[LAST, HEAD, HEAD_OF_TRANSFERS, NEXT_EXPIRY, NEXT_LIMITS];
 
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Batch<'_> {
         if wanted.ends {
             known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
             known.books.closed_through = self.last_close().await?.map(|close| close.through);
-            known.head = self.query(HEAD, |row| row::head(row)).await?.pop().unwrap_or_default();
+            known.head = self.head().await?;
         }
         let mut found = Vec::new();
         if let Some(now) = wanted.due {
@@ -97,6 +99,16 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// The later of the two ends: of the transfers, and of everything else that is chained.
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        let mut heads = self.query(HEAD, |row| row::head(row)).await?;
+        let linked = |row: &dyn Columns| {
+            if row.is_null(0)? { Ok(None) } else { row::head(row).map(Some) }
+        };
+        heads.extend(self.query(HEAD_OF_TRANSFERS, linked).await?.into_iter().flatten());
+        Ok(heads.into_iter().max_by_key(|head| head.seq).unwrap_or_default())
+    }
+
     /// When the next pending transfer expires, in microseconds since 1970.
     pub async fn next_expiry(&mut self) -> Result<Option<i64>, StoreError> {
         Ok(self.query(NEXT_EXPIRY, |row| row.long_if_any(0)).await?.pop().flatten())
@@ -125,14 +137,21 @@ impl Batch<'_> {
             return Ok(Created::UnknownCurrency);
         }
         if let Some(account) = self.account(&body.code).await? {
-            let same = account.name == body.name
+            let account = self.metadata_of(account).await?;
+            let same = account.metadata == body.metadata
+                && account.name == body.name
                 && account.currency == body.currency
                 && account.normal_balance == body.normal_balance;
             return Ok(if same { Created::Existing(account) } else { Created::Conflict(account) });
         }
         self.insert_account(body, now.as_microsecond()).await?;
         let created = self.account(&body.code).await?;
-        created.map(Created::New).ok_or_else(|| impossible("an account", &"nothing once created"))
+        let nothing = || impossible("an account", &"nothing once created");
+        let created = Account { metadata: body.metadata.clone(), ..created.ok_or_else(nothing)? };
+        if !created.metadata.is_empty() {
+            self.insert(&[rows::of_metadata(&created)]).await?;
+        }
+        Ok(Created::New(created))
     }
 
     /// Puts limits on an account from now on.

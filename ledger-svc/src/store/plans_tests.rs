@@ -3,7 +3,9 @@
 
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-use super::{acts, as_of, close, effective, gather, journal, migration, read, sqlite};
+use super::{
+    acts, as_of, close, effective, gather, journal, metadata, migration, outbox, read, sqlite,
+};
 
 /// Tables of which a statement may go through all rows: the chart, what a trial balance is made of, and days.
 const SMALL: [&str; 7] = ["accounts", "a", "balances", "b", "currencies", "c", "backdated_days"];
@@ -16,6 +18,8 @@ async fn no_read_goes_through_a_table_that_grows() {
         .unwrap();
     let statements: Vec<&str> = [
         acts::STATEMENTS,
+        metadata::STATEMENTS,
+        outbox::STATEMENTS,
         read::STATEMENTS,
         as_of::STATEMENTS,
         effective::STATEMENTS,

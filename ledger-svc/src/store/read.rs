@@ -41,12 +41,14 @@ const TRANSFER: &str =
      LEFT JOIN transfers AS o ON o.seq = t.of_seq
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      WHERE t.id = ?";
-const ENTRIES_OF_MOVED: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+pub(super) const ENTRIES_OF_MOVED: &str =
+    "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
      FROM entries AS e
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency
      WHERE e.id >= ? AND e.id < ? ORDER BY e.id";
-const ENTRIES_OF_HELD: &str = "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
+pub(super) const ENTRIES_OF_HELD: &str =
+    "SELECT a.code, e.direction, e.amount_minor, c.scale, a.currency
      FROM pending_entries AS e
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency
@@ -95,11 +97,13 @@ impl Reader {
     pub async fn accounts(&self, after: &str, limit: usize) -> Result<Page<Account>, StoreError> {
         let arguments = [Arg::Text(after), Arg::Long(one_more(limit))];
         let rows = self.rows(ACCOUNTS, &arguments, |row| row::account(row)).await?;
+        let rows = self.with_metadata(rows).await?;
         Ok(Page::cut(rows, limit, |account| account.code.clone()))
     }
 
     pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
-        self.row(ACCOUNT, &[Arg::Text(code)], |row| row::account(row)).await
+        let found = self.rows(ACCOUNT, &[Arg::Text(code)], |row| row::account(row)).await?;
+        Ok(self.with_metadata(found).await?.pop())
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {

@@ -15,6 +15,7 @@ use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
 use crate::chain::Head;
+use crate::metadata::Metadata;
 use crate::money::{Currency, format_minor};
 use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
 use crate::report::{Account, AccountBalance, AccountEntry, CurrencyTotals, TransferSummary};
@@ -141,7 +142,7 @@ impl Columns for PgRow {
     }
 }
 
-/// Code, name, currency, normal side, created at, id.
+/// Code, name, currency, normal side, created at, id. Its metadata is read apart.
 pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
     Ok(Account {
         id: row.long(5)?,
@@ -150,6 +151,7 @@ pub fn account(row: &(impl Columns + ?Sized)) -> Result<Account, StoreError> {
         currency: row.string(2)?,
         normal_balance: row.side(3)?,
         created_at: row.instant(4)?,
+        metadata: Metadata::default(),
     })
 }
 
@@ -161,22 +163,8 @@ pub fn currency(row: &(impl Columns + ?Sized)) -> Result<CurrencyBody, StoreErro
 /// Code, currency, scale, normal side, id, debits, credits, entries, pending debits, pending credits,
 /// lowest balance, highest balance.
 pub fn balance(row: &(impl Columns + ?Sized)) -> Result<AccountBalance, StoreError> {
-    let (code, Standing { currency, normal, balance, limits, .. }) = standing(row)?;
-    let text = |minor: i128| format_minor(minor, currency.scale);
-    Ok(AccountBalance {
-        account: code,
-        normal_balance: normal,
-        debits: text(balance.debits_minor.into()),
-        credits: text(balance.credits_minor.into()),
-        balance: text(normal.balance(balance.debits_minor, balance.credits_minor)),
-        pending_debits: text(balance.pending_debits_minor.into()),
-        pending_credits: text(balance.pending_credits_minor.into()),
-        available: text(balance.available(normal)),
-        balance_min: limits.min_minor.map(|minor| text(minor.into())),
-        balance_max: limits.max_minor.map(|minor| text(minor.into())),
-        entries: balance.entries,
-        currency: currency.code,
-    })
+    let (code, standing) = standing(row)?;
+    Ok(AccountBalance::of(code, &standing))
 }
 
 /// The same columns as `balance`.

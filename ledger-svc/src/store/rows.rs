@@ -1,6 +1,7 @@
 //! What a batch writes, as rows of tables: the same for every engine, each of which sends them its own way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,9 +9,11 @@ use uuid::Uuid;
 
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
-use crate::batch::Changes;
+use crate::batch::{Changes, Day};
 use crate::chain::{CloseRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
+use crate::outbox::{EndpointRow, Progress, RemovalRow};
+use crate::report::Account;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +50,8 @@ pub enum Cell<'a> {
     Null,
     Long(i64),
     Text(&'a str),
-    /// Words and dates, which need no quoting in any engine.
-    Plain(String),
+    /// A date, which needs no quoting in any engine.
+    Plain(Arc<str>),
     Bytes(&'a [u8]),
     Uuid(Uuid),
 }
@@ -89,6 +92,10 @@ static TRANSFERS: Table = table(
         ("kind", Text),
         ("of_seq", Long),
         ("expires_at_us", Long),
+        ("key", Text),
+        ("fingerprint", Bytes),
+        ("link_seq", Long),
+        ("link", Bytes),
     ],
 );
 static ENTRIES: Table = table(
@@ -127,16 +134,6 @@ static BALANCES: Table = Table {
     keys: 1,
     clash: Clash::Replaces,
 };
-static KEYS: Table = table(
-    "idempotency_keys",
-    &[
-        ("key", Text),
-        ("fingerprint", Bytes),
-        ("transfer_seq", Long),
-        ("status", Long),
-        ("body", Text),
-    ],
-);
 static BACKDATED_ENTRIES: Table = table(
     "backdated_entries",
     &[("id", Long), ("account_id", Long), ("effective_date", Text), ("number", Long)],
@@ -210,6 +207,38 @@ static AUDIT_LOG: Table = table(
     ],
 );
 
+static ENDPOINTS: Table = table(
+    "webhook_endpoints",
+    &[
+        ("id", Long),
+        ("url", Text),
+        ("description", Text),
+        ("secret", Bytes),
+        ("after_seq", Long),
+        ("created_at_us", Long),
+    ],
+);
+static REMOVALS: Table =
+    table("webhook_removals", &[("endpoint_id", Long), ("removed_at_us", Long)]);
+const PROGRESS_COLUMNS: &[(&str, Sort)] = &[
+    ("endpoint_id", Long),
+    ("delivered_seq", Long),
+    ("failures", Long),
+    ("next_attempt_at_us", Long),
+    ("suspended_at_us", Long),
+    ("error", Text),
+];
+static NEW_PROGRESS: Table = table("webhook_progress", PROGRESS_COLUMNS);
+static PROGRESS: Table =
+    Table { name: "webhook_progress", columns: PROGRESS_COLUMNS, keys: 1, clash: Clash::Replaces };
+
+static ACCOUNT_METADATA: Table = Table {
+    name: "account_metadata",
+    columns: &[("account_id", Long), ("name", Text), ("value", Text)],
+    keys: 2,
+    clash: Clash::Fails,
+};
+
 fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
@@ -223,7 +252,6 @@ pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
         backdated_days(changes),
         pending_entries(changes),
         balances(changes),
-        keys(changes),
         holds(changes),
     ];
     tables.into_iter().filter(|rows| !rows.cells.is_empty()).collect()
@@ -274,6 +302,52 @@ pub fn of_key_uses(uses: &[(i64, i64)]) -> Rows<'static> {
     Rows { table: &KEY_USES, cells: cells.collect() }
 }
 
+pub fn of_endpoint(row: &EndpointRow) -> Rows<'_> {
+    let cells = vec![
+        Cell::Long(row.id),
+        Cell::Text(&row.url),
+        Cell::Text(&row.description),
+        Cell::Bytes(row.secret.bytes()),
+        Cell::Long(row.after_seq),
+        Cell::Long(row.created_at_us),
+    ];
+    Rows { table: &ENDPOINTS, cells }
+}
+
+pub fn of_removal(row: RemovalRow) -> Rows<'static> {
+    let cells = [row.endpoint_id, row.removed_at_us].map(Cell::Long).to_vec();
+    Rows { table: &REMOVALS, cells }
+}
+
+fn progress_cells(row: &Progress) -> [Cell<'_>; 6] {
+    [
+        Cell::Long(row.endpoint_id),
+        Cell::Long(row.delivered_seq),
+        Cell::Long(row.failures),
+        long_if_any(row.next_attempt_at_us),
+        long_if_any(row.suspended_at_us),
+        Cell::Text(&row.error),
+    ]
+}
+
+/// The first row of an endpoint, which those of `of_progress` replace.
+pub fn of_new_progress(row: &Progress) -> Rows<'_> {
+    Rows { table: &NEW_PROGRESS, cells: progress_cells(row).to_vec() }
+}
+
+pub fn of_progress(rows: &[Progress]) -> Rows<'_> {
+    Rows { table: &PROGRESS, cells: rows.iter().flat_map(progress_cells).collect() }
+}
+
+/// An account's names and values.
+pub fn of_metadata(account: &Account) -> Rows<'_> {
+    let cells =
+        account.metadata.0.iter().flat_map(|(name, value)| {
+            [Cell::Long(account.id), Cell::Text(name), Cell::Text(value)]
+        });
+    Rows { table: &ACCOUNT_METADATA, cells: cells.collect() }
+}
+
 pub fn of_audit(row: &AuditRow) -> Rows<'_> {
     let cells = vec![
         Cell::Long(row.id),
@@ -288,19 +362,24 @@ pub fn of_audit(row: &AuditRow) -> Rows<'_> {
 
 fn transfers(changes: &Changes) -> Rows<'_> {
     let mut cells = Vec::with_capacity(changes.transfers.len() * TRANSFERS.columns.len());
-    for new in &changes.transfers {
-        let transfer = &new.transfer;
+    let mut day = Day::default();
+    for (new, link) in changes.transfers.iter().zip(&changes.links) {
+        let keyed = new.keyed.as_ref();
         cells.extend([
             Cell::Long(new.seq),
-            Cell::Uuid(transfer.id),
-            Cell::Text(&transfer.description),
-            Cell::Plain(transfer.effective_date.to_string()),
-            Cell::Long(transfer.booked_at.as_microsecond()),
+            Cell::Uuid(new.id),
+            Cell::Text(&new.description),
+            Cell::Plain(day.text(new.effective_date)),
+            Cell::Long(new.booked_at.as_microsecond()),
             Cell::Long(new.entry_id_first),
             Cell::Long(new.entries.len().try_into().unwrap_or(i64::MAX)),
-            Cell::Text(transfer.kind.as_str()),
+            Cell::Text(new.kind.as_str()),
             long_if_any(new.of_seq),
-            long_if_any(transfer.expires_at.map(Timestamp::as_microsecond)),
+            long_if_any(new.expires_at.map(Timestamp::as_microsecond)),
+            keyed.map_or(Cell::Null, |keyed| Cell::Text(keyed.key.as_str())),
+            keyed.map_or(Cell::Null, |keyed| Cell::Bytes(&keyed.fingerprint)),
+            Cell::Long(link.seq),
+            Cell::Bytes(&link.hash),
         ]);
     }
     Rows { table: &TRANSFERS, cells }
@@ -327,7 +406,7 @@ fn backdated_entries(changes: &Changes) -> Rows<'_> {
         [
             Cell::Long(id),
             Cell::Long(entry.account_id),
-            Cell::Plain(effective.to_string()),
+            Cell::Plain(effective.to_string().into()),
             Cell::Long(entry.after.entries),
         ]
     });
@@ -348,7 +427,7 @@ fn backdated_days(changes: &Changes) -> Rows<'_> {
     }
     let cells = days.into_iter().flat_map(|((account_id, effective, booked), sums)| {
         let [debits, credits, entries] = sums.map(Cell::Long);
-        let dates = [effective, booked].map(|date| Cell::Plain(date.to_string()));
+        let dates = [effective, booked].map(|date| Cell::Plain(date.to_string().into()));
         let [effective, booked] = dates;
         [Cell::Long(account_id), effective, booked, debits, credits, entries]
     });
@@ -397,19 +476,6 @@ fn balances(changes: &Changes) -> Rows<'_> {
         ]
     });
     Rows { table: &BALANCES, cells: cells.map(Cell::Long).collect() }
-}
-
-fn keys(changes: &Changes) -> Rows<'_> {
-    let cells = changes.answers().flat_map(|(seq, key, stored)| {
-        [
-            Cell::Text(key),
-            Cell::Bytes(&stored.fingerprint),
-            Cell::Long(seq),
-            Cell::Long(stored.status.into()),
-            stored.body.as_deref().map_or(Cell::Null, Cell::Text),
-        ]
-    });
-    Rows { table: &KEYS, cells: cells.collect() }
 }
 
 fn holds(changes: &Changes) -> Rows<'_> {

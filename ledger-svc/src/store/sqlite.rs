@@ -27,8 +27,12 @@ use super::{Access, SqliteFile, StoreError, Synchronous};
 const APPLICATION_ID: i64 = 1_178_750_023;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
+/// Of the file, in KiB, kept by the writer: the ends of the indexes it appends to, and more.
+const WRITER_CACHE_KIB: u32 = 64 << 10;
+/// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
+const LOG_PAGES_MAX: u32 = 16 << 10;
 
-pub const MIGRATIONS: [migration::Source; 7] = [
+pub const MIGRATIONS: [migration::Source; 10] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
@@ -36,6 +40,9 @@ pub const MIGRATIONS: [migration::Source; 7] = [
     (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
     (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
     (7, "administration", include_str!("../../migrations/sqlite/0007_administration.sql")),
+    (8, "one row a transfer", include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql")),
+    (9, "webhooks", include_str!("../../migrations/sqlite/0009_webhooks.sql")),
+    (10, "metadata", include_str!("../../migrations/sqlite/0010_metadata.sql")),
 ];
 
 /// The one writing connection.
@@ -75,7 +82,7 @@ pub async fn open(
         let url = format!("sqlite:{}", path.display());
         return Err(StoreError::Unmigrated { database: named(path), url });
     }
-    let options = options(file);
+    let options = writing(options(file));
     let creating = options.clone().create_if_missing(true);
     let (mut connection, unsafe_settings) = connect(path, &creating, access.allow_unsafe).await?;
     run_migrations(path, &mut connection).await?;
@@ -125,6 +132,12 @@ fn options(file: &SqliteFile) -> SqliteConnectOptions {
         })
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+}
+
+fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
 }
 
 /// Looks at an existing file before anything, the journal mode included, is changed in it. Says

@@ -99,7 +99,8 @@ impl Stream {
             let page = audit.keys(self.keys.last).await?;
             self.keys.add(page, |row| row.transfer_seq);
         }
-        if self.keys.rows.front().is_some_and(|key| key.transfer_seq == transfer.seq) {
+        let kept_apart = self.keys.rows.front().is_some_and(|key| key.transfer_seq == transfer.seq);
+        if kept_apart && transfer.key.is_none() {
             transfer.key = self.keys.rows.pop_front();
         }
         Ok(Some(transfer))

@@ -151,7 +151,7 @@ impl Books {
                 return Ok(());
             }
             let what = format!("the key of transfer {} is gone", transfer.seq);
-            return Err(wrong("idempotency_keys", format!("transfer_seq {}", transfer.seq), what));
+            return Err(wrong("transfers", format!("seq {}", transfer.seq), what));
         };
         let is_about_it = key.body.as_ref().is_none_or(|body| {
             let answered: Option<serde_json::Value> = serde_json::from_str(body).ok();

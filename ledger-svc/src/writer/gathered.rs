@@ -1,15 +1,17 @@
 //! What waits for the writer, and what it takes of it for one batch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::WriteError;
+use super::{Published, WriteError};
 use crate::account::AccountBody;
-use crate::act::{Acted, Deed};
+use crate::act::{Act, Acted, Deed};
 use crate::batch::{Group, Verdict};
+use crate::posting::{Balance, Limits};
 use crate::report::Account;
 use crate::store::Created;
 use crate::transfer::Action;
@@ -101,6 +103,8 @@ pub struct Outcome {
     pub audited: u64,
     pub accounts: Vec<Created<Account>>,
     pub verdicts: Vec<Vec<Verdict>>,
+    /// The balance of every account touched, by account id.
+    pub balances: BTreeMap<i64, Balance>,
     /// How many entries were written.
     pub entries: u64,
     /// How many pending transfers were released because they were due.
@@ -113,18 +117,27 @@ impl Waiting {
         Self { queue, held_back: None, backlog, batch_max }
     }
 
-    /// What waits, as soon as something does; or nothing but the time when a pending transfer expires.
-    /// Ends with the last handle.
-    pub async fn next(&mut self, expiry: Option<Instant>) -> Option<Gathered> {
-        let first = match (self.held_back.take(), expiry) {
-            (Some(first), _) => Some(first),
-            (None, None) => self.queue.recv().await,
-            (None, Some(at)) => match tokio::time::timeout_at(at.into(), self.queue.recv()).await {
-                Ok(first) => first,
-                Err(_) => return Some(Gathered::default()),
-            },
-        };
-        self.held_back = Some(first?);
+    /// What waits, as soon as something does; or nothing, when a pending transfer expires or readers want
+    /// their balances confirmed. Ends with the last handle.
+    pub async fn next(
+        &mut self,
+        expiry: Option<Instant>,
+        balances: &Published,
+    ) -> Option<Gathered> {
+        if self.held_back.is_none() {
+            let expires = async {
+                match expiry {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            self.held_back = tokio::select! {
+                biased;
+                first = self.queue.recv() => Some(first?),
+                () = expires => None,
+                () = balances.unconfirmed() => None,
+            };
+        }
         let mut gathered = Gathered::default();
         self.top_up(&mut gathered);
         Some(gathered)
@@ -190,6 +203,15 @@ impl Gathered {
 
     pub fn writes(&self) -> usize {
         self.writes
+    }
+
+    /// Limits that are to be set, by account.
+    pub fn limits(&self) -> Vec<(i64, Limits)> {
+        let limits = self.deeds.iter().filter_map(|deed| match &deed.act {
+            Act::SetLimits { account_id, limits, .. } => Some((*account_id, *limits)),
+            _ => None,
+        });
+        limits.collect()
     }
 
     /// Whether it is nothing but new transfers, which need no more than accounts and keys.

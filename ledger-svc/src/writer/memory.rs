@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::posting::Limits;
 use crate::store::{Batch, StoreError};
+use crate::transfer::IdempotencyKey;
 
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -18,7 +19,7 @@ pub struct Memory {
     /// When the next pending transfer expires, in microseconds since 1970.
     next_expiry_us: Option<i64>,
     /// Keys of the last batch, which may still be on its way.
-    pub keys: HashSet<String>,
+    pub keys: HashSet<IdempotencyKey>,
 }
 
 impl Memory {

@@ -10,14 +10,12 @@ use uuid::Uuid;
 use super::gathered::{Gathered, Outcome};
 use super::memory::Memory;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
-use crate::chain::{Link, Record, TransferRow};
 use crate::store::{self, Ahead, StoreError};
 
 /// A decided batch.
 pub struct Prepared {
     verdicts: Vec<Vec<Verdict>>,
     changes: Changes,
-    links: Vec<Link>,
 }
 
 /// Decides a batch of new transfers; nothing when it needs more than that, and has to be decided under the lock.
@@ -28,8 +26,11 @@ pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) ->
     }
     let requests = || gathered.groups.iter().flat_map(|group| &group.requests);
     // What is asked again is answered from what is stored, and what is stored is known only once it is.
+    if requests().any(|request| memory.keys.contains(&request.key)) {
+        return None;
+    }
     let keys: Vec<&str> = requests().map(|request| request.key.as_str()).collect();
-    if keys.iter().any(|key| memory.keys.contains(*key)) || ahead.knows_any(&keys).await.ok()? {
+    if ahead.knows_any(&keys).await.ok()? {
         return None;
     }
     let known = &memory.snapshot.books.accounts.0;
@@ -42,14 +43,12 @@ pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) ->
         let standings = ahead.standings(&codes).await.ok()?;
         memory.snapshot.books.accounts.0.extend(standings);
     }
-    let (verdicts, changes) =
+    let (verdicts, mut changes) =
         batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
-    let head = &mut memory.snapshot.head;
-    let booked = changes.transfers.iter().map(TransferRow::of);
-    let links = booked.map(|transfer| head.extend(Record::Transfer(&transfer))).collect();
+    changes.chain(&mut memory.snapshot.head);
     memory.opened(&changes);
-    memory.keys = keys.into_iter().map(str::to_owned).collect();
-    Some(Prepared { verdicts, changes, links })
+    memory.keys = requests().map(|request| request.key.clone()).collect();
+    Some(Prepared { verdicts, changes })
 }
 
 impl Prepared {
@@ -57,8 +56,8 @@ impl Prepared {
     pub async fn write(&self, store: &mut store::Writer) -> Result<Duration, StoreError> {
         let mut batch = store.begin().await?;
         batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
-        if !self.links.is_empty() {
-            batch.write(&self.changes, &self.links).await?;
+        if !self.changes.transfers.is_empty() {
+            batch.write(&self.changes, &[]).await?;
         }
         let began = Instant::now();
         batch.commit().await?;
@@ -67,6 +66,7 @@ impl Prepared {
 
     pub fn outcome(self, commit: Duration) -> Outcome {
         let entries = self.changes.moved().count() as u64;
-        Outcome { verdicts: self.verdicts, entries, commit, ..Outcome::default() }
+        let balances = self.changes.balances;
+        Outcome { verdicts: self.verdicts, entries, balances, commit, ..Outcome::default() }
     }
 }

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::gathered::{Gathered, Outcome, Waiting};
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
-use super::{Limits, WriteError, acts};
+use super::{Limits, Published, WriteError, acts};
 use crate::act;
-use crate::batch::{self, NewTransfer, Verdict, Wanted};
-use crate::chain::{Link, Record, TransferRow};
+use crate::batch::{self, Verdict, Wanted};
+use crate::chain::{Link, Record};
 use crate::metrics::{Metrics, seconds};
 use crate::store::{self, Ahead, Created, StoreError};
 use crate::transfer::TransferKind;
@@ -34,12 +34,14 @@ pub async fn run(
     ahead: Ahead,
     waiting: Waiting,
     limits: Limits,
+    balances: Published,
     metrics: Metrics,
 ) -> Result<(), StoreError> {
     let mut running = Running {
         ahead,
         waiting,
         memory: Memory::default(),
+        balances,
         accounts_known_max: limits.accounts_known_max,
         failure_logged: None,
         // Whatever fell due while no service ran is released first.
@@ -52,7 +54,8 @@ pub async fn run(
         if next.writes() > 0 {
             running.waiting.top_up(&mut next);
         } else {
-            let Some(gathered) = running.waiting.next(running.expiry).await else { break };
+            let next_asked = running.waiting.next(running.expiry, &running.balances).await;
+            let Some(gathered) = next_asked else { break };
             next = gathered;
         }
         running.memory.trim(running.accounts_known_max);
@@ -71,6 +74,7 @@ struct Running {
     ahead: Ahead,
     waiting: Waiting,
     memory: Memory,
+    balances: Published,
     accounts_known_max: usize,
     failure_logged: Option<Instant>,
     expiry: Option<Instant>,
@@ -150,6 +154,7 @@ impl Running {
         metrics.accounts_known.set(i64::try_from(self.memory.accounts()).unwrap_or(i64::MAX));
         count(&outcome, metrics);
         self.expiry = self.memory.next_expiry_us().map(instant_of);
+        self.balances.committed(&outcome.balances, &gathered.limits(), began);
         gathered.answer(outcome);
     }
 
@@ -161,6 +166,7 @@ impl Running {
             tracing::error!(%error, writes = gathered.writes(), "batch failed, nothing of it is acknowledged");
         }
         self.memory = Memory::default();
+        self.balances.in_doubt();
         gathered.fail(&WriteError::Failed);
         self.expiry = Some(Instant::now() + EXPIRY_RETRY);
         if matches!(error, StoreError::Replaced { .. }) { Err(error) } else { Ok(()) }
@@ -198,7 +204,7 @@ async fn commit(
     }
     let is_audit = |row: &&act::Booked| matches!(row, act::Booked::Audit(_));
     let audited = booked.iter().filter(is_audit).count() as u64;
-    let created: Vec<Record<'_>> = (booked.iter().map(act::Booked::record))
+    let created: Vec<Record<'_>> = (booked.iter().filter_map(act::Booked::record))
         .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
         .collect();
     let posted = post(&mut batch, &created, gathered, memory, now).await?;
@@ -224,22 +230,23 @@ async fn post(
     let mut wanted = wanted(gathered);
     memory.complete(&mut wanted, now);
     batch.lock_and_read(&wanted, &mut memory.snapshot).await?;
-    let (verdicts, changes) =
+    let (verdicts, mut changes) =
         batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
     let head = &mut memory.snapshot.head;
-    let mut links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
-    let booked = changes.transfers.iter().map(TransferRow::of);
-    links.extend(booked.map(|transfer| head.extend(Record::Transfer(&transfer))));
-    if !links.is_empty() {
+    let links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
+    changes.chain(head);
+    if !links.is_empty() || !changes.transfers.is_empty() {
         batch.write(&changes, &links).await?;
     }
     memory.follow(batch, &changes).await?;
-    memory.keys = wanted.keys.iter().map(|key| (*key).to_owned()).collect();
-    let expired = |new: &&NewTransfer| new.transfer.kind == TransferKind::Expire;
+    let requests = gathered.groups.iter().flat_map(|group| &group.requests);
+    memory.keys = requests.map(|request| request.key.clone()).collect();
+    let expired = changes.transfers.iter().filter(|new| new.kind == TransferKind::Expire).count();
     Ok(Outcome {
         verdicts,
         entries: changes.moved().count() as u64,
-        expired: changes.transfers.iter().filter(expired).count() as u64,
+        expired: expired as u64,
+        balances: changes.balances,
         ..Outcome::default()
     })
 }

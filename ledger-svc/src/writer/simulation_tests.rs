@@ -2,18 +2,20 @@
 //! what is acknowledged is there once, what is asked again is answered the same, and the books stay
 //! right. A seed decides what is asked and what fails; `FOREBAY_SEEDS` asks for more of them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
 use tokio::task::LocalSet;
 
-use super::{Handle, Limits, WriteError, start};
+use super::{Handle, Known, Limits, WriteError, start};
 use crate::account::{AccountBody, Side};
 use crate::act::{Act, Actor};
 use crate::batch::{Group, Verdict};
+use crate::metadata::Metadata;
 use crate::metrics::Metrics;
-use crate::posting;
+use crate::posting::{self, Balance};
 use crate::store::{self, Access, DatabaseUrl, SqliteFile, Synchronous, simulated};
 use crate::transfer::{self, IdempotencyKey, TransferRequest};
 use crate::verify;
@@ -53,6 +55,38 @@ fn whatever_fails_what_is_acknowledged_is_true() {
         std::fs::remove_file(&path).unwrap();
     }
     assert!(failures > 0, "nothing failed");
+    assert!(TOLD.get() > 0, "no balance was told from memory");
+}
+
+thread_local! {
+    /// Balances that were told from memory, in all lives.
+    static TOLD: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Reads balances all the while, as the API does: what is told from memory is in the database, then and later. Says
+/// how many were told from memory.
+async fn read(handle: Rc<Handle>, reader: store::Reader, done: Rc<Cell<bool>>) -> u64 {
+    let mut told = 0;
+    while !done.get() {
+        for code in ["a", "b", "c"] {
+            let known = handle.balances.read(code);
+            let stored = reader.standing(code).await.unwrap().unwrap();
+            match known {
+                Known::Nothing(since) => handle.balances.keep(since, code, &stored),
+                Known::Balance(known) => {
+                    told += 1;
+                    let (known, stored) = (known.balance, stored.balance);
+                    assert!(known.entries <= stored.entries, "{known:?} came to be {stored:?}");
+                    if known.entries == stored.entries {
+                        let moved = |b: Balance| (b.debits_minor, b.credits_minor);
+                        assert_eq!(moved(known), moved(stored));
+                    }
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    told
 }
 
 /// Nothing here has to outlive the machine.
@@ -75,7 +109,8 @@ async fn chart(path: &Path) {
     let (handle, writer) = start(opened.writer, opened.ahead, LIMITS, Metrics::new());
     for code in ["a", "b", "c", "d"] {
         let (code, currency) = (code.to_owned(), "EUR".to_owned());
-        let body = AccountBody { name: code.clone(), code, currency, normal_balance: Side::Debit };
+        let (name, metadata) = (code.clone(), Metadata::default());
+        let body = AccountBody { code, name, currency, normal_balance: Side::Debit, metadata };
         handle.account(body).await.unwrap();
     }
     let c = opened.reader.standing("c").await.unwrap().unwrap();
@@ -104,6 +139,9 @@ async fn simulate(seed: u64, path: &Path) -> u64 {
         let dice = Dice(dice.roll(u64::MAX) | 1);
         clients.push(tokio::task::spawn_local(ask(Rc::clone(&handle), client, dice)));
     }
+    let done = Rc::new(Cell::new(false));
+    let reading = read(Rc::clone(&handle), opened.reader.clone(), Rc::clone(&done));
+    let reading = tokio::task::spawn_local(reading);
     let mut answers: HashMap<String, String> = HashMap::new();
     for client in clients {
         for (key, body) in client.await.unwrap() {
@@ -112,6 +150,9 @@ async fn simulate(seed: u64, path: &Path) -> u64 {
         }
     }
     simulated::stop_failing();
+    done.set(true);
+    let told = reading.await.unwrap();
+    TOLD.with(|all| all.set(all.get() + told));
     drop(handle);
     writer.await.unwrap().unwrap();
     let listed = opened.reader.transfers(0, 10_000).await.unwrap().items;
@@ -146,10 +187,11 @@ async fn ask(handle: Rc<Handle>, client: usize, mut dice: Dice) -> Vec<(String, 
                 let (Verdict::Posted(answer) | Verdict::Replayed(answer)) = verdict else {
                     continue;
                 };
-                if answer.body.contains("\"kind\":\"pending\"") {
+                let body = answer.body().into_owned();
+                if body.contains("\"kind\":\"pending\"") {
                     open.push(answer.transfer_id);
                 }
-                answered.push((request.key.as_str().to_owned(), answer.body.to_string()));
+                answered.push((request.key.as_str().to_owned(), body));
             }
             if again == 0 {
                 break;

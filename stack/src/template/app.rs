@@ -13,7 +13,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::App, "the ledger and its internal balancer.");
     balancer(&mut template, plan);
     let Some((standby, _)) = &plan.estate.ledger else { return template };
-    let secret = import(plan, Stack::Data, "DatabaseSecret");
+    let secrets = ["DatabaseSecret", "LedgerAdminKey"].map(|name| import(plan, Stack::Data, name));
     let mut decrypt = policy::allow(&["kms:Decrypt"], &import(plan, Stack::Network, "Key"));
     let service = format!("secretsmanager.{}.amazonaws.com", plan.aws().region);
     decrypt["Condition"] = json!({ "StringEquals": { "kms:ViaService": service } });
@@ -30,7 +30,10 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         health: "EC2",
         targets: vec!["LedgerTargets"],
         late_files: database_file(plan),
-        statements: vec![policy::allow(&["secretsmanager:GetSecretValue"], &secret), decrypt],
+        statements: vec![
+            policy::allow(&["secretsmanager:GetSecretValue"], &json!(secrets)),
+            decrypt,
+        ],
     };
     fleet::add(&mut template, plan, &parts);
     alarms(&mut template, plan);
@@ -42,9 +45,11 @@ fn database_file(plan: &EstatePlan) -> Map<String, Value> {
     let values = json!({
         "Host": import(plan, Stack::Data, "DatabaseHost"),
         "Secret": import(plan, Stack::Data, "DatabaseSecret"),
+        "Key": import(plan, Stack::Data, "LedgerAdminKey"),
     });
     let mut entry = fleet::late_file(&[]);
-    entry["content"] = json!({ "Fn::Sub": ["HOST=${Host}\nSECRET=${Secret}\n", values] });
+    entry["content"] =
+        json!({ "Fn::Sub": ["HOST=${Host}\nSECRET=${Secret}\nADMIN_KEY=${Key}\n", values] });
     Map::from_iter([("/etc/forebay/database.env".to_owned(), entry)])
 }
 

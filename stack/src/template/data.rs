@@ -17,6 +17,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         let what = "accounts, entries, keys: all the ledger knows";
         let (id, name, group) = ("Database", LEDGER, "DatabaseGroup");
         database::add(&mut template, plan, &Named { id, name, group, what, of });
+        ledger_key(&mut template, plan);
         databases.push(id.to_owned());
     }
     for (name, of) in &plan.estate.databases {
@@ -81,6 +82,26 @@ fn access_logs(template: &mut Template, plan: &EstatePlan) {
     let why = "balancers write, and nobody in the clear";
     template.add("AccessLogsPolicy", Resource::new("AWS::S3::BucketPolicy", why, policy));
     template.export("AccessLogs", reference("AccessLogs"));
+}
+
+/// The first key of an administrator. The ledger books its hash when it first starts; the key itself is here, for
+/// whoever may read it.
+fn ledger_key(template: &mut Template, plan: &EstatePlan) {
+    let secret = json!({
+        "Description": "The ledger's first API key: fbl_ and then what is under key",
+        "KmsKeyId": import(plan, Stack::Network, "Key"),
+        "GenerateSecretString": {
+            "SecretStringTemplate": json!({ "role": "admin" }).to_string(),
+            "GenerateStringKey": "key",
+            // What the ledger takes for a key: letters and digits, 43 of them.
+            "PasswordLength": 43,
+            "ExcludePunctuation": true,
+        },
+    });
+    let kind = "AWS::SecretsManager::Secret";
+    let why = "made by AWS; whoever may read it can make keys for everybody else";
+    template.add("LedgerAdminKey", Resource::new(kind, why, secret).kept(Kept::Retain));
+    template.export("LedgerAdminKey", reference("LedgerAdminKey"));
 }
 
 fn add_cache(template: &mut Template, plan: &EstatePlan, cache: &Cache) {

@@ -3,6 +3,7 @@
 use super::{Kind, Problem};
 use crate::account::NameError;
 use crate::json::JsonError;
+use crate::metadata::MetadataError;
 use crate::posting::Rejection;
 use crate::store::StoreError;
 use crate::transfer::{ItemError, KeyError, TransferError};
@@ -21,6 +22,12 @@ impl From<JsonError> for Problem {
 impl From<NameError> for Problem {
     fn from(error: NameError) -> Self {
         Self::new(Kind::InvalidBody, error.to_string())
+    }
+}
+
+impl From<MetadataError> for Problem {
+    fn from(error: MetadataError) -> Self {
+        Self::new(Kind::InvalidBody, error.to_string()).at("metadata".into())
     }
 }
 

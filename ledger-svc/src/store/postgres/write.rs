@@ -220,7 +220,7 @@ fn bound<'q>(query: Bound<'q>, rows: &Rows<'_>, place: usize, sort: Sort) -> Bou
             cells
                 .map(|cell| match cell {
                     Cell::Text(text) => Some(*text),
-                    Cell::Plain(text) => Some(text.as_str()),
+                    Cell::Plain(text) => Some(&**text),
                     _ => None,
                 })
                 .collect::<Vec<Option<&str>>>(),
@@ -263,7 +263,10 @@ const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount
      FROM unnest($1::bigint[]) AS wanted (id)
      JOIN pending_entries AS e ON e.id = wanted.id
      JOIN accounts AS a ON a.id = e.account_id";
-const ANSWERS: &str = "SELECT k.key, k.fingerprint, k.status, k.body, t.id
+const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201::smallint, NULL::text, t.id
+     FROM unnest($1::text[]) AS wanted (key)
+     JOIN transfers AS t ON t.key = wanted.key
+     UNION ALL SELECT k.key, k.fingerprint, k.status, k.body, t.id
      FROM unnest($1::text[]) AS wanted (key)
      JOIN idempotency_keys AS k ON k.key = wanted.key
      JOIN transfers AS t ON t.seq = k.transfer_seq";

@@ -186,7 +186,7 @@ fn bound<'q>(
         Cell::Null => query.bind(None::<i64>),
         Cell::Long(number) => query.bind(*number),
         Cell::Text(text) => query.bind((*text).to_owned()),
-        Cell::Plain(text) => query.bind(text.clone()),
+        Cell::Plain(text) => query.bind(text.to_string()),
         Cell::Bytes(bytes) => query.bind(bytes.to_vec()),
         Cell::Uuid(id) => query.bind(id.to_string()),
     }
@@ -229,8 +229,11 @@ const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
 const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN pending_entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
-const ANSWERS: &str = "SELECT k.key, k.fingerprint, k.status, k.body, t.id
-     FROM json_each(?) AS wanted
+const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201, NULL, t.id
+     FROM json_each(?1) AS wanted
+     JOIN transfers AS t ON t.key = wanted.value
+     UNION ALL SELECT k.key, k.fingerprint, k.status, k.body, t.id
+     FROM json_each(?1) AS wanted
      JOIN idempotency_keys AS k ON k.key = wanted.value
      JOIN transfers AS t ON t.seq = k.transfer_seq";
 const STANDINGS: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,

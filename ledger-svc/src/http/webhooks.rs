@@ -1,0 +1,143 @@
+//! `/v1/webhooks`: who is told what is booked.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use super::App;
+use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::keys::unexpected;
+use super::problem::{Kind, Problem};
+use crate::act::{Act, Acted, Actor};
+use crate::json;
+use crate::outbox::sign::Secret;
+use crate::outbox::{CreatedEndpoint, Endpoint, EndpointBody, NewEndpoint};
+use crate::report::Page;
+
+/// Register a webhook
+///
+/// From then on every transfer booked is posted to it, as `{"events": […]}` in booking order, at least once: an event
+/// is sent again until it is answered with 2xx, with waits that double up to an hour. Deliveries are signed as Standard
+/// Webhooks has it (`webhook-id`, `webhook-timestamp`, `webhook-signature`: HMAC-SHA-256); the answer here is the
+/// only time the secret is shown. After too many failures in a row, or a 410, the webhook is suspended and loses nothing.
+#[utoipa::path(
+    post, path = "/v1/webhooks", operation_id = "createWebhook", tag = "events",
+    request_body = EndpointBody,
+    responses((status = 201, description = "Registered, with its secret", body = CreatedEndpoint,
+        headers(("Location" = String, description = "The webhook's address"))))
+)]
+pub async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let body: EndpointBody = json::read(&body.0)?;
+    body.validate().map_err(|error| {
+        let field = error.field().to_owned();
+        Problem::new(Kind::InvalidBody, error.to_string()).at(field)
+    })?;
+    let secret = Secret::generate();
+    let endpoint = NewEndpoint { body, secret: secret.clone() };
+    let endpoints_max = app.outbox.endpoints_max;
+    match app.writer.act(Act::CreateEndpoint { endpoint, endpoints_max }, actor).await? {
+        Acted::Endpoint(listed) => {
+            app.changes.changed();
+            let location = format!("/v1/webhooks/{}", listed.id);
+            let created = CreatedEndpoint { secret: secret.reveal(), listed };
+            let mut response = (StatusCode::CREATED, Json(created)).into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if let Ok(location) = location.parse() {
+                headers.insert(header::LOCATION, location);
+            }
+            Ok(response)
+        }
+        Acted::TooManyEndpoints => Err(Problem::new(
+            Kind::TooManyWebhooks,
+            format!(
+                "{endpoints_max} webhooks are registered already; remove one, or raise --webhooks-max"
+            ),
+        )),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// List the webhooks
+///
+/// Removed ones too; each with how far it has come.
+#[utoipa::path(
+    get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "events",
+    params(Paging),
+    responses((status = 200, description = "A page of webhooks", body = Page<Endpoint>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    Params(paging): Params<Paging>,
+) -> Result<PageOf<Endpoint>, Problem> {
+    Ok(Json(app.reader.endpoints(paging.after_number()?, paging.limit()?).await?))
+}
+
+/// Get a webhook
+#[utoipa::path(
+    get, path = "/v1/webhooks/{id}", operation_id = "getWebhook", tag = "events",
+    params(("id" = String, Path, description = "The webhook's number")),
+    responses((status = 200, description = "The webhook and how far it has come", body = Endpoint))
+)]
+pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<Endpoint>, Problem> {
+    app.reader.endpoint(number(&id)?).await?.map(Json).ok_or_else(missing)
+}
+
+/// Remove a webhook
+///
+/// Nothing is posted to it from now on, but for a delivery that is on its way. Removing it again answers the same.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/remove", operation_id = "removeWebhook", tag = "events",
+    params(("id" = String, Path, description = "The webhook's number")),
+    responses((status = 200, description = "Removed, now or before", body = Endpoint))
+)]
+pub async fn remove(
+    State(app): State<App>,
+    Segment(id): Segment,
+    actor: Actor,
+) -> Result<Json<Endpoint>, Problem> {
+    let removed = acted(&app, Act::RemoveEndpoint(number(&id)?), actor).await?;
+    app.changes.changed();
+    Ok(Json(removed))
+}
+
+/// Resume a webhook
+///
+/// One that is suspended goes on where it stopped; any other stays as it is.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/resume", operation_id = "resumeWebhook", tag = "events",
+    params(("id" = String, Path, description = "The webhook's number")),
+    responses((status = 200, description = "The webhook as it is now", body = Endpoint))
+)]
+pub async fn resume(
+    State(app): State<App>,
+    Segment(id): Segment,
+    actor: Actor,
+) -> Result<Json<Endpoint>, Problem> {
+    let resumed = acted(&app, Act::ResumeEndpoint(number(&id)?), actor).await?;
+    if resumed.failures == 0 {
+        app.changes.resumed(resumed.id);
+    }
+    Ok(Json(resumed))
+}
+
+async fn acted(app: &App, act: Act, actor: Actor) -> Result<Endpoint, Problem> {
+    match app.writer.act(act, actor).await? {
+        Acted::Endpoint(endpoint) => Ok(endpoint),
+        Acted::NoSuchEndpoint => Err(missing()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn number(id: &str) -> Result<i64, Problem> {
+    id.parse().map_err(|_| missing())
+}
+
+fn missing() -> Problem {
+    Problem::new(Kind::WebhookNotFound, "there is no webhook of this number")
+}
