@@ -105,6 +105,8 @@ pub struct Snapshot {
     pub last: Last,
     /// Where the chain ends.
     pub head: Head,
+    /// Whether an earlier version kept keys apart from their transfers, where no index of the transfers sees them.
+    pub keys_apart: bool,
 }
 
 /// Where the books end.

@@ -93,6 +93,9 @@ pub enum StoreError {
     Replaced { ours: i64, found: i64 },
     #[error("the database holds something impossible: {0}")]
     Corrupt(String),
+    /// Refused by an index or a trigger before any commit.
+    #[error("the database has it already: {0}")]
+    Duplicate(String),
     #[error("the database failed: {0}")]
     Engine(String),
 }
@@ -109,17 +112,28 @@ impl StoreError {
             | Self::ReadOnly { .. }
             | Self::Migration { .. }
             | Self::Corrupt(_) => true,
-            Self::Open { .. } | Self::Locked { .. } | Self::Replaced { .. } | Self::Engine(_) => {
-                false
-            }
+            Self::Open { .. }
+            | Self::Locked { .. }
+            | Self::Replaced { .. }
+            | Self::Duplicate(_)
+            | Self::Engine(_) => false,
         }
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Engine(error.to_string())
+        let said = error.to_string();
+        match error.as_database_error() {
+            Some(found) if is_duplicate(found) => Self::Duplicate(said),
+            _ => Self::Engine(said),
+        }
     }
+}
+
+/// On SQLite the triggers that keep rows from being replaced come first: 1811 is SQLITE_CONSTRAINT_TRIGGER.
+fn is_duplicate(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.is_unique_violation() || error.code().is_some_and(|code| code == "1811")
 }
 
 fn listed(settings: &[UnsafeSetting]) -> String {

@@ -23,6 +23,7 @@ on_every_engine!(
     sixteen_clients_with_one_key_and_body_post_once,
     sixteen_clients_with_one_key_and_other_bodies_post_one_of_them,
     a_bad_transfer_does_not_reject_its_neighbours,
+    a_known_key_among_new_ones_is_replayed_and_fails_nothing,
 );
 
 async fn a_replay_is_the_first_answer_byte_for_byte(server: &Server) {
@@ -101,4 +102,31 @@ async fn a_bad_transfer_does_not_reject_its_neighbours(server: &Server) {
     clients.join_all().await;
     let balance = api.read("/v1/accounts/eur:debit/balance").await;
     assert_eq!((&balance["debits"], &balance["entries"]), (&json!("32.00"), &json!(32)));
+}
+
+/// Keys are not looked up before a batch is written; the database refuses it, and it is decided again.
+async fn a_known_key_among_new_ones_is_replayed_and_fails_nothing(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open_pair(api).await;
+    let body = moving("eur:credit", "eur:debit", "1");
+    let first = api.transfer("known", &body).await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    for round in 0..3 {
+        let key =
+            |index: usize| if index == 3 { "known".into() } else { format!("{round}-{index}") };
+        let items: Vec<_> =
+            (0..7).map(|index| json!({"key": key(index), "transfer": body})).collect();
+        let answer = api.post("/v1/batches", &json!({"transfers": items})).await.json();
+        assert_eq!((&answer["booked"], &answer["refused"]), (&json!(7), &json!(0)), "{answer}");
+        for (index, result) in answer["results"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(result["replayed"], index == 3, "{result}");
+        }
+        assert_eq!(answer["results"][3]["transfer"], first.json());
+        let other = moving("eur:credit", "eur:debit", "2");
+        assert_eq!(api.transfer("known", &other).await.problem(), "idempotency-key-reused");
+    }
+    assert_eq!(running.database.transfers().await, 1 + 3 * 6);
+    assert_eq!(api.read("/v1/accounts/eur:debit/balance").await["debits"], "19.00");
+    assert_eq!(api.metric("forebay_ledger_batch_failures_total").await, 0.0);
 }

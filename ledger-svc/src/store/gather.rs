@@ -27,11 +27,14 @@ const LAST: &str = "SELECT
 const HEAD: &str = "SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1";
 /// None of a transfer whose link is in `chain`.
 const HEAD_OF_TRANSFERS: &str = "SELECT link_seq, link FROM transfers ORDER BY seq DESC LIMIT 1";
+const KEYS_APART: &str =
+    "SELECT transfer_seq FROM idempotency_keys ORDER BY transfer_seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[LAST, HEAD, HEAD_OF_TRANSFERS, NEXT_EXPIRY, NEXT_LIMITS];
+pub const STATEMENTS: &[&str] =
+    &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS];
 
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,7 @@ impl Batch<'_> {
             known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
             known.books.closed_through = self.last_close().await?.map(|close| close.through);
             known.head = self.head().await?;
+            known.keys_apart = !self.query(KEYS_APART, |row| row.long(0)).await?.is_empty();
         }
         let mut found = Vec::new();
         if let Some(now) = wanted.due {

@@ -16,10 +16,18 @@ use crate::store::{self, Ahead, StoreError};
 pub struct Prepared {
     verdicts: Vec<Vec<Verdict>>,
     changes: Changes,
+    /// Whether its keys were not looked up: the index tells if one of them is known.
+    pub unchecked: bool,
 }
 
 /// Decides a batch of new transfers; nothing when it needs more than that, and has to be decided under the lock.
-pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) -> Option<Prepared> {
+/// `wary` of keys that are known already, it looks them up.
+pub async fn prepare(
+    ahead: &Ahead,
+    gathered: &Gathered,
+    memory: &mut Memory,
+    wary: bool,
+) -> Option<Prepared> {
     let now = Timestamp::now();
     if !gathered.is_plain() || !memory.suffices(now) {
         return None;
@@ -29,9 +37,12 @@ pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) ->
     if requests().any(|request| memory.keys.contains(&request.key)) {
         return None;
     }
-    let keys: Vec<&str> = requests().map(|request| request.key.as_str()).collect();
-    if ahead.knows_any(&keys).await.ok()? {
-        return None;
+    let unchecked = !wary && !memory.snapshot.keys_apart;
+    if !unchecked {
+        let keys: Vec<&str> = requests().map(|request| request.key.as_str()).collect();
+        if ahead.knows_any(&keys).await.ok()? {
+            return None;
+        }
     }
     let known = &memory.snapshot.books.accounts.0;
     let unknown: BTreeSet<&str> = requests()
@@ -48,7 +59,7 @@ pub async fn prepare(ahead: &Ahead, gathered: &Gathered, memory: &mut Memory) ->
     changes.chain(&mut memory.snapshot.head);
     memory.opened(&changes);
     memory.keys = requests().map(|request| request.key.clone()).collect();
-    Some(Prepared { verdicts, changes })
+    Some(Prepared { verdicts, changes, unchecked })
 }
 
 impl Prepared {

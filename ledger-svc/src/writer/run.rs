@@ -27,6 +27,9 @@ const EXPIRY_SLEEP_MAX: Duration = Duration::from_secs(10);
 /// How long after a failure what is due is tried again.
 const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 
+/// How long keys are looked up beforehand once one was met that is known. Who asks again seldom does so once.
+const WARY_FOR: Duration = Duration::from_secs(10);
+
 const TOO_LONG: &str = "the batch took longer than 30 s";
 
 pub async fn run(
@@ -44,6 +47,7 @@ pub async fn run(
         balances,
         accounts_known_max: limits.accounts_known_max,
         failure_logged: None,
+        wary_until: None,
         // Whatever fell due while no service ran is released first.
         expiry: Some(Instant::now()),
         metrics,
@@ -60,7 +64,8 @@ pub async fn run(
         }
         running.memory.trim(running.accounts_known_max);
         let gathered = std::mem::take(&mut next);
-        store = match prepare(&running.ahead, &gathered, &mut running.memory).await {
+        let wary = running.is_wary();
+        store = match prepare(&running.ahead, &gathered, &mut running.memory, wary).await {
             Some(prepared) => running.fly(store, gathered, prepared, &mut next).await?,
             None => running.under_the_lock(store, gathered).await?,
         };
@@ -77,6 +82,8 @@ struct Running {
     balances: Published,
     accounts_known_max: usize,
     failure_logged: Option<Instant>,
+    /// Until when keys are looked up before a batch is written.
+    wary_until: Option<Instant>,
     expiry: Option<Instant>,
     metrics: Metrics,
 }
@@ -122,7 +129,8 @@ impl Running {
                         tried = true;
                         self.waiting.top_up(next);
                         if self.memory.accounts() <= self.accounts_known_max {
-                            following = prepare(&self.ahead, next, &mut self.memory).await;
+                            let wary = self.is_wary();
+                            following = prepare(&self.ahead, next, &mut self.memory, wary).await;
                         }
                     }
                 }
@@ -132,8 +140,13 @@ impl Running {
                 landed.map_err(|error| StoreError::Engine(error.to_string()))?;
             match written {
                 Ok(commit) => self.done(gathered, prepared.outcome(commit), began),
+                // What follows was decided on books that never came to be: it is decided again.
+                Err(StoreError::Duplicate(_)) if prepared.unchecked => {
+                    self.wary_until = Some(Instant::now() + WARY_FOR);
+                    self.forget();
+                    return self.under_the_lock(store, gathered).await;
+                }
                 Err(error) => {
-                    // What follows was decided on books that never came to be: it is decided again.
                     self.failed(gathered, error)?;
                     return Ok(store);
                 }
@@ -158,6 +171,16 @@ impl Running {
         gathered.answer(outcome);
     }
 
+    /// Everything that was taken to be so.
+    fn forget(&mut self) {
+        self.memory = Memory::default();
+        self.balances.in_doubt();
+    }
+
+    fn is_wary(&self) -> bool {
+        self.wary_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Ends in an error when there is no going on.
     fn failed(&mut self, gathered: Gathered, error: StoreError) -> Result<(), StoreError> {
         self.metrics.batch_failures.inc();
@@ -165,8 +188,7 @@ impl Running {
             self.failure_logged = Some(Instant::now());
             tracing::error!(%error, writes = gathered.writes(), "batch failed, nothing of it is acknowledged");
         }
-        self.memory = Memory::default();
-        self.balances.in_doubt();
+        self.forget();
         gathered.fail(&WriteError::Failed);
         self.expiry = Some(Instant::now() + EXPIRY_RETRY);
         if matches!(error, StoreError::Replaced { .. }) { Err(error) } else { Ok(()) }
