@@ -257,3 +257,89 @@ fn the_ledger_is_given_its_database_and_its_first_key() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(69) && said.contains("cannot open"), "{said}");
 }
+
+/// A filter pattern of CloudWatch's, as far as the templates use them.
+fn matches(pattern: &str, line: &Value) -> bool {
+    let inner = pattern.trim_start_matches('{').trim_end_matches('}');
+    inner.split("&&").all(|condition| {
+        let condition = condition.trim().trim_start_matches('(').trim_end_matches(')');
+        let mut words = condition.splitn(3, ' ');
+        let field = words.next().and_then(|word| word.strip_prefix("$.")).expect("a field");
+        let (operator, wanted) =
+            (words.next().expect("an operator"), words.next().expect("a value"));
+        let value = &line[field];
+        let number = |text: &str| text.parse::<f64>().ok().zip(value.as_f64());
+        match (operator, wanted) {
+            ("=", "*") => !value.is_null(),
+            ("=", text) if text.starts_with('"') => value.as_str() == Some(text.trim_matches('"')),
+            ("=", text) => number(text).is_some_and(|(wanted, is)| (wanted - is).abs() < 0.5),
+            (">=", text) => number(text).is_some_and(|(wanted, is)| is >= wanted),
+            ("<", text) => number(text).is_some_and(|(wanted, is)| is < wanted),
+            other => panic!("{other:?} in {pattern}"),
+        }
+    })
+}
+
+/// Lines a real proxy writes: a transaction that fails, one that does not, and a request of no route.
+fn log_lines(folder: &Path) -> Vec<Value> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it has an address");
+    drop(listener);
+    let document = format!(
+        "version: 1\nlisteners: {{ public: {{ address: '{address}' }} }}\nlanes: {{ transactions: {{ requests_max: 9 }} }}\n\
+         upstreams: {{ u: {{ servers: [ {{ address: '127.0.0.1:1' }} ] }} }}\naccess_log: {{ path: stdout }}\n\
+         routes:\n\
+         \x20 - {{ name: well, match: {{ paths: [ {{ exact: /well }} ] }}, respond: {{ status: 200 }}, lane: transactions }}\n\
+         \x20 - {{ name: ill, match: {{ paths: [ {{ exact: /ill }} ] }}, upstream: u, lane: transactions }}\n"
+    );
+    let path = folder.join("logged.yaml");
+    std::fs::write(&path, document).expect("it is writable");
+    let out = std::fs::File::create(folder.join("log")).expect("it is writable");
+    let mut proxy = binaries::command("forebay-proxy");
+    let mut proxy = proxy.arg("run").arg(&path).stdout(out).spawn().expect("it runs");
+    let begun = std::time::Instant::now();
+    let mut lines = Vec::new();
+    for wanted in ["/well", "/ill", "/none"] {
+        while ureq::get(format!("http://{address}{wanted}"))
+            .call()
+            .is_err_and(|error| !matches!(error, ureq::Error::StatusCode(_)))
+        {
+            assert!(begun.elapsed().as_secs() < 30, "the proxy does not answer");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+    while lines.len() < 3 {
+        assert!(begun.elapsed().as_secs() < 30, "three lines: {lines:?}");
+        let text = std::fs::read_to_string(folder.join("log")).expect("it is readable");
+        lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let _ = proxy.kill();
+    let _ = proxy.wait();
+    lines
+}
+
+#[test]
+fn metrics_of_the_log_match_lines_the_proxy_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    estates(folder.path());
+    let edge = template(&folder.path().join("production"), "edge");
+    let lines = log_lines(folder.path());
+    let counted = |name: &str| {
+        let filter = &edge["Resources"][format!("{name}Metric")]["Properties"];
+        let pattern = filter["FilterPattern"].as_str().expect("a pattern");
+        let value = &filter["MetricTransformations"][0]["MetricValue"];
+        let field = value.as_str().and_then(|value| value.strip_prefix("$."));
+        let found: Vec<&Value> = lines.iter().filter(|line| matches(pattern, line)).collect();
+        let whole = |line: &&Value| field.is_none_or(|field| line[field].is_number());
+        assert!(found.iter().all(whole), "{value}: {lines:?}");
+        found.len()
+    };
+    assert_eq!(counted("Requests"), 2, "{lines:?}");
+    assert_eq!(counted("Failures"), 1, "{lines:?}");
+    assert_eq!(counted("TransactionMilliseconds"), 1, "{lines:?}");
+    assert_eq!(counted("Limited"), 0, "{lines:?}");
+    let dashboard = &edge["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0];
+    let body: Value = serde_json::from_str(dashboard.as_str().expect("text")).expect("it is JSON");
+    assert_eq!(body["widgets"].as_array().map(Vec::len), Some(6));
+}

@@ -42,6 +42,8 @@ pub struct EstatePlan {
     pub flows: Vec<Flow>,
     /// The database's parameters, tuned, each with its reason; empty without a database.
     pub parameters: Vec<Parameter>,
+    /// The lanes, where the edge's log tells of all requests in the proxy's own form; else none.
+    pub logged_lanes: Vec<String>,
     /// Whether the edge counts in the cache.
     pub edge_uses_cache: bool,
     /// What the edge's instances hold.
@@ -107,6 +109,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
     let mut plan = EstatePlan {
         name: environment.name.clone(),
         flows: flows::of(&estate, edge_uses_cache),
+        logged_lanes: logged_lanes(environment),
         edge_uses_cache,
         subnets,
         parameters,
@@ -162,6 +165,14 @@ fn proxy_document(environment: &Environment, estate: &Estate) -> String {
     config.to_yaml()
 }
 
+fn logged_lanes(environment: &Environment) -> Vec<String> {
+    let log = &environment.proxy.access_log;
+    if log.format.is_some() || log.when.is_some() || log.sample.is_some() {
+        return Vec::new();
+    }
+    environment.proxy.lanes.iter().map(|(lane, _)| lane.to_string()).collect()
+}
+
 fn notes(environment: &Environment) -> Vec<String> {
     let mut notes = Vec::new();
     if !environment.streams.is_empty() {
@@ -180,6 +191,13 @@ fn notes(environment: &Environment) -> Vec<String> {
         ));
     }
     let Some(estate) = &environment.estate else { return notes };
+    if logged_lanes(environment).is_empty() {
+        notes.push(
+            "edge.proxy.access_log: with `format`, `when` or `sample`, no metrics are \
+             made of it, and there is no dashboard."
+                .to_owned(),
+        );
+    }
     if estate.alarms.email.is_none() {
         notes.push("alarms: nobody is told; name `alarms.email`.".to_owned());
     }

@@ -18,6 +18,7 @@ mod fleet;
 mod function;
 mod media;
 mod network;
+mod observe;
 mod policy;
 mod queue;
 mod regions;

@@ -32,7 +32,7 @@ pub const UNKNOWN_TO_MINISTACK: [&str; 12] = [
 ];
 
 /// Types of production that moto takes in silence and does not make.
-pub const UNKNOWN_TO_MOTO: [&str; 16] = [
+pub const UNKNOWN_TO_MOTO: [&str; 17] = [
     "AWS::AutoScaling::ScalingPolicy",
     "AWS::Backup::BackupPlan",
     "AWS::Backup::BackupSelection",
@@ -44,6 +44,7 @@ pub const UNKNOWN_TO_MOTO: [&str; 16] = [
     "AWS::ElastiCache::ParameterGroup",
     "AWS::ElastiCache::ReplicationGroup",
     "AWS::ElastiCache::SubnetGroup",
+    "AWS::Logs::MetricFilter",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
     "AWS::SecretsManager::Secret",

@@ -97,6 +97,7 @@ pub(super) fn charged(region: &str, all: &Value, id: &str, resource: &Value) -> 
         "AWS::KMS::Key" => of.flat("key"),
         "AWS::RDS::DBInstance" => of.database(),
         "AWS::RDS::DBProxy" => of.database_proxy(id),
+        "AWS::Logs::MetricFilter" => of.custom_metric(),
         "AWS::Route53::HostedZone" => of.flat("hosted_zone"),
         "AWS::SecretsManager::Secret" => of.flat("secret"),
         "AWS::WAFv2::WebACL" => of.firewall(),
@@ -167,6 +168,14 @@ impl Priced<'_> {
             metrics.map_or(1, |all| all.iter().filter(|it| !it["MetricStat"].is_null()).count());
         let price = prices::monthly(self.region, "alarm_metric")? * count(looked.max(1));
         monthly("alarm", price, price)
+    }
+
+    /// A metric of a log is charged for each value of its dimensions, of which there are a few.
+    fn custom_metric(&self) -> Option<Charge> {
+        let split = !self.properties["MetricTransformations"][0]["Dimensions"].is_null();
+        let price = prices::monthly(self.region, "custom_metric")?;
+        let price = price * count(if split { 4 } else { 1 });
+        monthly("metric of a log", price, price)
     }
 
     fn balancer(&self) -> Option<Charge> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::alarm::Alarm;
 use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
-use super::{Resource, Stack, Template, access};
+use super::{Resource, Stack, Template, access, observe};
 use crate::environment::work::Wants;
 use crate::estate::subnets::Tier;
 use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT};
@@ -48,6 +48,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
     let why = "as many instances as the work needs";
     template.add("EdgeScaling", Resource::new("AWS::AutoScaling::ScalingPolicy", why, scaling));
     alarms(&mut template, plan);
+    observe::add(&mut template, plan);
     template
 }
 
