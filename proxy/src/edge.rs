@@ -211,7 +211,7 @@ impl Edge {
         exchange: &mut Exchange,
     ) -> Result<bool> {
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
-        if !begun && failure != Failure::ClientGone {
+        if !begun && failure.status().is_some() {
             self.answer(session, failure, exchange).await;
             return Ok(true);
         }

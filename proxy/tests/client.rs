@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that sends what it is told, byte for byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::harness::PATIENCE;
@@ -149,7 +149,11 @@ impl Client {
 
     /// Whether the other side has closed, having sent nothing more.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.fill_buf(), Ok([]) | Err(_))
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            // A connection that only stays silent is open.
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     /// Sends nothing more, and goes on reading.
