@@ -121,7 +121,9 @@ fn a_soft_purge_leaves_what_stale_answers_are_good_for() {
     assert_eq!(purge(&proxy, &json!({ "all": true, "soft": true }))["purged"], 1);
     // The origin does not answer, and nobody waits for it.
     let stale = ask(&proxy, "/", "");
-    assert!(stale.text() == "body" && status(&stale).contains("hit; ttl=-"), "{stale:?}");
+    // In the millisecond of the purge there are 0 seconds left, later fewer.
+    let is_spent = ["hit; ttl=-", "hit; ttl=0"].iter().any(|spent| status(&stale).contains(spent));
+    assert!(stale.text() == "body" && is_spent, "{stale:?}");
     origin.wait_for_requests(2);
     go_on.send(()).unwrap();
 }
