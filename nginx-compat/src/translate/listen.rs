@@ -68,7 +68,7 @@ pub fn parse(directive: &Directive) -> Result<Listen<'_>, String> {
 
 fn address(text: &str, differences: &mut Vec<String>) -> Result<SocketAddr, String> {
     if text.starts_with("unix:") {
-        return Err("Forebay does not listen on unix sockets yet; use 127.0.0.1 and a port".into());
+        return Err("unix sockets are not translated yet; write `address: unix:/path`, or use 127.0.0.1 and a port".into());
     }
     if let Ok(port) = text.parse::<u16>() {
         return with_port(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);

@@ -30,7 +30,7 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
         _ => return Err(format!("nginx refuses it: invalid URL prefix in {url:?}")),
     };
     if rest.starts_with("unix:") {
-        return Err("unix sockets are not supported yet; use 127.0.0.1 and a port".to_owned());
+        return Err("unix sockets are not translated yet; write `unix:/path` for the server, or use 127.0.0.1 and a port".to_owned());
     }
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),

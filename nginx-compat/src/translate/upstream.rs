@@ -103,7 +103,7 @@ pub fn closed_upstream() -> Upstream {
 pub fn server_address(text: &str) -> Result<ServerAddress, String> {
     let fault = |why: String| format!("{text:?} is not an address Forebay can reach: {why}");
     if text.starts_with("unix:") {
-        return Err(fault("unix sockets are not supported yet; use 127.0.0.1 and a port".into()));
+        return Err(fault("unix sockets are not translated yet; write `unix:/path` for the server, or use 127.0.0.1 and a port".into()));
     }
     let has_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let full = if has_port { text.to_owned() } else { format!("{text}:80") };
