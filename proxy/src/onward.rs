@@ -27,7 +27,11 @@ impl Edge {
     ) -> Result<bool, Failure> {
         loop {
             let entered = match detour.take() {
-                Some(detour) => detour::enter(session, exchange, detour),
+                Some(detour) => {
+                    // What was asked has answered: who still held its places could wait for himself.
+                    (exchange.at_origin, exchange.in_use) = (None, None);
+                    detour::enter(session, exchange, detour)
+                }
                 None => Ok(()),
             };
             let next = match entered {

@@ -112,6 +112,22 @@ fn pages_stand_in_for_errors_of_the_proxy_and_where_it_says_so_of_the_upstream()
 }
 
 #[test]
+fn a_page_is_asked_for_in_the_place_of_what_failed() {
+    let origin = by_status();
+    let proxy = Proxy::start(&format!(
+        "lanes: {{ interactive: {{ requests_max: 4, origin_concurrency_max: 1 }} }}\n\
+         upstreams: {{ u: {{ servers: [ {{ address: '{}', connections_max: 1 }} ] }} }}\n\
+         routes:\n\
+         - {{ name: page, internal: true, match: {{ paths: [ {{ prefix: /page/ }} ] }}, upstream: u }}\n\
+         - {{ name: all, upstream: u, error_pages: [ {{ statuses: [5xx], path: /page/200, upstream_errors: true }} ] }}",
+        origin.address,
+    ));
+    let posted = ask(&mut proxy.client(), "POST /500", "Content-Length: 3\r\n\r\nabc");
+    assert!(posted.text().starts_with("origin 200"), "{posted:?}");
+    assert_eq!(posted.status, 500);
+}
+
+#[test]
 fn files_are_tried_before_what_stands_behind_them() {
     let (root, origin) = (
         pages(),
