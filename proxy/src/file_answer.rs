@@ -18,9 +18,11 @@ use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
 use crate::edge::Exchange;
 use crate::files::{Files, Found, OpenFile};
-use crate::local;
+use crate::pace::Pace;
+use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::rules::edit_response;
+use crate::{hop, local};
 
 /// Bytes read from a file at once.
 const PART_BYTES_MAX: u64 = 128 * 1024;
@@ -126,10 +128,18 @@ pub async fn send(
     head.insert_header(CONTENT_LENGTH, end - first).map_err(|_| Failure::Internal)?;
     edit_response(&mut head, &exchange.ruled.to_client).map_err(|_| Failure::Internal)?;
     let has_body = has_body && first < end;
+    let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
+    let lane = lane.ok_or(Failure::Internal)?;
+    if has_body && end - first > QUANTUM_BYTES as u64 {
+        hop::to(lane.place()).await;
+    }
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());
-    if has_body { stream(session, file.file, first, end).await } else { Ok(()) }
+    match has_body {
+        true => stream(session, file.file, (first, end), &lane.pace).await,
+        false => Ok(()),
+    }
 }
 
 fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result<(), Failure> {
@@ -170,8 +180,13 @@ fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
     }
 }
 
-/// Sends bytes of a file. One that was made shorter meanwhile breaks the transfer.
-async fn stream(session: &mut Session, file: File, first: u64, end: u64) -> Result<(), Failure> {
+/// Sends bytes of a file, as the lane's bandwidth lets them go. One that was made shorter meanwhile breaks the transfer.
+async fn stream(
+    session: &mut Session,
+    file: File,
+    (first, end): (u64, u64),
+    pace: &Pace,
+) -> Result<(), Failure> {
     let file = Arc::new(file);
     let mut at = first;
     while at < end {
@@ -180,6 +195,7 @@ async fn stream(session: &mut Session, file: File, first: u64, end: u64) -> Resu
         let part = tokio::task::spawn_blocking(move || read(&reading, at, wanted)).await;
         let part = part.ok().and_then(Result::ok).ok_or(Failure::Internal)?;
         at += part.len() as u64;
+        pace.wait(part.len()).await;
         let written = session.write_response_body(Some(part), at == end).await;
         written.map_err(|_| Failure::ClientGone)?;
     }

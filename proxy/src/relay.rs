@@ -11,6 +11,7 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::edge::Exchange;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
+use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
@@ -51,7 +52,7 @@ pub async fn ask(
             reply.discard().await;
             Ok(Next::Elsewhere(detour))
         }
-        None => send(session, exchange, reply).await.map(|()| Next::Sent),
+        None => send(session, exchange, reply, &origin.lane.pace).await.map(|()| Next::Sent),
     }
 }
 
@@ -94,13 +95,14 @@ async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut reply: Reply,
+    pace: &Pace,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let head = reply.head.clone();
     let Open { has_body } = open(session, exchange, head, cookie).await?;
     if has_body {
         while let Some(part) = unless_gone(session, reply.read()).await?? {
-            write(session, part).await?;
+            write(session, pace, part).await?;
         }
     }
     close(session).await?;
@@ -143,7 +145,9 @@ pub async fn open(
     Ok(Open { has_body })
 }
 
-pub async fn write(session: &mut Session, part: Bytes) -> Result<(), Failure> {
+/// Sends a part of the body as soon as the lane's bandwidth lets it.
+pub async fn write(session: &mut Session, pace: &Pace, part: Bytes) -> Result<(), Failure> {
+    pace.wait(part.len()).await;
     session.write_response_body(Some(part), false).await.map_err(|_| Failure::ClientGone)
 }
 

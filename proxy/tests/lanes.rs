@@ -216,6 +216,31 @@ fn bandwidth_is_shared_by_what_passes_through_and_what_is_stored() {
 }
 
 #[test]
+fn bandwidth_is_shared_by_what_the_proxy_asks_and_reads_by_itself() {
+    let body: &'static str = "x".repeat(200_000).leak();
+    let (origin, root) = (Origin::saying(body), tempfile::tempdir().unwrap());
+    std::fs::create_dir(root.path().join("files")).unwrap();
+    std::fs::write(root.path().join("files/film"), body).unwrap();
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}
+routes:
+  - {{ name: files, match: {{ paths: [ {{ prefix: /files/ }} ] }}, files: {{ root: {} }}, lane: bulk }}
+  - {{ name: asked, upstream: u, lane: bulk, error_pages: [ {{ statuses: [5xx], path: /files/none, upstream_errors: true }} ] }}
+lanes: {{ bulk: {{ requests_max: 9, bandwidth_max: 1MB/s }} }}",
+        origin.address,
+        root.path().display(),
+    ));
+    let mut before = 0.0;
+    for path in ["/files/film", "/asked", "/files/film"] {
+        let response = proxy.get(path);
+        assert_eq!((response.status, response.body.len()), (200, body.len()), "{path}");
+        let paced = proxy.metric("forebay_proxy_lane_paced_bytes_total{lane=\"bulk\"}");
+        assert!(paced > before, "{path}: {paced} after {before}");
+        before = paced;
+    }
+}
+
+#[test]
 fn a_lane_holds_no_more_requests_than_its_memory_can() {
     let (origin, release) = holding();
     let proxy = Proxy::start(&with_budget(&origin, 10, ", memory_max: 2MiB"));

@@ -119,7 +119,7 @@ async fn stream(
             }
             Event::Body(part) => {
                 if open.as_ref().is_some_and(|open: &Open| open.has_body) {
-                    relay::write(session, part).await?;
+                    relay::write(session, &origin.lane.pace, part).await?;
                 }
             }
             Event::End => break,
