@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::upstream::Upstream;
+use crate::upstream::patience::Patience;
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -101,6 +102,7 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
     let origin = Origin {
         connector: Arc::clone(&edge.state.connector),
         wish: auth.upstream.wish(&asking),
+        patience: Patience::of(auth.upstream.timeouts(), None),
         upstream: Arc::clone(&auth.upstream),
         runtimes: edge.state.runtimes.clone(),
         lane: Arc::clone(&route.lane),

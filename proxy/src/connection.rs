@@ -56,6 +56,9 @@ pub struct Connections {
     acceptor: Option<LiveAcceptor>,
     http2: bool,
     drain: Drain,
+    /// True from when on connections without a request are closed: later than nobody is accepted any more, so that
+    /// who was accepted last is still heard.
+    closing: ShutdownWatch,
     timeouts: ListenerTimeouts,
     patience: Patience,
     connections_max: i64,
@@ -72,7 +75,7 @@ impl Connections {
         listener: &Listener,
         requests: Requests,
         acceptor: Option<LiveAcceptor>,
-        drain: Drain,
+        closing: ShutdownWatch,
         state: &Arc<State>,
     ) -> Self {
         let metrics = &state.metrics;
@@ -82,7 +85,8 @@ impl Connections {
             requests,
             acceptor,
             http2: listener.http2,
-            drain,
+            drain: state.drain.clone(),
+            closing,
             patience: Patience::new(name, &listener.timeouts, metrics),
             timeouts: listener.timeouts.clone(),
             connections_max: i64::from(listener.connections_max),
@@ -265,11 +269,8 @@ async fn starts_with_preface(stream: &mut Stream) -> std::io::Result<bool> {
 
 #[async_trait]
 impl ServerApp for Connections {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        let shutdown = &self.closing;
         let _under_way = self.drain.connection();
         self.accepted.inc();
         let _open = Gauged::new(&self.open);
@@ -288,6 +289,8 @@ impl ServerApp for Connections {
     }
 
     async fn cleanup(&self) {
+        // Nobody is accepted any more. An error is that everything ends.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
         self.requests.proxy.http_cleanup().await;
     }
 }

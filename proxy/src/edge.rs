@@ -30,7 +30,7 @@ use crate::fill::origin::Contact;
 use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Seat;
-use crate::mirror::{self, Copying};
+use crate::mirror::{self, Mirroring};
 use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;
 use crate::rate_limit::{Passage, Quota};
@@ -38,12 +38,14 @@ use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, Ruled, edit_request, edit_response};
 use crate::runtimes::Place;
-use crate::split::Destination;
+use crate::trace::Trace;
+use crate::tunnel::Tunnelling;
+use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, Upstream};
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, finish, prompt, request};
+use crate::{client_address, cors, dating, finish, prompt, request, split};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -84,7 +86,7 @@ pub struct Exchange {
     /// How far it has come from what the client asked for.
     pub trail: Trail,
     /// A copy for another upstream, while its body passes by.
-    pub copying: Option<Copying>,
+    pub mirroring: Mirroring,
     /// Bytes of the request's body that were sent upstream.
     pub body_bytes: u64,
     /// Who answers, unless the route does so by itself.
@@ -112,7 +114,9 @@ pub struct Exchange {
     pub cache: Option<Verdict>,
     /// `Cache-Status` of a request that passes through beside the cache.
     pub cache_status: Option<String>,
-    _under_way: UnderWay,
+    pub tunnel: Tunnelling,
+    pub trace: Option<Trace>,
+    pub under_way: UnderWay,
 }
 
 impl Exchange {
@@ -152,11 +156,7 @@ impl Edge {
             return Err(Failure::Target(TargetFault::Disguised));
         }
         compress::offer(session, route.compression.as_ref());
-        let head = session.req_header();
-        let proved = &exchange.proved;
-        let asking = Asking { client: exchange.client, route: &route.name, head, proved };
-        let Destination { upstream, cache_policy } = route.split.choose(&asking);
-        (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
+        split::direct(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
         exchange.must_prove = false;
@@ -197,6 +197,9 @@ impl Edge {
         };
         let client = exchange.client;
         guard.check(head, client, &self.state, &mut exchange.proved).await?;
+        if route.split.is_by_claim() {
+            split::direct(head, exchange, &route);
+        }
         // Now there is more that rules may tell.
         let walk = std::mem::take(&mut exchange.ruled.walk);
         self.rule(head, exchange, &route, walk);
@@ -281,7 +284,7 @@ impl ProxyHttp for Edge {
             limits: Passage::default(),
             ruled: Ruled::default(),
             trail: Trail::default(),
-            copying: None,
+            mirroring: Mirroring::default(),
             body_bytes: 0,
             upstream: None,
             cache_policy: None,
@@ -300,7 +303,9 @@ impl ProxyHttp for Edge {
             answered: None,
             cache: None,
             cache_status: None,
-            _under_way: self.state.drain.request(),
+            tunnel: Tunnelling::default(),
+            trace: None,
+            under_way: self.state.drain.request(),
         }
     }
 
@@ -351,16 +356,17 @@ impl ProxyHttp for Edge {
         exchange.in_use = None;
         // What was sent to one server is sent again to the next, and counted again.
         exchange.body_bytes = 0;
-        mirror::restart(&mut exchange.copying);
+        mirror::restart(&mut exchange.mirroring);
         let upstream =
-            exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+            exchange.upstream.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let head = session.req_header();
         let (client, proved) = (exchange.client, &exchange.proved);
         exchange.attempts.wish = upstream.wish(&Asking { client, route, head, proved });
         exchange.attempts.wish.client = client_address::ends(session, exchange.client);
         let turn = upstream.turn(&mut exchange.attempts).await;
-        let turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        let mut turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
         Ok(Box::new(turn.peer))
     }
@@ -433,7 +439,7 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        mirror::body(&mut exchange.copying, body.as_ref(), end_of_stream);
+        mirror::body(&mut exchange.mirroring, body.as_ref(), end_of_stream);
         exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let Some(route) = &exchange.route else { return Ok(()) };
         route.gate.check_body(exchange.body_bytes).map_err(|failure| {
@@ -513,6 +519,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
+        body.iter().for_each(|part| mirror::answer(&mut exchange.mirroring, part));
         Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
     }
 

@@ -22,10 +22,12 @@ use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::Handles;
+use crate::slowest::Slowest;
 use crate::tls::LiveAcceptor;
 use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
 use crate::upstream::probe::Probes;
+use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;
 
 /// One configuration made ready. A request keeps the generation it began with.
@@ -82,11 +84,13 @@ pub struct State {
     pub encoding: Encoding,
     pub servers: Servers,
     pub probes: Probes,
+    pub renewals: Renewals,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
     pub connector: Arc<Connector>,
     pub access_log: AccessLog,
     pub drain: Drain,
     pub moderation: Moderation,
+    pub slowest: Slowest,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
     pub ticket_keys: TicketKeys,
     pub generation: ArcSwap<Generation>,

@@ -104,11 +104,16 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
     fields.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Prepares a response for the client, or refuses one that two clients could read differently.
-pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
+/// Takes off what belongs to one connection.
+pub fn take_off_hop_by_hop(head: &mut ResponseHeader) {
     for name in to_take_off(&head.headers) {
         head.remove_header(&name);
     }
+}
+
+/// Prepares a response for the client, or refuses one that two clients could read differently.
+pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
+    take_off_hop_by_hop(head);
     let invalid = |why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("the server switched to a protocol nobody asked for"));

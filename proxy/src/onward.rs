@@ -13,8 +13,9 @@ use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
+use crate::upstream::patience::Patience;
 use crate::video::ahead;
-use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules};
+use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules, trace, tunnel};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -52,6 +53,8 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
+        trace::enter(session, exchange);
+        tunnel::consider(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
@@ -72,19 +75,27 @@ impl Edge {
             Next::PassOn => {}
             next => return Ok(next),
         }
+        if let Some(origin) = self.origin(session, exchange)
+            && let Some(next) = Box::pin(tunnel::pass(self, session, exchange, &origin)).await?
+        {
+            return Ok(next);
+        }
         match self.through_cache(session, exchange).await? {
             Next::PassOn => {}
             next => return Ok(next),
         }
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
-        let asks_here =
-            exchange.trail.without_body || gateway.is_some() || detour::may_follow(exchange);
+        let origin = self.origin(session, exchange);
+        let asks_here = exchange.trail.without_body
+            || gateway.is_some()
+            || detour::may_follow(exchange)
+            || origin.as_ref().is_some_and(|origin| origin.patience.is_exacting);
         if !asks_here {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
         let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
-        let origin = self.origin(session, exchange).ok_or(Failure::Internal)?;
+        let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
@@ -116,6 +127,7 @@ impl Edge {
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
             wish: upstream.wish(&asking),
+            patience: Patience::of_request(exchange, &upstream),
             upstream,
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),

@@ -128,6 +128,11 @@ impl Prompt {
         }
     }
 
+    /// The stream itself, for who reads no more requests from it; none where what was read was malformed.
+    pub fn release(self) -> Option<Stream> {
+        self.fault.is_none().then_some(self.stream)
+    }
+
     fn wrote(
         &mut self,
         context: &mut Context<'_>,

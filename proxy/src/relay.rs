@@ -2,20 +2,21 @@
 //! elsewhere.
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use tokio::sync::mpsc;
 
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::edge::Exchange;
-use crate::fill::origin::{Contact, Origin, Question, Reply};
+use crate::fill::origin::{Contact, INTERIM_MAX, Origin, Question, Reply};
 use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
-use crate::{dating, hop};
+use crate::{dating, hop, mirror};
 
 /// A response whose head was sent.
 pub struct Open {
@@ -41,12 +42,54 @@ pub async fn ask(
     origin: &Origin,
     question: &Question,
 ) -> Result<Next, Failure> {
+    let reply = asked(session, exchange, origin, question, &[]).await?;
+    settle(session, exchange, origin, reply).await
+}
+
+/// The upstream's answer to this question with these fields added.
+pub async fn asked(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    origin: &Origin,
+    question: &Question,
+    fields: &[(HeaderName, HeaderValue)],
+) -> Result<Reply, Failure> {
     let mut contact = Contact::default();
-    let asking = Box::pin(origin.ask(question, &[], &mut contact, &|_| {}));
-    let asked = unless_gone(session, asking).await;
+    let (tell, mut told) = mpsc::channel(INTERIM_MAX);
+    // The origin tells no more than this.
+    let tell = move |head| drop(tell.try_send(head));
+    let mut asking = Box::pin(origin.ask(question, fields, &mut contact, &tell));
+    let asked = loop {
+        let head = tokio::select! {
+            biased;
+            Some(head) = told.recv() => head,
+            asked = unless_gone(session, &mut asking) => break asked,
+        };
+        interim(session, head).await?;
+    };
+    drop(asking);
+    while let Ok(head) = told.try_recv() {
+        interim(session, head).await?;
+    }
     exchange.met(contact);
     let reply = asked??;
     exchange.upstream_status = Some(reply.head.status.as_u16());
+    Ok(reply)
+}
+
+/// Sends a response on that is none yet, such as 103 (RFC 8297).
+async fn interim(session: &mut Session, head: ResponseHeader) -> Result<(), Failure> {
+    let written = session.write_response_header(Box::new(head), false).await;
+    written.map_err(|_| Failure::ClientGone)
+}
+
+/// Sends an upstream's answer on, unless it leads elsewhere.
+pub async fn settle(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    origin: &Origin,
+    reply: Reply,
+) -> Result<Next, Failure> {
     match detour::after(exchange, &reply.head) {
         Some(detour) => {
             reply.discard().await;
@@ -102,6 +145,7 @@ async fn send(
     let Open { has_body } = open(session, exchange, head, cookie).await?;
     if has_body {
         while let Some(part) = unless_gone(session, reply.read()).await?? {
+            mirror::answer(&mut exchange.mirroring, &part);
             write(session, pace, part).await?;
         }
     }

@@ -90,6 +90,7 @@ pub fn put_in_force(
 
     generation.enter_into_force(metrics, lanes, caches, limits);
     state.probes.replace(generation.routes.watches(), &state.connector);
+    state.renewals.replace(generation.routes.names());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
     for (name, acceptor) in acceptors {

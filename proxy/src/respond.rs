@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -293,6 +293,7 @@ pub async fn send(
         return None;
     }
     distrust(session, failure);
+    end_if_unasked(session);
     let as_page = error_page::is_wanted(exchange);
     let body = match as_page {
         true => error_page::page(status),
@@ -344,9 +345,21 @@ pub fn fields_of(failure: &Failure, request_id: &str) -> Vec<(HeaderName, Header
 /// Frames a response in a way the client's protocol has: HTTP/1.0 knows no chunks, so there the
 /// body ends with the connection.
 pub fn fit_protocol(session: &mut Session, head: &mut ResponseHeader) {
+    if !head.status.is_informational() {
+        end_if_unasked(session);
+    }
     if session.req_header().version == Version::HTTP_10
         && head.remove_header(&TRANSFER_ENCODING).is_some()
     {
+        session.set_keepalive(None);
+    }
+}
+
+/// A client that waits to be asked for its body, and gets another answer, may send the body or not: where its
+/// next request would begin nobody can tell (RFC 9110 section 10.1.1).
+fn end_if_unasked(session: &mut Session) {
+    let waits = session.req_header().headers.contains_key(EXPECT);
+    if waits && !session.is_body_done() {
         session.set_keepalive(None);
     }
 }

@@ -9,7 +9,7 @@ use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
 use proxy_config::route_access::{Auth, Cors};
-use proxy_config::route_action::{Compression, SplitPart};
+use proxy_config::route_action::{Compression, RouteTimeouts, SplitPart};
 use proxy_config::route_rules::RouteRules;
 use proxy_config::template::Scope;
 use thiserror::Error;
@@ -24,10 +24,12 @@ use crate::guard::{Guard, GuardFault};
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::mirror::compare::Report;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::split::{Destination, Split};
 use crate::upstream::probe::Watch;
+use crate::upstream::resolve::Name;
 use crate::upstream::server::Servers;
 use crate::upstream::{ServerFault, Upstream};
 
@@ -78,6 +80,9 @@ pub struct Route {
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
     pub files: Option<Arc<Files>>,
+    /// Protocols its clients may go on in, in lower case.
+    pub upgrades: Vec<String>,
+    pub timeouts: Option<RouteTimeouts>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
     pub series: Series,
@@ -142,7 +147,7 @@ impl Routes {
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
-                let (auth_request, mirror) = others(route, &upstreams, metrics);
+                let (auth_request, mirror) = others(route, &upstreams, servers, metrics);
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -158,6 +163,8 @@ impl Routes {
                     internal: route.internal,
                     cors: route.cors.clone(),
                     compression: route.compression.clone().map(Arc::new),
+                    upgrades: upgrades(route),
+                    timeouts: route.timeouts.clone(),
                     files: route
                         .files
                         .as_ref()
@@ -181,6 +188,17 @@ impl Routes {
     /// What is to be probed.
     pub fn watches(&self) -> impl Iterator<Item = Watch> {
         self.upstreams.iter().flat_map(|upstream| upstream.watches())
+    }
+
+    /// Names of servers that are looked up again.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.upstreams.iter().flat_map(|upstream| upstream.names())
+    }
+
+    /// What was found where answers are compared, by route.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &Arc<Report>)> {
+        let mirrors = self.routes.iter().filter_map(|route| Some((route, route.mirror.as_ref()?)));
+        mirrors.filter_map(|(route, mirror)| Some((route.name.as_str(), mirror.report()?)))
     }
 
     /// The cache policy of each route that has one, and of each part of its split.
@@ -227,6 +245,13 @@ fn split(
     Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
 }
 
+fn upgrades(route: &proxy_config::Route) -> Vec<String> {
+    match &route.upgrades {
+        Some(names) => names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        None => vec!["websocket".to_owned()],
+    }
+}
+
 fn is_guarded(route: &proxy_config::Route) -> bool {
     route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
 }
@@ -235,6 +260,7 @@ fn is_guarded(route: &proxy_config::Route) -> bool {
 fn others(
     route: &proxy_config::Route,
     upstreams: &BTreeMap<&str, Arc<Upstream>>,
+    servers: &Servers,
     metrics: &Metrics,
 ) -> (Option<AuthRequest>, Option<Mirror>) {
     let named = |name: &String| upstreams.get(name.as_str()).cloned();
@@ -244,7 +270,7 @@ fn others(
         _ => None,
     };
     let mirror = route.mirror.as_ref().and_then(|mirror| {
-        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
+        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, servers, metrics))
     });
     (auth_request, mirror)
 }

@@ -60,6 +60,11 @@ impl Proxy {
         Proxy::launch(command, "", "", sections)
     }
 
+    /// A proxy that this command starts, which is given the arguments of `run`.
+    pub fn started_by(command: Command, sections: &str) -> Proxy {
+        Proxy::launch(command, "", "", sections)
+    }
+
     /// The same with further settings of the admin listener.
     pub fn with_admin(admin: &str, sections: &str) -> Proxy {
         Proxy::launch(Command::new(BINARY), "", &format!(", {admin}"), sections)

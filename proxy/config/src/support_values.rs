@@ -56,7 +56,16 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ),
     (
         "routes[].split.sticky_by[]",
-        &["client", "route", "host", "path", "{header: ...}", "{cookie: ...}", "{query: ...}"],
+        &[
+            "client",
+            "route",
+            "host",
+            "path",
+            "{header: ...}",
+            "{cookie: ...}",
+            "{query: ...}",
+            "{claim: ...}",
+        ],
     ),
     ("routes[].access.satisfy", &["all", "any"]),
     ("routes[].auth", &["{basic: ...}", "{jwt: ...}", "{signed_url: ...}", "{subrequest: ...}"]),

@@ -254,6 +254,7 @@ fn check_rest(config: &Config, findings: &mut Findings<'_>) {
         }
     }
     findings.time("shutdown.drain", config.shutdown.drain);
+    findings.time("shutdown.tunnels", config.shutdown.tunnels);
     if let Some(telemetry) = &config.telemetry
         && !telemetry.otlp_endpoint.starts_with("http://")
         && !telemetry.otlp_endpoint.starts_with("https://")

@@ -38,7 +38,7 @@ pub async fn begin(
     loop {
         let turn = upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
         let begun = Instant::now();
-        match gateway.connect(&turn.peer, harmless).await {
+        match gateway.connect(&turn.peer, origin.patience.connect(), harmless).await {
             Ok((socket, reused)) => {
                 contact.connect_time = Some(begun.elapsed());
                 contact.reused = Some(reused);
@@ -46,8 +46,14 @@ pub async fn begin(
                 let server = upstream.host(&contact.attempts);
                 let head = request_head(question, fields, server).map_err(|_| Failure::Internal)?;
                 let address = turn.peer._address.clone();
-                let conversation =
-                    Conversation::begin(gateway, socket, address, question, &head, length);
+                let conversation = Conversation::begin(
+                    (gateway, &origin.patience),
+                    socket,
+                    address,
+                    question,
+                    &head,
+                    length,
+                );
                 let in_use = turn.in_use;
                 return Ok(Begun { conversation, in_use, reused, asked: Instant::now() });
             }

@@ -84,7 +84,7 @@ async fn next_part(
     if let Some(route) = &exchange.route {
         route.gate.check_body(exchange.body_bytes)?;
     }
-    mirror::body(&mut exchange.copying, part.as_ref(), part.is_none());
+    mirror::body(&mut exchange.mirroring, part.as_ref(), part.is_none());
     Ok(part)
 }
 
@@ -118,6 +118,7 @@ async fn stream(
                 }
             }
             Event::Body(part) => {
+                mirror::answer(&mut exchange.mirroring, &part);
                 if open.as_ref().is_some_and(|open: &Open| open.has_body) {
                     relay::write(session, &origin.lane.pace, part).await?;
                 }

@@ -11,6 +11,7 @@ use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::header_edits::Rendered;
 use proxy_config::route::ForwardedHeaders;
@@ -25,13 +26,14 @@ use crate::lane::{Full, Lane, Seat};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
 use crate::runtimes::Handles;
+use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
 use crate::video::ahead::Reach;
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
-const INTERIM_MAX: usize = 16;
+pub const INTERIM_MAX: usize = 16;
 
 /// Bytes of an unwanted body that are read for the sake of the connection.
 const DISCARDED_MAX: usize = 64 * 1024;
@@ -64,6 +66,7 @@ pub struct Origin {
     pub connector: Arc<Connector>,
     pub upstream: Arc<Upstream>,
     pub wish: Wish,
+    pub patience: Patience,
     /// Counts its requests to origins, and says where large bodies are moved.
     pub lane: Arc<Lane>,
     pub runtimes: Handles,
@@ -100,7 +103,8 @@ pub struct Reply {
     source: Source,
     upstream: Arc<Upstream>,
     attempts: Attempts,
-    _in_use: InUse,
+    patience: Patience,
+    in_use: InUse,
     last: bool,
     /// Its place among its lane's requests to origins, until the connection breaks: what asks for the rest
     /// takes one of its own.
@@ -134,6 +138,17 @@ impl Origin {
         contact: &mut Contact,
         tell: Tell<'_>,
     ) -> Result<Reply, Failure> {
+        let asking = Box::pin(self.ask_in_time(question, fields, contact, tell));
+        self.patience.within(asking).await
+    }
+
+    async fn ask_in_time(
+        &self,
+        question: &Question,
+        fields: &[(HeaderName, HeaderValue)],
+        contact: &mut Contact,
+        tell: Tell<'_>,
+    ) -> Result<Reply, Failure> {
         let seat = self.lane.ask_origin(FILLING).await.map_err(|Full| Failure::LaneFull)?;
         contact.attempts.wish = self.wish;
         if let Some(gateway) = &self.upstream.gateway {
@@ -144,7 +159,11 @@ impl Origin {
         let harmless = question.is_harmless(&self.upstream);
         loop {
             let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
-            let peer = turn.peer;
+            let mut peer = turn.peer;
+            self.patience.fit(&mut peer);
+            if upgrades(fields) {
+                peer.options.alpn = ALPN::H1;
+            }
             let begun = Instant::now();
             let connected = self.connector.get_http_session(&peer).await;
             let connected = connected.map_err(|error| UpstreamFault::of(error, false));
@@ -215,7 +234,7 @@ impl Origin {
         let http2 = session.as_http2().is_some();
         if http2 {
             self.upstream.transport().fit_http2(&mut head);
-        } else if last {
+        } else if last && !upgrades(fields) {
             head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
         }
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
@@ -226,11 +245,12 @@ impl Origin {
         for _ in 0..INTERIM_MAX {
             session.read_response_header().await.map_err(fault)?;
             let Some(head) = session.response_header() else { break };
-            if head.status.as_u16() == 101 {
+            if head.status == StatusCode::SWITCHING_PROTOCOLS && (http2 || !upgrades(fields)) {
                 break;
             }
             let mut head = head.clone();
-            if head.status.is_informational() {
+            let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if head.status.is_informational() && !switched {
                 // 100 is between this proxy and the origin.
                 if head.status != StatusCode::CONTINUE && headers::from_upstream(&mut head).is_ok()
                 {
@@ -242,19 +262,23 @@ impl Origin {
                 || head.headers.contains_key(http::header::CONTENT_LENGTH)
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
-            headers::from_upstream(&mut head).map_err(fault)?;
-            if self.upstream.x_accel {
-                detour::settle(&mut head);
+            if !switched {
+                headers::from_upstream(&mut head).map_err(fault)?;
+                if self.upstream.x_accel {
+                    detour::settle(&mut head);
+                }
+                head.remove_header(&http::header::TRANSFER_ENCODING);
+                head.set_version(Version::HTTP_11);
             }
-            head.remove_header(&http::header::TRANSFER_ENCODING);
-            head.set_version(Version::HTTP_11);
+            session.set_read_timeout(Some(self.patience.read));
             let connector = Arc::clone(&self.connector);
             return Ok(Reply {
                 source: Source::Http(Box::new(session), Box::new(peer), connector),
                 upstream: Arc::clone(&self.upstream),
                 last,
                 attempts: attempts.clone(),
-                _in_use: in_use,
+                patience: self.patience.clone(),
+                in_use,
                 seat: None,
                 head,
                 unframed: !framed,
@@ -263,6 +287,11 @@ impl Origin {
         session.shutdown().await;
         Err(UpstreamFault::nonsense())
     }
+}
+
+/// Whether a question with these fields would change the connection's protocol.
+fn upgrades(fields: &[(HeaderName, HeaderValue)]) -> bool {
+    fields.iter().any(|(name, _)| *name == http::header::UPGRADE)
 }
 
 /// The question as it is put to a server.
@@ -303,7 +332,8 @@ impl Reply {
             source: Source::Script(Box::new(begun.conversation)),
             upstream: Arc::clone(&origin.upstream),
             attempts,
-            _in_use: begun.in_use,
+            patience: origin.patience.clone(),
+            in_use: begun.in_use,
             last: false,
             seat: None,
             head,
@@ -313,6 +343,11 @@ impl Reply {
 
     /// The next bytes of the body; `None` when it is whole by its framing.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
+        let patience = self.patience.clone();
+        patience.within(self.read_in_time()).await
+    }
+
+    async fn read_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
         let read = match &mut self.source {
             Source::Http(session, ..) => {
                 if session.response_done() {
@@ -343,6 +378,19 @@ impl Reply {
             left = rest;
         }
         self.release().await;
+    }
+
+    /// The connection itself after a 101, what was read of it already, and what its use holds.
+    pub async fn into_stream(self) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
+        let Source::Http(session, ..) = self.source else { return None };
+        let HttpSession::H1(mut session) = *session else { return None };
+        // Only what came in one piece with the head is there without waiting.
+        let early = tokio::select! {
+            biased;
+            read = session.read_body_bytes() => read.ok()?.unwrap_or_default(),
+            () = std::future::ready(()) => Bytes::new(),
+        };
+        Some((session.into_inner(), early, (self.in_use, self.seat)))
     }
 
     /// Gives the connection back when it can be used again; otherwise closes it.

@@ -22,7 +22,7 @@ pub struct Family {
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-const fn family(
+pub(super) const fn family(
     name: &'static str,
     kind: Kind,
     labels: &'static [&'static str],

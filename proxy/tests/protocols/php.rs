@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::client::{Client, Response};
 use crate::harness::{Proxy, eventually};
-use crate::php_server::PhpServer;
+use crate::protocols::php_server::PhpServer;
 
 /// What a script was told, as JSON.
 const TOLD: &str = "<?php header('Content-Type: application/json');\n\
@@ -257,4 +257,26 @@ fn connections_are_kept_answers_cached_and_files_handed_out() {
         200,
         "the client's connection outlives it all"
     );
+}
+
+#[test]
+fn scripts_are_asked_over_a_unix_socket() {
+    let php = PhpServer::at_unix_socket(&[("index.php", TOLD)]);
+    let routes = "routes: [ { name: php, upstream: php } ]";
+    let proxy = Proxy::start(&format!("{}{routes}", upstream(&php, ", idle_max: 1")));
+    let mut client = proxy.client();
+    let pids: Vec<_> = (0..3)
+        .map(|_| {
+            let told = ask(&mut client, "GET /index.php", "").json();
+            assert_eq!(told["SERVER_NAME"], "a.example");
+            told["pid"].clone()
+        })
+        .collect();
+    assert_eq!(pids[0], pids[2], "the connection is kept");
+    let large = "x".repeat(300_000);
+    client.send(format!(
+        "POST /index.php HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{large}",
+        large.len()
+    ));
+    assert_eq!(client.response(false).unwrap().json()["body"], 300_000);
 }

@@ -1,0 +1,8 @@
+//! What is spoken beside plain requests and answers, and what strangers send in place of them.
+
+mod interim;
+mod mutations;
+mod php;
+mod php_server;
+mod traces;
+pub mod tunnels;
