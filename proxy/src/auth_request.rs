@@ -15,7 +15,8 @@ use prometheus::IntCounterVec;
 use proxy_config::route_access::AuthSubrequest;
 
 use crate::cache::conditional;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::metrics::Metrics;

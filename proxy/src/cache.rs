@@ -244,6 +244,19 @@ impl Cache {
         }
     }
 
+    /// What answers a request at once: fresh, whole and in memory. For what is not, nothing begins.
+    pub fn at_hand(
+        &self,
+        (key, headers, said): (&Key, &HeaderMap, &Directives),
+        policy: &Policy,
+        now_ms: u64,
+    ) -> Option<Arc<Stored>> {
+        let stored = self.inner.lock().store.find(key, headers)?;
+        let honor = policy.freshness.honor_request;
+        let plan = freshness::plan(Some(&stored.times()), said, honor, now_ms);
+        (plan == Plan::Hit && stored.head.layout.is_none()).then_some(stored)
+    }
+
     fn fetch(
         &self,
         inner: &mut Inner,

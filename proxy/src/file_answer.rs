@@ -16,7 +16,7 @@ use pingora::proxy::Session;
 
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::files::{Files, Found, OpenFile};
 use crate::pace::Pace;
 use crate::prompt::QUANTUM_BYTES;

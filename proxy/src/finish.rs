@@ -6,25 +6,45 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
 
 use crate::access_log::{Entry, millis};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
 use crate::rules;
 
+/// What went over the client's connection: heads, and bytes of bodies without their framing.
+pub struct Moved<'a> {
+    pub head: &'a RequestHeader,
+    pub sent: Option<&'a ResponseHeader>,
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+}
+
+impl<'a> Moved<'a> {
+    pub fn by(session: &'a Session) -> Moved<'a> {
+        Moved {
+            head: session.req_header(),
+            sent: session.response_written(),
+            bytes_in: session.body_bytes_read(),
+            bytes_out: session.body_bytes_sent(),
+        }
+    }
+}
+
 /// Counts the request and writes its line.
-pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange) {
+pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &Exchange) {
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
-    let sent = session.response_written().map(|head| head.status);
+    let sent = moved.sent.map(|head| head.status);
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
     let end = End { aborted, status, took: exchange.begun.elapsed() };
-    count(edge, session, exchange, &end);
-    log(edge, session, exchange, &end);
+    count(edge, moved, exchange, &end);
+    log(edge, moved, exchange, &end);
 }
 
 /// How it ended.
@@ -34,7 +54,7 @@ struct End {
     took: Duration,
 }
 
-fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
+fn count(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
     // A page stands in for a failure of the route that was asked.
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
@@ -44,8 +64,8 @@ fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     edge.state.metrics.requests.with_label_values(&labels).inc();
     let series = route.map_or(&exchange.generation.routes.unmatched, |route| &route.series);
     series.seconds.observe(end.took.as_secs_f64());
-    series.bytes_in.inc_by(session.body_bytes_read() as u64);
-    series.bytes_out.inc_by(session.body_bytes_sent() as u64);
+    series.bytes_in.inc_by(moved.bytes_in as u64);
+    series.bytes_out.inc_by(moved.bytes_out as u64);
     if let Some(first_byte) = exchange.first_byte {
         series.first_byte_seconds.observe(first_byte.as_secs_f64());
     }
@@ -57,8 +77,8 @@ fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     }
 }
 
-fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
-    let head = session.req_header();
+fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
+    let head = moved.head;
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
     let first = exchange.trail.asked.as_ref();
@@ -79,8 +99,8 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         protocol: format!("{:?}", head.version),
         tls: exchange.tls.as_deref(),
         status: end.status,
-        bytes_in: session.body_bytes_read(),
-        bytes_out: session.body_bytes_sent(),
+        bytes_in: moved.bytes_in,
+        bytes_out: moved.bytes_out,
         duration_ms: millis(end.took),
         first_byte_ms: exchange.first_byte.map(millis),
         route: route.map(|route| route.name.as_str()),
@@ -106,7 +126,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::Sent(name) => {
-            let value = session.response_written()?.headers.get(name)?;
+            let value = moved.sent?.headers.get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
         }
         _ => None,

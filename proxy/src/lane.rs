@@ -121,6 +121,13 @@ impl Lane {
         self.sit_down(&self.places, TO_CLIENT).await
     }
 
+    /// Takes a place if one is free; who gets none has not asked.
+    pub fn admit_now(&self) -> Option<Seat> {
+        let permit = self.places.enter_now()?;
+        let reserved = self.memory.reserve(TO_CLIENT)?;
+        Some(Seat { permit, _reserved: reserved })
+    }
+
     /// Whether this is a place of this lane: a request that is led to another route of it keeps it.
     pub fn seats(&self, seat: &Seat) -> bool {
         seat.permit.is_of(&self.places)

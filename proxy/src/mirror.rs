@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::detour;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::metrics::Metrics;

@@ -7,7 +7,8 @@ use pingora::proxy::Session;
 
 use crate::cache::answer;
 use crate::detour::{self, Detour, Next};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::pass;
 use crate::fill::origin::Origin;

@@ -9,7 +9,7 @@ use pingora::proxy::Session;
 
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::pace::Pace;
 use crate::rate_limit::Quota;

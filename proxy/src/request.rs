@@ -16,20 +16,30 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Checks the request and brings it into its one form, in place.
 ///
-/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
-/// never anything about the upstream.
+/// Errors: as of [`settle`].
 pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
-    let head = session.req_header_mut();
+    settle(session.req_header_mut(), raw.as_deref(), listener)
+}
+
+/// The same for a head by itself; `raw` is the head as it came, where it was HTTP/1.
+///
+/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
+/// never anything about the upstream.
+pub fn settle(
+    head: &mut RequestHeader,
+    raw: Option<&[u8]>,
+    listener: Option<&Listener>,
+) -> Result<(), Failure> {
     if let Some(listener) = listener {
-        check_size(head, raw.as_deref(), &listener.request_head)?;
+        check_size(head, raw, &listener.request_head)?;
     }
-    if let Some(raw) = &raw {
+    if let Some(raw) = raw {
         check_lines(raw, listener.is_some_and(|listener| listener.bare_line_feeds))?;
         check_request_line(raw)?;
     }
     check_method(head, listener)?;
-    check_length(&head.headers, raw.as_deref().unwrap_or_default())?;
+    check_length(&head.headers, raw.unwrap_or_default())?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
     settle_host(head)?;

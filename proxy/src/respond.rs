@@ -13,8 +13,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use serde::Serialize;
 use thiserror::Error as ThisError;
 
-use crate::edge::Exchange;
 use crate::error_page;
+use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;

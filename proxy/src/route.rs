@@ -75,6 +75,8 @@ pub struct Route {
     pub mirror: Option<Mirror>,
     /// Clients cannot ask for it.
     pub internal: bool,
+    /// A stored answer may go out as soon as it is found: nobody else has a say in it.
+    pub at_once: bool,
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
     pub files: Option<Arc<Files>>,
@@ -143,6 +145,8 @@ impl Routes {
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
                 let (auth_request, mirror) = others(route, &upstreams, metrics);
+                let rules = RouteRules::new(config, route)
+                    .expect("validation refuses templates that cannot be rendered");
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
@@ -162,8 +166,8 @@ impl Routes {
                         .files
                         .as_ref()
                         .map(|files| Arc::new(Files::new(files, &config.media_types))),
-                    rules: RouteRules::new(config, route)
-                        .expect("validation refuses templates that cannot be rendered"),
+                    at_once: is_at_once(route, &rules),
+                    rules,
                     lane,
                 }))
             })
@@ -186,6 +190,11 @@ impl Routes {
     /// The cache policy of each route that has one, and of each part of its split.
     pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
+    }
+
+    /// Whether any route is [`Route::at_once`].
+    pub fn are_at_once(&self) -> bool {
+        self.routes.iter().any(|route| route.at_once)
     }
 
     pub fn at(&self, index: usize) -> &Arc<Route> {
@@ -229,6 +238,16 @@ fn split(
 
 fn is_guarded(route: &proxy_config::Route) -> bool {
     route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
+}
+
+/// Whether what a cache has is the answer, without anybody to ask, wait for or send a copy to, and without
+/// a step that may lead elsewhere.
+fn is_at_once(route: &proxy_config::Route, rules: &RouteRules) -> bool {
+    let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
+    let is_changed = route.compression.is_some() || rules.rewrite.is_some();
+    let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
+    let waits = !route.rate_limits.is_empty() || !rules.steps.is_empty();
+    route.cache_policy.is_some() && !(is_told || is_changed || has_own || waits)
 }
 
 /// Who else is asked about a route's requests, and who gets copies of them.

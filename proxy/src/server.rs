@@ -36,6 +36,7 @@ use crate::connection::{Connections, Requests};
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::fill::origin;
+use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
@@ -236,8 +237,10 @@ fn connections(
         ..ServerConf::default()
     };
     let timeouts = listener.timeouts.clone();
-    let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
-    let mut proxy = http_proxy(&Arc::new(conf), edge);
+    let edge =
+        || Edge { listener: name.to_owned(), timeouts: timeouts.clone(), state: Arc::clone(state) };
+    let door = front::is_open().then(|| Door::new(edge()));
+    let mut proxy = http_proxy(&Arc::new(conf), edge());
     let mut options = HttpServerOptions::default();
     // `request` refuses it, in the proxy's own words.
     options.allow_connect_method_proxying = true;
@@ -245,9 +248,8 @@ fn connections(
     options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
     let acceptor = state.acceptors.get(name).cloned();
-    let drain = state.drain.clone();
     let requests = Requests::new(Arc::new(proxy), runtimes.handles());
-    Connections::new(name, listener, requests, acceptor, drain, state)
+    Connections::new(name, listener, requests, acceptor, door, state)
 }
 
 fn start<A>(

@@ -65,11 +65,11 @@ impl Source {
 }
 
 /// The response to one request: its head, and which bytes follow.
-struct Response {
-    head: ResponseHeader,
-    first: u64,
-    end: u64,
-    has_body: bool,
+pub struct Response {
+    pub head: ResponseHeader,
+    pub first: u64,
+    pub end: u64,
+    pub has_body: bool,
 }
 
 /// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pace` its lane's.
@@ -129,7 +129,8 @@ pub async fn send_stored(
     Ok(())
 }
 
-fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
+/// The next bytes of a stored body; none when they are missing.
+pub fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
     let mut part = stored.body.blocks.from(at);
     part.truncate(usize::try_from(end - at).unwrap_or(usize::MAX).min(PART_BYTES_MAX));
     part
@@ -166,7 +167,8 @@ pub async fn relay(
     }
 }
 
-fn respond_to(
+/// What a request gets of an answer; `None` when its head cannot be made.
+pub fn respond_to(
     request: &RequestHeader,
     source: &Source,
     cache_status: &str,

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::proxy::Session;
 
 use crate::detour::{self, Next};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::conversation::{Conversation, Event};

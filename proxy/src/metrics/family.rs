@@ -76,6 +76,12 @@ pub const FAMILIES: &[Family] = &[
          arrive) or write (the client did not read).",
     ),
     family(
+        "forebay_proxy_front_door_requests_total",
+        Kind::Counter,
+        &["listener", "outcome"],
+        "HTTP/1 requests by who took them: answered at the front door, or handed_on to the proxy behind it.          Those of listeners without a route that the door could answer are not counted.",
+    ),
+    family(
         "forebay_proxy_key_fetches_total",
         Kind::Counter,
         &["result"],

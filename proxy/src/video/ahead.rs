@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 use proxy_config::matching::Target;
 
 use crate::cache::policy::Policy;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::Wants;
 use crate::fill::task::Job;
