@@ -18,6 +18,7 @@ test: ## Install what is missing, check format and lints, build, run every test
 	$(MAKE) lint
 	cargo build --workspace --locked --bins
 	cargo nextest run --workspace --locked
+	FOREBAY_FRONT_DOOR=off cargo nextest run --workspace --locked -E 'binary(proxy)'
 
 lint: ## Formats, clippy as errors, dependency rules
 	cargo fmt --all --check

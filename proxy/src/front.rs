@@ -1,12 +1,15 @@
-//! The front door of an HTTP/1 connection: it reads heads ahead of pingora, answers with one write what lies
-//! fresh in memory, and hands everything else on, with the bytes that were read.
+//! The front door of an HTTP/1 connection: it reads requests ahead of pingora, answers what lies fresh in memory,
+//! passes plain requests through to their upstream, and hands everything else on, with the bytes that
+//! were read.
 //!
-//! [`head`] makes a head of bytes; [`hit`] decides, with the functions that decide everywhere and in their
-//! order. It gives up before anything is counted on whatever would wait, be refused or lead elsewhere, so a
-//! request is decided here or behind, never half here.
+//! [`head`] makes a request of bytes; [`arrival`] finds its route, with the functions that decide everywhere and
+//! in their order; [`hit`] looks into the cache, [`pass`] asks the upstream. Until one of them takes the
+//! request nothing is counted, taken or changed, so it is decided here or behind, never half here.
 
+pub mod arrival;
 pub mod head;
 pub mod hit;
+pub mod pass;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -16,27 +19,34 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use http::header::CONTENT_LENGTH;
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use prometheus::IntCounter;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::cache::object::Stored;
-use crate::cache::serve::{Response, part};
+use crate::cache::answer::{Verdict, count};
 use crate::connection::{Caller, Ends, whole_seconds};
 use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::finish::{self, Moved};
-use crate::front::head::{read, write};
-use crate::front::hit::{Hit, find};
-use crate::lane::Lane;
-use crate::respond::Failure;
+use crate::front::arrival::{Arrival, arrive};
+use crate::front::head::{Whole, is_begun, read, write};
+use crate::front::hit::Hit;
+use crate::front::pass::Client;
+use crate::rate_limit;
+use crate::respond::{Failure, rendered};
 
-/// Bytes read at once; a head that does not come in one piece is pingora's to put together.
+/// Bytes read at once, and of requests to come while one is being answered. What does not come in one piece
+/// is pingora's to put together.
 const READ_BYTES: usize = 8 * 1024;
-/// Room for a head of ordinary size.
-const HEAD_BYTES: usize = 1024;
-/// Switches the door off when it says so, to tell its faults from others'.
+/// Pieces that a head may come in; looking for HTTP/2 cuts off the first byte of a connection.
+const READS_MAX: u32 = 4;
+/// Room for a head of ordinary size, and a small body.
+const HEAD_BYTES: usize = 2048;
+/// Shuts the door when it is `off`, to tell its faults from others'.
 const SWITCH: &str = "FOREBAY_FRONT_DOOR";
 
 /// What the operator set [`SWITCH`] to.
@@ -49,6 +59,7 @@ pub struct Door {
     edge: Edge,
     idle: Duration,
     answered: IntCounter,
+    passed: IntCounter,
     handed_on: IntCounter,
 }
 
@@ -86,19 +97,31 @@ pub enum Passed {
     On(BytesMut),
 }
 
+/// What the door does for a request.
+enum Deed {
+    Hit(Box<Hit>),
+    /// Asks the upstream with this body.
+    Pass(Option<Bytes>),
+}
+
 impl Door {
     pub fn new(edge: Edge) -> Door {
         let counted = |outcome| {
             let labels = [edge.listener.as_str(), outcome];
             edge.state.metrics.front_door_requests.with_label_values(&labels)
         };
-        let (answered, handed_on) = (counted("answered"), counted("handed_on"));
         let idle = Duration::from_secs(whole_seconds(edge.timeouts.idle));
-        Door { idle, answered, handed_on, edge }
+        Door {
+            idle,
+            answered: counted("answered"),
+            passed: counted("passed_through"),
+            handed_on: counted("handed_on"),
+            edge,
+        }
     }
 
-    /// Answers requests until there is one for somebody else, or the last one of `requests_max`. `leaving` ends
-    /// an idle connection.
+    /// Answers requests until there is one for somebody else, or the last one of `requests_max`. `leaving`
+    /// ends an idle connection.
     pub async fn receive(
         &self,
         stream: &mut Stream,
@@ -109,87 +132,155 @@ impl Door {
         loop {
             let state = &self.edge.state;
             let is_last = guest.served + 1 >= requests_max;
-            if is_last || state.drain.has_begun() || !state.generation.load().routes.are_at_once() {
+            let shut = is_last || state.drain.has_begun();
+            if shut || !state.generation.load().routes.has_plain() {
                 return Passed::On(std::mem::take(&mut guest.read));
             }
-            if guest.read.is_empty() {
-                let waited = Waiting { idle: self.idle, stream, guest, leaving: leaving.as_mut() };
-                match waited.for_bytes().await {
-                    Ok(0) | Err(_) => return Passed::Over,
-                    Ok(_) => {}
+            let mut reads = 0;
+            while guest.read.is_empty() || (reads < READS_MAX && is_begun(&guest.read)) {
+                let leaving = leaving.as_mut();
+                let waiting = Waiting { idle: self.idle, stream, guest, leaving };
+                match waiting.for_bytes().await {
+                    Ok(0) | Err(_) if guest.read.is_empty() => return Passed::Over,
+                    Ok(0) | Err(_) => return Passed::On(std::mem::take(&mut guest.read)),
+                    Ok(_) => reads += 1,
                 }
             }
-            let Some((mut head, length)) = read(&guest.read) else {
-                return self.hand_on(std::mem::take(&mut guest.read));
+            let Some((whole, arrival, deed)) = self.consider(guest) else {
+                self.handed_on.inc();
+                return Passed::On(std::mem::take(&mut guest.read));
             };
-            let Some(hit) = find(&self.edge, guest, &mut head, &guest.read[..length]) else {
-                return self.hand_on(std::mem::take(&mut guest.read));
-            };
-            guest.read.advance(length);
-            self.answered.inc();
             guest.served += 1;
-            if !self.answer(stream, &head, hit).await {
+            guest.read.advance(whole.head_length + whole.body_length);
+            if !self.serve(stream, &mut guest.read, whole, arrival, deed).await {
                 return Passed::Over;
             }
         }
     }
 
-    fn hand_on(&self, read: BytesMut) -> Passed {
-        self.handed_on.inc();
-        Passed::On(read)
+    /// The request that was read and what to do for it, with its place in its lane; `None` when the door does
+    /// nothing.
+    fn consider(&self, guest: &Guest) -> Option<(Whole, Arrival, Deed)> {
+        let mut whole = read(&guest.read)?;
+        let (raw, rest) = guest.read.split_at(whole.head_length);
+        let mut arrival = arrive(&self.edge, guest, &mut whole.head, raw)?;
+        let deed = if let Some(hit) = hit::find(&whole.head, &arrival) {
+            Deed::Hit(Box::new(hit))
+        } else if pass::is_for_door(&arrival) {
+            let body = &rest[..whole.body_length];
+            let has_body = whole.head.headers.contains_key(CONTENT_LENGTH);
+            Deed::Pass(has_body.then(|| Bytes::copy_from_slice(body)))
+        } else {
+            return None;
+        };
+        arrival.exchange.permit = Some(arrival.route.lane.admit_now()?);
+        match deed {
+            Deed::Hit(_) => self.answered.inc(),
+            Deed::Pass(_) => self.passed.inc(),
+        }
+        Some((whole, arrival, deed))
     }
 
-    /// Sends a hit and records it; says whether the connection can go on.
-    async fn answer(&self, stream: &mut Stream, head: &RequestHeader, hit: Hit) -> bool {
-        let Hit { mut exchange, stored, response, lane } = hit;
-        let begun = exchange.begun;
-        let mut first_byte = None;
-        let mut bytes_out = 0;
-        let whole = {
-            let told = |written: usize| {
-                first_byte.get_or_insert_with(|| begun.elapsed());
-                bytes_out += written;
-            };
-            send(stream, &stored, &response, &lane, told).await.is_ok()
+    /// Does it and records it; says whether the connection can go on.
+    async fn serve(
+        &self,
+        stream: &mut Stream,
+        ahead: &mut BytesMut,
+        whole: Whole,
+        arrival: Arrival,
+        deed: Deed,
+    ) -> bool {
+        let Arrival { mut exchange, route } = arrival;
+        let head = &whole.head;
+        let mut client = Client { stream, ahead, lane: &route.lane, sent: None, bytes_out: 0 };
+        let limited = rate_limit::admit(head, &mut exchange, &self.edge.listener).await;
+        let done = match (limited, deed) {
+            (Err(failure), _) => Err(failure),
+            (Ok(()), Deed::Hit(hit)) => self.send(&mut client, *hit, &mut exchange).await,
+            (Ok(()), Deed::Pass(body)) => {
+                Box::pin(pass::pass(&self.edge, &mut client, head, body, &mut exchange)).await
+            }
         };
-        if !whole {
-            exchange.failure = Some(Failure::ClientGone);
+        let mut goes_on = done.is_ok();
+        if let Err(failure) = done {
+            goes_on = self.fail(&mut client, head, &failure, &mut exchange).await;
+            exchange.failure = Some(failure);
         }
-        exchange.first_byte = first_byte;
-        exchange.permit = None;
-        let moved = Moved { head, sent: Some(&response.head), bytes_in: 0, bytes_out };
-        finish::record(&self.edge, &moved, !whole, &exchange);
-        whole
+        (exchange.permit, exchange.at_origin) = (None, None);
+        exchange.limits.leave();
+        let Client { sent, bytes_out, .. } = client;
+        let moved = Moved { head, sent: sent.as_ref(), bytes_in: whole.body_length, bytes_out };
+        finish::record(&self.edge, &moved, false, &exchange);
+        goes_on
+    }
+
+    async fn send(
+        &self,
+        client: &mut Client<'_>,
+        mut hit: Hit,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
+        count(&hit.policy, exchange, Verdict::Hit);
+        let settled = hit.settle(exchange.limits.quota.as_ref(), &exchange.ruled.to_client);
+        settled.map_err(|_| Failure::Internal)?;
+        let sent = hit.send(client.stream, client.lane, |bytes| {
+            exchange.first_byte.get_or_insert_with(|| exchange.begun.elapsed());
+            client.bytes_out += bytes;
+        });
+        sent.await.map_err(|_| Failure::ClientGone)?;
+        client.sent = Some(hit.into_head());
+        Ok(())
+    }
+
+    /// Answers a failure where nothing was sent; says whether the connection can go on.
+    async fn fail(
+        &self,
+        client: &mut Client<'_>,
+        head: &RequestHeader,
+        failure: &Failure,
+        exchange: &mut Exchange,
+    ) -> bool {
+        self.tell(failure, exchange);
+        if client.sent.is_some() {
+            return false;
+        }
+        let Some((answer, body)) = rendered(failure, exchange) else { return false };
+        let mut out = BytesMut::with_capacity(HEAD_BYTES);
+        write(&answer, true, &mut out);
+        if head.method != Method::HEAD {
+            out.extend_from_slice(&body);
+            client.bytes_out = body.len();
+        }
+        let written = client.write(out).await.is_ok();
+        exchange.first_byte = Some(exchange.begun.elapsed());
+        exchange.answered = written.then_some(answer.status);
+        client.sent = Some(answer);
+        written
+    }
+
+    /// Tells the operator what is not the client's doing.
+    fn tell(&self, failure: &Failure, exchange: &Exchange) {
+        let is_upstreams = !matches!(failure, Failure::RateLimited { .. } | Failure::ClientGone);
+        if is_upstreams && self.edge.state.moderation.may_tell() {
+            let request_id = &exchange.request_id;
+            tracing::warn!(%request_id, %failure, failure = failure.name(), "request failed");
+        }
     }
 }
 
-/// Sends a head with the first bytes of its body in one write, then the rest. Tells how many bytes of the
-/// body each write had.
-async fn send(
+/// Reads what is there into a buffer. A connection that waits holds no room for it: idle ones are many.
+fn read_some(
     stream: &mut Stream,
-    stored: &Stored,
-    response: &Response,
-    lane: &Lane,
-    mut told: impl FnMut(usize),
-) -> io::Result<()> {
-    let (mut at, end) = if response.has_body { (response.first, response.end) } else { (0, 0) };
-    let mut head = BytesMut::with_capacity(HEAD_BYTES);
-    write(&response.head, &mut head);
-    let mut head = head.freeze();
-    loop {
-        let body = if at < end { part(stored, at, end) } else { Bytes::new() };
-        if body.is_empty() && at < end {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        lane.pace.wait(body.len()).await;
-        let length = body.len();
-        stream.write_all_buf(&mut std::mem::take(&mut head).chain(body)).await?;
-        told(length);
-        at += length as u64;
-        if at >= end {
-            return stream.flush().await;
-        }
-    }
+    into: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [MaybeUninit::uninit(); READ_BYTES];
+    let mut read = ReadBuf::uninit(&mut space);
+    let polled = Pin::new(stream).poll_read(context, &mut read);
+    polled.map_ok(|()| {
+        into.extend_from_slice(read.filled());
+        read.filled().len()
+    })
 }
 
 /// A guest whose next request is not there yet.
@@ -207,13 +298,9 @@ impl<L: Future<Output = ()>> Waiting<'_, L> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// While it waits it holds no buffer: idle connections are many.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [MaybeUninit::uninit(); READ_BYTES];
-        let mut read = ReadBuf::uninit(&mut space);
-        if let Poll::Ready(done) = Pin::new(&mut *self.stream).poll_read(context, &mut read) {
-            self.guest.read.extend_from_slice(read.filled());
-            return Poll::Ready(done.map(|()| read.filled().len()));
+        if let Poll::Ready(done) = read_some(self.stream, &mut self.guest.read, context) {
+            return Poll::Ready(done);
         }
         if self.leaving.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ok(0));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::answer;
@@ -109,10 +110,21 @@ impl Edge {
 
     /// The upstream of the request, to be asked by the proxy itself.
     fn origin(&self, session: &Session, exchange: &Exchange) -> Option<Origin> {
+        let upstream = exchange.upstream.as_ref()?;
+        let caller = Caller::for_upstream(session, exchange, &self.listener, upstream);
+        let origin = self.origin_without_scripts(session.req_header(), exchange)?;
+        Some(Origin { caller, ..origin })
+    }
+
+    /// The same for an upstream that speaks HTTP.
+    pub fn origin_without_scripts(
+        &self,
+        head: &RequestHeader,
+        exchange: &Exchange,
+    ) -> Option<Origin> {
         let upstream = exchange.upstream.clone()?;
-        let caller = Caller::for_upstream(session, exchange, &self.listener, &upstream);
         let route = exchange.route.as_ref()?;
-        let (head, proved) = (session.req_header(), &exchange.proved);
+        let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: &route.name, head, proved };
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
@@ -121,7 +133,7 @@ impl Edge {
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),
             reach: None,
-            caller,
+            caller: None,
         })
     }
 }

@@ -117,32 +117,41 @@ pub async fn open(
     mut head: ResponseHeader,
     cookie: Option<String>,
 ) -> Result<Open, Failure> {
-    let bodiless = matches!(head.status.as_u16(), 204 | 304);
-    let has_body = !bodiless && session.req_header().method != Method::HEAD;
-    let built = || {
-        if !head.headers.contains_key(CONTENT_LENGTH) && has_body {
-            head.insert_header(TRANSFER_ENCODING, "chunked")?;
-        }
-        if let Some(cookie) = cookie {
-            head.append_header(SET_COOKIE, cookie)?;
-        }
-        if let Some(status) = &exchange.cache_status {
-            head.append_header(CACHE_STATUS, status.as_str())?;
-        }
-        for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
-            head.append_header(name, value)?;
-        }
-        edit_response(&mut head, &exchange.ruled.to_client)?;
-        Ok(head)
-    };
-    let built: pingora::Result<_> = built();
-    let mut head = built.map_err(|_| Failure::Internal)?;
+    let has_body = has_body(&session.req_header().method, &head);
+    settle_head(&mut head, exchange, cookie, has_body).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
     dating::keep_date(session, &mut head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());
     Ok(Open { has_body })
+}
+
+/// Whether bytes follow the answer to such a request.
+pub fn has_body(method: &Method, head: &ResponseHeader) -> bool {
+    !matches!(head.status.as_u16(), 204 | 304) && *method != Method::HEAD
+}
+
+/// Makes the head of an upstream's answer what the route has its clients see.
+pub fn settle_head(
+    head: &mut ResponseHeader,
+    exchange: &Exchange,
+    cookie: Option<String>,
+    has_body: bool,
+) -> pingora::Result<()> {
+    if has_body && !head.headers.contains_key(CONTENT_LENGTH) {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    if let Some(cookie) = cookie {
+        head.append_header(SET_COOKIE, cookie)?;
+    }
+    if let Some(status) = &exchange.cache_status {
+        head.append_header(CACHE_STATUS, status.as_str())?;
+    }
+    for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
+        head.append_header(name, value)?;
+    }
+    edit_response(head, &exchange.ruled.to_client)
 }
 
 /// Sends a part of the body as soon as the lane's bandwidth lets it.

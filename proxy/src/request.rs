@@ -1,6 +1,8 @@
 //! What a request must be before anything is decided on it, and the one form it then has:
 //! origin-form target, one valid Host, one reading of its length.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
@@ -267,7 +269,17 @@ pub fn request_id(headers: &HeaderMap) -> String {
         .map(HeaderValue::as_bytes)
         .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain))
         .and_then(|id| std::str::from_utf8(id).ok())
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+        .map_or_else(new_id, str::to_owned)
+}
+
+/// A version 7 UUID. It is to differ from others, not to be hard to guess, so its bits come from this thread's
+/// generator and not, with a system call, from the kernel's.
+fn new_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+    let mut bits = [0; 10];
+    fastrand::fill(&mut bits);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid().to_string()
 }
 
 #[cfg(test)]

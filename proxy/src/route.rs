@@ -75,8 +75,8 @@ pub struct Route {
     pub mirror: Option<Mirror>,
     /// Clients cannot ask for it.
     pub internal: bool,
-    /// A stored answer may go out as soon as it is found: nobody else has a say in it.
-    pub at_once: bool,
+    /// Its requests are answered by its cache or its upstream, and nobody else has a say.
+    pub plain: bool,
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
     pub files: Option<Arc<Files>>,
@@ -166,7 +166,7 @@ impl Routes {
                         .files
                         .as_ref()
                         .map(|files| Arc::new(Files::new(files, &config.media_types))),
-                    at_once: is_at_once(route, &rules),
+                    plain: is_plain(route, &rules),
                     rules,
                     lane,
                 }))
@@ -192,9 +192,9 @@ impl Routes {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
     }
 
-    /// Whether any route is [`Route::at_once`].
-    pub fn are_at_once(&self) -> bool {
-        self.routes.iter().any(|route| route.at_once)
+    /// Whether any route is [`Route::plain`].
+    pub fn has_plain(&self) -> bool {
+        self.routes.iter().any(|route| route.plain)
     }
 
     pub fn at(&self, index: usize) -> &Arc<Route> {
@@ -240,14 +240,13 @@ fn is_guarded(route: &proxy_config::Route) -> bool {
     route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
 }
 
-/// Whether what a cache has is the answer, without anybody to ask, wait for or send a copy to, and without
-/// a step that may lead elsewhere.
-fn is_at_once(route: &proxy_config::Route, rules: &RouteRules) -> bool {
+/// Whether there is nobody to ask, to send a copy to or to read a body first, and no step that may lead
+/// elsewhere.
+fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
     let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
     let is_changed = route.compression.is_some() || rules.rewrite.is_some();
     let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
-    let waits = !route.rate_limits.is_empty() || !rules.steps.is_empty();
-    route.cache_policy.is_some() && !(is_told || is_changed || has_own || waits)
+    !(is_told || is_changed || has_own || !rules.steps.is_empty())
 }
 
 /// Who else is asked about a route's requests, and who gets copies of them.

@@ -23,6 +23,7 @@ mod downstream_tls;
 mod exposition;
 mod failures;
 mod filling;
+mod front_door;
 mod gates;
 mod http2;
 mod http2_origin;

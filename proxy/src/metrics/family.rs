@@ -79,7 +79,8 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_front_door_requests_total",
         Kind::Counter,
         &["listener", "outcome"],
-        "HTTP/1 requests by who took them: answered at the front door, or handed_on to the proxy behind it.          Those of listeners without a route that the door could answer are not counted.",
+        "HTTP/1 requests by who took them: answered at the front door from memory, passed_through there to \
+         their upstream, or handed_on. Those of listeners without a route for the door are not counted.",
     ),
     family(
         "forebay_proxy_key_fetches_total",
