@@ -19,6 +19,7 @@ use proxy_config::program::Walk;
 use proxy_config::proved::Proved;
 use proxy_config::route::ForwardedHeaders;
 
+use crate::buffer::tempo::Tempo;
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
 use crate::cache::serve::CACHE_STATUS;
@@ -75,6 +76,8 @@ pub struct Exchange {
     /// The connection to the client is closed after this.
     pub last: bool,
     pub route: Option<Arc<Route>>,
+    /// The pace of its response, on a route with a buffer policy, and of its request's body.
+    pub tempo: Option<(Arc<Tempo>, Tempo)>,
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
@@ -147,6 +150,7 @@ impl Edge {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
+        exchange.tempo = route.tempo();
         let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
@@ -276,6 +280,7 @@ impl ProxyHttp for Edge {
             must_prove: false,
             last: caller.last,
             route: None,
+            tempo: None,
             permit: None,
             at_origin: None,
             limits: Passage::default(),
@@ -439,7 +444,11 @@ impl ProxyHttp for Edge {
         route.gate.check_body(exchange.body_bytes).map_err(|failure| {
             exchange.failure = Some(failure);
             Error::new_down(ErrorType::InternalError)
-        })
+        })?;
+        if let (Some((_, request)), Some(body)) = (&exchange.tempo, body) {
+            request.wait(body.len()).await;
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -513,7 +522,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
+        Ok(exchange.pacing().and_then(|pacing| pacing.reserve(bytes)))
     }
 
     fn error_while_proxy(
