@@ -1,5 +1,6 @@
 //! Bodies held by a policy between a fast side and a slow one.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::harness::{PATIENCE, Proxy, eventually, upstream};
+use crate::harness::{BINARY, PATIENCE, Proxy, eventually, upstream};
 use crate::origin::{Exchange, Origin};
 use crate::purging::TOKEN;
 
@@ -397,4 +398,57 @@ fn what_talks_both_ways_is_not_held() {
     assert_eq!((through("requests"), through("responses")), (0.0, 0.0));
     assert_eq!(proxy.client().ask(&call.replace("grpc", "json")).text(), "ok");
     assert_eq!((through("requests"), through("responses")), (2.0, 2.0));
+}
+
+#[test]
+fn nothing_spills_onto_a_file_system_that_is_protected() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("ledger");
+    let document = format!(
+        "version: 1\nlisteners: {{ p: {{ address: '127.0.0.1:0' }} }}\nadmin: {{ address: '127.0.0.1:0' }}\n\
+         protected_paths: [ {} ]\nupstreams: {{ u: {{ servers: [ {{ address: '127.0.0.1:1' }} ] }} }}\n\
+         routes: [ {{ name: all, upstream: u }} ]\n{}",
+        ledger.display(),
+        spilling(&folder, "1GiB")
+    );
+    std::fs::write(folder.path().join("proxy.yaml"), document).unwrap();
+    let output =
+        Command::new(BINARY).args(["run", "proxy.yaml"]).current_dir(folder.path()).output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("lanes.bulk.spill.path") && said.contains("ledger"), "{said}");
+    assert!(!folder.path().join("spill").exists(), "nothing was made");
+}
+
+/// The machine that held a body is the one that says from the log what it would have held.
+#[test]
+fn a_policy_is_tried_on_the_log_of_another() {
+    let origin = sends(pattern(MIB));
+    let policies =
+        "{ responses: { memory_max: 4MiB } }, narrow: { responses: { memory_max: 64KiB } }";
+    let proxy = Proxy::start(&document(&origin, policies, ""));
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/film").body.len(), MIB);
+    }
+    eventually("the log", || (proxy.log().len() == 4).then_some(()));
+    let output = Command::new(BINARY)
+        .args(["simulate", "proxy.yaml", "--trace", "access.log", "-o", "json"])
+        .args(["--buffer-policy", "p", "--buffer-policy", "narrow"])
+        .current_dir(proxy.dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |index: usize, what: &str| told["buffer_policies"][index][what].as_u64().unwrap();
+    assert_eq!((of(0, "bodies"), of(0, "bytes")), (4, 4 * MIB as u64));
+    assert!(of(1, "memory_peak_bytes") <= 4 * 64 * 1024);
+    let explained = Command::new(BINARY)
+        .args(["explain", "proxy.yaml", "GET", "http://a.example/film", "--listener", "public"])
+        .current_dir(proxy.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(explained.stdout).unwrap();
+    assert!(said.contains("buffering p\n"), "{said}");
+    assert!(said.contains("responses memory up to 4MiB; full at 4MiB, read on at 2MiB"), "{said}");
 }

@@ -49,6 +49,7 @@ mod serving_files;
 mod simulating;
 mod slicing;
 mod slow_clients;
+mod small_disks;
 mod splitting;
 mod stepping;
 mod stops;
