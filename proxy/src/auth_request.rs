@@ -74,6 +74,7 @@ impl AuthRequest {
         Ok(Question {
             head,
             body: None,
+            feed: None,
             caller: None,
             client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
@@ -105,6 +106,7 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
         upstream: Arc::clone(&auth.upstream),
         runtimes: edge.state.runtimes.clone(),
         lane: Arc::clone(&route.lane),
+        buffering: Arc::clone(&route.buffering),
         reach: None,
         caller,
     };

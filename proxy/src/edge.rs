@@ -59,6 +59,7 @@ impl Edge {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
+        exchange.tempo = route.tempo();
         let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
@@ -316,7 +317,11 @@ impl ProxyHttp for Edge {
         route.gate.check_body(exchange.body_bytes).map_err(|failure| {
             exchange.failure = Some(failure);
             Error::new_down(ErrorType::InternalError)
-        })
+        })?;
+        if let (Some((_, request)), Some(body)) = (&exchange.tempo, body) {
+            request.wait(body.len()).await;
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -390,7 +395,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
+        Ok(exchange.pacing().and_then(|pacing| pacing.reserve(bytes)))
     }
 
     fn error_while_proxy(

@@ -8,6 +8,7 @@ use http::StatusCode;
 use proxy_config::proved::Proved;
 use proxy_config::route::ForwardedHeaders;
 
+use crate::buffer::tempo::Tempo;
 use crate::cache::answer::Verdict;
 use crate::cache::policy::Policy;
 use crate::connection::Caller;
@@ -45,6 +46,8 @@ pub struct Exchange {
     /// The connection to the client is closed after this.
     pub last: bool,
     pub route: Option<Arc<Route>>,
+    /// The pace of its response, on a route with a buffer policy, and of its request's body.
+    pub tempo: Option<(Arc<Tempo>, Tempo)>,
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
@@ -99,6 +102,7 @@ impl Exchange {
             must_prove: false,
             last: caller.last,
             route: None,
+            tempo: None,
             permit: None,
             at_origin: None,
             limits: Passage::default(),

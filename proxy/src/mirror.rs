@@ -105,6 +105,7 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             upstream: Arc::clone(&mirror.upstream),
             runtimes: edge.state.runtimes.clone(),
             lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
+            buffering: edge.state.buffers.named(None, &edge.state.metrics),
             reach: None,
             caller: caller.clone(),
         },

@@ -16,7 +16,7 @@ use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::video::ahead;
-use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules};
+use crate::{auth_request, buffer, content, lane, mirror, rate_limit, relay, rules};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -79,8 +79,11 @@ impl Edge {
             next => return Ok(next),
         }
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
-        let asks_here =
-            exchange.trail.without_body || gateway.is_some() || detour::may_follow(exchange);
+        let holds = buffer::applies(session, exchange);
+        let asks_here = holds
+            || exchange.trail.without_body
+            || gateway.is_some()
+            || detour::may_follow(exchange);
         if !asks_here {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
@@ -89,7 +92,11 @@ impl Edge {
         let origin = self.origin(session, exchange).ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
+            Some(_) if buffer::spools(exchange) => {
+                Box::pin(buffer::pass::pass(session, exchange, &origin)).await
+            }
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
+            None if holds => Box::pin(buffer::pass::pass(session, exchange, &origin)).await,
             None => {
                 lane::enter::origins(session, exchange).await?;
                 Ok(Next::PassOn)
@@ -132,6 +139,7 @@ impl Edge {
             upstream,
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),
+            buffering: Arc::clone(&route.buffering),
             reach: None,
             caller: None,
         })

@@ -6,12 +6,16 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, SET_COOKIE, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::buffer_policy::Way;
 
+use crate::buffer::body::Body;
+use crate::buffer::tempo::Pacing;
+use crate::cache::answer::invalidate;
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::exchange::Exchange;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
-use crate::pace::Pace;
+use crate::lane::Full;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
@@ -41,18 +45,42 @@ pub async fn ask(
     origin: &Origin,
     question: &Question,
 ) -> Result<Next, Failure> {
+    // Before the upstream is asked: what it answers must have its memory.
+    let held = room(exchange)?;
     let mut contact = Contact::default();
     let asking = Box::pin(origin.ask(question, &[], &mut contact, &|_| {}));
     let asked = unless_gone(session, asking).await;
     exchange.met(contact);
-    let reply = asked??;
+    answer(session, exchange, asked??, held).await
+}
+
+/// What an answer's body is held in, on a route whose policy holds any.
+pub fn room(exchange: &Exchange) -> Result<Option<Body>, Failure> {
+    let Some(route) = &exchange.route else { return Ok(None) };
+    if route.buffering.side(Way::Responses).is_off() {
+        return Ok(None);
+    }
+    let body = Body::new(&route.buffering, Way::Responses, &route.lane);
+    body.map(Some).map_err(|Full| Failure::LaneFull)
+}
+
+/// Sends an upstream's answer on, unless it leads elsewhere.
+pub async fn answer(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reply: Reply,
+    held: Option<Body>,
+) -> Result<Next, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
+    if let Some(policy) = &exchange.cache_policy {
+        invalidate(policy, session.req_header(), exchange.tls.is_some(), &reply.head);
+    }
     match detour::after(exchange, &reply.head) {
         Some(detour) => {
             reply.discard().await;
             Ok(Next::Elsewhere(detour))
         }
-        None => send(session, exchange, reply, &origin.lane.pace).await.map(|()| Next::Sent),
+        None => send(session, exchange, reply, held).await.map(|()| Next::Sent),
     }
 }
 
@@ -65,6 +93,7 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     Question {
         head,
         body: None,
+        feed: None,
         caller: None,
         client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
@@ -90,24 +119,56 @@ async fn unless_gone<T>(
     }
 }
 
-/// Sends an upstream's answer to the client as it comes.
+/// Sends an upstream's answer to the client: as it comes, or through what it is held in.
 async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut reply: Reply,
-    pace: &Pace,
+    held: Option<Body>,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let head = reply.head.clone();
+    let pacing = exchange.pacing().ok_or(Failure::Internal)?;
+    if let Some(body) = held.filter(|_| has_body(&session.req_header().method, &head)) {
+        let sending = async {
+            unless_gone(session, body.ready()).await??;
+            open(session, exchange, head, cookie).await?;
+            while let Some(part) = unless_gone(session, body.next()).await?? {
+                write(session, &pacing, part).await?;
+            }
+            close(session).await
+        };
+        tokio::pin!(sending);
+        // The connection to the upstream is given back when the last byte is here, not when it is sent.
+        tokio::select! {
+            sent = &mut sending => return sent,
+            () = take_in(reply, &body) => {}
+        }
+        return sending.await;
+    }
     let Open { has_body } = open(session, exchange, head, cookie).await?;
     if has_body {
         while let Some(part) = unless_gone(session, reply.read()).await?? {
-            write(session, pace, part).await?;
+            write(session, &pacing, part).await?;
         }
     }
     close(session).await?;
     reply.release().await;
     Ok(())
+}
+
+/// Reads an upstream's answer as its policy lets it.
+async fn take_in(mut reply: Reply, body: &Body) {
+    loop {
+        body.readable().await;
+        match reply.read().await {
+            Ok(Some(part)) => body.put(part).await,
+            Ok(None) => break,
+            Err(failure) => return body.fail(failure),
+        }
+    }
+    body.end();
+    reply.release().await;
 }
 
 /// Sends the head of an upstream's answer, as the route has it.
@@ -154,9 +215,9 @@ pub fn settle_head(
     edit_response(head, &exchange.ruled.to_client)
 }
 
-/// Sends a part of the body as soon as the lane's bandwidth lets it.
-pub async fn write(session: &mut Session, pace: &Pace, part: Bytes) -> Result<(), Failure> {
-    pace.wait(part.len()).await;
+/// Sends a part of the body as soon as the lane's bandwidth and its own pace let it.
+pub async fn write(session: &mut Session, pacing: &Pacing, part: Bytes) -> Result<(), Failure> {
+    pacing.wait(part.len()).await;
     session.write_response_body(Some(part), false).await.map_err(|_| Failure::ClientGone)
 }
 

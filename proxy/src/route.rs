@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
+use proxy_config::buffer_policy::Way;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
@@ -15,6 +16,8 @@ use proxy_config::template::Scope;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
+use crate::buffer::tempo::Tempo;
+use crate::buffer::{self, Policies};
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::disguise::other_reading;
@@ -65,6 +68,9 @@ pub struct Route {
     /// Its place in the document.
     pub index: usize,
     pub split: Split,
+    /// How its bodies are buffered.
+    pub buffering: Arc<buffer::Policy>,
+    has_buffer_policy: bool,
     pub forwarded: ForwardedHeaders,
     pub rules: RouteRules,
     pub gate: Gate,
@@ -83,6 +89,14 @@ pub struct Route {
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
     pub series: Series,
+}
+
+impl Route {
+    /// The paces of a response and of a request's body, on a route with a buffer policy.
+    pub fn tempo(&self) -> Option<(Arc<Tempo>, Tempo)> {
+        let tempo = |way| Tempo::new(&self.buffering, way);
+        self.has_buffer_policy.then(|| (Arc::new(tempo(Way::Responses)), tempo(Way::Requests)))
+    }
 }
 
 /// Why routes cannot be made ready.
@@ -116,6 +130,7 @@ impl Routes {
         caches: &Caches,
         limits: &Limits,
         servers: &Servers,
+        buffers: &Policies,
     ) -> Result<Self, RouteFault> {
         let upstreams = config
             .upstreams
@@ -153,6 +168,8 @@ impl Routes {
                     rate_limits: limits_of(&route.rate_limits, &limits),
                     index,
                     split,
+                    has_buffer_policy: route.buffer_policy.is_some(),
+                    buffering: buffers.named(route.buffer_policy.as_deref(), metrics),
                     forwarded: route.forwarded_headers,
                     gate: Gate::new(route),
                     guard,
@@ -246,7 +263,8 @@ fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
     let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
     let is_changed = route.compression.is_some() || rules.rewrite.is_some();
     let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
-    !(is_told || is_changed || has_own || !rules.steps.is_empty())
+    let is_held = route.buffer_policy.is_some();
+    !(is_held || is_told || is_changed || has_own || !rules.steps.is_empty())
 }
 
 /// Who else is asked about a route's requests, and who gets copies of them.

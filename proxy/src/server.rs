@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
+use crate::buffer::Policies;
 use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
@@ -156,6 +157,7 @@ fn prepare(
     runtimes: Handles,
 ) -> Result<(Arc<State>, Writer), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
+    let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
     let ticket_keys = TicketKeys::default();
     let mut acceptors = std::collections::BTreeMap::new();
@@ -168,11 +170,11 @@ fn prepare(
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
     let generation =
-        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers)?;
+        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers, &buffers)?;
     {
         // What is put into force may begin tasks.
         let _entered = runtimes.of(Place::Latency).enter();
-        generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+        generation.enter_into_force(&metrics, &lanes, &caches, &limits, &buffers);
     }
     let (access_log, writer) = access_log::start(&metrics)?;
     let author = Author { cause: Cause::Start, by: None, note: None };
@@ -182,6 +184,7 @@ fn prepare(
         encoding: Encoding::new(&metrics),
         metrics,
         lanes,
+        buffers,
         runtimes,
         caches,
         limits,

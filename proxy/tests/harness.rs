@@ -72,6 +72,11 @@ impl Proxy {
         Proxy::launch(Command::new(BINARY), "", &format!(", {admin}"), sections)
     }
 
+    /// The same by another way of starting its program.
+    pub fn by(command: Command, sections: &str) -> Proxy {
+        Proxy::launch(command, "", "", sections)
+    }
+
     fn launch(mut command: Command, listener: &str, admin: &str, sections: &str) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(

@@ -4,6 +4,7 @@
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
+pub use crate::support_buffers::BUFFER_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
 
 pub use crate::refusals::{not_yet, refusals};
@@ -30,7 +31,7 @@ const fn values(
     NotYet { pattern, values, instead }
 }
 
-/// Keys that are read and acted on.
+/// Keys that are read and acted on, beside those of buffering.
 pub const SUPPORTED: &[&str] = &[
     "version",
     "listeners",
@@ -407,6 +408,7 @@ pub const SUPPORTED: &[&str] = &[
     "cache_policies.*.fill.finish_past",
     "cache_policies.*.fill.resumes_max",
     "cache_policies.*.body_max",
+    "cache_policies.*.uses_min",
     "cache_policies.*.tag_headers",
     "cache_policies.*.tag_headers[]",
     "cache_policies.*.video",
@@ -538,7 +540,6 @@ pub const NOT_YET: &[NotYet] = &[
     key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
     key("upstreams.*.resolve", "remove it; names are looked up when the document is loaded"),
     key("routes[].split.sticky_by[].claim", "use `client`, `header` or `cookie`"),
-    key("routes[].buffer_policy", "remove it; bodies are streamed"),
     key("routes[].mirror.compare", "remove it; answers to copies are dropped"),
     key("routes[].timeouts", "set the timeouts of its upstream"),
     key(
@@ -547,9 +548,6 @@ pub const NOT_YET: &[NotYet] = &[
     ),
     key("lanes.*.upstream_connections_max", "use `origin_concurrency_max`"),
     key("lanes.*.cpu_share", ONE_BY_ONE),
-    key("lanes.*.spill", ONE_BY_ONE),
-    key("buffer_policies", "remove it; bodies are streamed"),
-    key("cache_policies.*.uses_min", "remove it; an object is stored when it is first asked for"),
     key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
     values("admin.address", &["unix:*"], NO_UNIX),
     key("access_log.sample", "remove it; every request is logged"),

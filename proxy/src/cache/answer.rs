@@ -156,17 +156,16 @@ pub async fn answer(
             if let Some(detour) = detour::after(exchange, &source.head().response) {
                 return Ok(detour::Next::Elsewhere(detour));
             }
-            let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
-            let lane = lane.ok_or(Failure::Internal)?;
+            let pacing = exchange.pacing().ok_or(Failure::Internal)?;
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
-                hop::to(lane.place()).await;
+                hop::to(pacing.lane.place()).await;
             }
             let begun = exchange.begun;
             let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
-            let added = (&edits, quota, &lane.pace);
+            let added = (&edits, quota, &pacing);
             let sent = send(session, &source, &status, added, now_ms(), head_sent).await;
             sent.map(|()| detour::Next::Sent)
         }
@@ -483,6 +482,7 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
     Question {
         head,
         body: None,
+        feed: None,
         caller: origin.caller.clone(),
         client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
+use crate::buffer::tempo::Pacing;
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
@@ -18,7 +19,6 @@ use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
-use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::{ToClient, edit_response};
@@ -72,14 +72,14 @@ pub struct Response {
     pub has_body: bool,
 }
 
-/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pace` its lane's.
+/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pacing` its lane's and its own.
 ///
 /// Errors: the failure that cut it short; when a head was sent, the connection must be broken off.
 pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    (edits, quota, pace): (&ToClient, Option<&Quota>, &Pace),
+    (edits, quota, pacing): (&ToClient, Option<&Quota>, &Pacing),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -101,9 +101,13 @@ pub async fn send(
     head_sent();
     match (&mut reader, source) {
         _ if !has_body => {}
-        (Some(reader), _) => relay(session, reader, end, pace).await?,
-        (None, Source::Stored(stored)) => send_stored(session, stored, (first, end), pace).await?,
-        (None, Source::Sliced(sliced)) => send_sliced(session, sliced, (first, end), pace).await?,
+        (Some(reader), _) => relay(session, reader, end, pacing).await?,
+        (None, Source::Stored(stored)) => {
+            send_stored(session, stored, (first, end), pacing).await?;
+        }
+        (None, Source::Sliced(sliced)) => {
+            send_sliced(session, sliced, (first, end), pacing).await?;
+        }
         (None, Source::Flow(..)) => return Err(Failure::Internal),
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)
@@ -114,7 +118,7 @@ pub async fn send_stored(
     session: &mut Session,
     stored: &Stored,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     let mut at = first;
     while at < end {
@@ -123,7 +127,7 @@ pub async fn send_stored(
             return Err(Failure::Internal);
         }
         at += part.len() as u64;
-        pace.wait(part.len()).await;
+        pacing.wait(part.len()).await;
         write(session, part).await?;
     }
     Ok(())
@@ -146,7 +150,7 @@ pub async fn relay(
     session: &mut Session,
     reader: &mut Reader,
     end: u64,
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
@@ -158,7 +162,7 @@ pub async fn relay(
         };
         match next {
             Some(Ok(bytes)) => {
-                pace.wait(bytes.len()).await;
+                pacing.wait(bytes.len()).await;
                 write(session, bytes).await?;
             }
             Some(Err(failure)) => return Err(failure),
