@@ -11,6 +11,7 @@ use crate::account::CurrencyBody;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{NewTransfer, STATUS_CREATED};
 use crate::key::ApiKeyRow;
+use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
 use crate::report::Account;
@@ -73,6 +74,7 @@ pub struct TransferRow {
     /// Its entries' rows among the backdated ones. They follow from the rest and are no part of the link.
     pub backdated: Vec<BackdatedRow>,
     pub key: Option<KeyRow>,
+    pub metadata: Metadata,
 }
 
 /// An entry as stored. What is only held has no number and no totals.
@@ -223,6 +225,7 @@ struct Fields<'a> {
     entry_id_first: i64,
     entry_count: i64,
     key: Option<KeyFields<'a>>,
+    metadata: &'a Metadata,
 }
 
 struct KeyFields<'a> {
@@ -251,6 +254,7 @@ impl TransferRow {
                 status: row.status,
                 body: row.body.as_deref().unwrap_or_default(),
             }),
+            metadata: &self.metadata,
         }
     }
 }
@@ -273,6 +277,7 @@ fn fields_of<'a>(new: &'a NewTransfer, effective_date: &'a str) -> Fields<'a> {
             status: STATUS_CREATED.into(),
             body: "",
         }),
+        metadata: &new.metadata,
     }
 }
 
@@ -306,6 +311,11 @@ impl Fields<'_> {
                 digest.number(row.status);
                 digest.text(row.body);
             }
+        }
+        // Of a transfer without any, the link is what it was before there was metadata.
+        for (name, value) in &self.metadata.0 {
+            digest.text(name);
+            digest.text(value);
         }
     }
 }
@@ -398,6 +408,7 @@ mod tests {
                 status: 201,
                 body: Some("{}".into()),
             }),
+            metadata: Metadata::default(),
         }
     }
 
@@ -407,7 +418,7 @@ mod tests {
 
     #[test]
     fn every_column_counts() {
-        let changes: [fn(&mut TransferRow); 17] = [
+        let changes: [fn(&mut TransferRow); 19] = [
             |row| row.id = Uuid::from_u128(8),
             |row| row.kind = TransferKind::Pending,
             |row| row.of_seq = Some(0),
@@ -425,6 +436,8 @@ mod tests {
             |row| row.key.as_mut().unwrap().key = "l".into(),
             |row| row.key.as_mut().unwrap().body = None,
             |row| row.key.as_mut().unwrap().fingerprint = vec![2; 32],
+            |row| row.metadata = Metadata([("a".into(), "b".into())].into()),
+            |row| row.metadata = Metadata([("a".into(), "c".into())].into()),
         ];
         let mut seen = std::collections::HashSet::from([hash(&row())]);
         for (index, change) in changes.iter().enumerate() {

@@ -2,7 +2,9 @@
 
 mod backup;
 mod close;
+mod completions;
 mod export;
+mod import;
 mod key;
 mod offline;
 mod report;
@@ -22,6 +24,9 @@ use tracing_subscriber::EnvFilter;
 use crate::http::auth::Auth;
 use crate::http::server;
 use crate::http::{self, KEYS_MAX_DEFAULT};
+use crate::importing::ImportError;
+use crate::interchange::Faults;
+use crate::json::JsonError;
 use crate::key::Secret;
 use crate::metrics;
 use crate::outbox;
@@ -42,7 +47,7 @@ const UNAVAILABLE: u8 = 69;
 #[command(
     name = "forebay-ledger",
     version,
-    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database or books that are not right, 69 database or address unavailable."
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database, books that are not right or a file that cannot be booked, 69 database or address unavailable."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -65,8 +70,13 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a SQLite database of a copy, and verify it
     Restore(backup::RestoreArgs),
-    /// Write everything booked to standard output, as CSV or for ledger-cli and hledger
+    /// Write everything booked to standard output, as CSV or for beancount, ledger-cli and hledger
     Export(export::ExportArgs),
+    /// Book what another program wrote, or what is in its tables
+    Import {
+        #[command(subcommand)]
+        command: Box<import::ImportCommand>,
+    },
     /// Make, list and revoke API keys at the database itself, such as the first one
     Key {
         #[command(subcommand)]
@@ -79,6 +89,8 @@ enum Command {
         #[command(subcommand)]
         command: report::ReportCommand,
     },
+    /// Print what a shell completes after `forebay-ledger`
+    Completions(completions::CompletionsArgs),
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print documentation generated from the code
@@ -253,9 +265,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
+        Command::Import { command } => import::import(&command),
         Command::Key { command } => key::key(&command),
         Command::Close(args) => close::close(&args),
         Command::Report { command } => report::report(&command),
+        Command::Completions(args) => completions::completions(&args),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };
@@ -274,6 +288,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     };
     if error.is::<UrlError>() {
         return USAGE;
+    }
+    let faulty = error.is::<Faults>() || error.is::<JsonError>();
+    if faulty || matches!(error.downcast_ref(), Some(ImportError::Refused { .. })) {
+        return BAD_DOCUMENT;
     }
     match error.downcast_ref::<VerifyError>() {
         Some(VerifyError::Wrong(_)) => return BAD_DOCUMENT,

@@ -9,6 +9,7 @@ pub mod closes;
 pub mod currencies;
 pub mod events;
 pub mod extract;
+pub mod imports;
 pub mod keys;
 pub mod lines;
 pub mod observe;
@@ -93,6 +94,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(transfers::reverse))
         .routes(routes!(batches::create))
         .routes(routes!(lines::stream))
+        .routes(routes!(imports::create))
         .routes(routes!(reports::trial_balance))
         .routes(routes!(reports::trial_balance_as_of))
         .routes(routes!(reports::balance_as_of))

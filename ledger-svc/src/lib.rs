@@ -21,6 +21,8 @@ pub mod chain;
 pub mod close;
 pub mod command;
 pub mod http;
+pub mod importing;
+pub mod interchange;
 pub mod json;
 pub mod key;
 pub mod metadata;

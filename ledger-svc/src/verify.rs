@@ -96,6 +96,11 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         let what = "it is of an account that is not there".into();
         return Err(Finding { table: "account_metadata", row: "account_id".into(), what }.into());
     }
+    if audit.stray_transfer_metadata().await? != 0 {
+        let what = "it is of a transfer that is not there".into();
+        let row = "transfer_seq".into();
+        return Err(Finding { table: "transfer_metadata", row, what }.into());
+    }
     if audit.services().await? != 1 {
         let what = "the row is gone or its epoch is negative".into();
         return Err(Finding { table: "service", row: "id 1".into(), what }.into());

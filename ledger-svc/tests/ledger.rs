@@ -15,6 +15,7 @@ mod effective;
 mod engine;
 mod faults;
 mod idempotency;
+mod interchange;
 mod keys;
 mod killed;
 mod lasting;

@@ -243,7 +243,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata transfer_metadata";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));

@@ -39,6 +39,7 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("createTransfer", Post),
     ("createBatch", Post),
     ("streamBatch", Post),
+    ("createImport", Post),
     ("postTransfer", Post),
     ("voidTransfer", Post),
     ("reverseTransfer", Post),

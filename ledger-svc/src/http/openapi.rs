@@ -104,6 +104,7 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
         ],
     ),
     ("streamBatch", &[ALWAYS, &[Kind::UnsupportedMediaType]]),
+    ("createImport", &[ALWAYS, BODY, &[Kind::InvalidText, Kind::UnknownCurrency]]),
     (
         "postTransfer",
         &[ALWAYS, BODY, KEY, POSTING, FOLLOWING, &[Kind::TransferNotPending, Kind::HoldExceeded]],

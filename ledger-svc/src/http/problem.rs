@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::interchange::Fault;
 use crate::posting::Imbalance;
 
 /// What kind of error; the last part of the problem's `type`.
@@ -38,6 +39,7 @@ pub enum Kind {
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
+    InvalidText,
     UnknownCurrency,
     UnknownAccount,
     InvalidAmount,
@@ -79,7 +81,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 43] = [
+pub const KINDS: [KindRow; 44] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -257,6 +259,13 @@ pub const KINDS: [KindRow; 43] = [
         "A field is missing, unknown, of another type or breaks its rule; `field`, `line` and `column` say where.",
     ),
     row(
+        Kind::InvalidText,
+        422,
+        "invalid-text",
+        "The text cannot be booked",
+        "`faults` says what is wrong at which line of the text.",
+    ),
+    row(
         Kind::UnknownCurrency,
         422,
         "unknown-currency",
@@ -418,6 +427,9 @@ pub struct Details {
     /// With `unbalanced`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imbalances: Option<Vec<Imbalance>>,
+    /// With `invalid-text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Vec<Fault>>,
 }
 
 /// A problem on its way to the client.
@@ -441,6 +453,7 @@ impl Problem {
             line: None,
             column: None,
             imbalances: None,
+            faults: None,
         };
         Self { kind, details: Box::new(details), header: None }
     }

@@ -14,6 +14,7 @@ use crate::act::{AuditRow, RevocationRow};
 use crate::batch::STATUS_CREATED;
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
 use crate::key::ApiKeyRow;
+use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
@@ -190,6 +191,13 @@ impl Audit {
         Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
+    /// How many names are of transfers there are not.
+    pub async fn stray_transfer_metadata(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM transfer_metadata AS m
+             WHERE NOT EXISTS (SELECT 1 FROM transfers AS t WHERE t.seq = m.transfer_seq)";
+        Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
+    }
+
     pub async fn limits(&mut self) -> Result<Vec<LimitsRow>, StoreError> {
         let sql = "SELECT id, account_id, balance_min_minor, balance_max_minor, set_at_us FROM account_limits ORDER BY id";
         self.rows(sql.to_owned(), |row| {
@@ -242,7 +250,7 @@ impl Audit {
                 {key}, fingerprint
              FROM transfers WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
         );
-        self.rows(sql, |row| {
+        let transfers = self.rows(sql, |row| {
             Ok(TransferRow {
                 seq: row.long(0)?,
                 id: row.uuid(1)?,
@@ -257,9 +265,22 @@ impl Audit {
                 entries: Vec::new(),
                 backdated: Vec::new(),
                 key: if row.is_null(10)? { None } else { Some(own_key(row)?) },
+                metadata: Metadata::default(),
             })
-        })
-        .await
+        });
+        let mut transfers = transfers.await?;
+        let Some(last) = transfers.last() else { return Ok(transfers) };
+        let sql = format!(
+            "SELECT transfer_seq, name, value FROM transfer_metadata
+             WHERE transfer_seq > {after} AND transfer_seq <= {} ORDER BY transfer_seq",
+            last.seq
+        );
+        for (seq, name, value) in self.rows(sql, metadata::metadata_row).await? {
+            if let Ok(place) = transfers.binary_search_by_key(&seq, |row| row.seq) {
+                transfers[place].metadata.0.insert(name, value);
+            }
+        }
+        Ok(transfers)
     }
 
     /// Entries after the one with this id.

@@ -20,7 +20,7 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 10] = [
+pub const MIGRATIONS: [migration::Source; 11] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
@@ -31,6 +31,7 @@ pub const MIGRATIONS: [migration::Source; 10] = [
     (8, "one row a transfer", include_str!("../../migrations/mysql/0008_one_row_a_transfer.sql")),
     (9, "webhooks", include_str!("../../migrations/mysql/0009_webhooks.sql")),
     (10, "metadata", include_str!("../../migrations/mysql/0010_metadata.sql")),
+    (11, "transfer metadata", include_str!("../../migrations/mysql/0011_transfer_metadata.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

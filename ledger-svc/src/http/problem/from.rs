@@ -2,6 +2,7 @@
 
 use super::{Kind, Problem};
 use crate::account::NameError;
+use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
 use crate::posting::Rejection;
@@ -61,6 +62,10 @@ impl From<TransferError> for Problem {
         match error {
             TransferError::Json(error) => error.into(),
             TransferError::Text(error) => Self::from(error).at("description".into()),
+            TransferError::Metadata(error) => error.into(),
+            TransferError::Split { index, .. } => {
+                Self::new(Kind::InvalidBody, error.to_string()).at(format!("split[{index}]"))
+            }
             TransferError::ExpiresWithoutPending => {
                 Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
             }
@@ -81,6 +86,9 @@ impl From<Rejection> for Problem {
             Rejection::UnknownAccounts(_) => Self::new(Kind::UnknownAccount, detail),
             Rejection::Amount { entry, .. } => {
                 Self::new(Kind::InvalidAmount, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::Split { index, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("split[{index}]"))
             }
             Rejection::Unbalanced(imbalances) => {
                 let mut problem = Self::new(Kind::Unbalanced, detail);
@@ -116,6 +124,14 @@ impl From<Rejection> for Problem {
                 Self::new(Kind::Internal, detail)
             }
         }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        let mut problem = Self::new(Kind::InvalidText, faults.to_string()).at("text".into());
+        problem.details.faults = Some(faults.0);
+        problem
     }
 }
 
