@@ -8,13 +8,16 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::account::CurrencyBody;
+use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{NewTransfer, STATUS_CREATED};
 use crate::key::ApiKeyRow;
 use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
+use crate::signature::SignatureRow;
 use crate::transfer::TransferKind;
 
 /// SHA-256.
@@ -124,6 +127,12 @@ pub enum Record<'a> {
     Revocation(&'a RevocationRow),
     Endpoint(&'a EndpointRow),
     Removal(&'a RemovalRow),
+    Set(&'a SetRow),
+    Member(&'a MemberRow),
+    Statement(&'a StatementRow),
+    Match(&'a MatchRow),
+    Unmatch(&'a UnmatchRow),
+    Signature(&'a SignatureRow),
     Audit(&'a AuditRow),
 }
 
@@ -155,6 +164,12 @@ impl Record<'_> {
             Self::Revocation(row) => format!("revocation:{}", row.key_id),
             Self::Endpoint(row) => format!("endpoint:{}", row.id),
             Self::Removal(row) => format!("removal:{}", row.endpoint_id),
+            Self::Set(row) => format!("set:{}", row.id),
+            Self::Member(row) => format!("member:{}", row.id),
+            Self::Statement(row) => format!("statement:{}", row.id),
+            Self::Match(row) => format!("match:{}", row.id),
+            Self::Unmatch(row) => format!("unmatch:{}", row.match_id),
+            Self::Signature(row) => format!("signature:{}", row.id),
             Self::Audit(row) => format!("audit:{}", row.id),
         }
     }
@@ -188,6 +203,12 @@ impl Record<'_> {
             Self::Revocation(row) => acts::revocation(row, digest),
             Self::Endpoint(row) => acts::endpoint(row, digest),
             Self::Removal(row) => acts::removal(row, digest),
+            Self::Set(row) => acts::set(row, digest),
+            Self::Member(row) => acts::member(row, digest),
+            Self::Statement(row) => acts::statement(row, digest),
+            Self::Match(row) => acts::matched(row, digest),
+            Self::Unmatch(row) => acts::unmatch(row, digest),
+            Self::Signature(row) => acts::signature(row, digest),
             Self::Audit(row) => acts::audit(row, digest),
             Self::Transfer(transfer) => transfer.fields().digest(digest, &transfer.entries),
             Self::New(new, effective_date) => {

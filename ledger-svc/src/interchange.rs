@@ -123,6 +123,10 @@ impl Found {
         self.0.push(Fault { line, message: message.into() });
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value, or a fault and nothing.
     pub fn or_note<T>(&mut self, line: usize, read: Result<T, impl ToString>) -> Option<T> {
         read.map_err(|error| self.at(line, error.to_string())).ok()

@@ -15,6 +15,7 @@
 //! is the command line.
 
 pub mod account;
+pub mod account_set;
 pub mod act;
 pub mod batch;
 pub mod chain;
@@ -30,8 +31,10 @@ pub mod metrics;
 pub mod money;
 pub mod outbox;
 pub mod posting;
+pub mod reconcile;
 pub mod report;
 pub mod service;
+pub mod signature;
 pub mod store;
 pub mod transfer;
 pub mod verify;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_sets;
 mod api;
 mod balances;
 mod batches;
@@ -27,8 +28,10 @@ mod plans;
 mod pressure;
 mod problems;
 mod raw;
+mod reconciliation;
 mod running;
 mod servers;
+mod signatures;
 mod statements;
 mod storage;
 mod upgrade;

@@ -26,6 +26,8 @@ pub enum Kind {
     CloseNotFound,
     KeyNotFound,
     WebhookNotFound,
+    MatchNotFound,
+    SetNotFound,
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
@@ -36,6 +38,7 @@ pub enum Kind {
     IdempotencyKeyReused,
     TooManyKeys,
     TooManyWebhooks,
+    MatchRefused,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -81,7 +84,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 44] = [
+pub const KINDS: [KindRow; 47] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -168,6 +171,20 @@ pub const KINDS: [KindRow; 44] = [
         "The path names a webhook that does not exist.",
     ),
     row(
+        Kind::MatchNotFound,
+        404,
+        "match-not-found",
+        "There is no such match",
+        "The path names a match that does not exist.",
+    ),
+    row(
+        Kind::SetNotFound,
+        404,
+        "set-not-found",
+        "There is no such account set",
+        "The path names an account set that does not exist.",
+    ),
+    row(
         Kind::MethodNotAllowed,
         405,
         "method-not-allowed",
@@ -236,6 +253,13 @@ pub const KINDS: [KindRow; 44] = [
         "too-many-webhooks",
         "Too many webhooks are registered",
         "Remove one, or raise the service's `--webhooks-max`.",
+    ),
+    row(
+        Kind::MatchRefused,
+        409,
+        "match-refused",
+        "Lines and entries do not match",
+        "One of them is matched already, is not of this account, or both sides come to different sums.",
     ),
     row(
         Kind::BodyTooLarge,

@@ -90,7 +90,7 @@ impl Reader {
 
 impl Reader {
     /// What transfers are called, by their ids; those without metadata are not in it.
-    pub(super) async fn called(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Metadata>, StoreError> {
+    pub async fn called(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Metadata>, StoreError> {
         let read = |row: &dyn Columns| Ok((row.uuid(0)?, row.string(1)?, row.string(2)?));
         let arguments: Vec<Arg<'_>> = ids.iter().copied().map(Arg::Uuid).collect();
         let rows = match ids {
@@ -163,7 +163,7 @@ impl Batch<'_> {
         mut account: Account,
     ) -> Result<Account, StoreError> {
         let sql = OF_ACCOUNT.replace('?', &account.id.to_string());
-        let rows = self.query(&sql, metadata_row).await?;
+        let rows = self.query_once(&sql, metadata_row).await?;
         fill(std::slice::from_mut(&mut account), rows);
         Ok(account)
     }

@@ -198,6 +198,11 @@ impl Reader {
 
     /// `TOTALS` in the engine's words for division and for 64 bits.
     fn totals(&self) -> String {
+        self.in_halves(TOTALS)
+    }
+
+    /// Sums of balances, which go beyond 64 bits, each in two halves.
+    pub(super) fn in_halves(&self, sql: &str) -> String {
         let (high, low) = match self {
             Self::Sqlite(_) => ("sum(b.X_minor >> 32)", "sum(b.X_minor & 4294967295)"),
             Self::MySql(_) => (
@@ -208,7 +213,7 @@ impl Reader {
                 ("sum(b.X_minor >> 32)::bigint", "sum(b.X_minor & 4294967295)::bigint")
             }
         };
-        let mut sql = TOTALS.to_owned();
+        let mut sql = sql.to_owned();
         for side in ["debits", "credits"] {
             for (half, text) in [("HIGH", high), ("LOW", low)] {
                 sql = sql.replace(&format!("{half}({side})"), &text.replace('X', side));

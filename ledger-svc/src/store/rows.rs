@@ -1,5 +1,7 @@
 //! What a batch writes, as rows of tables: the same for every engine, each of which sends them its own way.
 
+mod reconciliation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +9,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+pub use self::reconciliation::{
+    of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
+};
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};

@@ -6,6 +6,8 @@ use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
 use crate::posting::Rejection;
+use crate::reconcile::MatchError;
+use crate::reconcile::run::ReconcileError;
 use crate::store::StoreError;
 use crate::transfer::{ItemError, KeyError, TransferError};
 use crate::writer::WriteError;
@@ -123,6 +125,23 @@ impl From<Rejection> for Problem {
                 tracing::error!(detail, "the books are broken");
                 Self::new(Kind::Internal, detail)
             }
+        }
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Write(error) => error.into(),
+            ReconcileError::Faults(faults) => faults.into(),
+            ReconcileError::Match(MatchError::NoMatch(_)) => Self::new(Kind::MatchNotFound, detail),
+            ReconcileError::Match(_) | ReconcileError::AdjustedOtherwise(_) => {
+                Self::new(Kind::MatchRefused, detail)
+            }
+            ReconcileError::Rejected(rejection) => rejection.into(),
+            ReconcileError::Item(error) => error.into(),
         }
     }
 }

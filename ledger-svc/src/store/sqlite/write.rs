@@ -94,6 +94,16 @@ impl Batch<'_> {
         rows.iter().map(|row| of(row)).collect()
     }
 
+    pub async fn query_once<T>(
+        &mut self,
+        sql: String,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(&mut *self.transaction).await?;
+        rows.iter().map(|row| of(row)).collect()
+    }
+
     pub async fn look_up<T>(
         &mut self,
         list: List<'_>,
