@@ -16,7 +16,9 @@ pub const CODE_BYTES_MAX: usize = 128;
 pub const NAME_CHARS_MAX: usize = 200;
 
 /// The side on which an account's balance counts as positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Assets and expenses grow on this side.

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::account::CurrencyBody;
+use crate::account_set::{MemberRow, NewMembers, SetBody, SetError, SetRow};
 use crate::chain::{CloseRow, LimitsRow, Record};
 use crate::close::{Closing, NewClose};
 use crate::key::{ApiKey, ApiKeyRow, NewKey};
 use crate::outbox::{Endpoint, EndpointRow, NewEndpoint, Progress, RemovalRow};
 use crate::posting::Limits;
+use crate::reconcile::{MatchError, MatchRow, NewMatch, NewStatement, StatementRow, UnmatchRow};
+use crate::signature::SignatureRow;
 use crate::store::Created;
 use crate::transfer::write_instant;
 
@@ -63,6 +66,17 @@ pub enum Act {
     },
     RemoveEndpoint(i64),
     ResumeEndpoint(i64),
+    CreateSet(SetBody),
+    AddMembers(NewMembers),
+    ImportStatement(NewStatement),
+    /// Each is judged by itself.
+    Match(Vec<NewMatch>),
+    Unmatch {
+        match_id: i64,
+        reason: String,
+    },
+    /// Nothing to be written down but the signature itself, which has no number yet.
+    Sign(SignatureRow),
     /// Nothing to be written down.
     NoteProgress(Vec<Progress>),
     /// Key and time of last use, in microseconds since 1970. Nothing to be written down.
@@ -92,6 +106,18 @@ pub enum Acted {
     Endpoint(Endpoint),
     TooManyEndpoints,
     NoSuchEndpoint,
+    Set(Created<SetRow>),
+    /// How many were added.
+    Members(usize),
+    NoMembers(SetError),
+    /// A statement's number.
+    Statement(i64),
+    /// It was imported before, under this number.
+    StatementBefore(i64),
+    Matches(Vec<Result<MatchRow, MatchError>>),
+    Unmatched,
+    NoMatch(MatchError),
+    Signed(SignatureRow),
     Noted,
 }
 
@@ -147,6 +173,12 @@ pub enum Booked {
     Revocation(RevocationRow),
     Endpoint(EndpointRow),
     Removal(RemovalRow),
+    Set(SetRow),
+    Member(MemberRow),
+    Statement(Box<StatementRow>),
+    Match(MatchRow),
+    Unmatch(UnmatchRow),
+    Signature(SignatureRow),
     /// A webhook is tried again. No row of the books says so but the audit log's.
     Resumed(i64),
     Audit(AuditRow),
@@ -163,6 +195,12 @@ impl Booked {
             Self::Revocation(row) => Record::Revocation(row),
             Self::Endpoint(row) => Record::Endpoint(row),
             Self::Removal(row) => Record::Removal(row),
+            Self::Set(row) => Record::Set(row),
+            Self::Member(row) => Record::Member(row),
+            Self::Statement(row) => Record::Statement(row),
+            Self::Match(row) => Record::Match(row),
+            Self::Unmatch(row) => Record::Unmatch(row),
+            Self::Signature(row) => Record::Signature(row),
             Self::Resumed(_) => return None,
             Self::Audit(row) => Record::Audit(row),
         })
@@ -203,7 +241,22 @@ impl Booked {
                 ("webhook.remove", format!("webhook:{}", row.endpoint_id), json!({}))
             }
             Self::Resumed(id) => ("webhook.resume", format!("webhook:{id}"), json!({})),
-            Self::Audit(_) => return None,
+            Self::Statement(row) => {
+                let detail =
+                    json!({"account": row.account_id, "name": row.name, "lines": row.line_count});
+                ("statement.import", format!("statement:{}", row.id), detail)
+            }
+            Self::Match(row) => {
+                let detail = json!({
+                    "rule": row.rule, "reason": row.reason, "lines": row.lines, "entries": row.entries,
+                });
+                ("match.create", format!("match:{}", row.id), detail)
+            }
+            Self::Unmatch(row) => {
+                ("match.remove", format!("match:{}", row.match_id), json!({"reason": row.reason}))
+            }
+            // Sets are of the chart, as accounts are. The service signs by itself, and each signature says so.
+            Self::Set(_) | Self::Member(_) | Self::Signature(_) | Self::Audit(_) => return None,
         })
     }
 }

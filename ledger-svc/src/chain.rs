@@ -8,12 +8,16 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::account::CurrencyBody;
+use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{NewTransfer, STATUS_CREATED};
 use crate::key::ApiKeyRow;
+use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
+use crate::signature::SignatureRow;
 use crate::transfer::TransferKind;
 
 /// SHA-256.
@@ -73,6 +77,7 @@ pub struct TransferRow {
     /// Its entries' rows among the backdated ones. They follow from the rest and are no part of the link.
     pub backdated: Vec<BackdatedRow>,
     pub key: Option<KeyRow>,
+    pub metadata: Metadata,
 }
 
 /// An entry as stored. What is only held has no number and no totals.
@@ -122,6 +127,12 @@ pub enum Record<'a> {
     Revocation(&'a RevocationRow),
     Endpoint(&'a EndpointRow),
     Removal(&'a RemovalRow),
+    Set(&'a SetRow),
+    Member(&'a MemberRow),
+    Statement(&'a StatementRow),
+    Match(&'a MatchRow),
+    Unmatch(&'a UnmatchRow),
+    Signature(&'a SignatureRow),
     Audit(&'a AuditRow),
 }
 
@@ -153,6 +164,12 @@ impl Record<'_> {
             Self::Revocation(row) => format!("revocation:{}", row.key_id),
             Self::Endpoint(row) => format!("endpoint:{}", row.id),
             Self::Removal(row) => format!("removal:{}", row.endpoint_id),
+            Self::Set(row) => format!("set:{}", row.id),
+            Self::Member(row) => format!("member:{}", row.id),
+            Self::Statement(row) => format!("statement:{}", row.id),
+            Self::Match(row) => format!("match:{}", row.id),
+            Self::Unmatch(row) => format!("unmatch:{}", row.match_id),
+            Self::Signature(row) => format!("signature:{}", row.id),
             Self::Audit(row) => format!("audit:{}", row.id),
         }
     }
@@ -186,6 +203,12 @@ impl Record<'_> {
             Self::Revocation(row) => acts::revocation(row, digest),
             Self::Endpoint(row) => acts::endpoint(row, digest),
             Self::Removal(row) => acts::removal(row, digest),
+            Self::Set(row) => acts::set(row, digest),
+            Self::Member(row) => acts::member(row, digest),
+            Self::Statement(row) => acts::statement(row, digest),
+            Self::Match(row) => acts::matched(row, digest),
+            Self::Unmatch(row) => acts::unmatch(row, digest),
+            Self::Signature(row) => acts::signature(row, digest),
             Self::Audit(row) => acts::audit(row, digest),
             Self::Transfer(transfer) => transfer.fields().digest(digest, &transfer.entries),
             Self::New(new, effective_date) => {
@@ -223,6 +246,7 @@ struct Fields<'a> {
     entry_id_first: i64,
     entry_count: i64,
     key: Option<KeyFields<'a>>,
+    metadata: &'a Metadata,
 }
 
 struct KeyFields<'a> {
@@ -251,6 +275,7 @@ impl TransferRow {
                 status: row.status,
                 body: row.body.as_deref().unwrap_or_default(),
             }),
+            metadata: &self.metadata,
         }
     }
 }
@@ -273,6 +298,7 @@ fn fields_of<'a>(new: &'a NewTransfer, effective_date: &'a str) -> Fields<'a> {
             status: STATUS_CREATED.into(),
             body: "",
         }),
+        metadata: &new.metadata,
     }
 }
 
@@ -306,6 +332,11 @@ impl Fields<'_> {
                 digest.number(row.status);
                 digest.text(row.body);
             }
+        }
+        // Of a transfer without any, the link is what it was before there was metadata.
+        for (name, value) in &self.metadata.0 {
+            digest.text(name);
+            digest.text(value);
         }
     }
 }
@@ -398,6 +429,7 @@ mod tests {
                 status: 201,
                 body: Some("{}".into()),
             }),
+            metadata: Metadata::default(),
         }
     }
 
@@ -407,7 +439,7 @@ mod tests {
 
     #[test]
     fn every_column_counts() {
-        let changes: [fn(&mut TransferRow); 17] = [
+        let changes: [fn(&mut TransferRow); 19] = [
             |row| row.id = Uuid::from_u128(8),
             |row| row.kind = TransferKind::Pending,
             |row| row.of_seq = Some(0),
@@ -425,6 +457,8 @@ mod tests {
             |row| row.key.as_mut().unwrap().key = "l".into(),
             |row| row.key.as_mut().unwrap().body = None,
             |row| row.key.as_mut().unwrap().fingerprint = vec![2; 32],
+            |row| row.metadata = Metadata([("a".into(), "b".into())].into()),
+            |row| row.metadata = Metadata([("a".into(), "c".into())].into()),
         ];
         let mut seen = std::collections::HashSet::from([hash(&row())]);
         for (index, change) in changes.iter().enumerate() {

@@ -2,17 +2,22 @@
 
 mod backup;
 mod close;
+mod completions;
 mod export;
+mod import;
 mod key;
 mod offline;
+mod reconcile;
 mod report;
 mod serve;
 mod sheet;
+mod signing_key;
 mod verify;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,10 +27,15 @@ use tracing_subscriber::EnvFilter;
 use crate::http::auth::Auth;
 use crate::http::server;
 use crate::http::{self, KEYS_MAX_DEFAULT};
+use crate::importing::ImportError;
+use crate::interchange::Faults;
+use crate::json::JsonError;
 use crate::key::Secret;
 use crate::metrics;
 use crate::outbox;
-use crate::service::{Options, ServiceError};
+use crate::reconcile::run::ReconcileError;
+use crate::service::{Options, ServiceError, Signing};
+use crate::signature::SigningKey;
 use crate::store::{self, DatabaseUrl, StoreError, UrlError};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
 use crate::verify::VerifyError;
@@ -42,7 +52,7 @@ const UNAVAILABLE: u8 = 69;
 #[command(
     name = "forebay-ledger",
     version,
-    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database or books that are not right, 69 database or address unavailable."
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage (a database URL that cannot be read included), 65 unsafe, foreign or unmigrated database, books that are not right or a file that cannot be booked, 69 database or address unavailable."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -65,12 +75,27 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a SQLite database of a copy, and verify it
     Restore(backup::RestoreArgs),
-    /// Write everything booked to standard output, as CSV or for ledger-cli and hledger
+    /// Write everything booked to standard output, as CSV or for beancount, ledger-cli and hledger
     Export(export::ExportArgs),
+    /// Book what another program wrote, or what is in its tables
+    Import {
+        #[command(subcommand)]
+        command: Box<import::ImportCommand>,
+    },
     /// Make, list and revoke API keys at the database itself, such as the first one
     Key {
         #[command(subcommand)]
         command: key::KeyCommand,
+    },
+    /// Make the key that signs the head of the chain, and print its public half
+    SigningKey {
+        #[command(subcommand)]
+        command: signing_key::SigningKeyCommand,
+    },
+    /// Hold statements of a bank against an account's entries, at the database itself
+    Reconcile {
+        #[command(subcommand)]
+        command: Box<reconcile::ReconcileCommand>,
     },
     /// Close a period at the database itself
     Close(close::CloseArgs),
@@ -79,6 +104,8 @@ enum Command {
         #[command(subcommand)]
         command: report::ReportCommand,
     },
+    /// Print what a shell completes after `forebay-ledger`
+    Completions(completions::CompletionsArgs),
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print documentation generated from the code
@@ -137,6 +164,12 @@ struct ServeArgs {
     /// machines that come up by themselves
     #[arg(long, env = "FOREBAY_LEDGER_FIRST_ADMIN_KEY_FILE", value_name = "PATH")]
     first_admin_key_file: Option<PathBuf>,
+    /// A key that signs the head of the chain at intervals and when a period is closed (`forebay-ledger signing-key create`)
+    #[arg(long, env = "FOREBAY_LEDGER_SIGNING_KEY_FILE", value_name = "PATH")]
+    signing_key_file: Option<PathBuf>,
+    /// How often, while something is booked
+    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = duration)]
+    sign_every: Duration,
     /// API keys in force at once
     #[arg(long, default_value_t = KEYS_MAX_DEFAULT, value_name = "KEYS", value_parser = count)]
     keys_max: usize,
@@ -207,6 +240,7 @@ impl ServeArgs {
         Ok(Options {
             auth: self.auth,
             first_admin_key: self.first_admin_key_file.as_deref().map(first_key).transpose()?,
+            signing: signing(self.signing_key_file.as_deref(), self.sign_every)?,
             database: self.database.database.parse()?,
             migrate: !self.no_migrate,
             allow_unsafe: self.database.allow_unsafe_durability,
@@ -253,9 +287,13 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
+        Command::Import { command } => import::import(&command),
         Command::Key { command } => key::key(&command),
+        Command::SigningKey { command } => signing_key::signing_key(&command),
+        Command::Reconcile { command } => reconcile::reconcile(&command),
         Command::Close(args) => close::close(&args),
         Command::Report { command } => report::report(&command),
+        Command::Completions(args) => completions::completions(&args),
         Command::Openapi => openapi(),
         Command::Docs { page: Page::Metrics } => print(&metrics::markdown()),
     };
@@ -275,6 +313,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<UrlError>() {
         return USAGE;
     }
+    let read = matches!(error.downcast_ref(), Some(ReconcileError::Faults(_)));
+    let faulty = read || error.is::<Faults>() || error.is::<JsonError>();
+    if faulty || matches!(error.downcast_ref(), Some(ImportError::Refused { .. })) {
+        return BAD_DOCUMENT;
+    }
     match error.downcast_ref::<VerifyError>() {
         Some(VerifyError::Wrong(_)) => return BAD_DOCUMENT,
         Some(VerifyError::Store(error)) => return store_code(error),
@@ -292,6 +335,12 @@ fn first_key(path: &Path) -> anyhow::Result<Secret> {
     let read = std::fs::read_to_string(path);
     let text = read.with_context(|| format!("cannot read the key file {}", path.display()))?;
     Secret::parse(text.trim()).with_context(|| format!("in {}", path.display()))
+}
+
+fn signing(path: Option<&Path>, every: Duration) -> anyhow::Result<Option<Signing>> {
+    let Some(path) = path else { return Ok(None) };
+    let key = Arc::new(SigningKey::read(path)?);
+    Ok(Some(Signing { key, every: every.max(Duration::from_secs(1)) }))
 }
 
 fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {

@@ -1,21 +1,26 @@
 //! The HTTP side: routes, their documentation and the layers around them.
 
 pub mod access;
+pub mod account_sets;
 pub mod accounts;
 pub mod admin;
 pub mod auth;
 pub mod batches;
 pub mod closes;
 pub mod currencies;
+pub mod etag;
 pub mod events;
 pub mod extract;
+pub mod imports;
 pub mod keys;
 pub mod lines;
 pub mod observe;
 pub mod openapi;
 pub mod problem;
+pub mod reconciliation;
 pub mod reports;
 pub mod server;
+pub mod signatures;
 pub mod statements;
 pub mod transfers;
 pub mod view;
@@ -39,6 +44,7 @@ use crate::metrics::Metrics;
 use crate::outbox;
 use crate::outbox::deliver::Changes;
 use crate::outbox::tail::Tail;
+use crate::service::signing::Signer;
 use crate::store::Reader;
 use crate::writer;
 
@@ -67,6 +73,8 @@ pub struct App {
     pub metrics: Metrics,
     pub limits: Limits,
     pub gate: Arc<auth::Gate>,
+    /// Signs the head of the chain, if it is to be signed.
+    pub signer: Option<Signer>,
     pub outbox: outbox::Limits,
     pub tail: Tail,
     pub changes: Changes,
@@ -93,6 +101,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(transfers::reverse))
         .routes(routes!(batches::create))
         .routes(routes!(lines::stream))
+        .routes(routes!(imports::create))
         .routes(routes!(reports::trial_balance))
         .routes(routes!(reports::trial_balance_as_of))
         .routes(routes!(reports::balance_as_of))
@@ -100,6 +109,19 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(closes::create, closes::list))
         .routes(routes!(closes::get))
         .routes(routes!(closes::balances))
+        .routes(routes!(account_sets::create, account_sets::list))
+        .routes(routes!(account_sets::get))
+        .routes(routes!(account_sets::add, account_sets::members))
+        .routes(routes!(account_sets::tree))
+        .routes(routes!(signatures::head))
+        .routes(routes!(signatures::list))
+        .routes(routes!(reconciliation::import, reconciliation::statements))
+        .routes(routes!(reconciliation::open_lines))
+        .routes(routes!(reconciliation::unmatched))
+        .routes(routes!(reconciliation::get, reconciliation::run))
+        .routes(routes!(reconciliation::create_match, reconciliation::matches))
+        .routes(routes!(reconciliation::adjust))
+        .routes(routes!(reconciliation::remove_match))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::get))
         .routes(routes!(keys::revoke))
@@ -124,6 +146,7 @@ pub fn router(app: App) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
+        .layer(middleware::from_fn(etag::tag))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(DefaultBodyLimit::max(app.limits.body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))

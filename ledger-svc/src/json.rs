@@ -23,6 +23,11 @@ pub struct JsonError {
     pub message: String,
 }
 
+/// What cannot fail to be written: strings, numbers, and lists and objects of them.
+pub fn written(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("strings and numbers always serialise")
+}
+
 /// Reads the whole of `bytes` as one object `T`; anything after it is an error.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     // Nearly all bodies are right; keeping track of the place costs as much as reading.

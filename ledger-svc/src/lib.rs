@@ -15,12 +15,15 @@
 //! is the command line.
 
 pub mod account;
+pub mod account_set;
 pub mod act;
 pub mod batch;
 pub mod chain;
 pub mod close;
 pub mod command;
 pub mod http;
+pub mod importing;
+pub mod interchange;
 pub mod json;
 pub mod key;
 pub mod metadata;
@@ -28,8 +31,10 @@ pub mod metrics;
 pub mod money;
 pub mod outbox;
 pub mod posting;
+pub mod reconcile;
 pub mod report;
 pub mod service;
+pub mod signature;
 pub mod store;
 pub mod transfer;
 pub mod verify;

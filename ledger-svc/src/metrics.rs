@@ -182,6 +182,24 @@ const ACTS: Row = Row {
     labels: &[],
     help: "Entries added to the audit log.",
 };
+const SIGNATURES: Row = Row {
+    name: "forebay_ledger_signatures_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Heads of the chain that were signed.",
+};
+const SIGNATURE_FAILURES: Row = Row {
+    name: "forebay_ledger_signature_failures_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Heads of the chain that could not be signed; the next interval tries again.",
+};
+const SIGNED_LINK: Row = Row {
+    name: "forebay_ledger_signed_link",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Number of the last link of the chain that was signed by this process; 0 before the first.",
+};
 const AUTH_OPEN: Row = Row {
     name: "forebay_ledger_auth_open",
     kind: Kind::Gauge,
@@ -256,7 +274,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 38] = [
+const TABLE: [&Row; 41] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -283,6 +301,9 @@ const TABLE: [&Row; 38] = [
     &KEYS,
     &KEYS_CAPACITY,
     &ACTS,
+    &SIGNATURES,
+    &SIGNATURE_FAILURES,
+    &SIGNED_LINK,
     &AUTH_OPEN,
     &WEBHOOKS,
     &WEBHOOKS_CAPACITY,
@@ -338,6 +359,9 @@ pub struct Registered {
     pub keys: prometheus::IntGauge,
     pub keys_capacity: prometheus::IntGauge,
     pub audit_entries: prometheus::IntCounter,
+    pub signatures: prometheus::IntCounter,
+    pub signature_failures: prometheus::IntCounter,
+    pub signed_link: prometheus::IntGauge,
     pub auth_open: prometheus::IntGauge,
     pub webhooks: prometheus::IntGauge,
     pub webhooks_capacity: prometheus::IntGauge,
@@ -387,6 +411,9 @@ impl Metrics {
             keys: gauges(&registry, &KEYS).with_label_values(&none),
             keys_capacity: gauges(&registry, &KEYS_CAPACITY).with_label_values(&none),
             audit_entries: counters(&registry, &ACTS).with_label_values(&none),
+            signatures: counters(&registry, &SIGNATURES).with_label_values(&none),
+            signature_failures: counters(&registry, &SIGNATURE_FAILURES).with_label_values(&none),
+            signed_link: gauges(&registry, &SIGNED_LINK).with_label_values(&none),
             auth_open: gauges(&registry, &AUTH_OPEN).with_label_values(&none),
             webhooks: gauges(&registry, &WEBHOOKS).with_label_values(&none),
             webhooks_capacity: gauges(&registry, &WEBHOOKS_CAPACITY).with_label_values(&none),

@@ -81,6 +81,21 @@ impl Amount {
             })
     }
 
+    /// As the decimal library has it.
+    pub fn decimal(self) -> Decimal {
+        self.0
+    }
+
+    /// How many decimals it was written with.
+    pub fn decimals(self) -> u32 {
+        self.0.scale()
+    }
+
+    /// Its digits as a whole number, and how many of them are decimals.
+    pub fn parts(self) -> (i128, u32) {
+        (self.0.mantissa(), self.0.scale())
+    }
+
     /// The same value written without trailing zeros, so that "1.50" and "1.5" read alike.
     pub fn canonical(self) -> String {
         self.0.normalize().to_string()

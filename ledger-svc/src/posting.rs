@@ -6,6 +6,7 @@ mod expect;
 #[cfg(test)]
 mod lifecycle_tests;
 mod rejection;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,11 @@ use uuid::Uuid;
 
 pub use self::balance::{Balance, Broken, Limits, Standing};
 pub use self::rejection::{Imbalance, Rejection};
+pub use self::share::ShareError;
 use crate::account::Side;
+use crate::metadata::Metadata;
 use crate::money::{Currency, format_minor};
-use crate::transfer::{Action, EntryBody, Transfer, TransferEntry, TransferKind};
+use crate::transfer::{Action, EntryBody, Split, Transfer, TransferEntry, TransferKind};
 
 /// The accounts a batch touches, by code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub struct Target {
     pub kind: TransferKind,
     pub of: Option<Uuid>,
     pub description: String,
+    pub metadata: Metadata,
     pub effective_date: Date,
     pub booked_at: Timestamp,
     pub expires_at: Option<Timestamp>,
@@ -79,6 +83,7 @@ pub struct Posting {
     pub kind: TransferKind,
     pub of: Option<Uuid>,
     pub description: String,
+    pub metadata: Metadata,
     pub effective_date: Date,
     pub expires_at: Option<Timestamp>,
     /// In the order of the request, or of the transfer it follows.
@@ -91,16 +96,18 @@ pub struct Posting {
 pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Rejection> {
     let today = at.to_zoned(TimeZone::UTC).date();
     let mut draft = Draft::new(&books.accounts);
-    let (kind, description, effective_date, expires_at) = match action {
+    let (kind, words, effective_date, expires_at) = match action {
         Action::Transfer(body) => {
             let kind = if body.pending { TransferKind::Pending } else { TransferKind::Transfer };
             if body.expires_at.is_some_and(|expires_at| expires_at <= at) {
                 return Err(Rejection::ExpiresInPast(at));
             }
             expect::check(&body.expect, &books.accounts)?;
-            let lines = draft.read(&body.entries)?;
+            let mut lines = draft.read(&body.entries)?;
+            draft.share(&body.split, &mut lines)?;
             draft.book(kind, &lines)?;
-            (kind, body.description.clone(), body.effective_date, body.expires_at)
+            let words = (body.description.clone(), body.metadata.clone());
+            (kind, words, body.effective_date, body.expires_at)
         }
         Action::Post { of, body } => {
             let target = pending(books, *of, at)?;
@@ -111,23 +118,23 @@ pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Re
                 Some(entries) => within(draft.read(entries)?, &held)?,
             };
             draft.book(TransferKind::Post, &lines)?;
-            let description = body.description.clone().unwrap_or(target.description.clone());
-            (TransferKind::Post, description, body.effective_date, None)
+            let words = target.words(body.description.as_ref(), body.metadata.as_ref());
+            (TransferKind::Post, words, body.effective_date, None)
         }
         Action::Void { of, body } => {
             let target = pending(books, *of, at)?;
             let held = draft.lines_of(target)?;
             draft.release(&held)?;
-            let description = body.description.clone().unwrap_or(target.description.clone());
-            (TransferKind::Void, description, None, None)
+            let words = target.words(body.description.as_ref(), body.metadata.as_ref());
+            (TransferKind::Void, words, None, None)
         }
         Action::Reverse { of, body } => {
             let target = reversible(books, *of)?;
             let mut lines = draft.lines_of(target)?;
             lines.iter_mut().for_each(|line| line.direction = line.direction.opposite());
             draft.book(TransferKind::Reverse, &lines)?;
-            let description = body.description.clone().unwrap_or(target.description.clone());
-            (TransferKind::Reverse, description, body.effective_date, None)
+            let words = target.words(body.description.as_ref(), body.metadata.as_ref());
+            (TransferKind::Reverse, words, body.effective_date, None)
         }
     };
     draft.check_limits()?;
@@ -137,7 +144,7 @@ pub fn post(action: &Action, books: &Books, at: Timestamp) -> Result<Posting, Re
     {
         return Err(Rejection::PeriodClosed { date: effective_date, through });
     }
-    Ok(draft.posting(kind, action.of(), description, effective_date, expires_at))
+    Ok(draft.posting(kind, action.of(), words, effective_date, expires_at))
 }
 
 /// Releases a pending transfer whose time is up.
@@ -146,8 +153,8 @@ pub fn expire(target: &Target, accounts: &Accounts, at: Timestamp) -> Result<Pos
     let held = draft.lines_of(target)?;
     draft.release(&held)?;
     let today = at.to_zoned(TimeZone::UTC).date();
-    let description = target.description.clone();
-    Ok(draft.posting(TransferKind::Expire, Some(target.id), description, today, None))
+    let words = target.words(None, None);
+    Ok(draft.posting(TransferKind::Expire, Some(target.id), words, today, None))
 }
 
 /// The transfer, if it can still be posted or voided.
@@ -250,6 +257,36 @@ impl<'a> Draft<'a> {
         entries.iter().enumerate().map(line).collect()
     }
 
+    /// Adds what amounts that are shared out come to.
+    fn share<'b>(&self, splits: &'b [Split], lines: &mut Vec<Line<'b>>) -> Result<(), Rejection>
+    where
+        'a: 'b,
+    {
+        for (index, split) in splits.iter().enumerate() {
+            let refused = |error| Rejection::Split { index, error };
+            let standing = |code: &str| {
+                let unknown = || Rejection::UnknownAccounts(vec![code.to_owned()]);
+                self.accounts.0.get(code).ok_or_else(unknown)
+            };
+            let Some(first) = split.parts.first() else { continue };
+            let currency = &standing(&first.account)?.currency;
+            let shares = share::share(split, currency).map_err(refused)?;
+            for (part, minor) in split.parts.iter().zip(shares) {
+                let standing = standing(&part.account)?;
+                if standing.currency != *currency {
+                    let (one, other) = (currency.code.clone(), standing.currency.code.clone());
+                    return Err(refused(ShareError::Currencies(one, other)));
+                }
+                // A part that comes to nothing is no entry.
+                if minor > 0 {
+                    let (account, direction) = (part.account.as_str(), split.direction);
+                    lines.push(Line { account, standing, direction, minor });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The entries of an earlier transfer.
     fn lines_of<'b>(&self, target: &'b Target) -> Result<Vec<Line<'b>>, Rejection>
     where
@@ -341,12 +378,12 @@ impl<'a> Draft<'a> {
         self,
         kind: TransferKind,
         of: Option<Uuid>,
-        description: String,
+        (description, metadata): (String, Metadata),
         effective_date: Date,
         expires_at: Option<Timestamp>,
     ) -> Posting {
         let Self { entries, balances, .. } = self;
-        Posting { kind, of, description, effective_date, expires_at, entries, balances }
+        Posting { kind, of, description, metadata, effective_date, expires_at, entries, balances }
     }
 }
 
@@ -378,6 +415,16 @@ impl Books {
 }
 
 impl Target {
+    /// Description and metadata of what follows it: its own where nothing else was said.
+    fn words(
+        &self,
+        description: Option<&String>,
+        metadata: Option<&Metadata>,
+    ) -> (String, Metadata) {
+        let description = description.unwrap_or(&self.description).clone();
+        (description, metadata.unwrap_or(&self.metadata).clone())
+    }
+
     /// The transfer as it was when it was booked; all its accounts are among those read with it.
     pub fn as_booked(&self, accounts: &Accounts) -> Transfer {
         let entry = |entry: &TargetEntry| {
@@ -403,6 +450,7 @@ impl Target {
             of: self.of,
             followed_by: None,
             entries: self.entries.iter().map(entry).collect(),
+            metadata: self.metadata.clone(),
         }
     }
 }

@@ -107,6 +107,10 @@ pub struct AccountEntry {
     /// The account's balance with this entry and those before it, by its normal side.
     #[schema(example = "100.00")]
     pub balance: String,
+    /// Its transfer's; left out when that has none.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    #[schema(required = false)]
+    pub metadata: Metadata,
 }
 
 /// Which of an entry's two dates a statement goes by.
@@ -261,6 +265,10 @@ pub struct TransferSummary {
     pub booked_at: Timestamp,
     /// How many entries it has.
     pub entries: i64,
+    /// Left out when it has none.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    #[schema(required = false)]
+    pub metadata: Metadata,
 }
 
 /// One page of a listing.

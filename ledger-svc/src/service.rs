@@ -1,6 +1,7 @@
 //! One running ledger: a database, its writer, the main and the admin listener.
 
 mod guard;
+pub mod signing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use self::signing::Signer;
 use crate::http::auth::Auth;
 use crate::http::server::{self, Gauges};
 use crate::http::{self, App, admin};
@@ -19,6 +21,7 @@ use crate::key::ring::{self, Ring};
 use crate::metrics::Metrics;
 use crate::outbox::tail::Tail;
 use crate::outbox::{self, deliver};
+use crate::signature::SigningKey;
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
 use crate::writer;
 
@@ -41,12 +44,21 @@ pub struct Options {
     pub admin_listen: SocketAddr,
     /// Nothing: open where only this machine can connect, otherwise required.
     pub auth: Option<Auth>,
+    /// Signs the head of the chain, so often.
+    pub signing: Option<Signing>,
     /// Booked as a key of an administrator when the database has none.
     pub first_admin_key: Option<Secret>,
     pub http: http::Limits,
     pub outbox: outbox::Limits,
     pub server: server::Limits,
     pub writer: writer::Limits,
+}
+
+/// What the head of the chain is signed with.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    pub key: Arc<SigningKey>,
+    pub every: Duration,
 }
 
 /// Why a service did not start or did not end well.
@@ -98,17 +110,17 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     announce_capacities(&metrics, &options);
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
-    let gauges = Gauges {
-        connections: metrics.connections.clone(),
-        in_flight: metrics.http_in_flight.clone(),
-    };
+    let (connections, in_flight) = (metrics.connections.clone(), metrics.http_in_flight.clone());
+    let gauges = Gauges { connections, in_flight };
     let (gate, open) = guard::gate(&options, main.1, &reader, &handle, &metrics).await?;
     shouting.extend(open);
     let ring = gate.ring.clone();
     let (stop, stopped) = watch::channel(false);
+    let handle = Arc::new(handle);
     let app = App {
+        signer: Signer::of(options.signing.as_ref(), &reader, &handle, &metrics),
         reader: reader.clone(),
-        writer: Arc::new(handle),
+        writer: handle,
         metrics,
         limits: options.http,
         gate: Arc::new(gate),
@@ -118,7 +130,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
         stopping: stopped.clone(),
     };
-    let beside = beside(&app, ring, &stopped)?;
+    let beside = beside(&app, &options, ring, &stopped)?;
     let (admin_stop, admin_stopped) = watch::channel(false);
     let admin_limits = server::Limits {
         connections_max: ADMIN_CONNECTIONS_MAX,
@@ -163,6 +175,7 @@ fn announce_capacities(metrics: &Metrics, options: &Options) {
 /// What goes on beside requests, until the stop.
 fn beside(
     app: &App,
+    options: &Options,
     ring: Ring,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, ServiceError> {
@@ -176,11 +189,15 @@ fn beside(
         app.metrics.clone(),
         stopped.clone(),
     );
-    Ok(vec![
+    let mut tasks = vec![
         delivering.map_err(ServiceError::Authorities)?,
         app.tail.follow(reader.clone(), stopped.clone()),
         ring::keep(ring, reader, writer, stopped.clone()),
-    ])
+    ];
+    if let Some((signer, signing)) = app.signer.as_ref().zip(options.signing.as_ref()) {
+        tasks.push(signer.clone().keep(signing.every, stopped.clone()));
+    }
+    Ok(tasks)
 }
 
 /// Says at error level, again and again, that this is no database for money.

@@ -1,10 +1,12 @@
 //! A transfer as it is asked for (parsed, not yet judged); `answer` has it as it is booked, `follow`
-//! the requests about earlier transfers, `expect` their conditions, `item` requests in a batch.
+//! the requests about earlier transfers, `expect` their conditions, `split` amounts that are shared by rule, `item`
+//! requests in a batch.
 
 mod answer;
 mod expect;
 mod follow;
 mod item;
+mod split;
 
 use std::sync::Arc;
 
@@ -23,8 +25,10 @@ pub use self::answer::{
 pub use self::expect::Expectation;
 pub use self::follow::{PostBody, ReverseBody, VoidBody, parse_post, parse_reverse, parse_void};
 pub use self::item::{BatchBody, BatchItem, ItemError};
+pub use self::split::{Part, Remainder, Rounding, Split};
 use crate::account::{NameError, Side, validate_text};
 use crate::json::{self, JsonError};
+use crate::metadata::{Metadata, MetadataError};
 use crate::money::Amount;
 
 /// Longest idempotency key in bytes.
@@ -53,10 +57,17 @@ pub struct TransferBody {
     #[serde(default, deserialize_with = "read_instant")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-28T12:00:00Z")]
     pub expires_at: Option<Timestamp>,
-    /// Two or more. In every currency, debits and credits sum to the same.
+    /// Two or more, those of `split` counted. In every currency, debits and credits sum to the same.
     #[serde(deserialize_with = "json::objects")]
-    #[schema(min_items = 2, max_items = 1000)]
+    #[schema(max_items = 1000)]
     pub entries: Vec<EntryBody>,
+    /// Further entries whose amounts follow by rule: fees, taxes, instalments.
+    #[serde(default, deserialize_with = "json::objects")]
+    #[schema(max_items = 1000)]
+    pub split: Vec<Split>,
+    /// Names and values to find it again by (`GET /v1/transfers?metadata=NAME:VALUE`), as those of accounts.
+    #[serde(default)]
+    pub metadata: Metadata,
     /// How accounts must stand, or nothing is booked; any account, each field given must hold.
     #[serde(default, deserialize_with = "json::objects")]
     #[schema(max_items = 1000)]
@@ -121,6 +132,19 @@ impl Action {
         }
     }
 
+    /// Amounts of the request that are shared out.
+    pub fn splits(&self) -> &[Split] {
+        match self {
+            Self::Transfer(body) => &body.split,
+            Self::Post { .. } | Self::Void { .. } | Self::Reverse { .. } => &[],
+        }
+    }
+
+    /// How many entries the request itself comes to at most.
+    pub fn entry_count(&self) -> usize {
+        self.entries().len() + self.splits().iter().map(|split| split.parts.len()).sum::<usize>()
+    }
+
     /// The conditions of the request.
     pub fn expectations(&self) -> &[Expectation] {
         match self {
@@ -132,6 +156,8 @@ impl Action {
     /// The codes of the accounts named in the request itself.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         let entries = self.entries().iter().map(|entry| entry.account.as_str());
+        let parts = self.splits().iter().flat_map(|split| &split.parts);
+        let entries = entries.chain(parts.map(|part| part.account.as_str()));
         entries.chain(self.expectations().iter().map(|expected| expected.account.as_str()))
     }
 }
@@ -153,6 +179,10 @@ pub enum TransferError {
     EmptyExpectation(usize),
     #[error("expires_at is only for pending transfers; add \"pending\": true or leave it out")]
     ExpiresWithoutPending,
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error("split[{index}]: {what}")]
+    Split { index: usize, what: &'static str },
 }
 
 /// Why a header value is no idempotency key.
@@ -205,7 +235,10 @@ fn request(
     entries_max: usize,
 ) -> Result<TransferRequest, TransferError> {
     validate_text("description", &transfer.description, DESCRIPTION_CHARS_MAX)?;
-    check_entries(&transfer.entries, entries_max)?;
+    let shared: usize = transfer.split.iter().map(|split| split.parts.len()).sum();
+    check_count(transfer.entries.len() + shared, entries_max)?;
+    split::check(&transfer.split)?;
+    transfer.metadata.validate()?;
     expect::check(&transfer.expect, entries_max)?;
     if transfer.expires_at.is_some() && !transfer.pending {
         return Err(TransferError::ExpiresWithoutPending);
@@ -215,7 +248,11 @@ fn request(
 }
 
 fn check_entries(entries: &[EntryBody], max: usize) -> Result<(), TransferError> {
-    match entries.len() {
+    check_count(entries.len(), max)
+}
+
+fn check_count(entries: usize, max: usize) -> Result<(), TransferError> {
+    match entries {
         found @ (0 | 1) => Err(TransferError::TooFewEntries(found)),
         found if found > max => Err(TransferError::TooManyEntries { found, max }),
         _ => Ok(()),
@@ -236,6 +273,15 @@ fn fingerprint(transfer: &TransferBody) -> [u8; 32] {
     if !transfer.expect.is_empty() {
         print.field("expect");
         transfer.expect.iter().for_each(|expected| expected.print(&mut print));
+    }
+    // No account has such a code, so that nothing that can be booked reads alike.
+    if !transfer.split.is_empty() {
+        print.field("=split");
+        print.field(&transfer.split.len().to_string());
+        transfer.split.iter().for_each(|split| split.print(&mut print));
+    }
+    if !transfer.metadata.is_empty() {
+        print.metadata(&transfer.metadata);
     }
     print.done()
 }
@@ -261,6 +307,15 @@ impl Fingerprint {
             self.field(&entry.account);
             self.field(entry.direction.as_str());
             self.field(&entry.amount.canonical());
+        }
+    }
+
+    fn metadata(&mut self, metadata: &Metadata) {
+        self.field("=metadata");
+        self.field(&metadata.0.len().to_string());
+        for (name, value) in &metadata.0 {
+            self.field(name);
+            self.field(value);
         }
     }
 
@@ -326,9 +381,54 @@ mod tests {
             ("\"a\"", "\"c\""),
             ("debit", "credit"),
             ("\"entries\"", "\"effective_date\":\"2026-01-01\",\"entries\""),
+            ("\"entries\"", "\"metadata\":{\"order\":\"1\"},\"entries\""),
+            ("\"entries\"", "\"metadata\":{\"order\":\"2\"},\"entries\""),
         ] {
             let other = GOOD.replacen(from, to, 1);
             assert_ne!(one, parsed(&other).unwrap().fingerprint, "{other}");
+        }
+    }
+
+    #[test]
+    fn metadata_and_splits_are_checked() {
+        let with = |fields: &str| {
+            let body = GOOD.replacen("\"entries\"", &format!("{fields},\"entries\""), 1);
+            parsed(&body).map(|request| request.fingerprint).map_err(|error| error.to_string())
+        };
+        let none = with("\"metadata\":{},\"split\":[]").unwrap();
+        assert_eq!(none, parsed(GOOD).unwrap().fingerprint, "old keys keep matching");
+        let part = r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a"}]}]"#;
+        assert_ne!(with(part).unwrap(), none);
+        assert_eq!(with(part), with(&part.replace("\"a\"", "\"a\",\"weight\":1")));
+        for (fields, why) in [
+            (r#""metadata":{"A":"x"}"#, "not valid"),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[]}]"#,
+                "split[0]: it has no parts",
+            ),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a","weight":0}]}]"#,
+                "a weight goes",
+            ),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a","weight":1,"fixed":"1"}]}]"#,
+                "not both",
+            ),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a","min":"1"}]}]"#,
+                "min and max",
+            ),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a","percent":"0.0000001"}]}]"#,
+                "six decimals",
+            ),
+            (
+                r#""split":[{"amount":"1","direction":"debit","parts":[{"account":"a"},{"account":"b"}]}]"#,
+                "at most 3 entries",
+            ),
+        ] {
+            let said = with(fields).unwrap_err();
+            assert!(said.contains(why), "{fields}: {said}");
         }
     }
 

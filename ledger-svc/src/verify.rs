@@ -3,6 +3,8 @@
 
 mod books;
 mod days;
+mod reconciled;
+mod signed;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,12 +12,17 @@ use std::fmt;
 use thiserror::Error;
 
 pub use self::books::{Books, Sums};
+use self::reconciled::Reconciled;
+use self::signed::Signed;
 use crate::account::CurrencyBody;
+use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, RemovalRow};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
+use crate::signature::{PublicKey, SignatureRow};
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
 
 /// The first row found to be wrong.
@@ -41,6 +48,8 @@ pub enum VerifyError {
 pub struct Verified {
     pub books: Books,
     pub accounts: usize,
+    /// The last signature, and how many there are.
+    pub signed: Option<(SignatureRow, usize)>,
 }
 
 impl fmt::Display for Finding {
@@ -66,26 +75,36 @@ struct Chart {
     endpoints: HashMap<i64, EndpointRow>,
     removals: HashMap<i64, RemovalRow>,
     audits: HashMap<i64, AuditRow>,
+    sets: HashMap<i64, SetRow>,
+    members: HashMap<i64, MemberRow>,
+    statements: HashMap<i64, StatementRow>,
+    matches: HashMap<i64, MatchRow>,
+    unmatches: HashMap<i64, UnmatchRow>,
+    signatures: HashMap<i64, SignatureRow>,
 }
 
 /// Verifies a whole database. `pinned` is a head of the chain noted down before: it must still be in it.
 pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified, VerifyError> {
+    verify_signed(url, pinned, &[]).await
+}
+
+/// The same, and every signature must be by one of the keys, unless there is none; with keys there must be one.
+pub async fn verify_signed(
+    url: &DatabaseUrl,
+    pinned: Option<Head>,
+    keys: &[PublicKey],
+) -> Result<Verified, VerifyError> {
     let mut audit = Audit::open(url).await?;
     audit.check_migrations(url).await?;
-    let mut chart = Chart {
-        currencies: keyed(audit.currencies().await?, |row| row.code.clone()),
-        accounts: keyed(audit.accounts().await?, |row| row.id),
-        limits: keyed(audit.limits().await?, |row| row.id),
-        closes: keyed(audit.closes().await?, |row| row.id),
-        keys: keyed(audit.api_keys().await?, |row| row.id),
-        revocations: keyed(audit.revocations().await?, |row| row.key_id),
-        endpoints: keyed(audit.endpoints().await?, |row| row.id),
-        removals: keyed(audit.removals().await?, |row| row.endpoint_id),
-        audits: keyed(audit.audit_log().await?, |row| row.id),
-    };
+    let mut chart = read(&mut audit).await?;
+    let mut signed = Signed::new(chart.signatures.values(), keys)?;
+    let reconciled = Reconciled::new(&chart);
     let accounts = chart.accounts.len();
     let mut books = Books::default();
-    walk(&mut audit, &mut books, &mut chart, pinned).await?;
+    walk(&mut audit, &mut books, &mut chart, pinned, &mut signed).await?;
+    signed.end()?;
+    let [open, matched] = audit.reconciled().await?;
+    reconciled.check(&open, &matched)?;
     books.derived(&audit.balances().await?, &audit.holds().await?)?;
     books.check_backdated_days(&audit.backdated_days().await?)?;
     if audit.stray_close_balances().await? != 0 {
@@ -96,12 +115,37 @@ pub async fn verify(url: &DatabaseUrl, pinned: Option<Head>) -> Result<Verified,
         let what = "it is of an account that is not there".into();
         return Err(Finding { table: "account_metadata", row: "account_id".into(), what }.into());
     }
+    if audit.stray_transfer_metadata().await? != 0 {
+        let what = "it is of a transfer that is not there".into();
+        let row = "transfer_seq".into();
+        return Err(Finding { table: "transfer_metadata", row, what }.into());
+    }
     if audit.services().await? != 1 {
         let what = "the row is gone or its epoch is negative".into();
         return Err(Finding { table: "service", row: "id 1".into(), what }.into());
     }
     audit.close().await?;
-    Ok(Verified { books, accounts })
+    Ok(Verified { books, accounts, signed: signed.last })
+}
+
+async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
+    Ok(Chart {
+        currencies: keyed(audit.currencies().await?, |row| row.code.clone()),
+        accounts: keyed(audit.accounts().await?, |row| row.id),
+        limits: keyed(audit.limits().await?, |row| row.id),
+        closes: keyed(audit.closes().await?, |row| row.id),
+        keys: keyed(audit.api_keys().await?, |row| row.id),
+        revocations: keyed(audit.revocations().await?, |row| row.key_id),
+        endpoints: keyed(audit.endpoints().await?, |row| row.id),
+        removals: keyed(audit.removals().await?, |row| row.endpoint_id),
+        audits: keyed(audit.audit_log().await?, |row| row.id),
+        sets: keyed(audit.sets().await?, |row| row.id),
+        members: keyed(audit.members().await?, |row| row.id),
+        statements: keyed(audit.statements().await?, |row| row.id),
+        matches: keyed(audit.matches().await?, |row| row.id),
+        unmatches: keyed(audit.unmatches().await?, |row| row.match_id),
+        signatures: keyed(audit.signatures().await?, |row| row.id),
+    })
 }
 
 /// Goes along the chain and holds each link against the row it is about.
@@ -110,6 +154,7 @@ async fn walk(
     books: &mut Books,
     chart: &mut Chart,
     pinned: Option<Head>,
+    signed: &mut Signed,
 ) -> Result<(), VerifyError> {
     let mut stream = Stream::default();
     let mut pinned_seen = pinned.is_none();
@@ -152,6 +197,7 @@ async fn walk(
                 (_, Ok(id)) => administration(books, chart, link, sort, id)?,
                 _ => return Err(missing(UNKNOWN).into()),
             }
+            signed.pass(link)?;
             if let Some(pinned) = pinned
                 && pinned.seq == link.seq
             {
@@ -204,6 +250,30 @@ fn administration(
             let row = chart.audits.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Audit(&row), "audit_log")
         }
+        "set" => {
+            let row = chart.sets.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Set(&row), "account_sets")
+        }
+        "member" => {
+            let row = chart.members.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Member(&row), "account_set_members")
+        }
+        "statement" => {
+            let row = chart.statements.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Statement(&row), "external_statements")
+        }
+        "match" => {
+            let row = chart.matches.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Match(&row), "matches")
+        }
+        "unmatch" => {
+            let row = chart.unmatches.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Unmatch(&row), "unmatches")
+        }
+        "signature" => {
+            let row = chart.signatures.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Signature(&row), "head_signatures")
+        }
         _ => Err(at(UNKNOWN.to_owned())),
     }
 }
@@ -241,6 +311,12 @@ async fn nothing_unchained(
         ("webhook_endpoints", chart.endpoints.keys().min()),
         ("webhook_removals", chart.removals.keys().min()),
         ("audit_log", chart.audits.keys().min()),
+        ("account_sets", chart.sets.keys().min()),
+        ("account_set_members", chart.members.keys().min()),
+        ("external_statements", chart.statements.keys().min()),
+        ("matches", chart.matches.keys().min()),
+        ("unmatches", chart.unmatches.keys().min()),
+        ("head_signatures", chart.signatures.keys().min()),
     ];
     if let Some((table, Some(id))) = numbered.into_iter().find(|(_, id)| id.is_some()) {
         return Err(unchained(table, format!("id {id}")).into());

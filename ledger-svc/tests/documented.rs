@@ -81,6 +81,10 @@ fn every_error_response_is_a_problem_and_every_kind_is_documented() {
     for (method, path, operation) in operations(&document) {
         let responses = operation["responses"].as_object().unwrap();
         for (status, response) in responses {
+            if status.as_str() == "304" {
+                assert!(response["content"].is_null(), "{method} {path}");
+                continue;
+            }
             let content = response["content"].as_object().unwrap();
             if status.as_str() < "400" {
                 let kind = match path.rsplit_once('.') {

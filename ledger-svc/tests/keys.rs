@@ -69,6 +69,17 @@ const READ: &[&str] = &[
     "getClose",
     "listCloseBalances",
     "streamEvents",
+    "getHead",
+    "listSignatures",
+    "listStatements",
+    "listOpenLines",
+    "listUnmatchedEntries",
+    "getReconciliation",
+    "listMatches",
+    "listAccountSets",
+    "getAccountSet",
+    "listMembers",
+    "getAccountTree",
 ];
 const POST: &[&str] = &[
     "createAccount",
@@ -78,6 +89,14 @@ const POST: &[&str] = &[
     "postTransfer",
     "voidTransfer",
     "reverseTransfer",
+    "createImport",
+    "importStatement",
+    "runReconciliation",
+    "createMatch",
+    "createAdjustment",
+    "removeMatch",
+    "createAccountSet",
+    "addMembers",
 ];
 const AUDIT: &[&str] = &["listKeys", "getKey", "listAuditLog", "listWebhooks", "getWebhook"];
 const ADMINISTER: &[&str] = &[

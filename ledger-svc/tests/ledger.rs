@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account_sets;
 mod api;
 mod balances;
 mod batches;
@@ -15,6 +16,7 @@ mod effective;
 mod engine;
 mod faults;
 mod idempotency;
+mod interchange;
 mod keys;
 mod killed;
 mod lasting;
@@ -26,8 +28,10 @@ mod plans;
 mod pressure;
 mod problems;
 mod raw;
+mod reconciliation;
 mod running;
 mod servers;
+mod signatures;
 mod statements;
 mod storage;
 mod upgrade;

@@ -4,9 +4,15 @@ use forebay_ledger::verify::verify;
 use serde_json::{Value, json};
 
 use crate::engine::{Server, on_every_engine};
-use crate::running::{Answer, Api};
+use crate::pending::{holding, id};
+use crate::running::{Answer, Api, moving, open_pair};
 
-on_every_engine!(accounts_are_found_by_what_they_are_called, names_and_values_are_checked);
+on_every_engine!(
+    accounts_are_found_by_what_they_are_called,
+    names_and_values_are_checked,
+    transfers_are_found_by_what_they_are_called,
+    amounts_are_shared_out_by_rule,
+);
 
 async fn open(api: &Api, code: &str, metadata: Value) -> Answer {
     let body = json!({
@@ -92,4 +98,114 @@ async fn names_and_values_are_checked(server: &Server) {
         assert!(told["detail"].as_str().unwrap().contains(why), "{told}");
     }
     assert_eq!(running.api.get("/v1/accounts/bad").await.status, 404);
+}
+
+fn called(mut body: Value, metadata: Value) -> Value {
+    body["metadata"] = metadata;
+    body
+}
+
+async fn transfers_are_found_by_what_they_are_called(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open_pair(api).await;
+    let move_it = || moving("eur:credit", "eur:debit", "1");
+    let order = json!({"order": "o:1", "note": "gold é"});
+    let first = api.transfer("a", &called(move_it(), order.clone())).await;
+    assert_eq!((first.status.as_u16(), &first.json()["metadata"]), (201, &order));
+    assert_eq!(api.transfer("a", &called(move_it(), order.clone())).await.body, first.body);
+    assert_eq!(api.transfer("a", &move_it()).await.problem(), "idempotency-key-reused");
+    assert!(api.transfer("plain", &move_it()).await.json()["metadata"].is_null());
+    // What follows it is called the same, unless it says otherwise.
+    let reversal = api.follow(&id(&first), "reverse", "b", &json!({})).await;
+    assert_eq!(reversal.json()["metadata"], order);
+    let held = json!({"order": "o:2"});
+    let held = id(&api.transfer("c", &called(holding("eur:credit", "eur:debit", "5"), held)).await);
+    let other = json!({"metadata": {"order": "o:1", "part": "2"}});
+    assert_eq!(api.follow(&held, "post", "d", &other).await.json()["metadata"], other["metadata"]);
+    let items = json!([
+        {"key": "e", "transfer": called(move_it(), json!({"order": "o:1"}))},
+    ]);
+    let batch = api.post("/v1/batches", &json!({"transfers": items})).await;
+    assert_eq!(
+        (&batch.json()["booked"], &batch.json()["refused"]),
+        (&json!(1), &json!(0)),
+        "{}",
+        batch.body
+    );
+
+    let found = api.read("/v1/transfers?metadata=order:o:1&limit=3").await;
+    let kinds: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|t| t["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["transfer", "reverse", "post"]);
+    let cursor = found["next_cursor"].as_str().unwrap();
+    let next = api.read(&format!("/v1/transfers?metadata=order:o:1&limit=3&cursor={cursor}")).await;
+    assert_eq!((next["items"].as_array().unwrap().len(), &next["next_cursor"]), (1, &Value::Null));
+    assert_eq!(
+        api.read("/v1/transfers?metadata=note:gold+%C3%A9").await["items"][0]["metadata"],
+        order
+    );
+    assert!(
+        api.read("/v1/transfers?metadata=order:o").await["items"].as_array().unwrap().is_empty()
+    );
+    assert_eq!(api.get("/v1/transfers?metadata=order").await.problem(), "invalid-parameter");
+
+    // Wherever an entry or a transfer is told, so is what it is called.
+    assert_eq!(api.read(&format!("/v1/transfers/{}", id(&first))).await["metadata"], order);
+    let of_first = |page: &Value| page["entries"][0]["metadata"].clone();
+    for path in ["statement", "statement?by=effective"] {
+        assert_eq!(of_first(&api.read(&format!("/v1/accounts/eur:debit/{path}")).await), order);
+    }
+    assert_eq!(api.read("/v1/entries?limit=1").await["items"][0]["metadata"], order);
+    let csv = api.get("/v1/accounts/eur:debit/statement.csv").await.body;
+    assert!(
+        csv.contains(",\"{\"\"note\"\":\"\"gold é\"\",\"\"order\"\":\"\"o:1\"\"}\"\r\n"),
+        "{csv}"
+    );
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn amounts_are_shared_out_by_rule(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open_pair(api).await;
+    for (code, currency) in [("fee", "EUR"), ("tax", "EUR"), ("yen", "JPY")] {
+        let body =
+            json!({"code": code, "name": code, "currency": currency, "normal_balance": "credit"});
+        assert_eq!(api.post("/v1/accounts", &body).await.status, 201);
+    }
+    let sale = |parts: Value| {
+        json!({"description": "sale", "entries": [{"account": "eur:debit", "direction": "debit", "amount": "99.99"}],
+            "split": [{"amount": "99.99", "direction": "credit", "parts": parts}]})
+    };
+    let parts = json!([
+        {"account": "fee", "percent": "2.9", "fixed": "0.30"},
+        {"account": "tax", "percent": "19"},
+        {"account": "eur:credit"},
+    ]);
+    let sold = api.transfer("s", &sale(parts.clone())).await;
+    let sold_as = sold.json();
+    let amounts: Vec<&str> = sold_as["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["amount"].as_str().unwrap())
+        .collect();
+    assert_eq!(amounts, ["99.99", "3.20", "19.00", "77.79"]);
+    assert_eq!(
+        api.transfer("s", &sale(parts)).await.body,
+        sold.body,
+        "a replay is what was booked"
+    );
+    for (parts, problem, field) in [
+        (json!([{"account": "fee", "percent": "10"}]), "invalid-amount", "split[0]"),
+        (json!([{"account": "fee"}, {"account": "yen"}]), "invalid-amount", "split[0]"),
+        (json!([{"account": "nobody"}]), "unknown-account", ""),
+        (json!([]), "invalid-body", "entries"),
+    ] {
+        let refused = api.transfer("r", &sale(parts.clone())).await;
+        assert_eq!(refused.problem(), problem, "{parts}");
+        assert_eq!(refused.json()["field"].as_str().unwrap_or_default(), field, "{}", refused.body);
+    }
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }

@@ -31,12 +31,14 @@ async fn filled(api: &Api) {
     assert_eq!(api.post("/v1/closes", &json!({"through": "2026-01-31"})).await.status, 201);
 }
 
-/// Metadata of three thousand accounts, which need not be there for that.
+/// Metadata of three thousand accounts, which need not be there for that, and of all transfers.
 async fn called(raw: &mut Raw, unchecked: &str, value: &str) {
     raw.execute(unchecked).await.unwrap();
     let sql = format!(
         "INSERT INTO account_metadata SELECT 1000 + seq, 'customer', {value} FROM transfers"
     );
+    assert!(raw.execute(&sql).await.unwrap() >= 3000);
+    let sql = format!("INSERT INTO transfer_metadata SELECT seq, 'order', {value} FROM transfers");
     assert!(raw.execute(&sql).await.unwrap() >= 3000);
 }
 
@@ -62,6 +64,7 @@ async fn read_everything(api: &Api) {
         "/v1/trial-balance/as-of?limit=5&effective_through=2026-06-30".into(),
         format!("/v1/entries?limit=5&cursor=1500&from=2026-01-01&to={now}"),
         "/v1/accounts?metadata=customer:c1500&limit=5".into(),
+        "/v1/transfers?metadata=order:c1500&limit=5".into(),
         "/v1/keys?limit=5".into(),
         "/v1/audit-log?limit=5".into(),
         "/v1/webhooks?limit=5".into(),
@@ -105,6 +108,7 @@ async fn scans(raw: &mut Raw) -> Vec<(&'static str, i64)> {
         "chain",
         "backdated_entries",
         "account_metadata",
+        "transfer_metadata",
     ];
     let mut found = Vec::new();
     for table in tables {
@@ -121,7 +125,7 @@ async fn mariadb_scans_no_table() {
     filled(&running.api).await;
     let mut raw = running.database.connect().await;
     called(&mut raw, "SET foreign_key_checks = 0", "CONCAT('c', seq)").await;
-    raw.execute("ANALYZE TABLE account_metadata, transfers, entries, pending_entries, idempotency_keys, chain, backdated_entries, backdated_days").await.unwrap();
+    raw.execute("ANALYZE TABLE account_metadata, transfer_metadata, transfers, entries, pending_entries, idempotency_keys, chain, backdated_entries, backdated_days").await.unwrap();
     // Looking itself reads rows of what it looks at: the same number every time.
     let (first, second) = (unkeyed(&mut raw).await, unkeyed(&mut raw).await);
     let looking = second - first;

@@ -45,6 +45,7 @@ pub fn options(url: &str) -> Options {
         allow_unsafe: false,
         listen: free,
         admin_listen: free,
+        signing: None,
         auth: None,
         first_admin_key: None,
         http: http::Limits {

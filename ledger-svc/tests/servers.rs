@@ -224,7 +224,7 @@ async fn foreign_and_newer_databases_are_left_alone(server: &Server) {
     assert!(said.contains("forebay-ledger migrate") && !said.contains("s%3A"), "{said}");
     let first = Box::pin(store::migrate(&url, false)).await.unwrap();
     let second = Box::pin(store::migrate(&url, false)).await.unwrap();
-    assert_eq!((first.applied, second.applied, second.version), (10, 0, first.version));
+    assert_eq!((first.applied, second.applied, second.version), (14, 0, first.version));
     newer.connect().await.execute("INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await.unwrap();
     let error = refused(&newer.url).await;
     assert!(matches!(error, StoreError::OtherVersion { .. }), "{error}");
@@ -243,7 +243,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata transfer_metadata head_signatures external_statements external_lines matches match_lines match_entries unmatches open_lines matched_entries account_sets account_set_members";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));
@@ -261,7 +261,9 @@ async fn the_recommended_grants_suffice(server: &Server) {
         ["balances", "service", "backdated_days", "api_key_uses", "webhook_progress"]
             .map(|t| format!("GRANT UPDATE ON {t} TO {to}")),
     );
-    grants.push(format!("GRANT DELETE ON holds TO {to}"));
+    grants.extend(
+        ["holds", "open_lines", "matched_entries"].map(|t| format!("GRANT DELETE ON {t} TO {to}")),
+    );
     for grant in grants {
         raw.execute(&grant).await.expect(&grant);
     }
@@ -283,6 +285,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let webhook = json!({"url": "http://127.0.0.1:1/"});
     assert_eq!(running.api.post("/v1/webhooks", &webhook).await.status, 201);
     assert_eq!(running.api.post("/v1/webhooks/1/remove", &json!({})).await.status, 200);
+    crate::reconciliation::once(&running.api).await;
     becomes_ready(&running).await;
     let mut raw = running.database.connect().await;
     for sql in [

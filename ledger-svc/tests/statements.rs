@@ -106,7 +106,7 @@ async fn a_statement_as_csv_is_the_same_statement(server: &Server) {
     for (line, entry) in lines.iter().zip(entries.as_array().unwrap()) {
         let text = |field: &str| entry[field].as_str().unwrap().to_owned();
         let expected = format!(
-            "{},{},{},{},\"{}\",{},{},{},EUR",
+            "{},{},{},{},\"{}\",{},{},{},EUR,",
             entry["number"],
             text("transfer"),
             text("booked_at"),

@@ -47,6 +47,7 @@ async fn everything_once(running: &Running) {
     let part = json!({"entries": moving("eur:credit", "eur:debit", "3")["entries"]});
     id(&api.follow(&held, "post", "d", &part).await);
     let mut expiring = holding("eur:credit", "eur:debit", "2");
+    expiring["metadata"] = json!({"a": "b"});
     expiring["expires_at"] = json!("2999-01-01T00:00:00Z");
     id(&api.transfer("e", &expiring).await);
 }
@@ -81,7 +82,7 @@ async fn books_are_right_while_they_are_written(server: &Server) {
 }
 
 /// A connection that nothing holds back: as somebody who owns the database would take it.
-async fn unfenced(database: &Database) -> Raw {
+pub async fn unfenced(database: &Database) -> Raw {
     let mut raw = database.connect().await;
     match database.engine {
         Engine::Postgres => {
@@ -108,6 +109,16 @@ async fn unfenced(database: &Database) -> Raw {
                 "webhook_endpoints",
                 "webhook_removals",
                 "account_metadata",
+                "transfer_metadata",
+                "head_signatures",
+                "external_statements",
+                "external_lines",
+                "matches",
+                "match_lines",
+                "match_entries",
+                "unmatches",
+                "account_sets",
+                "account_set_members",
             ] {
                 for what in ["update", "delete", "replace"] {
                     let drop = format!("DROP TRIGGER IF EXISTS {table}_no_{what}");
@@ -272,6 +283,21 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "DELETE FROM account_metadata WHERE name = 'x'",
         "account_metadata, account_id",
     ),
+    (
+        "UPDATE transfer_metadata SET value = 'c'",
+        "UPDATE transfer_metadata SET value = 'b'",
+        "transfers, 7",
+    ),
+    (
+        "INSERT INTO transfer_metadata (transfer_seq, name, value) VALUES (3, 'x', 'y')",
+        "DELETE FROM transfer_metadata WHERE name = 'x'",
+        "transfers, 3",
+    ),
+    (
+        "INSERT INTO transfer_metadata (transfer_seq, name, value) VALUES (99, 'x', 'y')",
+        "DELETE FROM transfer_metadata WHERE name = 'x'",
+        "transfer_metadata, transfer_seq",
+    ),
     ("UPDATE webhook_removals SET removed_at_us = 1", "", "webhook_removals, 1"),
     (
         "UPDATE service SET id = 1, epoch = -epoch",
@@ -321,6 +347,7 @@ async fn the_end_cannot_be_cut_off(database: &Database, raw: &mut Raw, head: Hea
     for sql in [
         "DELETE FROM holds",
         "DELETE FROM pending_entries WHERE transfer_seq = 7",
+        "DELETE FROM transfer_metadata WHERE transfer_seq = 7",
         "DELETE FROM transfers WHERE seq = 7",
         "UPDATE balances SET pending_debits_minor = 0, pending_credits_minor = 0",
     ] {
@@ -344,7 +371,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 8);
+    assert_eq!(migrated.applied, 12);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     what_is_kept_apart_is_held_against_it(&database).await;

@@ -15,7 +15,8 @@ use prometheus::IntCounterVec;
 use proxy_config::route_access::AuthSubrequest;
 
 use crate::cache::conditional;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::metrics::Metrics;
@@ -74,6 +75,7 @@ impl AuthRequest {
         Ok(Question {
             head,
             body: None,
+            feed: None,
             caller: None,
             client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
@@ -106,6 +108,7 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
         upstream: Arc::clone(&auth.upstream),
         runtimes: edge.state.runtimes.clone(),
         lane: Arc::clone(&route.lane),
+        buffering: Arc::clone(&route.buffering),
         reach: None,
         caller,
     };

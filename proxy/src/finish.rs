@@ -7,22 +7,42 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
 
 use crate::access_log::{Entry, millis};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
 use crate::slowest::Slow;
 use crate::{mirror, rules};
 
+/// What went over the client's connection: heads, and bytes of bodies without their framing.
+pub struct Moved<'a> {
+    pub head: &'a RequestHeader,
+    pub sent: Option<&'a ResponseHeader>,
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+}
+
+impl<'a> Moved<'a> {
+    pub fn by(session: &'a Session) -> Moved<'a> {
+        Moved {
+            head: session.req_header(),
+            sent: session.response_written(),
+            bytes_in: session.body_bytes_read(),
+            bytes_out: session.body_bytes_sent(),
+        }
+    }
+}
+
 /// Counts the request and writes its line.
-pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &mut Exchange) {
+pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) {
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
-    let sent = session.response_written().map(|head| head.status);
+    let sent = moved.sent.map(|head| head.status);
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
     let took = exchange.begun.elapsed();
     let end = match &exchange.tunnel.carried {
@@ -34,18 +54,18 @@ pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &mut Excha
             bytes_out: carried.to_client,
         },
         None => {
-            let bytes_in = session.body_bytes_read() as u64;
-            End { aborted, status, took, bytes_in, bytes_out: session.body_bytes_sent() as u64 }
+            let bytes_in = moved.bytes_in as u64;
+            End { aborted, status, took, bytes_in, bytes_out: moved.bytes_out as u64 }
         }
     };
     mirror::answered(exchange, !end.aborted);
     let exchange = &*exchange;
     count(edge, exchange, &end);
     if exchange.tunnel.carried.is_none() {
-        let slow = || slow(session, exchange, &end);
+        let slow = || slow(moved.head, exchange, &end);
         edge.state.slowest.ended(end.took, slow);
     }
-    log(edge, session, exchange, &end);
+    log(edge, moved, exchange, &end);
 }
 
 /// How it ended.
@@ -83,8 +103,7 @@ fn count(edge: &Edge, exchange: &Exchange, end: &End) {
     }
 }
 
-fn slow(session: &Session, exchange: &Exchange, end: &End) -> Slow {
-    let head = session.req_header();
+fn slow(head: &RequestHeader, exchange: &Exchange, end: &End) -> Slow {
     let first = exchange.trail.asked.as_ref();
     let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
     let path = asked.unwrap_or_else(|| head.uri.path()).split('?').next().unwrap_or_default();
@@ -102,8 +121,8 @@ fn slow(session: &Session, exchange: &Exchange, end: &End) -> Slow {
     }
 }
 
-fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
-    let head = session.req_header();
+fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
+    let head = moved.head;
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
     let first = exchange.trail.asked.as_ref();
@@ -155,7 +174,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::Sent(name) => {
-            let value = session.response_written()?.headers.get(name)?;
+            let value = moved.sent?.headers.get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
         }
         _ => None,

@@ -16,7 +16,7 @@
 //!    answer may lead elsewhere, [`mirror`] sends copies, [`tunnel`] carries what is no longer HTTP.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
-//!    and in one reading; none is held whole but what is stored. [`compress`] encodes what a route
+//!    and in one reading; none is held but what is stored, or what the route's policy holds in a [`buffer`]. [`compress`] encodes what a route
 //!    compresses, on the bulk runtime.
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line in its [`logs`] ([`redact`]), which the [`access_log`] writes.
@@ -30,6 +30,7 @@ pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
 pub mod auth_request;
+pub mod buffer;
 pub mod cache;
 pub mod client_address;
 pub mod command;
@@ -43,12 +44,14 @@ pub mod disguise;
 pub mod drain;
 pub mod edge;
 pub mod error_page;
+pub mod exchange;
 pub mod fastcgi;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
 pub mod finish;
 pub mod framing;
+pub mod front;
 pub mod gate;
 pub mod generation;
 pub mod guard;

@@ -1,6 +1,7 @@
 //! Every metric the proxy exports, as one table ([`family`]). The registry, the handles and the
 //! generated METRICS.md are all made from it, so what is documented is what is exported.
 
+pub mod buffering;
 pub mod compression;
 pub mod family;
 pub mod traffic;
@@ -9,13 +10,14 @@ use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
 use crate::metrics::traffic::TrafficMetrics;
 
 /// Every family, each in one table.
 fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(traffic::FAMILIES)
+    FAMILIES.iter().chain(BUFFER_FAMILIES).chain(traffic::FAMILIES)
 }
 
 /// Handles to the families, made once per process.
@@ -29,6 +31,7 @@ pub struct Metrics {
     pub connections_total: IntCounterVec,
     pub connections_refused: IntCounterVec,
     pub client_timeouts: IntCounterVec,
+    pub front_door_requests: IntCounterVec,
     pub tls_handshake_failures: IntCounterVec,
     pub requests: IntCounterVec,
     pub requests_aborted: IntCounterVec,
@@ -51,6 +54,7 @@ pub struct Metrics {
     pub rate_limit_held: IntGaugeVec,
     pub rate_limit_cluster_failures: IntCounterVec,
     pub auth_requests: IntCounterVec,
+    pub buffers: BufferMetrics,
     pub compression: CompressionMetrics,
     pub traffic: TrafficMetrics,
     pub mirror_requests: IntCounterVec,
@@ -133,6 +137,7 @@ impl Metrics {
             connections_total: counter("forebay_proxy_downstream_connections_total"),
             connections_refused: counter("forebay_proxy_downstream_connections_refused_total"),
             client_timeouts: counter("forebay_proxy_downstream_timeouts_total"),
+            front_door_requests: counter("forebay_proxy_front_door_requests_total"),
             tls_handshake_failures: counter("forebay_proxy_tls_handshake_failures_total"),
             requests: counter("forebay_proxy_requests_total"),
             requests_aborted: counter("forebay_proxy_requests_aborted_total"),
@@ -155,6 +160,7 @@ impl Metrics {
             rate_limit_held: gauge("forebay_proxy_rate_limit_delayed"),
             rate_limit_cluster_failures: counter("forebay_proxy_rate_limit_cluster_failures_total"),
             auth_requests: counter("forebay_proxy_auth_subrequests_total"),
+            buffers: BufferMetrics::new(&registry),
             compression: CompressionMetrics::new(&registry),
             traffic: TrafficMetrics::new(&registry),
             mirror_requests: counter("forebay_proxy_mirror_requests_total"),

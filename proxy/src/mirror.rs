@@ -17,7 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::detour;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::metrics::Metrics;
@@ -141,6 +142,7 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             upstream: Arc::clone(&mirror.upstream),
             runtimes: edge.state.runtimes.clone(),
             lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
+            buffering: edge.state.buffers.named(None, &edge.state.metrics),
             reach: None,
             caller: caller.clone(),
         },

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::answer;
 use crate::detour::{self, Detour, Next};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
@@ -15,7 +17,7 @@ use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
-use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules, trace, tunnel};
+use crate::{auth_request, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -53,7 +55,7 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
-        trace::enter(session, exchange);
+        trace::enter(session.req_header_mut(), exchange);
         tunnel::consider(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
@@ -86,7 +88,9 @@ impl Edge {
         }
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
         let origin = self.origin(session, exchange);
-        let asks_here = exchange.trail.without_body
+        let holds = buffer::applies(session, exchange);
+        let asks_here = holds
+            || exchange.trail.without_body
             || gateway.is_some()
             || detour::may_follow(exchange)
             || origin.as_ref().is_some_and(|origin| origin.patience.is_exacting);
@@ -98,7 +102,11 @@ impl Edge {
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
+            Some(_) if buffer::spools(exchange) => {
+                Box::pin(buffer::pass::pass(session, exchange, &origin)).await
+            }
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
+            None if holds => Box::pin(buffer::pass::pass(session, exchange, &origin)).await,
             None => {
                 lane::enter::origins(session, exchange).await?;
                 Ok(Next::PassOn)
@@ -119,10 +127,21 @@ impl Edge {
 
     /// The upstream of the request, to be asked by the proxy itself.
     fn origin(&self, session: &Session, exchange: &Exchange) -> Option<Origin> {
+        let upstream = exchange.upstream.as_ref()?;
+        let caller = Caller::for_upstream(session, exchange, &self.listener, upstream);
+        let origin = self.origin_without_scripts(session.req_header(), exchange)?;
+        Some(Origin { caller, ..origin })
+    }
+
+    /// The same for an upstream that speaks HTTP.
+    pub fn origin_without_scripts(
+        &self,
+        head: &RequestHeader,
+        exchange: &Exchange,
+    ) -> Option<Origin> {
         let upstream = exchange.upstream.clone()?;
-        let caller = Caller::for_upstream(session, exchange, &self.listener, &upstream);
         let route = exchange.route.as_ref()?;
-        let (head, proved) = (session.req_header(), &exchange.proved);
+        let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: &route.name, head, proved };
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
@@ -131,8 +150,9 @@ impl Edge {
             upstream,
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),
+            buffering: Arc::clone(&route.buffering),
             reach: None,
-            caller,
+            caller: None,
         })
     }
 }

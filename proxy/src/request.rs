@@ -1,6 +1,8 @@
 //! What a request must be before anything is decided on it, and the one form it then has:
 //! origin-form target, one valid Host, one reading of its length.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
@@ -17,25 +19,34 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Checks the request and brings it into its one form, in place.
 ///
-/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
-/// never anything about the upstream.
+/// Errors: as of [`settle`].
 pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
-    let head = session.req_header_mut();
-    if let Some(listener) = listener {
-        check_size(head, raw.as_deref(), &listener.request_head)?;
+    if session.req_header().version == Version::HTTP_10 {
+        // It knows no interim responses (RFC 9110 section 15.2).
+        session.downstream_session.set_ignore_info_resp(true);
     }
-    if let Some(raw) = &raw {
+    settle(session.req_header_mut(), raw.as_deref(), listener)
+}
+
+/// The same for a head by itself; `raw` is the head as it came, where it was HTTP/1.
+///
+/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
+/// never anything about the upstream.
+pub fn settle(
+    head: &mut RequestHeader,
+    raw: Option<&[u8]>,
+    listener: Option<&Listener>,
+) -> Result<(), Failure> {
+    if let Some(listener) = listener {
+        check_size(head, raw, &listener.request_head)?;
+    }
+    if let Some(raw) = raw {
         check_lines(raw, listener.is_some_and(|listener| listener.bare_line_feeds))?;
         check_request_line(raw)?;
     }
     check_method(head, listener)?;
-    check_length(&head.headers, raw.as_deref().unwrap_or_default())?;
-    if head.version == Version::HTTP_10 {
-        // It knows no interim responses (RFC 9110 section 15.2).
-        session.downstream_session.set_ignore_info_resp(true);
-    }
-    let head = session.req_header_mut();
+    check_length(&head.headers, raw.unwrap_or_default())?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
     settle_host(head)?;
@@ -259,7 +270,17 @@ pub fn request_id(headers: &HeaderMap) -> String {
         .map(HeaderValue::as_bytes)
         .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain))
         .and_then(|id| std::str::from_utf8(id).ok())
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+        .map_or_else(new_id, str::to_owned)
+}
+
+/// A version 7 UUID. It is to differ from others, not to be hard to guess, so its bits come from this thread's
+/// generator and not, with a system call, from the kernel's.
+fn new_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+    let mut bits = [0; 10];
+    fastrand::fill(&mut bits);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use serde::Serialize;
 use thiserror::Error as ThisError;
 
-use crate::edge::Exchange;
 use crate::error_page;
+use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
@@ -294,16 +294,7 @@ pub async fn send(
     }
     distrust(session, failure);
     end_if_unasked(session);
-    let as_page = error_page::is_wanted(exchange);
-    let body = match as_page {
-        true => error_page::page(status),
-        false => body(failure, status, &exchange.request_id),
-    };
-    let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
-    if as_page {
-        error_page::dress(&mut head).ok()?;
-    }
-    edit_response(&mut head, &exchange.ruled.to_client).ok()?;
+    let (head, body) = rendered(failure, exchange)?;
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {
         session.write_response_header(Box::new(head), !has_body).await?;
@@ -319,6 +310,22 @@ pub async fn send(
             None
         }
     }
+}
+
+/// The response to a failure; none where the connection is to be left alone.
+pub fn rendered(failure: &Failure, exchange: &Exchange) -> Option<(ResponseHeader, Bytes)> {
+    let status = failure.status()?;
+    let as_page = error_page::is_wanted(exchange);
+    let body = match as_page {
+        true => error_page::page(status),
+        false => body(failure, status, &exchange.request_id),
+    };
+    let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
+    if as_page {
+        error_page::dress(&mut head).ok()?;
+    }
+    edit_response(&mut head, &exchange.ruled.to_client).ok()?;
+    Some((head, body))
 }
 
 /// Ends a connection whose next request cannot be trusted to start where we think it does.

@@ -30,12 +30,14 @@ use tokio::time::Instant;
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
+use crate::buffer::Policies;
 use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
 use crate::drain::{Deadlines, Drain};
 use crate::edge::Edge;
 use crate::fill::origin;
+use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
@@ -185,6 +187,7 @@ fn prepare(
     runtimes: Handles,
 ) -> Result<(Arc<State>, Writer), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
+    let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
     let ticket_keys = TicketKeys::default();
     let mut acceptors = std::collections::BTreeMap::new();
@@ -197,11 +200,11 @@ fn prepare(
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
     let generation =
-        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers)?;
+        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers, &buffers)?;
     {
         // What is put into force may begin tasks.
         let _entered = runtimes.of(Place::Latency).enter();
-        generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+        generation.enter_into_force(&metrics, &lanes, &caches, &limits, &buffers);
     }
     let (access_log, writer) = access_log::start(&metrics)?;
     let author = Author { cause: Cause::Start, by: None, note: None };
@@ -211,6 +214,7 @@ fn prepare(
         encoding: Encoding::new(&metrics),
         metrics,
         lanes,
+        buffers,
         runtimes,
         caches,
         limits,
@@ -269,8 +273,10 @@ fn connections(
         ..ServerConf::default()
     };
     let timeouts = listener.timeouts.clone();
-    let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
-    let mut proxy = http_proxy(&Arc::new(conf), edge);
+    let edge =
+        || Edge { listener: name.to_owned(), timeouts: timeouts.clone(), state: Arc::clone(state) };
+    let door = front::is_open().then(|| Door::new(edge()));
+    let mut proxy = http_proxy(&Arc::new(conf), edge());
     let mut options = HttpServerOptions::default();
     // `request` refuses it, in the proxy's own words.
     options.allow_connect_method_proxying = true;
@@ -279,7 +285,7 @@ fn connections(
     proxy.server_options = Some(options);
     let acceptor = state.acceptors.get(name).cloned();
     let requests = Requests::new(Arc::new(proxy), runtimes.handles());
-    Connections::new(name, listener, requests, acceptor, closing, state)
+    Connections::new(name, listener, requests, acceptor, (closing, door), state)
 }
 
 fn start<A>(

@@ -8,7 +8,7 @@ use pingora::http::RequestHeader;
 use proxy_config::rate_limit::RequestKey;
 
 use crate::cache::policy::Policy;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::rate_limit::key::Asking;
 use crate::route::Route;
 use crate::upstream::Upstream;

@@ -5,10 +5,10 @@
 //! `tracestate`. Routes with `forwarded_headers: pass_on` pass both on as they came.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora::proxy::Session;
+use pingora::http::RequestHeader;
 use proxy_config::route::ForwardedHeaders;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -31,8 +31,7 @@ pub struct Trace {
 }
 
 /// Takes part in the client's trace, if there is one.
-pub fn enter(session: &mut Session, exchange: &mut Exchange) {
-    let head = session.req_header_mut();
+pub fn enter(head: &mut RequestHeader, exchange: &mut Exchange) {
     if exchange.trace.is_some() || !head.headers.contains_key(TRACEPARENT) {
         return;
     }

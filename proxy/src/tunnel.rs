@@ -3,10 +3,14 @@
 //! What a client offers and its route lets through is offered to the upstream in the proxy's own words.
 //! Until the upstream agrees with a 101 it is a request like any other, and any other answer is an ordinary
 //! one. From then on bytes are [`carry`]-ed both ways and nothing looks into them: no cache, no compression,
-//! no rules. The request keeps its place in its lane, at its limits and at its server until the tunnel ends.
+//! no rules. The request keeps its place in its lane, at its limits and at its server until the tunnel ends, but
+//! it leaves pingora ([`departure`]).
 
 pub mod carry;
+pub mod departure;
 pub mod switch;
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,11 +24,14 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use sha1::{Digest, Sha1};
 
+use crate::connection::{Caller, caller};
 use crate::detour::Next;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fill::origin::{Origin, Reply};
 use crate::respond::Failure;
-use crate::tunnel::carry::{Carried, Limits, carry};
+use crate::tunnel::carry::Carried;
+use crate::tunnel::departure::Departure;
 use crate::{headers, hop, relay};
 
 /// The protocol of WebSockets, and what it adds to a client's key (RFC 6455 section 1.3).
@@ -38,6 +45,8 @@ pub struct Tunnelling {
     offer: Option<HeaderValue>,
     /// What was carried, once the tunnel has ended.
     pub carried: Option<Carried>,
+    /// The request is elsewhere, and told of there.
+    pub has_departed: bool,
 }
 
 /// The offers of a request that may be made to a server, as one value; nothing where there are none.
@@ -117,8 +126,10 @@ pub async fn pass(
     let key = question.head.headers.get(SEC_WEBSOCKET_KEY).cloned();
     let fields = [(CONNECTION, HeaderValue::from_static("upgrade")), (UPGRADE, offer.clone())];
     let reply = relay::asked(session, exchange, origin, &question, &fields).await?;
+    exchange.upstream_status = Some(reply.head.status.as_u16());
     if reply.head.status != StatusCode::SWITCHING_PROTOCOLS {
-        return relay::settle(session, exchange, origin, reply).await.map(Some);
+        let held = relay::room(exchange)?;
+        return relay::answer(session, exchange, reply, held).await.map(Some);
     }
     let Some(head) = agreed(reply.head.clone(), &offer, key.as_ref()) else {
         tracing::warn!(
@@ -173,19 +184,26 @@ async fn open(
     if let Some(cookie) = reply.sticky_cookie(exchange.tls.is_some()) {
         head.append_header(SET_COOKIE, cookie).map_err(|_| Failure::Internal)?;
     }
-    let (client, early) = switch::client(session).await?;
-    let (server, said, _held) = reply.into_stream().await.ok_or(Failure::UpstreamBroken)?;
+    let client = switch::client(session).await?;
+    let (stream, said, held) = reply.into_stream().await.ok_or(Failure::UpstreamBroken)?;
     exchange.first_byte = Some(exchange.begun.elapsed());
     exchange.under_way = edge.state.drain.tunnel();
     let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
     let counts = edge.state.metrics.traffic.tunnel(route, origin.lane.name());
-    let limits = Limits {
+    let mut nothing = Exchange::new(&edge.state, Caller::default());
+    nothing.tunnel.has_departed = true;
+    caller().departing.leave(Box::new(Departure {
+        edge: edge.another(),
+        exchange: std::mem::replace(exchange, nothing),
+        request: session.req_header().clone(),
+        client,
+        head: wire(&head),
+        server: (stream, said),
+        held,
         idle: origin.patience.tunnel,
-        pace: &origin.lane.pace,
-        stop: edge.state.drain.cut(),
-    };
-    let carried = carry((client, early), wire(&head), (server, said), limits, &counts).await;
-    exchange.tunnel.carried = Some(carried);
+        lane: Arc::clone(&origin.lane),
+        counts,
+    }));
     Ok(())
 }
 

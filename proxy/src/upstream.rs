@@ -365,6 +365,11 @@ impl Upstream {
         &self.config.timeouts
     }
 
+    /// It speaks HTTP/1 and is told nothing but requests.
+    pub fn is_plain(&self) -> bool {
+        self.gateway.is_none() && !self.x_accel && self.transport.is_plain()
+    }
+
     /// How its servers are reached.
     pub fn transport(&self) -> &Transport {
         &self.transport

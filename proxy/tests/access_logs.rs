@@ -142,7 +142,8 @@ routes:
     let form = r#"^127\.0\.0\.1 - jo \[\d\d/[A-Z][a-z]{2}/\d{4}(:\d\d){3} [+-]\d{4}\] "GET /own\?a=0 HTTP/1\.1" 200 5 "-" "q\\x22"\n"#;
     let form = form.parse::<proxy_config::pattern::Regex>().unwrap().compile().unwrap();
     assert!(form.is_match(&combined), "{combined}");
-    assert_eq!(read("chosen.log"), "/own 200 5 x%22 200 \n");
+    let chosen = eventually("a line", || Some(read("chosen.log")).filter(|text| !text.is_empty()));
+    assert_eq!(chosen, "/own 200 5 x%22 200 \n");
 
     // A reload may move a log; what is wrong with one is refused.
     proxy.rewrite(&sections.replace("chosen.log", "moved.log"));

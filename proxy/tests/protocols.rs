@@ -2,6 +2,7 @@
 
 mod interim;
 mod mutations;
+mod parsing;
 mod php;
 mod php_server;
 mod traces;

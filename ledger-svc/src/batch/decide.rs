@@ -153,6 +153,7 @@ impl<'a, N: FnMut() -> Uuid> Booking<'a, N> {
             id,
             kind: posting.kind,
             description: posting.description,
+            metadata: posting.metadata,
             effective_date: posting.effective_date,
             booked_at: self.booked_at,
             booked_on: self.booked_on,

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::chain::{Head, Record};
+use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Balance, PostedEntry};
 use crate::transfer::{IdempotencyKey, Transfer, TransferEntry, TransferKind};
@@ -25,6 +26,7 @@ pub struct NewTransfer {
     pub id: Uuid,
     pub kind: TransferKind,
     pub description: String,
+    pub metadata: Metadata,
     pub effective_date: Date,
     pub booked_at: Timestamp,
     /// The day of `booked_at` (UTC).
@@ -126,6 +128,7 @@ impl NewTransfer {
             of: self.of,
             followed_by: None,
             entries: self.entries.iter().map(entry).collect(),
+            metadata: self.metadata.clone(),
         };
         transfer.first_answer()
     }

@@ -1,14 +1,18 @@
 //! `forebay-ledger close`: seals a period at the database itself.
 
-use anyhow::bail;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
 use clap::Args;
 use jiff::civil::Date;
 
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
 use crate::account::validate_text;
-use crate::act::{Act, Acted};
+use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose};
+use crate::service::signing::sign;
+use crate::signature::SigningKey;
 use crate::transfer::DESCRIPTION_CHARS_MAX;
 use crate::when;
 
@@ -24,14 +28,24 @@ pub struct CloseArgs {
     /// One line for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     description: String,
+    /// Sign the head of the chain with this key afterwards
+    #[arg(long, env = "FOREBAY_LEDGER_SIGNING_KEY_FILE", value_name = "PATH")]
+    signing_key_file: Option<PathBuf>,
 }
 
 pub fn close(args: &CloseArgs) -> anyhow::Result<()> {
     validate_text("description", &args.description, DESCRIPTION_CHARS_MAX)?;
+    let key = args.signing_key_file.as_deref().map(SigningKey::read).transpose()?;
     let body = CloseBody { through: args.through, description: args.description.clone() };
     let acted = runtime()?.block_on(async {
         let offline = Offline::open(&args.database, SERVED).await?;
-        let acted = closed(&offline, body).await;
+        let mut acted = closed(&offline, body).await;
+        if let (Ok(Acted::Closing(Closing::Closed(_))), Some(key)) = (&acted, &key) {
+            let signed = sign(key, &offline.reader, &offline.writer, Actor::Command).await;
+            if let Err(error) = signed {
+                acted = Err(error).context("the period is closed, and its head is not signed");
+            }
+        }
         offline.close().await?;
         acted
     })?;

@@ -12,7 +12,7 @@ use crate::writer::{self, Handle, Limits};
 
 /// An opened database.
 pub struct Offline {
-    writer: Handle,
+    pub writer: Handle,
     writing: JoinHandle<Result<(), StoreError>>,
     pub reader: Reader,
 }
@@ -30,8 +30,12 @@ impl Offline {
             Err(error @ StoreError::Locked { .. }) => return Err(error).context(instead),
             opened => opened?,
         };
-        let limits =
-            Limits { queue_max: 16, queue_entries_max: 16, batch_max: 16, accounts_known_max: 16 };
+        let limits = Limits {
+            queue_max: 16,
+            queue_entries_max: 100_000,
+            batch_max: 1000,
+            accounts_known_max: 100_000,
+        };
         let (writer, writing) = writer::start(opened.writer, opened.ahead, limits, Metrics::new());
         Ok(Self { writer, writing, reader: opened.reader })
     }

@@ -1,12 +1,15 @@
 //! `forebay-ledger verify`: recomputes a database and says what it found.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{DatabaseArgs, print};
 use crate::chain::Head;
 use crate::money::format_minor;
+use crate::signature::{PublicKey, pem};
 use crate::store::{DatabaseUrl, hex};
 use crate::verify::{self, Verified};
 
@@ -18,12 +21,18 @@ pub struct VerifyArgs {
     /// one, somebody who rewrites the whole chain, or cuts off its end, goes unnoticed
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
     head: Option<Head>,
+    /// A public key (PEM, as signing-key prints it): the head must have been signed by it, and every signature must be by
+    /// one of those that are given; may be given several times
+    #[arg(long, value_name = "FILE")]
+    public_key: Vec<PathBuf>,
 }
 
 pub fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let database: DatabaseUrl = args.database.database.parse()?;
+    let keys =
+        args.public_key.iter().map(|path| public_key(path)).collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let verified = runtime.block_on(verify::verify(&database, args.head))?;
+    let verified = runtime.block_on(verify::verify_signed(&database, args.head, &keys))?;
     print(&text(&database, &verified))
 }
 
@@ -38,8 +47,18 @@ pub fn text(database: &DatabaseUrl, verified: &Verified) -> String {
         let difference = format_minor(sums.debits_minor - sums.credits_minor, sums.scale);
         let _ = writeln!(text, "  {currency}: {total} on each side, difference {difference}");
     }
+    if let Some((last, count)) = &verified.signed {
+        let (key, link) = (hex(&last.public_key), last.head.seq);
+        let _ = writeln!(text, "  {count} signatures, the last over link {link} by {key}");
+    }
     let _ = writeln!(text, "  head of the chain: {}:{}", head.seq, hex(&head.hash));
     text
+}
+
+fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
+    let named = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {named}"))?;
+    pem::read_public(&text).with_context(|| format!("{named} holds no Ed25519 public key (PEM)"))
 }
 
 fn head(text: &str) -> Result<Head, String> {

@@ -120,7 +120,7 @@ pub fn is_minimal(headers: &HeaderMap) -> bool {
 pub async fn entries_of(app: &App, requests: &[TransferRequest]) -> Result<usize, Problem> {
     let mut entries = 0;
     for request in requests {
-        entries += request.action.entries().len();
+        entries += request.action.entry_count();
         if let Some(of) = request.action.of() {
             let followed = app.reader.entries_of(of).await?.unwrap_or(0);
             entries += usize::try_from(followed).unwrap_or(0);

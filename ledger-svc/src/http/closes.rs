@@ -47,6 +47,10 @@ pub async fn create(
     };
     match closing {
         Closing::Closed(close) => {
+            // What fails is logged and tried again; the period is closed all the same.
+            if let Some(signer) = &app.signer {
+                let _ = signer.sign().await;
+            }
             let location = [(header::LOCATION, format!("/v1/closes/{}", close.id))];
             Ok((StatusCode::CREATED, location, Json(close)).into_response())
         }

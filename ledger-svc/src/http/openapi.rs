@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{
-    ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+    ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder,
     example::ExampleBuilder,
     security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
@@ -25,6 +26,7 @@ use super::problem::{self, KINDS, Kind};
         (name = "chart", description = "Currencies and accounts"),
         (name = "transfers", description = "Posting and looking up"),
         (name = "reports", description = "Balances, entries and the trial balance"),
+        (name = "reconciliation", description = "What somebody else says of an account, held against its entries"),
         (name = "events", description = "What is booked, told to others: a stream, and webhooks"),
         (name = "administration", description = "API keys and the log of what administrators did"),
     ),
@@ -55,6 +57,7 @@ const BODY: &[Kind] = &[
 ];
 const LISTING: &[Kind] = &[Kind::InvalidParameter];
 const OF_ACCOUNT: &[Kind] = &[Kind::MalformedRequest, Kind::AccountNotFound];
+const OF_SET: &[Kind] = &[Kind::MalformedRequest, Kind::SetNotFound];
 const OF_KEY: &[Kind] = &[Kind::MalformedRequest, Kind::KeyNotFound];
 const OF_WEBHOOK: &[Kind] = &[Kind::MalformedRequest, Kind::WebhookNotFound];
 const OF_CLOSE: &[Kind] = &[Kind::MalformedRequest, Kind::CloseNotFound];
@@ -104,6 +107,7 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
         ],
     ),
     ("streamBatch", &[ALWAYS, &[Kind::UnsupportedMediaType]]),
+    ("createImport", &[ALWAYS, BODY, &[Kind::InvalidText, Kind::UnknownCurrency]]),
     (
         "postTransfer",
         &[ALWAYS, BODY, KEY, POSTING, FOLLOWING, &[Kind::TransferNotPending, Kind::HoldExceeded]],
@@ -134,6 +138,24 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("listCloses", &[ALWAYS, LISTING]),
     ("getClose", &[ALWAYS, OF_CLOSE]),
     ("listCloseBalances", &[ALWAYS, OF_CLOSE, LISTING]),
+    ("createAccountSet", &[ALWAYS, BODY, &[Kind::AlreadyExists]]),
+    ("listAccountSets", &[ALWAYS, LISTING]),
+    ("getAccountSet", &[ALWAYS, OF_SET]),
+    ("addMembers", &[ALWAYS, BODY, OF_SET, &[Kind::UnknownAccount]]),
+    ("listMembers", &[ALWAYS, OF_SET, LISTING]),
+    ("getAccountTree", &[ALWAYS, LISTING]),
+    ("getHead", &[ALWAYS]),
+    ("listSignatures", &[ALWAYS, LISTING]),
+    ("importStatement", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidText]]),
+    ("listStatements", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("listOpenLines", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("listUnmatchedEntries", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("getReconciliation", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("runReconciliation", &[ALWAYS, BODY, OF_ACCOUNT]),
+    ("createMatch", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::MatchRefused]]),
+    ("listMatches", &[ALWAYS, OF_ACCOUNT, LISTING]),
+    ("createAdjustment", &[ALWAYS, BODY, OF_ACCOUNT, POSTING, &[Kind::MatchRefused]]),
+    ("removeMatch", &[ALWAYS, BODY, &[Kind::MatchNotFound, Kind::MatchRefused]]),
     ("createKey", &[ALWAYS, BODY, &[Kind::TooManyKeys]]),
     ("listKeys", &[ALWAYS, LISTING]),
     ("getKey", &[ALWAYS, OF_KEY]),
@@ -162,6 +184,9 @@ pub fn with_problems(mut document: Document) -> Document {
         for operation in [&mut item.get, &mut item.post, &mut item.put].into_iter().flatten() {
             add_problems(operation);
         }
+        if let Some(operation) = &mut item.get {
+            add_tag(operation);
+        }
     }
     let mut description = document.info.description.take().unwrap_or_default();
     description.push_str(
@@ -180,6 +205,27 @@ pub fn with_problems(mut document: Document) -> Document {
     components.add_security_scheme("key", SecurityScheme::Http(key.build()));
     document.security = Some(vec![SecurityRequirement::new("key", [""; 0])]);
     document
+}
+
+/// What is read as a whole has a tag, and who has it already is told so.
+fn add_tag(operation: &mut Operation) {
+    let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { return };
+    if !answer.content.contains_key("application/json") && !answer.content.contains_key("text/csv")
+    {
+        return;
+    }
+    let header = HeaderBuilder::new().description(Some("Changes with the answer"));
+    answer.headers.insert("ETag".into(), header.build().into());
+    let unchanged = ResponseBuilder::new().description("It is what `If-None-Match` names");
+    operation.responses.responses.insert("304".into(), RefOr::T(unchanged.build()));
+    let parameter = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The `ETag` of an answer that is there already"))
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
 }
 
 fn add_problems(operation: &mut Operation) {

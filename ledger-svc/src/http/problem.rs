@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::interchange::Fault;
 use crate::posting::Imbalance;
 
 /// What kind of error; the last part of the problem's `type`.
@@ -25,6 +26,8 @@ pub enum Kind {
     CloseNotFound,
     KeyNotFound,
     WebhookNotFound,
+    MatchNotFound,
+    SetNotFound,
     MethodNotAllowed,
     RequestTimeout,
     AlreadyExists,
@@ -35,9 +38,11 @@ pub enum Kind {
     IdempotencyKeyReused,
     TooManyKeys,
     TooManyWebhooks,
+    MatchRefused,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
+    InvalidText,
     UnknownCurrency,
     UnknownAccount,
     InvalidAmount,
@@ -79,7 +84,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 43] = [
+pub const KINDS: [KindRow; 47] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -166,6 +171,20 @@ pub const KINDS: [KindRow; 43] = [
         "The path names a webhook that does not exist.",
     ),
     row(
+        Kind::MatchNotFound,
+        404,
+        "match-not-found",
+        "There is no such match",
+        "The path names a match that does not exist.",
+    ),
+    row(
+        Kind::SetNotFound,
+        404,
+        "set-not-found",
+        "There is no such account set",
+        "The path names an account set that does not exist.",
+    ),
+    row(
         Kind::MethodNotAllowed,
         405,
         "method-not-allowed",
@@ -236,6 +255,13 @@ pub const KINDS: [KindRow; 43] = [
         "Remove one, or raise the service's `--webhooks-max`.",
     ),
     row(
+        Kind::MatchRefused,
+        409,
+        "match-refused",
+        "Lines and entries do not match",
+        "One of them is matched already, is not of this account, or both sides come to different sums.",
+    ),
+    row(
         Kind::BodyTooLarge,
         413,
         "body-too-large",
@@ -255,6 +281,13 @@ pub const KINDS: [KindRow; 43] = [
         "invalid-body",
         "The body is not what is expected here",
         "A field is missing, unknown, of another type or breaks its rule; `field`, `line` and `column` say where.",
+    ),
+    row(
+        Kind::InvalidText,
+        422,
+        "invalid-text",
+        "The text cannot be booked",
+        "`faults` says what is wrong at which line of the text.",
     ),
     row(
         Kind::UnknownCurrency,
@@ -418,6 +451,9 @@ pub struct Details {
     /// With `unbalanced`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imbalances: Option<Vec<Imbalance>>,
+    /// With `invalid-text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Vec<Fault>>,
 }
 
 /// A problem on its way to the client.
@@ -441,6 +477,7 @@ impl Problem {
             line: None,
             column: None,
             imbalances: None,
+            faults: None,
         };
         Self { kind, details: Box::new(details), header: None }
     }

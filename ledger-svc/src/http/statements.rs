@@ -12,7 +12,8 @@ use super::accounts::missing;
 use super::extract::{Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use super::reports::{date, period};
-use crate::report::{Statement, StatementBy};
+use crate::json;
+use crate::report::{AccountEntry, Statement, StatementBy};
 use crate::store::{Days, Place};
 
 /// Which time, and which page of its entries.
@@ -125,14 +126,22 @@ async fn read(app: &App, code: &str, params: StatementParams) -> Result<Statemen
     read.ok_or_else(|| missing(code))
 }
 
+/// A JSON object, or nothing.
+fn metadata_cell(entry: &AccountEntry) -> String {
+    if entry.metadata.is_empty() {
+        return String::new();
+    }
+    format!("\"{}\"", json::written(&entry.metadata).replace('"', "\"\""))
+}
+
 fn csv(statement: &Statement) -> String {
     let mut text = String::from(
-        "number,transfer,booked_at,effective_date,description,direction,amount,balance,currency\r\n",
+        "number,transfer,booked_at,effective_date,description,direction,amount,balance,currency,metadata\r\n",
     );
     for entry in &statement.entries {
-        // Of all fields only the description is a person's text.
+        // Of all fields only description and metadata are a person's text.
         text.push_str(&format!(
-            "{},{},{:.6},{},\"{}\",{},{},{},{}\r\n",
+            "{},{},{:.6},{},\"{}\",{},{},{},{},{}\r\n",
             entry.number,
             entry.transfer,
             entry.booked_at,
@@ -142,6 +151,7 @@ fn csv(statement: &Statement) -> String {
             entry.amount,
             entry.balance,
             statement.currency,
+            metadata_cell(entry),
         ));
     }
     text

@@ -4,12 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use crate::batch::{Answer, Verdict};
+use crate::metadata::{Filter, MetadataError};
 use crate::report::{Page, TransferSummary};
 use crate::transfer::{
     self, IdempotencyKey, KeyError, PostBody, ReverseBody, Transfer, TransferBody, TransferRequest,
@@ -42,7 +45,7 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
     let request = transfer::parse(key, &body.0, app.limits.entries_max)?;
-    let entries = request.action.entries().len();
+    let entries = request.action.entry_count();
     book(&app, request, entries).await
 }
 
@@ -73,7 +76,7 @@ pub async fn post(
     let key = idempotency_key(&headers)?;
     let (of, entries) = followed(&app, &id).await?;
     let request = transfer::parse_post(key, of, &body.0, app.limits.entries_max)?;
-    let entries = entries + request.action.entries().len();
+    let entries = entries + request.action.entry_count();
     book(&app, request, entries).await
 }
 
@@ -166,19 +169,41 @@ pub fn verdict_problem(verdict: Verdict) -> Option<Problem> {
     }
 }
 
+/// Which transfers, and which page of them.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TransferParams {
+    /// `NAME:VALUE`: only transfers with this value of this name in their metadata.
+    #[param(example = "order:4711")]
+    metadata: Option<String>,
+    /// Most transfers to answer with.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before; the first page when left out.
+    cursor: Option<String>,
+}
+
 /// List the transfers
 ///
 /// In booking order, without their entries.
 #[utoipa::path(
     get, path = "/v1/transfers", operation_id = "listTransfers", tag = "transfers",
-    params(Paging),
+    params(TransferParams),
     responses((status = 200, description = "A page of transfers", body = Page<TransferSummary>))
 )]
 pub async fn list(
     State(app): State<App>,
-    Params(paging): Params<Paging>,
+    Params(params): Params<TransferParams>,
 ) -> Result<PageOf<TransferSummary>, Problem> {
-    Ok(Json(app.reader.transfers(paging.after_number()?, paging.limit()?).await?))
+    let paging = Paging::new(params.limit, params.cursor);
+    let (after, limit) = (paging.after_number()?, paging.limit()?);
+    let Some(filter) = params.metadata else {
+        return Ok(Json(app.reader.transfers(after, limit).await?));
+    };
+    let wrong = |error: MetadataError| Problem::new(Kind::InvalidParameter, error.to_string());
+    let filter = Filter::parse(&filter).map_err(wrong)?;
+    Ok(Json(app.reader.transfers_with(&filter, after, limit).await?))
 }
 
 /// Get a transfer

@@ -1,7 +1,8 @@
-//! The books for people, as pages: accounts at `/`, an account's statement, the trial balance. Made here, whole, without
+//! The books for people, as pages: accounts at `/`, an account's statement and reconciliation, the trial balance. Made here, whole, without
 //! scripts; links are relative, so that a proxy may put them under a path of its own. Errors are problems as everywhere.
 
 mod markup;
+mod reconciliation;
 
 use axum::Router;
 use axum::extract::State;
@@ -21,7 +22,7 @@ use crate::report::{AccountEntry, CurrencyTotals, StatementBy};
 use crate::store::{AsOf, Days, Place};
 
 /// The pages, which read the books, and so need a role that may.
-pub const PAGES: [&str; 3] = ["/", "/accounts/{code}", "/trial-balance"];
+pub const PAGES: [&str; 4] = ["/", "/accounts/{code}", "/trial-balance", "/reconciliation/{code}"];
 /// What the pages look like is no secret.
 pub const STYLE: &str = "/style.css";
 
@@ -29,11 +30,12 @@ pub const STYLE: &str = "/style.css";
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub fn router() -> Router<App> {
-    let [accounts, account, trial] = PAGES;
+    let [accounts, account, trial, reconciliation] = PAGES;
     Router::new()
         .route(accounts, get(self::accounts))
         .route(account, get(statement))
         .route(trial, get(trial_balance))
+        .route(reconciliation, get(self::reconciliation::page))
         .route(STYLE, get(style))
 }
 
@@ -251,6 +253,7 @@ async fn statement(
         }
     }
     page.raw("<p class=\"more\">");
+    page.raw("<a href=\"../reconciliation/").text(&code).raw("\">Reconciliation</a> ");
     for (name, suffix) in [("CSV", ".csv"), ("JSON", "")] {
         page.raw("<a href=\"../v1/accounts/").text(&code).raw("/statement").text(suffix).raw("?");
         page.text(&query).raw("\">").text(name).raw("</a> ");

@@ -81,6 +81,8 @@ fn request(step: &Step, ids: &[Uuid], books: &Books, now: Timestamp) -> Option<A
                 .map(|s| now + std::time::Duration::from_secs(s.unsigned_abs())),
             entries: pair(CODES[*from], CODES[*to], *minor),
             expect: Vec::new(),
+            split: Vec::new(),
+            metadata: Metadata::default(),
         }),
         Step::Post(of, part) => {
             let of = pick(of)?;
@@ -107,6 +109,7 @@ fn book(books: &mut Books, posting: &Posting, id: Uuid) {
         kind: posting.kind,
         of: posting.of,
         description: posting.description.clone(),
+        metadata: posting.metadata.clone(),
         effective_date: posting.effective_date,
         booked_at: Timestamp::UNIX_EPOCH,
         expires_at: posting.expires_at,
@@ -210,6 +213,8 @@ fn rejections_say_what_to_do() {
             expires_at: None,
             entries: pair(from, to, minor),
             expect: Vec::new(),
+            split: Vec::new(),
+            metadata: Metadata::default(),
         })
     };
     let said = |action: &Action, books: &Books| post(action, books, at).unwrap_err().to_string();

@@ -6,6 +6,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::ShareError;
 use crate::account::Side;
 use crate::money::AmountError;
 use crate::transfer::{TransferKind, TransferState};
@@ -34,6 +35,8 @@ pub enum Rejection {
     UnknownAccounts(Vec<String>),
     #[error("entries[{entry}]: {error}")]
     Amount { entry: usize, error: AmountError },
+    #[error("split[{index}]: {error}")]
+    Split { index: usize, error: ShareError },
     #[error("debits and credits differ: {}", differences(.0))]
     Unbalanced(Vec<Imbalance>),
     #[error(

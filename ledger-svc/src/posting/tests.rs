@@ -51,6 +51,8 @@ fn transfer(entries: Vec<EntryBody>) -> TransferBody {
         expires_at: None,
         entries,
         expect: Vec::new(),
+        split: Vec::new(),
+        metadata: Metadata::default(),
     }
 }
 

@@ -132,6 +132,12 @@ impl Batch<'_> {
             }
             Act::RemoveEndpoint(id) => self.remove_endpoint(*id, now).await?,
             Act::ResumeEndpoint(id) => self.resume_endpoint(*id).await?,
+            Act::CreateSet(body) => self.store_set(body, now).await?,
+            Act::AddMembers(new) => self.store_members(new, now).await?,
+            Act::ImportStatement(new) => self.store_statement(new, now).await?,
+            Act::Match(new) => self.store_matches(new, now).await?,
+            Act::Unmatch { match_id, reason } => self.store_unmatch(*match_id, reason, now).await?,
+            Act::Sign(signed) => self.store_signature(signed).await?,
             Act::NoteProgress(progress) => {
                 self.insert(&[rows::of_progress(progress)]).await?;
                 (Acted::Noted, Vec::new())

@@ -8,15 +8,19 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
-use super::{acts, metadata, outbox};
+use super::{acts, metadata, outbox, reconcile, sets, signatures};
 use crate::account::{CurrencyBody, Side};
+use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::STATUS_CREATED;
 use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
 use crate::key::ApiKeyRow;
+use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Balance, Limits};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
+use crate::signature::SignatureRow;
 
 /// Rows of one page.
 const PAGE: i64 = 1000;
@@ -190,6 +194,13 @@ impl Audit {
         Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
+    /// How many names are of transfers there are not.
+    pub async fn stray_transfer_metadata(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM transfer_metadata AS m
+             WHERE NOT EXISTS (SELECT 1 FROM transfers AS t WHERE t.seq = m.transfer_seq)";
+        Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
+    }
+
     pub async fn limits(&mut self) -> Result<Vec<LimitsRow>, StoreError> {
         let sql = "SELECT id, account_id, balance_min_minor, balance_max_minor, set_at_us FROM account_limits ORDER BY id";
         self.rows(sql.to_owned(), |row| {
@@ -242,7 +253,7 @@ impl Audit {
                 {key}, fingerprint
              FROM transfers WHERE seq > {after} ORDER BY seq LIMIT {PAGE}"
         );
-        self.rows(sql, |row| {
+        let transfers = self.rows(sql, |row| {
             Ok(TransferRow {
                 seq: row.long(0)?,
                 id: row.uuid(1)?,
@@ -257,9 +268,22 @@ impl Audit {
                 entries: Vec::new(),
                 backdated: Vec::new(),
                 key: if row.is_null(10)? { None } else { Some(own_key(row)?) },
+                metadata: Metadata::default(),
             })
-        })
-        .await
+        });
+        let mut transfers = transfers.await?;
+        let Some(last) = transfers.last() else { return Ok(transfers) };
+        let sql = format!(
+            "SELECT transfer_seq, name, value FROM transfer_metadata
+             WHERE transfer_seq > {after} AND transfer_seq <= {} ORDER BY transfer_seq",
+            last.seq
+        );
+        for (seq, name, value) in self.rows(sql, metadata::metadata_row).await? {
+            if let Ok(place) = transfers.binary_search_by_key(&seq, |row| row.seq) {
+                transfers[place].metadata.0.insert(name, value);
+            }
+        }
+        Ok(transfers)
     }
 
     /// Entries after the one with this id.
@@ -397,6 +421,95 @@ impl Audit {
         .await
     }
 
+    pub async fn sets(&mut self) -> Result<Vec<SetRow>, StoreError> {
+        let sql = "SELECT id, code, name, created_at_us FROM account_sets ORDER BY id";
+        self.rows(sql.to_owned(), sets::set_row).await
+    }
+
+    pub async fn members(&mut self) -> Result<Vec<MemberRow>, StoreError> {
+        let sql = "SELECT id, set_id, account_id, member_set_id, added_at_us FROM account_set_members ORDER BY id";
+        self.rows(sql.to_owned(), sets::member_row).await
+    }
+
+    /// Statements of others, with their lines.
+    pub async fn statements(&mut self) -> Result<Vec<StatementRow>, StoreError> {
+        let sql = "SELECT id, account_id, name, format, hash, opening_minor, closing_minor, first_date, last_date, line_count,
+                imported_at_us
+             FROM external_statements ORDER BY id";
+        let read = self.rows(sql.to_owned(), |row| {
+            Ok(StatementRow {
+                id: row.long(0)?,
+                account_id: row.long(1)?,
+                name: row.string(2)?,
+                format: row.string(3)?,
+                hash: row.bytes(4)?.to_vec(),
+                opening_minor: row.long_if_any(5)?,
+                closing_minor: row.long_if_any(6)?,
+                first_date: row.string(7)?,
+                last_date: row.string(8)?,
+                line_count: row.long(9)?,
+                imported_at_us: row.long(10)?,
+                lines: Vec::new(),
+            })
+        });
+        let mut statements = read.await?;
+        let sql = "SELECT id, statement_id, number, date, amount_minor, reference, text
+             FROM external_lines ORDER BY statement_id, number";
+        for line in self.rows(sql.to_owned(), reconcile::line_row).await? {
+            let place = statements.binary_search_by_key(&line.statement_id, |row| row.id);
+            match place {
+                Ok(place) => statements[place].lines.push(line),
+                Err(_) => return Err(stray("external_lines", line.id)),
+            }
+        }
+        Ok(statements)
+    }
+
+    /// Matches, with what they join.
+    pub async fn matches(&mut self) -> Result<Vec<MatchRow>, StoreError> {
+        let sql = "SELECT id, account_id, rule, reason, matched_at_us FROM matches ORDER BY id";
+        let mut matches = self.rows(sql.to_owned(), reconcile::match_row).await?;
+        let pair = |row: &dyn Columns| Ok((row.long(0)?, row.long(1)?));
+        let sql = "SELECT match_id, line_id FROM match_lines ORDER BY match_id, line_id";
+        for (id, line) in self.rows(sql.to_owned(), pair).await? {
+            match matches.binary_search_by_key(&id, |row| row.id) {
+                Ok(place) => matches[place].lines.push(line),
+                Err(_) => return Err(stray("match_lines", id)),
+            }
+        }
+        let sql = "SELECT match_id, entry_id FROM match_entries ORDER BY match_id, entry_id";
+        for (id, entry) in self.rows(sql.to_owned(), pair).await? {
+            match matches.binary_search_by_key(&id, |row| row.id) {
+                Ok(place) => matches[place].entries.push(entry),
+                Err(_) => return Err(stray("match_entries", id)),
+            }
+        }
+        Ok(matches)
+    }
+
+    pub async fn unmatches(&mut self) -> Result<Vec<UnmatchRow>, StoreError> {
+        let sql = "SELECT match_id, reason, unmatched_at_us FROM unmatches ORDER BY match_id";
+        self.rows(sql.to_owned(), |row| {
+            let (match_id, reason) = (row.long(0)?, row.string(1)?);
+            Ok(UnmatchRow { match_id, reason, unmatched_at_us: row.long(2)? })
+        })
+        .await
+    }
+
+    /// Line and account of everything open; entry and match of everything matched.
+    pub async fn reconciled(&mut self) -> Result<[Vec<(i64, i64)>; 2], StoreError> {
+        let pair = |row: &dyn Columns| Ok((row.long(0)?, row.long(1)?));
+        let open = "SELECT line_id, account_id FROM open_lines ORDER BY line_id".to_owned();
+        let matched = "SELECT entry_id, match_id FROM matched_entries ORDER BY entry_id".to_owned();
+        Ok([self.rows(open, pair).await?, self.rows(matched, pair).await?])
+    }
+
+    pub async fn signatures(&mut self) -> Result<Vec<SignatureRow>, StoreError> {
+        let sql = "SELECT id, head_seq, head_hash, public_key, signature, signed_at_us
+             FROM head_signatures ORDER BY id";
+        self.rows(sql.to_owned(), signatures::signature_row).await
+    }
+
     /// The column's name, which is a word of its own in MySQL.
     fn key(&self) -> &'static str {
         if matches!(self, Self::MySql(_)) { "`key`" } else { "key" }
@@ -420,6 +533,11 @@ impl Audit {
         })
         .await
     }
+}
+
+/// A row that belongs to nothing.
+fn stray(table: &str, id: i64) -> StoreError {
+    StoreError::Corrupt(format!("{table}, {id}: it belongs to nothing"))
 }
 
 fn link(seq: i64, subject: String, hash: &[u8]) -> Result<Link, StoreError> {

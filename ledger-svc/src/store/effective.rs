@@ -152,7 +152,9 @@ impl Reader {
         let (from, to) = (Arg::Text(&from), Arg::Text(&to));
         let arguments = [id, from, to, from, Arg::Long(place.number), most];
         let backdated = self.rows(BACKDATED, &arguments, line).await?;
-        Ok(page(account, place, merged(same_day, backdated), limit))
+        let (mut entries, next) = page(account, place, merged(same_day, backdated), limit);
+        self.call_entries(entries.iter_mut()).await?;
+        Ok((entries, next))
     }
 }
 

@@ -241,6 +241,15 @@ impl Batch<'_> {
         on!(Self, self, batch => batch.query(sql.to_owned(), of).await)
     }
 
+    /// The same, for a text that is not met again: the connection does not keep it prepared.
+    pub(super) async fn query_once<T>(
+        &mut self,
+        sql: &str,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        on!(Self, self, batch => batch.query_once(sql.to_owned(), of).await)
+    }
+
     pub(super) async fn look_up<T>(
         &mut self,
         list: List<'_>,

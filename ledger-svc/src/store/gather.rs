@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::engine::{Ahead, Batch};
+use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
 use super::{Created, StoreError, impossible};
@@ -49,6 +50,8 @@ pub enum List<'a> {
     Entries(&'a [i64]),
     /// Entries by their ids: those that were held.
     PendingEntries(&'a [i64]),
+    /// What transfers are called, by their sequence numbers.
+    Called(&'a [i64]),
     /// Pending transfers that expire until then, in microseconds since 1970, and at most so many.
     Due(i64, i64),
 }
@@ -94,11 +97,26 @@ impl Batch<'_> {
                 fill(&mut found, moves, &entries.into_iter().collect());
             }
         }
+        self.call(&mut found).await?;
         let accounts = unknown_accounts(wanted, &found, known);
         known.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
         if !accounts.is_empty() {
             let standings = self.look_up(List::Standings(&accounts), |r| row::standing(r)).await?;
             known.books.accounts.0.extend(standings);
+        }
+        Ok(())
+    }
+
+    /// What follows a transfer is called as it is, unless it says otherwise.
+    async fn call(&mut self, found: &mut [(Target, i64)]) -> Result<(), StoreError> {
+        let seqs: Vec<i64> = found.iter().map(|(target, _)| target.seq).collect();
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        for (seq, name, value) in self.look_up(List::Called(&seqs), metadata_row).await? {
+            for (target, _) in found.iter_mut().filter(|(target, _)| target.seq == seq) {
+                target.metadata.0.insert(name.clone(), value.clone());
+            }
         }
         Ok(())
     }

@@ -47,7 +47,8 @@ impl Reader {
             Some(to) => self.entries_before(last, to).await?,
         };
         let arguments = [Arg::Long(after.max(first)), Arg::Long(end), Arg::Long(one_more(limit))];
-        let rows = self.rows(JOURNAL, &arguments, journal_entry).await?;
+        let mut rows = self.rows(JOURNAL, &arguments, journal_entry).await?;
+        self.call_entries(rows.iter_mut().map(|row| &mut row.entry)).await?;
         Ok(Page::cut(rows, limit, |entry| entry.id.to_string()))
     }
 

@@ -20,7 +20,7 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 10] = [
+pub const MIGRATIONS: [migration::Source; 14] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
@@ -31,6 +31,10 @@ pub const MIGRATIONS: [migration::Source; 10] = [
     (8, "one row a transfer", include_str!("../../migrations/mysql/0008_one_row_a_transfer.sql")),
     (9, "webhooks", include_str!("../../migrations/mysql/0009_webhooks.sql")),
     (10, "metadata", include_str!("../../migrations/mysql/0010_metadata.sql")),
+    (11, "transfer metadata", include_str!("../../migrations/mysql/0011_transfer_metadata.sql")),
+    (12, "signatures", include_str!("../../migrations/mysql/0012_signatures.sql")),
+    (13, "reconciliation", include_str!("../../migrations/mysql/0013_reconciliation.sql")),
+    (14, "account sets", include_str!("../../migrations/mysql/0014_account_sets.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

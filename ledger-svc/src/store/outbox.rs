@@ -113,8 +113,11 @@ impl Reader {
                     entries.by_ref().take(usize::try_from(*count).unwrap_or(0)).collect();
             }
         }
+        let ids: Vec<_> = booked.iter().map(|(.., transfer)| transfer.id).collect();
+        let mut called = self.called(&ids).await?;
         let mut events = Vec::with_capacity(booked.len());
-        for (seq, first, count, transfer) in booked {
+        for (seq, first, count, mut transfer) in booked {
+            transfer.metadata = called.remove(&transfer.id).unwrap_or_default();
             let releases = matches!(transfer.kind, TransferKind::Void | TransferKind::Expire);
             let transfer = if releases {
                 Transfer {

@@ -4,7 +4,8 @@
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
 use super::{
-    acts, as_of, close, effective, gather, journal, metadata, migration, outbox, read, sqlite,
+    acts, as_of, close, effective, gather, journal, metadata, migration, outbox, read, reconcile,
+    sets, signatures, sqlite,
 };
 
 /// Tables of which a statement may go through all rows: the chart, what a trial balance is made of, and days.
@@ -26,6 +27,9 @@ async fn no_read_goes_through_a_table_that_grows() {
         journal::STATEMENTS,
         close::STATEMENTS,
         gather::STATEMENTS,
+        reconcile::STATEMENTS_READ,
+        sets::STATEMENTS,
+        signatures::STATEMENTS,
         sqlite::LOOK_UPS,
     ]
     .concat();

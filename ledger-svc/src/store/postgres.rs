@@ -20,7 +20,7 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 10] = [
+pub const MIGRATIONS: [migration::Source; 14] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
@@ -35,6 +35,10 @@ pub const MIGRATIONS: [migration::Source; 10] = [
     ),
     (9, "webhooks", include_str!("../../migrations/postgres/0009_webhooks.sql")),
     (10, "metadata", include_str!("../../migrations/postgres/0010_metadata.sql")),
+    (11, "transfer metadata", include_str!("../../migrations/postgres/0011_transfer_metadata.sql")),
+    (12, "signatures", include_str!("../../migrations/postgres/0012_signatures.sql")),
+    (13, "reconciliation", include_str!("../../migrations/postgres/0013_reconciliation.sql")),
+    (14, "account sets", include_str!("../../migrations/postgres/0014_account_sets.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -116,6 +116,17 @@ impl Reader {
         self.row(BALANCE, &[Arg::Text(code)], standing).await
     }
 
+    /// Accounts with a code after `after`, as they stand.
+    pub async fn standings_by_code(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<(String, Standing)>, StoreError> {
+        let arguments = [Arg::Text(after), Arg::Long(one_more(limit))];
+        let rows = self.rows(BALANCES_AFTER, &arguments, |row| row::standing(row)).await?;
+        Ok(Page::cut(rows, limit, |(code, _)| code.clone()))
+    }
+
     /// The entries of an account with a number after `after`; nothing when there is no account.
     pub async fn entries(
         &self,
@@ -134,7 +145,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Page<AccountEntry>, StoreError> {
         let arguments = [Arg::Long(owner.account_id), Arg::Long(after), Arg::Long(one_more(limit))];
-        let rows = self.rows(ENTRIES, &arguments, |row| row::entry(owner, row)).await?;
+        let mut rows = self.rows(ENTRIES, &arguments, |row| row::entry(owner, row)).await?;
+        self.call_entries(rows.iter_mut()).await?;
         Ok(Page::cut(rows, limit, |entry| entry.number.to_string()))
     }
 
@@ -152,7 +164,8 @@ impl Reader {
         let statement = if transfer.kind.moves() { ENTRIES_OF_MOVED } else { ENTRIES_OF_HELD };
         let arguments = [Arg::Long(first), Arg::Long(first + count)];
         let entries = self.rows(statement, &arguments, |row| row::transfer_entry(row)).await?;
-        Ok(Some(Transfer { entries, ..transfer }))
+        let metadata = self.called(&[id]).await?.remove(&id).unwrap_or_default();
+        Ok(Some(Transfer { entries, metadata, ..transfer }))
     }
 
     /// Transfers in booking order after the `after`th.
@@ -163,7 +176,8 @@ impl Reader {
     ) -> Result<Page<TransferSummary>, StoreError> {
         let arguments = [Arg::Long(after), Arg::Long(one_more(limit))];
         let summary = |row: &dyn Columns| Ok((row.long(5)?, row::transfer_summary(row)?));
-        let rows = self.rows(TRANSFERS, &arguments, summary).await?;
+        let mut rows = self.rows(TRANSFERS, &arguments, summary).await?;
+        self.call_summaries(&mut rows).await?;
         Ok(Page::cut(rows, limit, |(seq, _)| seq.to_string()).map(|(_, summary)| summary))
     }
 
@@ -184,6 +198,11 @@ impl Reader {
 
     /// `TOTALS` in the engine's words for division and for 64 bits.
     fn totals(&self) -> String {
+        self.in_halves(TOTALS)
+    }
+
+    /// Sums of balances, which go beyond 64 bits, each in two halves.
+    pub(super) fn in_halves(&self, sql: &str) -> String {
         let (high, low) = match self {
             Self::Sqlite(_) => ("sum(b.X_minor >> 32)", "sum(b.X_minor & 4294967295)"),
             Self::MySql(_) => (
@@ -194,7 +213,7 @@ impl Reader {
                 ("sum(b.X_minor >> 32)::bigint", "sum(b.X_minor & 4294967295)::bigint")
             }
         };
-        let mut sql = TOTALS.to_owned();
+        let mut sql = sql.to_owned();
         for side in ["debits", "credits"] {
             for (half, text) in [("HIGH", high), ("LOW", low)] {
                 sql = sql.replace(&format!("{half}({side})"), &text.replace('X', side));

@@ -211,6 +211,7 @@ pub fn target(row: &(impl Columns + ?Sized)) -> Result<(Target, i64), StoreError
         kind: row.kind(2)?,
         of: row.uuid_if_any(11)?,
         description: row.string(3)?,
+        metadata: Metadata::default(),
         effective_date: row.date(9)?,
         booked_at: row.instant(10)?,
         expires_at: row.instant_if_any(4)?,
@@ -244,6 +245,7 @@ pub fn entry(owner: &Standing, row: &(impl Columns + ?Sized)) -> Result<AccountE
         direction: row.side(5)?,
         amount: format_minor(row.long(6)?.into(), scale),
         balance: format_minor(owner.normal.balance(row.long(7)?, row.long(8)?), scale),
+        metadata: Metadata::default(),
     })
 }
 
@@ -272,6 +274,7 @@ pub fn transfer(id: Uuid, row: &(impl Columns + ?Sized)) -> Result<Transfer, Sto
         of: row.uuid_if_any(7)?,
         followed_by: row.uuid_if_any(8)?,
         entries: Vec::new(),
+        metadata: Metadata::default(),
     })
 }
 
@@ -287,6 +290,7 @@ pub fn transfer_summary(row: &(impl Columns + ?Sized)) -> Result<TransferSummary
         effective_date: row.date(2)?,
         booked_at: row.instant(3)?,
         entries: row.long(4)?,
+        metadata: Metadata::default(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a batch writes, as rows of tables: the same for every engine, each of which sends them its own way.
 
+mod reconciliation;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,6 +9,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+pub use self::reconciliation::{
+    of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
+};
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
@@ -239,6 +244,13 @@ static ACCOUNT_METADATA: Table = Table {
     clash: Clash::Fails,
 };
 
+static TRANSFER_METADATA: Table = Table {
+    name: "transfer_metadata",
+    columns: &[("transfer_seq", Long), ("name", Text), ("value", Text)],
+    keys: 2,
+    clash: Clash::Fails,
+};
+
 fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
@@ -247,6 +259,7 @@ fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
 pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
     let tables = [
         transfers(changes),
+        transfer_metadata(changes),
         entries(changes),
         backdated_entries(changes),
         backdated_days(changes),
@@ -383,6 +396,14 @@ fn transfers(changes: &Changes) -> Rows<'_> {
         ]);
     }
     Rows { table: &TRANSFERS, cells }
+}
+
+fn transfer_metadata(changes: &Changes) -> Rows<'_> {
+    let cells = changes.transfers.iter().flat_map(|new| {
+        let called = new.metadata.0.iter();
+        called.flat_map(|(name, value)| [Cell::Long(new.seq), Cell::Text(name), Cell::Text(value)])
+    });
+    Rows { table: &TRANSFER_METADATA, cells: cells.collect() }
 }
 
 fn entries(changes: &Changes) -> Rows<'_> {

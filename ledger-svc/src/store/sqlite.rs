@@ -32,7 +32,7 @@ const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
 const LOG_PAGES_MAX: u32 = 16 << 10;
 
-pub const MIGRATIONS: [migration::Source; 10] = [
+pub const MIGRATIONS: [migration::Source; 14] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
@@ -43,6 +43,10 @@ pub const MIGRATIONS: [migration::Source; 10] = [
     (8, "one row a transfer", include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql")),
     (9, "webhooks", include_str!("../../migrations/sqlite/0009_webhooks.sql")),
     (10, "metadata", include_str!("../../migrations/sqlite/0010_metadata.sql")),
+    (11, "transfer metadata", include_str!("../../migrations/sqlite/0011_transfer_metadata.sql")),
+    (12, "signatures", include_str!("../../migrations/sqlite/0012_signatures.sql")),
+    (13, "reconciliation", include_str!("../../migrations/sqlite/0013_reconciliation.sql")),
+    (14, "account sets", include_str!("../../migrations/sqlite/0014_account_sets.sql")),
 ];
 
 /// The one writing connection.

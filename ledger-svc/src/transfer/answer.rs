@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::metadata::Metadata;
 
 /// What a transfer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -125,6 +126,10 @@ pub struct Transfer {
     pub followed_by: Option<Uuid>,
     /// What it moves, holds or releases.
     pub entries: Vec<TransferEntry>,
+    /// Left out when it has none.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    #[schema(required = false)]
+    pub metadata: Metadata,
 }
 
 impl Transfer {
@@ -196,9 +201,14 @@ mod tests {
             of: Some(Uuid::from_u128(6)),
             followed_by: Some(Uuid::from_u128(8)),
             entries: vec![entry(Side::Debit), entry(Side::Credit)],
+            metadata: Metadata::default(),
         };
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000007","kind":"pending","state":"pending","description":"é\"\\","effective_date":"2026-01-02","booked_at":"2026-01-02T00:00:00.000000Z","expires_at":"2026-01-02T00:00:00.000000Z","of":"00000000-0000-0000-0000-000000000006","entries":[{"account":"a:b","direction":"debit","amount":"5.00","currency":"EUR"},{"account":"a:b","direction":"credit","amount":"5.00","currency":"EUR"}]}"#;
         assert_eq!(transfer.first_answer(), expected);
+        let metadata = Metadata([("order".to_owned(), "7".to_owned())].into());
+        let called = Transfer { metadata, ..transfer.clone() };
+        let with = expected.replace("}]}", r#"}],"metadata":{"order":"7"}}"#);
+        assert_eq!(called.first_answer(), with);
         let plain = Transfer { expires_at: None, of: None, entries: Vec::new(), ..transfer };
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000007","kind":"pending","state":"pending","description":"é\"\\","effective_date":"2026-01-02","booked_at":"2026-01-02T00:00:00.000000Z","entries":[]}"#;
         assert_eq!(plain.first_answer(), expected);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::account::validate_text;
 use crate::json;
+use crate::metadata::Metadata;
 
 /// What a client sends to post a pending transfer; an empty object posts it whole.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -28,6 +29,9 @@ pub struct PostBody {
     #[serde(default, deserialize_with = "entries_if_any")]
     #[schema(min_items = 2, max_items = 1000)]
     pub entries: Option<Vec<EntryBody>>,
+    /// Names and values to find it again by; the pending transfer's when left out.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 /// What a client sends to void a pending transfer.
@@ -37,6 +41,9 @@ pub struct VoidBody {
     /// One line for people; the pending transfer's when left out.
     #[schema(max_length = 500)]
     pub description: Option<String>,
+    /// Names and values to find it again by; the pending transfer's when left out.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 /// What a client sends to reverse a posted transfer.
@@ -50,6 +57,9 @@ pub struct ReverseBody {
     #[serde(default, deserialize_with = "read_date")]
     #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
     pub effective_date: Option<Date>,
+    /// Names and values to find it again by; the reversed transfer's when left out.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
 }
 
 fn entries_if_any<'de, D: serde::Deserializer<'de>>(
@@ -74,12 +84,13 @@ pub(super) fn post(
     body: PostBody,
     entries_max: usize,
 ) -> Result<TransferRequest, TransferError> {
-    check_description(body.description.as_deref())?;
+    check(body.description.as_deref(), body.metadata.as_ref())?;
     let mut print = begun("post-1", of, body.description.as_deref(), body.effective_date);
     if let Some(entries) = &body.entries {
         check_entries(entries, entries_max)?;
         print.entries(entries);
     }
+    called(&mut print, body.metadata.as_ref());
     Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Post { of, body } })
 }
 
@@ -97,8 +108,9 @@ pub(super) fn void(
     of: Uuid,
     body: VoidBody,
 ) -> Result<TransferRequest, TransferError> {
-    check_description(body.description.as_deref())?;
-    let print = begun("void-1", of, body.description.as_deref(), None);
+    check(body.description.as_deref(), body.metadata.as_ref())?;
+    let mut print = begun("void-1", of, body.description.as_deref(), None);
+    called(&mut print, body.metadata.as_ref());
     Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Void { of, body } })
 }
 
@@ -116,14 +128,23 @@ pub(super) fn reverse(
     of: Uuid,
     body: ReverseBody,
 ) -> Result<TransferRequest, TransferError> {
-    check_description(body.description.as_deref())?;
-    let print = begun("reverse-1", of, body.description.as_deref(), body.effective_date);
+    check(body.description.as_deref(), body.metadata.as_ref())?;
+    let mut print = begun("reverse-1", of, body.description.as_deref(), body.effective_date);
+    called(&mut print, body.metadata.as_ref());
     Ok(TransferRequest { key, fingerprint: print.done(), action: Action::Reverse { of, body } })
 }
 
-fn check_description(description: Option<&str>) -> Result<(), TransferError> {
+fn check(description: Option<&str>, metadata: Option<&Metadata>) -> Result<(), TransferError> {
     let description = description.unwrap_or_default();
-    Ok(validate_text("description", description, DESCRIPTION_CHARS_MAX)?)
+    validate_text("description", description, DESCRIPTION_CHARS_MAX)?;
+    Ok(metadata.map_or(Ok(()), Metadata::validate)?)
+}
+
+/// Adds nothing when there is none: old keys have to keep matching.
+fn called(print: &mut Fingerprint, metadata: Option<&Metadata>) {
+    if let Some(metadata) = metadata {
+        print.metadata(metadata);
+    }
 }
 
 fn begun(what: &str, of: Uuid, description: Option<&str>, date: Option<Date>) -> Fingerprint {
@@ -152,6 +173,8 @@ mod tests {
             parse_post(key(), one, br#"{"effective_date":"2026-01-01"}"#, 10),
             parse_post(key(), other, b"{}", 10),
             parse_void(key(), one, b"{}"),
+            parse_void(key(), one, br#"{"metadata":{}}"#),
+            parse_void(key(), one, br#"{"metadata":{"a":"b"}}"#),
             parse_reverse(key(), one, b"{}"),
         ];
         let prints: std::collections::HashSet<[u8; 32]> =

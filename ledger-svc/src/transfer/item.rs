@@ -67,6 +67,11 @@ pub enum ItemError {
 }
 
 impl BatchItem {
+    /// A new transfer under a key.
+    pub fn transfer(key: String, body: TransferBody) -> Self {
+        Self { key, of: None, transfer: Some(body), post: None, void: None, reverse: None }
+    }
+
     /// The request, checked as when it is sent alone.
     pub fn request(self, entries_max: usize) -> Result<TransferRequest, ItemError> {
         let key = IdempotencyKey::parse(self.key.as_bytes())?;

@@ -4,6 +4,7 @@
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
+pub use crate::support_buffers::BUFFER_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
 
 pub use crate::refusals::{not_yet, refusals};
@@ -30,7 +31,7 @@ const fn values(
     NotYet { pattern, values, instead }
 }
 
-/// Keys that are read and acted on.
+/// Keys that are read and acted on, beside those of buffering.
 pub const SUPPORTED: &[&str] = &[
     "version",
     "listeners",
@@ -425,6 +426,7 @@ pub const SUPPORTED: &[&str] = &[
     "cache_policies.*.fill.finish_past",
     "cache_policies.*.fill.resumes_max",
     "cache_policies.*.body_max",
+    "cache_policies.*.uses_min",
     "cache_policies.*.tag_headers",
     "cache_policies.*.tag_headers[]",
     "cache_policies.*.video",
@@ -561,16 +563,12 @@ const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
 pub const NOT_YET: &[NotYet] = &[
     key("listeners.*.tls.acme", "fetch certificates by other means and name the files"),
     key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
-    key("routes[].buffer_policy", "remove it; bodies are streamed"),
     key(
         "lanes.*.connections_max",
         "remove it; `requests_max` bounds the lane, `listeners.*.connections_max` connections",
     ),
     key("lanes.*.upstream_connections_max", "use `origin_concurrency_max`"),
     key("lanes.*.cpu_share", ONE_BY_ONE),
-    key("lanes.*.spill", ONE_BY_ONE),
-    key("buffer_policies", "remove it; bodies are streamed"),
-    key("cache_policies.*.uses_min", "remove it; an object is stored when it is first asked for"),
     key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
     values("admin.address", &["unix:*"], NO_UNIX),
     key("telemetry", "remove it; no traces are sent"),

@@ -7,6 +7,7 @@ use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
 use crate::validate::{Findings, item};
+use crate::validate_buffers;
 use crate::validate_steps::redirect_status;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -216,10 +217,7 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
             findings.add(format!("{path}.mirror.share"), "nothing would be copied", hint);
         }
     }
-    if let Some(name) = &route.buffer_policy {
-        let place = format!("{path}.buffer_policy");
-        findings.must_exist(place, name, "buffer_policies", &config.buffer_policies);
-    }
+    validate_buffers::check_route(config, route, path, findings);
     if let Some(name) = &route.cache_policy {
         let place = format!("{path}.cache_policy");
         findings.must_exist(place, name, "cache_policies", &config.cache_policies);

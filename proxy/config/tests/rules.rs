@@ -163,6 +163,31 @@ const CASES: &[(&str, &str, &str)] = &[
         "0 would",
     ),
     (
+        "buffer_policies: { v: { responses: { spill_max: 1MiB } } }",
+        "buffer_policies.v.responses.spill_max",
+        "nothing spills",
+    ),
+    (
+        "buffer_policies: { v: { responses: { memory_max: 4KiB } } }",
+        "buffer_policies.v.responses.memory_max",
+        "does not fit",
+    ),
+    (
+        "buffer_policies: { v: { preset: upload, requests: { mode: off, memory_max: 4MiB } } }",
+        "buffer_policies.v.requests.memory_max",
+        "nothing is held",
+    ),
+    (
+        "buffer_policies: { v: { responses: { pace_burst: 1MiB } } }",
+        "buffer_policies.v.responses.pace_burst",
+        "nothing is paced",
+    ),
+    (
+        "buffer_policies: { v: { responses: { mode: spill } } }\nroutes: [ { name: all, upstream: ledger, buffer_policy: v } ]",
+        "routes[0].buffer_policy",
+        "says nowhere where to",
+    ),
+    (
         "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: man } }",
         "cache_policies.v.cache",
         "no `man` under `caches`",

@@ -102,6 +102,11 @@ impl Conversation {
         self.is_open && self.outgoing.len() < BUFFER_BYTES
     }
 
+    /// Whether more of the request's body is to come.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     pub fn send(&mut self, part: &[u8]) {
         record::write(Stream::Stdin, part, &mut self.outgoing);
     }
@@ -246,7 +251,8 @@ impl Conversation {
     /// Keeps the connection for another request, if this one is done.
     pub fn release(mut self) {
         self.tell_stderr();
-        let done = self.ended && self.outgoing.is_empty() && self.incoming.is_empty();
+        let done =
+            self.ended && !self.is_open && self.outgoing.is_empty() && self.incoming.is_empty();
         if done && self.gateway.keeps() {
             self.gateway.idle.keep(&self.server, self.socket);
         }

@@ -13,13 +13,18 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
+use proxy_config::buffer_policy::Way;
 use proxy_config::header_edits::Rendered;
 use proxy_config::route::ForwardedHeaders;
 
+use crate::buffer::Policy;
+use crate::buffer::body::Body;
 use crate::detour;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::conversation::Conversation;
+use crate::fill::feed;
+use crate::fill::flow::Window;
 use crate::headers::{self, Downstream};
 use crate::lane::memory::FILLING;
 use crate::lane::{Full, Lane, Seat};
@@ -50,6 +55,8 @@ pub struct Question {
     /// and ranges.
     pub head: RequestHeader,
     pub body: Option<Bytes>,
+    /// A body that is not in one piece, or not all here yet.
+    pub feed: Option<Feed>,
     /// What scripts are told besides.
     pub caller: Option<Arc<Caller>>,
     pub client: Option<IpAddr>,
@@ -58,6 +65,14 @@ pub struct Question {
     pub forwarded: ForwardedHeaders,
     /// The route's edits of requests.
     pub edits: Rendered,
+}
+
+/// A body that is sent as it is taken from where it waits.
+#[derive(Clone)]
+pub struct Feed {
+    pub body: Arc<Body>,
+    /// Without it, it is sent in chunks.
+    pub length: Option<u64>,
 }
 
 /// Where to ask.
@@ -69,6 +84,8 @@ pub struct Origin {
     pub patience: Patience,
     /// Counts its requests to origins, and says where large bodies are moved.
     pub lane: Arc<Lane>,
+    /// How far a fill may be ahead of its readers.
+    pub buffering: Arc<Policy>,
     pub runtimes: Handles,
     /// On routes that understand video: how what it leads to may be asked for ahead.
     pub reach: Option<Arc<Reach>>,
@@ -89,6 +106,16 @@ impl Question {
     /// Whether it may be asked twice.
     pub fn is_harmless(&self, upstream: &Upstream) -> bool {
         self.head.method.is_idempotent() || upstream.declares_repeatable(&self.head.headers)
+    }
+
+    /// Whether all of its body can be sent once more.
+    fn is_repeatable(&self) -> bool {
+        self.feed.as_ref().is_none_or(|feed| feed.body.is_repeatable())
+    }
+
+    /// Begins its body anew, if that is possible.
+    pub fn rewind(&self) -> bool {
+        self.feed.as_ref().is_none_or(|feed| feed.body.rewind())
     }
 }
 
@@ -130,6 +157,11 @@ struct Asked<'a> {
 pub type Tell<'a> = &'a (dyn Fn(ResponseHeader) + Send + Sync);
 
 impl Origin {
+    /// How far what it sends may be ahead of who reads it.
+    pub fn window(&self) -> Window {
+        Window::of(&self.buffering.side(Way::Responses))
+    }
+
     /// Asks with these fields added; tries again as the upstream says. `tell` hears interim responses.
     pub async fn ask(
         &self,
@@ -156,8 +188,13 @@ impl Origin {
             reply.seat = Some(seat);
             return Ok(reply);
         }
-        let harmless = question.is_harmless(&self.upstream);
+        let mut failure = Failure::Internal;
         loop {
+            // What was sent to one server in part is only sent to another from its beginning.
+            if !question.rewind() {
+                return Err(failure);
+            }
+            let harmless = question.is_harmless(&self.upstream);
             let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
             let mut peer = turn.peer;
             self.patience.fit(&mut peer);
@@ -190,6 +227,7 @@ impl Origin {
                     self.upstream.answered(&contact.attempts, status, asked.elapsed());
                     let gateway = (502..=504).contains(&status);
                     if gateway
+                        && question.is_repeatable()
                         && self.upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                     {
                         reply.close().await;
@@ -199,12 +237,14 @@ impl Origin {
                     reply.seat = Some(seat);
                     return Ok(reply);
                 }
-                Err(fault) => {
+                Err(Stop::Client(failure)) => return Err(failure),
+                Err(Stop::Upstream(fault)) => {
                     self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
                     if !self.upstream.again(&mut contact.attempts, failed, harmless) {
                         return Err(fault.failure);
                     }
+                    failure = fault.failure;
                 }
             }
         }
@@ -224,7 +264,7 @@ impl Origin {
         asked: Asked<'_>,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, UpstreamFault> {
+    ) -> Result<Reply, Stop> {
         let Asked { peer, in_use, attempts, reused, last, tell } = asked;
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
@@ -241,9 +281,18 @@ impl Origin {
         if let Some(body) = &question.body {
             session.write_request_body(body.clone(), false).await.map_err(fault)?;
         }
-        session.finish_request_body().await.map_err(fault)?;
+        let mut early = match &question.feed {
+            Some(feed) => feed::send(&mut session, feed, &peer, reused).await?,
+            None => false,
+        };
+        let last = last || early;
+        if !early {
+            session.finish_request_body().await.map_err(fault)?;
+        }
         for _ in 0..INTERIM_MAX {
-            session.read_response_header().await.map_err(fault)?;
+            if !std::mem::take(&mut early) {
+                session.read_response_header().await.map_err(fault)?;
+            }
             let Some(head) = session.response_header() else { break };
             if head.status == StatusCode::SWITCHING_PROTOCOLS && (http2 || !upgrades(fields)) {
                 break;
@@ -285,7 +334,20 @@ impl Origin {
             });
         }
         session.shutdown().await;
-        Err(UpstreamFault::nonsense())
+        Err(Stop::Upstream(UpstreamFault::nonsense()))
+    }
+}
+
+/// Why an attempt ended.
+pub enum Stop {
+    Upstream(UpstreamFault),
+    /// The client's body did not come as it should: no server is asked again.
+    Client(Failure),
+}
+
+impl From<UpstreamFault> for Stop {
+    fn from(fault: UpstreamFault) -> Stop {
+        Stop::Upstream(fault)
     }
 }
 
@@ -312,6 +374,11 @@ pub fn request_head(
     edit_request(&mut head, &question.edits)?;
     if let Some(body) = &question.body {
         head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
+    }
+    match question.feed.as_ref().map(|feed| feed.length) {
+        Some(Some(length)) => head.insert_header(http::header::CONTENT_LENGTH, length)?,
+        Some(None) => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
+        None => {}
     }
     for (name, value) in fields {
         head.insert_header(name.clone(), value.clone())?;

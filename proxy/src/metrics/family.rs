@@ -76,6 +76,13 @@ pub const FAMILIES: &[Family] = &[
          arrive) or write (the client did not read).",
     ),
     family(
+        "forebay_proxy_front_door_requests_total",
+        Kind::Counter,
+        &["listener", "outcome"],
+        "HTTP/1 requests by who took them: answered at the front door from memory, passed_through there to \
+         their upstream, or handed_on. Those of listeners without a route for the door are not counted.",
+    ),
+    family(
         "forebay_proxy_key_fetches_total",
         Kind::Counter,
         &["result"],

@@ -7,7 +7,7 @@ use proxy_config::route_action::RouteTimeouts;
 use proxy_config::units;
 use proxy_config::upstream::UpstreamTimeouts;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::respond::Failure;
 use crate::upstream::Upstream;
 

@@ -79,6 +79,11 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// HTTP/1, without a word about the client before it.
+    pub fn is_plain(&self) -> bool {
+        !self.http2 && self.proxy_protocol.is_none()
+    }
+
     pub fn is_http2(&self) -> bool {
         self.http2
     }

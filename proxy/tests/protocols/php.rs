@@ -205,6 +205,30 @@ fn bodies_of_any_size_and_framing_reach_a_script() {
     assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &unknown).status, 411);
 }
 
+/// With a policy a script is asked when the body is whole: its length is known, whatever the client said.
+#[test]
+fn uploads_are_taken_in_before_a_script_is_asked() {
+    let hash = "<?php $in = file_get_contents('php://input'); echo strlen($in), ' ', crc32($in), ' ', $_SERVER['CONTENT_LENGTH'];";
+    let php = PhpServer::start(&[("hash.php", hash)]);
+    let spill = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(&format!(
+        "{}routes: [ {{ name: php, upstream: php, lane: upload, buffer_policy: p }} ]\n\
+         buffer_policies: {{ p: {{ requests: {{ mode: spill, memory_max: 128KiB }}, responses: {{}} }} }}\n\
+         lanes: {{ upload: {{ spill: {{ path: {}, bytes_max: 64MiB }} }} }}",
+        upstream(&php, ""),
+        spill.path().display()
+    ));
+    let body: String = (0..400_000).map(|number| format!("{number:06}")).collect();
+    let expected = format!("{} {} {}", body.len(), crc32fast::hash(body.as_bytes()), body.len());
+    let said = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &said).text(), expected);
+    let chunks =
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &chunks).text(), expected);
+    let spilled = "forebay_proxy_lane_spilled_bytes_total{lane=\"upload\"}";
+    assert!(proxy.metric(spilled) > 4e6);
+}
+
 #[test]
 fn connections_are_kept_answers_cached_and_files_handed_out() {
     let count = "<?php header('Cache-Control: max-age=60'); file_put_contents('../runs', 'x', FILE_APPEND); echo 'kept';";

@@ -2,9 +2,12 @@
 
 use super::{Kind, Problem};
 use crate::account::NameError;
+use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
 use crate::posting::Rejection;
+use crate::reconcile::MatchError;
+use crate::reconcile::run::ReconcileError;
 use crate::store::StoreError;
 use crate::transfer::{ItemError, KeyError, TransferError};
 use crate::writer::WriteError;
@@ -61,6 +64,10 @@ impl From<TransferError> for Problem {
         match error {
             TransferError::Json(error) => error.into(),
             TransferError::Text(error) => Self::from(error).at("description".into()),
+            TransferError::Metadata(error) => error.into(),
+            TransferError::Split { index, .. } => {
+                Self::new(Kind::InvalidBody, error.to_string()).at(format!("split[{index}]"))
+            }
             TransferError::ExpiresWithoutPending => {
                 Self::new(Kind::InvalidBody, error.to_string()).at("expires_at".into())
             }
@@ -81,6 +88,9 @@ impl From<Rejection> for Problem {
             Rejection::UnknownAccounts(_) => Self::new(Kind::UnknownAccount, detail),
             Rejection::Amount { entry, .. } => {
                 Self::new(Kind::InvalidAmount, detail).at(format!("entries[{entry}].amount"))
+            }
+            Rejection::Split { index, .. } => {
+                Self::new(Kind::InvalidAmount, detail).at(format!("split[{index}]"))
             }
             Rejection::Unbalanced(imbalances) => {
                 let mut problem = Self::new(Kind::Unbalanced, detail);
@@ -116,6 +126,31 @@ impl From<Rejection> for Problem {
                 Self::new(Kind::Internal, detail)
             }
         }
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Write(error) => error.into(),
+            ReconcileError::Faults(faults) => faults.into(),
+            ReconcileError::Match(MatchError::NoMatch(_)) => Self::new(Kind::MatchNotFound, detail),
+            ReconcileError::Match(_) | ReconcileError::AdjustedOtherwise(_) => {
+                Self::new(Kind::MatchRefused, detail)
+            }
+            ReconcileError::Rejected(rejection) => rejection.into(),
+            ReconcileError::Item(error) => error.into(),
+        }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        let mut problem = Self::new(Kind::InvalidText, faults.to_string()).at("text".into());
+        problem.details.faults = Some(faults.0);
+        problem
     }
 }
 

@@ -72,6 +72,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, MySql, MySqlArguments> {
         List::PendingEntries(ids) => {
             sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
         }
+        List::Called(seqs) => sqlx::query(CALLED).bind(json!(seqs).to_string()),
         List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
     }
 }
@@ -93,6 +94,16 @@ impl Batch<'_> {
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
+        rows.iter().map(|row| of(row)).collect()
+    }
+
+    pub async fn query_once<T>(
+        &mut self,
+        sql: String,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -273,6 +284,9 @@ const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount
      FROM JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$')) AS wanted
      STRAIGHT_JOIN pending_entries AS e ON e.id = wanted.id
      STRAIGHT_JOIN accounts AS a ON a.id = e.account_id";
+const CALLED: &str = "SELECT m.transfer_seq, m.name, m.value
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$')) AS wanted
+     STRAIGHT_JOIN transfer_metadata AS m ON m.transfer_seq = wanted.seq";
 /// STRAIGHT_JOIN keeps the optimiser at looking up what is wanted, whatever it thinks of the sizes.
 /// JSON_TABLE is told the character set, or it would take the database's default and put a question mark
 /// for every character that lacks.

@@ -58,6 +58,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, Postgres, PgArguments> {
         List::Targets(ids) => sqlx::query(TARGETS).bind(ids),
         List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(ids),
         List::PendingEntries(ids) => sqlx::query(TARGET_PENDING_ENTRIES).bind(ids),
+        List::Called(seqs) => sqlx::query(CALLED).bind(seqs),
         List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
     }
 }
@@ -79,6 +80,16 @@ impl Batch<'_> {
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
+        rows.iter().map(|row| of(row)).collect()
+    }
+
+    pub async fn query_once<T>(
+        &mut self,
+        sql: String,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -263,6 +274,9 @@ const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount
      FROM unnest($1::bigint[]) AS wanted (id)
      JOIN pending_entries AS e ON e.id = wanted.id
      JOIN accounts AS a ON a.id = e.account_id";
+const CALLED: &str = "SELECT m.transfer_seq, m.name, m.value
+     FROM unnest($1::bigint[]) AS wanted (seq)
+     JOIN transfer_metadata AS m ON m.transfer_seq = wanted.seq";
 const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201::smallint, NULL::text, t.id
      FROM unnest($1::text[]) AS wanted (key)
      JOIN transfers AS t ON t.key = wanted.key

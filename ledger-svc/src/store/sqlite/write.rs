@@ -69,6 +69,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, Sqlite, SqliteArguments> {
         List::PendingEntries(ids) => {
             sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
         }
+        List::Called(seqs) => sqlx::query(CALLED).bind(json!(seqs).to_string()),
         List::Due(until, most) => sqlx::query(DUE).bind(until).bind(most),
     }
 }
@@ -90,6 +91,16 @@ impl Batch<'_> {
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
+        rows.iter().map(|row| of(row)).collect()
+    }
+
+    pub async fn query_once<T>(
+        &mut self,
+        sql: String,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let rows = query.fetch_all(&mut *self.transaction).await?;
         rows.iter().map(|row| of(row)).collect()
     }
 
@@ -212,7 +223,7 @@ fn insert(table: &Table, count: usize) -> String {
 
 #[cfg(test)]
 pub const LOOK_UPS: &[&str] =
-    &[DUE, TARGETS, TARGET_ENTRIES, TARGET_PENDING_ENTRIES, ANSWERS, STANDINGS];
+    &[DUE, TARGETS, TARGET_ENTRIES, TARGET_PENDING_ENTRIES, CALLED, ANSWERS, STANDINGS];
 
 const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind,
         t.effective_date, t.booked_at_us, NULL
@@ -229,6 +240,8 @@ const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
 const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN pending_entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
+const CALLED: &str = "SELECT m.transfer_seq, m.name, m.value
+     FROM json_each(?) AS wanted JOIN transfer_metadata AS m ON m.transfer_seq = wanted.value";
 const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201, NULL, t.id
      FROM json_each(?1) AS wanted
      JOIN transfers AS t ON t.key = wanted.value

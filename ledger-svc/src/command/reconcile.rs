@@ -1,0 +1,195 @@
+//! `forebay-ledger reconcile`: statements of a bank against an account's entries, at the database itself.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use jiff::civil::Date;
+
+use super::close::day;
+use super::offline::{Offline, runtime};
+use super::{DatabaseArgs, print};
+use crate::act::Actor;
+use crate::json;
+use crate::posting::Standing;
+use crate::reconcile::run::{Adjustment, Desk, Reconciled};
+use crate::reconcile::table::Mapping;
+use crate::reconcile::{Proposal, Rule, Rules, StatementFormat};
+
+const SERVED: &str = "while the service runs, use its API: /v1/accounts/{code}/reconciliation";
+/// Exceptions printed at most.
+const LISTED: usize = 1000;
+
+#[derive(Debug, Subcommand)]
+pub enum ReconcileCommand {
+    /// Read a statement; its lines are open until they are matched
+    Import(ImportArgs),
+    /// Run the rules: what they are sure of is matched, the rest is suggested
+    Run(RunArgs),
+    /// Print what is open on either side
+    Exceptions(AccountArgs),
+    /// Book a transfer for a line that has no entry, and match it
+    Adjust(AdjustArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AccountArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// The account's code
+    #[arg(long)]
+    account: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    #[command(flatten)]
+    of: AccountArgs,
+    /// How it is written
+    #[arg(long, value_enum)]
+    format: StatementFormat,
+    /// How a table is read (JSON): its `date` and `amount` columns and the rest, as the API takes it
+    #[arg(long, value_name = "FILE", required_if_eq("format", "csv"))]
+    mapping: Option<PathBuf>,
+    /// The statement
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    of: AccountArgs,
+    /// A rule whose sure matches are booked; reference, exact and window when none is given
+    #[arg(long, value_enum, value_name = "RULE")]
+    rule: Vec<Rule>,
+    /// Days that a line and its entry may be apart
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=31))]
+    days: i32,
+}
+
+#[derive(Debug, Args)]
+pub struct AdjustArgs {
+    #[command(flatten)]
+    of: AccountArgs,
+    /// The line's id
+    #[arg(long)]
+    line: i64,
+    /// The account on the other side
+    #[arg(long)]
+    against: String,
+    /// Why
+    #[arg(long)]
+    reason: String,
+    /// The day it counts for; the line's own when left out
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    effective_date: Option<Date>,
+}
+
+pub fn reconcile(command: &ReconcileCommand) -> anyhow::Result<()> {
+    let of = match command {
+        ReconcileCommand::Import(args) => &args.of,
+        ReconcileCommand::Run(args) => &args.of,
+        ReconcileCommand::Exceptions(args) => args,
+        ReconcileCommand::Adjust(args) => &args.of,
+    };
+    let said = runtime()?.block_on(async {
+        let offline = Offline::open(&of.database, SERVED).await?;
+        let done = Box::pin(done(&offline, of, command)).await;
+        offline.close().await?;
+        done
+    })?;
+    print(&said)
+}
+
+async fn done(
+    offline: &Offline,
+    of: &AccountArgs,
+    command: &ReconcileCommand,
+) -> anyhow::Result<String> {
+    let code = of.account.as_str();
+    let Some(account) = offline.reader.standing(code).await? else {
+        bail!("there is no account {code:?}");
+    };
+    let (reader, writer) = (&offline.reader, &offline.writer);
+    let desk = Desk { reader, writer, actor: &Actor::Command, code, account: &account };
+    match command {
+        ReconcileCommand::Import(args) => import(&desk, args).await,
+        ReconcileCommand::Run(args) => {
+            let usual = [Rule::Reference, Rule::Exact, Rule::Window];
+            let taken = if args.rule.is_empty() { &usual[..] } else { &args.rule };
+            let rules = Rules { days: args.days, ..Rules::default() };
+            Ok(told(&desk.run(rules, taken).await?))
+        }
+        ReconcileCommand::Exceptions(_) => exceptions(offline, &account).await,
+        ReconcileCommand::Adjust(args) => {
+            let adjustment = Adjustment {
+                line: args.line,
+                against: args.against.clone(),
+                reason: args.reason.clone(),
+                effective_date: args.effective_date,
+            };
+            let matched = desk.adjust(&adjustment).await?;
+            let entry = matched.entries[0];
+            Ok(format!("line {} is entry {entry} now (match {})\n", args.line, matched.id))
+        }
+    }
+}
+
+async fn import(desk: &Desk<'_>, args: &ImportArgs) -> anyhow::Result<String> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let mapping = match &args.mapping {
+        None => None,
+        Some(path) => {
+            let within = || format!("in {}", path.display());
+            let mapping: Mapping = json::read(read(path)?.as_bytes()).with_context(within)?;
+            mapping.validate().with_context(within)?;
+            Some(mapping)
+        }
+    };
+    let text = read(&args.file)?;
+    let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned());
+    let imported = desk.import(args.format, &text, mapping.as_ref(), name.as_deref()).await?;
+    let before = if imported.new { "" } else { " was imported before" };
+    Ok(format!("statement {}{before}\n", imported.id))
+}
+
+fn told(reconciled: &Reconciled) -> String {
+    let ids = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    for matched in &reconciled.matches {
+        let (lines, entries) = (ids(&matched.lines), ids(&matched.entries));
+        text.push_str(&format!(
+            "matched by {}: lines {lines} and entries {entries}\n",
+            matched.rule
+        ));
+    }
+    for Proposal { rule, lines, entries, .. } in &reconciled.suggestions {
+        let (rule, lines, entries) = (rule.as_str(), ids(lines), ids(entries));
+        text.push_str(&format!("suggested by {rule}: lines {lines} and entries {entries}\n"));
+    }
+    if text.is_empty() { "nothing matches\n".into() } else { text }
+}
+
+async fn exceptions(offline: &Offline, account: &Standing) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let lines = offline.reader.open_lines(account, 0, LISTED).await?;
+    for line in &lines.items {
+        text.push_str(&format!(
+            "line {} of {}: {} {} {}\n",
+            line.id, line.date, line.amount, line.reference, line.text
+        ));
+    }
+    let entries = offline.reader.unmatched_entries(account, 0, LISTED).await?;
+    for entry in &entries.items {
+        text.push_str(&format!(
+            "entry {} of {}: {} {}\n",
+            entry.id, entry.effective_date, entry.amount, entry.description
+        ));
+    }
+    if lines.next_cursor.is_some() || entries.next_cursor.is_some() {
+        text.push_str("and more; the API lists them by pages\n");
+    }
+    Ok(if text.is_empty() { "nothing is open\n".into() } else { text })
+}

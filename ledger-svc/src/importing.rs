@@ -1,0 +1,211 @@
+//! Books what a document asks for: the chart first, then transfers, batch after batch, each under a key, so that an
+//! import that was interrupted is begun again and books nothing twice.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use thiserror::Error;
+use utoipa::ToSchema;
+
+use crate::account::{AccountBody, Side};
+use crate::act::Actor;
+use crate::batch::{Group, Verdict};
+use crate::interchange::Fault;
+use crate::interchange::check::{Chart, Plan, Planned};
+use crate::store::{Created, Reader, StoreError};
+use crate::writer::{Handle, WriteError};
+
+/// Rows read at once.
+const PAGE: usize = 1000;
+/// Transfers booked at once.
+const BATCH: usize = 500;
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Imported {
+    /// Currencies that were not there.
+    pub currencies: usize,
+    /// Accounts that were not there.
+    pub accounts: usize,
+    /// Transfers booked now.
+    pub transfers: usize,
+    /// Their entries.
+    pub entries: usize,
+    /// Transfers that were booked by an import before.
+    pub booked_before: usize,
+}
+
+/// Why an import ended.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What was booked before it stays.
+    #[error("{fault}; {} transfers before it are booked", .before.transfers + .before.booked_before)]
+    Refused { fault: Fault, before: Imported },
+}
+
+/// What entries moved by account: debits and credits in minor units, and how many.
+pub type Moved = BTreeMap<String, (i128, i128, i64)>;
+
+/// The whole chart.
+pub async fn chart(reader: &Reader) -> Result<Chart, StoreError> {
+    let mut chart = Chart::default();
+    let mut after = String::new();
+    loop {
+        let page = reader.currencies(&after, PAGE).await?;
+        let listed = page.items.into_iter().map(|currency| (currency.code, currency.scale));
+        chart.currencies.extend(listed);
+        let Some(next) = page.next_cursor else { break };
+        after = next;
+    }
+    after.clear();
+    loop {
+        let page = reader.accounts(&after, PAGE).await?;
+        for account in page.items {
+            let body = AccountBody {
+                code: account.code.clone(),
+                name: account.name,
+                currency: account.currency,
+                normal_balance: account.normal_balance,
+                metadata: account.metadata,
+            };
+            chart.accounts.insert(account.code, body);
+        }
+        let Some(next) = page.next_cursor else { return Ok(chart) };
+        after = next;
+    }
+}
+
+/// Opens what a plan opens.
+pub async fn open(
+    writer: &Handle,
+    plan: &Plan,
+    actor: &Actor,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    for currency in &plan.currencies {
+        if writer.currency(currency.clone(), actor.clone()).await?.created().is_some() {
+            imported.currencies += 1;
+        }
+    }
+    for (line, account) in &plan.accounts {
+        match writer.account(account.clone()).await? {
+            Created::New(_) => imported.accounts += 1,
+            Created::Existing(_) => {}
+            Created::Conflict(_) | Created::UnknownCurrency => {
+                let message = format!("{} was opened otherwise meanwhile", account.code);
+                let fault = Fault { line: *line, message };
+                return Err(ImportError::Refused { fault, before: *imported });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Books everything, in order. `moved` takes up what was booked now.
+pub async fn book(
+    writer: &Handle,
+    plan: Plan,
+    actor: &Actor,
+    moved: &mut Moved,
+) -> Result<Imported, ImportError> {
+    let mut imported = Imported::default();
+    open(writer, &plan, actor, &mut imported).await?;
+    let mut waiting = plan.planned.into_iter().peekable();
+    while waiting.peek().is_some() {
+        let batch: Vec<Planned> = waiting.by_ref().take(BATCH).collect();
+        let requests = batch.iter().map(|planned| planned.request.clone()).collect();
+        let entries = batch.iter().map(|planned| planned.moves.len()).sum();
+        let group = Group { requests, all_or_nothing: false };
+        let verdicts = writer.transfers_in_turn(group, entries).await?;
+        for (planned, verdict) in batch.into_iter().zip(verdicts) {
+            settle(&planned, verdict, moved, &mut imported)?;
+        }
+    }
+    Ok(imported)
+}
+
+/// Books a plan that fits one batch, as a whole or not at all.
+pub async fn book_whole(
+    writer: &Handle,
+    plan: Plan,
+    actor: &Actor,
+) -> Result<Imported, ImportError> {
+    let mut imported = Imported::default();
+    open(writer, &plan, actor, &mut imported).await?;
+    if plan.planned.is_empty() {
+        return Ok(imported);
+    }
+    let requests = plan.planned.iter().map(|planned| planned.request.clone()).collect();
+    let group = Group { requests, all_or_nothing: true };
+    let entries = plan.entries();
+    let verdicts = writer.transfers(group, entries).await?;
+    let mut moved = Moved::new();
+    let judged = plan.planned.into_iter().zip(verdicts);
+    // The one to blame is told, not those withheld for it.
+    let (blamed, others): (Vec<_>, Vec<_>) = judged
+        .partition(|(_, verdict)| matches!(verdict, Verdict::Rejected(_) | Verdict::KeyReused));
+    for (planned, verdict) in blamed.into_iter().chain(others) {
+        settle(&planned, verdict, &mut moved, &mut imported)?;
+    }
+    Ok(imported)
+}
+
+fn settle(
+    planned: &Planned,
+    verdict: Verdict,
+    moved: &mut Moved,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let why = match verdict {
+        Verdict::Posted(_) => {
+            imported.transfers += 1;
+            imported.entries += planned.moves.len();
+            add(moved, &planned.moves);
+            return Ok(());
+        }
+        Verdict::Replayed(_) => {
+            imported.booked_before += 1;
+            return Ok(());
+        }
+        Verdict::KeyReused => {
+            "its key belongs to a transfer that says something else; was it booked here before?"
+                .to_owned()
+        }
+        Verdict::Rejected(rejection) => rejection.to_string(),
+        Verdict::Withheld => "another transfer of the batch was refused".to_owned(),
+    };
+    let fault = Fault { line: planned.line, message: why };
+    Err(ImportError::Refused { fault, before: *imported })
+}
+
+/// Adds entries up.
+pub fn add(moved: &mut Moved, moves: &[(String, Side, i64)]) {
+    for (account, direction, minor) in moves {
+        let (debits, credits, count) = moved.entry(account.clone()).or_default();
+        match direction {
+            Side::Debit => *debits += i128::from(*minor),
+            Side::Credit => *credits += i128::from(*minor),
+        }
+        *count += 1;
+    }
+}
+
+/// What the books say by account, as `moved` counts.
+pub async fn totals(reader: &Reader) -> Result<HashMap<String, (i128, i128, i64)>, StoreError> {
+    let mut totals = HashMap::new();
+    let mut after = String::new();
+    loop {
+        let page = reader.standings_by_code(&after, PAGE).await?;
+        for (code, standing) in page.items {
+            let balance = standing.balance;
+            let sums = (balance.debits_minor.into(), balance.credits_minor.into(), balance.entries);
+            totals.insert(code, sums);
+        }
+        let Some(next) = page.next_cursor else { return Ok(totals) };
+        after = next;
+    }
+}

@@ -1,0 +1,373 @@
+//! The journal format of ledger-cli and hledger (Ledger manual 4 and 5; hledger's journal): `account`, `commodity` and plain
+//! transactions, both ways.
+
+mod amounts;
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+
+use self::amounts::amount;
+use super::lines::{Block, Line, Named, blocks};
+use super::{
+    Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
+    usual_side, writable_name,
+};
+use crate::account::{AccountBody, CurrencyBody, Side, validate_code};
+use crate::metadata::Metadata;
+use crate::when;
+
+/// Reads a text; directives named in `left_out` are passed over.
+pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
+    let (mut found, mut document) = (Found::default(), Document::default());
+    let mut codes = HashMap::new();
+    for block in &blocks(text) {
+        let head = block.head;
+        if head.text.starts_with([';', '#', '%', '|', '*']) {
+            for line in block.below.iter().filter(|line| !is_comment(line.text)) {
+                found.at(line.number, "it belongs to no directive");
+            }
+            continue;
+        }
+        let (word, rest) = head.text.split_once([' ', '\t']).unwrap_or((head.text, ""));
+        match word {
+            _ if left_out.contains(word) => {}
+            "account" => account(block, rest.trim(), &mut codes, &mut document, &mut found),
+            "commodity" => commodity(block, rest.trim(), &mut document, &mut found),
+            _ => match date(word) {
+                Some(day) => transaction(block, day, rest, &codes, &mut document, &mut found),
+                None => {
+                    let word: String = word.chars().take(40).collect();
+                    found.at(head.number, format!("a ledger cannot keep {word:?}; take it out, or leave it out with --leave-out {word}"));
+                }
+            },
+        }
+    }
+    found.end(document)
+}
+
+fn is_comment(text: &str) -> bool {
+    text.trim_start().starts_with(';')
+}
+
+/// `2026-11-21`, and the same with `/` or `.`.
+fn date(word: &str) -> Option<Date> {
+    let separated = word.replace(['/', '.'], "-");
+    let mut parts = separated.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    when::day(&format!("{year}-{month:0>2}-{day:0>2}")).filter(|_| parts.next().is_none())
+}
+
+/// A tag: `; name: value`. What is no tag is a comment, which belongs to no books.
+fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
+    let text = text.trim_start().trim_start_matches(';').trim();
+    if text.len() > 2
+        && text.starts_with(':')
+        && text.ends_with(':')
+        && !text.contains(char::is_whitespace)
+    {
+        return Err(format!(
+            "a transfer has no tags without a value; make {text} such as ; project: 7"
+        ));
+    }
+    let Some((name, value)) = text.split_once(':') else { return Ok(None) };
+    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+    let is_tag = is_name && (value.starts_with([' ', '\t']) || value.is_empty());
+    Ok(is_tag.then_some((name, value.trim())))
+}
+
+fn add_tag(named: &mut Named, line: Line<'_>, found: &mut Found) {
+    match tag(line.text) {
+        Ok(Some((name, value))) => named.add(line.number, name, value.to_owned(), found),
+        Ok(None) => {}
+        Err(why) => found.at(line.number, why),
+    }
+}
+
+fn named(block: &Block<'_>, found: &mut Found) -> Named {
+    let mut named = Named::default();
+    for line in &block.below {
+        match line.text.trim_start().split_once([' ', '\t']) {
+            _ if is_comment(line.text) => add_tag(&mut named, *line, found),
+            Some(("note", text)) => {
+                named.add(line.number, "forebay-name", text.trim().to_owned(), found);
+            }
+            _ => found
+                .at(line.number, "only a note and tags may stand here, such as ; customer: 4711"),
+        }
+    }
+    named
+}
+
+/// Codes of the accounts that are declared, by their names.
+type Codes = HashMap<String, String>;
+
+/// The code of an account's name.
+fn code(name: &str, codes: &Codes) -> Result<String, String> {
+    if let Some(code) = codes.get(name) {
+        return Ok(code.clone());
+    }
+    let code = name.to_ascii_lowercase();
+    validate_code(&code).map_err(|error| {
+        format!("{error}; or declare it: account {name}, and below it ; forebay-code: assets:cash")
+    })?;
+    Ok(code)
+}
+
+fn account(
+    block: &Block<'_>,
+    name: &str,
+    codes: &mut Codes,
+    document: &mut Document,
+    found: &mut Found,
+) {
+    let line = block.head.number;
+    let mut named = named(block, found);
+    let code = named.take("code").unwrap_or_else(|| name.to_ascii_lowercase());
+    let side = match named.take("normal") {
+        None => usual_side(name),
+        Some(word) => Side::from_word(&word),
+    };
+    let Some(normal_balance) = side else {
+        found.at(
+            line,
+            format!(
+                "on which side {name} grows is not clear; add ; forebay-normal: debit or credit"
+            ),
+        );
+        return;
+    };
+    let Some(currency) = named.take("currency") else {
+        found.at(
+            line,
+            format!("which currency {name} holds is not said; add ; forebay-currency: EUR"),
+        );
+        return;
+    };
+    let called = named.take("name").unwrap_or_else(|| name.to_owned());
+    let metadata = named.rest(line, found);
+    let it = AccountBody { code, name: called, currency, normal_balance, metadata };
+    if document.accounts.iter().any(|other| other.it.code == it.code) {
+        found.at(line, format!("the account {} is declared twice", it.code));
+    } else if found.or_note(line, it.validate()).is_some() {
+        codes.insert(name.to_owned(), it.code.clone());
+        document.accounts.push(Placed { line, it });
+    }
+}
+
+fn commodity(block: &Block<'_>, name: &str, document: &mut Document, found: &mut Found) {
+    let line = block.head.number;
+    let mut named = named(block, found);
+    let scale = named.take("scale");
+    if !named.rest(line, found).is_empty() {
+        found.at(line, "a currency here has no tags");
+    }
+    // One without a scale says nothing that is not known.
+    let Some(scale) = scale else { return };
+    let Some(scale) = scale.parse().ok().filter(|scale| *scale <= crate::money::SCALE_MAX) else {
+        found.at(line, format!("{OWN}scale is a number of decimals, 0 to 12"));
+        return;
+    };
+    let it = CurrencyBody { code: name.trim_matches('"').to_owned(), scale };
+    if found.or_note(line, it.validate()).is_some() {
+        document.currencies.push(Placed { line, it });
+    }
+}
+
+fn transaction(
+    block: &Block<'_>,
+    date: Date,
+    rest: &str,
+    codes: &Codes,
+    document: &mut Document,
+    found: &mut Found,
+) {
+    let head = block.head;
+    let mut named = Named::default();
+    let (rest, comment) = match rest.split_once(';') {
+        Some((rest, comment)) => (rest.trim(), comment),
+        None => (rest.trim(), ""),
+    };
+    add_tag(&mut named, Line { number: head.number, text: comment }, found);
+    if rest.starts_with('!') {
+        found.at(head.number, "a transaction that is pending (!) is not sure yet, and what is booked is; settle it or make it *");
+    }
+    let mut description = rest.trim_start_matches('*').trim_start();
+    if let Some((code, behind)) =
+        description.strip_prefix('(').and_then(|text| text.split_once(')'))
+    {
+        named.add(head.number, "code", code.trim().to_owned(), found);
+        description = behind.trim_start();
+    }
+    let (mut legs, mut postings) = (Vec::new(), 0);
+    for line in &block.below {
+        if !is_comment(line.text) {
+            postings += 1;
+            legs.extend(found.or_note(line.number, posting(*line, codes)));
+        } else if legs.is_empty() {
+            add_tag(&mut named, *line, found);
+        } else if tag(line.text) != Ok(None) {
+            found.at(
+                line.number,
+                "an entry has no tags of its own; give them to the transfer, above the first entry",
+            );
+        }
+    }
+    if postings < 2 {
+        found.at(head.number, TOO_FEW);
+    }
+    let description = match named.take("description") {
+        None => description.to_owned(),
+        Some(json) => match serde_json::from_str(&json) {
+            Ok(text) => text,
+            Err(error) => {
+                found.at(head.number, format!("{OWN}description is no JSON string: {error}"));
+                String::new()
+            }
+        },
+    };
+    let key = named.take("key");
+    let metadata = named.rest(head.number, found);
+    let legs = complete(legs, found);
+    let it = Booking { key, date, description, metadata, legs };
+    document.bookings.push(Placed { line: head.number, it });
+}
+
+fn posting(line: Line<'_>, codes: &Codes) -> Result<Open, String> {
+    let text = line.text.trim();
+    if text.starts_with(['(', '[', '*', '!']) {
+        return Err("entries are neither virtual nor flagged here".into());
+    }
+    let (text, comment) = match text.split_once(';') {
+        Some((text, comment)) => (text.trim_end(), comment),
+        None => (text, ""),
+    };
+    if tag(comment)?.is_some() {
+        return Err(
+            "an entry has no tags of its own; give them to the transfer, above the first entry"
+                .into(),
+        );
+    }
+    // Two spaces, or a tab, end a name.
+    let end = text.find("  ").into_iter().chain(text.find('\t')).min().unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let account = code(name, codes)?;
+    let amount = amount(rest.trim())?;
+    Ok(Open { line: line.number, account, amount })
+}
+
+/// The chart as directives.
+pub fn chart(currencies: &[CurrencyBody], accounts: &[AccountBody]) -> Result<String, Unwritable> {
+    let mut text = String::new();
+    for currency in currencies {
+        text.push_str(&format!(
+            "commodity \"{}\"\n    ; {OWN}scale: {}\n",
+            currency.code, currency.scale
+        ));
+    }
+    for account in accounts {
+        let AccountBody { code, name, currency, normal_balance, metadata } = account;
+        text.push_str(&format!("account {code}\n    ; {OWN}currency: {currency}\n"));
+        if name.trim() != name {
+            return Err(Unwritable(format!("the name of {code} begins or ends with a space")));
+        }
+        text.push_str(&format!("    ; {OWN}name: {name}\n"));
+        if usual_side(code) != Some(*normal_balance) {
+            text.push_str(&format!("    ; {OWN}normal: {normal_balance}\n"));
+        }
+        write_tags(&mut text, metadata)?;
+    }
+    Ok(text)
+}
+
+/// A transfer as a transaction. Debits are positive.
+pub fn booking(booking: &Booking) -> Result<String, Unwritable> {
+    let Booking { key, date, description, metadata, legs } = booking;
+    let plain = is_plain(description);
+    let mut text = match plain {
+        true => format!("{date} * {description}\n"),
+        false => {
+            let json = serde_json::to_string(description).unwrap_or_default();
+            format!("{date} * transfer\n    ; {OWN}description: {json}\n")
+        }
+    };
+    if let Some(key) = key {
+        text.push_str(&format!("    ; {OWN}key: {key}\n"));
+    }
+    write_tags(&mut text, metadata)?;
+    for leg in legs {
+        let sign = if leg.direction == Side::Debit { "" } else { "-" };
+        // A currency with digits in it would read as a part of the number.
+        text.push_str(&format!("    {}  {sign}{} \"{}\"\n", leg.account, leg.amount, leg.currency));
+    }
+    Ok(text)
+}
+
+/// Whether a description means nothing but itself behind a date.
+fn is_plain(description: &str) -> bool {
+    !description.is_empty()
+        && description.trim() == description
+        && !description.contains(';')
+        && !description.starts_with(['*', '!', '(', '='])
+}
+
+fn write_tags(text: &mut String, metadata: &Metadata) -> Result<(), Unwritable> {
+    for (name, value) in &metadata.0 {
+        writable_name(name)?;
+        text.push_str(&format!("    ; {name}: {value}\n"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persons_file_is_read() {
+        let text = "; mine\naccount Assets:Cash In Hand\n    note Cash\n    ; forebay-code: assets:cash\n    ; forebay-currency: EUR\n\nP 2026-01-01 USD 0.9 EUR\n2026/2/1 * (42) Grocer  ; Project: 7\n    ; bought in a hurry\n    Expenses:Food\t\tEUR 12.50\n    Assets:Cash In Hand\n";
+        let left_out = ["P".to_owned()].into();
+        let document = read(text, &left_out).unwrap();
+        let booking = &document.bookings[0].it;
+        assert_eq!(
+            (booking.description.as_str(), booking.date.to_string().as_str()),
+            ("Grocer", "2026-02-01")
+        );
+        assert_eq!(
+            (booking.metadata.0["code"].as_str(), booking.metadata.0["project"].as_str()),
+            ("42", "7")
+        );
+        assert_eq!(
+            (booking.legs[0].account.as_str(), booking.legs[1].direction),
+            ("expenses:food", Side::Credit)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_told_at_its_line() {
+        for (text, at) in [
+            ("P 2026-01-01 USD 0.9 EUR\n", "line 1: a ledger cannot keep \"P\""),
+            ("= /food/\n  (a)  1\n", "line 1: "),
+            ("2026-01-01 ! x\n  a:b  1 EUR\n  c:d\n", "line 1: a transaction that is pending"),
+            (
+                "2026-01-01 x\n  (a:b)  1 EUR\n  c:d  -1 EUR\n",
+                "line 2: entries are neither virtual",
+            ),
+            ("2026-01-01 x\n  a:b  1 EUR @ 2 USD\n  c:d\n", "line 2: an entry here has no price"),
+            ("2026-01-01 x\n  a:b  1 EUR = 5 EUR\n  c:d\n", "line 2: an entry here has no price"),
+            ("2026-01-01 x\n  a:b  1 EUR ; k: v\n  c:d\n", "line 2: an entry has no tags"),
+            ("2026-01-01 x\n  a:b  1 EUR\n  ; k: v\n  c:d\n", "line 3: an entry has no tags"),
+            (
+                "2026-01-01 x\n  ; :a:b:\n  a:b  1 EUR\n  c:d\n",
+                "line 2: a transfer has no tags without",
+            ),
+            ("2026-01-01 x\n  Cash On Hand  1 EUR\n  c:d\n", "line 2: account code"),
+            ("2026-01-01=2026-01-02 x\n  a:b  1 EUR\n  c:d\n", "line 1: a ledger cannot keep"),
+            ("account a:b\n", "line 1: on which side"),
+            ("2026-01-01 x\n  a:b  1\n  c:d\n", "line 2: "),
+        ] {
+            let told = read(text, &LeftOut::new()).unwrap_err().to_string();
+            assert!(told.contains(at), "{text}: {told}");
+        }
+    }
+}

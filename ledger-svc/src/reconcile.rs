@@ -1,0 +1,278 @@
+//! Reconciliation: what somebody else says of an account (a bank, a card processor) held against its entries. `camt` and
+//! `table` read statements, `matching` proposes which lines are which entries, and what neither side knows of the other is
+//! an exception that a person explains, or books an adjustment for. Statements and matches are rows that never change, and
+//! links of the chain; what is open follows from them.
+
+pub mod camt;
+pub mod matching;
+pub mod run;
+pub mod table;
+mod xml;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+pub use self::matching::{Proposal, Rule, Rules};
+use crate::account::Side;
+use crate::chain::Hash;
+use crate::transfer::write_instant;
+
+/// Lines of one statement at most.
+pub const LINES_MAX: usize = 10_000;
+/// Lines and entries looked at in one run of the rules, each.
+pub const CANDIDATES_MAX: usize = 10_000;
+/// Lines and entries of one match.
+pub const MATCH_MAX: usize = 1000;
+/// Longest name of a statement, reference and text of a line, in characters.
+pub const NAME_CHARS_MAX: usize = 200;
+pub const REFERENCE_CHARS_MAX: usize = 140;
+pub const TEXT_CHARS_MAX: usize = 500;
+/// Longest reason in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+
+/// How a statement is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+pub enum StatementFormat {
+    /// ISO 20022 camt.053, as banks send it
+    #[serde(rename = "camt.053")]
+    #[value(name = "camt.053")]
+    Camt053,
+    /// A table with a heading line, read by a mapping
+    #[serde(rename = "csv")]
+    #[value(name = "csv")]
+    Csv,
+}
+
+impl StatementFormat {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Camt053 => "camt.053",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// A statement as it was read. Amounts are signed: what raises the account's balance by its normal side is positive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadStatement {
+    /// The sender's own name of it, if it has one.
+    pub name: Option<String>,
+    pub opening_minor: Option<i64>,
+    pub closing_minor: Option<i64>,
+    pub lines: Vec<ReadLine>,
+}
+
+/// A line of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadLine {
+    pub date: Date,
+    pub minor: i64,
+    /// What both sides may call it by; empty when there is nothing.
+    pub reference: String,
+    pub text: String,
+}
+
+/// A statement to be stored.
+#[derive(Clone, Debug)]
+pub struct NewStatement {
+    pub account_id: i64,
+    pub name: String,
+    pub format: StatementFormat,
+    /// SHA-256 of the text: the same is not stored twice for an account.
+    pub hash: Hash,
+    pub read: ReadStatement,
+}
+
+/// A statement as stored, with its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub name: String,
+    pub format: String,
+    pub hash: Vec<u8>,
+    pub opening_minor: Option<i64>,
+    pub closing_minor: Option<i64>,
+    pub first_date: String,
+    pub last_date: String,
+    pub line_count: i64,
+    pub imported_at_us: i64,
+    pub lines: Vec<LineRow>,
+}
+
+/// A line as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineRow {
+    pub id: i64,
+    pub statement_id: i64,
+    pub number: i64,
+    pub date: String,
+    pub amount_minor: i64,
+    pub reference: String,
+    pub text: String,
+}
+
+/// Lines and entries that are the same thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMatch {
+    pub account_id: i64,
+    pub rule: Rule,
+    pub reason: String,
+    pub lines: Vec<i64>,
+    pub entries: Vec<i64>,
+}
+
+/// A match as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub rule: String,
+    pub reason: String,
+    pub matched_at_us: i64,
+    /// In their order.
+    pub lines: Vec<i64>,
+    pub entries: Vec<i64>,
+}
+
+/// A match that was taken back, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmatchRow {
+    pub match_id: i64,
+    pub reason: String,
+    pub unmatched_at_us: i64,
+}
+
+/// Why something is no match.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum MatchError {
+    #[error("a match has lines and entries, {MATCH_MAX} of each at most, each once")]
+    Size,
+    #[error(
+        "line {0} is not open: it is matched already, or there is no such line of this account"
+    )]
+    Line(i64),
+    #[error(
+        "entry {0} cannot be matched: it is already, or there is no such entry on this account"
+    )]
+    Entry(i64),
+    #[error("the lines come to {lines} and the entries to {entries}; they must be the same")]
+    Sums { lines: String, entries: String },
+    #[error("there is no match {0}")]
+    NoMatch(i64),
+    #[error("match {0} was taken back before")]
+    TakenBack(i64),
+}
+
+/// A statement of somebody else, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExternalStatement {
+    pub id: i64,
+    #[schema(example = "assets:bank:eur")]
+    pub account: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    pub name: String,
+    #[schema(example = "camt.053")]
+    pub format: String,
+    /// What it says the balance was before its first line; null when it does not say.
+    #[schema(example = "100.00")]
+    pub opening_balance: Option<String>,
+    #[schema(example = "120.00")]
+    pub closing_balance: Option<String>,
+    #[schema(value_type = String, format = Date)]
+    pub first_date: Date,
+    #[schema(value_type = String, format = Date)]
+    pub last_date: Date,
+    pub lines: i64,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "write_instant")]
+    pub imported_at: Timestamp,
+}
+
+/// A line of a statement of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ExternalLine {
+    pub id: i64,
+    pub statement: i64,
+    /// Counts the statement's lines from 1.
+    pub number: i64,
+    #[schema(value_type = String, format = Date)]
+    pub date: Date,
+    /// Positive when it raises the account's balance.
+    #[schema(example = "-12.34")]
+    pub amount: String,
+    pub reference: String,
+    pub text: String,
+    /// The same in minor units, for the rules.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub minor: i64,
+}
+
+/// An entry that is on no line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UnmatchedEntry {
+    pub id: i64,
+    /// Counts the account's entries from 1.
+    pub number: i64,
+    #[schema(value_type = String, format = Uuid)]
+    pub transfer: Uuid,
+    #[schema(value_type = String, format = Date)]
+    pub effective_date: Date,
+    pub description: String,
+    pub direction: Side,
+    /// Positive when it raises the account's balance.
+    #[schema(example = "-12.34")]
+    pub amount: String,
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub minor: i64,
+}
+
+/// A match as it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Match {
+    pub id: i64,
+    #[schema(inline)]
+    pub rule: String,
+    pub reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "write_instant")]
+    pub matched_at: Timestamp,
+    /// Ids of statements' lines.
+    pub lines: Vec<i64>,
+    /// Ids of entries.
+    pub entries: Vec<i64>,
+}
+
+impl MatchRow {
+    pub fn told(self) -> Match {
+        Match {
+            id: self.id,
+            rule: self.rule,
+            reason: self.reason,
+            matched_at: Timestamp::from_microsecond(self.matched_at_us).unwrap_or_default(),
+            lines: self.lines,
+            entries: self.entries,
+        }
+    }
+}
+
+/// A text cut to what is kept, without what is no character of a line.
+fn cut(text: &str, max: usize) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_control() || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join(" ").chars().take(max).collect::<String>().trim_end().to_owned()
+}
+
+/// An amount by the account's normal side.
+pub fn signed(normal: Side, direction: Side, minor: i64) -> i64 {
+    if normal == direction { minor } else { -minor }
+}

@@ -1,0 +1,244 @@
+//! ISO 20022 camt.053 (Bank-to-Customer Statement), any version: one statement, its balances and its booked entries.
+
+use jiff::civil::Date;
+
+use super::xml::{self, Node};
+use super::{
+    LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX, cut,
+};
+use crate::interchange::{Faults, Found};
+use crate::money::{Currency, signed_minor};
+use crate::when;
+
+/// Reads a statement of an account in that currency.
+pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
+    let root =
+        xml::read(text.trim_start_matches('\u{feff}')).map_err(|fault| Faults(vec![fault]))?;
+    let mut found = Found::default();
+    let mut statements = Vec::new();
+    root.below("Stmt", &mut statements);
+    let statement = match statements.as_slice() {
+        [one] => *one,
+        [] => {
+            found.at(
+                1,
+                "there is no statement (Stmt) in it; camt.053 is read, and no other message",
+            );
+            return found.end(ReadStatement::default());
+        }
+        [_, second, ..] => {
+            found.at(second.line, "there are several statements (Stmt) in it; give each one alone, as each is of one account");
+            return found.end(ReadStatement::default());
+        }
+    };
+    let mut read = ReadStatement {
+        name: statement.said("Id").map(|id| cut(id, NAME_CHARS_MAX)),
+        ..ReadStatement::default()
+    };
+    for balance in statement.all("Bal") {
+        let Some(minor) = signed(balance, currency, &mut found) else { continue };
+        match balance.said("Tp/CdOrPrtry/Cd") {
+            Some("OPBD" | "PRCD") => read.opening_minor = Some(minor),
+            Some("CLBD") => read.closing_minor = Some(minor),
+            // Available and interim balances are forecasts, not part of what was booked.
+            _ => {}
+        }
+    }
+    for entry in statement.all("Ntry") {
+        if read.lines.len() >= LINES_MAX {
+            found.at(
+                entry.line,
+                format!("there are more than {LINES_MAX} entries; ask for shorter statements"),
+            );
+            break;
+        }
+        if let Some(line) = line(entry, currency, &mut found) {
+            read.lines.push(line);
+        }
+    }
+    // What could not be read would be missing in the sum.
+    if let (Some(opening), Some(closing), true) =
+        (read.opening_minor, read.closing_minor, found.is_empty())
+    {
+        let sum: i128 = read.lines.iter().map(|line| i128::from(line.minor)).sum();
+        if i128::from(opening) + sum != i128::from(closing) {
+            let text = |minor: i128| crate::money::format_minor(minor, currency.scale);
+            found.at(
+                statement.line,
+                format!(
+                    "opening balance {} and entries of {} do not come to the closing balance {}",
+                    text(opening.into()),
+                    text(sum),
+                    text(closing.into())
+                ),
+            );
+        }
+    }
+    found.end(read)
+}
+
+/// `Amt` with `CdtDbtInd`, as minor units.
+fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
+    let Some(amount) = node.find("Amt") else {
+        found.at(node.line, format!("<{}> has no amount (Amt)", node.name));
+        return None;
+    };
+    if let Some(other) = amount.attribute("Ccy").filter(|code| *code != currency.code) {
+        found.at(
+            amount.line,
+            format!("the amount is in {other}, and the account holds {}", currency.code),
+        );
+        return None;
+    }
+    let minor = found.or_note(amount.line, signed_minor(trimmed(amount.text.trim()), currency))?;
+    match node.said("CdtDbtInd") {
+        Some("CRDT") => Some(minor),
+        Some("DBIT") => Some(-minor),
+        _ => {
+            found.at(node.line, format!("<{}> is neither CRDT nor DBIT (CdtDbtInd)", node.name));
+            None
+        }
+    }
+}
+
+/// Zeros behind the last decimal say nothing.
+fn trimmed(amount: &str) -> &str {
+    if amount.contains('.') { amount.trim_end_matches('0').trim_end_matches('.') } else { amount }
+}
+
+fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine> {
+    match entry.said("Sts/Cd").or_else(|| entry.said("Sts")) {
+        Some("BOOK") | None => {}
+        Some(status) => {
+            found.at(entry.line, format!("the entry is {status} and not booked (BOOK); a statement to reconcile with has booked ones only"));
+            return None;
+        }
+    }
+    let minor = signed(entry, currency, found)?;
+    let date = date(entry, "BookgDt").or_else(|| date(entry, "ValDt"));
+    let Some(date) = date else {
+        found.at(entry.line, "the entry has no booking date (BookgDt)");
+        return None;
+    };
+    let (mut details, mut remitted, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    entry.below("EndToEndId", &mut details);
+    entry.below("Ustrd", &mut remitted);
+    entry.below("Nm", &mut names);
+    let own: Vec<&str> = details
+        .iter()
+        .map(|node| node.text.trim())
+        .filter(|id| !id.is_empty() && *id != "NOTPROVIDED")
+        .collect();
+    let reference = match own.as_slice() {
+        [one] => one,
+        _ => entry.said("AcctSvcrRef").or_else(|| entry.said("NtryRef")).unwrap_or_default(),
+    };
+    let texts = names.iter().chain(&remitted).map(|node| node.text.as_str());
+    let said: Vec<&str> = texts.chain(entry.said("AddtlNtryInf")).collect();
+    Some(ReadLine {
+        date,
+        minor,
+        reference: cut(reference, REFERENCE_CHARS_MAX),
+        text: cut(&said.join(" "), TEXT_CHARS_MAX),
+    })
+}
+
+/// A date, or the day of a time as the bank wrote it.
+fn date(entry: &Node, name: &str) -> Option<Date> {
+    let node = entry.find(name)?;
+    let text = node.said("Dt").or_else(|| node.said("DtTm"))?;
+    when::day(text.get(..10)?)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn euro() -> Currency {
+        Currency { code: "EUR".into(), scale: 2 }
+    }
+
+    pub const STATEMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt><GrpHdr><MsgId>m</MsgId></GrpHdr>
+<Stmt><Id>2026-001</Id><Acct><Id><IBAN>DE02120300000000202051</IBAN></Id></Acct>
+<Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">100.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-01</Dt></Dt></Bal>
+<Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">87.50</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-02</Dt></Dt></Bal>
+<Ntry><Amt Ccy="EUR">12.500</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>2026-01-02</Dt></BookgDt>
+<AcctSvcrRef>bank-7</AcctSvcrRef><NtryDtls><TxDtls><Refs><EndToEndId>order-42</EndToEndId></Refs>
+<RltdPties><Cdtr><Pty><Nm>M&#252;ller &amp; Sons</Nm></Pty></Cdtr></RltdPties><RmtInf><Ustrd>Invoice
+ 7</Ustrd></RmtInf></TxDtls></NtryDtls></Ntry>
+</Stmt></BkToCstmrStmt></Document>"#;
+
+    #[test]
+    fn a_banks_statement_is_read() {
+        let read = read(STATEMENT, &euro()).unwrap();
+        assert_eq!(
+            (read.name.as_deref(), read.opening_minor, read.closing_minor),
+            (Some("2026-001"), Some(10_000), Some(8750))
+        );
+        let expected = ReadLine {
+            date: jiff::civil::date(2026, 1, 2),
+            minor: -1250,
+            reference: "order-42".into(),
+            text: "Müller & Sons Invoice 7".into(),
+        };
+        assert_eq!(read.lines, [expected]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_at_its_line() {
+        for (from, to, at) in [
+            ("87.50", "87.51", "line 3: opening balance 100.00 and entries of -12.50"),
+            ("BOOK", "PDNG", "line 6: the entry is PDNG"),
+            ("Ccy=\"EUR\">12.500", "Ccy=\"USD\">12.500", "line 6: the amount is in USD"),
+            ("12.500", "12.505", "line 6: amount \"12.505\" has 3 decimals"),
+            ("DBIT", "X", "line 6: <Ntry> is neither"),
+            ("&amp;", "&evil;", "line 8: there is no entity &evil;"),
+            ("</Stmt>", "", "it is no XML"),
+            ("Stmt>", "Rpt>", "there is no statement"),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+                "<!DOCTYPE x>",
+                "line 1: a statement has no DOCTYPE",
+            ),
+            (
+                "<BookgDt><Dt>2026-01-02",
+                "<BookgDt><Dt>2026-13-02",
+                "line 6: the entry has no booking date",
+            ),
+        ] {
+            let text = STATEMENT.replace(from, to);
+            let told = super::read(&text, &euro()).unwrap_err().to_string();
+            assert!(told.contains(at), "{to}: {told}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_done_to_a_statement_is_told_at_its_line(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..8),
+        ) {
+            let mut bytes = STATEMENT.as_bytes().to_vec();
+            for (place, byte, how) in changes {
+                if bytes.is_empty() {
+                    break;
+                }
+                let place = place.index(bytes.len());
+                match how {
+                    0 => bytes[place] = byte,
+                    1 => bytes.insert(place, byte),
+                    2 => drop(bytes.remove(place)),
+                    _ => bytes.truncate(place.max(1)),
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            if let Err(Faults(faults)) = read(&text, &euro()) {
+                prop_assert!(!faults.is_empty());
+                let lines = text.lines().count() + 1;
+                prop_assert!(faults.iter().all(|fault| (1..=lines).contains(&fault.line)), "{:?}", faults);
+            }
+        }
+    }
+}

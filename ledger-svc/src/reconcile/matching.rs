@@ -1,0 +1,344 @@
+//! Which lines of a statement are which entries. Pure: lines, entries and rules go in, proposals come out. A proposal is sure
+//! when nothing else could be meant by its rule; the others are for a person to decide.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How a match came to be.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The same amount, and the entry's texts have the line's reference
+    Reference,
+    /// The same amount and the same day
+    Exact,
+    /// The same amount, some days apart
+    Window,
+    /// Several entries that come to one line
+    ManyToOne,
+    /// One entry that is several lines
+    OneToMany,
+    /// Somebody said so
+    Manual,
+    /// The entry was booked because of the line
+    Adjustment,
+}
+
+impl Rule {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Exact => "exact",
+            Self::Window => "window",
+            Self::ManyToOne => "many-to-one",
+            Self::OneToMany => "one-to-many",
+            Self::Manual => "manual",
+            Self::Adjustment => "adjustment",
+        }
+    }
+}
+
+/// What the rules may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Days that a line and its entry may be apart.
+    pub days: i32,
+    /// Entries of one line, or lines of one entry, at most.
+    pub group_max: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { days: 3, group_max: 5 }
+    }
+}
+
+/// One side of a match: a line or an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub id: i64,
+    pub date: Date,
+    pub minor: i64,
+    /// A line's reference; an entry's description and metadata.
+    pub text: String,
+}
+
+/// Lines and entries that could be the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Proposal {
+    pub rule: Rule,
+    /// Nothing else could be meant by the rule.
+    pub sure: bool,
+    /// Ids of lines.
+    pub lines: Vec<i64>,
+    /// Ids of entries.
+    pub entries: Vec<i64>,
+}
+
+/// References shorter than that are in any text by chance.
+const REFERENCE_MIN: usize = 4;
+/// Items a group is looked for among, and steps of looking.
+const AMONG_MAX: usize = 24;
+const STEPS_MAX: usize = 50_000;
+
+/// What is not proposed yet.
+struct Open<'a> {
+    lines: BTreeMap<i64, &'a Item>,
+    entries: BTreeMap<i64, &'a Item>,
+    proposals: Vec<Proposal>,
+}
+
+/// Proposals, in the order of the rules. Every line and every entry is in one at most.
+pub fn propose(lines: &[Item], entries: &[Item], rules: Rules) -> Vec<Proposal> {
+    let by_id = |items: &'_ [Item]| -> BTreeMap<i64, usize> {
+        items.iter().enumerate().map(|(place, item)| (item.id, place)).collect()
+    };
+    let (line_places, entry_places) = (by_id(lines), by_id(entries));
+    let mut open = Open {
+        lines: line_places.into_iter().map(|(id, place)| (id, &lines[place])).collect(),
+        entries: entry_places.into_iter().map(|(id, place)| (id, &entries[place])).collect(),
+        proposals: Vec::new(),
+    };
+    open.pair(Rule::Reference, |line, entry| {
+        line.text.chars().count() >= REFERENCE_MIN && entry.text.contains(&line.text)
+    });
+    open.pair(Rule::Exact, |line, entry| line.date == entry.date);
+    open.pair(Rule::Window, |line, entry| apart(line, entry) <= rules.days);
+    open.groups(Rule::ManyToOne, rules);
+    open.groups(Rule::OneToMany, rules);
+    open.nearest(rules);
+    open.proposals
+}
+
+fn apart(one: &Item, other: &Item) -> i32 {
+    (one.date - other.date).get_days().abs()
+}
+
+impl Open<'_> {
+    /// Takes pairs of the same amount that fit, where neither side fits another.
+    fn pair(&mut self, rule: Rule, fits: impl Fn(&Item, &Item) -> bool) {
+        let mut by_amount: HashMap<i64, Vec<i64>> = HashMap::new();
+        for entry in self.entries.values() {
+            by_amount.entry(entry.minor).or_default().push(entry.id);
+        }
+        let mut of_entry: HashMap<i64, usize> = HashMap::new();
+        let mut found = Vec::new();
+        for line in self.lines.values() {
+            let same = by_amount.get(&line.minor).map_or(&[][..], Vec::as_slice);
+            let fitting: Vec<i64> =
+                same.iter().copied().filter(|id| fits(line, self.entries[id])).collect();
+            for id in &fitting {
+                *of_entry.entry(*id).or_default() += 1;
+            }
+            if let [only] = fitting[..] {
+                found.push((line.id, only));
+            }
+        }
+        for (line, entry) in found {
+            if of_entry[&entry] == 1 {
+                self.take(rule, true, vec![line], vec![entry]);
+            }
+        }
+    }
+
+    /// What is left of the same amount within the window, the nearest first. Never sure.
+    fn nearest(&mut self, rules: Rules) {
+        let mut pairs = Vec::new();
+        let mut by_amount: HashMap<i64, Vec<&Item>> = HashMap::new();
+        for entry in self.entries.values() {
+            by_amount.entry(entry.minor).or_default().push(entry);
+        }
+        for line in self.lines.values() {
+            // Of very many alike the first are as good as any.
+            for entry in by_amount.get(&line.minor).into_iter().flatten().take(AMONG_MAX) {
+                let days = apart(line, entry);
+                if days <= rules.days {
+                    pairs.push((days, line.id, entry.id));
+                }
+            }
+        }
+        pairs.sort_unstable();
+        for (days, line, entry) in pairs {
+            if self.lines.contains_key(&line) && self.entries.contains_key(&entry) {
+                let rule = if days == 0 { Rule::Exact } else { Rule::Window };
+                self.take(rule, false, vec![line], vec![entry]);
+            }
+        }
+    }
+
+    /// Several of one side that come to one of the other: sure when there is one way to do it.
+    fn groups(&mut self, rule: Rule, rules: Rules) {
+        let many_entries = rule == Rule::ManyToOne;
+        let ones: Vec<&Item> = if many_entries {
+            self.lines.values().copied().collect()
+        } else {
+            self.entries.values().copied().collect()
+        };
+        for one in ones {
+            let many = if many_entries { &self.entries } else { &self.lines };
+            let mut among: Vec<&Item> = many
+                .values()
+                .copied()
+                .filter(|item| apart(one, item) <= rules.days)
+                .filter(|item| item.minor.signum() == one.minor.signum())
+                .filter(|item| item.minor.unsigned_abs() < one.minor.unsigned_abs())
+                .collect();
+            if among.len() < 2 || among.len() > AMONG_MAX {
+                continue;
+            }
+            among.sort_by_key(|item| std::cmp::Reverse(item.minor.unsigned_abs()));
+            let mut search =
+                Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
+            search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
+            let exhausted = search.steps >= STEPS_MAX;
+            let Some(first) = search.found.first().cloned() else { continue };
+            let sure = search.found.len() == 1 && !exhausted;
+            let (lines, entries) =
+                if many_entries { (vec![one.id], first) } else { (first, vec![one.id]) };
+            self.take(rule, sure, lines, entries);
+        }
+    }
+
+    fn take(&mut self, rule: Rule, sure: bool, lines: Vec<i64>, entries: Vec<i64>) {
+        for id in &lines {
+            self.lines.remove(id);
+        }
+        for id in &entries {
+            self.entries.remove(id);
+        }
+        self.proposals.push(Proposal { rule, sure, lines, entries });
+    }
+}
+
+/// Looks for two different groups of items that come to a sum; a second one shows that the first is not sure.
+struct Search<'a> {
+    /// The largest first.
+    among: &'a [&'a Item],
+    steps: usize,
+    found: Vec<Vec<i64>>,
+    max: usize,
+}
+
+impl Search<'_> {
+    fn go(&mut self, from: usize, left: u64, taken: &mut Vec<i64>) {
+        self.steps += 1;
+        if left == 0 {
+            let group: BTreeSet<i64> = taken.iter().copied().collect();
+            self.found.push(group.into_iter().collect());
+            return;
+        }
+        for place in from..self.among.len() {
+            if self.steps >= STEPS_MAX || self.found.len() > 1 || taken.len() == self.max {
+                return;
+            }
+            let item = self.among[place];
+            if item.minor.unsigned_abs() <= left {
+                taken.push(item.id);
+                self.go(place + 1, left - item.minor.unsigned_abs(), taken);
+                taken.pop();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item(id: i64, day: i8, minor: i64, text: &str) -> Item {
+        Item { id, date: jiff::civil::date(2026, 1, day), minor, text: text.into() }
+    }
+
+    fn told(lines: &[Item], entries: &[Item]) -> Vec<(Rule, bool, Vec<i64>, Vec<i64>)> {
+        let proposals = propose(lines, entries, Rules::default());
+        proposals.into_iter().map(|p| (p.rule, p.sure, p.lines, p.entries)).collect()
+    }
+
+    #[test]
+    fn each_rule_finds_its_own() {
+        let lines = [
+            item(1, 1, 100, "order-42"),
+            item(2, 1, 200, ""),
+            item(3, 1, 300, ""),
+            item(4, 20, 1000, ""),
+            item(5, 9, 70, ""),
+            item(6, 10, 30, ""),
+            item(7, 28, 5, ""),
+        ];
+        let entries = [
+            item(11, 15, 100, "pay order-42"),
+            item(12, 1, 200, ""),
+            item(13, 3, 300, ""),
+            item(14, 20, 600, ""),
+            item(15, 21, 400, ""),
+            item(16, 10, 100, ""),
+            item(17, 1, 5, ""),
+        ];
+        assert_eq!(
+            told(&lines, &entries),
+            [
+                (Rule::Reference, true, vec![1], vec![11]),
+                (Rule::Exact, true, vec![2], vec![12]),
+                (Rule::Window, true, vec![3], vec![13]),
+                (Rule::ManyToOne, true, vec![4], vec![14, 15]),
+                (Rule::OneToMany, true, vec![5, 6], vec![16]),
+            ],
+            "and line 7 and entry 17 are too far apart"
+        );
+    }
+
+    #[test]
+    fn what_could_be_another_is_only_proposed() {
+        let lines = [item(1, 5, 100, ""), item(2, 5, 100, "")];
+        let entries = [item(11, 5, 100, ""), item(12, 6, 100, ""), item(13, 7, -100, "")];
+        assert_eq!(
+            told(&lines, &entries),
+            [(Rule::Exact, false, vec![1], vec![11]), (Rule::Window, false, vec![2], vec![12])]
+        );
+        // Two ways to come to the same sum.
+        let found = told(
+            &[item(1, 5, 50, "")],
+            &[item(11, 5, 20, ""), item(12, 5, 30, ""), item(13, 5, 30, "")],
+        );
+        assert_eq!(found, [(Rule::ManyToOne, false, vec![1], vec![11, 12])]);
+    }
+
+    proptest! {
+        #[test]
+        fn proposals_come_out_even_and_share_nothing(
+            lines in prop::collection::vec((1..28_i8, -9..9_i64), 0..30),
+            entries in prop::collection::vec((1..28_i8, -9..9_i64), 0..30),
+        ) {
+            let items = |many: &[(i8, i64)]| -> Vec<Item> {
+                (1..).zip(many).map(|(id, (day, minor))| item(id, *day, *minor, "")).collect()
+            };
+            let (lines, entries) = (items(&lines), items(&entries));
+            let sum = |ids: &[i64], of: &[Item]| -> i64 {
+                ids.iter().map(|id| of[usize::try_from(*id).unwrap() - 1].minor).sum()
+            };
+            let (mut seen_lines, mut seen_entries) = (BTreeSet::new(), BTreeSet::new());
+            for proposal in propose(&lines, &entries, Rules::default()) {
+                prop_assert_eq!(sum(&proposal.lines, &lines), sum(&proposal.entries, &entries));
+                prop_assert!(proposal.lines.iter().all(|id| seen_lines.insert(*id)));
+                prop_assert!(proposal.entries.iter().all(|id| seen_entries.insert(*id)));
+            }
+        }
+    }
+}

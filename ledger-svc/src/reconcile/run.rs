@@ -1,0 +1,266 @@
+//! The rules run over an account: what is read for them, what of the proposals is taken, and what a line without an entry
+//! is adjusted by.
+
+use std::collections::HashMap;
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::matching::{Item, propose};
+use super::table::Mapping;
+use super::{
+    CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewMatch, NewStatement, Proposal, Rule,
+    Rules, StatementFormat, camt, cut, table,
+};
+use crate::account::Side;
+use crate::act::{Act, Acted, Actor};
+use crate::batch::Verdict;
+use crate::interchange::{Fault, Faults};
+use crate::metadata::Metadata;
+use crate::money::format_minor;
+use crate::posting::{Rejection, Standing};
+use crate::store::{Reader, StoreError};
+use crate::transfer::{BatchItem, EntryBody, ItemError, TransferBody};
+use crate::writer::{Handle, WriteError};
+
+/// How long before the first open line an entry may have been booked.
+const BOOKED_BEFORE_DAYS: i32 = 40;
+
+/// What reconciliation works with.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    pub reader: &'a Reader,
+    pub writer: &'a Handle,
+    pub actor: &'a Actor,
+    /// The account's code and how it stands.
+    pub code: &'a str,
+    pub account: &'a Standing,
+}
+
+/// What came of the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reconciled {
+    /// Booked now.
+    pub matches: Vec<Match>,
+    /// For a person to decide.
+    pub suggestions: Vec<Proposal>,
+}
+
+/// Why something of it is not done.
+#[derive(Debug, Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    #[error(transparent)]
+    Match(#[from] MatchError),
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    #[error(
+        "line {0} was adjusted by another transfer before; take its match back and match it by hand"
+    )]
+    AdjustedOtherwise(i64),
+}
+
+/// What a line without an entry is booked as.
+#[derive(Clone, Debug)]
+pub struct Adjustment {
+    pub line: i64,
+    /// The account on the other side.
+    pub against: String,
+    pub reason: String,
+    /// The line's own date when there is none.
+    pub effective_date: Option<Date>,
+}
+
+/// A statement's number, and whether it is new.
+pub struct Imported {
+    pub id: i64,
+    pub new: bool,
+}
+
+impl Desk<'_> {
+    /// Reads and stores a statement.
+    pub async fn import(
+        &self,
+        format: StatementFormat,
+        text: &str,
+        mapping: Option<&Mapping>,
+        name: Option<&str>,
+    ) -> Result<Imported, ReconcileError> {
+        let read = match (format, mapping) {
+            (StatementFormat::Csv, Some(mapping)) => {
+                table::read(text, mapping, &self.account.currency)?
+            }
+            _ => camt::read(text, &self.account.currency)?,
+        };
+        if read.lines.is_empty() {
+            let message = "the statement has no line".to_owned();
+            return Err(Faults(vec![Fault { line: 1, message }]).into());
+        }
+        // No entry moves nothing, so such a line would be open for ever.
+        if let Some(place) = read.lines.iter().position(|line| line.minor == 0) {
+            let message = format!("its {}th line moves nothing; take it out", place + 1);
+            return Err(Faults(vec![Fault { line: 1, message }]).into());
+        }
+        let own = read.name.clone().unwrap_or_default();
+        let new = NewStatement {
+            account_id: self.account.account_id,
+            name: cut(name.unwrap_or(&own), NAME_CHARS_MAX),
+            format,
+            hash: Sha256::digest(text).into(),
+            read,
+        };
+        match self.writer.act(Act::ImportStatement(new), self.actor.clone()).await? {
+            Acted::Statement(id) => Ok(Imported { id, new: true }),
+            Acted::StatementBefore(id) => Ok(Imported { id, new: false }),
+            other => unreachable!("a statement became {other:?}"),
+        }
+    }
+
+    /// What the rules make of what is open.
+    pub async fn proposals(&self, rules: Rules) -> Result<Vec<Proposal>, ReconcileError> {
+        let lines = self.reader.open_lines(self.account, 0, CANDIDATES_MAX).await?.items;
+        let Some(first) = lines.iter().map(|line| line.date).min() else { return Ok(Vec::new()) };
+        let from = first.saturating_sub((BOOKED_BEFORE_DAYS + rules.days).days());
+        let after = self.reader.entries_before_day(self.account, from).await?;
+        let entries =
+            self.reader.unmatched_entries(self.account, after, CANDIDATES_MAX).await?.items;
+        let ids: Vec<Uuid> = entries.iter().map(|entry| entry.transfer).collect();
+        let mut called = HashMap::new();
+        for ids in ids.chunks(1000) {
+            called.extend(self.reader.called(ids).await?);
+        }
+        let lines: Vec<Item> = lines
+            .into_iter()
+            .map(|line| Item {
+                id: line.id,
+                date: line.date,
+                minor: line.minor,
+                text: line.reference,
+            })
+            .collect();
+        let entries: Vec<Item> = entries
+            .into_iter()
+            .map(|entry| {
+                let metadata: Option<&Metadata> = called.get(&entry.transfer);
+                let values = metadata.into_iter().flat_map(|metadata| metadata.0.values());
+                let texts = std::iter::once(&entry.description).chain(values);
+                let text = texts.cloned().collect::<Vec<_>>().join("\n");
+                Item { id: entry.id, date: entry.effective_date, minor: entry.minor, text }
+            })
+            .collect();
+        Ok(propose(&lines, &entries, rules))
+    }
+
+    /// Books the sure proposals of these rules; the others are suggestions.
+    pub async fn run(&self, rules: Rules, taken: &[Rule]) -> Result<Reconciled, ReconcileError> {
+        let proposals = self.proposals(rules).await?;
+        let (sure, suggestions): (Vec<Proposal>, Vec<Proposal>) =
+            proposals.into_iter().partition(|one| one.sure && taken.contains(&one.rule));
+        let account_id = self.account.account_id;
+        let new: Vec<NewMatch> = sure
+            .into_iter()
+            .map(|Proposal { rule, lines, entries, .. }| NewMatch {
+                account_id,
+                rule,
+                reason: String::new(),
+                lines,
+                entries,
+            })
+            .collect();
+        let mut reconciled = Reconciled { matches: Vec::new(), suggestions };
+        // Each batch is one act: what somebody matched meanwhile is passed over.
+        for new in new.chunks(100) {
+            for matched in self.book(new.to_vec()).await? {
+                reconciled.matches.extend(matched.ok());
+            }
+        }
+        Ok(reconciled)
+    }
+
+    /// Joins what a person says is the same.
+    pub async fn join(
+        &self,
+        rule: Rule,
+        reason: &str,
+        lines: Vec<i64>,
+        entries: Vec<i64>,
+    ) -> Result<Match, ReconcileError> {
+        let (account_id, reason) = (self.account.account_id, reason.to_owned());
+        let new = NewMatch { account_id, rule, reason, lines, entries };
+        match self.book(vec![new]).await?.pop() {
+            Some(matched) => Ok(matched?),
+            None => Err(MatchError::Size.into()),
+        }
+    }
+
+    async fn book(
+        &self,
+        new: Vec<NewMatch>,
+    ) -> Result<Vec<Result<Match, MatchError>>, ReconcileError> {
+        match self.writer.act(Act::Match(new), self.actor.clone()).await? {
+            Acted::Matches(matches) => {
+                let told = |matched: Result<super::MatchRow, _>| matched.map(super::MatchRow::told);
+                Ok(matches.into_iter().map(told).collect())
+            }
+            other => unreachable!("matches became {other:?}"),
+        }
+    }
+
+    /// Books a transfer for a line that has no entry, and matches it. Asked again, it books nothing twice.
+    pub async fn adjust(&self, adjustment: &Adjustment) -> Result<Match, ReconcileError> {
+        let id = adjustment.line;
+        let line = self.reader.external_line(id).await?;
+        let of_account = |(_, account): &(_, i64)| *account == self.account.account_id;
+        let (line, _) = line.filter(of_account).ok_or(MatchError::Line(id))?;
+        let date = line.date.parse().map_err(|_| StoreError::Corrupt("a line's date".into()))?;
+        let raises = line.amount_minor > 0;
+        let (normal, scale) = (self.account.normal, self.account.currency.scale);
+        let own = if raises { normal } else { normal.opposite() };
+        let text = format_minor(i128::from(line.amount_minor).abs(), scale);
+        let amount = text.parse().map_err(|error| Rejection::Amount { entry: 0, error })?;
+        let entry = |account: &str, direction: Side| EntryBody {
+            account: account.to_owned(),
+            direction,
+            amount,
+        };
+        let names = [
+            ("reconciliation.line", id.to_string()),
+            ("reconciliation.reason", adjustment.reason.clone()),
+        ];
+        let description = if line.text.is_empty() { &adjustment.reason } else { &line.text };
+        let body = TransferBody {
+            description: description.clone(),
+            effective_date: Some(adjustment.effective_date.unwrap_or(date)),
+            pending: false,
+            expires_at: None,
+            entries: vec![entry(self.code, own), entry(&adjustment.against, own.opposite())],
+            split: Vec::new(),
+            metadata: Metadata(names.map(|(name, value)| (name.to_owned(), value)).into()),
+            expect: Vec::new(),
+        };
+        let request = BatchItem::transfer(format!("reconciliation:line:{id}"), body).request(2)?;
+        let transfer = match self.writer.transfer(request, 2).await? {
+            Verdict::Posted(answer) | Verdict::Replayed(answer) => answer.transfer_id,
+            Verdict::Rejected(rejection) => return Err(rejection.into()),
+            Verdict::KeyReused | Verdict::Withheld => {
+                return Err(ReconcileError::AdjustedOtherwise(id));
+            }
+        };
+        let entry = self.reader.entry_in(transfer, self.account.account_id).await?;
+        let entry =
+            entry.ok_or_else(|| StoreError::Corrupt("an adjustment without entry".into()))?;
+        self.join(Rule::Adjustment, &adjustment.reason, vec![id], vec![entry]).await
+    }
+}
