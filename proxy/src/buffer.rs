@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_TYPE, TE, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, UPGRADE};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
 use prometheus::{IntCounter, IntGauge};
@@ -132,10 +132,12 @@ pub fn applies(session: &mut Session, exchange: &Exchange) -> bool {
     !two_way && (holds(Way::Responses) || (has_request && holds(Way::Requests)))
 }
 
-/// Whether requests of the route are taken in before a script is asked.
-pub fn spools(exchange: &Exchange) -> bool {
+/// Whether a script is asked by [`pass`] too. It must be told the length of its body: what is gathered first has
+/// one, and what the client says has one.
+pub fn suits_scripts(session: &Session, exchange: &Exchange) -> bool {
     let route = exchange.route.as_ref();
-    route.is_some_and(|route| route.buffering.side(Way::Requests).spool)
+    let spools = route.is_some_and(|route| route.buffering.side(Way::Requests).spool);
+    spools || session.req_header().headers.contains_key(CONTENT_LENGTH)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Edge {
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
-            Some(_) if buffer::spools(exchange) => {
+            Some(_) if holds && buffer::suits_scripts(session, exchange) => {
                 Box::pin(buffer::pass::pass(session, exchange, &origin)).await
             }
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,

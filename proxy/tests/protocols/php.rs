@@ -227,6 +227,15 @@ fn uploads_are_taken_in_before_a_script_is_asked() {
     assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &chunks).text(), expected);
     let spilled = "forebay_proxy_lane_spilled_bytes_total{lane=\"upload\"}";
     assert!(proxy.metric(spilled) > 4e6);
+    // Only answers are held: the body goes on as it comes.
+    let proxy = Proxy::start(&format!(
+        "{}routes: [ {{ name: php, upstream: php, buffer_policy: p }} ]\n\
+         buffer_policies: {{ p: {{ responses: {{}} }} }}",
+        upstream(&php, ""),
+    ));
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &said).text(), expected);
+    let through = "forebay_proxy_buffered_bytes_total{policy=\"p\",way=\"responses\"}";
+    assert_eq!(proxy.metric(through), expected.len() as f64);
 }
 
 #[test]

@@ -19,8 +19,9 @@ use crate::running::{Bench, Running};
 pub const BUDGET_BYTES: u64 = 128 << 20;
 /// What the process has beside its budgets: code, threads, connections, the allocator's slack.
 const BESIDE_BYTES: u64 = 96 << 20;
-/// Samples taken in all, whatever the length.
+/// Samples taken in all: so many, and no more often than this.
 const SAMPLES: u32 = 120;
+const OFTENEST: Duration = Duration::from_millis(500);
 /// The first part of the samples, in which caches fill up.
 const WARM_UP: f64 = 0.25;
 /// How much the second half of what is left may be above the first, as a part of it.
@@ -117,11 +118,14 @@ pub fn soak(
         viewers.have_answers(1, PATIENCE) && pays.have_answers(1, PATIENCE),
         "no answer at all"
     );
-    let (begun, every) = (Instant::now(), length / SAMPLES);
+    let (begun, every) = (Instant::now(), (length / SAMPLES).max(OFTENEST));
     let film = request("film", 30_000_000, "");
     let mut slow = None;
     let mut samples = Vec::new();
     for number in 1..=SAMPLES {
+        if begun.elapsed() >= length {
+            break;
+        }
         if number % 4 == 1 {
             drop(slow.take());
             slow = Some(Held::unread(running.address, SLOW, &film).context("slow clients")?);

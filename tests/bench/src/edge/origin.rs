@@ -18,7 +18,7 @@ pub const SEGMENT_BYTES: u64 = 2_000_000;
 const BIG_BYTES: u64 = 40_000_000;
 pub const LARGE_BYTES: u64 = 200_000_000;
 const PLAYLIST_TAKES: Duration = Duration::from_millis(150);
-pub const HELD: Duration = Duration::from_millis(500);
+const HELD: Duration = Duration::from_millis(500);
 const SLOW_BYTES: u64 = 30_000_000;
 const LIVE_BYTES: u64 = 100_000;
 /// Pieces of a segment that takes its time.
@@ -29,8 +29,9 @@ const PART: usize = 64 * 1024;
 struct Shared {
     /// Requests and body bytes by path, without the query.
     counts: Mutex<BTreeMap<String, (u64, u64)>>,
-    /// When an answer died last.
+    /// When an answer died last, and when a held playlist was let go.
     died: Mutex<Option<Instant>>,
+    let_go: Mutex<Option<Instant>>,
     begun: Mutex<Option<Instant>>,
 }
 
@@ -63,6 +64,10 @@ impl Origin {
 
     pub fn died(&self) -> Option<Instant> {
         *lock(&self.shared.died)
+    }
+
+    pub fn let_go(&self) -> Option<Instant> {
+        *lock(&self.shared.let_go)
     }
 
     /// Milliseconds since it began, as its playlists say.
@@ -152,6 +157,7 @@ fn answer(stream: &mut TcpStream, asked: &Asked, number: u64, shared: &Shared) -
         }
         "blocking" => {
             sleep(HELD);
+            *lock(&shared.let_go) = Some(Instant::now());
             let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n\
                         #EXT-X-PART-INF:PART-TARGET=1.0\n#EXT-X-MEDIA-SEQUENCE:1\n#EXTINF:4,\ns1.m4s\n";
             small(stream, "max-age=1", text)

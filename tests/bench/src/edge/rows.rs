@@ -8,7 +8,7 @@ use proxy_load::account::tcp_buffers;
 use proxy_load::held::Held;
 
 use crate::edge::client::{all, get, median_ms};
-use crate::edge::origin::{HELD, LARGE_BYTES, Origin, SEGMENT_BYTES};
+use crate::edge::origin::{LARGE_BYTES, Origin, SEGMENT_BYTES};
 use crate::running::Running;
 
 /// The lane's budget in `peers/edge-forebay.peer`, in MB.
@@ -274,9 +274,9 @@ fn blocking(running: &Running<'_>, origin: &Origin) -> Result<Vec<f64>> {
     let first = origin.counted("/blocking/x.m3u8").0;
     let orders = ["_HLS_msn=2&_HLS_part=0", "_HLS_part=0&_HLS_msn=2"];
     let targets = (0..200).map(|number| format!("/blocking/x.m3u8?{}", orders[number % 2]));
-    let begun = Instant::now();
     let got = all(running.address, targets.collect(), Duration::ZERO)?;
     ensure!(got.iter().all(|got| got.status == 200 && got.whole), "not all have it");
-    let after = got.iter().map(|got| (got.ended - begun).saturating_sub(HELD));
+    let let_go = origin.let_go();
+    let after = got.iter().filter_map(|got| let_go.map(|at| got.ended - at.max(got.asked)));
     Ok(vec![(origin.counted("/blocking/x.m3u8").0 - first) as f64, median_ms(after)])
 }
