@@ -4,6 +4,7 @@
 //! door, which will answer memory hits ahead of pingora's `HttpProxy`, belongs here too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -15,6 +16,7 @@ use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use prometheus::{IntCounter, IntGauge};
+use proxy_config::facts::Tls;
 use proxy_config::listener::{Listener, ListenerTimeouts};
 use proxy_config::proved::Certificate;
 
@@ -24,17 +26,30 @@ use crate::generation::State;
 use crate::hop::{self, Company};
 use crate::introduction::introduce;
 use crate::prompt::{Patience, Prompt};
+use crate::proxy_protocol::Ends;
 use crate::runtimes::Handles;
+use crate::tls::asking::learning;
 use crate::tls::{self, LiveAcceptor};
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Connections of the process so far, the next one's number.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// What is known of a connection ahead of its requests.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The certificate that the client showed.
     pub certificate: Option<Arc<Certificate>>,
+    /// What the TLS handshake has agreed on.
+    pub tls: Option<Arc<Tls>>,
+    /// Whom a PROXY protocol header names, believed or not.
+    pub introduced: Option<Ends>,
+    /// Number of the connection, counted by the process.
+    pub number: u64,
+    /// Requests it has carried, this one included.
+    pub requests: u64,
     /// The connection carries no request after this one.
     pub last: bool,
 }
@@ -95,16 +110,16 @@ impl Connections {
     }
 
     /// The stream with its PROXY protocol header read, where the listener expects one.
-    async fn introduced(&self, stream: Stream) -> Option<Stream> {
+    async fn introduced(&self, stream: Stream) -> Option<(Stream, Option<Ends>)> {
         let generation = self.state.current();
         let listener = generation.config.listeners.get(&self.name)?;
         if listener.proxy_protocol.is_none() {
-            return Some(stream);
+            return Some((stream, None));
         }
         let mut stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let patience = self.timeouts.handshake.as_std();
         match tokio::time::timeout(patience, introduce(&mut stream, listener)).await {
-            Ok(Ok(())) => Some(stream),
+            Ok(Ok(introduced)) => Some((stream, introduced)),
             failed => {
                 self.introductions_refused.inc();
                 match failed {
@@ -122,16 +137,29 @@ impl Connections {
         let Some(acceptor) = &self.acceptor else { return Some((stream, Caller::default())) };
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = acceptor.load_full();
-        match tokio::time::timeout(
-            self.timeouts.handshake.as_std(),
-            acceptor.tls_handshake(*stream),
-        )
-        .await
-        {
+        let handshake = acceptor.tls_handshake(*stream);
+        let shaken = tokio::time::timeout(self.timeouts.handshake.as_std(), handshake);
+        let (shaken, learned) = Box::pin(learning(shaken)).await;
+        match shaken {
             Ok(Ok(stream)) => {
-                let shown = stream.get_ssl().and_then(TlsRef::peer_certificate_der);
-                let certificate = shown.and_then(tls::shown).map(Arc::new);
-                let caller = Caller { certificate, last: false };
+                let about = stream.get_ssl();
+                let shown = about.and_then(TlsRef::peer_certificate_der);
+                let certificate = shown.and_then(|der| tls::shown(der, &learned.verified));
+                let text = |text: Option<&str>| text.unwrap_or_default().replace('_', ".");
+                let agreed = Tls {
+                    server_name: about.and_then(TlsRef::server_name).unwrap_or_default().to_owned(),
+                    version: text(about.and_then(TlsRef::version)),
+                    cipher: about
+                        .and_then(TlsRef::current_cipher_name)
+                        .unwrap_or_default()
+                        .replacen("TLS13_", "TLS_", 1),
+                    reused: learned.resumed,
+                };
+                let caller = Caller {
+                    certificate: certificate.map(Arc::new),
+                    tls: Some(Arc::new(agreed)),
+                    ..Caller::default()
+                };
                 Some((Box::new(stream), caller))
             }
             failed => {
@@ -170,10 +198,9 @@ impl Connections {
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
         loop {
-            if count >= requests_max {
-                let caller = Caller { last: true, ..requests.caller.clone() };
-                requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
-            }
+            let last = count >= requests_max;
+            let caller = Caller { last, requests: u64::from(count), ..requests.caller.clone() };
+            requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
             count = count.saturating_add(1);
             let served = requests.process_new_http(session, shutdown).await;
             let Some(reused) = served else { break };
@@ -277,8 +304,10 @@ impl ServerApp for Connections {
             self.refused.inc();
             return None;
         }
-        let stream = self.introduced(stream).await?;
+        let (stream, introduced) = self.introduced(stream).await?;
         let (mut stream, caller) = self.open(stream).await?;
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { introduced, number, ..caller };
         if self.speaks_http2(&mut stream).await? {
             self.http2(stream, caller, shutdown).await;
         } else {

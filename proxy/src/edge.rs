@@ -19,11 +19,12 @@ use proxy_config::program::Walk;
 use proxy_config::proved::Proved;
 use proxy_config::route::ForwardedHeaders;
 
+use crate::bodies::Changers;
 use crate::cache::answer::{self, Verdict};
 use crate::cache::policy::Policy;
 use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
-use crate::connection::{caller, whole_seconds};
+use crate::connection::{Caller, caller, whole_seconds};
 use crate::detour::{self, Trail};
 use crate::drain::UnderWay;
 use crate::fill::origin::Contact;
@@ -31,6 +32,8 @@ use crate::generation::{Generation, State};
 use crate::headers::{self, Downstream};
 use crate::lane::Seat;
 use crate::mirror::{self, Copying};
+use crate::pace::Pacing;
+use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
 use crate::rate_limit::key::Asking;
 use crate::rate_limit::{Passage, Quota};
@@ -68,6 +71,8 @@ pub struct Exchange {
     /// Where the connection was accepted.
     pub local: Option<SocketAddr>,
     pub tls: Option<String>,
+    /// The connection it came on.
+    pub caller: Caller,
     /// What the client has proved.
     pub proved: Proved,
     /// The route's guard has a say: neither a preflight nor its address alone is enough.
@@ -78,6 +83,8 @@ pub struct Exchange {
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
+    /// What keeps its response back, once some of it is sent.
+    pacing: Option<Arc<Pacing>>,
     pub limits: Passage,
     /// What the route's rules made of the request.
     pub ruled: Ruled,
@@ -129,6 +136,16 @@ impl Exchange {
         self.upstream_first_byte = contact.first_byte;
     }
 
+    /// What keeps its response back.
+    pub fn pacing(&mut self) -> Option<Arc<Pacing>> {
+        let route = self.route.as_ref()?;
+        let made = || {
+            let lane = Arc::clone(&route.lane);
+            Arc::new(Pacing::new(lane, route.response_rate.as_ref()))
+        };
+        Some(Arc::clone(self.pacing.get_or_insert_with(made)))
+    }
+
     pub fn forwarded(&self) -> ForwardedHeaders {
         self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
     }
@@ -147,11 +164,18 @@ impl Edge {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
+        if let Some(rule) = &route.client {
+            let peer = exchange.peer.map(|peer| peer.ip());
+            let (headers, introduced) = (&session.req_header().headers, exchange.caller.introduced);
+            exchange.client = client_address::by_rule(peer, headers, introduced, rule);
+        }
         let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
         compress::offer(session, route.compression.as_ref());
+        let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
+        parts::offer(session, route.force_ranges, ranges_max);
         let head = session.req_header();
         let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: &route.name, head, proved };
@@ -196,7 +220,8 @@ impl Edge {
             return Ok(());
         };
         let client = exchange.client;
-        guard.check(head, client, &self.state, &mut exchange.proved).await?;
+        let users = exchange.ruled.texts.users.clone();
+        guard.check(head, client, users.as_ref(), &self.state, &mut exchange.proved).await?;
         // Now there is more that rules may tell.
         let walk = std::mem::take(&mut exchange.ruled.walk);
         self.rule(head, exchange, &route, walk);
@@ -272,12 +297,14 @@ impl ProxyHttp for Edge {
             peer: None,
             local: None,
             tls: None,
-            proved: Proved { certificate: caller.certificate, ..Proved::default() },
+            proved: Proved { certificate: caller.certificate.clone(), ..Proved::default() },
             must_prove: false,
             last: caller.last,
+            caller,
             route: None,
             permit: None,
             at_origin: None,
+            pacing: None,
             limits: Passage::default(),
             ruled: Ruled::default(),
             trail: Trail::default(),
@@ -305,7 +332,9 @@ impl ProxyHttp for Edge {
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(Changers));
         modules.add_module(Box::new(Compressors(self.state.encoding.clone())));
+        modules.add_module(Box::new(Cutters));
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
@@ -320,7 +349,9 @@ impl ProxyHttp for Edge {
         let headers = &session.req_header().headers;
         let peer = exchange.peer.map(|peer| peer.ip());
         exchange.client = match listener {
-            Some(listener) => client_address::client(peer, headers, listener),
+            Some(listener) => {
+                client_address::client(peer, headers, exchange.caller.introduced, listener)
+            }
             None => peer,
         };
         let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
@@ -423,6 +454,11 @@ impl ProxyHttp for Edge {
         if exchange.last_on_connection && !http2 {
             head.insert_header(http::header::CONNECTION, "close")?;
         }
+        let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
+        let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());
+        if let Some(method) = method {
+            head.set_method(method);
+        }
         edit_request(head, &exchange.ruled.to_upstream)
     }
 
@@ -461,7 +497,8 @@ impl ProxyHttp for Edge {
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
                 upstream.answered(&exchange.attempts, status, took);
-                if (502..=504).contains(&status) && again(session, exchange, Failed::Gateway) {
+                let failed = upstream.failed_by(status);
+                if failed.is_some_and(|failed| again(session, exchange, failed)) {
                     return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());
                 }
                 if let Some(detour) = detour::after(exchange, head) {
@@ -478,7 +515,8 @@ impl ProxyHttp for Edge {
             }
             exchange.first_byte = Some(exchange.begun.elapsed());
             if let Some(policy) = &exchange.cache_policy {
-                answer::invalidate(policy, session.req_header(), exchange.tls.is_some(), head);
+                let about = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
+                answer::invalidate(policy, session.req_header(), about, head);
             }
         }
         Ok(())
@@ -513,7 +551,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
+        Ok(exchange.pacing().and_then(|pacing| pacing.reserve(bytes)))
     }
 
     fn error_while_proxy(

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use http::header::EXPECT;
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::cache::answer;
@@ -14,7 +17,7 @@ use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::video::ahead;
-use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules};
+use crate::{auth_request, bodies, content, lane, mirror, rate_limit, relay, rules};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -52,11 +55,12 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
+        bodies::offer(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
             // Attempts to prove something are counted whether they succeed or not.
-            rate_limit::admit(session.req_header(), exchange, &self.listener).await?;
+            rate_limit::admit(session, exchange, &self.listener).await?;
             if self.state.drain.has_begun() {
                 // While it was held a stop began: the client is told, and opens another connection.
                 session.set_keepalive(None);
@@ -76,14 +80,22 @@ impl Edge {
             Next::PassOn => {}
             next => return Ok(next),
         }
+        self.go_ahead(session, exchange).await?;
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
-        let asks_here =
-            exchange.trail.without_body || gateway.is_some() || detour::may_follow(exchange);
+        let route = exchange.route.as_ref();
+        let own_body = exchange.ruled.texts.body.is_some();
+        let own_rate = route.is_some_and(|route| route.response_rate.is_some());
+        let asks_here = exchange.trail.without_body
+            || own_body
+            || own_rate
+            || gateway.is_some()
+            || detour::may_follow(exchange);
         if !asks_here {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
-        let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
+        let bodiless =
+            own_body || detour::is_bodiless(session, exchange) || session.is_body_empty();
         let origin = self.origin(session, exchange).ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
@@ -93,6 +105,24 @@ impl Edge {
                 Ok(Next::PassOn)
             }
         }
+    }
+
+    /// Tells a client to send its body, where it waits for that and the listener says so.
+    async fn go_ahead(&self, session: &mut Session, exchange: &Exchange) -> Result<(), Failure> {
+        let listener = exchange.generation.config.listeners.get(&self.listener);
+        if !listener.is_some_and(|listener| listener.answers_continue) {
+            return Ok(());
+        }
+        let head = session.req_header_mut();
+        let Some(expected) = head.remove_header(&EXPECT) else { return Ok(()) };
+        let waits = expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        if !waits || head.version == Version::HTTP_10 || exchange.upstream.is_none() {
+            return Ok(());
+        }
+        let go_on =
+            ResponseHeader::build(StatusCode::CONTINUE, None).map_err(|_| Failure::Internal)?;
+        let written = session.write_response_header(Box::new(go_on), false).await;
+        written.map_err(|_| Failure::ClientGone)
     }
 
     async fn through_cache(

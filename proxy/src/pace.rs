@@ -3,11 +3,15 @@
 //! Each part of a body reserves its time on the wire; who comes later waits behind it. What was not
 //! used is forgotten but for a burst, so that a lane that was idle does not start with a flood.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
+use proxy_config::route_action::ResponseRate;
 use tokio::time::Instant;
+
+use crate::lane::Lane;
 
 /// How much unused time may be made up for.
 const BURST: Duration = Duration::from_millis(100);
@@ -60,6 +64,71 @@ impl Pace {
     }
 }
 
+/// What keeps one response back: the ceiling of its lane, and its route's own rate.
+pub struct Pacing {
+    lane: Arc<Lane>,
+    own: Option<Mutex<Own>>,
+}
+
+/// The rate of one response, in bytes and bytes per second.
+struct Own {
+    rate: u64,
+    /// Bytes that are free.
+    after: u64,
+    begun: Option<Instant>,
+    sent: u64,
+}
+
+/// How much may be sent ahead of the rate.
+const AHEAD: Duration = Duration::from_secs(1);
+
+impl Pacing {
+    pub fn new(lane: Arc<Lane>, own: Option<&ResponseRate>) -> Pacing {
+        let own = own.map(|of| Own {
+            rate: of.rate.as_bytes_per_second().max(1),
+            after: of.after.as_bytes(),
+            begun: None,
+            sent: 0,
+        });
+        Pacing { lane, own: own.map(Mutex::new) }
+    }
+
+    pub fn has_own_rate(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Bytes that are best sent at once: more would be waited for as a whole.
+    pub fn piece(&self) -> usize {
+        let rate = self.own.as_ref().map(|own| own.lock().rate);
+        rate.map_or(usize::MAX, |rate| usize::try_from(rate).unwrap_or(usize::MAX))
+    }
+
+    /// Reserves time for these bytes; says how long to wait before they are sent.
+    pub fn reserve(&self, bytes: usize) -> Option<Duration> {
+        let own = self.own.as_ref().map(|own| own.lock().reserve(bytes, Instant::now()));
+        let of_lane = self.lane.pace.reserve(bytes);
+        own.max(of_lane).filter(|delay| !delay.is_zero())
+    }
+
+    /// Waits until these bytes may be sent.
+    pub async fn wait(&self, bytes: usize) {
+        if let Some(delay) = self.reserve(bytes) {
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
+impl Own {
+    fn reserve(&mut self, bytes: usize, now: Instant) -> Duration {
+        let begun = *self.begun.get_or_insert(now);
+        self.sent += bytes as u64;
+        let counted = u128::from(self.sent.saturating_sub(self.after));
+        let nanoseconds = counted * 1_000_000_000 / u128::from(self.rate);
+        let due = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        due.saturating_sub(AHEAD).saturating_sub(now.saturating_duration_since(begun))
+    }
+}
+
 /// How long bytes that come `now` wait, and until when they use the wire.
 fn reserved(free: Instant, now: Instant, bytes: u64, rate: u64) -> (Duration, Instant) {
     let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
@@ -73,6 +142,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_response_keeps_to_its_own_rate() {
+        let mut own = Own { rate: 1000, after: 500, begun: None, sent: 0 };
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for (bytes, when, wait) in
+            [(500, 0, 0), (1000, 0, 0), (1000, 0, 1), (1000, 1, 1), (1000, 9, 0)]
+        {
+            assert_eq!(own.reserve(bytes, at(when)), Duration::from_secs(wait), "{bytes} {when}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn two_bodies_share_one_ceiling() {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 use prometheus::IntCounterVec;
 
 use proxy_config::facts::Facts;
@@ -207,10 +207,11 @@ enum Said {
 ///
 /// Errors: `RateLimited`; `LimitUnavailable` where a limit that cannot be asked refuses.
 pub async fn admit(
-    head: &RequestHeader,
+    session: &mut Session,
     exchange: &mut Exchange,
     listener: &str,
 ) -> Result<(), Failure> {
+    let head = session.req_header();
     let Some(route) = exchange.route.clone() else { return Ok(()) };
     if route.rate_limits.is_empty() || exchange.ruled.by_steps {
         return Ok(());
@@ -249,7 +250,15 @@ pub async fn admit(
     if let Some(longest_ns) =
         waits.iter().map(|(_, _, wait_ns)| *wait_ns).max().filter(|ns| *ns > 0)
     {
-        tokio::time::sleep(Duration::from_nanos(longest_ns)).await;
+        // A body that is still to come would be read here; then the client is not watched.
+        let is_whole = session.is_body_done();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_nanos(longest_ns)) => {}
+            _ = session.downstream_session.read_body_or_idle(true), if is_whole => {
+                return Err(Failure::ClientGone);
+            }
+        }
     }
     drop(held);
     passage.quota = Some(quota).filter(|quota| !quota.is_empty());

@@ -11,7 +11,7 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::edge::Exchange;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
-use crate::pace::Pace;
+use crate::pace::Pacing;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
@@ -52,7 +52,10 @@ pub async fn ask(
             reply.discard().await;
             Ok(Next::Elsewhere(detour))
         }
-        None => send(session, exchange, reply, &origin.lane.pace).await.map(|()| Next::Sent),
+        None => {
+            let pacing = exchange.pacing().ok_or(Failure::Internal)?;
+            send(session, exchange, reply, &pacing).await.map(|()| Next::Sent)
+        }
     }
 }
 
@@ -62,9 +65,15 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
         head.remove_header(&name);
     }
+    let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
+    let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());
+    if let Some(method) = method {
+        head.set_method(method);
+    }
+    let body = exchange.ruled.texts.body.clone().filter(|body| !body.is_empty());
     Question {
         head,
-        body: None,
+        body: body.map(Bytes::from),
         caller: None,
         client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
@@ -95,7 +104,7 @@ async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut reply: Reply,
-    pace: &Pace,
+    pace: &Pacing,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let head = reply.head.clone();
@@ -146,9 +155,15 @@ pub async fn open(
 }
 
 /// Sends a part of the body as soon as the lane's bandwidth lets it.
-pub async fn write(session: &mut Session, pace: &Pace, part: Bytes) -> Result<(), Failure> {
-    pace.wait(part.len()).await;
-    session.write_response_body(Some(part), false).await.map_err(|_| Failure::ClientGone)
+pub async fn write(session: &mut Session, pace: &Pacing, part: Bytes) -> Result<(), Failure> {
+    let mut rest = part;
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(pace.piece()));
+        pace.wait(part.len()).await;
+        let written = session.write_response_body(Some(part), false).await;
+        written.map_err(|_| Failure::ClientGone)?;
+    }
+    Ok(())
 }
 
 /// The response is whole.

@@ -8,8 +8,10 @@ use proxy_config::Config;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
-use proxy_config::route_access::{Auth, Cors};
-use proxy_config::route_action::{Compression, SplitPart};
+use proxy_config::route_access::{Auth, ClientRule, Cors};
+use proxy_config::route_action::{
+    AskedAs, Compression, Gunzip, ResponseRate, SplitPart, Substitutions,
+};
 use proxy_config::route_rules::RouteRules;
 use proxy_config::template::Scope;
 use thiserror::Error;
@@ -67,6 +69,8 @@ pub struct Route {
     pub split: Split,
     pub forwarded: ForwardedHeaders,
     pub rules: RouteRules,
+    /// Who the client is, where that is not for the listener to say.
+    pub client: Option<ClientRule>,
     pub gate: Gate,
     pub guard: Option<Guard>,
     /// Not everybody may ask, or nobody is let through to an upstream.
@@ -77,6 +81,13 @@ pub struct Route {
     pub internal: bool,
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
+    pub gunzip: Option<Gunzip>,
+    pub substitutions: Option<Substitutions>,
+    /// How fast each response is sent.
+    pub response_rate: Option<ResponseRate>,
+    /// How the upstream is asked, where that is not as the client asks.
+    pub ask: Option<AskedAs>,
+    pub force_ranges: bool,
     pub files: Option<Arc<Files>>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
@@ -150,6 +161,7 @@ impl Routes {
                     index,
                     split,
                     forwarded: route.forwarded_headers,
+                    client: route.client.clone(),
                     gate: Gate::new(route),
                     guard,
                     guarded: is_guarded(route),
@@ -158,6 +170,11 @@ impl Routes {
                     internal: route.internal,
                     cors: route.cors.clone(),
                     compression: route.compression.clone().map(Arc::new),
+                    gunzip: route.gunzip.clone(),
+                    substitutions: route.substitutions.clone(),
+                    response_rate: route.response_rate,
+                    ask: route.ask.clone(),
+                    force_ranges: route.force_ranges,
                     files: route
                         .files
                         .as_ref()

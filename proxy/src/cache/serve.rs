@@ -18,7 +18,7 @@ use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
-use crate::pace::Pace;
+use crate::pace::Pacing;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::{ToClient, edit_response};
@@ -79,7 +79,7 @@ pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    (edits, quota, pace): (&ToClient, Option<&Quota>, &Pace),
+    (edits, quota, pace): (&ToClient, Option<&Quota>, &Pacing),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -114,11 +114,12 @@ pub async fn send_stored(
     session: &mut Session,
     stored: &Stored,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pace: &Pacing,
 ) -> Result<(), Failure> {
     let mut at = first;
     while at < end {
-        let part = part(stored, at, end);
+        let mut part = part(stored, at, end);
+        part.truncate(pace.piece());
         if part.is_empty() {
             return Err(Failure::Internal);
         }
@@ -145,7 +146,7 @@ pub async fn relay(
     session: &mut Session,
     reader: &mut Reader,
     end: u64,
-    pace: &Pace,
+    pace: &Pacing,
 ) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
@@ -156,9 +157,12 @@ pub async fn relay(
             }
         };
         match next {
-            Some(Ok(bytes)) => {
-                pace.wait(bytes.len()).await;
-                write(session, bytes).await?;
+            Some(Ok(mut bytes)) => {
+                while !bytes.is_empty() {
+                    let part = bytes.split_to(bytes.len().min(pace.piece()));
+                    pace.wait(part.len()).await;
+                    write(session, part).await?;
+                }
             }
             Some(Err(failure)) => return Err(failure),
             None => return Ok(()),

@@ -21,7 +21,7 @@ use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::{Slice, Wants};
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest};
-use crate::pace::Pace;
+use crate::pace::Pacing;
 use crate::respond::Failure;
 
 /// The names of all results, as label values.
@@ -190,7 +190,7 @@ pub async fn send_sliced(
     session: &mut Session,
     sliced: &Sliced,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pace: &Pacing,
 ) -> Result<(), Failure> {
     let mut ahead = Ahead::new();
     let mut at = first;

@@ -119,7 +119,8 @@ async fn stream(
             }
             Event::Body(part) => {
                 if open.as_ref().is_some_and(|open: &Open| open.has_body) {
-                    relay::write(session, &origin.lane.pace, part).await?;
+                    let pacing = exchange.pacing().ok_or(Failure::Internal)?;
+                    relay::write(session, &pacing, part).await?;
                 }
             }
             Event::End => break,
