@@ -4,14 +4,20 @@ pub mod access;
 pub mod answer;
 pub mod auth;
 pub mod balance;
+pub mod bodies;
 pub mod cache;
 pub mod cache_key;
 pub mod cache_policy;
+pub mod certificates;
 pub mod client;
 pub mod detour;
+pub mod except;
 pub mod files;
+pub mod geo;
 pub mod guard;
+pub mod gzip;
 pub mod host;
+pub mod identity;
 pub mod limit;
 pub mod listen;
 pub mod listener;
@@ -20,7 +26,9 @@ pub mod log;
 pub mod log_variable;
 pub mod lookup;
 pub mod order;
+pub mod patience;
 pub mod proxy_pass;
+pub mod rate;
 pub mod redirected;
 pub mod regex;
 pub mod request_header;
@@ -28,6 +36,7 @@ pub mod response_header;
 pub mod rewrite;
 pub mod route;
 pub mod scope;
+pub mod secure;
 pub mod server_name;
 pub mod sieve;
 pub mod site;
@@ -95,8 +104,7 @@ pub fn translate(document: &Document) -> Translation {
     let mut logs = Logs::new(&http);
     let mut sites = sites(&http, &mut verdicts);
     let mut names = Names::new(&document.directives);
-    let mut taken = HashSet::new();
-    let mut by_name = Vec::new();
+    let (mut taken, mut by_name) = (HashSet::new(), Vec::new());
     for site in &mut sites {
         let mut work = Work {
             files: &document.files,
@@ -115,25 +123,28 @@ pub fn translate(document: &Document) -> Translation {
     let listeners = listener::open(&sites, &document.files, &mut verdicts);
     let units = host::units(&sites, &listeners.sites, &mut verdicts);
     let count = listeners.listeners.len();
-    let routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
+    let mut routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = logs.main(&mut names, &mut verdicts);
+    if names.needs_server_name {
+        route::say_server_names(&mut routes, &sites);
+    }
     server_verdicts(&sites, &units, &mut verdicts);
     let used: BTreeSet<_> = routes.routes.iter().filter_map(|r| r.upstream.as_ref()).collect();
     pools.upstreams.retain(|name, _| used.contains(name));
-    let is_live = sites.iter().any(Site::is_live);
     let admin = admin(&listeners);
-    let mut config = (is_live && !listeners.listeners.is_empty()).then(|| Config {
-        listeners: listeners.listeners,
-        upstreams: pools.upstreams,
-        routes: routes.routes,
-        cache_policies: caches.policies,
-        caches: caches.caches,
-        rate_limits: limits.limits,
-        maps: names.maps,
-        media_types: types.0,
-        access_logs: logs.named,
-        ..bare(admin, access_log)
-    });
+    let mut config =
+        (sites.iter().any(Site::is_live) && !listeners.listeners.is_empty()).then(|| Config {
+            listeners: listeners.listeners,
+            upstreams: pools.upstreams,
+            routes: routes.routes,
+            cache_policies: caches.policies,
+            caches: caches.caches,
+            rate_limits: limits.limits,
+            maps: names.maps,
+            media_types: types.0,
+            access_logs: logs.named,
+            ..bare(admin, access_log)
+        });
     let mut origins = Origins {
         listeners: listeners.origins,
         upstreams: pools.origins,

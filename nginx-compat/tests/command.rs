@@ -78,7 +78,7 @@ fn convert_writes_a_file_that_loads_and_says_what_is_missing() {
     let output = run(&arguments);
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout.is_empty());
-    assert!(text(&output.stderr).contains("guarded.conf:10: location /admin/: stays closed"));
+    assert!(text(&output.stderr).contains("guarded.conf:24: location /: stays closed"));
     let source = proxy_config::Source::read(&path).unwrap();
     let loaded = proxy_config::Config::load(source).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(loaded.routes.iter().any(|route| route.name == "intranet-example-admin"));

@@ -162,10 +162,6 @@ fn what_cannot_be_kept_stays_closed() {
         ("location / { proxy_pass http://$host; }", "any text"),
         ("location / { proxy_pass http://10.0.0.1/$3; }", "capture"),
         ("location ~ (?<=a)b { proxy_pass http://10.0.0.1; }", "cannot be translated"),
-        (
-            "location / { auth_basic x; auth_basic_user_file /f; proxy_pass http://10.0.0.1; }",
-            "auth_basic",
-        ),
         ("location / { auth_request /none; proxy_pass http://10.0.0.1; }", "no location is /none"),
         ("location / { if ($x = y) { return 403; } proxy_pass http://10.0.0.1; }", "not known"),
     ] {

@@ -91,7 +91,7 @@ impl AuthRequest {
 /// Errors: `Unauthorized` and `Forbidden` where the service refuses, `AuthFailed` where it does not say.
 pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(route) = exchange.route.clone() else { return Ok(()) };
-    let open = exchange.ruled.is_preflight || exchange.ruled.by_steps;
+    let open = exchange.ruled.is_preflight || exchange.ruled.by_steps || !exchange.must_prove;
     let Some(auth) = route.auth_request.as_ref().filter(|_| !open) else {
         return Ok(());
     };

@@ -221,8 +221,10 @@ impl Cache {
     /// Decides what to do for a request.
     pub fn look(&self, asking: &Asking<'_>, policy: &Policy, now_ms: u64) -> Step {
         let mut inner = self.inner.lock();
-        let stored = inner.store.find(asking.key, asking.headers);
+        let forced = asking.said.forced;
+        let stored = (!forced).then(|| inner.store.find(asking.key, asking.headers)).flatten();
         if stored.is_none()
+            && !forced
             && let Some(step) = inner.load(asking, policy)
         {
             return step;

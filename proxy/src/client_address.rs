@@ -6,7 +6,8 @@ use http::HeaderMap;
 use http::header::FORWARDED;
 use pingora::proxy::Session;
 use proxy_config::address::IpNetwork;
-use proxy_config::listener::Listener;
+use proxy_config::listener::{Listener, ProxyProtocolIn};
+use proxy_config::route_access::ClientRule;
 
 use crate::proxy_protocol::Ends;
 
@@ -14,8 +15,18 @@ use crate::proxy_protocol::Ends;
 /// says. Each proxy has appended whom it saw, so the list is read from its end, as far as the
 /// entries are trusted proxies: what stands before the first that is not may be made up.
 /// A peer over a Unix socket has no address and is trusted.
-pub fn client(peer: Option<IpAddr>, headers: &HeaderMap, listener: &Listener) -> Option<IpAddr> {
-    let Some(name) = &listener.client_address_header else { return peer };
+pub fn client(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    introduced: Option<Ends>,
+    listener: &Listener,
+) -> Option<IpAddr> {
+    let Some(name) = &listener.client_address_header else {
+        let is_believed = listener.proxy_protocol == Some(ProxyProtocolIn::Read)
+            && peer.is_none_or(|peer| is_trusted(peer, &listener.trusted_proxies));
+        let introduced = introduced.filter(|_| is_believed);
+        return introduced.map(|ends| ends.source.ip().to_canonical()).or(peer);
+    };
     let mut client = peer;
     let fields = headers.get_all(name.as_str()).iter();
     let list: Vec<&str> = fields.flat_map(|v| v.to_str().unwrap_or_default().split(',')).collect();
@@ -28,6 +39,33 @@ pub fn client(peer: Option<IpAddr>, headers: &HeaderMap, listener: &Listener) ->
         // An entry that is no address (`unknown`, a made-up name) ends what can be known.
         let Some(address) = address(entry) else { break };
         client = Some(address);
+    }
+    client
+}
+
+/// The client as a route's own rule has it.
+pub fn by_rule(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    introduced: Option<Ends>,
+    rule: &ClientRule,
+) -> Option<IpAddr> {
+    let believed = peer.map_or(rule.trust_unix, |peer| is_trusted(peer, &rule.trusted_proxies));
+    if !believed {
+        return peer;
+    }
+    let Some(name) = &rule.header else {
+        return introduced.map(|ends| ends.source.ip().to_canonical()).or(peer);
+    };
+    let mut client = peer;
+    let fields = headers.get_all(name.as_str()).iter();
+    let list: Vec<&str> = fields.flat_map(|v| v.to_str().unwrap_or_default().split(',')).collect();
+    for entry in list.into_iter().rev() {
+        let Some(address) = address(entry.trim()) else { break };
+        client = Some(address);
+        if !rule.recursive || !is_trusted(address, &rule.trusted_proxies) {
+            break;
+        }
     }
     client
 }
@@ -74,7 +112,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        client(peer.parse().ok(), &headers, &listener).unwrap().to_string()
+        client(peer.parse().ok(), &headers, None, &listener).unwrap().to_string()
     }
 
     #[test]

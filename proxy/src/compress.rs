@@ -25,7 +25,7 @@ use prometheus::{IntCounter, IntCounterVec};
 use proxy_config::route_action::{Coding, Compression};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::compress::decide::{Verdict, coding_name, decide, preferred, weak};
+use crate::compress::decide::{Verdict, coding_name, decide, preferred, suits_proxy, weak};
 use crate::compress::encoder::Encoder;
 use crate::hop;
 use crate::metrics::Metrics;
@@ -87,6 +87,8 @@ struct Offer {
     held: Vec<Vec<u8>>,
     is_http10: bool,
     has_body: bool,
+    /// What of the request has a say where another proxy asks.
+    request: Option<HeaderMap>,
 }
 
 struct Work {
@@ -107,6 +109,7 @@ pub fn offer(session: &mut Session, rules: Option<&Arc<Compression>>) {
         held: decide::tags(&head.headers),
         is_http10: head.version == Version::HTTP_10,
         has_body: head.method != Method::HEAD,
+        request: rules.when_proxied.is_some().then(|| head.headers.clone()),
     });
     if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Compressor>() {
         compressor.offer = offer;
@@ -117,7 +120,11 @@ impl Compressor {
     /// What becomes of this response; the head is changed accordingly.
     fn begin(&mut self, head: &mut ResponseHeader) -> pingora::Result<()> {
         let Some(offer) = &self.offer else { return Ok(()) };
-        match decide(&offer.rules, offer.coding.filter(|_| !offer.is_http10), head) {
+        let rules = &offer.rules;
+        let suits = offer.request.as_ref().is_none_or(|r| suits_proxy(rules, r, &head.headers));
+        let coding = offer.coding.filter(|_| suits && (!offer.is_http10 || rules.http10));
+        let vary = |head: &mut ResponseHeader| if rules.vary { vary(head) } else { Ok(()) };
+        match decide(rules, coding, head) {
             Verdict::Untouched => Ok(()),
             Verdict::NotModified => {
                 vary(head)?;

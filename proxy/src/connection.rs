@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -20,6 +21,7 @@ use pingora::protocols::{ALPN, SocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use prometheus::{IntCounter, IntGauge};
+use proxy_config::facts::Tls;
 use proxy_config::listener::{Listener, ListenerTimeouts};
 use proxy_config::proved::Certificate;
 use tokio::sync::Notify;
@@ -31,18 +33,31 @@ use crate::generation::State;
 use crate::hop::{self, Company};
 use crate::introduction::introduce;
 use crate::prompt::{self, Patience, Prompt};
+use crate::proxy_protocol;
 use crate::runtimes::Handles;
+use crate::tls::asking::learning;
 use crate::tls::{self, LiveAcceptor};
 use crate::tunnel::departure;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Connections of the process so far, the next one's number.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
 /// What is known of a connection ahead of its requests.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The certificate that the client showed.
     pub certificate: Option<Arc<Certificate>>,
+    /// What the TLS handshake has agreed on.
+    pub tls: Option<Arc<Tls>>,
+    /// Whom a PROXY protocol header names, believed or not.
+    pub introduced: Option<proxy_protocol::Ends>,
+    /// Number of the connection, counted by the process.
+    pub number: u64,
+    /// Requests it has carried, this one included.
+    pub requests: u64,
     /// The connection carries no request after this one.
     pub last: bool,
     /// What a request becomes that is none any more.
@@ -138,16 +153,16 @@ impl Connections {
     }
 
     /// The stream with its PROXY protocol header read, where the listener expects one.
-    async fn introduced(&self, stream: Stream) -> Option<Stream> {
+    async fn introduced(&self, stream: Stream) -> Option<(Stream, Option<proxy_protocol::Ends>)> {
         let generation = self.state.current();
         let listener = generation.config.listeners.get(&self.name)?;
         if listener.proxy_protocol.is_none() {
-            return Some(stream);
+            return Some((stream, None));
         }
         let mut stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let patience = self.timeouts.handshake.as_std();
         match tokio::time::timeout(patience, introduce(&mut stream, listener)).await {
-            Ok(Ok(())) => Some(stream),
+            Ok(Ok(introduced)) => Some((stream, introduced)),
             failed => {
                 self.introductions_refused.inc();
                 match failed {
@@ -165,16 +180,29 @@ impl Connections {
         let Some(acceptor) = &self.acceptor else { return Some((stream, Caller::default())) };
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = acceptor.load_full();
-        match tokio::time::timeout(
-            self.timeouts.handshake.as_std(),
-            acceptor.tls_handshake(*stream),
-        )
-        .await
-        {
+        let handshake = acceptor.tls_handshake(*stream);
+        let shaken = tokio::time::timeout(self.timeouts.handshake.as_std(), handshake);
+        let (shaken, learned) = Box::pin(learning(shaken)).await;
+        match shaken {
             Ok(Ok(stream)) => {
-                let shown = stream.get_ssl().and_then(TlsRef::peer_certificate_der);
-                let certificate = shown.and_then(tls::shown).map(Arc::new);
-                let caller = Caller { certificate, ..Caller::default() };
+                let about = stream.get_ssl();
+                let shown = about.and_then(TlsRef::peer_certificate_der);
+                let certificate = shown.and_then(|der| tls::shown(der, &learned.verified));
+                let text = |text: Option<&str>| text.unwrap_or_default().replace('_', ".");
+                let agreed = Tls {
+                    server_name: about.and_then(TlsRef::server_name).unwrap_or_default().to_owned(),
+                    version: text(about.and_then(TlsRef::version)),
+                    cipher: about
+                        .and_then(TlsRef::current_cipher_name)
+                        .unwrap_or_default()
+                        .replacen("TLS13_", "TLS_", 1),
+                    reused: learned.resumed,
+                };
+                let caller = Caller {
+                    certificate: certificate.map(Arc::new),
+                    tls: Some(Arc::new(agreed)),
+                    ..Caller::default()
+                };
                 Some((Box::new(stream), caller))
             }
             failed => {
@@ -222,10 +250,9 @@ impl Connections {
                     Passed::On(bytes) => read = bytes,
                 }
             }
-            if guest.served + 1 >= requests_max {
-                let caller = Caller { last: true, ..requests.caller.clone() };
-                requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
-            }
+            let last = guest.served + 1 >= requests_max;
+            let caller = Caller { last, requests: guest.served + 1, ..requests.caller.clone() };
+            requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
             let session = self.session(stream, settings.take(), read, shutdown);
             let served = requests.process_new_http(session, shutdown).await;
             let Some(reused) = served else {
@@ -353,8 +380,10 @@ impl ServerApp for Connections {
             self.refused.inc();
             return None;
         }
-        let stream = self.introduced(stream).await?;
+        let (stream, introduced) = self.introduced(stream).await?;
         let (mut stream, caller) = self.open(stream).await?;
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { introduced, number, ..caller };
         if self.speaks_http2(&mut stream).await? {
             self.http2(stream, caller, shutdown).await;
         } else {

@@ -69,6 +69,8 @@ pub struct Page {
     pub failure: Failure,
     /// The status sent; without it, the page's own.
     status: Option<StatusCode>,
+    /// The page's own failure or redirect is answered where it has one.
+    own_failures: bool,
 }
 
 /// How far a request has come from what the client asked for.
@@ -172,8 +174,11 @@ pub fn page_for(
             exchange.trail.page = Some(page);
             return Err(failure);
         }
-        tracing::warn!(request_id = exchange.request_id, %failure, "an error page failed");
         exchange.ruled.to_client.stand_alone();
+        if page.own_failures {
+            return Err(failure);
+        }
+        tracing::warn!(request_id = exchange.request_id, %failure, "an error page failed");
         return Err(page.failure);
     }
     let status = failure.status().filter(|_| !begun);
@@ -196,8 +201,19 @@ fn page(
     let (page, to) = pages.find(|(page, _)| page.takes(status.as_u16(), is_upstreams))?;
     let set = page.status.and_then(|status| StatusCode::from_u16(status).ok());
     let sent = if page.own_status { None } else { Some(set.unwrap_or(status)) };
-    let why = Why::Page(Page { failure: failure.clone(), status: sent });
+    let (failure, own_failures) = (failure.clone(), page.own_failures);
+    let why = Why::Page(Page { failure, status: sent, own_failures });
     Some(Detour { to: to.clone(), why })
+}
+
+/// What answers here in place of an error does so with a redirect or an error of its own: that is what is sent, where
+/// the page says so.
+pub fn speaks_for_itself(exchange: &mut Exchange, status: u16) {
+    let own = exchange.trail.page.as_ref().is_some_and(|page| page.own_failures);
+    if own && status >= 300 {
+        exchange.trail.page = None;
+        exchange.ruled.to_client.stand_alone();
+    }
 }
 
 /// Where an upstream's answer leads, if it is not the answer the client gets.
@@ -211,7 +227,7 @@ pub fn after(exchange: &Exchange, head: &ResponseHeader) -> Option<Detour> {
         };
         return Some(Detour { to, why: Why::Accel(kept_of(&head.headers)) });
     }
-    if exchange.trail.page.is_some() || head.status.as_u16() < 400 {
+    if exchange.trail.page.is_some() || head.status.as_u16() < 300 {
         return None;
     }
     page(exchange, head.status, true, &Failure::UpstreamStatus(head.status))

@@ -15,6 +15,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
 use proxy_config::program::Walk;
 
+use crate::bodies::Changers;
 use crate::cache::answer;
 use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
@@ -25,6 +26,8 @@ use crate::finish::{self, Moved};
 use crate::generation::State;
 use crate::headers::{self, Downstream};
 use crate::mirror;
+use crate::pace::OwnRate;
+use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rate_limit::key::Asking;
@@ -66,11 +69,19 @@ impl Edge {
         }
         exchange.route = Some(Arc::clone(&route));
         exchange.tempo = route.tempo();
+        exchange.rate = route.response_rate.as_ref().map(|rate| Arc::new(OwnRate::new(rate)));
+        if let Some(rule) = &route.client {
+            let peer = exchange.peer.map(|peer| peer.ip());
+            let (headers, introduced) = (&session.req_header().headers, exchange.caller.introduced);
+            exchange.client = client_address::by_rule(peer, headers, introduced, rule);
+        }
         let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
         compress::offer(session, route.compression.as_ref());
+        let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
+        parts::offer(session, route.force_ranges, ranges_max);
         split::direct(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
@@ -94,7 +105,10 @@ impl Edge {
         let listener = exchange.generation.config.listeners.get(&self.listener);
         let peer = exchange.peer.map(|peer| peer.ip());
         exchange.client = match listener {
-            Some(listener) => client_address::client(peer, &head.headers, listener),
+            Some(listener) => {
+                let introduced = exchange.caller.introduced;
+                client_address::client(peer, &head.headers, introduced, listener)
+            }
             None => peer,
         };
     }
@@ -123,7 +137,8 @@ impl Edge {
             return Ok(());
         };
         let client = exchange.client;
-        guard.check(head, client, &self.state, &mut exchange.proved).await?;
+        let users = exchange.ruled.texts.users.clone();
+        guard.check(head, client, users.as_ref(), &self.state, &mut exchange.proved).await?;
         if route.split.is_by_claim() {
             split::direct(head, exchange, &route);
         }
@@ -197,7 +212,9 @@ impl ProxyHttp for Edge {
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(Changers));
         modules.add_module(Box::new(Compressors(self.state.encoding.clone())));
+        modules.add_module(Box::new(Cutters));
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
@@ -307,6 +324,11 @@ impl ProxyHttp for Edge {
         if exchange.last_on_connection && !http2 {
             head.insert_header(http::header::CONNECTION, "close")?;
         }
+        let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
+        let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());
+        if let Some(method) = method {
+            head.set_method(method);
+        }
         edit_request(head, &exchange.ruled.to_upstream)
     }
 
@@ -349,7 +371,8 @@ impl ProxyHttp for Edge {
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
                 upstream.answered(&exchange.attempts, status, took);
-                if (502..=504).contains(&status) && again(session, exchange, Failed::Gateway) {
+                let failed = upstream.failed_by(status);
+                if failed.is_some_and(|failed| again(session, exchange, failed)) {
                     return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());
                 }
                 if let Some(detour) = detour::after(exchange, head) {
@@ -366,7 +389,8 @@ impl ProxyHttp for Edge {
             }
             exchange.first_byte = Some(exchange.begun.elapsed());
             if let Some(policy) = &exchange.cache_policy {
-                answer::invalidate(policy, session.req_header(), exchange.tls.is_some(), head);
+                let about = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
+                answer::invalidate(policy, session.req_header(), about, head);
             }
         }
         Ok(())

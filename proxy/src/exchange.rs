@@ -18,6 +18,7 @@ use crate::fill::origin::Contact;
 use crate::generation::{Generation, State};
 use crate::lane::Seat;
 use crate::mirror::Mirroring;
+use crate::pace::OwnRate;
 use crate::rate_limit::Passage;
 use crate::respond::Failure;
 use crate::route::Route;
@@ -41,6 +42,8 @@ pub struct Exchange {
     /// Where the connection was accepted.
     pub local: Option<SocketAddr>,
     pub tls: Option<String>,
+    /// The connection it came on.
+    pub caller: Caller,
     /// What the client has proved.
     pub proved: Proved,
     /// The route's guard has a say: neither a preflight nor its address alone is enough.
@@ -50,6 +53,8 @@ pub struct Exchange {
     pub route: Option<Arc<Route>>,
     /// The pace of its response, on a route with a buffer policy, and of its request's body.
     pub tempo: Option<(Arc<Tempo>, Tempo)>,
+    /// The rate of its response, on a route that has one of its own.
+    pub rate: Option<Arc<OwnRate>>,
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
@@ -102,11 +107,13 @@ impl Exchange {
             peer: None,
             local: None,
             tls: None,
-            proved: Proved { certificate: caller.certificate, ..Proved::default() },
+            proved: Proved { certificate: caller.certificate.clone(), ..Proved::default() },
             must_prove: false,
             last: caller.last,
+            caller,
             route: None,
             tempo: None,
+            rate: None,
             permit: None,
             at_origin: None,
             limits: Passage::default(),

@@ -7,18 +7,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
 };
-use http::{HeaderMap, Method, StatusCode};
-use pingora::http::ResponseHeader;
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::matching::normalize_path;
 
 use crate::buffer::tempo::Pacing;
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
+use crate::detour;
 use crate::exchange::Exchange;
 use crate::files::{Files, Found, OpenFile};
+use crate::listing::{self, Entry};
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::rules::edit_response;
@@ -28,8 +31,13 @@ use crate::{hop, local};
 const PART_BYTES_MAX: u64 = 128 * 1024;
 
 /// Looks for a file without holding a thread of the runtime.
-pub async fn find(files: &Arc<Files>, path: &str, request: &HeaderMap) -> Result<Found, Failure> {
-    let (files, path, request) = (Arc::clone(files), path.to_owned(), request.clone());
+pub async fn find(
+    files: &Arc<Files>,
+    path: &str,
+    request: &RequestHeader,
+) -> Result<Found, Failure> {
+    let request = readable(files, request);
+    let (files, path) = (Arc::clone(files), path.to_owned());
     let found = tokio::task::spawn_blocking(move || files.find(&path, &request)).await;
     let found = found.map_err(|_| Failure::Internal)?;
     found.map_err(|error| {
@@ -42,11 +50,22 @@ pub async fn find(files: &Arc<Files>, path: &str, request: &HeaderMap) -> Result
 pub async fn index(
     files: &Arc<Files>,
     path: &str,
-    request: &HeaderMap,
+    request: &RequestHeader,
 ) -> Result<Option<String>, Failure> {
-    let (files, path, request) = (Arc::clone(files), path.to_owned(), request.clone());
+    let request = readable(files, request);
+    let (files, path) = (Arc::clone(files), path.to_owned());
     let found = tokio::task::spawn_blocking(move || files.index_of(&path, &request)).await;
     found.map_err(|_| Failure::Internal)?.map_err(|_| Failure::Internal)
+}
+
+/// The headers of a request as files look at them: an old client is not taken to read what is compressed.
+fn readable(files: &Files, request: &RequestHeader) -> HeaderMap {
+    let mut headers = request.headers.clone();
+    let is_old = request.version == Version::HTTP_10;
+    if is_old && files.gzipped.as_ref().is_some_and(|gzipped| !gzipped.http10) {
+        headers.remove(ACCEPT_ENCODING);
+    }
+    headers
 }
 
 /// Answers with the file the request's path names.
@@ -60,14 +79,45 @@ pub async fn answer(
     if !reads && head.method != Method::POST {
         return Err(only_to_be_read());
     }
-    match find(files, head.uri.path(), &head.headers).await? {
+    let found = find(files, head.uri.path(), head).await?;
+    self::found(session, exchange, files, found).await
+}
+
+/// Answers with what was found at a path.
+pub async fn found(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    files: &Arc<Files>,
+    found: Found,
+) -> Result<(), Failure> {
+    let head = session.req_header();
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    match found {
         // What is not there takes no method.
         Found::File(_) if !reads => Err(only_to_be_read()),
         Found::File(file) => send(session, exchange, *file, files).await,
         Found::Directory => to_directory(session, exchange).await,
+        Found::Entries(entries) => show(session, exchange, files, &entries).await,
         Found::Missing => Err(Failure::NoFile),
         Found::Forbidden => Err(Failure::Forbidden("this file cannot be read")),
     }
+}
+
+/// Shows what is in a directory.
+async fn show(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    files: &Files,
+    entries: &[Entry],
+) -> Result<(), Failure> {
+    let Some(how) = &files.listing else { return Err(Failure::Internal) };
+    let uri = &session.req_header().uri;
+    let path = normalize_path(uri.path());
+    let path = String::from_utf8_lossy(&path).replace("%25", "%");
+    let (kind, text) = listing::show(entries, how, &path, uri.query().unwrap_or_default());
+    let mut head = built(StatusCode::OK)?;
+    head.insert_header(CONTENT_TYPE, kind).map_err(|_| Failure::Internal)?;
+    local::send(session, exchange, head, Bytes::from(text)).await
 }
 
 pub fn only_to_be_read() -> Failure {
@@ -79,9 +129,12 @@ pub async fn to_directory(session: &mut Session, exchange: &mut Exchange) -> Res
     let own = || String::from_utf8_lossy(session.req_header().raw_path()).into_owned();
     let asked = exchange.ruled.asked.clone().unwrap_or_else(own);
     let (path, query) = asked.split_once('?').map_or((&*asked, None), |(p, q)| (p, Some(q)));
-    let to = query.map_or_else(|| format!("{path}/"), |query| format!("{path}/?{query}"));
+    let origin = exchange.ruled.texts.directory_origin.take().unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let to = format!("{origin}{path}/{query}");
+    detour::speaks_for_itself(exchange, 301);
     let mut head = built(StatusCode::MOVED_PERMANENTLY)?;
-    head.insert_header(LOCATION, to).map_err(|_| Failure::Internal)?;
+    head.insert_header("Location", to).map_err(|_| Failure::Internal)?;
     local::send(session, exchange, head, Bytes::new()).await
 }
 
@@ -108,7 +161,10 @@ pub async fn send(
         head.remove_header(&CONTENT_TYPE);
         return local::send(session, exchange, head, Bytes::new()).await;
     }
-    let range = match has_body && range_counts(&request.headers, &head.headers) {
+    let range = match has_body
+        && files.ranges_max != Some(0)
+        && range_counts(&request.headers, &head.headers)
+    {
         true => wanted(&request.headers, file.length),
         false => Wanted::Whole,
     };
@@ -149,13 +205,16 @@ fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result
 fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(10))?;
     head.insert_header(CONTENT_TYPE, files.media_type(&file.name))?;
-    head.insert_header(ETAG, format!("\"{}\"", file.version))?;
-    head.insert_header(LAST_MODIFIED, httpdate::fmt_http_date(file.modified))?;
-    head.insert_header(ACCEPT_RANGES, "bytes")?;
+    head.insert_header("ETag", format!("\"{}\"", file.version))?;
+    head.insert_header("Last-Modified", httpdate::fmt_http_date(file.modified))?;
+    if files.ranges_max != Some(0) {
+        head.insert_header(ACCEPT_RANGES, "bytes")?;
+    }
     if let Some(coding) = file.coding {
         head.insert_header(CONTENT_ENCODING, coding)?;
     }
-    if files.precompressed {
+    let gzipped = files.gzipped.as_ref().is_some_and(|gzipped| gzipped.vary);
+    if files.precompressed || (gzipped && file.coding.is_some()) {
         head.insert_header(VARY, "Accept-Encoding")?;
     }
     Ok(head)
@@ -190,6 +249,7 @@ async fn stream(
     let mut at = first;
     while at < end {
         let wanted = usize::try_from((end - at).min(PART_BYTES_MAX)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(pacing.piece());
         let reading = Arc::clone(&file);
         let part = tokio::task::spawn_blocking(move || read(&reading, at, wanted)).await;
         let part = part.ok().and_then(Result::ok).ok_or(Failure::Internal)?;

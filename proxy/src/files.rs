@@ -6,14 +6,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
 use proxy_config::matching::normalize_path;
-use proxy_config::route_action::MediaTypes;
+use proxy_config::route_action::{Gzipped, GzippedTo, Listing, MediaTypes};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use crate::accept_encoding::takes;
+use crate::listing::{self, Entry};
 
 /// The codings of compressed neighbours and how their names end, the smallest first.
 const NEIGHBOURS: [(&str, &str); 3] = [("br", ".br"), ("zstd", ".zst"), ("gzip", ".gz")];
@@ -28,6 +30,9 @@ pub struct Files {
     types: Option<MediaTypes>,
     hidden: bool,
     pub index_anew: bool,
+    pub gzipped: Option<Gzipped>,
+    pub listing: Option<Listing>,
+    pub ranges_max: Option<u32>,
 }
 
 /// A file found, open.
@@ -50,6 +55,8 @@ pub enum Found {
     Directory,
     Missing,
     Forbidden,
+    /// A directory without an index whose entries are shown.
+    Entries(Vec<Entry>),
 }
 
 impl Files {
@@ -58,14 +65,30 @@ impl Files {
         types: &BTreeMap<String, MediaTypes>,
     ) -> Files {
         Files {
-            root: config.root.clone(),
+            root: PathBuf::from(&config.root.0),
             strip_prefix: config.strip_prefix.clone(),
-            index: config.index.clone(),
+            index: config.index.iter().map(|name| name.0.clone()).collect(),
             precompressed: config.precompressed,
             types: config.media_types.as_ref().and_then(|name| types.get(name)).cloned(),
             hidden: config.hidden,
             index_anew: config.index_anew,
+            gzipped: config.gzipped.clone(),
+            listing: config.listing.clone(),
+            ranges_max: config.ranges_max,
         }
+    }
+
+    /// The same in the directory, and with the indexes, that one request has a say in.
+    pub fn told(self: Arc<Files>, root: Option<String>, index: Option<Vec<String>>) -> Arc<Files> {
+        if root.is_none() && index.is_none() {
+            return self;
+        }
+        let own = self.root.clone();
+        Arc::new(Files {
+            root: root.map_or(own, PathBuf::from),
+            index: index.unwrap_or_else(|| self.index.clone()),
+            ..Files::clone(&self)
+        })
     }
 
     /// The type of a file of this name.
@@ -83,19 +106,18 @@ impl Files {
             return self.open_root();
         }
         if name.is_empty() || name.ends_with('/') {
-            for index in &self.index {
+            for index in self.index.iter().filter(|index| !index.starts_with('/')) {
                 match self.open(&format!("{name}{index}"), request)? {
                     Found::Missing | Found::Directory => {}
                     found => return Ok(found),
                 }
             }
-            // A directory that has none of them is not shown.
-            return Ok(
-                match self.open_one(if name.is_empty() { "." } else { &name }, "", None)? {
-                    Found::Directory => Found::Forbidden,
-                    _ => Found::Missing,
-                },
-            );
+            let place = if name.is_empty() { "." } else { &name };
+            return Ok(match (self.open_one(place, "", None)?, &self.listing) {
+                (Found::Directory, Some(_)) => Found::Entries(self.entries(place)?),
+                (Found::Directory, None) => Found::Forbidden,
+                _ => Found::Missing,
+            });
         }
         self.open(&name, request)
     }
@@ -104,6 +126,9 @@ impl Files {
     pub fn index_of(&self, path: &str, request: &HeaderMap) -> io::Result<Option<String>> {
         let Some(name) = self.name(path) else { return Ok(None) };
         for index in &self.index {
+            if index.starts_with('/') {
+                return Ok(Some(index.clone()));
+            }
             if let Found::File(_) = self.open(&format!("{name}{index}"), request)? {
                 return Ok(Some(index.clone()));
             }
@@ -134,6 +159,12 @@ impl Files {
     }
 
     fn open(&self, name: &str, request: &HeaderMap) -> io::Result<Found> {
+        if let Some(gzipped) = &self.gzipped
+            && (gzipped.to == GzippedTo::All || takes(request, "gzip"))
+            && let Found::File(file) = self.open_one(&format!("{name}.gz"), name, Some("gzip"))?
+        {
+            return Ok(Found::File(file));
+        }
         let found = self.open_one(name, name, None)?;
         let (true, Found::File(whole)) = (self.precompressed, &found) else { return Ok(found) };
         for (coding, ending) in NEIGHBOURS {
@@ -149,6 +180,16 @@ impl Files {
             }
         }
         Ok(found)
+    }
+
+    /// What is in a directory below the root.
+    fn entries(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, &self.root, directory, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let opened = rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath)?;
+        listing::read(&File::from(opened))
     }
 
     fn open_one(&self, path: &str, name: &str, coding: Option<&'static str>) -> io::Result<Found> {
@@ -235,6 +276,7 @@ mod tests {
             Found::Directory => "directory",
             Found::Missing => "missing",
             Found::Forbidden => "forbidden",
+            Found::Entries(_) => "entries",
         }
     }
 
@@ -261,6 +303,9 @@ mod tests {
             types: None,
             hidden: false,
             index_anew: false,
+            gzipped: None,
+            listing: None,
+            ranges_max: None,
         };
         for (path, expected) in [
             ("/a.txt", "file"),

@@ -193,7 +193,13 @@ impl Door {
         let Arrival { mut exchange, route } = arrival;
         let head = &whole.head;
         let mut client = Client { stream, ahead, lane: &route.lane, sent: None, bytes_out: 0 };
-        let limited = rate_limit::admit(head, &mut exchange, &self.edge.listener).await;
+        let limited = match rate_limit::keys(head, &exchange, &self.edge.listener) {
+            Some(keys) => {
+                let wait = async |time| client.stays(tokio::time::sleep(time)).await;
+                rate_limit::hold_against_all(keys, &mut exchange, wait).await
+            }
+            None => Ok(()),
+        };
         let done = match (limited, deed) {
             (Err(failure), _) => Err(failure),
             (Ok(()), Deed::Hit(hit)) => self.send(&mut client, *hit, &mut exchange).await,

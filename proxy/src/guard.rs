@@ -5,6 +5,7 @@
 
 pub mod basic;
 pub mod cloudfront;
+pub mod des_crypt;
 pub mod jwks;
 pub mod key_set;
 pub mod token;
@@ -65,13 +66,15 @@ impl Guard {
         }))
     }
 
-    /// Adds what the request proves to what is known of its client.
+    /// Adds what the request proves to what is known of its client. `users` is the file of users and the realm, where the
+    /// request has a say in them.
     ///
     /// Errors: `Forbidden`, `Unauthorized`, and `KeysUnavailable` when nothing can be verified.
     pub async fn check(
         &self,
         head: &RequestHeader,
         client: Option<IpAddr>,
+        users: Option<&(String, String)>,
         state: &State,
         proved: &mut Proved,
     ) -> Result<(), Failure> {
@@ -86,7 +89,7 @@ impl Guard {
                 signed.check(host.unwrap_or_default(), &target, &head.headers, client)
             }
             Guard::Basic(basic) => {
-                proved.user = Some(basic.check(authorization, &state.runtimes).await?);
+                proved.user = basic.check(authorization, users, &state.runtimes).await?;
                 Ok(())
             }
             Guard::Tokens(tokens) => {

@@ -107,15 +107,13 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// Takes off what belongs to one connection.
-pub fn take_off_hop_by_hop(head: &mut ResponseHeader) {
-    for name in to_take_off(&head.headers) {
-        head.remove_header(&name);
-    }
+pub fn take_off_hop_by_hop(head: &mut ResponseHeader) -> Result<()> {
+    take_off(head, &to_take_off(&head.headers))
 }
 
 /// Prepares a response for the client, or refuses one that two clients could read differently.
 pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
-    take_off_hop_by_hop(head);
+    take_off_hop_by_hop(head)?;
     let invalid = |why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("the server switched to a protocol nobody asked for"));
@@ -166,6 +164,41 @@ fn settle_length(head: &mut ResponseHeader) -> Result<()> {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
     }
     head.insert_header(CONTENT_LENGTH, first)
+}
+
+/// Takes these fields off. The others stay in their order, which removing one by one would not leave them in.
+pub fn take_off(head: &mut ResponseHeader, names: &[HeaderName]) -> Result<()> {
+    if !names.iter().any(|name| head.headers.contains_key(name)) {
+        return Ok(());
+    }
+    let mut left = ResponseHeader::build(head.status, Some(head.headers.len()))?;
+    left.set_version(head.version);
+    left.set_reason_phrase(head.get_reason_phrase())?;
+    let keys = head.headers.iter().map(|(name, _)| name);
+    for ((written, value), name) in head.case_header_iter().zip(keys) {
+        if !names.contains(name) {
+            let written = String::from_utf8_lossy(written.as_slice()).into_owned();
+            left.append_header(written, value.clone())?;
+        }
+    }
+    *head = left;
+    Ok(())
+}
+
+/// A name as HTTP/1 usually has it: `www-authenticate` is `WWW-Authenticate`.
+pub fn titled(name: &HeaderName) -> String {
+    match name.as_str() {
+        "etag" => return "ETag".to_owned(),
+        "www-authenticate" => return "WWW-Authenticate".to_owned(),
+        _ => {}
+    }
+    let mut begins = true;
+    let title = |c: char| {
+        let titled = if begins { c.to_ascii_uppercase() } else { c };
+        begins = c == '-';
+        titled
+    };
+    name.as_str().chars().map(title).collect()
 }
 
 fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {

@@ -31,25 +31,32 @@ pub enum Refusal {
     Ended(#[from] io::Error),
 }
 
-/// Reads the header where the listener expects one. Peers over a Unix socket are trusted: who may connect is
+/// Reads the header where the listener expects one, and says whom it names. Peers over a Unix socket are trusted: who may connect is
 /// what the permissions of its file say.
-pub async fn introduce(stream: &mut Stream, listener: &Listener) -> Result<(), Refusal> {
-    let Some(expected) = listener.proxy_protocol else { return Ok(()) };
+pub async fn introduce(stream: &mut Stream, listener: &Listener) -> Result<Option<Ends>, Refusal> {
+    let Some(expected) = listener.proxy_protocol else { return Ok(None) };
     let peer = peer(stream);
+    if expected == ProxyProtocolIn::Read {
+        return match header(stream).await? {
+            Some(Header::For(ends)) => Ok(Some(ends)),
+            Some(Header::Local) => Ok(None),
+            None => Err(Refusal::Missing),
+        };
+    }
     if peer.is_some_and(|peer| !is_trusted(peer, &listener.trusted_proxies)) {
         return match expected {
             ProxyProtocolIn::Required => Err(Refusal::NotTrusted),
-            ProxyProtocolIn::Optional => Ok(()),
+            ProxyProtocolIn::Optional | ProxyProtocolIn::Read => Ok(None),
         };
     }
     match header(stream).await? {
         Some(Header::For(ends)) => {
             become_client(stream, ends);
-            Ok(())
+            Ok(Some(ends))
         }
-        Some(Header::Local) => Ok(()),
+        Some(Header::Local) => Ok(None),
         None if expected == ProxyProtocolIn::Required => Err(Refusal::Missing),
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 

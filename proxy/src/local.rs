@@ -9,6 +9,7 @@ use proxy_config::route_rules::RenderedReply;
 
 use crate::error_page;
 use crate::exchange::Exchange;
+use crate::headers::titled;
 use crate::rate_limit::Quota;
 use crate::respond::Failure;
 use crate::rules::edit_response;
@@ -28,7 +29,7 @@ pub async fn reply(
     let head = || {
         let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 2))?;
         for (name, value) in reply.headers {
-            head.insert_header(name, value)?;
+            head.insert_header(titled(&name), value)?;
         }
         if !body.is_empty() && !head.headers.contains_key(CONTENT_TYPE) {
             head.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;

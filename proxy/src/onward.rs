@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use pingora::http::RequestHeader;
+use http::header::EXPECT;
+use http::{StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use crate::cache::answer;
@@ -17,7 +19,9 @@ use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
-use crate::{auth_request, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel};
+use crate::{
+    auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel,
+};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -57,11 +61,12 @@ impl Edge {
         self.admit(session, exchange)?;
         trace::enter(session.req_header_mut(), exchange);
         tunnel::consider(session, exchange);
+        bodies::offer(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
             // Attempts to prove something are counted whether they succeed or not.
-            rate_limit::admit(session.req_header(), exchange, &self.listener).await?;
+            rate_limit::admit(session, exchange, &self.listener).await?;
             if self.state.drain.has_begun() {
                 // While it was held a stop began: the client is told, and opens another connection.
                 session.set_keepalive(None);
@@ -86,10 +91,14 @@ impl Edge {
             Next::PassOn => {}
             next => return Ok(next),
         }
+        self.go_ahead(session, exchange).await?;
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
         let origin = self.origin(session, exchange);
         let holds = buffer::applies(session, exchange);
+        let own_body = exchange.ruled.texts.body.is_some();
         let asks_here = holds
+            || own_body
+            || exchange.rate.is_some()
             || exchange.trail.without_body
             || gateway.is_some()
             || detour::may_follow(exchange)
@@ -98,7 +107,8 @@ impl Edge {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
-        let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
+        let bodiless =
+            own_body || detour::is_bodiless(session, exchange) || session.is_body_empty();
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
@@ -112,6 +122,24 @@ impl Edge {
                 Ok(Next::PassOn)
             }
         }
+    }
+
+    /// Tells a client to send its body, where it waits for that and the listener says so.
+    async fn go_ahead(&self, session: &mut Session, exchange: &Exchange) -> Result<(), Failure> {
+        let listener = exchange.generation.config.listeners.get(&self.listener);
+        if !listener.is_some_and(|listener| listener.answers_continue) {
+            return Ok(());
+        }
+        let head = session.req_header_mut();
+        let Some(expected) = head.remove_header(&EXPECT) else { return Ok(()) };
+        let waits = expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        if !waits || head.version == Version::HTTP_10 || exchange.upstream.is_none() {
+            return Ok(());
+        }
+        let go_on =
+            ResponseHeader::build(StatusCode::CONTINUE, None).map_err(|_| Failure::Internal)?;
+        let written = session.write_response_header(Box::new(go_on), false).await;
+        written.map_err(|_| Failure::ClientGone)
     }
 
     async fn through_cache(

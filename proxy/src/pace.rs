@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
+use proxy_config::route_action::ResponseRate;
 use tokio::time::Instant;
 
 /// How much unused time may be made up for.
@@ -60,6 +61,53 @@ impl Pace {
     }
 }
 
+/// The rate of one response (`response_rate`), beside that of its lane.
+pub struct OwnRate(Mutex<Own>);
+
+/// The rate of one response, in bytes and bytes per second.
+struct Own {
+    rate: u64,
+    /// Bytes that are free.
+    after: u64,
+    begun: Option<Instant>,
+    sent: u64,
+}
+
+/// How much may be sent ahead of the rate.
+const AHEAD: Duration = Duration::from_secs(1);
+
+impl OwnRate {
+    pub fn new(of: &ResponseRate) -> OwnRate {
+        OwnRate(Mutex::new(Own {
+            rate: of.rate.as_bytes_per_second().max(1),
+            after: of.after.as_bytes(),
+            begun: None,
+            sent: 0,
+        }))
+    }
+
+    /// Bytes that are best sent at once: more would be waited for as a whole.
+    pub fn piece(&self) -> usize {
+        usize::try_from(self.0.lock().rate).unwrap_or(usize::MAX)
+    }
+
+    /// Reserves time for these bytes; says how long to wait before they are sent.
+    pub fn reserve(&self, bytes: usize) -> Duration {
+        self.0.lock().reserve(bytes, Instant::now())
+    }
+}
+
+impl Own {
+    fn reserve(&mut self, bytes: usize, now: Instant) -> Duration {
+        let begun = *self.begun.get_or_insert(now);
+        self.sent += bytes as u64;
+        let counted = u128::from(self.sent.saturating_sub(self.after));
+        let nanoseconds = counted * 1_000_000_000 / u128::from(self.rate);
+        let due = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        due.saturating_sub(AHEAD).saturating_sub(now.saturating_duration_since(begun))
+    }
+}
+
 /// How long bytes that come `now` wait, and until when they use the wire; time that was not used, up to
 /// `burst`, may be made up for.
 pub fn reserved(
@@ -80,6 +128,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn one_response_keeps_to_its_own_rate() {
+        let mut own = Own { rate: 1000, after: 500, begun: None, sent: 0 };
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for (bytes, when, wait) in
+            [(500, 0, 0), (1000, 0, 0), (1000, 0, 1), (1000, 1, 1), (1000, 9, 0)]
+        {
+            assert_eq!(own.reserve(bytes, at(when)), Duration::from_secs(wait), "{bytes} {when}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn two_bodies_share_one_ceiling() {

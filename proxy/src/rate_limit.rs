@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
 use prometheus::IntCounterVec;
 
 use proxy_config::facts::Facts;
@@ -205,26 +206,52 @@ enum Said {
 
 /// Holds the request against every limit of its route, and keeps it waiting where a limit says so.
 ///
-/// Errors: `RateLimited`; `LimitUnavailable` where a limit that cannot be asked refuses.
+/// Errors: `RateLimited`; `LimitUnavailable` where a limit that cannot be asked refuses; `ClientGone`.
 pub async fn admit(
-    head: &RequestHeader,
+    session: &mut Session,
     exchange: &mut Exchange,
     listener: &str,
 ) -> Result<(), Failure> {
-    let Some(route) = exchange.route.clone() else { return Ok(()) };
+    let Some(keys) = keys(session.req_header(), exchange, listener) else { return Ok(()) };
+    let wait = async |time| {
+        // A body that is still to come would be read here; then the client is not watched.
+        let is_whole = session.is_body_done();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(time) => Ok(()),
+            _ = session.downstream_session.read_body_or_idle(true), if is_whole => {
+                Err(Failure::ClientGone)
+            }
+        }
+    };
+    hold_against_all(keys, exchange, wait).await
+}
+
+/// What the request counts as with each limit of its route; `None` when there is no limit.
+pub fn keys(head: &RequestHeader, exchange: &Exchange, listener: &str) -> Option<Vec<Option<Key>>> {
+    let route = exchange.route.as_ref()?;
     if route.rate_limits.is_empty() || exchange.ruled.by_steps {
-        return Ok(());
+        return None;
     }
     let proved = &exchange.proved;
     let asking = Asking { client: exchange.client, route: &route.name, head, proved };
     let target = rules::target(listener, head);
     let asked = rules::asked_for(head, exchange).into_owned();
-    let walk = exchange.ruled.walk.clone();
     let texts = route.rate_limits.iter().any(|limit| limit.text.is_some());
-    let keys: Vec<Option<Key>> = {
-        let facts = texts.then(|| rules::facts(head, exchange, target, &asked, &walk));
-        route.rate_limits.iter().map(|limit| limit.key(&asking, facts.as_ref())).collect()
-    };
+    let walk = &exchange.ruled.walk;
+    let facts = texts.then(|| rules::facts(head, exchange, target, &asked, walk));
+    Some(route.rate_limits.iter().map(|limit| limit.key(&asking, facts.as_ref())).collect())
+}
+
+/// Holds these keys against the limits they belong to; `wait` keeps the request for as long as they say.
+///
+/// Errors: as of [`admit`], and what `wait` says.
+pub async fn hold_against_all(
+    keys: Vec<Option<Key>>,
+    exchange: &mut Exchange,
+    wait: impl AsyncFnOnce(Duration) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(route) = exchange.route.clone() else { return Ok(()) };
     let passage = &mut exchange.limits;
     let mut quota = Quota::default();
     let mut waits: Vec<(&Limit, Key, u64)> = Vec::new();
@@ -246,10 +273,9 @@ pub async fn admit(
     for (limit, _, wait_ns) in &waits {
         limit.count(if *wait_ns > 0 { "delayed" } else { "passed" });
     }
-    if let Some(longest_ns) =
-        waits.iter().map(|(_, _, wait_ns)| *wait_ns).max().filter(|ns| *ns > 0)
-    {
-        tokio::time::sleep(Duration::from_nanos(longest_ns)).await;
+    let longest_ns = waits.iter().map(|(_, _, wait_ns)| *wait_ns).max().unwrap_or(0);
+    if longest_ns > 0 {
+        wait(Duration::from_nanos(longest_ns)).await?;
     }
     drop(held);
     passage.quota = Some(quota).filter(|quota| !quota.is_empty());

@@ -106,7 +106,8 @@ pub async fn answer(
 ) -> Result<Next, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
     if let Some(policy) = &exchange.cache_policy {
-        invalidate(policy, session.req_header(), exchange.tls.is_some(), &reply.head);
+        let about = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
+        invalidate(policy, session.req_header(), about, &reply.head);
     }
     match detour::after(exchange, &reply.head) {
         Some(detour) => {
@@ -123,9 +124,15 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
         head.remove_header(&name);
     }
+    let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
+    let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());
+    if let Some(method) = method {
+        head.set_method(method);
+    }
+    let body = exchange.ruled.texts.body.clone().filter(|body| !body.is_empty());
     Question {
         head,
-        body: None,
+        body: body.map(Bytes::from),
         feed: None,
         caller: None,
         client: exchange.peer.map(|peer| peer.ip()),
@@ -252,8 +259,14 @@ pub fn settle_head(
 
 /// Sends a part of the body as soon as the lane's bandwidth and its own pace let it.
 pub async fn write(session: &mut Session, pacing: &Pacing, part: Bytes) -> Result<(), Failure> {
-    pacing.wait(part.len()).await;
-    session.write_response_body(Some(part), false).await.map_err(|_| Failure::ClientGone)
+    let mut rest = part;
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(pacing.piece()));
+        pacing.wait(part.len()).await;
+        let written = session.write_response_body(Some(part), false).await;
+        written.map_err(|_| Failure::ClientGone)?;
+    }
+    Ok(())
 }
 
 /// The response is whole.

@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER,
-    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -44,6 +43,9 @@ pub enum Failure {
     /// What a route's `try` ends with.
     #[error("there is nothing at this path")]
     Tried(StatusCode),
+    /// A redirect that a page may stand in for; where it leads.
+    #[error("what was asked for is elsewhere")]
+    Redirected(StatusCode, HeaderValue),
     /// Shown only where the page for it failed.
     #[error("the server behind this proxy answered with an error")]
     UpstreamStatus(StatusCode),
@@ -105,6 +107,7 @@ impl Failure {
             Failure::Unauthorized { .. } => "unauthorized",
             Failure::AuthFailed => "auth_failed",
             Failure::Tried(_) => "try",
+            Failure::Redirected(..) => "redirected",
             Failure::UpstreamStatus(_) => "upstream_status",
             Failure::Circle => "circle",
             Failure::LengthRequired => "length_required",
@@ -136,7 +139,9 @@ impl Failure {
             Failure::NoRoute | Failure::NoFile => StatusCode::NOT_FOUND,
             Failure::Forbidden(_) => StatusCode::FORBIDDEN,
             Failure::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Failure::Tried(status) | Failure::UpstreamStatus(status) => *status,
+            Failure::Tried(status)
+            | Failure::Redirected(status, _)
+            | Failure::UpstreamStatus(status) => *status,
             Failure::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Failure::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -393,22 +398,25 @@ fn head(
     head.set_content_length(length)?;
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(crate::headers::X_REQUEST_ID, request_id)?;
+    if let Failure::Redirected(_, location) = failure {
+        head.insert_header("Location", location.clone())?;
+    }
     if let Failure::MethodNotAllowed { allow } = failure {
-        head.insert_header(ALLOW, allow.as_str())?;
+        head.insert_header("Allow", allow.as_str())?;
     }
     if let Failure::Unauthorized { challenges } = failure {
         for challenge in challenges {
-            head.append_header(WWW_AUTHENTICATE, challenge.clone())?;
+            head.append_header("WWW-Authenticate", challenge.clone())?;
         }
     }
     if let Failure::RateLimited { retry_after_s, quota, .. } = failure {
-        head.insert_header(RETRY_AFTER, *retry_after_s)?;
+        head.insert_header("Retry-After", *retry_after_s)?;
         for (name, value) in quota.fields() {
             head.insert_header(name, value)?;
         }
     }
     if status == StatusCode::SERVICE_UNAVAILABLE && !head.headers.contains_key(RETRY_AFTER) {
-        head.insert_header(RETRY_AFTER, RETRY_AFTER_S)?;
+        head.insert_header("Retry-After", RETRY_AFTER_S)?;
     }
     Ok(head)
 }

@@ -9,8 +9,10 @@ use proxy_config::buffer_policy::Way;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
-use proxy_config::route_access::{Auth, Cors};
-use proxy_config::route_action::{Compression, RouteTimeouts, SplitPart};
+use proxy_config::route_access::{Auth, ClientRule, Cors};
+use proxy_config::route_action::{
+    AskedAs, Compression, Gunzip, ResponseRate, RouteTimeouts, SplitPart, Substitutions,
+};
 use proxy_config::route_rules::RouteRules;
 use proxy_config::template::Scope;
 use thiserror::Error;
@@ -75,6 +77,8 @@ pub struct Route {
     has_buffer_policy: bool,
     pub forwarded: ForwardedHeaders,
     pub rules: RouteRules,
+    /// Who the client is, where that is not for the listener to say.
+    pub client: Option<ClientRule>,
     pub gate: Gate,
     pub guard: Option<Guard>,
     /// Not everybody may ask, or nobody is let through to an upstream.
@@ -87,6 +91,13 @@ pub struct Route {
     pub plain: bool,
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
+    pub gunzip: Option<Gunzip>,
+    pub substitutions: Option<Substitutions>,
+    /// How fast each response is sent.
+    pub response_rate: Option<ResponseRate>,
+    /// How the upstream is asked, where that is not as the client asks.
+    pub ask: Option<AskedAs>,
+    pub force_ranges: bool,
     pub files: Option<Arc<Files>>,
     /// Protocols its clients may go on in, in lower case.
     pub upgrades: Vec<String>,
@@ -176,6 +187,7 @@ impl Routes {
                     has_buffer_policy: route.buffer_policy.is_some(),
                     buffering: buffers.named(route.buffer_policy.as_deref(), metrics),
                     forwarded: route.forwarded_headers,
+                    client: route.client.clone(),
                     gate: Gate::new(route),
                     guard,
                     guarded: is_guarded(route),
@@ -186,6 +198,11 @@ impl Routes {
                     compression: route.compression.clone().map(Arc::new),
                     upgrades: upgrades(route),
                     timeouts: route.timeouts.clone(),
+                    gunzip: route.gunzip.clone(),
+                    substitutions: route.substitutions.clone(),
+                    response_rate: route.response_rate,
+                    ask: route.ask.clone(),
+                    force_ranges: route.force_ranges,
                     files: route
                         .files
                         .as_ref()
@@ -288,8 +305,18 @@ fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
     let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
     let is_changed = route.compression.is_some() || rules.rewrite.is_some();
     let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
-    let is_held = route.buffer_policy.is_some();
-    !(is_held || is_told || is_changed || has_own || !rules.steps.is_empty())
+    let is_held = route.buffer_policy.is_some() || route.response_rate.is_some();
+    let is_edited = route.gunzip.is_some() || route.substitutions.is_some() || route.force_ranges;
+    let is_asked_otherwise = route.ask.is_some() || route.client.is_some();
+    let is_worded = !rules.texts.is_empty();
+    !(is_worded
+        || is_edited
+        || is_asked_otherwise
+        || is_held
+        || is_told
+        || is_changed
+        || has_own
+        || !rules.steps.is_empty())
 }
 
 /// Who else is asked about a route's requests, and who gets copies of them.

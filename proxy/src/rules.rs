@@ -2,9 +2,10 @@
 //! the answer of a route that answers by itself.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use http::header::SET_COOKIE;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -13,11 +14,12 @@ use proxy_config::facts::{Connection, Facts};
 use proxy_config::header_edits::Rendered;
 use proxy_config::matching::Target;
 use proxy_config::program::Walk;
-use proxy_config::route_rules::RenderedReply;
+use proxy_config::route_rules::{RenderedReply, RenderedTexts};
 use proxy_config::template::Compiled;
 
 use crate::disguise;
 use crate::exchange::Exchange;
+use crate::headers::{self, titled};
 use crate::path::normalize_target;
 use crate::respond::Failure;
 use crate::route::Route;
@@ -34,6 +36,8 @@ pub struct Ruled {
     pub is_preflight: bool,
     /// The reply is one of steps, which come before limits and proof.
     pub by_steps: bool,
+    /// Further texts of the route.
+    pub texts: RenderedTexts,
     pub tries: Vec<Step>,
     /// Where each of the route's error pages is.
     pub pages: Vec<To>,
@@ -113,6 +117,7 @@ pub fn render(
         reply,
         is_preflight: false,
         by_steps: false,
+        texts: route.rules.texts.render(&facts),
         tries,
         pages,
         walk,
@@ -154,9 +159,21 @@ pub fn facts<'a>(
             local: exchange.local,
             protocol,
             now: Some(SystemTime::now()),
+            number: Some(exchange.caller.number),
+            requests: Some(exchange.caller.requests),
+            introduced: exchange.caller.introduced.map(|ends| (ends.source, ends.destination)),
+            tls: exchange.caller.tls.as_deref(),
+            machine: machine(),
         },
         ..Facts::of(target, &walk.captures, &exchange.generation.routes.maps)
     }
+}
+
+/// The name of this machine, as it was when it was first asked for.
+fn machine() -> &'static str {
+    static NAME: LazyLock<String> =
+        LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
+    &NAME
 }
 
 /// Renders templates that belong to no route: they see the request and no captures.
@@ -186,6 +203,9 @@ pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Fai
     head.set_raw_path(&form).map_err(|_| Failure::Internal)
 }
 
+/// What a message cannot do without.
+const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
+
 /// Edits a request on its way to an upstream.
 pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Result<()> {
     let edited = |name: &str| {
@@ -194,6 +214,12 @@ pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Resu
     };
     for name in disguise::twins(&head.headers, edited) {
         head.remove_header(&name);
+    }
+    if edits.remove_all {
+        let all: Vec<HeaderName> = head.headers.keys().cloned().collect();
+        for name in all.iter().filter(|name| !FRAMING.contains(name)) {
+            head.remove_header(name);
+        }
     }
     for (name, values) in edits.replaced(0, &head.headers) {
         head.remove_header(&name);
@@ -228,31 +254,44 @@ pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora
     for (name, value) in &to_client.kept {
         match *name {
             SET_COOKIE => head.append_header(name.clone(), value.clone())?,
-            _ => head.insert_header(name.clone(), value.clone()).map(|()| true)?,
+            _ => head.insert_header(titled(name), value.clone()).map(|()| true)?,
         };
     }
     if let Some(status) = to_client.status {
+        if head.status == StatusCode::NO_CONTENT && status != StatusCode::NO_CONTENT {
+            head.insert_header(CONTENT_LENGTH, "0")?;
+        }
         head.set_status(status)?;
         head.set_reason_phrase(None)?;
     }
     let edits = &to_client.edits;
     let status = head.status.as_u16();
+    if edits.remove_all {
+        let all: Vec<HeaderName> = head.headers.keys().cloned().collect();
+        for name in all.iter().filter(|name| !FRAMING.contains(name)) {
+            head.remove_header(name);
+        }
+    }
     // What is said of the answer is said of it as it came.
     let appended = edits.appended(status, &head.headers);
     for (name, values) in edits.replaced(status, &head.headers) {
-        head.remove_header(&name);
-        for value in values {
-            head.append_header(name.clone(), value)?;
+        match values.as_slice() {
+            // One value takes its place where the other stood.
+            [value] => head.insert_header(titled(&name), value.clone())?,
+            values => {
+                head.remove_header(&name);
+                for value in values {
+                    head.append_header(titled(&name), value.clone())?;
+                }
+            }
         }
     }
-    for name in &edits.remove {
-        head.remove_header(name);
-    }
+    headers::take_off(head, &edits.remove)?;
     for (name, value) in &edits.set {
-        head.insert_header(name.clone(), value.clone())?;
+        head.insert_header(titled(name), value.clone())?;
     }
     for (name, value) in &edits.add {
-        head.append_header(name.clone(), value.clone())?;
+        head.append_header(titled(name), value.clone())?;
     }
     for (name, value, how) in appended {
         if how.replace {

@@ -1,15 +1,19 @@
 //! TLS towards clients. Pingora's own `TlsSettings` always accepts TLS 1.2 and panics on a bad
 //! certificate file, so the rustls configuration is made here and handed to pingora's acceptor.
 //!
-//! [`certificates`] chooses what is shown, [`tickets`] shortens the handshakes of those who come back.
+//! [`certificates`] chooses what is shown, [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back.
 
+pub mod asking;
 pub mod certificates;
+pub mod keys;
 pub mod tickets;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pingora::listeners::tls::Acceptor;
 use proxy_config::listener::{
     ClientCertificateMode, ClientCertificates, Listener, ListenerTls, TlsVersion,
@@ -18,12 +22,13 @@ use proxy_config::proved::{Certificate, encoded};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, version};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::tls::asking::Asking;
 use crate::tls::certificates::{Certificates, chain};
 use crate::tls::tickets::TicketKeys;
 
@@ -77,7 +82,13 @@ fn server_config(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.ignore_client_order = !tls.cipher_suites.is_empty();
     let tickets = tls.session_tickets.clone().unwrap_or_default();
-    config.ticketer = keys.ticketer(&tickets, binding.finalize().into())?;
+    let asks =
+        tls.client_certificates.as_ref().is_some_and(|a| a.mode == ClientCertificateMode::Asked);
+    match asks {
+        // What a certificate was worth is not in a ticket.
+        true => config.session_storage = Arc::new(NoServerSessionStorage {}),
+        false => config.ticketer = keys.ticketer(&tickets, binding.finalize().into())?,
+    }
     Ok(config)
 }
 
@@ -104,13 +115,17 @@ fn verifier(
     provider: Arc<CryptoProvider>,
     binding: &mut Sha256,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let asks = asked.mode == ClientCertificateMode::Asked;
+    let Some(file) = &asked.authorities else {
+        return Ok(Arc::new(Asking::new(None, Vec::new(), provider)));
+    };
     let mut roots = RootCertStore::empty();
-    for authority in chain(&asked.authorities)? {
-        binding.update(&authority);
-        roots
-            .add(authority)
-            .map_err(|error| format!("{}: {error}", asked.authorities.display()))?;
+    let authorities = chain(file)?;
+    for authority in &authorities {
+        binding.update(authority);
+        roots.add(authority.clone()).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+    let own = Arc::clone(&provider);
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if let Some(file) = &asked.revocations {
         let lists = revocations(file)?;
@@ -120,7 +135,11 @@ fn verifier(
     if asked.mode == ClientCertificateMode::Optional {
         builder = builder.allow_unauthenticated();
     }
-    builder.build().map_err(|error| format!("{}: {error}", asked.authorities.display()))
+    let judge = builder.build().map_err(|error| format!("{}: {error}", file.display()))?;
+    match asks {
+        true => Ok(Arc::new(Asking::new(Some(judge), authorities, own))),
+        false => Ok(judge),
+    }
 }
 
 fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
@@ -133,14 +152,39 @@ fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
     }
 }
 
-/// What is known of a client by its certificate, which the handshake has verified.
-pub fn shown(certificate: &[u8]) -> Option<Certificate> {
+/// What is known of a client by its certificate. `verified` is what the handshake has made of it; empty where it would
+/// have failed but for a certificate that is right.
+pub fn shown(certificate: &[u8], verified: &str) -> Option<Certificate> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let digest = Sha256::digest(certificate);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let verified = if verified.is_empty() { "SUCCESS" } else { verified };
+    let date = |time: x509_parser::time::ASN1Time| {
+        let time = jiff::Timestamp::from_second(time.timestamp()).ok();
+        time.map(|time| time.strftime("%b %e %H:%M:%S %Y GMT").to_string()).unwrap_or_default()
+    };
+    let serial = hex(parsed.raw_serial()).to_ascii_uppercase();
     Some(Certificate {
         subject: encoded(&parsed.subject().to_string()),
-        fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        fingerprint: hex(&Sha256::digest(certificate)),
+        issuer: encoded(&parsed.issuer().to_string()),
+        serial: serial.strip_prefix("00").unwrap_or(&serial).to_owned(),
+        verified: verified.to_owned(),
+        pem: pem(certificate),
+        sha1: hex(&sha1::Sha1::digest(certificate)),
+        valid_from: date(parsed.validity().not_before),
+        valid_until: date(parsed.validity().not_after),
     })
+}
+
+fn pem(certificate: &[u8]) -> String {
+    let encoded = STANDARD.encode(certificate);
+    let lines = encoded.as_bytes().chunks(64).map(String::from_utf8_lossy);
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in lines {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text + "-----END CERTIFICATE-----\n"
 }
 
 #[cfg(test)]
@@ -171,10 +215,10 @@ mod tests {
         params.distinguished_name.push(rcgen::DnType::CommonName, "a\r\nb<c>\u{e9}");
         let key = rcgen::KeyPair::generate().unwrap();
         let made = params.self_signed(&key).unwrap();
-        let certificate = shown(made.der()).unwrap();
+        let certificate = shown(made.der(), "").unwrap();
         assert!(certificate.subject.contains("%3Cc%3E"), "{}", certificate.subject);
         assert!(certificate.subject.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
         assert_eq!(certificate.fingerprint.len(), 64);
-        assert!(shown(b"nonsense").is_none());
+        assert!(shown(b"nonsense", "").is_none());
     }
 }

@@ -165,7 +165,7 @@ fn agreed(
             return None;
         }
     }
-    headers::take_off_hop_by_hop(&mut head);
+    headers::take_off_hop_by_hop(&mut head).ok()?;
     head.remove_header(&CONTENT_LENGTH);
     head.remove_header(&TRANSFER_ENCODING);
     head.insert_header(CONNECTION, "upgrade").ok()?;

@@ -15,10 +15,11 @@ pub mod retry;
 pub mod server;
 pub mod transport;
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use pingora::protocols::Digest;
@@ -26,6 +27,7 @@ use pingora::upstreams::peer::{HttpPeer, Tracer};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
 use proxy_config::upstream::{Balance, UpstreamTimeouts};
+use proxy_config::upstream_health::Retries;
 use thiserror::Error;
 
 use crate::fastcgi::Gateway;
@@ -116,6 +118,8 @@ pub struct Wish {
     hash: Option<u64>,
     /// The server the client was given before.
     sticky: Option<u64>,
+    /// The client's address, where it chooses the server.
+    address: Option<IpAddr>,
     /// The client's connection, which a server may be told of; nothing when the proxy asks for itself.
     pub client: Option<Ends>,
 }
@@ -195,7 +199,8 @@ impl Upstream {
         });
         let sticky = self.config.sticky.as_ref();
         let sticky = sticky.and_then(|sticky| given(&asking.head.headers, &sticky.cookie));
-        Wish { hash, sticky, client: None }
+        let address = asking.client.filter(|_| self.config.balance == Balance::ClientAddress);
+        Wish { hash, sticky, address, client: None }
     }
 
     /// The server for the next attempt, once there is a connection for it; nothing when that takes too
@@ -218,6 +223,7 @@ impl Upstream {
         attempts.made += 1;
         if attempts.made == 1 {
             lock(&self.budget).pay_in();
+            attempts.begun = Some(Instant::now());
         }
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
             attempts.repeat_fresh = false;
@@ -236,6 +242,11 @@ impl Upstream {
             (Balance::LeastConnections, _) => Rule::LeastConnections(&mut credit),
             (Balance::ConsistentHash, hash) => Rule::Hash(hash.unwrap_or(0)),
             (Balance::P2cEwma, _) => Rule::TwoRandom(fastrand::u64(..)),
+            (Balance::ClientAddress, _) => {
+                let seats = self.seats.iter().filter(|seat| !seat.backup);
+                let weights = seats.map(|seat| seat.weight).collect();
+                Rule::ClientAddress(attempts.wish.address, weights, &mut credit)
+            }
         };
         let chosen = match stays {
             Some(candidate) => candidate.index,
@@ -298,7 +309,12 @@ impl Upstream {
         } else {
             attempts.failed.extend(attempts.server);
             let rules = self.config.retries.as_ref();
-            retry::allows(rules, failed, repeatable, attempts.failed.len())
+            let within = rules.and_then(|rules| rules.within);
+            let late = within.is_some_and(|within| {
+                attempts.begun.is_some_and(|begun| begun.elapsed() >= within.as_std())
+            });
+            !late
+                && retry::allows(rules, failed, repeatable, attempts.failed.len())
                 && !self.candidates(&attempts.failed).is_empty()
                 && (rules.is_none() || lock(&self.budget).take())
         };
@@ -310,8 +326,20 @@ impl Upstream {
 
     /// Whether the upstream declares that these requests do no harm twice, whatever their method.
     pub fn declares_repeatable(&self, headers: &HeaderMap) -> bool {
+        if self.config.retries.as_ref().is_some_and(|retries| retries.any_method) {
+            return true;
+        }
         let header = self.config.retries.as_ref().and_then(|r| r.idempotency_header.as_ref());
         header.is_some_and(|header| headers.contains_key(header.as_str()))
+    }
+
+    /// How an answer of this status counts among failures, where another server may be asked in its place.
+    pub fn failed_by(&self, status: u16) -> Option<Failed> {
+        let named = |retries: &Retries| retries.statuses.contains(&status);
+        match self.config.retries.as_ref().is_some_and(named) {
+            true => Some(Failed::Status),
+            false => (502..=504).contains(&status).then_some(Failed::Gateway),
+        }
     }
 
     /// The server of the current attempt, as written in the document.
@@ -445,6 +473,7 @@ pub struct Attempts {
     server: Option<usize>,
     failed: Vec<usize>,
     made: u32,
+    begun: Option<Instant>,
     stale: usize,
     repeat_fresh: bool,
 }

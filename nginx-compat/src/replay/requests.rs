@@ -55,9 +55,9 @@ fn of_server(server: &Directive, requests: &mut BTreeSet<Request>) {
     let listens: Vec<SocketAddr> = lines
         .iter()
         .filter(|line| line.name == "listen")
-        .filter_map(|line| Some(listen::parse(line).ok()?.address))
+        .filter_map(|line| listen::parse(line).ok()?.address.socket())
         .collect();
-    let listens = if listens.is_empty() { vec![listen::assumed().address] } else { listens };
+    let listens = if listens.is_empty() { vec![listen::ASSUMED] } else { listens };
     let mut hosts: Vec<String> = lines
         .iter()
         .filter(|line| line.name == "server_name")

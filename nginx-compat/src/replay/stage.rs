@@ -55,9 +55,10 @@ pub fn addresses(document: &Document) -> Vec<SocketAddr> {
     walk(&document.directives, &mut |directive| {
         if directive.name == "server" && matches!(directive.body, Body::Block(_)) {
             let listens = listens(directive);
-            found.extend(listens.iter().filter_map(|line| Some(listen::parse(line).ok()?.address)));
+            let of = |line: &&Directive| listen::parse(line).ok()?.address.socket();
+            found.extend(listens.iter().filter_map(of));
             if listens.is_empty() {
-                found.insert(listen::assumed().address);
+                found.insert(listen::ASSUMED);
             }
         }
     });
@@ -118,7 +119,7 @@ impl Stage<'_> {
                     _ => self.moved(inner, name)?,
                 };
                 if name == "server" && listens(directive).is_empty() {
-                    let port = self.ports[&listen::assumed().address];
+                    let port = self.ports[&listen::ASSUMED];
                     inner.splice(0..0, parse(&format!("listen {port};"))?);
                 }
                 new.body = Body::Block(inner);
@@ -152,7 +153,8 @@ impl Stage<'_> {
 
     /// `false` when the address cannot be read: nobody asks there.
     fn listen(&self, line: &mut Directive) -> bool {
-        let Ok(address) = listen::parse(line).map(|listen| listen.address) else { return false };
+        let address = listen::parse(line).ok().and_then(|listen| listen.address.socket());
+        let Some(address) = address else { return false };
         let Some(port) = self.ports.get(&address) else { return false };
         line.arguments[0].text = port.to_string();
         line.arguments.retain(|word| {

@@ -1,7 +1,7 @@
 //! `allow` and `deny`: who may ask, by address. nginx takes the first line that fits.
 
 use proxy_config::address::IpNetwork;
-use proxy_config::route_access::{Access, AccessRule};
+use proxy_config::route_access::{Access, AccessRule, Satisfy};
 
 use crate::translate::scope::Scope;
 use crate::verdict::{Verdict, Verdicts};
@@ -17,7 +17,9 @@ pub fn access(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Option<Acces
         let networks = match text {
             "all" => vec!["0.0.0.0/0", "::/0"],
             "unix:" => {
-                verdicts.add(line, Verdict::ignored("requests do not come by unix sockets"));
+                let why =
+                    "who comes by a unix socket has no address, and is refused where any list is";
+                verdicts.add(line, Verdict::approximate(why));
                 continue;
             }
             network => vec![network],
@@ -33,5 +35,18 @@ pub fn access(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Option<Acces
         verdicts.add(line, Verdict::exact());
     }
     let restricts = rules.iter().any(|rule| matches!(rule, AccessRule::Deny(_)));
-    Ok(restricts.then(|| Access { rules, ..Access::default() }))
+    if !restricts {
+        return Ok(None);
+    }
+    let satisfy = satisfy(scope, verdicts);
+    Ok(Some(Access { rules, satisfy, ..Access::default() }))
+}
+
+/// `satisfy any`: an address that may ask need prove nothing. It means something only where both are in effect.
+fn satisfy(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Satisfy {
+    let Some(line) = scope.one("satisfy") else { return Satisfy::All };
+    verdicts.add(line, Verdict::exact());
+    let in_effect = |name: &str| scope.one(name).is_some_and(|line| !line.has("off"));
+    let proves = in_effect("auth_basic") || in_effect("auth_request");
+    if line.has("any") && proves { Satisfy::Any } else { Satisfy::All }
 }

@@ -18,7 +18,8 @@ use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
-    access, auth, files, guard, proxy_pass, redirected, request_header, response_header, value,
+    access, auth, bodies, client, files, guard, gzip, proxy_pass, rate, redirected, request_header,
+    response_header, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -54,7 +55,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         return Err(format!("{} ({place}) is not translated", directive.name));
     }
     let access = access::access(here.scope, work.verdicts)?;
-    let asked = auth::asked(here.scope, here.locations, work)?;
+    let asked = auth::asked(here.scope, here.locations, here.place, work)?;
     let place = Place { asked: asked.variables, ..here.place.clone() };
     let here = &Here { place: &place, ..*here };
     let first = work.by_name.len();
@@ -72,12 +73,32 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         work.verdicts.add(line, Verdict::exact());
     }
     let internal = internal.is_some();
+    let client = client::of_location(here.scope, work.verdicts)?;
+    let compression = gzip::compression(here.scope, work.verdicts);
+    let gunzip = bodies::gunzip(here.scope, work.verdicts);
+    let substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
+    let response_rate = rate::response_rate(here.scope, work.verdicts);
+    let response_rate = route.response_rate.or(response_rate);
     // The other upstreams of a variable are guarded alike.
     for (route, _, _) in &mut work.by_name[first..] {
         (route.access, route.rate_limits) = (access.clone(), rate_limits.clone());
+        (route.client, route.compression) = (client.clone(), compression.clone());
+        (route.gunzip, route.substitutions) = (gunzip.clone(), substitutions.clone());
         route.auth.clone_from(&asked.auth);
     }
-    Ok(Route { access, auth: asked.auth, rate_limits, access_logs, internal, ..route })
+    Ok(Route {
+        client,
+        access,
+        auth: asked.auth,
+        rate_limits,
+        access_logs,
+        compression,
+        gunzip,
+        substitutions,
+        response_rate,
+        internal,
+        ..route
+    })
 }
 
 fn proxied<'a>(
@@ -86,7 +107,7 @@ fn proxied<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
     let target = proxy_pass::target(pass)?;
-    let Some(name) = target.variable() else { return passed(here, pass, &target, work) };
+    let Some(name) = target.variable() else { return zoned(here, pass, &target, work) };
     let values = work.names.values(name, here.place, work.verdicts)?;
     let mut routes = Vec::new();
     for value in &values {
@@ -110,6 +131,41 @@ fn proxied<'a>(
     Ok(route)
 }
 
+/// Routes for each cache zone that a variable may name, and what leads to them; another name is nginx's 500.
+fn zoned<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    target: &Target<'_>,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let name = here.scope.one("proxy_cache").and_then(|line| line.argument(0)).unwrap_or_default();
+    if !name.contains('$') || here.place.zone.is_some() {
+        return passed(here, pass, target, work);
+    }
+    let of = work.names.text(name, here.place, work.verdicts)?;
+    let mut steps = Vec::new();
+    for zone in work.caches.zones() {
+        let place = Place { zone: Some(zone.clone()), ..here.place.clone() };
+        let route = passed(&Here { place: &place, ..*here }, pass, target, work)?;
+        let wanted = value::slug(&format!("{zone}-of-line-{}", pass.start.line));
+        let name = value::unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(name.clone());
+        let is = Some(ConditionTest::Equals(Template(zone.replace('$', "$$"))));
+        let when = vec![Condition { of: of.clone(), is, not: false }];
+        steps.push(Step { when, then: vec![Action::Route(name.clone()), Action::Stop] });
+        let rewrite = detour::by_expression(route.rewrite, here.path);
+        let origin = format!("{}: {} in {zone}", work.files.line(pass.start), pass.heading());
+        work.by_name.push((Route { name, internal: true, rewrite, ..route }, origin, pass.id));
+    }
+    let any =
+        vec![Condition { of, is: Some(ConditionTest::Equals(Template::default())), not: true }];
+    steps.push(Step { when: any, then: vec![Action::Respond(answered(500))] });
+    let place = Place { zone: Some(String::new()), ..here.place.clone() };
+    let mut route = passed(&Here { place: &place, ..*here }, pass, target, work)?;
+    route.steps = steps;
+    Ok(route)
+}
+
 /// The route to one upstream.
 fn passed<'a>(
     here: &Here<'_, 'a>,
@@ -125,14 +181,19 @@ fn passed<'a>(
     proxy_pass::settings(here.scope, &mut differences, work.verdicts);
     work.verdicts.add(pass, Verdict::with_differences(&differences));
     let request_headers = request_header::edits(here.scope, &place, work.names, work.verdicts);
+    let ask = proxy_pass::ask(here.scope, &place, work.names, work.verdicts)?;
     let response_headers =
         response_header::edits(here.scope, true, &place, work.names, work.verdicts);
     let mut response_headers = response_headers.unwrap_or_default();
     let replaced =
         redirected::replacements(here.scope, target, here.path, &place, work.names, work.verdicts);
     response_headers.replace.extend(replaced);
-    let cache_policy = work.caches.policy(here.scope, work.verdicts, work.files);
+    let cache_policy =
+        work.caches.policy(here.scope, &place, work.names, work.verdicts, work.files);
     Ok(Route {
+        ask,
+        response_rate: rate::upstream_rate(here.scope, work.verdicts),
+        force_ranges: proxy_pass::forces_ranges(here.scope, work.verdicts),
         rewrite,
         request_headers: Some(request_headers),
         response_headers: Some(response_headers).filter(|edits| *edits != HeaderEdits::default()),
@@ -185,9 +246,9 @@ fn with_tries<'a>(
 }
 
 fn of_files<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, String> {
-    let (scope, types) = (here.scope, &mut *work.types);
-    let around = here.around;
-    let found = files::files(scope, around, here.path, types, work.verdicts);
+    let (scope, around) = (here.scope, here.around);
+    let known = (&mut *work.types, &mut *work.names);
+    let found = files::files(scope, around, here.path, here.place, known, work.verdicts);
     let found = found.inspect_err(|why| {
         let root = scope.one("root");
         let lines = scope.own("alias").iter().copied().chain(root);
@@ -220,13 +281,18 @@ fn body_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<ByteSize> {
 /// The route of a place whose steps always answer: what the last of them says is its action.
 pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 'a>) -> Route {
     let mut steps = program.steps.clone();
-    let last = steps.last_mut().filter(|step| step.when.is_empty());
+    // What answers after a rewrite does so before another route is looked for.
+    let rewrites = |action: &Action| matches!(action, Action::Rewrite(_));
+    let stays = steps.iter().any(|step| step.then.iter().any(rewrites));
+    let last = steps.last_mut().filter(|step| step.when.is_empty() && !stays);
     let action = last.and_then(|step| step.then.pop());
     steps.retain(|step| !step.then.is_empty());
     let response_headers =
         response_header::edits(here.scope, false, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
+    route.compression = gzip::compression(here.scope, work.verdicts);
+    route.substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
     match action {
         Some(Action::Respond(respond)) => route.respond = Some(respond),
         Some(Action::Redirect(redirect)) => route.redirect = Some(redirect),
@@ -245,8 +311,8 @@ pub fn answered(status: u16) -> Respond {
 }
 
 /// nginx's redirect of `/path` to `/path/`, which passes requests on.
-pub fn to_slash(path: &str) -> Route {
-    let to = Template(format!("${{origin}}{path}${{question_mark}}${{query}}"));
+pub fn to_slash(path: &str, origin: &str) -> Route {
+    let to = Template(format!("{origin}{path}${{question_mark}}${{query}}"));
     Route { upstream: None, redirect: Some(Redirect { to, status: 301 }), ..Route::to("", "") }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use proxy_config::route_access::{Auth, AuthSubrequest};
+use proxy_config::route_access::{Auth, AuthSubrequest, BasicAuth};
 
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
-use crate::translate::variable::bare;
+use crate::translate::value::time;
+use crate::translate::variable::{Place, bare};
 use crate::translate::{guard, proxy_pass, rewrite};
 use crate::tree::Directive;
 use crate::verdict::Verdict;
@@ -23,15 +24,41 @@ pub struct Asked {
     pub variables: Vec<(String, String)>,
 }
 
+/// `auth_basic` with its file; neither in effect asks nobody.
+fn password<'a>(
+    scope: &Scope<'a>,
+    place: &Place,
+    work: &mut Work<'_, 'a>,
+) -> Result<Option<Auth>, String> {
+    let file = scope.one("auth_basic_user_file");
+    let line = scope.one("auth_basic");
+    let delay = scope.one("auth_delay");
+    for line in [line, file, delay].into_iter().flatten() {
+        work.verdicts.add(line, Verdict::exact());
+    }
+    let Some(line) = line.filter(|line| !line.has("off")) else { return Ok(None) };
+    let Some(file) = file else { return Ok(None) };
+    let realm = work.names.text(line.argument(0).unwrap_or_default(), place, work.verdicts)?;
+    let users_file = work.names.text(file.argument(0).unwrap_or_default(), place, work.verdicts)?;
+    let delay = delay.and_then(|line| line.argument(0)).and_then(time);
+    let delay = delay.filter(|delay| !delay.is_zero());
+    Ok(Some(Auth::Basic(BasicAuth { users_file, reread: true, realm, delay })))
+}
+
 /// The proof in effect at a place. The error says why the place must stay closed.
 pub fn asked<'a>(
     scope: &Scope<'a>,
     locations: &ByPath<'a>,
+    place: &Place,
     work: &mut Work<'_, 'a>,
 ) -> Result<Asked, String> {
+    let by_password = password(scope, place, work)?;
     let Some(line) = scope.one("auth_request").filter(|line| !line.has("off")) else {
-        return Ok(Asked::default());
+        return Ok(Asked { auth: by_password, ..Asked::default() });
     };
+    if by_password.is_some() {
+        return Err("a password and auth_request at one place".to_owned());
+    }
     let uri = line.argument(0).unwrap_or_default();
     let Some((location, inner)) = locations.get(uri) else {
         return Err(format!("no location is {uri}, which auth_request asks"));
@@ -42,9 +69,7 @@ pub fn asked<'a>(
     if rewrite::has_steps(location) {
         return Err(format!("location {uri}, which auth_request asks, rewrites"));
     }
-    if let Some(closes) = guard::closes(inner)
-        && closes.name != "proxy_pass_request_body"
-    {
+    if let Some(closes) = guard::closes(inner) {
         return Err(format!("{} of location {uri} is not translated", closes.name));
     }
     let target = proxy_pass::target(pass)?;

@@ -36,11 +36,8 @@ pub fn balance(line: &Directive, upstream: &mut Upstream) -> Result<Verdict, Str
             Ok(Verdict::exact())
         }
         "ip_hash" => {
-            upstream.balance = Balance::ConsistentHash;
-            upstream.hash_key = vec![RequestKey::Client];
-            Ok(Verdict::approximate(format!(
-                "{consistent}; IPv4 counts whole, not its first three bytes"
-            )))
+            upstream.balance = Balance::ClientAddress;
+            Ok(Verdict::exact())
         }
         "hash" => {
             upstream.balance = Balance::ConsistentHash;
@@ -88,14 +85,14 @@ pub fn failures(
     verdicts: &mut Verdicts,
 ) {
     let several = upstream.servers.len() > 1;
-    let on = next_upstream(scope, several, verdicts);
+    let mut retries = next_upstream(scope, several, verdicts);
     if !several {
         return;
     }
     let fails = fails.iter().filter(|fails| fails.max > 0 && !fails.timeout.is_zero());
     if let Some(fails) = fails.max_by_key(|fails| fails.max) {
-        let statuses =
-            if on.contains(&RetryOn::GatewayError) { vec![502, 503, 504] } else { vec![] };
+        // 403 and 404 are tried elsewhere, and count for nothing.
+        let statuses = retries.statuses.iter().copied().filter(|status| *status >= 429).collect();
         upstream.health_checks = Some(HealthChecks {
             passive: Some(PassiveChecks {
                 failures_max: fails.max,
@@ -112,50 +109,45 @@ pub fn failures(
         0 => servers,
         tries => servers.min(tries),
     };
-    let attempts_max = if on.is_empty() { 1 } else { attempts.min(ATTEMPTS_MAX) };
-    let budget = Percent::whole(100);
-    upstream.retries = Some(Retries { attempts_max, budget, on, idempotency_header: None });
+    let nothing = retries.on.is_empty() && retries.statuses.is_empty();
+    retries.attempts_max = if nothing { 1 } else { attempts.min(ATTEMPTS_MAX) };
+    upstream.retries = Some(retries);
 }
 
-fn next_upstream(scope: &Scope<'_>, several: bool, verdicts: &mut Verdicts) -> Vec<RetryOn> {
-    for name in ["proxy_next_upstream_tries", "proxy_next_upstream_timeout"] {
-        let Some(line) = scope.one(name) else { continue };
-        let nothing = line.argument(0).and_then(time).is_some_and(Duration::is_zero);
-        verdicts.add(
-            line,
-            match name {
-                _ if nothing || !several => Verdict::exact(),
-                "proxy_next_upstream_tries" => Verdict::exact(),
-                _ => Verdict::approximate("attempts end by their number, not by time"),
-            },
-        );
-    }
-    let Some(line) = scope.one("proxy_next_upstream") else {
-        return vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout];
+/// What of a request is tried again, and for how long; how often is decided by the servers there are.
+fn next_upstream(scope: &Scope<'_>, several: bool, verdicts: &mut Verdicts) -> Retries {
+    let mut retries = Retries {
+        budget: Percent::whole(100),
+        on: vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout],
+        ..Retries::default()
     };
-    let (mut on, mut differences) = (Vec::new(), Vec::new());
+    for name in ["proxy_next_upstream_tries", "proxy_next_upstream_timeout"] {
+        scope.one(name).into_iter().for_each(|line| verdicts.add(line, Verdict::exact()));
+    }
+    let within = scope.one("proxy_next_upstream_timeout").and_then(|line| line.argument(0));
+    retries.within = within.and_then(time).filter(|within| !within.is_zero());
+    let Some(line) = scope.one("proxy_next_upstream") else { return retries };
+    let mut differences = Vec::new();
+    retries.on.clear();
     for word in line.texts() {
         match word {
             "off" => {
                 verdicts.add(line, Verdict::exact());
-                return Vec::new();
+                return Retries { on: Vec::new(), statuses: Vec::new(), ..retries };
             }
-            "error" => on.extend([RetryOn::ConnectFailure, RetryOn::Reset]),
-            "timeout" => on.push(RetryOn::Timeout),
-            "http_502" | "http_503" | "http_504" if on.contains(&RetryOn::GatewayError) => {}
-            "http_502" | "http_503" | "http_504" => {
-                on.push(RetryOn::GatewayError);
-                if !["http_502", "http_503", "http_504"].iter().all(|status| line.has(status)) {
-                    differences.push("502, 503 and 504 count alike".to_owned());
-                }
-            }
+            "error" => retries.on.extend([RetryOn::ConnectFailure, RetryOn::Reset]),
+            "timeout" => retries.on.push(RetryOn::Timeout),
+            "non_idempotent" => retries.any_method = true,
             "invalid_header" => {}
-            other => differences.push(format!("{other} is not tried again")),
+            other => match other.strip_prefix("http_").and_then(|status| status.parse().ok()) {
+                Some(status) => retries.statuses.push(status),
+                None => differences.push(format!("{other} is not tried again")),
+            },
         }
     }
     if !several {
         differences.clear();
     }
     verdicts.add(line, Verdict::with_differences(&differences));
-    on
+    retries
 }

@@ -11,6 +11,7 @@ use crate::place::Files;
 use crate::translate::cache_policy;
 use crate::translate::scope::Scope;
 use crate::translate::value::{size, slug, time, unique};
+use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -54,14 +55,17 @@ impl<'a> Caches<'a> {
     pub fn policy(
         &mut self,
         location: &Scope<'_>,
+        place: &Place,
+        names: &mut Names<'_>,
         verdicts: &mut Verdicts,
         files: &Files,
     ) -> Option<String> {
         let line = location.one("proxy_cache").filter(|line| !line.has("off"))?;
-        let name = line.argument(0).unwrap_or_default();
+        let zone = place.zone.as_deref();
+        let name = zone.unwrap_or_else(|| line.argument(0).unwrap_or_default());
         let policy = match self.zones.get(name) {
-            Some(zone) => cache_policy::read(location, zone.inactive, verdicts),
-            None if name.contains('$') => Err("a zone named by a variable is not known".to_owned()),
+            Some(zone) => cache_policy::read(location, zone.inactive, (place, names), verdicts),
+            None if name.is_empty() => return None,
             None => Err(format!("no proxy_cache_path has the zone {name:?}")),
         };
         match policy {
@@ -79,6 +83,11 @@ impl<'a> Caches<'a> {
                 None
             }
         }
+    }
+
+    /// The zones there are, by name.
+    pub fn zones(&self) -> Vec<String> {
+        self.zones.keys().map(|name| (*name).to_owned()).collect()
     }
 
     fn insert(

@@ -3,6 +3,7 @@
 use proxy_config::cache_policy::{CacheKey, QueryKey};
 
 use crate::translate::scope::Scope;
+use crate::translate::variable::{Names, Place};
 use crate::verdict::{Verdict, Verdicts};
 
 const HOST_COUNTS: &str =
@@ -12,6 +13,7 @@ const HOST_COUNTS: &str =
 /// client another's answer.
 pub fn read(
     location: &Scope<'_>,
+    (place, names): (&Place, &mut Names<'_>),
     verdicts: &mut Verdicts,
     differences: &mut Vec<String>,
 ) -> Result<CacheKey, String> {
@@ -20,7 +22,12 @@ pub fn read(
         return Ok(CacheKey::default());
     };
     let text = line.argument(0).unwrap_or_default();
-    let (key, names_host) = parse(text)?;
+    let Ok((key, names_host)) = parse(text) else {
+        // What has no parts here is the whole key, as it is in nginx.
+        let text = names.text(text, place, verdicts)?;
+        verdicts.add(line, Verdict::exact());
+        return Ok(CacheKey { text: Some(text), ..CacheKey::default() });
+    };
     let verdict = match names_host {
         true => Verdict::exact(),
         false => Verdict::approximate(HOST_COUNTS),

@@ -1,11 +1,13 @@
 //! What `proxy_cache_*` in effect at a location says of its answers: key, freshness, staleness.
 
-use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness, SetCookie};
+use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness, SetCookie, WithoutReaders};
+use proxy_config::pattern::Template;
 use proxy_config::units::Duration;
 
 use crate::translate::cache_key;
 use crate::translate::scope::Scope;
 use crate::translate::value::time;
+use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -40,6 +42,7 @@ struct Valid {
 pub fn read(
     location: &Scope<'_>,
     inactive: Duration,
+    (place, names): (&Place, &mut Names<'_>),
     verdicts: &mut Verdicts,
 ) -> Result<(CachePolicy, Vec<String>), String> {
     let mut differences = vec![
@@ -47,8 +50,9 @@ pub fn read(
          says they may be shared"
             .to_owned(),
     ];
-    let key = cache_key::read(location, verdicts, &mut differences)?;
-    let asks_origin = bypass(location, verdicts)?;
+    let key = cache_key::read(location, (place, names), verdicts, &mut differences)?;
+    let mut texts = |name: &str| texts(name, location, (place, &mut *names), verdicts);
+    let (bypass, no_store) = (texts("proxy_cache_bypass")?, texts("proxy_no_cache")?);
     let valid = valid(location.effective("proxy_cache_valid"), verdicts)?;
     let ttl_override = ignored_headers(location, &valid, verdicts)?;
     let (stale_if_error, stale_while_revalidate) = stale(location, inactive, verdicts);
@@ -64,11 +68,13 @@ pub fn read(
             ttl_by_status: by_status.map(|(code, ttl)| (code.to_string(), *ttl)).collect(),
             stale_while_revalidate,
             stale_if_error: Some(stale_if_error),
-            honor_request_cache_control: asks_origin,
+            honor_request_cache_control: false,
             // nginx keeps nothing that sets a cookie.
             set_cookie: SetCookie::Public,
         },
         fill,
+        bypass,
+        no_store,
         ..CachePolicy::in_cache("")
     };
     Ok((policy, differences))
@@ -101,30 +107,21 @@ fn valid(lines: &[&Directive], verdicts: &mut Verdicts) -> Result<Valid, String>
     Ok(valid)
 }
 
-/// `proxy_cache_bypass` and `proxy_no_cache`; whether a client's `no-cache` forces a fetch.
-fn bypass(location: &Scope<'_>, verdicts: &mut Verdicts) -> Result<bool, String> {
-    let mut asks_origin = false;
-    for name in ["proxy_cache_bypass", "proxy_no_cache"] {
-        for line in location.effective(name) {
-            for condition in line.texts() {
-                match condition {
-                    "$http_upgrade" | "0" => {}
-                    "$http_pragma" | "$http_cache_control" => asks_origin = true,
-                    other => return Err(format!("{name} {other} is not understood")),
-                }
-            }
-            verdicts.add(
-                line,
-                match asks_origin {
-                    true => {
-                        Verdict::approximate("a client's no-cache or max-age asks the upstream")
-                    }
-                    false => Verdict::exact(),
-                },
-            );
+/// The texts of `proxy_cache_bypass` or `proxy_no_cache`.
+fn texts(
+    name: &str,
+    location: &Scope<'_>,
+    (place, names): (&Place, &mut Names<'_>),
+    verdicts: &mut Verdicts,
+) -> Result<Vec<Template>, String> {
+    let mut texts = Vec::new();
+    for line in location.effective(name) {
+        for text in line.texts() {
+            texts.push(names.text(text, place, verdicts)?);
         }
+        verdicts.add(line, Verdict::exact());
     }
-    Ok(asks_origin)
+    Ok(texts)
 }
 
 /// `proxy_ignore_headers`; the time to keep answers for when their own word does not count.
@@ -203,7 +200,8 @@ fn stale(
 }
 
 fn fill(location: &Scope<'_>, verdicts: &mut Verdicts, differences: &mut Vec<String>) -> FillRules {
-    let mut fill = FillRules::default();
+    // nginx goes on reading what it will keep, whoever has left.
+    let mut fill = FillRules { without_readers: WithoutReaders::Finish, ..FillRules::default() };
     match location.one("proxy_cache_lock") {
         Some(line) => {
             fill.collapse = line.has("on");

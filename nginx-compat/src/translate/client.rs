@@ -1,63 +1,88 @@
-//! `set_real_ip_from`, `real_ip_header`, `real_ip_recursive`: who the client is behind proxies.
+//! `set_real_ip_from`, `real_ip_header`, `real_ip_recursive`: who the client is behind proxies. What servers say is the
+//! listener's, where it can be; what a location says is its route's.
 
 use proxy_config::address::IpNetwork;
 use proxy_config::listener::Listener;
+use proxy_config::route_access::ClientRule;
 
 use crate::translate::scope::Scope;
 use crate::verdict::{Verdict, Verdicts};
 
+const FAMILY: [&str; 3] = ["set_real_ip_from", "real_ip_header", "real_ip_recursive"];
+
+/// What the directives in effect come to.
+fn rule(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Option<ClientRule>, String> {
+    let lines = scope.effective("set_real_ip_from");
+    for line in lines.iter().copied().chain(FAMILY[1..].iter().filter_map(|name| scope.one(name))) {
+        verdicts.add(line, Verdict::exact());
+    }
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let header = scope.one("real_ip_header").and_then(|line| line.argument(0));
+    let mut rule = ClientRule {
+        header: Some(header.unwrap_or("X-Real-IP"))
+            .filter(|name| *name != "proxy_protocol")
+            .map(str::to_ascii_lowercase),
+        recursive: scope.one("real_ip_recursive").is_some_and(|line| line.has("on")),
+        ..ClientRule::default()
+    };
+    for line in lines {
+        match line.argument(0).unwrap_or_default() {
+            "unix:" => rule.trust_unix = true,
+            // The only name that has the same address everywhere.
+            "localhost" => {
+                let own = ["127.0.0.1", "::1"].into_iter();
+                rule.trusted_proxies.extend(own.filter_map(|own| own.parse::<IpNetwork>().ok()));
+            }
+            text => match text.parse::<IpNetwork>() {
+                Ok(network) => rule.trusted_proxies.push(network),
+                Err(_) => {
+                    return Err(format!("{text:?} is no network; name the proxy by its address"));
+                }
+            },
+        }
+    }
+    Ok(Some(rule))
+}
+
+/// What a location says of its clients itself. The error says why it must stay closed.
+pub fn of_location(
+    scope: &Scope<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Option<ClientRule>, String> {
+    match FAMILY.iter().any(|name| !scope.own(name).is_empty()) {
+        true => rule(scope, verdicts),
+        false => Ok(None),
+    }
+}
+
 /// What a server says of the clients of its listener.
 pub fn client(scope: &Scope<'_>, listener: &mut Listener, verdicts: &mut Verdicts) {
     let lines = scope.effective("set_real_ip_from");
-    if lines.is_empty() {
-        return;
-    }
-    let header = scope.one("real_ip_header");
-    let name = header.and_then(|line| line.argument(0)).unwrap_or("X-Real-IP");
-    if name == "proxy_protocol" {
-        let why = "the PROXY protocol is not read yet";
-        header.into_iter().chain(lines.iter().copied()).for_each(|line| {
-            verdicts.add(line, Verdict::unsupported(why));
-        });
-        return;
-    }
-    let mut networks = Vec::new();
-    for line in lines {
-        let text = line.argument(0).unwrap_or_default();
-        match text.parse::<IpNetwork>() {
-            Ok(network) => {
-                networks.push(network);
-                verdicts.add(line, Verdict::exact());
-            }
-            Err(_) if text == "unix:" => {
-                verdicts.add(line, Verdict::ignored("requests do not come by unix sockets"));
-            }
-            Err(_) => verdicts.add(line, Verdict::unsupported("name the proxy by its address")),
+    let rule = match rule(scope, verdicts) {
+        Ok(Some(rule)) => rule,
+        Ok(None) => return,
+        Err(why) => {
+            lines.iter().for_each(|line| verdicts.add(line, Verdict::unsupported(why.clone())));
+            return;
         }
+    };
+    let lists = rule.header.as_deref() == Some("x-forwarded-for");
+    if let Some(line) = scope.one("real_ip_header").filter(|_| lists && !rule.recursive) {
+        let why = "the list is followed through all trusted proxies, as with real_ip_recursive on";
+        verdicts.add(line, Verdict::approximate(why));
     }
-    let recursive = scope.one("real_ip_recursive");
-    let is_recursive = recursive.is_some_and(|line| line.has("on"));
-    if let Some(line) = recursive {
-        verdicts.add(line, Verdict::exact());
-    }
-    if let Some(line) = header {
-        verdicts.add(line, match is_recursive || !name.eq_ignore_ascii_case("x-forwarded-for") {
-            true => Verdict::exact(),
-            false => Verdict::approximate(
-                "the list is followed through all trusted proxies, as with real_ip_recursive on",
-            ),
-        });
-    }
-    let different = |known: &[IpNetwork]| !known.is_empty() && known != networks;
-    if different(&listener.trusted_proxies) {
+    let known = &listener.trusted_proxies;
+    if !known.is_empty() && *known != rule.trusted_proxies {
         let why =
             "another server of this address trusts other proxies, which holds for all of them";
         lines.iter().for_each(|line| verdicts.add(line, Verdict::approximate(why)));
     }
-    for network in networks {
+    for network in rule.trusted_proxies {
         if !listener.trusted_proxies.contains(&network) {
             listener.trusted_proxies.push(network);
         }
     }
-    listener.client_address_header = Some(name.to_ascii_lowercase());
+    listener.client_address_header = rule.header;
 }

@@ -141,7 +141,7 @@ fn page(
         match word.strip_prefix('=') {
             Some(status) => set = Some(status),
             None => match word.parse::<u16>() {
-                Ok(status @ 400..600) => statuses.push(StatusMatch::One(status)),
+                Ok(status @ 300..600) => statuses.push(StatusMatch::One(status)),
                 Ok(status) => differences.push(format!("{status} is no error and is passed on")),
                 Err(_) => return Err(format!("nginx refuses it: invalid value \"{word}\"")),
             },
@@ -158,6 +158,7 @@ fn page(
         route: None,
         status: status.filter(|status| (200..600).contains(status)),
         own_status: set == Some(""),
+        own_failures: true,
         upstream_errors,
     };
     let mut redirect = None;

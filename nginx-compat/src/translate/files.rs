@@ -1,14 +1,18 @@
 //! `root`, `alias`, `index` and `types`: files that nginx serves itself.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
-use proxy_config::route_action::{Files, MediaTypes, Rewrite};
+use proxy_config::route_action::{
+    Files, Gzipped, GzippedTo, Listing, ListingFormat, MediaTypes, Rewrite,
+};
 
+use crate::translate::location::{self, Kind};
 use crate::translate::scope::Scope;
 use crate::translate::value::unique;
+use crate::translate::variable::{Names, Place};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -66,29 +70,41 @@ pub fn files(
     scope: &Scope<'_>,
     around: Option<&Scope<'_>>,
     path: Option<&PathMatch>,
-    types: &mut Types,
+    place: &Place,
+    (types, names): (&mut Types, &mut Names<'_>),
     verdicts: &mut Verdicts,
 ) -> Result<Option<Found>, String> {
-    let own = |name: &str| {
-        let own = scope.own(name).first().copied();
-        own.or_else(|| around.and_then(|around| around.own(name).first().copied()))
-    };
-    let (line, found) = match (own("alias"), scope.one("root")) {
-        (Some(line), _) => (line, alias(line, path)?),
-        (None, Some(line)) => (line, root(line)?),
+    let (line, found) = match (inherited_alias(scope), scope.one("root")) {
+        (Some((line, holder)), _) => {
+            // A location within takes the alias over, and with it the prefix that it stands for.
+            let is_own = std::ptr::eq(holder, scope)
+                || around.is_some_and(|around| std::ptr::eq(holder, around));
+            let outer = if is_own { None } else { path_of(holder) };
+            let path = if is_own { path } else { outer.as_ref() };
+            (line, alias(line, path, scope, place, names, verdicts)?)
+        }
+        (None, Some(line)) => {
+            let text = line.argument(0).unwrap_or_default();
+            (line, (names.text(text, place, verdicts)?, None, None))
+        }
         (None, None) => return Ok(None),
     };
     let (root, strip_prefix, rewrite) = found;
     let mut differences = Vec::new();
-    if root.is_relative() {
+    if !root.0.starts_with(['/', '$']) {
         differences.push(RELATIVE.to_owned());
     }
     verdicts.add(line, Verdict::with_differences(&differences));
     let files = Files {
         root,
         strip_prefix,
-        index: index(scope, verdicts)?,
+        index: index(scope, place, names, verdicts)?,
         precompressed: false,
+        gzipped: gzipped(scope, verdicts),
+        listing: listing(scope, verdicts),
+        ranges_max: ranges_max(scope, verdicts)?,
+        directory_origin: Some(Template(place.origin().to_owned()))
+            .filter(|text| !text.0.is_empty()),
         media_types: Some(types.named(scope, verdicts)),
         hidden: true,
         index_anew: true,
@@ -96,34 +112,57 @@ pub fn files(
     Ok(Some(Found { files, rewrite }))
 }
 
-type Place = (PathBuf, Option<String>, Option<Rewrite>);
-
-fn root(line: &Directive) -> Result<Place, String> {
-    let text = line.argument(0).unwrap_or_default();
-    if text.contains('$') {
-        return Err(format!("{text:?} is another directory for each request"));
-    }
-    Ok((PathBuf::from(text), None, None))
+/// The alias in effect, and the level it stands at: a `root` further in puts an end to it.
+pub fn inherited_alias<'s, 'a>(scope: &'s Scope<'a>) -> Option<(&'a Directive, &'s Scope<'a>)> {
+    let holder = scope.holder(&["alias", "root"])?;
+    Some((holder.own("alias").first().copied()?, holder))
 }
 
-fn alias(line: &Directive, path: Option<&PathMatch>) -> Result<Place, String> {
+/// What the location of a level is for, unless it is a regular expression: what that captured is known to itself only.
+pub fn path_of(level: &Scope<'_>) -> Option<PathMatch> {
+    match location::kind(level.block()) {
+        Kind::Exact(path) => Some(PathMatch::Exact(path)),
+        Kind::Prefix { path, .. } => Some(PathMatch::Prefix(path)),
+        _ => None,
+    }
+}
+
+type Where = (Template, Option<String>, Option<Rewrite>);
+
+fn plain(text: &str) -> Template {
+    Template(text.replace('$', "$$"))
+}
+
+fn alias(
+    line: &Directive,
+    path: Option<&PathMatch>,
+    scope: &Scope<'_>,
+    place: &Place,
+    names: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Where, String> {
     let text = line.argument(0).unwrap_or_default();
-    let captured = |text: &str| text.replace("$$", "").contains('$');
     match path {
-        _ if text.contains('$') && !matches!(path, Some(PathMatch::Regex(_))) => {
-            Err(format!("{text:?} is another directory for each request"))
+        Some(PathMatch::Prefix(prefix)) => {
+            Ok((names.text(text, place, verdicts)?, Some(prefix.clone()), None))
         }
-        Some(PathMatch::Prefix(prefix)) => Ok((PathBuf::from(text), Some(prefix.clone()), None)),
+        Some(PathMatch::Exact(_)) if text.contains('$') => {
+            Err(format!("{text:?} is another file for each request"))
+        }
         Some(PathMatch::Exact(_)) => {
             let file = Path::new(text);
             let name = file.file_name().and_then(|name| name.to_str());
             match (file.parent(), name) {
                 (Some(folder), Some(name)) if !text.ends_with('/') => {
                     let to = Template(format!("/{}", name.replace('$', "$$")));
-                    Ok((folder.to_owned(), None, Some(Rewrite::To(to))))
+                    Ok((plain(&folder.to_string_lossy()), None, Some(Rewrite::To(to))))
                 }
-                _ => Ok((file.to_owned(), None, Some(Rewrite::To(Template("/".to_owned()))))),
+                _ => Ok((plain(text), None, Some(Rewrite::To(Template("/".to_owned()))))),
             }
+        }
+        // nginx puts what `try_files` names behind the alias.
+        Some(PathMatch::Regex(_)) if !scope.own("try_files").is_empty() => {
+            Ok((names.text(text, place, verdicts)?, None, None))
         }
         // What is captured stands behind the part that is always the same.
         Some(PathMatch::Regex(_)) => {
@@ -131,26 +170,72 @@ fn alias(line: &Directive, path: Option<&PathMatch>) -> Result<Place, String> {
             let folder = fixed.rfind('/').map_or("", |at| &fixed[..=at]);
             let rest = &text[folder.len()..];
             let plain = |c: char| c.is_ascii_alphanumeric() || "$/._-{}".contains(c);
-            if folder.is_empty() || !captured(text) || !rest.chars().all(plain) {
+            if folder.is_empty() || !rest.chars().all(plain) {
                 return Err(format!("the alias {text:?} is no directory with captures behind it"));
             }
-            Ok((PathBuf::from(folder), None, Some(Rewrite::To(Template(format!("/{rest}"))))))
+            let to = names.text(&format!("/{rest}"), place, verdicts)?;
+            Ok((Template(folder.to_owned()), None, Some(Rewrite::To(to))))
         }
         None => Err("an alias needs a location".to_owned()),
     }
 }
 
-fn index(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Vec<String>, String> {
-    let lines = scope.effective("index");
+/// `gzip_static`: neighbours ending in `.gz`.
+fn gzipped(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Gzipped> {
+    let line = scope.one("gzip_static")?;
+    verdicts.add(line, Verdict::exact());
+    let to = match line.argument(0) {
+        Some("always") => GzippedTo::All,
+        Some("on") => GzippedTo::Takers,
+        _ => return None,
+    };
+    let vary = scope.one("gzip_vary").is_some_and(|line| line.has("on"));
+    let http10 = scope.one("gzip_http_version").is_some_and(|line| line.has("1.0"));
+    for name in ["gzip_vary", "gzip_http_version"] {
+        scope.one(name).into_iter().for_each(|line| verdicts.add(line, Verdict::exact()));
+    }
+    Some(Gzipped { to, vary, http10 })
+}
+
+fn listing(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Listing> {
+    const FAMILY: [&str; 4] =
+        ["autoindex", "autoindex_format", "autoindex_localtime", "autoindex_exact_size"];
+    for line in FAMILY.iter().filter_map(|name| scope.one(name)) {
+        verdicts.add(line, Verdict::exact());
+    }
+    scope.one("autoindex").filter(|line| line.has("on"))?;
+    let format = match scope.one("autoindex_format").and_then(|line| line.argument(0)) {
+        Some("json") => ListingFormat::Json,
+        Some("jsonp") => ListingFormat::Jsonp,
+        Some("xml") => ListingFormat::Xml,
+        _ => ListingFormat::Html,
+    };
+    Some(Listing {
+        format,
+        local_time: scope.one("autoindex_localtime").is_some_and(|line| line.has("on")),
+        rounded_sizes: scope.one("autoindex_exact_size").is_some_and(|line| line.has("off")),
+    })
+}
+
+fn ranges_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Option<u32>, String> {
+    let Some(line) = scope.one("max_ranges") else { return Ok(None) };
+    verdicts.add(line, Verdict::exact());
+    let count = line.argument(0).and_then(|count| count.parse().ok());
+    count.map(Some).ok_or_else(|| "max_ranges is no number".to_owned())
+}
+
+fn index(
+    scope: &Scope<'_>,
+    place: &Place,
+    known: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Vec<Template>, String> {
     let mut names = Vec::new();
-    for line in lines {
+    for line in scope.effective("index") {
         for word in line.texts() {
-            if word.contains('$') || word.starts_with('/') {
-                return Err(format!("index {word}: only names of files are translated"));
-            }
-            names.push(word.to_owned());
+            names.push(known.text(word, place, verdicts)?);
         }
         verdicts.add(line, Verdict::exact());
     }
-    Ok(if names.is_empty() { vec!["index.html".to_owned()] } else { names })
+    Ok(if names.is_empty() { vec![plain("index.html")] } else { names })
 }

@@ -7,13 +7,12 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 15] = [
+const HANDLERS: [&str; 14] = [
     "fastcgi_pass",
     "uwsgi_pass",
     "scgi_pass",
     "grpc_pass",
     "memcached_pass",
-    "limit_except",
     "stub_status",
     "empty_gif",
     "flv",
@@ -26,19 +25,14 @@ const HANDLERS: [&str; 15] = [
 ];
 
 /// Protect or change the request, wherever they are in effect.
-const GUARDS: [&str; 12] = [
-    "auth_basic",
+const GUARDS: [&str; 7] = [
     "auth_jwt",
     "secure_link",
     "secure_link_md5",
     "secure_link_secret",
-    "ssl_verify_client",
     "ssl_reject_handshake",
     "modsecurity",
     "js_access",
-    "proxy_method",
-    "proxy_set_body",
-    "proxy_pass_request_body",
 ];
 
 /// The directive that keeps a location closed, if any.

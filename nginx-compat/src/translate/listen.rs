@@ -2,27 +2,35 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use proxy_config::address::ListenAddress;
+
 use crate::tree::Directive;
 
 /// One `listen` that can be translated, or the one nginx assumes where a server has none.
 #[derive(Clone, Debug)]
 pub struct Listen<'a> {
     pub directive: Option<&'a Directive>,
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     pub tls: bool,
     pub http2: bool,
     pub default_server: bool,
+    /// Connections open with a PROXY protocol header.
+    pub proxy_protocol: bool,
     pub differences: Vec<String>,
 }
 
-/// What nginx assumes for a server without `listen`, when started as root.
+/// Where a server without `listen` listens, when nginx is started as root.
+pub const ASSUMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80);
+
+/// What nginx assumes for a server without `listen`.
 pub fn assumed<'a>() -> Listen<'a> {
     Listen {
         directive: None,
-        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80),
+        address: ListenAddress::Socket(ASSUMED),
         tls: false,
         http2: false,
         default_server: false,
+        proxy_protocol: false,
         differences: Vec::new(),
     }
 }
@@ -33,7 +41,8 @@ pub fn parse(directive: &Directive) -> Result<Listen<'_>, String> {
     let mut words = directive.texts();
     let address = words.next().unwrap_or_default();
     listen.address = self::address(address, &mut listen.differences)?;
-    let mut only_ipv6 = listen.address.is_ipv6();
+    let socket = listen.address.socket();
+    let mut only_ipv6 = socket.is_some_and(|address| address.is_ipv6());
     for word in words {
         let name = word.split('=').next().unwrap_or(word);
         match name {
@@ -47,28 +56,25 @@ pub fn parse(directive: &Directive) -> Result<Listen<'_>, String> {
             "deferred" | "bind" | "reuseport" | "accept_filter" => {
                 listen.differences.push(format!("{name}: Forebay accepts in its own way"));
             }
-            "proxy_protocol" => {
-                return Err(
-                    "connections that open with the PROXY protocol cannot be read yet; the \
-                            address is not opened"
-                        .to_owned(),
-                );
-            }
+            "proxy_protocol" => listen.proxy_protocol = true,
             "quic" | "http3" | "spdy" => {
                 return Err(format!("{name} is not served; clients use HTTP/2 over TLS"));
             }
             other => return Err(format!("nginx refuses it: invalid parameter \"{other}\"")),
         }
     }
-    if only_ipv6 && listen.address.ip().is_unspecified() {
+    if only_ipv6 && socket.is_some_and(|address| address.ip().is_unspecified()) {
         listen.differences.push("Forebay takes IPv4 on this port too".to_owned());
     }
     Ok(listen)
 }
 
-fn address(text: &str, differences: &mut Vec<String>) -> Result<SocketAddr, String> {
-    if text.starts_with("unix:") {
-        return Err("unix sockets are not translated yet; write `address: unix:/path`, or use 127.0.0.1 and a port".into());
+fn address(text: &str, differences: &mut Vec<String>) -> Result<ListenAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path.starts_with('/') {
+            true => Ok(ListenAddress::Unix(path.into())),
+            false => Err(format!("{path:?} is no path from the root")),
+        };
     }
     if let Ok(port) = text.parse::<u16>() {
         return with_port(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
@@ -95,10 +101,10 @@ fn address(text: &str, differences: &mut Vec<String>) -> Result<SocketAddr, Stri
     }
 }
 
-fn with_port(ip: IpAddr, port: u16) -> Result<SocketAddr, String> {
+fn with_port(ip: IpAddr, port: u16) -> Result<ListenAddress, String> {
     match port {
         0 => Err("nginx refuses it: port 0".to_owned()),
-        port => Ok(SocketAddr::new(ip, port)),
+        port => Ok(ListenAddress::Socket(SocketAddr::new(ip, port))),
     }
 }
 
@@ -122,8 +128,9 @@ mod tests {
             ("0", "error"),
             ("70000", "error"),
             ("name:80", "error"),
-            ("unix:/run/x.sock", "error"),
-            ("80 proxy_protocol", "error"),
+            ("unix:/run/x.sock", "unix:/run/x.sock"),
+            ("unix:x.sock", "error"),
+            ("80 proxy_protocol", "0.0.0.0:80 introduced"),
             ("443 quic", "error"),
             ("80 sll", "error"),
         ];
@@ -138,6 +145,7 @@ mod tests {
                         (listen.default_server, " default"),
                         (listen.tls, " tls"),
                         (listen.http2, " h2"),
+                        (listen.proxy_protocol, " introduced"),
                     ];
                     said.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag));
                     listen.differences.iter().for_each(|d| said.extend(["; ", d.as_str()]));

@@ -80,7 +80,8 @@ fn misplaced(outer: &Kind, inner: &Location<'_>) -> Option<String> {
     }
 }
 
-fn kind(directive: &Directive) -> Kind {
+/// Which requests a location takes.
+pub fn kind(directive: &Directive) -> Kind {
     let words: Vec<&str> = directive.texts().collect();
     let (modifier, pattern) = match words.as_slice() {
         [modifier, pattern] => (*modifier, *pattern),

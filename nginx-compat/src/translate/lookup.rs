@@ -1,9 +1,9 @@
-//! `map`, `geo` and `split_clients`: variables that are looked up.
+//! `map` and `split_clients`: variables that are looked up; [`geo`] has its own.
 
-use proxy_config::address::IpNetwork;
 use proxy_config::map::{Map, MapCase, MapShare};
 use proxy_config::pattern::{Template, ValueMatch};
 
+use crate::translate::geo;
 use crate::translate::regex::convert;
 use crate::translate::variable::{Names, Place};
 use crate::tree::{Directive, flattened};
@@ -19,7 +19,15 @@ pub enum Found {
 
 /// A map of these cases whose default is nothing.
 pub fn plain(of: Template, cases: Vec<MapCase>) -> Map {
-    Map { of, cases, ignore_case: false, shares: Vec::new(), default: Template::default() }
+    Map {
+        of,
+        behind: Vec::new(),
+        behind_all: false,
+        cases,
+        ignore_case: false,
+        shares: Vec::new(),
+        default: Template::default(),
+    }
 }
 
 /// The map, and how it differs.
@@ -29,13 +37,13 @@ pub fn translate<'a>(
     verdicts: &mut Verdicts,
 ) -> Result<(Found, Vec<String>), String> {
     match source.name.as_str() {
-        "geo" => geo(source, names, verdicts),
+        "geo" => geo::translate(source, names, verdicts),
         "split_clients" => split_clients(source, names, verdicts),
         _ => map(source, names, verdicts),
     }
 }
 
-fn found(map: Map) -> Found {
+pub fn found(map: Map) -> Found {
     if map.cases.is_empty() && map.shares.is_empty() {
         return Found::Constant(map.default);
     }
@@ -47,7 +55,7 @@ fn map<'a>(
     names: &mut Names<'a>,
     verdicts: &mut Verdicts,
 ) -> Result<(Found, Vec<String>), String> {
-    let place = Place::default();
+    let place = Place { is_text: true, ..Place::default() };
     let of = names.text(source.argument(0).unwrap_or_default(), &place, verdicts)?;
     let mut map = Map { ignore_case: true, ..plain(of, Vec::new()) };
     let rows = flattened(source.children());
@@ -97,45 +105,6 @@ fn wildcard(key: &str) -> Option<String> {
     key.strip_suffix(".*").map(|name| format!("^{}\\..+$", escaped(name)))
 }
 
-fn geo<'a>(
-    source: &'a Directive,
-    names: &mut Names<'a>,
-    verdicts: &mut Verdicts,
-) -> Result<(Found, Vec<String>), String> {
-    let place = Place::default();
-    let of = match source.arguments.len() {
-        1 => "$remote_addr",
-        _ => source.argument(0).unwrap_or_default(),
-    };
-    let mut map = plain(names.text(of, &place, verdicts)?, Vec::new());
-    let mut rows: Vec<(u8, MapCase)> = Vec::new();
-    for row in flattened(source.children()) {
-        let key = row.name.as_str();
-        let Some(value) = row.argument(0) else {
-            return Err(format!("{key} in geo is not translated; write networks"));
-        };
-        if ["proxy", "delete"].contains(&key) {
-            return Err(format!("{key} in geo is not translated"));
-        }
-        let value = Template(value.replace('$', "$$"));
-        if key == "default" {
-            map.default = value;
-            continue;
-        }
-        let network: IpNetwork =
-            key.parse().map_err(|_| format!("{key:?} in geo is no network"))?;
-        let length = key.rsplit_once('/').and_then(|(_, length)| length.parse().ok());
-        let case = MapCase { when: ValueMatch::Network(network), value };
-        // The last line for a network holds.
-        rows.retain(|(_, known)| known.when != case.when);
-        rows.push((length.unwrap_or(128), case));
-    }
-    // nginx takes the narrowest network.
-    rows.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-    map.cases = rows.into_iter().map(|(_, case)| case).collect();
-    Ok((found(map), Vec::new()))
-}
-
 fn split_clients<'a>(
     source: &'a Directive,
     names: &mut Names<'a>,
@@ -153,6 +122,7 @@ fn split_clients<'a>(
         let share = row.name.parse().map_err(|_| format!("{:?} is no percentage", row.name))?;
         map.shares.push(MapShare { share, value });
     }
+    // nginx hashes the bytes of the address.
     let binary = text.contains("binary_remote_addr");
     let differences = match binary {
         true => vec!["the address is hashed as text, so other clients draw each value".to_owned()],

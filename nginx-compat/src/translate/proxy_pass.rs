@@ -2,7 +2,7 @@
 
 use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
-use proxy_config::route_action::Rewrite;
+use proxy_config::route_action::{AskedAs, Rewrite};
 
 use crate::translate::scope::Scope;
 use crate::translate::variable::{Names, Place};
@@ -29,8 +29,10 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
         }
         _ => return Err(format!("nginx refuses it: invalid URL prefix in {url:?}")),
     };
-    if rest.starts_with("unix:") {
-        return Err("unix sockets are not translated yet; write `unix:/path` for the server, or use 127.0.0.1 and a port".to_owned());
+    if let Some(path) = rest.strip_prefix("unix:") {
+        let end = path.find(':').map_or(rest.len(), |at| at + "unix:".len());
+        let uri = rest.get(end + 1..);
+        return Ok(Target { authority: &rest[..end], tls, uri });
     }
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
@@ -60,6 +62,9 @@ impl Target<'_> {
 
     /// `$proxy_host` and `$proxy_port`.
     pub fn names(&self) -> (String, String) {
+        if self.authority.starts_with("unix:") {
+            return ("localhost".to_owned(), String::new());
+        }
         let usual = if self.tls { "443" } else { "80" };
         let with_port = self.authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
         match with_port {
@@ -103,6 +108,42 @@ impl Target<'_> {
             }
         }
     }
+}
+
+/// How the upstream is asked otherwise than the client asked.
+pub fn ask(
+    scope: &Scope<'_>,
+    place: &Place,
+    names: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Option<AskedAs>, String> {
+    let mut ask = AskedAs::default();
+    if let Some(line) = scope.one("proxy_method") {
+        let method = line.argument(0).unwrap_or_default();
+        if method.contains('$') {
+            return Err("a method in a variable is not translated".to_owned());
+        }
+        ask.method = Some(method.to_owned());
+        verdicts.add(line, Verdict::exact());
+    }
+    if let Some(line) = scope.one("proxy_pass_request_body") {
+        verdicts.add(line, Verdict::exact());
+        if line.has("off") {
+            ask.body = Some(Template::default());
+        }
+    }
+    if let Some(line) = scope.one("proxy_set_body") {
+        ask.body = Some(names.text(line.argument(0).unwrap_or_default(), place, verdicts)?);
+        verdicts.add(line, Verdict::exact());
+    }
+    Ok(Some(ask).filter(|ask| *ask != AskedAs::default()))
+}
+
+/// `proxy_force_ranges`
+pub fn forces_ranges(scope: &Scope<'_>, verdicts: &mut Verdicts) -> bool {
+    let Some(line) = scope.one("proxy_force_ranges") else { return false };
+    verdicts.add(line, Verdict::exact());
+    line.has("on")
 }
 
 /// What the location's other proxy directives come to; adds to the differences of `proxy_pass`

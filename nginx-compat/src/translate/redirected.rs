@@ -1,6 +1,6 @@
 //! `proxy_redirect` and `proxy_cookie_*`: what an upstream says of itself, as clients may see it.
 
-use proxy_config::pattern::Template;
+use proxy_config::pattern::{Regex, Template};
 use proxy_config::route::PathMatch;
 use proxy_config::route_action::HeaderReplacement;
 
@@ -32,7 +32,7 @@ pub fn replacements(
         }
         let replacement = match line.argument(0) {
             Some("default") if line.arguments.len() == 1 => Ok(default(target, path)),
-            _ => location(line, place, names, verdicts).map(Some),
+            _ => location(line, place, names, verdicts),
         };
         match replacement {
             Ok(replacement) => {
@@ -60,22 +60,37 @@ pub fn replacements(
     found
 }
 
+/// A replacement in `Location`, where a path gets scheme, host and port before it, and the same in `Refresh`, where it
+/// gets none.
+fn both(
+    find: Option<&Regex>,
+    starts_with: Option<&Template>,
+    with: &Template,
+) -> Vec<HeaderReplacement> {
+    let origin = if with.0.starts_with('/') { "${origin}" } else { "" };
+    [("location", origin), ("refresh", "")]
+        .map(|(name, origin)| HeaderReplacement {
+            name: name.to_owned(),
+            find: find.cloned(),
+            starts_with: starts_with.cloned(),
+            with: Template(format!("{origin}{}", with.0)),
+        })
+        .to_vec()
+}
+
 /// nginx puts the location's prefix in the place of what it passes requests to.
-fn default(target: &Target<'_>, path: Option<&PathMatch>) -> Option<HeaderReplacement> {
+fn default(target: &Target<'_>, path: Option<&PathMatch>) -> Vec<HeaderReplacement> {
     let (Some(PathMatch::Prefix(prefix) | PathMatch::Exact(prefix)), false) =
         (path, target.authority.contains('$'))
     else {
-        return None;
+        return Vec::new();
     };
     let scheme = if target.tls { "https" } else { "http" };
-    let uri = target.plain_uri()?;
+    let Some(uri) = target.plain_uri() else { return Vec::new() };
     let from = format!("{scheme}://{}{}", target.authority, if uri.is_empty() { "/" } else { uri });
     let to = if uri.is_empty() { "/" } else { prefix.as_str() };
-    Some(HeaderReplacement {
-        name: "location".to_owned(),
-        find: convert(&format!("^{}", literal(&from)), false).ok()?,
-        with: Template(format!("${{origin}}{}", to.replace('$', "$$"))),
-    })
+    let plain = |text: &str| Template(text.replace('$', "$$"));
+    both(None, Some(&plain(&from)), &plain(to))
 }
 
 fn location(
@@ -83,20 +98,20 @@ fn location(
     place: &Place,
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
-) -> Result<HeaderReplacement, String> {
+) -> Result<Vec<HeaderReplacement>, String> {
     let (from, to) = (line.argument(0).unwrap_or_default(), line.argument(1).unwrap_or_default());
-    let find = match (from.strip_prefix("~*"), from.strip_prefix('~')) {
-        (Some(pattern), _) => convert(pattern, true)?,
-        (_, Some(pattern)) => convert(pattern, false)?,
-        _ if from.contains('$') => return Err("what it looks for holds variables".to_owned()),
-        _ => convert(&format!("^{}", literal(from)), false)?,
-    };
     let with = names.text(to, place, verdicts)?;
-    let with = match with.0.starts_with('/') {
-        true => Template(format!("${{origin}}{}", with.0)),
-        false => with,
+    // nginx puts the replacement in the place of the whole value.
+    let whole = |pattern: &str| format!("^.*?(?:{pattern}).*$");
+    let find = match (from.strip_prefix("~*"), from.strip_prefix('~')) {
+        (Some(pattern), _) => convert(&whole(pattern), true)?,
+        (_, Some(pattern)) => convert(&whole(pattern), false)?,
+        _ => {
+            let start = names.text(from, place, verdicts)?;
+            return Ok(both(None, Some(&start), &with));
+        }
     };
-    Ok(HeaderReplacement { name: "location".to_owned(), find, with })
+    Ok(both(Some(&find), None, &with))
 }
 
 fn cookie(
@@ -115,10 +130,16 @@ fn cookie(
     let find = convert(&format!("(?<before>;\\s*{attribute}=)\\.?{from}{rest}"), true)?;
     let with = names.text(to, place, verdicts)?;
     let with = Template(format!("${{before}}{}${{rest}}", with.0));
-    Ok(HeaderReplacement { name: "set-cookie".to_owned(), find, with })
+    Ok(HeaderReplacement {
+        name: "set-cookie".to_owned(),
+        find: Some(find),
+        starts_with: None,
+        with,
+    })
 }
 
-fn literal(text: &str) -> String {
+/// Plain text as a regular expression.
+pub fn literal(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
         if !c.is_alphanumeric() && !"/-_:".contains(c) {

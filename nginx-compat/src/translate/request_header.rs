@@ -29,6 +29,10 @@ pub fn edits(
         };
         verdicts.add(line, verdict);
     }
+    if let Some(line) = scope.one("proxy_pass_request_headers") {
+        verdicts.add(line, Verdict::exact());
+        edits.remove_all = line.has("off");
+    }
     let sets_host =
         |line: &&Directive| line.argument(0).is_some_and(|name| name.eq_ignore_ascii_case("host"));
     if !lines.iter().any(sets_host) {

@@ -56,6 +56,15 @@ pub fn edits(
             Err(why) => verdicts.add(line, Verdict::unsupported(why)),
         }
     }
+    for line in scope.effective("add_trailer") {
+        verdicts.add(
+            line,
+            match line.argument(1) {
+                Some("") => Verdict::exact(),
+                _ => Verdict::unsupported("answers end without trailers of your own"),
+            },
+        );
+    }
     edits.replace.extend(charset(scope, verdicts));
     (edits != HeaderEdits::default()).then_some(edits)
 }
@@ -79,7 +88,12 @@ fn charset(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<HeaderReplaceme
     verdicts.add(line, Verdict::exact());
     let find = convert(&format!("^({})$", listed.join("|")), true).ok()?;
     let with = Template(format!("${{1}}; charset={name}"));
-    Some(HeaderReplacement { name: "content-type".to_owned(), find, with })
+    Some(HeaderReplacement {
+        name: "content-type".to_owned(),
+        find: Some(find),
+        starts_with: None,
+        with,
+    })
 }
 
 fn escaped(kind: &str) -> String {
@@ -131,7 +145,7 @@ fn addition(
     if value.0.is_empty() {
         return Ok(None);
     }
-    let replace = lower == "last-modified";
+    let replace = ["last-modified", "etag"].contains(&lower.as_str());
     Ok(Some(HeaderAddition { name, value, always, replace }))
 }
 

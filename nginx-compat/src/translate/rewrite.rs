@@ -88,6 +88,12 @@ impl<'a> Reading<'_, 'a> {
         self.names.text(text, self.place, self.verdicts)
     }
 
+    /// Text that is shown or compared: a path in it has no escapes.
+    fn shown(&mut self, text: &str) -> Result<Template, String> {
+        let place = Place { is_text: true, ..self.place.clone() };
+        self.names.text(text, &place, self.verdicts)
+    }
+
     fn action(&mut self, line: &'a Directive) -> Result<Vec<Action>, String> {
         let word = |index| line.argument(index).unwrap_or_default();
         Ok(match line.name.as_str() {
@@ -123,7 +129,7 @@ impl<'a> Reading<'_, 'a> {
             }
             None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
             Some(text) => {
-                let body = Some(self.text(text)?).filter(|body| !body.0.is_empty());
+                let body = Some(self.shown(text)?).filter(|body| !body.0.is_empty());
                 let default = Template(self.default_type.replace('$', "$$"));
                 let headers = body.is_some().then(|| ("content-type".to_owned(), default));
                 Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })
@@ -136,7 +142,7 @@ impl<'a> Reading<'_, 'a> {
         let template = self.text(to)?;
         let is_path = ["/", "${request_uri}", "${path}"].iter().any(|s| template.0.starts_with(s));
         Ok(match is_path && !template.0.starts_with("//") {
-            true => Template(format!("${{origin}}{}", template.0)),
+            true => Template(format!("{}{}", self.place.origin(), template.0)),
             false => template,
         })
     }
@@ -209,7 +215,7 @@ impl<'a> Reading<'_, 'a> {
             [variable, "="] => (Some(ConditionTest::Equals(Template::default())), false, *variable),
             [variable, "!="] => (Some(ConditionTest::Equals(Template::default())), true, *variable),
             [variable, test @ ("=" | "!="), text] => {
-                (Some(ConditionTest::Equals(self.text(text)?)), test.starts_with('!'), *variable)
+                (Some(ConditionTest::Equals(self.shown(text)?)), test.starts_with('!'), *variable)
             }
             [variable, test @ ("~" | "~*" | "!~" | "!~*"), pattern] => {
                 let regex = convert(pattern, test.ends_with('*'))?;
@@ -217,7 +223,7 @@ impl<'a> Reading<'_, 'a> {
             }
             _ => return Err("its condition is not understood".to_owned()),
         };
-        Ok(Condition { of: self.text(of)?, is, not })
+        Ok(Condition { of: self.shown(of)?, is, not })
     }
 }
 

@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use proxy_config::Route;
+use proxy_config::pattern::Template;
 use proxy_config::route::RouteMatch;
 use proxy_config::shadowing::hidden;
+use proxy_config::steps::{Action, SetVariable, Step};
 
 use crate::translate::host::Unit;
 use crate::translate::site::{ByName, Site};
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
+use crate::translate::variable::SERVER_NAME;
 
 /// The routes, and for each the lines of the comment above it.
 #[derive(Debug, Default)]
@@ -18,6 +21,18 @@ pub struct Routes {
     pub origins: Vec<Vec<String>>,
     /// Ids of the directives they stand for.
     pub blocks: Vec<usize>,
+    /// Which site each belongs to, as far as paths lead to it.
+    sites: Vec<Option<usize>>,
+}
+
+/// Lets routes say the name of their server, for what several servers share.
+pub fn say_server_names(routes: &mut Routes, sites: &[Site<'_>]) {
+    for (route, site) in routes.routes.iter_mut().zip(&routes.sites) {
+        let Some(site) = site.and_then(|site| sites.get(site)) else { continue };
+        let to = Template(site.name.replace('$', "$$"));
+        let set = SetVariable { name: SERVER_NAME.to_owned(), to };
+        route.steps.insert(0, Step { when: Vec::new(), then: vec![Action::Set(set)] });
+    }
 }
 
 /// `listeners` is how many there are: what is open on all of them names none.
@@ -59,18 +74,21 @@ pub fn routes(
             routes.routes.push(Route { name, when, ..route });
             routes.origins.push(vec![origin]);
             routes.blocks.push(step.block);
+            routes.sites.push(Some(unit.site));
         }
     }
     for (route, origin, block) in by_name {
         routes.routes.push(route);
         routes.origins.push(vec![origin]);
         routes.blocks.push(block);
+        routes.sites.push(None);
     }
     // What an earlier route takes whole, nginx never comes to either.
     for index in hidden(&routes.routes).into_iter().rev() {
         routes.routes.remove(index);
         routes.origins.remove(index);
         routes.blocks.remove(index);
+        routes.sites.remove(index);
     }
     routes
 }

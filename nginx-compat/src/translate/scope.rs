@@ -8,6 +8,7 @@ use crate::tree::{Directive, flattened};
 /// The directives of one level (http, server, location) and the levels around it.
 #[derive(Debug)]
 pub struct Scope<'a> {
+    block: &'a Directive,
     own: HashMap<&'a str, Vec<&'a Directive>>,
     outer: Option<Rc<Scope<'a>>>,
 }
@@ -18,7 +19,7 @@ impl<'a> Scope<'a> {
         for directive in flattened(block.children()) {
             own.entry(&directive.name).or_default().push(directive);
         }
-        Rc::new(Scope { own, outer: outer.cloned() })
+        Rc::new(Scope { block, own, outer: outer.cloned() })
     }
 
     /// Those of this level only.
@@ -46,6 +47,19 @@ impl<'a> Scope<'a> {
     /// The one in effect, where only one makes sense.
     pub fn one(&self, name: &str) -> Option<&'a Directive> {
         self.effective(name).first().copied()
+    }
+
+    /// The innermost level that has any of these.
+    pub fn holder(&self, names: &[&str]) -> Option<&Scope<'a>> {
+        if names.iter().any(|name| !self.own(name).is_empty()) {
+            return Some(self);
+        }
+        self.outer.as_ref()?.holder(names)
+    }
+
+    /// The block it is of.
+    pub fn block(&self) -> &'a Directive {
+        self.block
     }
 
     pub fn own_names(&self) -> impl Iterator<Item = &'a str> {

@@ -22,7 +22,7 @@ use crate::translate::scope::Scope;
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
-use crate::translate::{detour, listen, regex, server_name};
+use crate::translate::{detour, except, files, identity, listen, regex, server_name};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -141,8 +141,13 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
         is_filler: false,
         block,
     };
-    if rewrite::has_steps(site.directive) {
+    let identity = identity::steps(&site.scope);
+    if rewrite::has_steps(site.directive) || !identity.is_empty() {
         let program = steps(site.directive, None, &place, site, work);
+        let program = program.map(|mut program| {
+            program.steps.splice(0..0, identity);
+            program
+        });
         match program {
             Err(why) => {
                 site.steps.push(everywhere(Err(why.clone())));
@@ -173,21 +178,28 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     }
     of_named(&locations, site, work);
     undecided(&locations, &spots, &named, work);
-    // What no location takes is the server's own matter, unless one takes all.
     let all = PathMatch::Prefix("/".to_owned());
     if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
-        let route = {
-            let here = Here { path: Some(&all), ..here(&site.scope, (&named, &by_path), &place) };
-            let route = answer::route(&here, work).unwrap_or_else(|_| nothing());
-            with_pages(route, &here, block, work)
-        };
-        if route.respond.is_some() {
-            site.differences
-                .push("paths without a location get 404; nginx looks for files".to_owned());
-        }
+        let route = remainder(&all, site, &place, work);
         let is_filler = route.respond.is_some();
         site.steps.push(Step { paths: vec![all], is_filler, ..everywhere(Ok(route)) });
     }
+}
+
+/// What no location takes is the server's own matter, unless one takes all.
+fn remainder<'a>(
+    all: &PathMatch,
+    site: &mut Site<'a>,
+    place: &Place,
+    work: &mut Work<'_, 'a>,
+) -> Route {
+    let here = Here { path: Some(all), ..here(&site.scope, (&site.named, &site.by_path), place) };
+    let route = answer::route(&here, work).unwrap_or_else(|_| nothing());
+    let route = with_pages(route, &here, site.directive.id, work);
+    if route.respond.is_some() {
+        site.differences.push("paths without a location get 404; nginx looks for files".to_owned());
+    }
+    route
 }
 
 fn nothing() -> Route {
@@ -255,10 +267,31 @@ fn of_named<'a>(level: &[Location<'a>], site: &mut Site<'a>, work: &mut Work<'_,
     }
 }
 
+/// What nginx puts before the path of a redirect of its own, where that is not how the client named it.
+fn origin(scope: &Scope<'_>, server_name: &str) -> Option<String> {
+    let is = |name: &str, value: &str| scope.one(name).is_some_and(|line| line.has(value));
+    if is("absolute_redirect", "off") {
+        return Some(String::new());
+    }
+    let host = match is("server_name_in_redirect", "on") && !server_name.is_empty() {
+        true => server_name.replace('$', "$$"),
+        false => "${host}".to_owned(),
+    };
+    is("port_in_redirect", "off").then(|| format!("${{scheme}}://{host}"))
+}
+
 fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
-    let root = scope.one("root").and_then(|line| line.argument(0));
-    let root = root.filter(|root| !root.contains('$')).map(str::to_owned);
-    Place { server_name: site.name.clone(), root, ..Place::default() }
+    let one = |name: &str| scope.one(name).and_then(|line| line.argument(0)).map(str::to_owned);
+    let alias = files::inherited_alias(scope).and_then(|(line, holder)| {
+        let prefix = match files::path_of(holder) {
+            Some(PathMatch::Prefix(prefix)) => Some(prefix),
+            _ => None,
+        };
+        Some((line.argument(0)?.to_owned(), prefix))
+    });
+    let server_name = Some(site.name.clone());
+    let origin = origin(scope, &site.name);
+    Place { server_name, root: one("root"), alias, origin, ..Place::default() }
 }
 
 /// The steps of a block, where it has any.
@@ -322,7 +355,8 @@ fn of_location<'a>(
             true => answer::of_steps(&here, &program, work),
             false => {
                 let mut route = answer::route(&here, work)?;
-                route.steps.splice(0..0, program.steps);
+                let limited = except::steps(&here, work)?;
+                route.steps.splice(0..0, program.steps.into_iter().chain(limited));
                 route
             }
         };
@@ -386,7 +420,7 @@ fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>)
             within: Vec::new(),
             label: format!("{bare}-slash"),
             origin: format!("{}: its slash", work.files.line(location.directive.start)),
-            outcome: Ok(answer::to_slash(path)),
+            outcome: Ok(answer::to_slash(path, place(site, &location.scope).origin())),
             is_filler: true,
             block: location.directive.id,
         });

@@ -12,6 +12,7 @@ use crate::place::Files;
 use crate::translate::balance::{self, Fails};
 use crate::translate::proxy_pass::Target;
 use crate::translate::scope::Scope;
+use crate::translate::secure;
 use crate::translate::value::{slug, time, unique};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
@@ -66,8 +67,9 @@ impl<'a> Pools<'a> {
                 (upstream, String::new())
             }
         };
+        let mut upstream = upstream;
         if target.tls {
-            return Err("upstreams are reached in cleartext only, as yet".to_owned());
+            upstream.tls = Some(secure::tls(target, scope, verdicts)?);
         }
         let same = |(name, known): &(&String, &Upstream)| {
             **known == upstream && self.authorities.get(*name).is_some_and(|is| is == authority)
@@ -103,7 +105,7 @@ pub fn closed_upstream() -> Upstream {
 pub fn server_address(text: &str) -> Result<ServerAddress, String> {
     let fault = |why: String| format!("{text:?} is not an address Forebay can reach: {why}");
     if text.starts_with("unix:") {
-        return Err(fault("unix sockets are not translated yet; write `unix:/path` for the server, or use 127.0.0.1 and a port".into()));
+        return text.parse().map_err(|error: proxy_config::units::UnitError| fault(error.message));
     }
     let has_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let full = if has_port { text.to_owned() } else { format!("{text}:80") };
@@ -168,10 +170,16 @@ fn from_block(
     Ok(upstream)
 }
 
-/// A server that stands twice gets both shares.
+/// A server that stands twice gets both shares, and may have as many connections.
 fn add(servers: &mut Vec<Server>, server: Server) {
     match servers.iter_mut().find(|known| known.address == server.address) {
-        Some(known) => known.weight = known.weight.saturating_add(server.weight),
+        Some(known) => {
+            known.weight = known.weight.saturating_add(server.weight);
+            known.connections_max = known
+                .connections_max
+                .zip(server.connections_max)
+                .map(|(one, other)| one.saturating_add(other));
+        }
         None => servers.push(server),
     }
 }

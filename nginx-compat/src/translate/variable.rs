@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use proxy_config::connection_variable::CONNECTION_VARIABLES;
 use proxy_config::ending::ENDINGS;
 use proxy_config::map::Map;
 use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
 use crate::translate::lookup;
+use crate::translate::redirected::literal;
+use crate::translate::regex::convert;
+use crate::translate::value::slug;
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -35,6 +39,27 @@ const SAME: &[(&str, &str)] = &[
     ("server_addr", "local_address"),
     ("server_port", "port"),
     ("server_protocol", "protocol"),
+    ("connection", "connection"),
+    ("connection_requests", "connection_requests"),
+    ("hostname", "machine"),
+    ("msec", "now"),
+    ("proxy_protocol_addr", "introduced"),
+    ("proxy_protocol_port", "introduced_port"),
+    ("proxy_protocol_server_addr", "introduced_to"),
+    ("proxy_protocol_server_port", "introduced_to_port"),
+    ("ssl_cipher", "tls_cipher"),
+    ("ssl_client_escaped_cert", "client_pem_escaped"),
+    ("ssl_client_fingerprint", "client_sha1"),
+    ("ssl_client_i_dn", "client_issuer"),
+    ("ssl_client_raw_cert", "client_pem"),
+    ("ssl_client_s_dn", "client_subject"),
+    ("ssl_client_serial", "client_serial"),
+    ("ssl_client_v_end", "client_valid_until"),
+    ("ssl_client_v_start", "client_valid_from"),
+    ("ssl_client_verify", "client_verified"),
+    ("ssl_protocol", "tls_version"),
+    ("ssl_server_name", "tls_server_name"),
+    ("ssl_session_reused", "tls_reused"),
 ];
 
 /// Known only when the answer is there.
@@ -53,18 +78,36 @@ const LATE: [&str; 12] = [
     "upstream_status",
 ];
 
+/// Set by steps of routes, where something that several servers share asks for it.
+pub const SERVER_NAME: &str = "own_server_name";
+
 /// What variables mean at one place.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    pub server_name: String,
-    /// The document root, where it is plain text.
+    /// None where it is the same for several servers: then steps of their routes say it.
+    pub server_name: Option<String>,
+    /// The document root, where one is in effect.
     pub root: Option<String>,
+    /// The alias in the root's place, and the prefix it stands for, where it is one.
+    pub alias: Option<(String, Option<String>)>,
+    /// The cache zone, where a variable names it.
+    pub zone: Option<String>,
+    /// What stands before the path of a redirect, where it is not `${origin}`.
+    pub origin: Option<String>,
+    /// Whether a path stands there as it is, and not to be sent on.
+    pub is_text: bool,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy: Option<(String, String)>,
     /// Whether it is about an answer, which is there by then.
     pub answer: bool,
     /// Variables that `auth_request_set` makes, each with the header it comes from.
     pub asked: Vec<(String, String)>,
+}
+
+impl Place {
+    pub fn origin(&self) -> &str {
+        self.origin.as_deref().unwrap_or("${origin}")
+    }
 }
 
 /// The variables of a configuration.
@@ -77,6 +120,8 @@ pub struct Names<'a> {
     /// What `set` gives each variable.
     set: HashMap<&'a str, Vec<String>>,
     pub maps: BTreeMap<String, Map>,
+    /// Whether something asks for the name of whichever server it is.
+    pub needs_server_name: bool,
     /// Names of those under way, or that cannot be translated, and why.
     lost: HashMap<String, String>,
 }
@@ -138,6 +183,23 @@ impl<'a> Names<'a> {
         Ok(Template(template))
     }
 
+    /// `$request_filename`: the root and the path, or the alias and what is behind its prefix.
+    fn file(&mut self, place: &Place, verdicts: &mut Verdicts) -> Result<String, String> {
+        let Some((alias, prefix)) = &place.alias else {
+            let root = place.root.as_deref().ok_or("no root is in effect")?;
+            return Ok(format!("{}${{path_text}}", self.text(root, place, verdicts)?.0));
+        };
+        let alias = self.text(alias, place, verdicts)?.0;
+        let Some(prefix) = prefix else { return Ok(alias) };
+        let name = format!("below_{}", slug(prefix).replace('-', "_"));
+        let find = convert(&format!("^{}(?<below>.*)$", literal(prefix)), false)?;
+        let value = Template("${below}".to_owned());
+        let case = proxy_config::map::MapCase { when: ValueMatch::Regex(find), value };
+        let map = lookup::plain(Template("${path_text}".to_owned()), vec![case]);
+        self.maps.insert(name.clone(), map);
+        Ok(format!("{alias}${{{name}}}"))
+    }
+
     fn variable(
         &mut self,
         name: &str,
@@ -145,6 +207,9 @@ impl<'a> Names<'a> {
         verdicts: &mut Verdicts,
     ) -> Result<Meaning, String> {
         let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
+        if place.is_text && ["uri", "document_uri"].contains(&name) {
+            return variable("path_text");
+        }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);
         }
@@ -164,14 +229,19 @@ impl<'a> Names<'a> {
                 return variable(&format!("{other}{rest}"));
             }
         }
-        let root = || place.root.clone().ok_or("the root is not plain text".to_owned());
         match (name, &place.proxy) {
-            ("server_name", _) => Ok(Meaning::Text(place.server_name.clone())),
-            ("document_root" | "realpath_root", _) => root().map(Meaning::Text),
-            ("request_filename", _) => {
-                let root = root()?.replace('$', "$$");
-                Ok(Meaning::Template(format!("{root}${{path}}")))
+            ("server_name", _) => match &place.server_name {
+                Some(name) => Ok(Meaning::Text(name.clone())),
+                None => {
+                    self.needs_server_name = true;
+                    variable(SERVER_NAME)
+                }
+            },
+            ("document_root" | "realpath_root", _) => {
+                let root = place.root.as_deref().ok_or("no root is in effect")?;
+                self.text(root, place, verdicts).map(|root| Meaning::Template(root.0))
             }
+            ("request_filename", _) => self.file(place, verdicts).map(Meaning::Template),
             ("proxy_host", Some((host, _))) => Ok(Meaning::Text(host.clone())),
             ("proxy_port", Some((_, port))) => Ok(Meaning::Text(port.clone())),
             ("https", _) => {
@@ -184,6 +254,9 @@ impl<'a> Names<'a> {
             }
             ("status", _) if place.answer => variable("answer_status"),
             ("upstream_cache_status", _) if place.answer => variable("answer_cache"),
+            (name, _) if place.answer && name.starts_with("upstream_cookie_") => {
+                variable(&format!("answer_cookie_{}", &name["upstream_cookie_".len()..]))
+            }
             (name, _) if place.answer && header_of_answer(name).is_some() => {
                 variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
             }
@@ -306,6 +379,7 @@ pub fn bare(variable: &str) -> &str {
 pub fn own_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let taken = VARIABLES.iter().any(|(known, _)| *known == lower)
+        || CONNECTION_VARIABLES.iter().any(|(known, ..)| *known == lower)
         || ENDINGS.iter().any(|(known, ..)| *known == lower)
         || ["header_", "cookie_", "query_", "answer_"].iter().any(|start| lower.starts_with(start));
     if taken { format!("own_{lower}") } else { lower }
@@ -388,11 +462,10 @@ mod tests {
         let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
         let mut names = Names::new(&parsed.document.directives);
         let place = Place {
-            server_name: "a.example".to_owned(),
+            server_name: Some("a.example".to_owned()),
             root: Some("/srv".to_owned()),
             proxy: Some(("up".to_owned(), "80".to_owned())),
-            answer: false,
-            asked: Vec::new(),
+            ..Place::default()
         };
         let cases = [
             ("https://$host$request_uri", Ok("https://${host}${request_uri}")),
@@ -400,7 +473,7 @@ mod tests {
             ("$http_user_agent", Ok("${header_user_agent}")),
             ("$arg_page", Ok("${query_page}")),
             ("$server_name:$proxy_port", Ok("a.example:80")),
-            ("$request_filename", Ok("/srv${path}")),
+            ("$request_filename", Ok("/srv${path_text}")),
             ("$m $path $who", Ok("${m} ${own_path} ${who}")),
             ("$10", Ok("${1}0")),
             ("$status", Err("known only when")),

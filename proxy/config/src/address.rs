@@ -159,6 +159,24 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
+    /// The network of an address; none when it has not as many bits.
+    pub fn new(address: IpAddr, prefix_bits: u8) -> Option<IpNetwork> {
+        let address: IpAddr = match address {
+            IpAddr::V4(v4) if prefix_bits <= 32 => {
+                Ipv4Addr::from(masked_v4(v4, prefix_bits)).into()
+            }
+            IpAddr::V6(v6) if prefix_bits <= 128 => {
+                Ipv6Addr::from(masked_v6(v6, prefix_bits)).into()
+            }
+            _ => return None,
+        };
+        Some(IpNetwork { address, prefix_bits })
+    }
+
+    pub fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

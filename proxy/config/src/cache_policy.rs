@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pattern::Template;
 use crate::units::{ByteSize, Duration, Percent};
 
 /// How the answers of a route are cached (RFC 9111; without further keys, exactly that).
@@ -22,6 +23,12 @@ pub struct CachePolicy {
     /// How misses become requests to the origin.
     #[serde(default)]
     pub fill: FillRules,
+    /// Texts with variables; where one is neither empty nor `0`, the origin is asked, and what it says is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypass: Vec<Template>,
+    /// Texts with variables; where one is neither empty nor `0`, the answer is not stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_store: Vec<Template>,
     /// Large objects stored in parts; without it, whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slices: Option<Slices>,
@@ -48,6 +55,8 @@ impl CachePolicy {
             key: CacheKey::default(),
             freshness: Freshness::default(),
             fill: FillRules::default(),
+            bypass: Vec::new(),
+            no_store: Vec::new(),
             slices: None,
             body_max: None,
             uses_min: one(),
@@ -87,6 +96,10 @@ pub struct CacheKey {
     pub headers: Vec<String>,
     /// Cookies that count.
     pub cookies: Vec<String>,
+    /// Text with variables that takes the place of scheme, host, path and all else: requests with the same text are the
+    /// same, whatever their route. A purge by URL does not find what is stored under it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Template>,
 }
 
 impl Default for CacheKey {
@@ -96,6 +109,7 @@ impl Default for CacheKey {
             query_order: true,
             headers: Vec::new(),
             cookies: Vec::new(),
+            text: None,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Page {
     pub status: Option<u16>,
     /// The status of the page itself is sent.
     pub own_status: bool,
+    /// Its own failure is answered, not the error it stands for.
+    pub own_failures: bool,
     upstream_errors: bool,
 }
 
@@ -64,6 +66,7 @@ impl Page {
             place,
             status: page.status,
             own_status: page.own_status,
+            own_failures: page.own_failures,
             upstream_errors: page.upstream_errors,
         }))
     }

@@ -45,6 +45,26 @@ pub struct Connection<'a> {
     pub protocol: &'a str,
     /// When the request is looked at.
     pub now: Option<SystemTime>,
+    /// Counted by the process.
+    pub number: Option<u64>,
+    /// Requests it has carried, this one included.
+    pub requests: Option<u64>,
+    /// Source and destination that a PROXY protocol header names.
+    pub introduced: Option<(SocketAddr, SocketAddr)>,
+    pub tls: Option<&'a Tls>,
+    /// Name of this machine.
+    pub machine: &'a str,
+}
+
+/// What a TLS handshake has agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Name the client asked for; empty when it named none.
+    pub server_name: String,
+    /// `TLSv1.3`
+    pub version: String,
+    pub cipher: String,
+    pub reused: bool,
 }
 
 static NOTHING_SET: Variables = Variables::none();
@@ -205,6 +225,8 @@ pub struct Maps(BTreeMap<String, CompiledMap>);
 #[derive(Clone, Debug)]
 struct CompiledMap {
     of: Compiled,
+    behind: Vec<IpNetwork>,
+    behind_all: bool,
     cases: Vec<(ValueTest, Compiled)>,
     ignore_case: bool,
     /// Hundredths of a percent that draw this value or one before it.
@@ -235,6 +257,8 @@ impl Maps {
             };
             Some(CompiledMap {
                 of: Compiled::new(&map.of.0, &scope).ok()?,
+                behind: map.behind.clone(),
+                behind_all: map.behind_all,
                 cases: map.cases.iter().map(case).collect::<Option<_>>()?,
                 ignore_case: map.ignore_case,
                 shares: map.shares.iter().map(share).collect::<Option<_>>()?,
@@ -246,7 +270,10 @@ impl Maps {
 
     pub(crate) fn value(&self, name: &str, facts: &Facts<'_>) -> String {
         let Some(map) = self.0.get(name) else { return String::new() };
-        let text = map.of.render(facts);
+        let text = match map.behind.as_slice() {
+            [] => map.of.render(facts),
+            proxies => behind(map.of.render(facts), proxies, map.behind_all, facts),
+        };
         if !map.shares.is_empty() {
             let hash = u64::from(murmur_hash2(text.as_bytes()));
             let drawn = map
@@ -267,6 +294,26 @@ impl Maps {
         test.capture(&text, &mut captures);
         value.render_with(facts, &captures)
     }
+}
+
+/// The address behind proxies, as `X-Forwarded-For` has it.
+fn behind(address: String, proxies: &[IpNetwork], all: bool, facts: &Facts<'_>) -> String {
+    let is_proxy = |text: &str| {
+        let address = text.parse::<IpAddr>();
+        address.is_ok_and(|address| proxies.iter().any(|proxy| proxy.contains(address)))
+    };
+    let list = facts.header("x-forwarded-for");
+    let mut found = address;
+    for entry in list.split(',').rev().map(str::trim) {
+        if !is_proxy(&found) || entry.parse::<IpAddr>().is_err() {
+            break;
+        }
+        entry.clone_into(&mut found);
+        if !all {
+            break;
+        }
+    }
+    found
 }
 
 /// MurmurHash2 by Austin Appleby (32 bits, seed 0), which nginx draws by.

@@ -24,12 +24,20 @@ pub const NOT_EDITABLE: [&str; 9] = [
 /// The edits of a route.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
+    remove_all: bool,
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, Compiled)>,
     add: Vec<(HeaderName, Compiled)>,
     /// Names as they were written: HTTP/1 sends them so.
     append: Vec<(String, Compiled, Addition)>,
-    replace: Vec<(HeaderName, regex::Regex, Compiled)>,
+    replace: Vec<(HeaderName, Find<Compiled>, Compiled)>,
+}
+
+/// What is looked for in a value.
+#[derive(Clone, Debug)]
+enum Find<T> {
+    Regex(regex::Regex),
+    Start(T),
 }
 
 /// How a value is added.
@@ -42,11 +50,20 @@ pub struct Addition {
 /// The edits for one request, in the order they are made.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
+    /// All headers go but `Host` and those that frame the message.
+    pub remove_all: bool,
     pub remove: Vec<HeaderName>,
     pub set: Vec<(HeaderName, HeaderValue)>,
     pub add: Vec<(HeaderName, HeaderValue)>,
     append: Vec<(String, Late, Addition)>,
-    replace: Vec<(HeaderName, regex::Regex, Late)>,
+    replace: Vec<(HeaderName, Find<String>, Late)>,
+}
+
+const REFRESH: HeaderName = HeaderName::from_static("refresh");
+
+/// Where the URL of a `Refresh` begins: behind `url=`; nothing of it is looked at without.
+fn url_of_refresh(value: &str) -> usize {
+    value.to_ascii_lowercase().find("url=").map_or(value.len(), |at| at + 4)
 }
 
 /// Statuses whose responses get headers that are not for all.
@@ -58,6 +75,7 @@ impl Edits {
         let is_name = |name: &str| name.parse::<HeaderName>().is_ok();
         let append = edits.append.iter().filter(|one| is_name(&one.name));
         Ok(Edits {
+            remove_all: edits.remove_all,
             remove: names.filter_map(|name| name.parse().ok()).collect(),
             set: fields(&edits.set, scope)?,
             add: fields(&edits.add, scope)?,
@@ -72,9 +90,20 @@ impl Edits {
                 .iter()
                 .filter_map(|one| Some((one.name.parse().ok()?, one)))
                 .map(|(name, one)| {
-                    let find = one.find.compile().expect("checked when it was read");
                     let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
-                    own.add(&find);
+                    let find = match (&one.find, &one.starts_with) {
+                        (Some(find), _) => {
+                            let find = find.compile().expect("checked when it was read");
+                            own.add(&find);
+                            Find::Regex(find)
+                        }
+                        (None, start) => {
+                            own = scope.clone();
+                            let start = start.as_ref().map_or("", |start| start.0.as_str());
+                            let early = Scope { answer: false, ..scope.clone() };
+                            Find::Start(Compiled::new(start, &early)?)
+                        }
+                    };
                     Ok((name, find, Compiled::new(&one.with.0, &own)?))
                 })
                 .collect::<Result<_, TemplateError>>()?,
@@ -82,7 +111,8 @@ impl Edits {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty()
+        !self.remove_all
+            && self.remove.is_empty()
             && self.set.is_empty()
             && self.add.is_empty()
             && self.append.is_empty()
@@ -96,6 +126,7 @@ impl Edits {
         let empty = self.set.iter().filter(|(name, _)| !set.iter().any(|(is, _)| is == name));
         let empty = empty.map(|(name, _)| name.clone());
         Rendered {
+            remove_all: self.remove_all,
             remove: self.remove.iter().cloned().chain(empty).collect(),
             set,
             add: rendered(&self.add, facts),
@@ -107,7 +138,14 @@ impl Edits {
             replace: self
                 .replace
                 .iter()
-                .map(|(name, find, with)| (name.clone(), find.clone(), with.settle(facts, true)))
+                .map(|(name, find, with)| match find {
+                    Find::Regex(find) => {
+                        (name.clone(), Find::Regex(find.clone()), with.settle(facts, true))
+                    }
+                    Find::Start(start) => {
+                        (name.clone(), Find::Start(start.render(facts)), with.settle(facts, false))
+                    }
+                })
                 .collect(),
         }
     }
@@ -141,7 +179,8 @@ fn value(template: &Compiled, facts: &Facts<'_>) -> Option<HeaderValue> {
 
 impl Rendered {
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty()
+        !self.remove_all
+            && self.remove.is_empty()
             && self.set.is_empty()
             && self.add.is_empty()
             && self.append.is_empty()
@@ -189,14 +228,22 @@ impl Rendered {
         status: u16,
         headers: &HeaderMap,
     ) -> HeaderValue {
-        let Ok(text) = value.to_str() else { return value.clone() };
+        let Ok(whole) = value.to_str() else { return value.clone() };
+        let at = if *name == REFRESH { url_of_refresh(whole) } else { 0 };
+        let (before, text) = whole.split_at(at);
         for (_, find, with) in self.replace.iter().filter(|(is, _, _)| is == name) {
-            let Some(found) = find.captures(text) else { continue };
             let mut captures = Captures::default();
-            captures.renew(find, &found, str::to_owned);
-            let whole = found.get_match().range();
+            let range = match find {
+                Find::Regex(find) => {
+                    let Some(found) = find.captures(text) else { continue };
+                    captures.renew(find, &found, str::to_owned);
+                    found.get_match().range()
+                }
+                Find::Start(start) if text.starts_with(start.as_str()) => 0..start.len(),
+                Find::Start(_) => continue,
+            };
             let with = with.text(status, headers, &captures);
-            let new = format!("{}{with}{}", &text[..whole.start], &text[whole.end..]);
+            let new = format!("{before}{}{with}{}", &text[..range.start], &text[range.end..]);
             return HeaderValue::from_str(&new).unwrap_or_else(|_| value.clone());
         }
         value.clone()

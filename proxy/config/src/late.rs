@@ -12,6 +12,8 @@ pub enum AnswerVariable {
     /// By nginx's names: `HIT`, `MISS`, `STALE`, `REVALIDATED`, `BYPASS`; nothing where no cache was asked.
     CacheStatus,
     Header(String),
+    /// A cookie that it sets.
+    Cookie(String),
 }
 
 /// A piece of text.
@@ -45,6 +47,9 @@ impl Late {
                 Piece::Capture(name) => text.push_str(found.get(name)),
                 Piece::Answer(AnswerVariable::Status) => text.push_str(&status.to_string()),
                 Piece::Answer(AnswerVariable::CacheStatus) => text.push_str(cache_status(headers)),
+                Piece::Answer(AnswerVariable::Cookie(name)) => {
+                    text.push_str(&cookie(headers, name).unwrap_or_default());
+                }
                 Piece::Answer(AnswerVariable::Header(name)) => {
                     let values = headers.get_all(name.as_str()).iter();
                     let values: Vec<_> =
@@ -61,6 +66,17 @@ impl Late {
         let text = self.text(status, headers, found);
         HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
     }
+}
+
+/// The first value that `Set-Cookie` gives this cookie; the name's case does not count.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(http::header::SET_COOKIE).iter().find_map(|field| {
+        let text = String::from_utf8_lossy(field.as_bytes()).into_owned();
+        let pair = text.split(';').next().unwrap_or_default();
+        let (is, value) = pair.split_once('=')?;
+        let is = is.trim_matches(' ');
+        is.eq_ignore_ascii_case(name).then(|| value.trim_matches(' ').to_owned())
+    })
 }
 
 /// What the last member of `Cache-Status` (RFC 9211) says, as nginx would.

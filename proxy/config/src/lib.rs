@@ -21,6 +21,7 @@ pub mod buffer_policy;
 pub mod cache;
 pub mod cache_policy;
 pub mod config;
+pub mod connection_variable;
 pub mod detours;
 pub mod document;
 pub mod ending;

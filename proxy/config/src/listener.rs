@@ -42,6 +42,9 @@ pub struct Listener {
     /// Whether lines of a request's head may end in a line feed alone, as RFC 9112 allows servers to take them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bare_line_feeds: bool,
+    /// Whether clients that wait for `100 Continue` are told to go on by the proxy, and servers hear nothing of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_continue: bool,
     /// Methods answered with 405 whatever the route, in capitals: `TRACE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods_refused: Vec<String>,
@@ -77,6 +80,7 @@ impl Listener {
             connections_max: connections_max(),
             backlog_max: None,
             bare_line_feeds: false,
+            answers_continue: false,
             methods_refused: Vec::new(),
             request_head: RequestHeadLimits::default(),
             timeouts: ListenerTimeouts::default(),
@@ -121,6 +125,9 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+    /// File with pass phrases, one a line, of which one opens the key, where it is encrypted (PKCS #8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
     /// Server names it is shown for (`*.` for any name below); without it, the names in the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostName>,
@@ -160,8 +167,10 @@ pub(crate) const CIPHER_SUITES_1_3: usize = 3;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificates {
-    /// PEM file with the authorities that may have signed a client's certificate.
-    pub authorities: PathBuf,
+    /// PEM file with the authorities that may have signed a client's certificate; only with `mode: asked` it may be
+    /// left out, and then none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
     /// Whether a client without a certificate is refused.
     #[serde(default)]
     pub mode: ClientCertificateMode,
@@ -179,6 +188,9 @@ pub enum ClientCertificateMode {
     /// Without a certificate the request goes on; `$client_subject` is then empty. One that is shown is
     /// verified all the same.
     Optional,
+    /// Whatever is shown, the request goes on, and `$client_verified` says what came of it: `SUCCESS`, `FAILED:` and why,
+    /// or `NONE`. Other variables tell of certificates that were not verified, too: routes must look at this one.
+    Asked,
 }
 
 /// Session resumption.
@@ -222,6 +234,9 @@ pub enum ProxyProtocolIn {
     Optional,
     /// A connection without it is closed.
     Required,
+    /// A connection without it is closed, whoever makes it; only what `trusted_proxies` say is believed, `$introduced` is
+    /// what anybody says.
+    Read,
 }
 
 /// Limits on the head of a request; above them the answer is 431 or 414. Heads of more than 1 MiB or 256

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::address::IpNetwork;
 use crate::pattern::{Template, ValueMatch};
 use crate::units::Percent;
 
@@ -12,6 +13,13 @@ use crate::units::Percent;
 pub struct Map {
     /// What is looked up: text with variables, such as `$header_user_agent`.
     pub of: Template,
+    /// Networks of proxies: where what is looked up is an address of one of them, the last entry of `X-Forwarded-For`
+    /// is looked up in its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<IpNetwork>,
+    /// Whether entries of proxies are passed over, too, as far as there are others before them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind_all: bool,
     /// Tried in order; the first that matches gives the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<MapCase>,

@@ -252,7 +252,10 @@ impl Order {
                 return Flow::End(Outcome::Reply(reply.render(&walk.now(facts))));
             }
             Order::Route(name) => walk.route = Some(name.clone()),
-            Order::Stop => return Flow::End(Outcome::Stay),
+            Order::Stop => {
+                walk.stayed |= walk.changed;
+                return Flow::End(Outcome::Stay);
+            }
             Order::Close => return Flow::End(Outcome::Close),
         }
         Flow::Next

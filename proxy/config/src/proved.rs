@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Proofs of one request. Values are such that they can stand in a header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proved {
-    /// The certificate that the client showed in the TLS handshake, verified.
+    /// The certificate that the client showed in the TLS handshake, verified unless the listener only asks for it.
     pub certificate: Option<Arc<Certificate>>,
     /// User of basic authentication.
     pub user: Option<String>,
@@ -28,6 +28,31 @@ pub struct Certificate {
     pub subject: String,
     /// SHA-256 of the certificate, in hex.
     pub fingerprint: String,
+    /// Distinguished name of its issuer.
+    pub issuer: String,
+    /// In hex.
+    pub serial: String,
+    /// `SUCCESS`, or `FAILED:` and why.
+    pub verified: String,
+    pub pem: String,
+    /// SHA-1 of the certificate, in hex.
+    pub sha1: String,
+    pub valid_from: String,
+    pub valid_until: String,
+}
+
+/// As in a URL: what is no letter, digit or one of `-._~` is escaped.
+pub(crate) fn url_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// Text that can neither end a header nor begin a tag: anything but printable ASCII is escaped as in a URL,

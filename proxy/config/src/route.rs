@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::host::HostPattern;
 use crate::lane::LaneName;
 use crate::pattern::{FieldMatch, Regex};
-use crate::route_access::{Access, Auth, Cors};
+use crate::route_access::{Access, Auth, ClientRule, Cors};
 use crate::route_action::{
-    Compression, ErrorPage, Files, HeaderEdits, Mirror, Redirect, Respond, Rewrite, RouteTimeouts,
-    Split, TryStep,
+    AskedAs, Compression, ErrorPage, Files, Gunzip, HeaderEdits, Mirror, Redirect, Respond,
+    ResponseRate, Rewrite, RouteTimeouts, Split, Substitutions, TryStep,
 };
 use crate::steps::Step;
 use crate::units::ByteSize;
@@ -80,6 +80,9 @@ pub struct Route {
     /// A copy of each request sent to another upstream, whose answers are dropped or compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
+    /// Who the client is, where that is not for the listener to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientRule>,
     /// Who may ask, by address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
@@ -89,12 +92,27 @@ pub struct Route {
     /// Compression of responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// What is compressed already, made plain for those who do not take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gunzip: Option<Gunzip>,
+    /// Texts in bodies that others take the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub substitutions: Option<Substitutions>,
     /// Cross-origin requests (CORS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
     /// Largest body of a request; above it the answer is 413.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body_max: Option<ByteSize>,
+    /// How the upstream is asked, where that is not as the client asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<AskedAs>,
+    /// How fast each response is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_rate: Option<ResponseRate>,
+    /// Ranges are answered in parts although the upstream sends the whole and does not say that it has any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_ranges: bool,
     /// Timeouts in place of the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
@@ -131,11 +149,17 @@ impl Route {
             error_pages: Vec::new(),
             tries: Vec::new(),
             mirror: None,
+            client: None,
             access: None,
             auth: None,
             compression: None,
+            gunzip: None,
+            substitutions: None,
             cors: None,
             request_body_max: None,
+            ask: None,
+            response_rate: None,
+            force_ranges: false,
             timeouts: None,
             upgrades: None,
             access_logs: None,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::IpNetwork;
+use crate::pattern::Template;
 use crate::units::Duration;
 
 /// Access by address: `rules` first, then `deny`, then `allow`; with `allow` given, everyone else is refused.
@@ -27,6 +28,21 @@ pub struct Access {
     /// Hosts that may refer to this (`Referer`); without it, any. A request without `Referer` passes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub referers: Vec<String>,
+}
+
+/// Who the client is, where others connect on its behalf; in place of what the listener makes of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientRule {
+    /// Networks of those who are believed.
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// Whether those who connect by a Unix socket are.
+    pub trust_unix: bool,
+    /// Header with the client's address; without it, the PROXY protocol header of the connection says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Whether a list is followed from its end as far as its entries are trusted; without it, its last entry counts.
+    pub recursive: bool,
 }
 
 /// What of address and proof is enough.
@@ -74,11 +90,18 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuth {
-    /// File with one `user:hash` a line, as `htpasswd` writes it: bcrypt (slow to guess, so best), `$apr1$` or `{SHA}`.
-    /// Read when the document is loaded.
-    pub users_file: PathBuf,
-    /// Shown to the person asked.
-    pub realm: String,
+    /// File with one `user:hash` a line, as `htpasswd` writes it: bcrypt (slow to guess, so best), `$apr1$` or `{SHA}`;
+    /// also crypt(3) of DES and `$1$`, `{SSHA}` and `{PLAIN}`. With `reread` its name may hold variables.
+    pub users_file: Template,
+    /// Whether the file is read again when it has changed, and lines that cannot be understood are passed over. Without
+    /// it, it is read when the document is loaded, and whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reread: bool,
+    /// Shown to the person asked. One whose variables come to `off` asks nobody.
+    pub realm: Template,
+    /// How long a refusal is held back, so that guessing takes longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
 }
 
 /// A signed token: RS256 to RS512, PS256 to PS512, ES256, ES384, EdDSA, and HS256 to HS512 with keys in a file. It must

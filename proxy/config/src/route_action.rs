@@ -1,7 +1,6 @@
 //! What a route does with a request besides passing it on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::pattern::{Regex, Template};
 use crate::rate_limit::RequestKey;
 use crate::status_match::StatusMatch;
-use crate::units::{ByteSize, Duration, Percent};
+use crate::units::{ByteRate, ByteSize, Duration, Percent};
 
 /// Several upstreams that share a route's requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,17 +65,32 @@ pub struct Respond {
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// The directory; nothing outside it is ever served, nor any name that begins with a dot but
-    /// `.well-known`.
-    pub root: PathBuf,
+    /// `.well-known`. It may hold variables.
+    pub root: Template,
     /// Part of the path that is taken off before looking in `root`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<String>,
-    /// Files looked for when the path is a directory.
+    /// Files looked for when the path is a directory; names may hold variables. One that begins with `/` is a path
+    /// that is asked for inside the proxy.
     #[serde(default = "index")]
-    pub index: Vec<String>,
+    pub index: Vec<Template>,
     /// Compressed neighbours (`.br`, `.zst`, `.gz`) are served when the client takes them.
     #[serde(default)]
     pub precompressed: bool,
+    /// Neighbours ending in `.gz` are served by themselves: whatever their age, and where there is no other file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gzipped: Option<Gzipped>,
+    /// Shows what is in a directory that has no index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<Listing>,
+    /// Largest number of ranges of one request that are answered in parts; without it, as many as are shorter than
+    /// the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges_max: Option<u32>,
+    /// What stands before the path where a directory's own path is redirected to, `${origin}` for instance; without
+    /// it, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_origin: Option<Template>,
     /// Types of files by their endings; a name under `media_types`. Without it, those of the proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_types: Option<String>,
@@ -104,8 +118,58 @@ fn bytes() -> String {
     "application/octet-stream".to_owned()
 }
 
-fn index() -> Vec<String> {
-    vec!["index.html".to_owned()]
+fn index() -> Vec<Template> {
+    vec![Template("index.html".to_owned())]
+}
+
+/// Which clients a `.gz` neighbour is served to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gzipped {
+    /// Who gets it.
+    #[serde(default)]
+    pub to: GzippedTo,
+    /// Whether it is served with `Vary: Accept-Encoding`.
+    #[serde(default = "yes")]
+    pub vary: bool,
+    /// Whether clients that speak HTTP/1.0 get it, too.
+    #[serde(default)]
+    pub http10: bool,
+}
+
+/// Who gets a neighbour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GzippedTo {
+    /// Those who take it.
+    #[default]
+    Takers,
+    /// All.
+    All,
+}
+
+/// How a directory is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// What it looks like.
+    pub format: ListingFormat,
+    /// Whether times are those of the machine's zone, and not UTC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_time: bool,
+    /// Whether sizes in HTML are rounded to KiB, MiB and GiB.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rounded_sizes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListingFormat {
+    Html,
+    Json,
+    /// JSON in a call of the function that the query parameter `callback` names.
+    Jsonp,
+    Xml,
 }
 
 /// A change of the request's target.
@@ -135,6 +199,9 @@ pub struct RegexRewrite {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderEdits {
+    /// Takes all headers out first, but for `Host` and those that frame the message.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remove_all: bool,
     /// Headers taken out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
@@ -157,10 +224,14 @@ pub struct HeaderEdits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderReplacement {
-    /// Name of the header.
+    /// Name of the header. In `Refresh` only what follows `url=` is looked at.
     pub name: String,
     /// What to find.
-    pub find: Regex,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub find: Option<Regex>,
+    /// What values must begin with, in place of `find`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_with: Option<Template>,
     /// What to put in its place; `$1` or `$name` are captures.
     pub with: Template,
 }
@@ -203,6 +274,9 @@ pub struct ErrorPage {
     /// Sends the status the page was answered with, in place of the error's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_status: bool,
+    /// Answers with the page's own failure or redirect where it has one; without it, with the plain error it stands for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_failures: bool,
     /// Whether errors the upstream answered with are replaced too, not only the proxy's own.
     #[serde(default)]
     pub upstream_errors: bool,
@@ -255,6 +329,76 @@ fn in_flight_max() -> u32 {
     64
 }
 
+/// What is compressed with gzip, made plain for clients that do not take it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gunzip {
+    /// Whether such answers say `Vary: Accept-Encoding`.
+    #[serde(default = "yes")]
+    pub vary: bool,
+    /// Whether clients that speak HTTP/1.0 are taken to read gzip when they say so.
+    #[serde(default)]
+    pub http10: bool,
+}
+
+/// Texts in bodies that others take the place of. Case does not count for ASCII.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Substitutions {
+    /// What is looked for, and what takes its place; of several that begin at the same place the first counts.
+    pub pairs: Vec<Substitution>,
+    /// Media types they are looked for in; `*` for all.
+    pub types: Vec<String>,
+    /// Whether each is replaced once.
+    pub once: bool,
+    /// Whether `Last-Modified` stays.
+    pub keep_last_modified: bool,
+}
+
+impl Default for Substitutions {
+    fn default() -> Substitutions {
+        Substitutions {
+            pairs: Vec::new(),
+            types: vec!["text/html".to_owned()],
+            once: true,
+            keep_last_modified: false,
+        }
+    }
+}
+
+/// A text and what takes its place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Substitution {
+    /// What is looked for; one that comes to nothing is found nowhere.
+    pub find: Template,
+    /// What takes its place.
+    pub with: Template,
+}
+
+/// How an upstream is asked otherwise than the client asked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AskedAs {
+    /// Method, in capitals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Body in place of the client's; empty for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Template>,
+}
+
+/// How fast one response is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResponseRate {
+    /// Bytes per second.
+    pub rate: ByteRate,
+    /// Bytes sent at once, before that.
+    #[serde(default)]
+    pub after: ByteSize,
+}
+
 /// Compression of responses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -267,6 +411,43 @@ pub struct Compression {
     pub body_min: ByteSize,
     /// How hard each coding tries.
     pub levels: CompressionLevels,
+    /// Statuses that are compressed; without it, all that have a body.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<u16>,
+    /// Whether answers say `Vary: Accept-Encoding`. Without it, a cache in front may hand a client what it cannot read.
+    #[serde(skip_serializing_if = "is_true")]
+    pub vary: bool,
+    /// Whether clients that speak HTTP/1.0 get it, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http10: bool,
+    /// Which answers are compressed for requests with `Via`, those of other proxies; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_proxied: Option<Vec<WhenProxied>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// What an answer must have to be compressed for another proxy; one is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenProxied {
+    /// `Expires` in the past.
+    Expired,
+    /// `Cache-Control: no-cache`.
+    NoCache,
+    /// `Cache-Control: no-store`.
+    NoStore,
+    /// `Cache-Control: private`.
+    Private,
+    /// No `Last-Modified`.
+    NoLastModified,
+    /// No `ETag`.
+    NoEtag,
+    /// The request has `Authorization`.
+    Auth,
 }
 
 /// How hard each coding tries: more takes more time for fewer bytes.
@@ -313,6 +494,10 @@ impl Default for Compression {
             types: types.map(str::to_owned).to_vec(),
             body_min: ByteSize::bytes(1024),
             levels: CompressionLevels::default(),
+            statuses: Vec::new(),
+            vary: true,
+            http10: false,
+            when_proxied: None,
         }
     }
 }

@@ -7,10 +7,11 @@ use crate::detours::{Page, Tries};
 use crate::facts::Facts;
 use crate::header_edits::{Edits, fields, rendered};
 use crate::host::HostPattern;
-use crate::pattern::{Regex, ValueMatch};
+use crate::pattern::{Regex, Template, ValueMatch};
 use crate::program::Program;
 use crate::rewriting::Rewriting;
 use crate::route::{PathMatch, Route};
+use crate::route_access::Auth;
 use crate::route_action::{Redirect, Respond, TryStep};
 use crate::steps::{Action, ConditionTest};
 use crate::template::{Compiled, Scope, TemplateError};
@@ -50,6 +51,116 @@ pub struct RouteRules {
     pub response_headers: Edits,
     pub tries: Tries,
     pub pages: Vec<Page>,
+    pub texts: Texts,
+}
+
+/// Further texts of a route that a request has a say in.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// Directory of files, where it is not always the same.
+    pub root: Option<Compiled>,
+    /// Names of indexes, where they are not.
+    pub index: Option<Vec<Compiled>>,
+    /// What stands before the paths of directories.
+    pub directory_origin: Option<Compiled>,
+    /// File of users and realm, where they are looked at with each request.
+    pub users: Option<(Compiled, Compiled)>,
+    /// Body the upstream is asked with.
+    pub body: Option<Compiled>,
+    pub cache_key: Option<Compiled>,
+    pub cache_bypass: Vec<Compiled>,
+    pub cache_no_store: Vec<Compiled>,
+    /// What is looked for in bodies, and what takes its place.
+    pub substitutions: Vec<(Compiled, Compiled)>,
+}
+
+impl Texts {
+    fn new(config: &Config, route: &Route, scope: &Scope<'_>) -> Result<Texts, TemplateError> {
+        let compiled = |text: &Template| Compiled::new(&text.0, scope);
+        let all = |texts: &[Template]| texts.iter().map(compiled).collect::<Result<Vec<_>, _>>();
+        let varies = |text: &&Template| text.0.contains('$');
+        let files = route.files.as_ref();
+        let root = files.map(|files| &files.root).filter(varies);
+        let index = files.map(|files| &files.index);
+        let index = index.filter(|names| names.iter().any(|name| varies(&name)));
+        let users = match &route.auth {
+            Some(Auth::Basic(basic)) if basic.reread => {
+                Some((compiled(&basic.users_file)?, compiled(&basic.realm)?))
+            }
+            _ => None,
+        };
+        let body = route.ask.as_ref().and_then(|ask| ask.body.as_ref());
+        let policy = route.cache_policy.as_ref().and_then(|name| config.cache_policies.get(name));
+        let key = policy.and_then(|policy| policy.key.text.as_ref());
+        let pairs = route.substitutions.iter().flat_map(|rules| &rules.pairs);
+        let substitutions = pairs.map(|pair| Ok((compiled(&pair.find)?, compiled(&pair.with)?)));
+        Ok(Texts {
+            substitutions: substitutions.collect::<Result<_, TemplateError>>()?,
+            root: root.map(compiled).transpose()?,
+            index: index.map(|names| all(names)).transpose()?,
+            directory_origin: files
+                .and_then(|files| files.directory_origin.as_ref())
+                .map(compiled)
+                .transpose()?,
+            users,
+            body: body.map(compiled).transpose()?,
+            cache_key: key.map(compiled).transpose()?,
+            cache_bypass: all(policy.map_or(&[], |policy| &policy.bypass))?,
+            cache_no_store: all(policy.map_or(&[], |policy| &policy.no_store))?,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none()
+            && self.index.is_none()
+            && self.directory_origin.is_none()
+            && self.users.is_none()
+            && self.body.is_none()
+            && self.cache_key.is_none()
+            && self.cache_bypass.is_empty()
+            && self.cache_no_store.is_empty()
+            && self.substitutions.is_empty()
+    }
+
+    pub fn render(&self, facts: &Facts<'_>) -> RenderedTexts {
+        let text = |text: &Option<Compiled>| text.as_ref().map(|text| text.render(facts));
+        let holds = |texts: &[Compiled]| {
+            texts.iter().map(|text| text.render(facts)).any(|text| !text.is_empty() && text != "0")
+        };
+        let index = self.index.as_ref();
+        RenderedTexts {
+            root: text(&self.root),
+            directory_origin: text(&self.directory_origin),
+            index: index.map(|names| names.iter().map(|name| name.render(facts)).collect()),
+            users: self
+                .users
+                .as_ref()
+                .map(|(file, realm)| (file.render(facts), realm.render(facts))),
+            body: text(&self.body),
+            cache_key: text(&self.cache_key),
+            cache_bypass: holds(&self.cache_bypass),
+            cache_no_store: holds(&self.cache_no_store),
+            substitutions: self
+                .substitutions
+                .iter()
+                .map(|(find, with)| (find.render(facts), with.render(facts)))
+                .collect(),
+        }
+    }
+}
+
+/// The same for one request.
+#[derive(Clone, Debug, Default)]
+pub struct RenderedTexts {
+    pub root: Option<String>,
+    pub directory_origin: Option<String>,
+    pub index: Option<Vec<String>>,
+    pub users: Option<(String, String)>,
+    pub body: Option<String>,
+    pub cache_key: Option<String>,
+    pub cache_bypass: bool,
+    pub cache_no_store: bool,
+    pub substitutions: Vec<(String, String)>,
 }
 
 /// The expressions that may have captured something of a request on a route.
@@ -137,6 +248,7 @@ impl RouteRules {
             response_headers: edits(&route.response_headers, &of_answer)?,
             tries: Tries::new(&route.tries, &scope)?,
             pages: pages?.into_iter().flatten().collect(),
+            texts: Texts::new(config, route, &scope)?,
         })
     }
 
@@ -148,6 +260,7 @@ impl RouteRules {
             && self.response_headers.is_empty()
             && self.tries.is_empty()
             && self.pages.is_empty()
+            && self.texts.is_empty()
     }
 }
 

@@ -38,19 +38,19 @@ impl FromStr for StatusMatch {
         match (text, text.parse::<u16>()) {
             ("4xx", _) => Ok(StatusMatch::Class(4)),
             ("5xx", _) => Ok(StatusMatch::Class(5)),
-            (_, Ok(status)) if (400..600).contains(&status) => Ok(StatusMatch::One(status)),
+            (_, Ok(status)) if (300..600).contains(&status) => Ok(StatusMatch::One(status)),
             _ => Err(unit_error(
                 format!("`{text}` is not the status of an error"),
-                "write one from 400 to 599, or `4xx` or `5xx` for all of a class",
+                "write one from 300 to 599, or `4xx` or `5xx` for all of a class",
             )),
         }
     }
 }
 
 crate::written::written_as_text!(StatusMatch, "StatusMatch", {
-    "description": "Status of an error, from 400 to 599, or `4xx` or `5xx`.",
+    "description": "Status of an error or a redirect, from 300 to 599, or `4xx` or `5xx`.",
     "anyOf": [
-        { "type": "integer", "minimum": 400, "maximum": 599 },
+        { "type": "integer", "minimum": 300, "maximum": 599 },
         { "type": "string", "enum": ["4xx", "5xx"] }
     ],
     "examples": [404, "5xx"]
@@ -67,7 +67,7 @@ mod tests {
             assert!(status.takes(taken) && !status.takes(not_taken), "{text}");
             assert_eq!(status.to_string(), text);
         }
-        for text in ["200", "399", "600", "3xx", "xx", "", "-1"] {
+        for text in ["200", "299", "600", "3xx", "xx", "", "-1"] {
             assert!(text.parse::<StatusMatch>().is_err(), "{text}");
         }
     }

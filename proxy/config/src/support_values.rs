@@ -3,9 +3,12 @@
 /// Values of supported keys that are acted on, where a key has a fixed set of them.
 pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
-    ("listeners.*.tls.client_certificates.mode", &["required", "optional"]),
-    ("listeners.*.proxy_protocol", &["optional", "required"]),
-    ("upstreams.*.balance", &["round_robin", "least_connections", "consistent_hash", "p2c_ewma"]),
+    ("listeners.*.tls.client_certificates.mode", &["required", "optional", "asked"]),
+    ("listeners.*.proxy_protocol", &["optional", "required", "read"]),
+    (
+        "upstreams.*.balance",
+        &["round_robin", "least_connections", "consistent_hash", "p2c_ewma", "client_address"],
+    ),
     (
         "upstreams.*.hash_key[]",
         &[
@@ -75,6 +78,12 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("routes[].access.satisfy", &["all", "any"]),
     ("routes[].auth", &["{basic: ...}", "{jwt: ...}", "{signed_url: ...}", "{subrequest: ...}"]),
     ("routes[].compression.codings[]", &["gzip", "brotli", "zstd"]),
+    (
+        "routes[].compression.when_proxied[]",
+        &["expired", "no_cache", "no_store", "private", "no_last_modified", "no_etag", "auth"],
+    ),
+    ("routes[].files.gzipped.to", &["takers", "all"]),
+    ("routes[].files.listing.format", &["html", "json", "jsonp", "xml"]),
     ("routes[].try[]", &["{file: ...}", "{path: ...}", "{route: ...}", "{status: ...}"]),
     ("routes[].auth.signed_url.format", &["hmac", "cloudfront"]),
     ("routes[].match.within[]", &["{exact: ...}", "{prefix: ...}", "{regex: ...}"]),

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::connection_variable::{self, CONNECTION_VARIABLES, ConnectionVariable};
 use crate::facts::{Captures, Facts};
 use crate::late::{AnswerVariable, Late, Piece};
 use crate::route::Route;
@@ -57,13 +58,17 @@ enum Variable {
     /// HTTP date so many seconds from now.
     Date(i64),
     Answer(AnswerVariable),
+    /// The path without escapes.
+    PathText,
+    Connection(ConnectionVariable),
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 29] = [
+pub const VARIABLES: [(&str, &str); 31] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
-    ("path", "path, without the query"),
+    ("path", "path, without the query, escaped as it is sent"),
+    ("path_text", "the same with its escapes undone, but for those of control characters"),
     ("query", "query, without the question mark"),
     ("method", "method"),
     ("scheme", "`http` or `https`, as the client spoke it"),
@@ -89,6 +94,7 @@ pub const VARIABLES: [(&str, &str); 29] = [
         "answer_cache",
         "`HIT`, `MISS`, `STALE`, `EXPIRED`, `REVALIDATED` or `BYPASS`, where a cache was asked",
     ),
+    ("answer_cookie_NAME", "value that the answer gives a cookie"),
     ("answer_NAME", "header of the answer, as it came"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
     ("cookie_NAME", "cookie of the request"),
@@ -266,6 +272,7 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "protocol" => Variable::Protocol,
         "origin" => Variable::Origin,
         "forwarded_for" => Variable::ForwardedFor,
+        "path_text" => Variable::PathText,
         "answer_status" if scope.answer => Variable::Answer(AnswerVariable::Status),
         "answer_cache" if scope.answer => Variable::Answer(AnswerVariable::CacheStatus),
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
@@ -276,6 +283,12 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
             Variable::Capture(name.to_owned())
         }
         name if scope.is_set(name) => Variable::Set(name.to_owned()),
+        name if connection_variable::named(name).is_some() => {
+            connection_variable::named(name).map_or(Variable::PathText, Variable::Connection)
+        }
+        name if scope.answer && name.len() > 14 && name.starts_with("answer_cookie_") => {
+            Variable::Answer(AnswerVariable::Cookie(name[14..].to_owned()))
+        }
         name if scope.answer && name.len() > 7 && name.starts_with("answer_") => {
             let name = name[7..].to_ascii_lowercase().replace('_', "-");
             Variable::Answer(AnswerVariable::Header(name))
@@ -307,7 +320,8 @@ fn unknown(name: &str, scope: &Scope<'_>) -> TemplateError {
         return TemplateError { message: format!("there is no capture `${name}`"), hint };
     }
     let captures = scope.captures.iter().map(String::as_str);
-    let fixed = VARIABLES.iter().map(|(name, _)| *name);
+    let of_connection = CONNECTION_VARIABLES.iter().map(|(name, ..)| *name);
+    let fixed = VARIABLES.iter().map(|(name, _)| *name).chain(of_connection);
     let names: Vec<&str> = fixed.chain(scope.maps.iter().copied()).chain(captures).collect();
     let hint = match suggest::closest(name, names.iter().copied()) {
         Some(closest) => format!("did you mean `${closest}`?"),
@@ -348,6 +362,8 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         }
         // Known later; see `settle`.
         Variable::Answer(_) => {}
+        Variable::PathText => text.push_str(&path_text(facts.target.path)),
+        Variable::Connection(variable) => variable.write(facts, text),
         Variable::Set(name) => text.push_str(facts.set.get(name)),
         Variable::Date(seconds) => shown(facts.connection.now.map(|now| date(now, *seconds)), text),
         Variable::RequestId => text.push_str(facts.request_id),
@@ -370,6 +386,20 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         Variable::Map(name) => text.push_str(&facts.maps.value(name, facts)),
         Variable::Capture(name) => text.push_str(captures.get(name)),
     }
+}
+
+/// Escapes undone but for those of control characters, which would end a line.
+fn path_text(path: &str) -> String {
+    let decoded = crate::matching::normalize_path(path);
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(&decoded).replace("%25", "%").chars() {
+        if c.is_control() {
+            let _ = write!(text, "%{:02X}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn shown(value: Option<impl std::fmt::Display>, text: &mut String) {

@@ -131,6 +131,9 @@ pub enum Balance {
     ConsistentHash,
     /// The better of two at random, by a moving average of latency.
     P2cEwma,
+    /// By the client's address (of IPv4 its first three bytes), as nginx's `ip_hash` has it: whoever moves over from
+    /// there comes to the same server.
+    ClientAddress,
 }
 
 /// How long a server may take.
@@ -218,6 +221,9 @@ pub struct ClientIdentity {
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+    /// File with pass phrases, one a line, of which one opens the key, where it is encrypted (PKCS #8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
 }
 
 /// A cookie that keeps a client with its server.

@@ -111,6 +111,15 @@ pub struct Retries {
     pub budget: Percent,
     /// What makes a request be tried again.
     pub on: Vec<RetryOn>,
+    /// Further statuses that do: `404`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<u16>,
+    /// Whether requests of every method are repeated. An order may then be placed twice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub any_method: bool,
+    /// Time after which no further attempt is begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
     /// Header that makes any method safe to repeat, such as `Idempotency-Key`. Without it only
     /// GET, HEAD, OPTIONS, TRACE, PUT and DELETE are repeated (RFC 9110 section 9.2.2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +132,9 @@ impl Default for Retries {
             attempts_max: 2,
             budget: Percent::whole(10),
             on: vec![RetryOn::ConnectFailure, RetryOn::Reset],
+            statuses: Vec::new(),
+            any_method: false,
+            within: None,
             idempotency_header: None,
         }
     }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::{ListenAddress, ServerAddress};
 use crate::config::Config;
 use crate::listener::{
-    CIPHER_SUITES, CIPHER_SUITES_1_3, Listener, ListenerTimeouts, ListenerTls, TlsVersion,
+    CIPHER_SUITES, CIPHER_SUITES_1_3, ClientCertificateMode, Listener, ListenerTimeouts,
+    ListenerTls, ProxyProtocolIn, TlsVersion,
 };
 use crate::suggest;
 use crate::validate::{Findings, child, item};
@@ -53,9 +54,12 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_belief(listener: &Listener, path: &str, findings: &mut Findings<'_>) {
-    let believes = listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
+    let reads = listener.proxy_protocol == Some(ProxyProtocolIn::Read);
+    let believes =
+        reads || listener.proxy_protocol.is_some() || listener.client_address_header.is_some();
     let is_unix = listener.address.socket().is_none();
-    if believes && listener.trusted_proxies.is_empty() && !is_unix {
+    let needs_trust = believes && !(reads && listener.client_address_header.is_none());
+    if needs_trust && listener.trusted_proxies.is_empty() && !is_unix {
         findings.add(
             path,
             "a client's address is taken from what it says, but no proxy is trusted",
@@ -88,8 +92,15 @@ fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
     check_suites(tls, path, findings);
     if let Some(asked) = &tls.client_certificates {
         let path = format!("{path}.client_certificates");
-        if asked.authorities.as_os_str().is_empty() {
-            findings.add(format!("{path}.authorities"), "the path is empty", "name a PEM file");
+        match &asked.authorities {
+            Some(file) if file.as_os_str().is_empty() => {
+                findings.add(format!("{path}.authorities"), "the path is empty", "name a PEM file");
+            }
+            None if asked.mode != ClientCertificateMode::Asked => {
+                let message = "certificates cannot be verified without authorities";
+                findings.add(path, message, "add `authorities: /path/ca.pem`");
+            }
+            _ => {}
         }
     }
     if let Some(tickets) = &tls.session_tickets {

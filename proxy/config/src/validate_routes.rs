@@ -173,6 +173,8 @@ fn check_upstream_only(route: &Route, path: &str, findings: &mut Findings<'_>) {
     let all = [
         ("cache_policy", route.cache_policy.is_some()),
         ("request_headers", route.request_headers.is_some()),
+        ("ask", route.ask.is_some()),
+        ("force_ranges", route.force_ranges),
         ("rewrite", route.rewrite.is_some() && route.files.is_none()),
         ("upgrades", route.upgrades.is_some()),
         ("timeouts", route.timeouts.is_some()),
@@ -230,8 +232,9 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
 
 fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
     if route.access.as_ref().is_some_and(|access| access.satisfy == Satisfy::Any) {
-        let lists =
-            route.access.as_ref().is_some_and(|a| !(a.allow.is_empty() && a.deny.is_empty()));
+        let lists = route.access.as_ref().is_some_and(|access| {
+            !(access.allow.is_empty() && access.deny.is_empty() && access.rules.is_empty())
+        });
         if !lists || route.auth.is_none() {
             let hint = "give the route `allow` or `deny`, and `auth`, or remove it";
             findings.add(format!("{path}.access.satisfy"), "there is nothing to choose from", hint);
@@ -240,7 +243,7 @@ fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
     match &route.auth {
         Some(Auth::Basic(basic)) => {
             let plain = |byte: u8| (0x20..0x7f).contains(&byte) && !b"\"\\".contains(&byte);
-            if !basic.realm.bytes().all(plain) {
+            if !basic.realm.0.bytes().all(plain) {
                 let message = "the realm cannot stand in a header";
                 let hint = "write printable ASCII without quotes and backslashes";
                 findings.add(format!("{path}.auth.basic.realm"), message, hint);
@@ -305,6 +308,15 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
     }
     if let Some(limit) = route.request_body_max {
         findings.not_zero(format!("{path}.request_body_max"), limit.as_bytes());
+    }
+    if let Some(header) = route.client.as_ref().and_then(|client| client.header.as_ref())
+        && header.parse::<http::HeaderName>().is_err()
+    {
+        let message = format!("`{header}` is not the name of a header");
+        findings.add(format!("{path}.client.header"), message, "write `x-forwarded-for`");
+    }
+    if let Some(method) = route.ask.as_ref().and_then(|ask| ask.method.as_ref()) {
+        check_method(method, &format!("{path}.ask.method"), findings);
     }
     if let Some(timeouts) = &route.timeouts {
         let all = [

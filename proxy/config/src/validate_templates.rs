@@ -10,6 +10,7 @@ use crate::header_edits::NOT_EDITABLE;
 use crate::map::Map;
 use crate::pattern::Template;
 use crate::route::{PathMatch, Route};
+use crate::route_access::Auth;
 use crate::route_action::{HeaderEdits, Rewrite};
 use crate::route_rules::scope;
 use crate::template::{Compiled, Scope};
@@ -24,6 +25,17 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     for (name, limit) in &config.rate_limits {
         if let Some(text) = &limit.key_text {
             template(text, &scope, &format!("{}.key_text", child("rate_limits", name)), findings);
+        }
+    }
+    for (name, policy) in &config.cache_policies {
+        let path = child("cache_policies", name);
+        if let Some(text) = &policy.key.text {
+            template(text, &scope, &format!("{path}.key.text"), findings);
+        }
+        for (key, texts) in [("bypass", &policy.bypass), ("no_store", &policy.no_store)] {
+            for (index, text) in texts.iter().enumerate() {
+                template(text, &scope, &item(format!("{path}.{key}"), index), findings);
+            }
         }
     }
     for (name, map) in &config.maps {
@@ -113,8 +125,37 @@ fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findin
             check_edits(edits, &scope, &format!("{path}.{section}"), findings);
         }
     }
+    check_more(route, &scope, path, findings);
     if let Some(rewrite) = &route.rewrite {
         check_rewrite(route, rewrite, &scope, &format!("{path}.rewrite"), findings);
+    }
+}
+
+/// Templates of files, proofs and questions.
+fn check_more(route: &Route, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    if let Some(files) = &route.files {
+        template(&files.root, scope, &format!("{path}.files.root"), findings);
+        for (index, name) in files.index.iter().enumerate() {
+            template(name, scope, &item(format!("{path}.files.index"), index), findings);
+        }
+    }
+    for (index, pair) in route.substitutions.iter().flat_map(|rules| &rules.pairs).enumerate() {
+        let place = item(format!("{path}.substitutions.pairs"), index);
+        template(&pair.find, scope, &format!("{place}.find"), findings);
+        template(&pair.with, scope, &format!("{place}.with"), findings);
+    }
+    if let Some(body) = route.ask.as_ref().and_then(|ask| ask.body.as_ref()) {
+        template(body, scope, &format!("{path}.ask.body"), findings);
+    }
+    if let Some(Auth::Basic(basic)) = &route.auth {
+        let place = format!("{path}.auth.basic");
+        if basic.reread {
+            template(&basic.users_file, scope, &format!("{place}.users_file"), findings);
+        } else if basic.users_file.0.contains('$') {
+            let message = "a file that is read when the document is loaded has one name";
+            findings.add(format!("{place}.users_file"), message, "add `reread: true`");
+        }
+        header_value(&basic.realm, scope, &format!("{place}.realm"), findings);
     }
 }
 
@@ -129,9 +170,21 @@ fn check_edits(edits: &HeaderEdits, scope: &Scope<'_>, path: &str, findings: &mu
     for (index, one) in edits.replace.iter().enumerate() {
         let place = item(format!("{path}.replace"), index);
         header_name(&one.name, &format!("{place}.name"), findings);
-        let mut own = Scope { captures: Vec::new(), numbers: 0, ..scope.clone() };
-        if let Ok(find) = one.find.compile() {
-            own.add(&find);
+        let mut own = scope.clone();
+        match (&one.find, &one.starts_with) {
+            (Some(find), None) => {
+                own = Scope { captures: Vec::new(), numbers: 0, ..own };
+                if let Ok(find) = find.compile() {
+                    own.add(&find);
+                }
+            }
+            (None, Some(start)) => {
+                template(start, &early, &format!("{place}.starts_with"), findings);
+            }
+            _ => {
+                let message = "what is looked for is `find` or `starts_with`, one of them";
+                findings.add(&place, message, "write `find: REGEX`");
+            }
         }
         header_value(&one.with, &own, &format!("{place}.with"), findings);
     }

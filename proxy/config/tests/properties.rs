@@ -54,6 +54,7 @@ fn listeners() -> impl Strategy<Value = BTreeMap<String, Listener>> {
             certificates: vec![CertificateFiles {
                 certificate: format!("{file}.pem").into(),
                 key: format!("{file}.key").into(),
+                password_file: None,
                 hosts: Vec::new(),
             }],
             minimum_version: if newest { TlsVersion::V1_3 } else { TlsVersion::V1_2 },

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::buffer::Policy;
 use crate::exchange::Exchange;
 use crate::lane::Lane;
+use crate::pace::OwnRate;
 use crate::pace::reserved;
 
 /// When the next bytes of one body may be sent.
@@ -57,13 +58,15 @@ impl Tempo {
 pub struct Pacing {
     pub lane: Arc<Lane>,
     pub own: Option<Arc<Tempo>>,
+    pub rate: Option<Arc<OwnRate>>,
 }
 
 impl Exchange {
     /// What its response is sent by.
     pub fn pacing(&self) -> Option<Pacing> {
         let lane = Arc::clone(&self.route.as_ref()?.lane);
-        Some(Pacing { lane, own: self.tempo.as_ref().map(|(response, _)| Arc::clone(response)) })
+        let own = self.tempo.as_ref().map(|(response, _)| Arc::clone(response));
+        Some(Pacing { lane, own, rate: self.rate.clone() })
     }
 }
 
@@ -71,7 +74,14 @@ impl Pacing {
     /// Reserves time for these bytes; says how long to wait before they are sent.
     pub fn reserve(&self, bytes: usize) -> Option<Duration> {
         let own = self.own.as_ref().and_then(|tempo| tempo.reserve(bytes));
-        self.lane.pace.reserve(bytes).max(own)
+        let rate = self.rate.as_ref().map(|rate| rate.reserve(bytes));
+        let longest = self.lane.pace.reserve(bytes).max(own).max(rate);
+        longest.filter(|delay| !delay.is_zero())
+    }
+
+    /// Bytes that are best sent at once: more would be waited for as a whole.
+    pub fn piece(&self) -> usize {
+        self.rate.as_ref().map_or(usize::MAX, |rate| rate.piece())
     }
 
     pub async fn wait(&self, bytes: usize) {

@@ -160,6 +160,7 @@ pub async fn answer(
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
                 hop::to(pacing.lane.place()).await;
             }
+            let pacing = exchange.pacing().ok_or(Failure::Internal)?;
             let begun = exchange.begun;
             let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;
@@ -188,7 +189,7 @@ pub fn at_hand(
         return None;
     }
     let said = Directives::of_request(&head.headers);
-    let key = key(policy, head, tls);
+    let key = key(policy, head, tls, None);
     let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
     let status = hit_status(stored.times().fresh_for_ms(now_ms));
     Some((stored, status))
@@ -215,7 +216,11 @@ fn keyless(head: &RequestHeader) -> Option<&'static str> {
     (!has_host || std::str::from_utf8(head.raw_path()).is_err()).then_some("no_host")
 }
 
-fn key(policy: &Policy, head: &RequestHeader, tls: bool) -> Key {
+/// `text` is the whole key, where the policy says so.
+fn key(policy: &Policy, head: &RequestHeader, tls: bool, text: Option<&str>) -> Key {
+    if let Some(text) = text {
+        return Key { uri: text.into(), extras: Arc::default() };
+    }
     let scheme = if tls { "https" } else { "http" };
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = std::str::from_utf8(head.raw_path()).unwrap_or_default();
@@ -266,12 +271,15 @@ async fn find(
     origin: &Origin,
 ) -> Result<Found, Failure> {
     let head = session.req_header();
-    let said = Directives::of_request(&head.headers);
+    let mut said = Directives::of_request(&head.headers);
+    said.forced = exchange.ruled.texts.cache_bypass;
     if policy.freshness.honor_request && said.no_store && !said.only_if_cached {
         return Ok(Found::Pass("no_store"));
     }
-    let key = key(policy, head, exchange.tls.is_some());
-    let is_head = head.method == Method::HEAD;
+    let text = exchange.ruled.texts.cache_key.as_deref();
+    let key = key(policy, head, exchange.tls.is_some(), text);
+    // What is not to be stored begins no fill, as HEAD begins none.
+    let is_head = head.method == Method::HEAD || exchange.ruled.texts.cache_no_store;
     let held = held(policy, head, &key)?;
     // A reload is held by the origin: all wait for the one who asked, as long as the fill lasts.
     let wait_max = if held { RELOAD_WAIT_MAX } else { policy.collapse_wait_max };
@@ -377,7 +385,11 @@ fn led(
     said: &Directives,
 ) -> Result<Found, Failure> {
     exchange.met(known.contact);
-    let why = if stale.is_some() { "stale" } else { "uri-miss" };
+    let why = match stale {
+        _ if said.forced => "bypass",
+        Some(_) => "stale",
+        None => "uri-miss",
+    };
     match known.answer {
         Answer::Shared(head, flow) => {
             let status = format!("forebay; fwd={why}; stored");
@@ -494,11 +506,16 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
 
 /// Forgets what a request that passed through has made out of date (RFC 9111 section 4.4): its own
 /// URI, and those of the same host that the response names.
-pub fn invalidate(policy: &Policy, request: &RequestHeader, tls: bool, response: &ResponseHeader) {
+pub fn invalidate(
+    policy: &Policy,
+    request: &RequestHeader,
+    (tls, text): (bool, Option<&str>),
+    response: &ResponseHeader,
+) {
     if request.method.is_safe() || response.status.as_u16() >= 400 {
         return;
     }
-    let own = key(policy, request, tls);
+    let own = key(policy, request, tls, text);
     policy.cache.invalidate(&own.uri);
     for group in invalidated_groups(&response.headers, &own.uri) {
         policy.cache.invalidate_tag(&group);

@@ -27,6 +27,8 @@ pub struct Directives {
     pub proxy_revalidate: bool,
     pub must_understand: bool,
     pub only_if_cached: bool,
+    /// The policy asks the origin, whatever is stored.
+    pub forced: bool,
     /// They come from a targeted field, so `Cache-Control` and `Expires` do not count.
     pub targeted: bool,
 }

@@ -122,7 +122,8 @@ pub async fn send_stored(
 ) -> Result<(), Failure> {
     let mut at = first;
     while at < end {
-        let part = part(stored, at, end);
+        let mut part = part(stored, at, end);
+        part.truncate(pacing.piece());
         if part.is_empty() {
             return Err(Failure::Internal);
         }
@@ -161,9 +162,12 @@ pub async fn relay(
             }
         };
         match next {
-            Some(Ok(bytes)) => {
-                pacing.wait(bytes.len()).await;
-                write(session, bytes).await?;
+            Some(Ok(mut bytes)) => {
+                while !bytes.is_empty() {
+                    let part = bytes.split_to(bytes.len().min(pacing.piece()));
+                    pacing.wait(part.len()).await;
+                    write(session, part).await?;
+                }
             }
             Some(Err(failure)) => return Err(failure),
             None => return Ok(()),

@@ -1,11 +1,14 @@
 //! What becomes of a response when a route compresses: pure.
 
+use std::time::SystemTime;
+
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_NONE_MATCH,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES,
+    HeaderName, IF_NONE_MATCH, LAST_MODIFIED, VIA,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
-use proxy_config::route_action::{Coding, Compression};
+use proxy_config::route_action::{Coding, Compression, WhenProxied};
 
 use crate::accept_encoding::{quality, quality_of_identity};
 
@@ -59,7 +62,9 @@ pub fn decide(rules: &Compression, coding: Option<Coding>, head: &ResponseHeader
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let length = length.and_then(|length| length.parse::<u64>().ok());
-    let untouched = head.status == StatusCode::NO_CONTENT
+    let wanted = rules.statuses.is_empty() || rules.statuses.contains(&head.status.as_u16());
+    let untouched = !wanted
+        || head.status == StatusCode::NO_CONTENT
         || head.status.is_informational()
         || headers.contains_key(CONTENT_ENCODING)
         || says_no_transform(headers)
@@ -71,6 +76,30 @@ pub fn decide(rules: &Compression, coding: Option<Coding>, head: &ResponseHeader
         Some(coding) if head.status != StatusCode::PARTIAL_CONTENT => Verdict::Encode(coding),
         _ => Verdict::Varies,
     }
+}
+
+/// Whether an answer may be compressed for a request that another proxy passes on (`Via`).
+pub fn suits_proxy(rules: &Compression, request: &HeaderMap, answer: &HeaderMap) -> bool {
+    let (Some(cases), true) = (&rules.when_proxied, request.contains_key(VIA)) else { return true };
+    let fields = answer.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
+    let members: Vec<String> =
+        fields.flat_map(|field| field.split(',').map(|m| m.trim().to_ascii_lowercase())).collect();
+    let says = |word: &str| members.iter().any(|member| member.split('=').next() == Some(word));
+    let expired = || {
+        let text = answer.get(EXPIRES).and_then(|value| value.to_str().ok());
+        text.is_some_and(|text| {
+            httpdate::parse_http_date(text).map_or(true, |until| until <= SystemTime::now())
+        })
+    };
+    cases.iter().any(|case| match case {
+        WhenProxied::Expired => expired(),
+        WhenProxied::NoCache => says("no-cache"),
+        WhenProxied::NoStore => says("no-store"),
+        WhenProxied::Private => says("private"),
+        WhenProxied::NoLastModified => !answer.contains_key(LAST_MODIFIED),
+        WhenProxied::NoEtag => !answer.contains_key(ETAG),
+        WhenProxied::Auth => request.contains_key(AUTHORIZATION),
+    })
 }
 
 fn says_no_transform(headers: &HeaderMap) -> bool {

@@ -225,11 +225,11 @@ impl Origin {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
                     self.upstream.answered(&contact.attempts, status, asked.elapsed());
-                    let gateway = (502..=504).contains(&status);
-                    if gateway
-                        && question.is_repeatable()
-                        && self.upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
-                    {
+                    let failed =
+                        self.upstream.failed_by(status).filter(|_| question.is_repeatable());
+                    if failed.is_some_and(|failed| {
+                        self.upstream.again(&mut contact.attempts, failed, harmless)
+                    }) {
                         reply.close().await;
                         continue;
                     }

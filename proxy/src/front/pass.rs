@@ -93,6 +93,11 @@ enum Met<T> {
 }
 
 impl Client<'_> {
+    /// Waits for something, or for the client to leave.
+    pub async fn stays<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.until(&Mutex::default(), pin!(work)).await
+    }
+
     /// Waits for something, or for the client to leave, and passes interim responses on meanwhile.
     async fn until<T>(
         &mut self,
@@ -183,7 +188,7 @@ impl Client<'_> {
             return part;
         }
         self.write(std::mem::take(out)).await.map_err(|_| Failure::ClientGone)?;
-        self.until(&Mutex::default(), reading.as_mut()).await?
+        self.stays(reading).await?
     }
 
     /// Writes and does not wait for more to write.

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,47 +31,98 @@ const CREDENTIALS_BYTES_MAX: usize = 4096;
 
 static HASHING: Semaphore = Semaphore::const_new(HASHED_AT_ONCE);
 
+/// Files of users that are looked at with each request and remembered, on one route.
+const FILES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
+/// Largest such file.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Users by name.
+type Users = Arc<HashMap<String, Hash>>;
+
 /// The users of a route.
 pub struct Basic {
-    users: HashMap<String, Hash>,
+    users: From,
+    realm: String,
+    delay: Duration,
     /// Held against the password of a user that is not there, so that both take as long.
     decoy: Hash,
-    challenge: String,
     /// Remembered under a key of this process: nothing to be read out of memory later.
     secret: Hmac<Sha256>,
     right: Mutex<LruCache<[u8; 32], ()>>,
 }
 
+/// Where users come from.
+enum From {
+    Document(Users),
+    /// A file that each request names; what was read of it is good while this does not change.
+    Request(Mutex<LruCache<String, (Stamp, Users)>>),
+}
+
+/// Changes whenever a file does.
+type Stamp = (Option<SystemTime>, u64);
+
 impl Basic {
-    /// Reads the file of users.
+    /// Reads the file of users, unless requests name it.
     pub fn new(config: &BasicAuth) -> Result<Basic, GuardFault> {
-        let fault = |why: String| GuardFault::File { file: config.users_file.clone(), why };
-        let text = std::fs::read_to_string(&config.users_file)
-            .map_err(|error| fault(error.to_string()))?;
-        let users = users::parse(&text).map_err(fault)?;
-        let slowest = users.values().max_by_key(|hash| matches!(hash, Hash::Bcrypt(_)));
-        let decoy = slowest.cloned().ok_or_else(|| fault("it has no user".to_owned()))?;
+        let file = PathBuf::from(&config.users_file.0);
+        let fault = |why: String| GuardFault::File { file: file.clone(), why };
+        let mut decoy = Hash::Plain(String::new());
+        let users = match config.reread {
+            true => From::Request(Mutex::new(LruCache::new(FILES_MAX))),
+            false => {
+                let text =
+                    std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
+                let users = users::parse(&text).map_err(fault)?;
+                let slowest = users.values().max_by_key(|hash| matches!(hash, Hash::Bcrypt(_)));
+                decoy = slowest.cloned().ok_or_else(|| fault("it has no user".to_owned()))?;
+                From::Document(Arc::new(users))
+            }
+        };
         let mut secret = [0; 32];
         let drawn = SystemRandom::new().fill(&mut secret).is_ok();
         let secret = Hmac::new_from_slice(&secret).ok().filter(|_| drawn);
         Ok(Basic {
             users,
+            realm: config.realm.0.clone(),
+            delay: config.delay.map_or(Duration::ZERO, proxy_config::units::Duration::as_std),
             decoy,
-            challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", config.realm),
             secret: secret.ok_or_else(|| fault("the system has no randomness".to_owned()))?,
             right: Mutex::new(LruCache::new(REMEMBERED_MAX)),
         })
     }
 
-    /// The user. Errors: `Unauthorized`, the same whatever is wrong.
+    /// The user; nothing where the request's realm asks nobody. `told` is the file of users and the realm, where
+    /// requests have a say in them.
+    ///
+    /// Errors: `Unauthorized`, the same whatever is wrong; `Forbidden` when there is no file of users.
     pub async fn check(
         &self,
         authorization: Option<&[u8]>,
+        told: Option<&(String, String)>,
+        runtimes: &Handles,
+    ) -> Result<Option<String>, Failure> {
+        let realm = told.map_or(self.realm.as_str(), |(_, realm)| realm);
+        if realm == "off" && self.realm.contains('$') {
+            return Ok(None);
+        }
+        let checked = self.proved(authorization, told, realm, runtimes).await;
+        if checked.is_err() && !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        checked.map(Some)
+    }
+
+    async fn proved(
+        &self,
+        authorization: Option<&[u8]>,
+        told: Option<&(String, String)>,
+        realm: &str,
         runtimes: &Handles,
     ) -> Result<String, Failure> {
-        let refused = || Failure::unauthorized(&self.challenge);
+        let refused = || Failure::unauthorized(&challenge(realm, told.is_some()));
         let (user, password) = authorization.and_then(credentials).ok_or_else(refused)?;
-        let known = self.users.get(&user);
+        let users = self.users(told, runtimes).await?;
+        let known = users.get(&user);
         let hash = known.unwrap_or(&self.decoy).clone();
         let remembered = self.fingerprint(&user, &password, &hash);
         if known.is_some() && self.lock().get(&remembered).is_some() {
@@ -85,6 +138,32 @@ impl Basic {
         Ok(encoded(&user))
     }
 
+    async fn users(
+        &self,
+        told: Option<&(String, String)>,
+        runtimes: &Handles,
+    ) -> Result<Users, Failure> {
+        let files = match &self.users {
+            From::Document(users) => return Ok(Arc::clone(users)),
+            From::Request(files) => files,
+        };
+        let file = told.map_or("", |(file, _)| file).to_owned();
+        let locked = || files.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = locked().get(&file).cloned();
+        let path = file.clone();
+        let reading = move || read_anew(&path, known);
+        let read = runtimes.of(Place::Bulk).spawn_blocking(reading).await;
+        let (stamp, users) = read.map_err(|_| Failure::Internal)?.map_err(|error| {
+            tracing::warn!(file, %error, "the file of users cannot be read");
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Failure::Forbidden("nobody may ask for this"),
+                _ => Failure::Internal,
+            }
+        })?;
+        locked().put(file, (stamp, Arc::clone(&users)));
+        Ok(users)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], ()>> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,6 +175,27 @@ impl Basic {
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
+    }
+}
+
+/// Users of a file, as they were known unless it has changed.
+fn read_anew(file: &str, known: Option<(Stamp, Users)>) -> std::io::Result<(Stamp, Users)> {
+    let about = std::fs::metadata(file)?;
+    if !about.is_file() || about.len() > FILE_BYTES_MAX {
+        return Err(std::io::Error::other("it is no file, or too large"));
+    }
+    let stamp = (about.modified().ok(), about.len());
+    if let Some(known) = known.filter(|(before, _)| *before == stamp) {
+        return Ok(known);
+    }
+    Ok((stamp, Arc::new(users::understood(&std::fs::read_to_string(file)?))))
+}
+
+/// The challenge of a realm. One that requests have a say in must not end its quotes.
+fn challenge(realm: &str, varies: bool) -> String {
+    match varies {
+        true => format!("Basic realm=\"{}\"", realm.replace(['"', '\\'], "")),
+        false => format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
     }
 }
 

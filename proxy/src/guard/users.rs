@@ -1,5 +1,6 @@
 //! Files of users and hashes of their passwords, as Apache's `htpasswd` writes them: bcrypt (`-B`), MD5 in 1000 rounds
-//! (`-m`, `$apr1$`) and SHA-1 (`-s`, `{SHA}`). Pure.
+//! (`-m`, `$apr1$`) and SHA-1 (`-s`, `{SHA}`); and as nginx takes them besides: crypt(3) of DES and `$1$`, `{SSHA}`,
+//! `{PLAIN}`. Pure.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,11 @@ use sha1::Sha1;
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 
-/// Rounds of Apache's MD5.
+use crate::guard::des_crypt;
+
+/// Bytes of a SHA-1.
+const SHA1_BYTES: usize = 20;
+/// Rounds of MD5.
 const ROUNDS: usize = 1000;
 /// The digits of crypt(3), in their order.
 const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -19,8 +24,20 @@ const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hash {
     Bcrypt(String),
-    Apr1 { salt: String, digest: String },
+    /// MD5 in 1000 rounds, as this mark says: `$apr1$` or `$1$`.
+    Md5 {
+        mark: &'static str,
+        salt: String,
+        digest: String,
+    },
     Sha1(Vec<u8>),
+    /// SHA-1 of the password and what follows it.
+    SaltedSha1 {
+        digest: Vec<u8>,
+        salt: Vec<u8>,
+    },
+    Des(String),
+    Plain(String),
 }
 
 impl Hash {
@@ -29,25 +46,59 @@ impl Hash {
             let whole = text.len() == 60 && text.is_ascii();
             return whole.then(|| Hash::Bcrypt(text.to_owned()));
         }
-        if let Some(rest) = text.strip_prefix("$apr1$") {
+        for mark in ["$apr1$", "$1$"] {
+            let Some(rest) = text.strip_prefix(mark) else { continue };
             let (salt, digest) = rest.split_once('$')?;
             let whole = salt.len() <= 8 && digest.len() == 22;
-            return whole.then(|| Hash::Apr1 { salt: salt.to_owned(), digest: digest.to_owned() });
+            let (salt, digest) = (salt.to_owned(), digest.to_owned());
+            return whole.then_some(Hash::Md5 { mark, salt, digest });
         }
-        let digest = STANDARD.decode(text.strip_prefix("{SHA}")?).ok()?;
-        (digest.len() == 20).then_some(Hash::Sha1(digest))
+        if let Some(password) = text.strip_prefix("{PLAIN}") {
+            return Some(Hash::Plain(password.to_owned()));
+        }
+        if let Some(encoded) = text.strip_prefix("{SSHA}") {
+            let mut digest = STANDARD.decode(encoded).ok()?;
+            let salt = (digest.len() >= SHA1_BYTES).then(|| digest.split_off(SHA1_BYTES))?;
+            return Some(Hash::SaltedSha1 { digest, salt });
+        }
+        if let Some(encoded) = text.strip_prefix("{SHA}") {
+            let digest = STANDARD.decode(encoded).ok()?;
+            return (digest.len() == SHA1_BYTES).then_some(Hash::Sha1(digest));
+        }
+        let is_des = text.len() == 13 && text.bytes().all(|byte| DIGITS.contains(&byte));
+        is_des.then(|| Hash::Des(text.to_owned()))
     }
 
     /// Takes as long whatever is wrong. With bcrypt tens of milliseconds, on purpose.
     pub fn is_of(&self, password: &[u8]) -> bool {
         match self {
             Hash::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
-            Hash::Apr1 { salt, digest } => {
-                apr1(password, salt.as_bytes()).as_bytes().ct_eq(digest.as_bytes()).into()
-            }
+            Hash::Md5 { mark, salt, digest } => md5_crypt(password, mark, salt.as_bytes())
+                .as_bytes()
+                .ct_eq(digest.as_bytes())
+                .into(),
             Hash::Sha1(digest) => Sha1::digest(password)[..].ct_eq(digest).into(),
+            Hash::SaltedSha1 { digest, salt } => {
+                let own = Sha1::new().chain_update(password).chain_update(salt).finalize();
+                own[..].ct_eq(digest).into()
+            }
+            Hash::Des(hash) => des_crypt::crypt(password, hash.as_bytes())
+                .is_some_and(|own| own.as_bytes().ct_eq(hash.as_bytes()).into()),
+            Hash::Plain(plain) => password.ct_eq(plain.as_bytes()).into(),
         }
     }
+}
+
+/// As many users of a file as can be understood; what is said of one twice, first counts.
+pub fn understood(text: &str) -> HashMap<String, Hash> {
+    let mut users = HashMap::new();
+    for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
+        let Some((user, rest)) = line.split_once(':') else { continue };
+        // Behind another colon there may be a remark.
+        let Some(hash) = rest.split(':').next().and_then(Hash::parse) else { continue };
+        users.entry(user.to_owned()).or_insert(hash);
+    }
+    users
 }
 
 /// Users by name.
@@ -63,7 +114,7 @@ pub fn parse(text: &str) -> Result<HashMap<String, Hash>, String> {
         let fault = |why: &str| format!("line {}: {why}", index + 1);
         let (user, hash) = line.split_once(':').ok_or_else(|| fault("it is not `user:hash`"))?;
         let hash = Hash::parse(hash)
-            .ok_or_else(|| fault("its hash is none of bcrypt, `$apr1$` and `{SHA}`"))?;
+            .ok_or_else(|| fault("its hash is of no kind that is known; bcrypt is best"))?;
         if users.insert(user.to_owned(), hash).is_some() {
             return Err(fault(&format!("the user `{user}` is there already")));
         }
@@ -74,11 +125,11 @@ pub fn parse(text: &str) -> Result<HashMap<String, Hash>, String> {
     }
 }
 
-/// Apache's variant of crypt's MD5 (apr_md5.c), as 22 digits.
-fn apr1(password: &[u8], salt: &[u8]) -> String {
+/// MD5 in 1000 rounds, as 22 digits: crypt's own (`$1$`), or Apache's (`$apr1$`), which differs by its mark.
+fn md5_crypt(password: &[u8], mark: &str, salt: &[u8]) -> String {
     let inner = Md5::new().chain_update(password).chain_update(salt).chain_update(password);
     let inner = inner.finalize();
-    let mut first = Md5::new().chain_update(password).chain_update(b"$apr1$").chain_update(salt);
+    let mut first = Md5::new().chain_update(password).chain_update(mark).chain_update(salt);
     for part in password.chunks(16) {
         first.update(&inner[..part.len()]);
     }
@@ -128,6 +179,10 @@ mod tests {
         for (hash, password) in [
             ("$apr1$abcdefgh$sIQmFnT1CuEXAsyjuXjUX/", "correct horse"),
             ("{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=", "correct horse"),
+            ("$1$salt$qJH7.N4xYta3aEG/dfqo/0", "password"),
+            ("{SSHA}yI6cZwQadOA1e+/f+T+H3eCQQhRzYWx0", "password"),
+            ("{PLAIN}pass:word", "pass:word"),
+            ("sa3tHJ3/KuYvI", "password"),
             ("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U"),
         ] {
             let parsed = Hash::parse(hash).unwrap();
@@ -136,6 +191,13 @@ mod tests {
                 assert!(!parsed.is_of(wrong.as_bytes()), "{hash} {wrong:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_can_be_understood_is() {
+        let users = understood("a:$1$\nb:{PLAIN}x:remark\n# c:{PLAIN}y\nb:{PLAIN}z\nnothing\n");
+        assert_eq!(users.len(), 1);
+        assert!(users["b"].is_of(b"x"));
     }
 
     #[test]

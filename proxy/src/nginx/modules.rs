@@ -82,8 +82,12 @@ const MODULES: &[Module] = &[
     extra("http_flv_module", Location, "flv;"),
     extra("http_mp4_module", Location, "mp4;"),
     extra("http_gunzip_module", Location, "gunzip on;"),
-    extra("http_gzip_static_module", Location, "gzip_static on;"),
-    extra("http_auth_request_module", Location, "auth_request /auth;"),
+    extra("http_gzip_static_module", Server, "root /a; location /g/ { gzip_static on; }"),
+    extra(
+        "http_auth_request_module",
+        Server,
+        "location /auth { proxy_pass http://b; } location /a/ { auth_request /auth; proxy_pass http://b; }",
+    ),
     extra("http_random_index_module", Location, "random_index on;"),
     extra(
         "http_secure_link_module",
@@ -101,7 +105,11 @@ const MODULES: &[Module] = &[
     usual("http_userid_module", Location, "userid on;"),
     usual("http_access_module", Location, "allow 10.0.0.0/8; deny all;"),
     usual("http_auth_basic_module", Location, "auth_basic a; auth_basic_user_file users;"),
-    usual("http_mirror_module", Location, "mirror /copy;"),
+    usual(
+        "http_mirror_module",
+        Server,
+        "location /copy { internal; proxy_pass http://b; } location /m/ { mirror /copy; proxy_pass http://b; }",
+    ),
     usual("http_autoindex_module", Location, "autoindex on;"),
     usual("http_geo_module", Http, "geo $g { default 0; 10.0.0.0/8 1; }"),
     usual("http_map_module", Http, "map $host $m { default 0; a.example 1; }"),

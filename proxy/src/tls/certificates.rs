@@ -8,11 +8,13 @@ use std::sync::Arc;
 use proxy_config::host::HostName;
 use proxy_config::listener::CertificateFiles;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::extensions::GeneralName;
+
+use crate::tls::keys::private_key;
 
 /// The certificates of a listener. Names are lower case; wildcards begin with `*.`.
 #[derive(Debug)]
@@ -27,12 +29,24 @@ impl Certificates {
     pub fn read(files: &[CertificateFiles], provider: &CryptoProvider) -> Result<Self, String> {
         let mut by_name: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
         let mut default = None;
+        let mut of_certificates = Vec::new();
         for files in files {
             let (key, names) = read_one(files, provider).map_err(|why| {
                 format!("{} with {}: {why}", files.certificate.display(), files.key.display())
             })?;
             default.get_or_insert_with(|| Arc::clone(&key));
+            if files.hosts.is_empty() {
+                of_certificates.push((key, names));
+                continue;
+            }
             for name in names {
+                by_name.entry(name).or_default().push(Arc::clone(&key));
+            }
+        }
+        // Names that somebody wrote come before those that certificates happen to have.
+        let written: Vec<String> = by_name.keys().cloned().collect();
+        for (key, names) in of_certificates {
+            for name in names.into_iter().filter(|name| !written.contains(name)) {
                 by_name.entry(name).or_default().push(Arc::clone(&key));
             }
         }
@@ -72,15 +86,27 @@ fn read_one(
     provider: &CryptoProvider,
 ) -> Result<(Arc<CertifiedKey>, Vec<String>), String> {
     let chain = chain(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| format!("the key cannot be read: {error}"))?;
+    let key = private_key(&files.key, files.password_file.as_deref())?;
     let names = match files.hosts.is_empty() {
         true => names(&chain[0])?,
         false => files.hosts.iter().map(HostName::canonical).collect(),
     };
-    let certified =
-        CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())?;
-    Ok((Arc::new(certified), names))
+    let key = provider.key_provider.load_private_key(key).map_err(|error| error.to_string())?;
+    belongs(&chain[0], &*key)?;
+    Ok((Arc::new(CertifiedKey::new(chain, key)), names))
+}
+
+/// Whether key and certificate belong together. Certificates of version 1, which rustls does not look into, are as good as
+/// others to those who show them.
+fn belongs(certificate: &CertificateDer<'_>, key: &dyn SigningKey) -> Result<(), String> {
+    let malformed = |error| format!("the certificate is malformed: {error}");
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(malformed)?;
+    match key.public_key() {
+        Some(own) if own.as_ref() != parsed.public_key().raw => {
+            Err("the key is not that of the certificate".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The certificates of a PEM file, at least one.
@@ -117,6 +143,7 @@ mod tests {
         let files = CertificateFiles {
             certificate: dir.join(format!("{file}.pem")),
             key: dir.join(format!("{file}.key")),
+            password_file: None,
             hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
         };
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();

@@ -13,6 +13,8 @@ use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::server::ProducesTickets;
 
+use crate::tls::asking::learn;
+
 /// Shortest secret of a key file: 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
 /// The number of the key's period, before the nonce.
@@ -161,7 +163,11 @@ impl ProducesTickets for Ticketer {
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.open(ticket, self.ring.period())
+        let opened = self.open(ticket, self.ring.period());
+        if opened.is_some() {
+            learn(|learned| learned.resumed = true);
+        }
+        opened
     }
 }
 

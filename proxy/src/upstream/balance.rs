@@ -1,6 +1,8 @@
 //! Which server takes a request, as a pure function of a snapshot: no clock, no lock, no chance but
 //! what is handed in.
 
+use std::net::IpAddr;
+
 /// One server that may take the request, as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
@@ -25,6 +27,9 @@ pub enum Rule<'a> {
     Hash(u64),
     /// A random number.
     TwoRandom(u64),
+    /// The client's address, and the weight of each server that is no backup, fit or not. Who has no address, or hits
+    /// only servers that are not fit, takes his turn.
+    ClientAddress(Option<IpAddr>, Vec<u32>, &'a mut [i64]),
 }
 
 /// The index of the server that takes the request; nothing when there is no candidate.
@@ -42,7 +47,38 @@ pub fn choose(candidates: &[Candidate], rule: Rule<'_>) -> Option<usize> {
             chosen.map(|candidate| candidate.index)
         }
         Rule::TwoRandom(draw) => two_random(candidates, draw),
+        Rule::ClientAddress(address, weights, credit) => {
+            let hit = address.and_then(|address| by_address(candidates, address, &weights));
+            hit.or_else(|| in_turn(candidates.iter(), credit))
+        }
     }
+}
+
+/// Hashes made before giving up.
+const HASHES_MAX: u32 = 20;
+
+/// As nginx's `ip_hash` draws: the first three bytes of IPv4, all of IPv6; anew, from the hash itself, when a server is
+/// not fit.
+fn by_address(candidates: &[Candidate], address: IpAddr, weights: &[u32]) -> Option<usize> {
+    let total: u32 = weights.iter().sum();
+    let octets = match address.to_canonical() {
+        IpAddr::V4(address) => address.octets()[..3].to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let mut hash = 89_u32;
+    for _ in 0..HASHES_MAX {
+        hash = octets.iter().fold(hash, |hash, byte| (hash * 113 + u32::from(*byte)) % 6271);
+        let mut drawn = hash.checked_rem(total)?;
+        let hit = weights.iter().position(|weight| {
+            let is_hit = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            is_hit
+        });
+        if let Some(candidate) = candidates.iter().find(|candidate| Some(candidate.index) == hit) {
+            return Some(candidate.index);
+        }
+    }
+    None
 }
 
 /// Smooth weighted round robin: each server's credit grows by its weight, the largest credit is

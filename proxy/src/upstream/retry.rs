@@ -31,6 +31,8 @@ pub enum Failed {
     Timeout,
     /// Status 502, 503 or 504.
     Gateway,
+    /// Another that the upstream names.
+    Status,
     /// An answer that makes no sense.
     Nonsense,
 }
@@ -54,6 +56,7 @@ impl Failed {
             Failed::Reset => "reset",
             Failed::Timeout => "timeout",
             Failed::Gateway => "gateway_error",
+            Failed::Status => "status",
             Failed::Nonsense => "nonsense",
         }
     }
@@ -65,14 +68,16 @@ pub fn allows(rules: Option<&Retries>, failed: Failed, repeatable: bool, tried: 
     let Some(rules) = rules else {
         return failed == Failed::Connect && tried < CONNECTS_MAX;
     };
+    let attempts_max = usize::try_from(rules.attempts_max).unwrap_or(usize::MAX);
     let case = match failed {
+        // Whoever asks has seen that the upstream names it.
+        Failed::Status => return repeatable && tried < attempts_max,
         Failed::Connect => RetryOn::ConnectFailure,
         Failed::Reset => RetryOn::Reset,
         Failed::Timeout => RetryOn::Timeout,
         Failed::Gateway => RetryOn::GatewayError,
         Failed::Stale | Failed::Nonsense => return false,
     };
-    let attempts_max = usize::try_from(rules.attempts_max).unwrap_or(usize::MAX);
     rules.on.contains(&case) && (repeatable || failed == Failed::Connect) && tried < attempts_max
 }
 

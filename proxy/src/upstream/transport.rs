@@ -15,13 +15,14 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use proxy_config::address::ServerAddress;
 use proxy_config::listener::TlsVersion;
-use proxy_config::upstream::{ProxyProtocolOut, UpstreamProtocol, UpstreamTls};
+use proxy_config::upstream::{ClientIdentity, ProxyProtocolOut, UpstreamProtocol, UpstreamTls};
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
+use crate::tls::keys::private_key;
 use crate::upstream::RECEIVE_BYTES;
 use crate::upstream::announce::Announce;
 use crate::upstream::resolve::Name;
@@ -195,7 +196,7 @@ impl Tls {
             Ok::<_, FileFault>(Arc::from(wrapped(certificates)))
         });
         let identity = config.client_certificate.as_ref().map(|files| {
-            let (chain, key) = identity(&files.certificate, &files.key)?;
+            let (chain, key) = identity(files)?;
             (&chain, &key).hash(group);
             Ok::<_, FileFault>(Arc::new(CertKey::new(chain, key)))
         });
@@ -242,10 +243,10 @@ fn authorities(file: &Path) -> Result<Vec<Vec<u8>>, FileFault> {
 }
 
 /// Chain and key, which belong together.
-fn identity(certificate: &Path, key: &Path) -> Result<(Vec<Vec<u8>>, Vec<u8>), FileFault> {
-    let chain = certificates(certificate)?;
-    let fault = |why: String| FileFault { file: key.to_owned(), why };
-    let read = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(error.to_string()))?;
+fn identity(files: &ClientIdentity) -> Result<(Vec<Vec<u8>>, Vec<u8>), FileFault> {
+    let chain = certificates(&files.certificate)?;
+    let fault = |why: String| FileFault { file: files.key.clone(), why };
+    let read = private_key(&files.key, files.password_file.as_deref()).map_err(fault)?;
     let der = read.secret_der().to_vec();
     pingora::tls::install_default_crypto_provider();
     rustls::ClientConfig::builder()

@@ -1,0 +1,38 @@
+//! `ssl_verify_client` of a server: what its routes demand of the certificate that its listener asked for.
+
+use proxy_config::pattern::Template;
+use proxy_config::steps::{Action, Condition, ConditionTest, Step};
+
+use crate::translate::answer::answered;
+use crate::translate::scope::Scope;
+
+/// Statuses that nginx has for them, to be caught by `error_page`; without one, clients see 400.
+const WRONG: u16 = 495;
+const MISSING: u16 = 496;
+const BAD_REQUEST: u16 = 400;
+
+/// What comes before all else in a server that verifies its clients.
+pub fn steps(scope: &Scope<'_>) -> Vec<Step> {
+    let Some(line) = scope.one("ssl_verify_client") else { return Vec::new() };
+    let verified = |value: &str, not: bool| Condition {
+        of: Template("${client_verified}".to_owned()),
+        is: Some(ConditionTest::Equals(Template(value.to_owned()))),
+        not,
+    };
+    let has_tls = Condition { of: Template("${tls_version}".to_owned()), is: None, not: false };
+    let pages = scope.effective("error_page");
+    let refuse = |when: Vec<Condition>, status: u16| {
+        let is_caught = pages.iter().any(|page| page.has(&status.to_string()));
+        let status = if is_caught { status } else { BAD_REQUEST };
+        Step { when, then: vec![Action::Respond(answered(status))] }
+    };
+    let wrong =
+        || refuse(vec![has_tls.clone(), verified("SUCCESS", true), verified("NONE", true)], WRONG);
+    match line.argument(0) {
+        Some("on") => {
+            vec![wrong(), refuse(vec![has_tls.clone(), verified("NONE", false)], MISSING)]
+        }
+        Some("optional") => vec![wrong()],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,176 @@
+//! Bodies of responses changed on their way: decompressed, texts in them replaced. As a module of pingora's it stands
+//! before [`crate::compress`], so whatever writes a response passes through it, and what it has changed is compressed.
+//!
+//! What is changed loses what was said of its bytes: length, ranges, a strong tag.
+
+pub mod gunzip;
+pub mod substitute;
+
+use std::any::Any;
+use std::io;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::proxy::Session;
+
+use crate::bodies::gunzip::Gunzip;
+use crate::bodies::substitute::Substitute;
+use crate::compress::decide::weak;
+use crate::exchange::Exchange;
+use crate::respond::encoding_failed;
+
+/// Makes the chain of each request.
+pub struct Changers;
+
+impl HttpModuleBuilder for Changers {
+    fn order(&self) -> i16 {
+        // Higher comes earlier.
+        1
+    }
+
+    fn init(&self) -> Module {
+        Box::new(Bodies::default())
+    }
+}
+
+/// What changes the response of one request; without any, everything passes.
+#[derive(Default)]
+pub struct Bodies {
+    gunzip: Option<Gunzip>,
+    substitute: Option<Substitute>,
+    has_body: bool,
+    /// Those that have begun, in their order.
+    active: Vec<Box<dyn Change>>,
+}
+
+/// A change of one body.
+pub trait Change: Send + Sync {
+    /// Takes a part; says what it comes to so far.
+    fn part(&mut self, part: &[u8]) -> io::Result<Vec<u8>>;
+
+    /// What is left when the body ends.
+    fn end(&mut self) -> io::Result<Vec<u8>>;
+}
+
+/// Says how the request's response is changed, once its route is known.
+pub fn offer(session: &mut Session, exchange: &Exchange) {
+    let route = exchange.route.as_ref();
+    let head = session.req_header();
+    let has_body = head.method != Method::HEAD;
+    let gunzip = route.and_then(|route| route.gunzip.as_ref()).map(|rules| Gunzip::of(rules, head));
+    let substitute = route
+        .and_then(|route| route.substitutions.as_ref())
+        .and_then(|rules| Substitute::of(rules, &exchange.ruled.texts.substitutions));
+    if let Some(bodies) = session.downstream_modules_ctx.get_mut::<Bodies>() {
+        (bodies.gunzip, bodies.substitute, bodies.has_body) = (gunzip, substitute, has_body);
+    }
+}
+
+impl Bodies {
+    fn begin(&mut self, head: &mut ResponseHeader) -> pingora::Result<()> {
+        self.active.clear();
+        if let Some(gunzip) = &self.gunzip
+            && gunzip.begins(head)?
+        {
+            changed(head)?;
+            self.active.push(Box::new(gunzip::Decoder::default()));
+        }
+        if let Some(substitute) = &self.substitute
+            && substitute.begins(head)
+        {
+            changed(head)?;
+            if !substitute.keeps_last_modified {
+                head.remove_header(&LAST_MODIFIED);
+            }
+            self.active.push(Box::new(substitute.replacing()));
+        }
+        if !self.has_body {
+            self.active.clear();
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, body: &mut Option<Bytes>, ends: bool) -> io::Result<()> {
+        if self.active.is_empty() {
+            return Ok(());
+        }
+        let mut part = body.take().unwrap_or_default().to_vec();
+        for change in &mut self.active {
+            let mut out = change.part(&part)?;
+            if ends {
+                out.extend(change.end()?);
+            }
+            part = out;
+        }
+        if ends {
+            self.active.clear();
+        }
+        *body = (!part.is_empty()).then(|| Bytes::from(part));
+        Ok(())
+    }
+}
+
+/// The head of a response whose bytes will be others.
+fn changed(head: &mut ResponseHeader) -> pingora::Result<()> {
+    head.remove_header(&ACCEPT_RANGES);
+    if head.remove_header(&CONTENT_LENGTH).is_some() {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    match head.headers.get(ETAG).and_then(weak) {
+        Some(tag) => head.insert_header(ETAG, tag),
+        None => Ok(()),
+    }
+}
+
+/// Whether a response of this status has a body that may be changed as a whole.
+fn is_whole(status: StatusCode) -> bool {
+    !status.is_informational()
+        && !matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT
+        )
+}
+
+#[async_trait]
+impl HttpModule for Bodies {
+    async fn response_header_filter(
+        &mut self,
+        head: &mut ResponseHeader,
+        _end_of_stream: bool,
+    ) -> pingora::Result<()> {
+        if is_whole(head.status) { self.begin(head) } else { Ok(()) }
+    }
+
+    fn response_body_filter(
+        &mut self,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+    ) -> pingora::Result<()> {
+        self.change(body, end_of_stream).map_err(encoding_failed)
+    }
+
+    fn response_trailer_filter(
+        &mut self,
+        _trailers: &mut Option<Box<HeaderMap>>,
+    ) -> pingora::Result<Option<Bytes>> {
+        self.response_done_filter()
+    }
+
+    fn response_done_filter(&mut self) -> pingora::Result<Option<Bytes>> {
+        let mut rest = None;
+        self.change(&mut rest, true).map_err(encoding_failed)?;
+        Ok(rest)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
