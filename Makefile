@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos clean
+.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos soak video-edge clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -18,6 +18,7 @@ test: ## Install what is missing, check format and lints, build, run every test
 	$(MAKE) lint
 	cargo build --workspace --locked --bins
 	cargo nextest run --workspace --locked
+	FOREBAY_FRONT_DOOR=off cargo nextest run --workspace --locked -E 'binary(proxy)'
 
 lint: ## Formats, clippy as errors, dependency rules
 	cargo fmt --all --check
@@ -51,6 +52,16 @@ bench: ## Measure Forebay beside nginx, HAProxy, Varnish, ...; writes docs/BENCH
 	@tools/install.sh bench
 	cargo build --release --locked -p forebay-proxy -p forebay-bench
 	"$(target_dir)/release/forebay-bench" --write docs/BENCHMARKS.md
+
+SOAK_MINUTES ?= 30
+soak: ## The proxy at its memory budget for SOAK_MINUTES; fails when what it holds grows
+	cargo build --release --locked -p forebay-proxy -p forebay-bench
+	"$(target_dir)/release/forebay-soak" --minutes "$(SOAK_MINUTES)"
+
+video-edge: ## What a video service's edge must do, beside nginx, Varnish and HAProxy; fails when Forebay does not
+	@tools/install.sh bench
+	cargo build --release --locked -p forebay-proxy -p forebay-bench
+	"$(target_dir)/release/video-edge"
 
 clean: ## Remove what was built
 	cargo clean

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 const QUEUE_LINES_MAX: usize = 8192;
 
 /// One finished request. Absent values are left out of the line.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry<'a> {
     /// When the request head had arrived, RFC 3339 in UTC with milliseconds.
     pub time: String,
@@ -43,9 +43,9 @@ pub struct Entry<'a> {
     /// The status sent; absent when the client left before one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Body bytes, without heads and framing.
-    pub bytes_in: usize,
-    pub bytes_out: usize,
+    /// Body bytes, without heads and framing; of a tunnel, all it carried.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
     pub duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
@@ -77,6 +77,16 @@ pub struct Entry<'a> {
     pub error: Option<&'a str>,
     /// The response was not whole when it ended.
     pub aborted: bool,
+    /// A name of `tunnel::carry::EndedBy`, where the connection was upgraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_ended_by: Option<&'a str>,
+    /// Of requests that are a part of a trace, hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<&'a str>,
     /// Number of the configuration the request was served under.
     pub generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,6 +292,10 @@ mod tests {
             retries: 0,
             error: None,
             aborted: false,
+            tunnel_ended_by: None,
+            trace_id: None,
+            span_id: None,
+            parent_span_id: None,
             generation: 1,
             user_agent: Some("a\"b\n\u{1b}"),
             referer: None,

@@ -1,5 +1,6 @@
 //! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here), `/metrics`
-//! (Prometheus text) and, for those with a token, `/purge` and `/policies`. Nothing of it is reachable on other listeners.
+//! (Prometheus text) and, for those with a token, `/purge`, `/policies`, `/mirrors`
+//! and `/slowest`. Nothing of it is reachable on other listeners.
 
 pub mod policies;
 pub mod purge;
@@ -76,6 +77,8 @@ impl Admin {
             "/policies" | "/policies/history" if shows => self.policies(session).await,
             "/policies" if head.method == Method::POST => self.change(session).await,
             "/policies" => Page::not_allowed("GET, HEAD, POST"),
+            "/mirrors" if shows => self.mirrors(session),
+            "/slowest" if shows => self.slowest(session),
             _ if !shows => Page::not_allowed("GET, HEAD"),
             "/healthz" => Page::new(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" if self.draining.load(Ordering::Acquire) => {
@@ -88,7 +91,7 @@ impl Admin {
                 Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
             _ => {
-                let text = "there are /healthz, /readyz, /metrics, /policies and /purge\n";
+                let text = "there are /healthz, /readyz, /metrics, /mirrors, /policies, /purge and /slowest\n";
                 Page::new(StatusCode::NOT_FOUND, TEXT, text)
             }
         }
@@ -153,6 +156,27 @@ impl Admin {
         match told.await {
             Ok(value) => Page::json(&value),
             Err(error) => Page::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+
+    /// What was found where answers are compared: it names what people asked for.
+    fn mirrors(&self, session: &ServerSession) -> Page {
+        let credentials = session.req_header().headers.get(AUTHORIZATION);
+        if let Err(refusal) = self.state.tokens.load().viewer(credentials) {
+            return self.refused(refusal);
+        }
+        let current = self.state.current();
+        let found =
+            current.routes.reports().map(|(route, found)| (route.to_owned(), found.shown()));
+        Page::json(&Value::Object(found.collect()))
+    }
+
+    /// Which requests took the longest lately.
+    fn slowest(&self, session: &ServerSession) -> Page {
+        let credentials = session.req_header().headers.get(AUTHORIZATION);
+        match self.state.tokens.load().viewer(credentials) {
+            Ok(_) => Page::json(&json!(self.state.slowest.shown())),
+            Err(refusal) => self.refused(refusal),
         }
     }
 

@@ -15,13 +15,15 @@ use prometheus::IntCounterVec;
 use proxy_config::route_access::AuthSubrequest;
 
 use crate::cache::conditional;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question, Reply};
 use crate::metrics::Metrics;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::upstream::Upstream;
+use crate::upstream::patience::Patience;
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -73,6 +75,7 @@ impl AuthRequest {
         Ok(Question {
             head,
             body: None,
+            feed: None,
             caller: None,
             client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),
@@ -101,9 +104,11 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
     let origin = Origin {
         connector: Arc::clone(&edge.state.connector),
         wish: auth.upstream.wish(&asking),
+        patience: Patience::of(auth.upstream.timeouts(), None),
         upstream: Arc::clone(&auth.upstream),
         runtimes: edge.state.runtimes.clone(),
         lane: Arc::clone(&route.lane),
+        buffering: Arc::clone(&route.buffering),
         reach: None,
         caller,
     };

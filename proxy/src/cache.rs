@@ -38,11 +38,13 @@ pub mod vary;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
+use lru::LruCache;
 use parking_lot::Mutex;
 use proxy_config::cache::CacheDisk;
 
@@ -68,6 +70,8 @@ const FILLS_MAX: usize = 4096;
 const PASS_MS: u64 = 2000;
 /// Such answers remembered at once.
 const PASSES_MAX: usize = 4096;
+/// Keys whose uses are counted before they are stored; those not asked for longest are forgotten first.
+const USES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
 
 /// The next part of an id.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -101,6 +105,8 @@ struct Inner {
     fills_count: usize,
     /// Hashes of keys whose answers may not be stored, and until when that is believed.
     passes: HashMap<u64, u64>,
+    /// How often was asked for what is not stored, by the hash of its key.
+    uses: LruCache<u64, u32>,
     /// Evictions that the metric has counted.
     evictions_counted: [u64; 2],
 }
@@ -144,6 +150,7 @@ impl Cache {
                 fills: HashMap::new(),
                 fills_count: 0,
                 passes: HashMap::new(),
+                uses: LruCache::new(USES_MAX),
                 evictions_counted: [0; 2],
             }),
             hasher: RandomState::new(),
@@ -244,6 +251,19 @@ impl Cache {
         }
     }
 
+    /// What answers a request at once: fresh, whole and in memory. For what is not, nothing begins.
+    pub fn at_hand(
+        &self,
+        (key, headers, said): (&Key, &HeaderMap, &Directives),
+        policy: &Policy,
+        now_ms: u64,
+    ) -> Option<Arc<Stored>> {
+        let stored = self.inner.lock().store.find(key, headers)?;
+        let honor = policy.freshness.honor_request;
+        let plan = freshness::plan(Some(&stored.times()), said, honor, now_ms);
+        (plan == Plan::Hit && stored.head.layout.is_none()).then_some(stored)
+    }
+
     fn fetch(
         &self,
         inner: &mut Inner,
@@ -268,6 +288,9 @@ impl Cache {
         }
         if inner.fills_count >= FILLS_MAX {
             return Step::Pass("fills_full");
+        }
+        if stale.is_none() && policy.uses_min > 1 && !inner.is_used_enough(hash, policy.uses_min) {
+            return Step::Pass("uses_min");
         }
         let fill = inner.begin(asking, false);
         let interest = Interest::in_fill(&fill);
@@ -295,6 +318,13 @@ impl Cache {
             return Err("full");
         }
         Ok(inner.begin(&asking, true))
+    }
+
+    /// Whether an answer to this request is stored, or on its way.
+    pub fn knows(&self, key: &Key, headers: &HeaderMap) -> bool {
+        let mut inner = self.inner.lock();
+        let on_disk = inner.disk.as_ref().is_some_and(|disk| disk.find(key, headers).is_some());
+        on_disk || inner.store.find(key, headers).is_some() || inner.fills.contains_key(key)
     }
 
     /// Remembers for a while that answers to this key are not to be waited for.
@@ -458,6 +488,17 @@ impl Cache {
 }
 
 impl Inner {
+    /// Counts a use; whether there were so many.
+    fn is_used_enough(&mut self, hash: u64, uses_min: u32) -> bool {
+        let uses = self.uses.get_or_insert_mut(hash, || 0);
+        *uses = uses.saturating_add(1);
+        let enough = *uses >= uses_min;
+        if enough {
+            self.uses.pop(&hash);
+        }
+        enough
+    }
+
     /// A fill under way that will, as far as can be known, answer the request.
     fn running(
         &self,

@@ -17,16 +17,18 @@ mod docs;
 mod dump;
 mod explain;
 mod lanes;
+mod mirrors;
 mod policy;
 mod purge;
 mod run;
 mod schema;
 mod simulate;
+mod top;
 
 /// Forebay's edge proxy.
 ///
 /// Signals: QUIT stops gracefully, TERM and INT stop at once, HUP reloads the document, USR1
-/// reopens log files.
+/// reopens log files, USR2 starts the program again and hands over to it.
 #[derive(Debug, Parser)]
 #[command(name = "forebay-proxy", version)]
 pub struct Cli {
@@ -51,12 +53,16 @@ enum Command {
     /// Put lanes to the proof.
     #[command(subcommand)]
     Lanes(lanes::Command),
+    /// Say how the answers to copies of requests differ from those clients got (`mirror.compare`).
+    Mirrors(mirrors::Options),
     /// See and change the policies of a running proxy, and go back.
     Policy(policy::Options),
     /// Take answers out of a running proxy's caches.
     Purge(purge::Options),
     /// Say what cache policies would have done with the requests of an access log.
     Simulate(simulate::Options),
+    /// Watch a running proxy: routes, lanes, caches, servers, the slowest requests.
+    Top(top::Options),
     /// Print a document with every default written out.
     Dump(dump::Options),
     /// Print the JSON Schema of the document, for editors.
@@ -127,9 +133,11 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Lanes(command) => lanes::run(&command),
+        Command::Mirrors(options) => mirrors::run(&options),
         Command::Policy(options) => policy::run(&options),
         Command::Purge(options) => purge::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Dump(options) => dump::run(&options),
         Command::Schema => schema::run(),
         Command::Docs(options) => docs::run(&options),

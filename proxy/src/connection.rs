@@ -1,31 +1,39 @@
 //! One client connection: TLS, HTTP/1 or HTTP/2, counted from accept to close.
 //!
-//! It begins on the latency runtime; each request may [`hop`] to the bulk runtime and back. The front
-//! door, which will answer memory hits ahead of pingora's `HttpProxy`, belongs here too.
+//! It begins on the latency runtime; each request may [`hop`] to the bulk runtime and back. The
+//! [front door](crate::front) stands before HTTP/1.
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use bytes::BytesMut;
+use pingora::apps::{
+    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
+};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::tls::TlsRef;
-use pingora::protocols::{ALPN, Ssl, Stream};
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{ALPN, SocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::listener::{Listener, ListenerTimeouts};
 use proxy_config::proved::Certificate;
+use tokio::sync::Notify;
 
 use crate::drain::Drain;
 use crate::edge::Edge;
+use crate::front::{Door, Guest, Passed};
 use crate::generation::State;
 use crate::hop::{self, Company};
 use crate::introduction::introduce;
-use crate::prompt::{Patience, Prompt};
+use crate::prompt::{self, Patience, Prompt};
 use crate::runtimes::Handles;
 use crate::tls::{self, LiveAcceptor};
+use crate::tunnel::departure;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,6 +45,31 @@ pub struct Caller {
     pub certificate: Option<Arc<Certificate>>,
     /// The connection carries no request after this one.
     pub last: bool,
+    /// What a request becomes that is none any more.
+    pub departing: departure::Exit,
+}
+
+/// The two ends of a connection and what lies between.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    /// The TLS version as it is logged.
+    pub tls: Option<String>,
+}
+
+impl Ends {
+    pub fn of(socket: Option<&SocketDigest>, tls: Option<&SslDigest>) -> Ends {
+        let inet = |address: &pingora::protocols::l4::socket::SocketAddr| {
+            let address = address.as_inet()?;
+            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        };
+        Ends {
+            peer: socket.and_then(SocketDigest::peer_addr).and_then(inet),
+            local: socket.and_then(SocketDigest::local_addr).and_then(inet),
+            tls: tls.map(|tls| tls.version.replace('_', ".")),
+        }
+    }
 }
 
 tokio::task_local! {
@@ -56,6 +89,9 @@ pub struct Connections {
     acceptor: Option<LiveAcceptor>,
     http2: bool,
     drain: Drain,
+    /// True from when on connections without a request are closed: later than nobody is accepted any more, so that
+    /// who was accepted last is still heard.
+    closing: ShutdownWatch,
     timeouts: ListenerTimeouts,
     patience: Patience,
     connections_max: i64,
@@ -64,6 +100,10 @@ pub struct Connections {
     refused: IntCounter,
     handshake_failures: IntCounter,
     introductions_refused: IntCounter,
+    /// Nothing on HTTP/1 is answered ahead of pingora without it.
+    door: Option<Door>,
+    /// Told to connections that wait for a request.
+    leaving: Notify,
 }
 
 impl Connections {
@@ -72,7 +112,7 @@ impl Connections {
         listener: &Listener,
         requests: Requests,
         acceptor: Option<LiveAcceptor>,
-        drain: Drain,
+        (closing, door): (ShutdownWatch, Option<Door>),
         state: &Arc<State>,
     ) -> Self {
         let metrics = &state.metrics;
@@ -82,7 +122,8 @@ impl Connections {
             requests,
             acceptor,
             http2: listener.http2,
-            drain,
+            drain: state.drain.clone(),
+            closing,
             patience: Patience::new(name, &listener.timeouts, metrics),
             timeouts: listener.timeouts.clone(),
             connections_max: i64::from(listener.connections_max),
@@ -91,6 +132,8 @@ impl Connections {
             refused: metrics.connections_refused.with_label_values(&[name]),
             handshake_failures: metrics.tls_handshake_failures.with_label_values(&[name]),
             introductions_refused: metrics.introductions_refused.with_label_values(&[name]),
+            door,
+            leaving: Notify::new(),
         }
     }
 
@@ -131,7 +174,7 @@ impl Connections {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ssl().and_then(TlsRef::peer_certificate_der);
                 let certificate = shown.and_then(tls::shown).map(Arc::new);
-                let caller = Caller { certificate, last: false };
+                let caller = Caller { certificate, ..Caller::default() };
                 Some((Box::new(stream), caller))
             }
             failed => {
@@ -158,32 +201,68 @@ impl Connections {
             .ok()
     }
 
-    /// Requests of an HTTP/1 connection, one after the other.
+    /// Requests of an HTTP/1 connection, one after the other: what the door does not answer, pingora
+    /// does.
     async fn http1(&self, stream: Stream, caller: Caller, shutdown: &ShutdownWatch) {
         let stream = Prompt::http1(stream, self.patience.clone());
-        let requests_max = self.keep_alive_requests_max();
-        let mut requests = Arc::new(Requests { caller, ..self.requests.clone() });
-        let mut count = 1;
-        let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
-        session.set_read_timeout(Some(self.timeouts.body.as_std()));
-        // A client may send its next request before the answer (RFC 9112 section 9.3.2).
-        session.set_pipelining_enabled(true);
+        let requests_max = u64::from(self.keep_alive_requests_max());
+        let mut requests = Arc::new(Requests { caller: caller.clone(), ..self.requests.clone() });
+        let mut stream: Stream = Box::new(stream);
+        let departing = caller.departing.clone();
+        let mut guest = Guest::new(&stream, caller);
+        let mut leaving = pin!(self.leaving.notified());
+        leaving.as_mut().enable();
+        // What pingora has read of the request after its own, which nobody else may take from it.
+        let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            if count >= requests_max {
+            let mut read = BytesMut::new();
+            if let Some(door) = self.door.as_ref().filter(|_| settings.is_none()) {
+                match door.receive(&mut stream, &mut guest, requests_max, &mut leaving).await {
+                    Passed::Over => return,
+                    Passed::On(bytes) => read = bytes,
+                }
+            }
+            if guest.served + 1 >= requests_max {
                 let caller = Caller { last: true, ..requests.caller.clone() };
                 requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
             }
-            count = count.saturating_add(1);
+            let session = self.session(stream, settings.take(), read, shutdown);
             let served = requests.process_new_http(session, shutdown).await;
-            let Some(reused) = served else { break };
-            let (stream, settings) = reused.consume();
-            session = ServerSession::new_http1(stream);
-            session.set_read_timeout(Some(self.timeouts.body.as_std()));
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
-            }
+            let Some(reused) = served else {
+                if let Some(departure) = departing.left() {
+                    hop::drive(&self.requests.runtimes, None, departure.run()).await;
+                }
+                return;
+            };
+            guest.served += 1;
+            let (reusable, kept) = reused.consume();
+            stream = reusable;
+            let heads = prompt::within(&stream).map_or(u64::MAX, Prompt::heads);
+            settings = kept.filter(|_| heads != guest.served);
         }
+    }
+
+    /// Pingora's session for the request that comes next on a stream.
+    fn session(
+        &self,
+        stream: Stream,
+        settings: Option<HttpPersistentSettings>,
+        read: BytesMut,
+        shutdown: &ShutdownWatch,
+    ) -> ServerSession {
+        let mut session = ServerSession::new_http1(stream);
+        session.set_read_timeout(Some(self.timeouts.body.as_std()));
+        if let Some(settings) = settings {
+            settings.apply_to_session(&mut session);
+            return session;
+        }
+        session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
+        // A client may send its next request before the answer (RFC 9112 section 9.3.2).
+        session.set_pipelining_enabled(true);
+        if !read.is_empty() {
+            session.set_pipelined_prefix(read);
+        }
+        session
     }
 
     fn keep_alive_requests_max(&self) -> u32 {
@@ -265,11 +344,8 @@ async fn starts_with_preface(stream: &mut Stream) -> std::io::Result<bool> {
 
 #[async_trait]
 impl ServerApp for Connections {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        let shutdown = &self.closing;
         let _under_way = self.drain.connection();
         self.accepted.inc();
         let _open = Gauged::new(&self.open);
@@ -288,6 +364,9 @@ impl ServerApp for Connections {
     }
 
     async fn cleanup(&self) {
+        // Nobody is accepted any more. An error is that everything ends.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+        self.leaving.notify_waiters();
         self.requests.proxy.http_cleanup().await;
     }
 }

@@ -7,7 +7,7 @@ use pingora::proxy::Session;
 use proxy_config::detours::{Step, To};
 
 use crate::detour::{Detour, Next, Why};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::files::{Files, Found};
 use crate::respond::Failure;
 use crate::{file_answer, local};

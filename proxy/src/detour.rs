@@ -17,7 +17,7 @@ use pingora::proxy::Session;
 use proxy_config::detours::To;
 
 use crate::cache::conditional;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::path::normalize_target;
 use crate::respond::{self, Failure};
 use crate::route::Route;

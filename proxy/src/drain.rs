@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// After the last request, how long idle connections may take to close by themselves. HTTP/2
@@ -15,9 +15,19 @@ const LINGER: Duration = Duration::from_millis(250);
 struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
+    tunnels: AtomicUsize,
     changed: Notify,
+    /// Whether tunnels are being closed.
+    cut: watch::Sender<bool>,
     /// A graceful stop has begun.
     begun: AtomicBool,
+}
+
+/// Until when what is under way is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    pub requests: Instant,
+    pub tunnels: Instant,
 }
 
 /// Shared count of open client connections and requests in flight.
@@ -39,6 +49,28 @@ impl Drain {
         self.enter(|counts| &counts.requests)
     }
 
+    /// A connection that was upgraded: it may go on for hours.
+    pub fn tunnel(&self) -> UnderWay {
+        self.enter(|counts| &counts.tunnels)
+    }
+
+    /// True from when on tunnels are to close.
+    pub fn cut(&self) -> watch::Receiver<bool> {
+        self.0.cut.subscribe()
+    }
+
+    /// Closes tunnels, and gives them a moment to be told of.
+    pub async fn cut_tunnels(&self) {
+        self.0.cut.send_replace(true);
+        let deadline = Instant::now() + LINGER;
+        while self.tunnels() > 0 {
+            let changed = self.0.changed.notified();
+            if self.tunnels() > 0 && tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn enter(&self, count: fn(&Counts) -> &AtomicUsize) -> UnderWay {
         count(&self.0).fetch_add(1, Ordering::AcqRel);
         UnderWay { counts: Arc::clone(&self.0), count }
@@ -57,21 +89,27 @@ impl Drain {
         self.0.requests.load(Ordering::Acquire)
     }
 
+    pub fn tunnels(&self) -> usize {
+        self.0.tunnels.load(Ordering::Acquire)
+    }
+
     /// Waits until no connection is open, or no request is in flight and connections have had
-    /// [`LINGER`] to close, or the deadline. Says whether every request was finished.
-    pub async fn finished(&self, deadline: Instant) -> bool {
+    /// [`LINGER`] to close, or the deadlines. Says whether every request and tunnel was finished.
+    pub async fn finished(&self, until: Deadlines) -> bool {
         loop {
             let changed = self.0.changed.notified();
-            if self.0.connections.load(Ordering::Acquire) == 0 && self.requests() == 0 {
+            let (requests, tunnels) = (self.requests(), self.tunnels());
+            if self.0.connections.load(Ordering::Acquire) == 0 && requests == 0 && tunnels == 0 {
                 return true;
             }
-            let wait_until = match self.requests() {
-                0 => deadline.min(Instant::now() + LINGER),
-                _ => deadline,
+            let wait_until = match (requests, tunnels) {
+                (0, 0) => until.requests.min(Instant::now() + LINGER),
+                (0, _) => until.tunnels,
+                (_, 0) => until.requests,
+                _ => until.requests.max(until.tunnels),
             };
-            let timed_out = tokio::time::timeout_at(wait_until, changed).await.is_err();
-            if timed_out && (self.requests() == 0 || Instant::now() >= deadline) {
-                return self.requests() == 0;
+            if tokio::time::timeout_at(wait_until, changed).await.is_err() {
+                return self.requests() == 0 && self.tunnels() == 0;
             }
         }
     }
@@ -88,8 +126,13 @@ impl Drop for UnderWay {
 mod tests {
     use super::*;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(3600)
+    fn within(requests_s: u64, tunnels_s: u64) -> Deadlines {
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        Deadlines { requests: at(requests_s), tunnels: at(tunnels_s) }
+    }
+
+    fn soon() -> Deadlines {
+        within(3600, 3600)
     }
 
     #[tokio::test(start_paused = true)]
@@ -113,7 +156,7 @@ mod tests {
     async fn a_request_is_waited_for_until_the_deadline() {
         let drain = Drain::default();
         let request = drain.request();
-        assert!(!drain.finished(Instant::now() + Duration::from_secs(5)).await);
+        assert!(!drain.finished(within(5, 60)).await);
         let waiting = tokio::spawn({
             let drain = drain.clone();
             async move { drain.finished(soon()).await }
@@ -121,5 +164,23 @@ mod tests {
         tokio::task::yield_now().await;
         drop(request);
         assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tunnels_have_a_time_of_their_own_and_are_told() {
+        let drain = Drain::default();
+        let tunnel = drain.tunnel();
+        let begun = Instant::now();
+        assert!(!drain.finished(within(5, 60)).await);
+        assert!(begun.elapsed() >= Duration::from_secs(60));
+        let mut cut = drain.cut();
+        let told = tokio::spawn(async move {
+            cut.wait_for(|cut| *cut).await.unwrap();
+            drop(tunnel);
+        });
+        drain.cut_tunnels().await;
+        told.await.unwrap();
+        assert_eq!(drain.tunnels(), 0);
+        assert!(drain.finished(soon()).await);
     }
 }

@@ -1,13 +1,11 @@
 //! The request's way through the proxy, as pingora's phases. Each phase delegates; nothing is
 //! decided here that could be decided in a file of its own.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -16,34 +14,27 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
 use proxy_config::program::Walk;
-use proxy_config::proved::Proved;
-use proxy_config::route::ForwardedHeaders;
 
-use crate::cache::answer::{self, Verdict};
-use crate::cache::policy::Policy;
+use crate::cache::answer;
 use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
-use crate::connection::{caller, whole_seconds};
-use crate::detour::{self, Trail};
-use crate::drain::UnderWay;
-use crate::fill::origin::Contact;
-use crate::generation::{Generation, State};
+use crate::connection::{Ends, caller, whole_seconds};
+use crate::detour;
+use crate::exchange::Exchange;
+use crate::finish::{self, Moved};
+use crate::generation::State;
 use crate::headers::{self, Downstream};
-use crate::lane::Seat;
-use crate::mirror::{self, Copying};
+use crate::mirror;
 use crate::path::TargetFault;
+use crate::rate_limit::Quota;
 use crate::rate_limit::key::Asking;
-use crate::rate_limit::{Passage, Quota};
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
-use crate::rules::{self, Ruled, edit_request, edit_response};
-use crate::runtimes::Place;
-use crate::split::Destination;
+use crate::rules::{self, edit_request, edit_response};
+use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
-use crate::upstream::server::InUse;
-use crate::upstream::{Attempts, Upstream};
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, finish, prompt, request};
+use crate::{client_address, cors, dating, prompt, request, split};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -55,86 +46,13 @@ pub struct Edge {
     pub state: Arc<State>,
 }
 
-/// One request, from its head to the end of its response. Whatever way it ends, dropping it gives
-/// back the place in its lane.
-pub struct Exchange {
-    pub begun: Instant,
-    pub generation: Arc<Generation>,
-    pub request_id: String,
-    /// Who asks, as far as trusted proxies say.
-    pub client: Option<IpAddr>,
-    /// Who connects.
-    pub peer: Option<SocketAddr>,
-    /// Where the connection was accepted.
-    pub local: Option<SocketAddr>,
-    pub tls: Option<String>,
-    /// What the client has proved.
-    pub proved: Proved,
-    /// The route's guard has a say: neither a preflight nor its address alone is enough.
-    pub must_prove: bool,
-    /// The connection to the client is closed after this.
-    pub last: bool,
-    pub route: Option<Arc<Route>>,
-    pub permit: Option<Seat>,
-    /// Its place among its lane's requests to origins, when it passes through.
-    pub at_origin: Option<Seat>,
-    pub limits: Passage,
-    /// What the route's rules made of the request.
-    pub ruled: Ruled,
-    /// How far it has come from what the client asked for.
-    pub trail: Trail,
-    /// A copy for another upstream, while its body passes by.
-    pub copying: Option<Copying>,
-    /// Bytes of the request's body that were sent upstream.
-    pub body_bytes: u64,
-    /// Who answers, unless the route does so by itself.
-    pub upstream: Option<Arc<Upstream>>,
-    pub cache_policy: Option<Arc<Policy>>,
-    pub attempts: Attempts,
-    /// The place at the server of the current attempt.
-    pub in_use: Option<InUse>,
-    pub attempt_begun: Option<Instant>,
-    pub connected: Option<Instant>,
-    pub connect_time: Option<Duration>,
-    pub reused: Option<bool>,
-    /// The connection to the upstream carries no request after this one.
-    pub last_on_connection: bool,
-    pub upstream_first_byte: Option<Duration>,
-    /// The status the upstream answered with.
-    pub upstream_status: Option<u16>,
-    pub first_byte: Option<Duration>,
-    pub failure: Option<Failure>,
-    /// Interim (1xx) responses so far.
-    pub interim: u32,
-    /// The status this proxy answered by itself.
-    pub answered: Option<StatusCode>,
-    /// How the cache dealt with it, on a route that has one.
-    pub cache: Option<Verdict>,
-    /// `Cache-Status` of a request that passes through beside the cache.
-    pub cache_status: Option<String>,
-    _under_way: UnderWay,
-}
-
-impl Exchange {
-    /// Where its body is moved.
-    pub fn place(&self) -> Place {
-        self.route.as_ref().map_or(Place::Latency, |route| route.lane.place())
-    }
-
-    /// What is known of an upstream this proxy asked by itself.
-    pub fn met(&mut self, contact: Contact) {
-        self.attempts = contact.attempts;
-        self.reused = contact.reused;
-        self.connect_time = contact.connect_time;
-        self.upstream_first_byte = contact.first_byte;
-    }
-
-    pub fn forwarded(&self) -> ForwardedHeaders {
-        self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
-    }
-}
-
 impl Edge {
+    /// The same once more.
+    pub fn another(&self) -> Edge {
+        let Edge { listener, timeouts, state } = self;
+        Edge { listener: listener.clone(), timeouts: timeouts.clone(), state: Arc::clone(state) }
+    }
+
     /// Everything that can refuse a request before an upstream is asked: when it comes, and again on
     /// each detour.
     pub fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
@@ -147,16 +65,13 @@ impl Edge {
             return Err(Failure::NoRoute);
         }
         exchange.route = Some(Arc::clone(&route));
+        exchange.tempo = route.tempo();
         let target = rules::target(&self.listener, session.req_header());
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
         compress::offer(session, route.compression.as_ref());
-        let head = session.req_header();
-        let proved = &exchange.proved;
-        let asking = Asking { client: exchange.client, route: &route.name, head, proved };
-        let Destination { upstream, cache_policy } = route.split.choose(&asking);
-        (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
+        split::direct(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
         exchange.must_prove = false;
@@ -172,8 +87,20 @@ impl Edge {
         Ok(())
     }
 
+    /// Notes who asks.
+    pub fn meet(&self, head: &RequestHeader, ends: &Ends, exchange: &mut Exchange) {
+        (exchange.peer, exchange.local) = (ends.peer, ends.local);
+        exchange.tls.clone_from(&ends.tls);
+        let listener = exchange.generation.config.listeners.get(&self.listener);
+        let peer = exchange.peer.map(|peer| peer.ip());
+        exchange.client = match listener {
+            Some(listener) => client_address::client(peer, &head.headers, listener),
+            None => peer,
+        };
+    }
+
     /// Renders the route's rules for what is known of the request; says whether it is a preflight.
-    fn rule(
+    pub fn rule(
         &self,
         head: &RequestHeader,
         exchange: &mut Exchange,
@@ -197,6 +124,9 @@ impl Edge {
         };
         let client = exchange.client;
         guard.check(head, client, &self.state, &mut exchange.proved).await?;
+        if route.split.is_by_claim() {
+            split::direct(head, exchange, &route);
+        }
         // Now there is more that rules may tell.
         let walk = std::mem::take(&mut exchange.ruled.walk);
         self.rule(head, exchange, &route, walk);
@@ -263,45 +193,7 @@ impl ProxyHttp for Edge {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
-        let caller = caller();
-        Exchange {
-            begun: Instant::now(),
-            generation: self.state.current(),
-            request_id: String::new(),
-            client: None,
-            peer: None,
-            local: None,
-            tls: None,
-            proved: Proved { certificate: caller.certificate, ..Proved::default() },
-            must_prove: false,
-            last: caller.last,
-            route: None,
-            permit: None,
-            at_origin: None,
-            limits: Passage::default(),
-            ruled: Ruled::default(),
-            trail: Trail::default(),
-            copying: None,
-            body_bytes: 0,
-            upstream: None,
-            cache_policy: None,
-            attempts: Attempts::default(),
-            in_use: None,
-            attempt_begun: None,
-            connected: None,
-            connect_time: None,
-            reused: None,
-            last_on_connection: false,
-            upstream_first_byte: None,
-            upstream_status: None,
-            first_byte: None,
-            failure: None,
-            interim: 0,
-            answered: None,
-            cache: None,
-            cache_status: None,
-            _under_way: self.state.drain.request(),
-        }
+        Exchange::new(&self.state, caller())
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -310,21 +202,12 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         exchange.request_id = request::request_id(&session.req_header().headers);
-        let inet = |address: &pingora::protocols::l4::socket::SocketAddr| {
-            let address = address.as_inet()?;
-            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
-        };
-        exchange.peer = session.client_addr().and_then(inet);
-        exchange.local = session.server_addr().and_then(inet);
-        let listener = exchange.generation.config.listeners.get(&self.listener);
-        let headers = &session.req_header().headers;
-        let peer = exchange.peer.map(|peer| peer.ip());
-        exchange.client = match listener {
-            Some(listener) => client_address::client(peer, headers, listener),
-            None => peer,
-        };
-        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
-        exchange.tls = tls.map(|tls| tls.version.replace('_', "."));
+        let none = (None, None);
+        let (socket, tls) = session
+            .digest()
+            .map_or(none, |digest| (digest.socket_digest.as_deref(), digest.ssl_digest.as_deref()));
+        let ends = Ends::of(socket, tls);
+        self.meet(session.req_header(), &ends, exchange);
         if session.is_http2() {
             // A client that gives no window; on HTTP/1 `prompt` sees to it.
             session.set_write_timeout(Some(self.timeouts.write.as_std()));
@@ -351,16 +234,17 @@ impl ProxyHttp for Edge {
         exchange.in_use = None;
         // What was sent to one server is sent again to the next, and counted again.
         exchange.body_bytes = 0;
-        mirror::restart(&mut exchange.copying);
+        mirror::restart(&mut exchange.mirroring);
         let upstream =
-            exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+            exchange.upstream.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let route = exchange.route.as_ref().map_or("", |route| route.name.as_str());
         let head = session.req_header();
         let (client, proved) = (exchange.client, &exchange.proved);
         exchange.attempts.wish = upstream.wish(&Asking { client, route, head, proved });
         exchange.attempts.wish.client = client_address::ends(session, exchange.client);
         let turn = upstream.turn(&mut exchange.attempts).await;
-        let turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        let mut turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
         Ok(Box::new(turn.peer))
     }
@@ -433,13 +317,17 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        mirror::body(&mut exchange.copying, body.as_ref(), end_of_stream);
+        mirror::body(&mut exchange.mirroring, body.as_ref(), end_of_stream);
         exchange.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let Some(route) = &exchange.route else { return Ok(()) };
         route.gate.check_body(exchange.body_bytes).map_err(|failure| {
             exchange.failure = Some(failure);
             Error::new_down(ErrorType::InternalError)
-        })
+        })?;
+        if let (Some((_, request)), Some(body)) = (&exchange.tempo, body) {
+            request.wait(body.len()).await;
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -513,7 +401,8 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        Ok(exchange.route.as_ref().and_then(|route| route.lane.pace.reserve(bytes)))
+        body.iter().for_each(|part| mirror::answer(&mut exchange.mirroring, part));
+        Ok(exchange.pacing().and_then(|pacing| pacing.reserve(bytes)))
     }
 
     fn error_while_proxy(
@@ -578,7 +467,9 @@ impl ProxyHttp for Edge {
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.in_use = None;
         exchange.limits.leave();
-        finish::record(self, session, error.is_some(), exchange);
+        if !exchange.tunnel.has_departed {
+            finish::record(self, &Moved::by(session), error.is_some(), exchange);
+        }
     }
 
     /// `fail_to_proxy` has said it, with the request's id.

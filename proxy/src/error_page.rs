@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use pingora::http::ResponseHeader;
 use proxy_config::error_answers::ErrorAnswers;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 
 /// Reason phrases that are not those of the IANA registry.
 const PHRASES: [(u16, &str); 7] = [

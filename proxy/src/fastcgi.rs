@@ -15,6 +15,7 @@ pub mod pass;
 pub mod record;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::template::{Compiled, Scope};
@@ -29,7 +30,6 @@ pub struct Gateway {
     pub index: Option<String>,
     pub split: Vec<String>,
     pub params: Vec<(String, Compiled)>,
-    pub timeouts: UpstreamTimeouts,
     pub idle: Idle,
     /// Of what scripts write to their standard error.
     pub moderation: Moderation,
@@ -46,7 +46,6 @@ impl Gateway {
             index: config.index.clone(),
             split: config.split.clone(),
             params: params.collect(),
-            timeouts: timeouts.clone(),
             idle: Idle::new(config.idle_max, timeouts.idle.as_std()),
             moderation: Moderation::default(),
         }
@@ -54,12 +53,17 @@ impl Gateway {
 
     /// A connection to the server, and whether it has been used before. `reuse`: the request does no
     /// harm if the server has closed it meanwhile.
-    pub async fn connect(&self, peer: &HttpPeer, reuse: bool) -> std::io::Result<(Socket, bool)> {
+    pub async fn connect(
+        &self,
+        peer: &HttpPeer,
+        patience: Duration,
+        reuse: bool,
+    ) -> std::io::Result<(Socket, bool)> {
         if let Some(socket) = self.idle.take(&peer._address).filter(|_| reuse) {
             return Ok((socket, true));
         }
         let connecting = Socket::connect(&peer._address);
-        match tokio::time::timeout(self.timeouts.connect.as_std(), connecting).await {
+        match tokio::time::timeout(patience, connecting).await {
             Ok(connected) => connected.map(|socket| (socket, false)),
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         }

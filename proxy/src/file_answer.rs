@@ -14,11 +14,11 @@ use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::buffer::tempo::Pacing;
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::files::{Files, Found, OpenFile};
-use crate::pace::Pace;
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::rules::edit_response;
@@ -128,16 +128,15 @@ pub async fn send(
     head.insert_header(CONTENT_LENGTH, end - first).map_err(|_| Failure::Internal)?;
     edit_response(&mut head, &exchange.ruled.to_client).map_err(|_| Failure::Internal)?;
     let has_body = has_body && first < end;
-    let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
-    let lane = lane.ok_or(Failure::Internal)?;
+    let pacing = exchange.pacing().ok_or(Failure::Internal)?;
     if has_body && end - first > QUANTUM_BYTES as u64 {
-        hop::to(lane.place()).await;
+        hop::to(pacing.lane.place()).await;
     }
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());
     match has_body {
-        true => stream(session, file.file, (first, end), &lane.pace).await,
+        true => stream(session, file.file, (first, end), &pacing).await,
         false => Ok(()),
     }
 }
@@ -185,7 +184,7 @@ async fn stream(
     session: &mut Session,
     file: File,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     let file = Arc::new(file);
     let mut at = first;
@@ -195,7 +194,7 @@ async fn stream(
         let part = tokio::task::spawn_blocking(move || read(&reading, at, wanted)).await;
         let part = part.ok().and_then(Result::ok).ok_or(Failure::Internal)?;
         at += part.len() as u64;
-        pace.wait(part.len()).await;
+        pacing.wait(part.len()).await;
         let written = session.write_response_body(Some(part), at == end).await;
         written.map_err(|_| Failure::ClientGone)?;
     }

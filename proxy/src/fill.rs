@@ -5,6 +5,7 @@
 //! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored. Large
 //! objects are fetched by the [`slice`].
 
+pub mod feed;
 pub mod flow;
 pub mod load;
 pub mod origin;

@@ -5,26 +5,67 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
 
 use crate::access_log::{Entry, millis};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
-use crate::rules;
+use crate::slowest::Slow;
+use crate::{mirror, rules};
+
+/// What went over the client's connection: heads, and bytes of bodies without their framing.
+pub struct Moved<'a> {
+    pub head: &'a RequestHeader,
+    pub sent: Option<&'a ResponseHeader>,
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+}
+
+impl<'a> Moved<'a> {
+    pub fn by(session: &'a Session) -> Moved<'a> {
+        Moved {
+            head: session.req_header(),
+            sent: session.response_written(),
+            bytes_in: session.body_bytes_read(),
+            bytes_out: session.body_bytes_sent(),
+        }
+    }
+}
 
 /// Counts the request and writes its line.
-pub fn record(edge: &Edge, session: &Session, failed: bool, exchange: &Exchange) {
+pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) {
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
-    let sent = session.response_written().map(|head| head.status);
+    let sent = moved.sent.map(|head| head.status);
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
-    let end = End { aborted, status, took: exchange.begun.elapsed() };
-    count(edge, session, exchange, &end);
-    log(edge, session, exchange, &end);
+    let took = exchange.begun.elapsed();
+    let end = match &exchange.tunnel.carried {
+        Some(carried) => End {
+            aborted: false,
+            status: Some(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
+            took,
+            bytes_in: carried.from_client,
+            bytes_out: carried.to_client,
+        },
+        None => {
+            let bytes_in = moved.bytes_in as u64;
+            End { aborted, status, took, bytes_in, bytes_out: moved.bytes_out as u64 }
+        }
+    };
+    mirror::answered(exchange, !end.aborted);
+    let exchange = &*exchange;
+    count(edge, exchange, &end);
+    if exchange.tunnel.carried.is_none() {
+        let slow = || slow(moved.head, exchange, &end);
+        edge.state.slowest.ended(end.took, slow);
+    }
+    log(edge, moved, exchange, &end);
 }
 
 /// How it ended.
@@ -32,9 +73,11 @@ struct End {
     aborted: bool,
     status: Option<u16>,
     took: Duration,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
-fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
+fn count(edge: &Edge, exchange: &Exchange, end: &End) {
     // A page stands in for a failure of the route that was asked.
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
@@ -43,9 +86,12 @@ fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     let labels = [edge.listener.as_str(), name, lane, code.as_str()];
     edge.state.metrics.requests.with_label_values(&labels).inc();
     let series = route.map_or(&exchange.generation.routes.unmatched, |route| &route.series);
-    series.seconds.observe(end.took.as_secs_f64());
-    series.bytes_in.inc_by(session.body_bytes_read() as u64);
-    series.bytes_out.inc_by(session.body_bytes_sent() as u64);
+    if exchange.tunnel.carried.is_none() {
+        // A tunnel lasts as long as its client likes, and has counted its bytes.
+        series.seconds.observe(end.took.as_secs_f64());
+        series.bytes_in.inc_by(end.bytes_in);
+        series.bytes_out.inc_by(end.bytes_out);
+    }
     if let Some(first_byte) = exchange.first_byte {
         series.first_byte_seconds.observe(first_byte.as_secs_f64());
     }
@@ -57,8 +103,26 @@ fn count(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
     }
 }
 
-fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
-    let head = session.req_header();
+fn slow(head: &RequestHeader, exchange: &Exchange, end: &End) -> Slow {
+    let first = exchange.trail.asked.as_ref();
+    let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
+    let path = asked.unwrap_or_else(|| head.uri.path()).split('?').next().unwrap_or_default();
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
+    Slow {
+        duration_ms: millis(end.took),
+        first_byte_ms: exchange.first_byte.map(millis),
+        request_id: exchange.request_id.clone(),
+        method: first.map_or(&head.method, |(method, _)| method).to_string(),
+        path: path.to_owned(),
+        status: end.status,
+        route: route.map_or(NO_ROUTE, |route| route.name.as_str()).to_owned(),
+        lane: route.map_or(NO_ROUTE, |route| route.lane.name()).to_owned(),
+        upstream: exchange.upstream.as_ref().map(|upstream| upstream.name.clone()),
+    }
+}
+
+fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
+    let head = moved.head;
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
     let first = exchange.trail.asked.as_ref();
@@ -79,8 +143,8 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         protocol: format!("{:?}", head.version),
         tls: exchange.tls.as_deref(),
         status: end.status,
-        bytes_in: session.body_bytes_read(),
-        bytes_out: session.body_bytes_sent(),
+        bytes_in: end.bytes_in,
+        bytes_out: end.bytes_out,
         duration_ms: millis(end.took),
         first_byte_ms: exchange.first_byte.map(millis),
         route: route.map(|route| route.name.as_str()),
@@ -95,6 +159,10 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         retries: exchange.attempts.retries(),
         error: exchange.failure.as_ref().map(crate::respond::Failure::name),
         aborted: end.aborted,
+        tunnel_ended_by: exchange.tunnel.carried.as_ref().map(|carried| carried.ended_by.name()),
+        trace_id: exchange.trace.as_ref().map(|trace| trace.id.as_str()),
+        span_id: exchange.trace.as_ref().map(|trace| trace.span.as_str()),
+        parent_span_id: exchange.trace.as_ref().map(|trace| trace.parent.as_str()),
         generation: exchange.generation.number,
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
@@ -106,7 +174,7 @@ fn log(edge: &Edge, session: &Session, exchange: &Exchange, end: &End) {
         Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::Sent(name) => {
-            let value = session.response_written()?.headers.get(name)?;
+            let value = moved.sent?.headers.get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
         }
         _ => None,

@@ -42,11 +42,13 @@ pub struct Framing {
     line: Vec<u8>,
     length: u64,
     chunked: bool,
+    /// Heads that have begun.
+    heads: u64,
 }
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), length: 0, chunked: false }
+        Self { at: At::Between, line: Vec::new(), length: 0, chunked: false, heads: 0 }
     }
 }
 
@@ -54,6 +56,11 @@ impl Framing {
     /// Whether a head has begun and not ended.
     pub fn in_head(&self) -> bool {
         self.at == At::Head
+    }
+
+    /// Requests that have begun: an empty line before one counts as another.
+    pub fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Follows these bytes. A fault comes with how many of them were right.
@@ -73,6 +80,7 @@ impl Framing {
             }
             if self.at == At::Between {
                 self.at = At::Head;
+                self.heads += 1;
             }
             let end = rest.iter().position(|byte| *byte == b'\n');
             let part = &rest[..end.unwrap_or(rest.len())];

@@ -8,10 +8,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::connectors::http::Connector;
 use proxy_config::Config;
-use proxy_config::lane::LaneName;
+use proxy_config::lane::{LaneName, Spill};
 
 use crate::access_log::AccessLog;
 use crate::admin::tokens::Tokens;
+use crate::buffer::Policies;
+use crate::buffer::spill::Place;
 use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::Drain;
@@ -22,10 +24,12 @@ use crate::operator_log::Moderation;
 use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::Handles;
+use crate::slowest::Slowest;
 use crate::tls::LiveAcceptor;
 use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
 use crate::upstream::probe::Probes;
+use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;
 
 /// One configuration made ready. A request keeps the generation it began with.
@@ -46,8 +50,9 @@ impl Generation {
         caches: &Caches,
         limits: &Limits,
         servers: &Servers,
+        buffers: &Policies,
     ) -> Result<Self, RouteFault> {
-        let routes = Routes::new(&config, metrics, lanes, caches, limits, servers)?;
+        let routes = Routes::new(&config, metrics, lanes, caches, limits, servers, buffers)?;
         Ok(Self { number, config, routes, logs })
     }
 
@@ -59,12 +64,20 @@ impl Generation {
         lanes: &Lanes,
         caches: &Caches,
         limits: &Limits,
+        buffers: &Policies,
     ) {
+        buffers.set(&self.config.buffer_policies, metrics);
         limits.set_limits(&self.config.rate_limits, metrics);
         caches.set_limits(&self.config.caches, metrics);
         for name in LaneName::ALL {
             let budget = Budget::of(&self.config.lanes, name);
-            lanes.named(name.as_str(), metrics).enter_into_force(&budget);
+            let lane = lanes.named(name.as_str(), metrics);
+            lane.enter_into_force(&budget);
+            let spill = self.config.lanes.get(name).spill.as_ref();
+            let bytes_max = |spill: &Spill| spill.bytes_max.as_bytes();
+            lane.spill.set_place(
+                spill.map(|at| Place { path: at.path.clone(), bytes_max: bytes_max(at) }),
+            );
         }
         let number = i64::try_from(self.number).unwrap_or(i64::MAX);
         metrics.config_generation.with_label_values::<&str>(&[]).set(number);
@@ -75,6 +88,7 @@ impl Generation {
 pub struct State {
     pub metrics: Metrics,
     pub lanes: Lanes,
+    pub buffers: Policies,
     pub runtimes: Handles,
     pub caches: Caches,
     pub limits: Limits,
@@ -82,11 +96,13 @@ pub struct State {
     pub encoding: Encoding,
     pub servers: Servers,
     pub probes: Probes,
+    pub renewals: Renewals,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
     pub connector: Arc<Connector>,
     pub access_log: AccessLog,
     pub drain: Drain,
     pub moderation: Moderation,
+    pub slowest: Slowest,
     pub acceptors: BTreeMap<String, LiveAcceptor>,
     pub ticket_keys: TicketKeys,
     pub generation: ArcSwap<Generation>,

@@ -8,6 +8,7 @@
 //! - `X-Forwarded-Proto` and `X-Forwarded-Host` are set, never passed on: they state one fact.
 //! - `Host` goes on as sent. `X-Request-Id` goes on as logged.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{
@@ -21,10 +22,10 @@ use proxy_config::route::ForwardedHeaders;
 
 use crate::disguise;
 
-pub const X_REQUEST_ID: &str = "x-request-id";
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-const X_FORWARDED_HOST: &str = "x-forwarded-host";
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Hop-by-hop fields. Transfer-Encoding is not among them: pingora frames each side by it, having
 /// decoded what it received.
@@ -81,17 +82,18 @@ pub fn to_upstream(
     }
     let scheme = if downstream.tls { "https" } else { "http" };
     if let Some(client) = downstream.client {
-        let addresses = appended(&head.headers, X_FORWARDED_FOR, &client.to_string());
+        let address = client.to_string();
+        let addresses = appended(&head.headers, &X_FORWARDED_FOR, &address);
         head.insert_header(X_FORWARDED_FOR, addresses)?;
-        let element = forwarded_element(client, host.as_ref(), scheme);
-        let elements = appended(&head.headers, FORWARDED.as_str(), &element);
+        let element = forwarded_element(client, &address, host.as_ref(), scheme);
+        let elements = appended(&head.headers, &FORWARDED, &element);
         head.insert_header(FORWARDED, elements)?;
     }
     head.insert_header(X_FORWARDED_PROTO, scheme)?;
     match host {
         Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,
         None => {
-            head.remove_header(X_FORWARDED_HOST);
+            head.remove_header(&X_FORWARDED_HOST);
             head.insert_header(HOST, server)?;
         }
     }
@@ -104,11 +106,16 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
     fields.map(<[u8]>::trim_ascii).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Prepares a response for the client, or refuses one that two clients could read differently.
-pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
+/// Takes off what belongs to one connection.
+pub fn take_off_hop_by_hop(head: &mut ResponseHeader) {
     for name in to_take_off(&head.headers) {
         head.remove_header(&name);
     }
+}
+
+/// Prepares a response for the client, or refuses one that two clients could read differently.
+pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
+    take_off_hop_by_hop(head);
     let invalid = |why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(invalid("the server switched to a protocol nobody asked for"));
@@ -172,7 +179,7 @@ fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// The list with one more entry; several fields of that name become one.
-fn appended(headers: &HeaderMap, name: &str, entry: &str) -> Vec<u8> {
+fn appended(headers: &HeaderMap, name: &HeaderName, entry: &str) -> Vec<u8> {
     let mut list = Vec::new();
     for value in headers.get_all(name) {
         list.extend_from_slice(value.as_bytes());
@@ -183,10 +190,15 @@ fn appended(headers: &HeaderMap, name: &str, entry: &str) -> Vec<u8> {
 }
 
 /// RFC 7239 section 4: IPv6 addresses in brackets and quotes, the host quoted for its port.
-fn forwarded_element(client: IpAddr, host: Option<&HeaderValue>, scheme: &str) -> String {
+fn forwarded_element(
+    client: IpAddr,
+    address: &str,
+    host: Option<&HeaderValue>,
+    scheme: &str,
+) -> String {
     let client = match client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+        IpAddr::V4(_) => Cow::Borrowed(address),
+        IpAddr::V6(_) => Cow::Owned(format!("\"[{address}]\"")),
     };
     // The host was checked to hold nothing that would need escaping inside quotes.
     match host.and_then(|host| host.to_str().ok()) {

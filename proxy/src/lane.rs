@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::lane::LaneName;
 
+use crate::buffer::spill::Spill;
 use crate::lane::memory::{Memory, Reserved, TO_CLIENT};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -72,6 +73,8 @@ pub struct Lane {
     origins: Arc<Places>,
     memory: Arc<Memory>,
     pub pace: Pace,
+    /// Where its bodies go when memory is out.
+    pub spill: Arc<Spill>,
     /// Its bodies move on the bulk runtime.
     on_bulk: AtomicBool,
     max: IntGauge,
@@ -92,6 +95,7 @@ impl Lane {
                 metrics.lane_memory_max.with_label_values(&[name]),
             ),
             pace: Pace::new(metrics.lane_paced_bytes.with_label_values(&[name])),
+            spill: Spill::new(name, metrics),
             on_bulk: AtomicBool::new(false),
             max: metrics.lane_requests_max.with_label_values(&[name]),
             shed: metrics.lane_shed.with_label_values(&[name]),
@@ -116,9 +120,21 @@ impl Lane {
         self.max.set(i64::try_from(budget.requests_max).unwrap_or(i64::MAX));
     }
 
+    /// Memory for a body that waits, beyond what its request reserved; given back when it is dropped.
+    pub fn hold(&self, bytes: u64) -> Option<Reserved> {
+        self.memory.reserve(bytes)
+    }
+
     /// Takes a place, waits for one, or sheds: never takes from another lane.
     pub async fn admit(&self) -> Result<Seat, Full> {
         self.sit_down(&self.places, TO_CLIENT).await
+    }
+
+    /// Takes a place if one is free; who gets none has not asked.
+    pub fn admit_now(&self) -> Option<Seat> {
+        let permit = self.places.enter_now()?;
+        let reserved = self.memory.reserve(TO_CLIENT)?;
+        Some(Seat { permit, _reserved: reserved })
     }
 
     /// Whether this is a place of this lane: a request that is led to another route of it keeps it.

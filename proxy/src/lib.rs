@@ -4,7 +4,7 @@
 //! 2. [`connection`]: PROXY protocol ([`introduction`]), TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
 //!    pingora's `HttpProxy`. A request with a large body may [`hop`] to the bulk runtime.
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
-//! 4. [`client_address`] ([`proxy_protocol`]), [`request`], [`path`]: who asks, and one valid form, or a refusal.
+//! 4. [`client_address`] ([`proxy_protocol`]), [`request`], [`path`]: who asks, and one valid form, or a refusal; the [`trace`] it is a part of.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
 //! 6. The route's [`rules`] for this request, its [`gate`] and [`cors`];
 //!    [`lane`]: a place in the lane, or shed; its [`guard`]: who asks, proved; [`rate_limit`]: every
@@ -13,16 +13,16 @@
 //!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
 //!    knows of HLS, DASH and players is [`video`]. [`fastcgi`] asks scripts, [`relay`] asks where an
-//!    answer may lead elsewhere, [`mirror`] sends copies.
+//!    answer may lead elsewhere, [`mirror`] sends copies, [`tunnel`] carries what is no longer HTTP.
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
-//!    and in one reading; none is held whole but what is stored. [`compress`] encodes what a route
+//!    and in one reading; none is held but what is stored, or what the route's policy holds in a [`buffer`]. [`compress`] encodes what a route
 //!    compresses, on the bulk runtime.
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
-//! 11. [`finish`]: [`metrics`] and a line in its [`logs`], which the [`access_log`] writes.
+//! 11. [`finish`]: [`metrics`] and a line in its [`logs`] ([`redact`]), which the [`access_log`] writes.
 //!
-//! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`],
-//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`tuning`] (policies changed
+//! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`upgrade`] (another program takes over), [`notify`],
+//! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
 //! while it runs), [`simulate`] (a log under another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
 //! stopped as nginx is).
 
@@ -30,6 +30,7 @@ pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
 pub mod auth_request;
+pub mod buffer;
 pub mod cache;
 pub mod client_address;
 pub mod command;
@@ -43,12 +44,14 @@ pub mod disguise;
 pub mod drain;
 pub mod edge;
 pub mod error_page;
+pub mod exchange;
 pub mod fastcgi;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
 pub mod finish;
 pub mod framing;
+pub mod front;
 pub mod gate;
 pub mod generation;
 pub mod guard;
@@ -62,6 +65,7 @@ pub mod logs;
 pub mod metrics;
 pub mod mirror;
 pub mod nginx;
+pub mod notify;
 pub mod onward;
 pub mod operator_log;
 pub mod pace;
@@ -72,6 +76,7 @@ pub mod protected;
 pub mod prove;
 pub mod proxy_protocol;
 pub mod rate_limit;
+pub mod redact;
 pub mod relay;
 pub mod reload;
 pub mod request;
@@ -83,9 +88,14 @@ pub mod server;
 pub mod signals;
 pub mod signed;
 pub mod simulate;
+pub mod slowest;
 pub mod split;
 pub mod tls;
+pub mod top;
+pub mod trace;
 pub mod tuning;
+pub mod tunnel;
+pub mod upgrade;
 pub mod upstream;
 pub mod video;
 pub mod way;

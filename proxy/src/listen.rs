@@ -1,6 +1,8 @@
 //! Sockets are bound here, before anything else starts: pingora would retry for half a minute and
 //! then panic inside a service. Binding first also tells which port a `:0` became.
 
+pub mod inherited;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -19,6 +21,8 @@ use proxy_config::address::ListenAddress;
 use serde::Serialize;
 use socket2::SockRef;
 use thiserror::Error;
+
+use crate::listen::inherited::{ADMIN, Inherited};
 
 /// What may wait in the kernel for a client that does not read, bytes. What is on its way (sent and not
 /// acknowledged) comes on top, as far as the client's window and the network take it.
@@ -46,18 +50,51 @@ pub struct Sockets {
     pub admin: Socket,
 }
 
-/// Binds every listener and the admin listener, or none.
-pub fn bind(config: &Config) -> Result<Sockets, BindFault> {
-    let listeners = config
-        .listeners
-        .iter()
-        .map(|(name, listener)| {
-            let mut socket = bind_one(&format!("listener `{name}`"), &listener.address)?;
-            socket.backlog_max = listener.backlog_max;
-            Ok((name.clone(), socket))
-        })
-        .collect::<Result<_, BindFault>>()?;
-    Ok(Sockets { listeners, admin: bind_one("the admin listener", &config.admin.address)? })
+/// Binds every listener and the admin listener, or none; takes sockets that are bound already first.
+pub fn bind(config: &Config, inherited: &mut Inherited) -> Result<Sockets, BindFault> {
+    let mut listeners = BTreeMap::new();
+    for (name, listener) in &config.listeners {
+        let what = format!("listener `{name}`");
+        let mut socket = take_or_bind(&what, name, &listener.address, inherited)?;
+        socket.backlog_max = listener.backlog_max;
+        listeners.insert(name.clone(), socket);
+    }
+    let admin = take_or_bind("the admin listener", ADMIN, &config.admin.address, inherited)?;
+    if !inherited.is_empty() {
+        tracing::warn!(
+            sockets = inherited.len(),
+            "sockets were passed on that no listener asks for"
+        );
+    }
+    Ok(Sockets { listeners, admin })
+}
+
+fn take_or_bind(
+    what: &str,
+    name: &str,
+    address: &ListenAddress,
+    inherited: &mut Inherited,
+) -> Result<Socket, BindFault> {
+    let fault =
+        |why: String| BindFault { what: what.to_owned(), address: address.to_string(), why };
+    match inherited.take(name, address).map_err(fault)? {
+        Some((descriptor, address)) => {
+            let prepared = prepare(&descriptor, address.socket().is_some());
+            prepared.map_err(|error| fault(error.to_string()))?;
+            Ok(Socket { descriptor, address, backlog_max: None })
+        }
+        None => bind_one(what, address),
+    }
+}
+
+fn prepare(descriptor: &OwnedFd, is_tcp: bool) -> io::Result<()> {
+    let socket = SockRef::from(descriptor);
+    socket.set_nonblocking(true)?;
+    if is_tcp {
+        // Connections inherit it. Without it the kernel takes megabytes for each slow client.
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    }
+    Ok(())
 }
 
 fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
@@ -65,11 +102,10 @@ fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
         |why: String| BindFault { what: what.to_owned(), address: address.to_string(), why };
     let bound = match address {
         ListenAddress::Socket(socket) => TcpListener::bind(socket).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            // Connections inherit it. Without it the kernel takes megabytes for each slow client.
-            SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES)?;
             let address = ListenAddress::Socket(listener.local_addr()?);
-            Ok(Socket { descriptor: listener.into(), address, backlog_max: None })
+            let descriptor = OwnedFd::from(listener);
+            prepare(&descriptor, true)?;
+            Ok(Socket { descriptor, address, backlog_max: None })
         }),
         ListenAddress::Unix(path) => bind_unix(path).map(|listener| Socket {
             descriptor: listener.into(),
@@ -105,6 +141,15 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let listener = bound?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+impl Sockets {
+    /// The same sockets once more, each with the name it is handed over under.
+    pub fn duplicates(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let listeners = self.listeners.iter().map(|(name, socket)| (name.as_str(), socket));
+        let all = listeners.chain([(ADMIN, &self.admin)]);
+        all.map(|(name, socket)| Ok((name.to_owned(), socket.descriptor.try_clone()?))).collect()
+    }
 }
 
 impl Socket {
@@ -168,6 +213,16 @@ impl Addresses {
             listeners: listeners.map(|(name, s)| (name.clone(), s.address.to_string())).collect(),
             admin: sockets.admin.address.to_string(),
             pid: std::process::id(),
+        }
+    }
+
+    /// Removes the file, unless another process has written it since.
+    pub fn forget(path: &Path) {
+        let text = fs::read(path).unwrap_or_default();
+        let written = serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default();
+        if written["pid"] == std::process::id() {
+            // Gone already is gone enough.
+            let _ = fs::remove_file(path);
         }
     }
 

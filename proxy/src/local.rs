@@ -7,8 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use proxy_config::route_rules::RenderedReply;
 
-use crate::edge::Exchange;
 use crate::error_page;
+use crate::exchange::Exchange;
 use crate::rate_limit::Quota;
 use crate::respond::Failure;
 use crate::rules::edit_response;

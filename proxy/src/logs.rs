@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use http::HeaderName;
+use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use proxy_config::Config;
 use proxy_config::access_log::LogTarget;
 use proxy_config::ending::Ending;
 use proxy_config::facts::Facts;
 use proxy_config::log_line::LogLine;
+use proxy_config::matching::Target;
 use proxy_config::template::{Compiled, Scope, TemplateError};
+use proxy_config::units::Percent;
 use thiserror::Error;
 
 use crate::access_log::{AccessLog, Entry, Sink, json};
+use crate::redact::Redaction;
+
+/// All requests, in hundredths of a percent.
+const WHOLE: u16 = 10_000;
 
 /// Why logs cannot be written.
 #[derive(Debug, Error)]
@@ -30,6 +38,9 @@ struct Log {
     /// None: JSON.
     line: Option<LogLine>,
     when: Option<Compiled>,
+    /// Of requests that went well, in hundredths of a percent.
+    sample: u16,
+    redaction: Option<Redaction>,
 }
 
 /// The logs of a configuration.
@@ -69,6 +80,8 @@ impl Logs {
                 sink,
                 line: line.transpose().map_err(fault)?,
                 when: when.transpose().map_err(fault)?,
+                sample: of.sample.map_or(WHOLE, Percent::hundredths),
+                redaction: Redaction::of(&of.redact),
             }))
         };
         let main = vec![log(&config.access_log)?];
@@ -102,27 +115,75 @@ impl Logs {
         route: Option<usize>,
         facts: &Facts<'_>,
         entry: &Entry<'_>,
-        ended: &dyn Fn(&Ending) -> Option<String>,
+        ended: Ended<'_>,
     ) {
         let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
         let mut as_json: Option<Vec<u8>> = None;
         for log in own.unwrap_or(&self.main) {
-            if *log.sink.target() == LogTarget::Off || !log.takes(facts) {
+            if *log.sink.target() == LogTarget::Off || !log.takes(facts) || !log.draws(entry) {
                 continue;
             }
-            let line = match &log.line {
-                None => as_json.get_or_insert_with(|| json(entry)).clone(),
-                Some(line) => {
-                    let value = |of: &Ending| Cow::Owned(value(of, entry, ended));
-                    line.render(facts, value).into_bytes()
-                }
+            let line = match (&log.line, &log.redaction) {
+                (_, Some(redaction)) => log.redacted(redaction, facts, entry, ended),
+                (None, None) => as_json.get_or_insert_with(|| json(entry)).clone(),
+                (Some(line), None) => rendered(line, facts, entry, ended),
             };
             to.write(&log.sink, line);
         }
     }
 }
 
+/// What is only known in the end, where the entry does not have it.
+type Ended<'a> = &'a dyn Fn(&Ending) -> Option<String>;
+
+fn rendered(line: &LogLine, facts: &Facts<'_>, entry: &Entry<'_>, ended: Ended<'_>) -> Vec<u8> {
+    let value = |of: &Ending| Cow::Owned(value(of, entry, ended));
+    line.render(facts, value).into_bytes()
+}
+
 impl Log {
+    /// Whether the request is one of those that are logged: all that went wrong, and a part of the others.
+    fn draws(&self, entry: &Entry<'_>) -> bool {
+        let went_well = entry.status.is_some_and(|status| status < 400)
+            && entry.error.is_none()
+            && !entry.aborted;
+        self.sample >= WHOLE || !went_well || fastrand::u16(0..WHOLE) < self.sample
+    }
+
+    /// The line without what is not told.
+    fn redacted(
+        &self,
+        redaction: &Redaction,
+        facts: &Facts<'_>,
+        entry: &Entry<'_>,
+        ended: Ended<'_>,
+    ) -> Vec<u8> {
+        let told = |name: HeaderName, text: Option<&str>| {
+            text.map(|text| redaction.header(&name, text).into_owned())
+        };
+        let (referer, user_agent) =
+            (told(REFERER, entry.referer), told(USER_AGENT, entry.user_agent));
+        let query = entry.query.map(|query| redaction.query(query));
+        let entry = Entry {
+            query: query.as_deref(),
+            referer: referer.as_deref(),
+            user_agent: user_agent.as_deref(),
+            ..entry.clone()
+        };
+        let Some(line) = &self.line else { return json(&entry) };
+        let headers = facts.target.headers.map(|headers| redaction.headers(headers));
+        let query = redaction.query(facts.target.query);
+        let request_uri = redaction.target(facts.request_uri);
+        let target = Target { headers: headers.as_ref(), query: &query, ..facts.target };
+        let facts = Facts { target, request_uri: &request_uri, ..*facts };
+        let ended = |of: &Ending| match of {
+            Ending::User if redaction.hides_header(AUTHORIZATION.as_str()) => None,
+            Ending::Sent(name) if redaction.hides_header(name) => None,
+            of => ended(of),
+        };
+        rendered(line, &facts, &entry, &ended)
+    }
+
     fn takes(&self, facts: &Facts<'_>) -> bool {
         let text = self.when.as_ref().map(|when| when.render(facts));
         text.is_none_or(|text| !text.is_empty() && text != "0")
@@ -130,7 +191,7 @@ impl Log {
 }
 
 /// What a line names, from the entry where it has it.
-fn value(of: &Ending, entry: &Entry<'_>, ended: &dyn Fn(&Ending) -> Option<String>) -> String {
+fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let seconds = |millis: Option<f64>| match millis {
         Some(millis) => format!("{:.3}", millis / 1e3),
@@ -158,6 +219,8 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: &dyn Fn(&Ending) -> Option<Strin
         Ending::Tls => text(entry.tls),
         Ending::Process => std::process::id().to_string(),
         Ending::Generation => entry.generation.to_string(),
+        Ending::TraceId => text(entry.trace_id),
+        Ending::SpanId => text(entry.span_id),
         Ending::TimeLocal => jiff::Zoned::now().strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
         Ending::TimeIso => jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         Ending::TimeUnix => {

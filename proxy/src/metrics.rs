@@ -1,15 +1,24 @@
 //! Every metric the proxy exports, as one table ([`family`]). The registry, the handles and the
 //! generated METRICS.md are all made from it, so what is documented is what is exported.
 
+pub mod buffering;
 pub mod compression;
 pub mod family;
+pub mod traffic;
 
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
+use crate::metrics::traffic::TrafficMetrics;
+
+/// Every family, each in one table.
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(BUFFER_FAMILIES).chain(traffic::FAMILIES)
+}
 
 /// Handles to the families, made once per process.
 pub struct Metrics {
@@ -22,6 +31,7 @@ pub struct Metrics {
     pub connections_total: IntCounterVec,
     pub connections_refused: IntCounterVec,
     pub client_timeouts: IntCounterVec,
+    pub front_door_requests: IntCounterVec,
     pub tls_handshake_failures: IntCounterVec,
     pub requests: IntCounterVec,
     pub requests_aborted: IntCounterVec,
@@ -44,7 +54,9 @@ pub struct Metrics {
     pub rate_limit_held: IntGaugeVec,
     pub rate_limit_cluster_failures: IntCounterVec,
     pub auth_requests: IntCounterVec,
+    pub buffers: BufferMetrics,
     pub compression: CompressionMetrics,
+    pub traffic: TrafficMetrics,
     pub mirror_requests: IntCounterVec,
     pub mirror_in_flight: IntGaugeVec,
     pub bulk_nice: IntGaugeVec,
@@ -125,6 +137,7 @@ impl Metrics {
             connections_total: counter("forebay_proxy_downstream_connections_total"),
             connections_refused: counter("forebay_proxy_downstream_connections_refused_total"),
             client_timeouts: counter("forebay_proxy_downstream_timeouts_total"),
+            front_door_requests: counter("forebay_proxy_front_door_requests_total"),
             tls_handshake_failures: counter("forebay_proxy_tls_handshake_failures_total"),
             requests: counter("forebay_proxy_requests_total"),
             requests_aborted: counter("forebay_proxy_requests_aborted_total"),
@@ -147,7 +160,9 @@ impl Metrics {
             rate_limit_held: gauge("forebay_proxy_rate_limit_delayed"),
             rate_limit_cluster_failures: counter("forebay_proxy_rate_limit_cluster_failures_total"),
             auth_requests: counter("forebay_proxy_auth_subrequests_total"),
+            buffers: BufferMetrics::new(&registry),
             compression: CompressionMetrics::new(&registry),
+            traffic: TrafficMetrics::new(&registry),
             mirror_requests: counter("forebay_proxy_mirror_requests_total"),
             mirror_in_flight: gauge("forebay_proxy_mirror_requests_in_flight"),
             bulk_nice: gauge("forebay_proxy_bulk_nice_steps"),
@@ -242,7 +257,7 @@ impl Metrics {
 }
 
 fn look_up(name: &str) -> &'static Family {
-    FAMILIES.iter().find(|family| family.name == name).expect("every handle is in the table")
+    families().find(|family| family.name == name).expect("every handle is in the table")
 }
 
 fn counter(registry: &Registry, name: &str) -> IntCounterVec {
@@ -283,7 +298,7 @@ pub fn code_label(status: u16) -> String {
 /// METRICS.md's table of this binary.
 pub fn markdown() -> String {
     let mut text = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    for family in FAMILIES {
+    for family in families() {
         let kind = match family.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -304,8 +319,7 @@ mod tests {
     fn every_family_in_the_table_has_a_handle_and_a_line() {
         // A family without a handle would not be registered; a second registration would panic.
         let metrics = Metrics::new();
-        let registered = FAMILIES
-            .iter()
+        let registered = families()
             .filter(|family| {
                 let again: Box<dyn prometheus::core::Collector> = Box::new(
                     IntCounterVec::new(Opts::new(family.name, family.help), family.labels).unwrap(),
@@ -313,15 +327,15 @@ mod tests {
                 metrics.registry.register(again).is_err()
             })
             .count();
-        assert_eq!(registered, FAMILIES.len());
-        for family in FAMILIES {
+        assert_eq!(registered, families().count());
+        for family in families() {
             assert!(markdown().contains(&format!("| `{}` |", family.name)));
         }
     }
 
     #[test]
     fn counters_end_in_total_and_histograms_in_a_base_unit() {
-        for family in FAMILIES {
+        for family in families() {
             match family.kind {
                 Kind::Counter => assert!(family.name.ends_with("_total"), "{}", family.name),
                 Kind::Histogram(_) => {

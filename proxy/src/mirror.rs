@@ -2,6 +2,8 @@
 //! waits for a copy: a copy is made while the body passes by, asked at the lowest priority there is,
 //! and left out when too many are under way or its body is too large.
 
+pub mod compare;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +17,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::detour;
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::metrics::Metrics;
+use crate::mirror::compare::{Asked, Comparison, Ours, Passing, Report, Seen, Side};
 use crate::rate_limit::key::Asking;
 use crate::relay;
 use crate::respond::Failure;
 use crate::runtimes::Place;
 use crate::upstream::Upstream;
+use crate::upstream::patience::Patience;
+use crate::upstream::server::Servers;
 
 /// How long a copy may be under way, answer included; then its place is given to another.
 const COPY_MAX: Duration = Duration::from_secs(60);
@@ -37,6 +43,15 @@ pub struct Mirror {
     body_max: usize,
     places: Arc<Semaphore>,
     counts: Counts,
+    /// Where answers are compared.
+    report: Option<Arc<Report>>,
+}
+
+/// What a request has to do with a copy of it.
+#[derive(Default)]
+pub struct Mirroring {
+    copying: Option<Copying>,
+    ours: Option<Ours>,
 }
 
 #[derive(Clone)]
@@ -56,10 +71,17 @@ pub struct Copying {
     body_max: usize,
     place: OwnedSemaphorePermit,
     counts: Counts,
+    comparison: Option<Arc<Comparison>>,
 }
 
 impl Mirror {
-    pub fn new(config: &Config, upstream: Arc<Upstream>, route: &str, metrics: &Metrics) -> Mirror {
+    pub fn new(
+        config: &Config,
+        upstream: Arc<Upstream>,
+        route: &str,
+        servers: &Servers,
+        metrics: &Metrics,
+    ) -> Mirror {
         let count = |result| metrics.mirror_requests.with_label_values(&[route, result]);
         let counts = Counts {
             under_way: metrics.mirror_in_flight.with_label_values(&[route]),
@@ -75,7 +97,12 @@ impl Mirror {
             body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             counts,
+            report: config.compare.then(|| servers.report(route, metrics)),
         }
+    }
+
+    pub fn report(&self) -> Option<&Arc<Report>> {
+        self.report.as_ref()
     }
 
     /// A place for a copy of this request, if it is one of the share and there is one.
@@ -97,13 +124,25 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
     let head = session.req_header();
     let proved = &exchange.proved;
     let asking = Asking { client: exchange.client, route: &route.name, head, proved };
+    let comparison = mirror.report.as_ref().map(|report| {
+        let asked = Asked {
+            time: jiff::Timestamp::now().to_string(),
+            request_id: exchange.request_id.clone(),
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+        };
+        Comparison::new(Arc::clone(report), asked)
+    });
+    let ours = comparison.clone().map(Ours::new);
     let copying = Copying {
         origin: Origin {
             connector: Arc::clone(&edge.state.connector),
             wish: mirror.upstream.wish(&asking),
+            patience: Patience::of(mirror.upstream.timeouts(), None),
             upstream: Arc::clone(&mirror.upstream),
             runtimes: edge.state.runtimes.clone(),
             lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
+            buffering: edge.state.buffers.named(None, &edge.state.metrics),
             reach: None,
             caller: caller.clone(),
         },
@@ -112,58 +151,88 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
         body_max: mirror.body_max,
         place,
         counts: mirror.counts.clone(),
+        comparison,
     };
+    exchange.mirroring.ours = ours;
     let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
     match bodiless {
         true => copying.send(),
-        false => exchange.copying = Some(copying),
+        false => exchange.mirroring.copying = Some(copying),
     }
 }
 
 /// A part of the request's body passes by.
-pub fn body(copying: &mut Option<Copying>, part: Option<&Bytes>, is_last: bool) {
-    let Some(copy) = copying.as_mut() else { return };
+pub fn body(mirroring: &mut Mirroring, part: Option<&Bytes>, is_last: bool) {
+    let Some(copy) = mirroring.copying.as_mut() else { return };
     let part = part.map_or(&[][..], |part| part);
     if copy.body.len() + part.len() > copy.body_max {
         copy.counts.too_large.inc();
-        *copying = None;
+        mirroring.copying = None;
         return;
     }
     copy.body.extend_from_slice(part);
-    if is_last && let Some(copy) = copying.take() {
+    if is_last && let Some(copy) = mirroring.copying.take() {
         copy.send();
     }
 }
 
 /// The body is sent again from its beginning.
-pub fn restart(copying: &mut Option<Copying>) {
-    if let Some(copy) = copying {
+pub fn restart(mirroring: &mut Mirroring) {
+    if let Some(copy) = &mut mirroring.copying {
         copy.body.clear();
+    }
+}
+
+/// A part of the answer passes by, as the upstream sent it.
+pub fn answer(mirroring: &mut Mirroring, part: &Bytes) {
+    if let Some(ours) = &mut mirroring.ours {
+        ours.part(part);
+    }
+}
+
+/// The answer has ended: `whole` when the client has all of it.
+pub fn answered(exchange: &mut Exchange, whole: bool) {
+    if let Some(ours) = exchange.mirroring.ours.take() {
+        // What a detour led to is not the answer to what was copied.
+        let is_its_own = whole && exchange.trail.is_fresh();
+        ours.end(exchange.upstream_status.filter(|_| is_its_own));
     }
 }
 
 impl Copying {
     fn send(self) {
-        let Copying { origin, mut question, body, place, counts, .. } = self;
+        let Copying { origin, mut question, body, place, counts, comparison, .. } = self;
         if !body.is_empty() || !matches!(question.head.method, Method::GET | Method::HEAD) {
             question.body = Some(body.freeze());
         }
         let runtime = origin.runtimes.of(Place::Bulk).clone();
         runtime.spawn(async move {
             let _under_way = UnderWay::new(counts.under_way.clone(), place);
-            match timeout(COPY_MAX, converse(&origin, &question)).await {
-                Ok(Ok(())) => counts.answered.inc(),
-                Ok(Err(_)) | Err(_) => counts.failed.inc(),
+            let seen = timeout(COPY_MAX, converse(&origin, &question)).await.ok();
+            let seen = seen.and_then(Result::ok);
+            match seen {
+                Some(_) => counts.answered.inc(),
+                None => counts.failed.inc(),
+            }
+            if let Some(comparison) = comparison {
+                comparison.ended(Side::Mirrored, seen);
             }
         });
     }
 }
 
-async fn converse(origin: &Origin, question: &Question) -> Result<(), Failure> {
+async fn converse(origin: &Origin, question: &Question) -> Result<Seen, Failure> {
     let mut reply = Box::pin(origin.ask(question, &[], &mut Contact::default(), &|_| {})).await?;
-    while reply.read().await?.is_some() {}
+    let mut passing = Passing::default();
+    // What answers HEAD, 204 and 304 with has no body, whatever its fields say.
+    let has_body =
+        question.head.method != Method::HEAD && !matches!(reply.head.status.as_u16(), 204 | 304);
+    while has_body && let Some(part) = reply.read().await? {
+        passing.part(&part);
+    }
+    let status = reply.head.status.as_u16();
     reply.release().await;
-    Ok(())
+    Ok(passing.end(status))
 }
 
 /// Counts a copy for as long as it holds its place.

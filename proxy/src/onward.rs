@@ -3,18 +3,21 @@
 
 use std::sync::Arc;
 
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::cache::answer;
 use crate::detour::{self, Detour, Next};
-use crate::edge::{Edge, Exchange};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
+use crate::upstream::patience::Patience;
 use crate::video::ahead;
-use crate::{auth_request, content, lane, mirror, rate_limit, relay, rules};
+use crate::{auth_request, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel};
 
 impl Edge {
     /// Takes a request as far as it goes without pingora's proxying, beginning with a detour where one
@@ -52,6 +55,8 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
+        trace::enter(session.req_header_mut(), exchange);
+        tunnel::consider(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
@@ -72,22 +77,36 @@ impl Edge {
             Next::PassOn => {}
             next => return Ok(next),
         }
+        if let Some(origin) = self.origin(session, exchange)
+            && let Some(next) = Box::pin(tunnel::pass(self, session, exchange, &origin)).await?
+        {
+            return Ok(next);
+        }
         match self.through_cache(session, exchange).await? {
             Next::PassOn => {}
             next => return Ok(next),
         }
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
-        let asks_here =
-            exchange.trail.without_body || gateway.is_some() || detour::may_follow(exchange);
+        let origin = self.origin(session, exchange);
+        let holds = buffer::applies(session, exchange);
+        let asks_here = holds
+            || exchange.trail.without_body
+            || gateway.is_some()
+            || detour::may_follow(exchange)
+            || origin.as_ref().is_some_and(|origin| origin.patience.is_exacting);
         if !asks_here {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
         let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
-        let origin = self.origin(session, exchange).ok_or(Failure::Internal)?;
+        let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
+            Some(_) if holds && buffer::suits_scripts(session, exchange) => {
+                Box::pin(buffer::pass::pass(session, exchange, &origin)).await
+            }
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
+            None if holds => Box::pin(buffer::pass::pass(session, exchange, &origin)).await,
             None => {
                 lane::enter::origins(session, exchange).await?;
                 Ok(Next::PassOn)
@@ -108,19 +127,32 @@ impl Edge {
 
     /// The upstream of the request, to be asked by the proxy itself.
     fn origin(&self, session: &Session, exchange: &Exchange) -> Option<Origin> {
+        let upstream = exchange.upstream.as_ref()?;
+        let caller = Caller::for_upstream(session, exchange, &self.listener, upstream);
+        let origin = self.origin_without_scripts(session.req_header(), exchange)?;
+        Some(Origin { caller, ..origin })
+    }
+
+    /// The same for an upstream that speaks HTTP.
+    pub fn origin_without_scripts(
+        &self,
+        head: &RequestHeader,
+        exchange: &Exchange,
+    ) -> Option<Origin> {
         let upstream = exchange.upstream.clone()?;
-        let caller = Caller::for_upstream(session, exchange, &self.listener, &upstream);
         let route = exchange.route.as_ref()?;
-        let (head, proved) = (session.req_header(), &exchange.proved);
+        let proved = &exchange.proved;
         let asking = Asking { client: exchange.client, route: &route.name, head, proved };
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
             wish: upstream.wish(&asking),
+            patience: Patience::of_request(exchange, &upstream),
             upstream,
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),
+            buffering: Arc::clone(&route.buffering),
             reach: None,
-            caller,
+            caller: None,
         })
     }
 }

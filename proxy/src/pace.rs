@@ -42,7 +42,7 @@ impl Pace {
             return None;
         }
         let (now, rate) = (Instant::now(), state.rate);
-        let (delay, free) = reserved(state.free, now, bytes as u64, rate);
+        let (delay, free) = reserved(state.free, now, bytes as u64, rate, BURST);
         state.free = free;
         drop(state);
         if delay.is_zero() {
@@ -60,11 +60,18 @@ impl Pace {
     }
 }
 
-/// How long bytes that come `now` wait, and until when they use the wire.
-fn reserved(free: Instant, now: Instant, bytes: u64, rate: u64) -> (Duration, Instant) {
+/// How long bytes that come `now` wait, and until when they use the wire; time that was not used, up to
+/// `burst`, may be made up for.
+pub fn reserved(
+    free: Instant,
+    now: Instant,
+    bytes: u64,
+    rate: u64,
+    burst: Duration,
+) -> (Duration, Instant) {
     let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
     let takes = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-    let begins = free.max(now.checked_sub(BURST).unwrap_or(now));
+    let begins = free.max(now.checked_sub(burst).unwrap_or(now));
     (begins.saturating_duration_since(now), begins + takes)
 }
 
@@ -108,7 +115,7 @@ mod tests {
             let (mut now, mut free, mut sent) = (origin, origin, 0);
             for (pause_ms, bytes) in parts {
                 now += Duration::from_millis(pause_ms);
-                let (delay, until) = reserved(free, now, bytes, rate);
+                let (delay, until) = reserved(free, now, bytes, rate, BURST);
                 free = until;
                 let allowed = u64::try_from((now + delay + BURST - origin).as_micros()).unwrap();
                 prop_assert!(sent <= allowed, "{sent} bytes after {allowed} microseconds");

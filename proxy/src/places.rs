@@ -159,6 +159,13 @@ impl Places {
         }
     }
 
+    /// Enters now, or not at all; nothing is counted for who does not.
+    pub fn enter_now(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.state.lock();
+        let enters = matches!(decide(&state.limits, state.load()), Decision::Enter);
+        enters.then(|| self.hand_out(&mut state))
+    }
+
     fn hand_out(self: &Arc<Self>, state: &mut State) -> Permit {
         state.inside += 1;
         self.counts.inside.inc();

@@ -90,13 +90,22 @@ pub struct Prompt {
 
 /// The client's stream of an HTTP/1 session.
 pub fn of(session: &Session) -> Option<&Prompt> {
-    let stream = session.downstream_session.stream()?;
+    within(session.downstream_session.stream()?)
+}
+
+/// The same for a stream between sessions.
+pub fn within(stream: &Stream) -> Option<&Prompt> {
     (**stream).as_any().downcast_ref::<Prompt>()
 }
 
 impl Prompt {
     pub fn dating(&self) -> &Dating {
         &self.dating
+    }
+
+    /// Requests that have begun to arrive on an HTTP/1 connection.
+    pub fn heads(&self) -> u64 {
+        self.framing.as_ref().map_or(0, Framing::heads)
     }
 
     pub fn http1(stream: Stream, patience: Patience) -> Self {
@@ -126,6 +135,11 @@ impl Prompt {
             head_due: None,
             write_due: None,
         }
+    }
+
+    /// The stream itself, for who reads no more requests from it; none where what was read was malformed.
+    pub fn release(self) -> Option<Stream> {
+        self.fault.is_none().then_some(self.stream)
     }
 
     fn wrote(

@@ -1,4 +1,4 @@
-//! What is protected from the proxy's own writing: no cache may share a file system with one of the
+//! What is protected from the proxy's own writing: no cache and no spill may share a file system with one of the
 //! document's `protected_paths`, a ledger's data say. A full or busy disk would be theirs as well.
 
 use std::fs;
@@ -38,6 +38,13 @@ pub fn check(config: &Config) -> Result<(), PathFault> {
         }
         if let Err(fault @ FolderFault::NotOurs(_)) = Folder::prepare(&path) {
             return Err(PathFault::Folder { key, fault });
+        }
+    }
+    for (name, lane) in config.lanes.iter() {
+        let Some(spill) = &lane.spill else { continue };
+        let (key, path) = (format!("lanes.{name}.spill.path"), spill.path.clone());
+        if let Some(protected) = sharing(&path, &config.protected_paths)? {
+            return Err(PathFault::Shared { key, path, protected });
         }
     }
     Ok(())

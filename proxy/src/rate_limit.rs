@@ -21,7 +21,7 @@ use proxy_config::rate_limit::{RateLimit, WhenMissing, WhenOver, WhenUnavailable
 use proxy_config::template::{Compiled, Scope};
 use thiserror::Error;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::metrics::Metrics;
 use crate::rate_limit::cluster::{Redis, Unavailable};
 use crate::rate_limit::gcra::{Pace, Verdict};

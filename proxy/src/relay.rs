@@ -2,20 +2,25 @@
 //! elsewhere.
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::buffer_policy::Way;
+use tokio::sync::mpsc;
 
+use crate::buffer::body::Body;
+use crate::buffer::tempo::Pacing;
+use crate::cache::answer::invalidate;
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
-use crate::edge::Exchange;
-use crate::fill::origin::{Contact, Origin, Question, Reply};
-use crate::pace::Pace;
+use crate::exchange::Exchange;
+use crate::fill::origin::{Contact, INTERIM_MAX, Origin, Question, Reply};
+use crate::lane::Full;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
-use crate::{dating, hop};
+use crate::{dating, hop, mirror};
 
 /// A response whose head was sent.
 pub struct Open {
@@ -41,18 +46,74 @@ pub async fn ask(
     origin: &Origin,
     question: &Question,
 ) -> Result<Next, Failure> {
+    // Before the upstream is asked: what it answers must have its memory.
+    let held = room(exchange)?;
+    let reply = asked(session, exchange, origin, question, &[]).await?;
+    answer(session, exchange, reply, held).await
+}
+
+/// The upstream's answer to this question with these fields added.
+pub async fn asked(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    origin: &Origin,
+    question: &Question,
+    fields: &[(HeaderName, HeaderValue)],
+) -> Result<Reply, Failure> {
     let mut contact = Contact::default();
-    let asking = Box::pin(origin.ask(question, &[], &mut contact, &|_| {}));
-    let asked = unless_gone(session, asking).await;
+    let (tell, mut told) = mpsc::channel(INTERIM_MAX);
+    // The origin tells no more than this.
+    let tell = move |head| drop(tell.try_send(head));
+    let mut asking = Box::pin(origin.ask(question, fields, &mut contact, &tell));
+    let asked = loop {
+        let head = tokio::select! {
+            biased;
+            Some(head) = told.recv() => head,
+            asked = unless_gone(session, &mut asking) => break asked,
+        };
+        interim(session, head).await?;
+    };
+    drop(asking);
+    while let Ok(head) = told.try_recv() {
+        interim(session, head).await?;
+    }
     exchange.met(contact);
-    let reply = asked??;
+    asked?
+}
+
+/// Sends a response on that is none yet, such as 103 (RFC 8297).
+async fn interim(session: &mut Session, head: ResponseHeader) -> Result<(), Failure> {
+    let written = session.write_response_header(Box::new(head), false).await;
+    written.map_err(|_| Failure::ClientGone)
+}
+
+/// What an answer's body is held in, on a route whose policy holds any.
+pub fn room(exchange: &Exchange) -> Result<Option<Body>, Failure> {
+    let Some(route) = &exchange.route else { return Ok(None) };
+    if route.buffering.side(Way::Responses).is_off() {
+        return Ok(None);
+    }
+    let body = Body::new(&route.buffering, Way::Responses, &route.lane);
+    body.map(Some).map_err(|Full| Failure::LaneFull)
+}
+
+/// Sends an upstream's answer on, unless it leads elsewhere.
+pub async fn answer(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reply: Reply,
+    held: Option<Body>,
+) -> Result<Next, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
+    if let Some(policy) = &exchange.cache_policy {
+        invalidate(policy, session.req_header(), exchange.tls.is_some(), &reply.head);
+    }
     match detour::after(exchange, &reply.head) {
         Some(detour) => {
             reply.discard().await;
             Ok(Next::Elsewhere(detour))
         }
-        None => send(session, exchange, reply, &origin.lane.pace).await.map(|()| Next::Sent),
+        None => send(session, exchange, reply, held).await.map(|()| Next::Sent),
     }
 }
 
@@ -65,6 +126,7 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     Question {
         head,
         body: None,
+        feed: None,
         caller: None,
         client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),
@@ -90,24 +152,58 @@ async fn unless_gone<T>(
     }
 }
 
-/// Sends an upstream's answer to the client as it comes.
+/// Sends an upstream's answer to the client: as it comes, or through what it is held in.
 async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     mut reply: Reply,
-    pace: &Pace,
+    held: Option<Body>,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let head = reply.head.clone();
+    let pacing = exchange.pacing().ok_or(Failure::Internal)?;
+    if let Some(body) = held.filter(|_| has_body(&session.req_header().method, &head)) {
+        let sending = async {
+            unless_gone(session, body.ready()).await??;
+            open(session, exchange, head, cookie).await?;
+            while let Some(part) = unless_gone(session, body.next()).await?? {
+                mirror::answer(&mut exchange.mirroring, &part);
+                write(session, &pacing, part).await?;
+            }
+            close(session).await
+        };
+        tokio::pin!(sending);
+        // The connection to the upstream is given back when the last byte is here, not when it is sent.
+        tokio::select! {
+            sent = &mut sending => return sent,
+            () = take_in(reply, &body) => {}
+        }
+        return sending.await;
+    }
     let Open { has_body } = open(session, exchange, head, cookie).await?;
     if has_body {
         while let Some(part) = unless_gone(session, reply.read()).await?? {
-            write(session, pace, part).await?;
+            mirror::answer(&mut exchange.mirroring, &part);
+            write(session, &pacing, part).await?;
         }
     }
     close(session).await?;
     reply.release().await;
     Ok(())
+}
+
+/// Reads an upstream's answer as its policy lets it.
+async fn take_in(mut reply: Reply, body: &Body) {
+    loop {
+        body.readable().await;
+        match reply.read().await {
+            Ok(Some(part)) => body.put(part).await,
+            Ok(None) => break,
+            Err(failure) => return body.fail(failure),
+        }
+    }
+    body.end();
+    reply.release().await;
 }
 
 /// Sends the head of an upstream's answer, as the route has it.
@@ -117,26 +213,8 @@ pub async fn open(
     mut head: ResponseHeader,
     cookie: Option<String>,
 ) -> Result<Open, Failure> {
-    let bodiless = matches!(head.status.as_u16(), 204 | 304);
-    let has_body = !bodiless && session.req_header().method != Method::HEAD;
-    let built = || {
-        if !head.headers.contains_key(CONTENT_LENGTH) && has_body {
-            head.insert_header(TRANSFER_ENCODING, "chunked")?;
-        }
-        if let Some(cookie) = cookie {
-            head.append_header(SET_COOKIE, cookie)?;
-        }
-        if let Some(status) = &exchange.cache_status {
-            head.append_header(CACHE_STATUS, status.as_str())?;
-        }
-        for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
-            head.append_header(name, value)?;
-        }
-        edit_response(&mut head, &exchange.ruled.to_client)?;
-        Ok(head)
-    };
-    let built: pingora::Result<_> = built();
-    let mut head = built.map_err(|_| Failure::Internal)?;
+    let has_body = has_body(&session.req_header().method, &head);
+    settle_head(&mut head, exchange, cookie, has_body).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
     dating::keep_date(session, &mut head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
@@ -145,9 +223,36 @@ pub async fn open(
     Ok(Open { has_body })
 }
 
-/// Sends a part of the body as soon as the lane's bandwidth lets it.
-pub async fn write(session: &mut Session, pace: &Pace, part: Bytes) -> Result<(), Failure> {
-    pace.wait(part.len()).await;
+/// Whether bytes follow the answer to such a request.
+pub fn has_body(method: &Method, head: &ResponseHeader) -> bool {
+    !matches!(head.status.as_u16(), 204 | 304) && *method != Method::HEAD
+}
+
+/// Makes the head of an upstream's answer what the route has its clients see.
+pub fn settle_head(
+    head: &mut ResponseHeader,
+    exchange: &Exchange,
+    cookie: Option<String>,
+    has_body: bool,
+) -> pingora::Result<()> {
+    if has_body && !head.headers.contains_key(CONTENT_LENGTH) {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    if let Some(cookie) = cookie {
+        head.append_header(SET_COOKIE, cookie)?;
+    }
+    if let Some(status) = &exchange.cache_status {
+        head.append_header(CACHE_STATUS, status.as_str())?;
+    }
+    for (name, value) in exchange.limits.quota.iter().flat_map(Quota::fields) {
+        head.append_header(name, value)?;
+    }
+    edit_response(head, &exchange.ruled.to_client)
+}
+
+/// Sends a part of the body as soon as the lane's bandwidth and its own pace let it.
+pub async fn write(session: &mut Session, pacing: &Pacing, part: Bytes) -> Result<(), Failure> {
+    pacing.wait(part.len()).await;
     session.write_response_body(Some(part), false).await.map_err(|_| Failure::ClientGone)
 }
 

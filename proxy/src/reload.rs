@@ -83,13 +83,14 @@ pub fn put_in_force(
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
-    let State { metrics, lanes, caches, limits, servers, .. } = state;
+    let State { metrics, lanes, caches, limits, servers, buffers, .. } = state;
     let record = record(number, author, &current.config, &config);
     let generation =
-        Generation::new((number, config, logs), metrics, lanes, caches, limits, servers)?;
+        Generation::new((number, config, logs), metrics, lanes, caches, limits, servers, buffers)?;
 
-    generation.enter_into_force(metrics, lanes, caches, limits);
+    generation.enter_into_force(metrics, lanes, caches, limits, buffers);
     state.probes.replace(generation.routes.watches(), &state.connector);
+    state.renewals.replace(generation.routes.names());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
     for (name, acceptor) in acceptors {

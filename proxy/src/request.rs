@@ -1,6 +1,8 @@
 //! What a request must be before anything is decided on it, and the one form it then has:
 //! origin-form target, one valid Host, one reading of its length.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
@@ -10,26 +12,41 @@ use proxy_config::listener::{Listener, RequestHeadLimits};
 
 use crate::path::{TargetFault, normalize_target};
 use crate::respond::Failure;
+use crate::tunnel;
 
 /// Longest request id taken over from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Checks the request and brings it into its one form, in place.
 ///
-/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
-/// never anything about the upstream.
+/// Errors: as of [`settle`].
 pub fn admit(session: &mut Session, listener: Option<&Listener>) -> Result<(), Failure> {
     let raw = session.as_http1().map(HttpSession::get_headers_raw_bytes);
-    let head = session.req_header_mut();
-    if let Some(listener) = listener {
-        check_size(head, raw.as_deref(), &listener.request_head)?;
+    if session.req_header().version == Version::HTTP_10 {
+        // It knows no interim responses (RFC 9110 section 15.2).
+        session.downstream_session.set_ignore_info_resp(true);
     }
-    if let Some(raw) = &raw {
+    settle(session.req_header_mut(), raw.as_deref(), listener)
+}
+
+/// The same for a head by itself; `raw` is the head as it came, where it was HTTP/1.
+///
+/// Errors: `BadRequest`, `NotImplemented`, `MethodNotAllowed` and what is over the listener's limits,
+/// never anything about the upstream.
+pub fn settle(
+    head: &mut RequestHeader,
+    raw: Option<&[u8]>,
+    listener: Option<&Listener>,
+) -> Result<(), Failure> {
+    if let Some(listener) = listener {
+        check_size(head, raw, &listener.request_head)?;
+    }
+    if let Some(raw) = raw {
         check_lines(raw, listener.is_some_and(|listener| listener.bare_line_feeds))?;
         check_request_line(raw)?;
     }
     check_method(head, listener)?;
-    check_length(&head.headers, raw.as_deref().unwrap_or_default())?;
+    check_length(&head.headers, raw.unwrap_or_default())?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
     settle_host(head)?;
@@ -146,25 +163,21 @@ fn raw_names(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|line| line.iter().position(|byte| *byte == b':').map(|at| &line[..at]))
 }
 
-/// An offer to go on in h2c is one a server may pass over (RFC 9110 section 7.8), as clients that
-/// make it expect; forwarding it would let them speak past every rule here. Other upgrades are
-/// refused until the proxy can carry them: dropping `Upgrade: websocket` would fail without a word.
+/// What a client would go on in: nothing but what may be offered to a server.
 fn settle_upgrade(head: &mut RequestHeader) -> Result<(), Failure> {
     if !head.headers.contains_key(UPGRADE) {
         return Ok(());
     }
-    let mut offers = head
-        .headers
-        .get_all(UPGRADE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
-    if head.version == Version::HTTP_11 && !offers.all(|offer| offer.eq_ignore_ascii_case(b"h2c")) {
-        return Err(Failure::NotImplemented(
-            "upgrading the connection is not supported; HTTP/2 is spoken by prior knowledge or ALPN",
-        ));
-    }
+    let offers = match head.version {
+        Version::HTTP_11 => tunnel::offers(&head.headers, head.version)?,
+        // It means nothing there (RFC 9110 section 7.8).
+        _ => None,
+    };
     head.remove_header(&UPGRADE);
-    Ok(())
+    match offers {
+        Some(offers) => head.insert_header(UPGRADE, offers).map_err(|_| Failure::Internal),
+        None => Ok(()),
+    }
 }
 
 /// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 knows only one field
@@ -257,7 +270,17 @@ pub fn request_id(headers: &HeaderMap) -> String {
         .map(HeaderValue::as_bytes)
         .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain))
         .and_then(|id| std::str::from_utf8(id).ok())
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+        .map_or_else(new_id, str::to_owned)
+}
+
+/// A version 7 UUID. It is to differ from others, not to be hard to guess, so its bits come from this thread's
+/// generator and not, with a system call, from the kernel's.
+fn new_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+    let mut bits = [0; 10];
+    fastrand::fill(&mut bits);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid().to_string()
 }
 
 #[cfg(test)]
@@ -339,17 +362,18 @@ mod tests {
     }
 
     #[test]
-    fn only_an_offer_of_h2c_alone_is_passed_over() {
-        for (offer, taken) in [
-            ("h2c", true),
-            ("H2C", true),
-            ("websocket", false),
-            ("h2c, websocket", false),
-            ("", false),
+    fn an_offer_stays_where_it_means_something() {
+        for (version, offer, left) in [
+            (Version::HTTP_11, "h2c", None),
+            (Version::HTTP_11, "h2c, websocket", Some("websocket")),
+            (Version::HTTP_10, "websocket", None),
+            (Version::HTTP_10, "", None),
         ] {
-            let mut head = head("GET", "/", &[("Upgrade", offer)]);
-            assert_eq!(settle_upgrade(&mut head).is_ok(), taken, "{offer}");
-            assert_eq!(head.headers.contains_key(UPGRADE), !taken, "{offer}");
+            let mut head = head("GET", "/", &[("Upgrade", offer), ("Connection", "upgrade")]);
+            head.set_version(version);
+            settle_upgrade(&mut head).unwrap();
+            let is = head.headers.get(UPGRADE).map(|value| value.to_str().unwrap());
+            assert_eq!(is, left, "{version:?} {offer}");
         }
     }
 

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, RETRY_AFTER,
+    TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -13,8 +13,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use serde::Serialize;
 use thiserror::Error as ThisError;
 
-use crate::edge::Exchange;
 use crate::error_page;
+use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
@@ -293,16 +293,8 @@ pub async fn send(
         return None;
     }
     distrust(session, failure);
-    let as_page = error_page::is_wanted(exchange);
-    let body = match as_page {
-        true => error_page::page(status),
-        false => body(failure, status, &exchange.request_id),
-    };
-    let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
-    if as_page {
-        error_page::dress(&mut head).ok()?;
-    }
-    edit_response(&mut head, &exchange.ruled.to_client).ok()?;
+    end_if_unasked(session);
+    let (head, body) = rendered(failure, exchange)?;
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {
         session.write_response_header(Box::new(head), !has_body).await?;
@@ -318,6 +310,22 @@ pub async fn send(
             None
         }
     }
+}
+
+/// The response to a failure; none where the connection is to be left alone.
+pub fn rendered(failure: &Failure, exchange: &Exchange) -> Option<(ResponseHeader, Bytes)> {
+    let status = failure.status()?;
+    let as_page = error_page::is_wanted(exchange);
+    let body = match as_page {
+        true => error_page::page(status),
+        false => body(failure, status, &exchange.request_id),
+    };
+    let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
+    if as_page {
+        error_page::dress(&mut head).ok()?;
+    }
+    edit_response(&mut head, &exchange.ruled.to_client).ok()?;
+    Some((head, body))
 }
 
 /// Ends a connection whose next request cannot be trusted to start where we think it does.
@@ -344,9 +352,21 @@ pub fn fields_of(failure: &Failure, request_id: &str) -> Vec<(HeaderName, Header
 /// Frames a response in a way the client's protocol has: HTTP/1.0 knows no chunks, so there the
 /// body ends with the connection.
 pub fn fit_protocol(session: &mut Session, head: &mut ResponseHeader) {
+    if !head.status.is_informational() {
+        end_if_unasked(session);
+    }
     if session.req_header().version == Version::HTTP_10
         && head.remove_header(&TRANSFER_ENCODING).is_some()
     {
+        session.set_keepalive(None);
+    }
+}
+
+/// A client that waits to be asked for its body, and gets another answer, may send the body or not: where its
+/// next request would begin nobody can tell (RFC 9110 section 10.1.1).
+fn end_if_unasked(session: &mut Session) {
+    let waits = session.req_header().headers.contains_key(EXPECT);
+    if waits && !session.is_body_done() {
         session.set_keepalive(None);
     }
 }

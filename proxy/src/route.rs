@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
+use proxy_config::buffer_policy::Way;
 use proxy_config::facts::Maps;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
 use proxy_config::route_access::{Auth, Cors};
-use proxy_config::route_action::{Compression, SplitPart};
+use proxy_config::route_action::{Compression, RouteTimeouts, SplitPart};
 use proxy_config::route_rules::RouteRules;
 use proxy_config::template::Scope;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
+use crate::buffer::tempo::Tempo;
+use crate::buffer::{self, Policies};
 use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::disguise::other_reading;
@@ -24,10 +27,12 @@ use crate::guard::{Guard, GuardFault};
 use crate::lane::{Lane, Lanes};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::mirror::compare::Report;
 use crate::rate_limit::{Limit, LimitFault, Limits};
 use crate::respond::Failure;
 use crate::split::{Destination, Split};
 use crate::upstream::probe::Watch;
+use crate::upstream::resolve::Name;
 use crate::upstream::server::Servers;
 use crate::upstream::{ServerFault, Upstream};
 
@@ -65,6 +70,9 @@ pub struct Route {
     /// Its place in the document.
     pub index: usize,
     pub split: Split,
+    /// How its bodies are buffered.
+    pub buffering: Arc<buffer::Policy>,
+    has_buffer_policy: bool,
     pub forwarded: ForwardedHeaders,
     pub rules: RouteRules,
     pub gate: Gate,
@@ -75,12 +83,25 @@ pub struct Route {
     pub mirror: Option<Mirror>,
     /// Clients cannot ask for it.
     pub internal: bool,
+    /// Its requests are answered by its cache or its upstream, and nobody else has a say.
+    pub plain: bool,
     pub cors: Option<Cors>,
     pub compression: Option<Arc<Compression>>,
     pub files: Option<Arc<Files>>,
+    /// Protocols its clients may go on in, in lower case.
+    pub upgrades: Vec<String>,
+    pub timeouts: Option<RouteTimeouts>,
     /// Those that are shared by Redis come last.
     pub rate_limits: Vec<Arc<Limit>>,
     pub series: Series,
+}
+
+impl Route {
+    /// The paces of a response and of a request's body, on a route with a buffer policy.
+    pub fn tempo(&self) -> Option<(Arc<Tempo>, Tempo)> {
+        let tempo = |way| Tempo::new(&self.buffering, way);
+        self.has_buffer_policy.then(|| (Arc::new(tempo(Way::Responses)), tempo(Way::Requests)))
+    }
 }
 
 /// Why routes cannot be made ready.
@@ -114,6 +135,7 @@ impl Routes {
         caches: &Caches,
         limits: &Limits,
         servers: &Servers,
+        buffers: &Policies,
     ) -> Result<Self, RouteFault> {
         let upstreams = config
             .upstreams
@@ -142,13 +164,17 @@ impl Routes {
                 let lane = lanes.named(route.lane.as_str(), metrics);
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
-                let (auth_request, mirror) = others(route, &upstreams, metrics);
+                let (auth_request, mirror) = others(route, &upstreams, servers, metrics);
+                let rules = RouteRules::new(config, route)
+                    .expect("validation refuses templates that cannot be rendered");
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
                     series: Series::new(metrics, &route.name, lane.name()),
                     rate_limits: limits_of(&route.rate_limits, &limits),
                     index,
                     split,
+                    has_buffer_policy: route.buffer_policy.is_some(),
+                    buffering: buffers.named(route.buffer_policy.as_deref(), metrics),
                     forwarded: route.forwarded_headers,
                     gate: Gate::new(route),
                     guard,
@@ -158,12 +184,14 @@ impl Routes {
                     internal: route.internal,
                     cors: route.cors.clone(),
                     compression: route.compression.clone().map(Arc::new),
+                    upgrades: upgrades(route),
+                    timeouts: route.timeouts.clone(),
                     files: route
                         .files
                         .as_ref()
                         .map(|files| Arc::new(Files::new(files, &config.media_types))),
-                    rules: RouteRules::new(config, route)
-                        .expect("validation refuses templates that cannot be rendered"),
+                    plain: is_plain(route, &rules),
+                    rules,
                     lane,
                 }))
             })
@@ -183,9 +211,25 @@ impl Routes {
         self.upstreams.iter().flat_map(|upstream| upstream.watches())
     }
 
+    /// Names of servers that are looked up again.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.upstreams.iter().flat_map(|upstream| upstream.names())
+    }
+
+    /// What was found where answers are compared, by route.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &Arc<Report>)> {
+        let mirrors = self.routes.iter().filter_map(|route| Some((route, route.mirror.as_ref()?)));
+        mirrors.filter_map(|(route, mirror)| Some((route.name.as_str(), mirror.report()?)))
+    }
+
     /// The cache policy of each route that has one, and of each part of its split.
     pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.routes.iter().flat_map(|route| route.split.cache_policies())
+    }
+
+    /// Whether any route is [`Route::plain`].
+    pub fn has_plain(&self) -> bool {
+        self.routes.iter().any(|route| route.plain)
     }
 
     pub fn at(&self, index: usize) -> &Arc<Route> {
@@ -227,14 +271,32 @@ fn split(
     Split::new(split.parts.iter().map(part).collect(), split.sticky_by.clone())
 }
 
+fn upgrades(route: &proxy_config::Route) -> Vec<String> {
+    match &route.upgrades {
+        Some(names) => names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        None => vec!["websocket".to_owned()],
+    }
+}
+
 fn is_guarded(route: &proxy_config::Route) -> bool {
     route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
+}
+
+/// Whether there is nobody to ask, to send a copy to or to read a body first, and no step that may lead
+/// elsewhere.
+fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
+    let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
+    let is_changed = route.compression.is_some() || rules.rewrite.is_some();
+    let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
+    let is_held = route.buffer_policy.is_some();
+    !(is_held || is_told || is_changed || has_own || !rules.steps.is_empty())
 }
 
 /// Who else is asked about a route's requests, and who gets copies of them.
 fn others(
     route: &proxy_config::Route,
     upstreams: &BTreeMap<&str, Arc<Upstream>>,
+    servers: &Servers,
     metrics: &Metrics,
 ) -> (Option<AuthRequest>, Option<Mirror>) {
     let named = |name: &String| upstreams.get(name.as_str()).cloned();
@@ -244,7 +306,7 @@ fn others(
         _ => None,
     };
     let mirror = route.mirror.as_ref().and_then(|mirror| {
-        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, metrics))
+        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, servers, metrics))
     });
     (auth_request, mirror)
 }

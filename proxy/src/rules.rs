@@ -17,7 +17,7 @@ use proxy_config::route_rules::RenderedReply;
 use proxy_config::template::Compiled;
 
 use crate::disguise;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::path::normalize_target;
 use crate::respond::Failure;
 use crate::route::Route;

@@ -30,17 +30,20 @@ use tokio::time::Instant;
 use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
+use crate::buffer::Policies;
 use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
-use crate::drain::Drain;
+use crate::drain::{Deadlines, Drain};
 use crate::edge::Edge;
 use crate::fill::origin;
+use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
 use crate::logs::{LogFault, Logs};
 use crate::metrics::Metrics;
+use crate::notify;
 use crate::operator_log::Moderation;
 use crate::protected::{self, PathFault};
 use crate::rate_limit::Limits;
@@ -48,16 +51,22 @@ use crate::reload::{Author, ReloadFault, record, reload};
 use crate::route::RouteFault;
 use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
+use crate::slowest::Slowest;
 use crate::tls::tickets::TicketKeys;
 use crate::tls::{self, TlsFault};
 use crate::tuning::history::{Cause, History};
+use crate::upgrade::{Arrival, Succession};
 use crate::upstream::probe::Probes;
+use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// What is read at once from a client that speaks TLS: a record. Without TLS a request's head and body have
 /// buffers of their own, and another before them would be a copy more and 64 KiB for each idle connection.
 const TLS_READ_BYTES: usize = 16 * 1024;
+
+/// How long clients of a process that was replaced are told before connections are closed.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -93,6 +102,10 @@ pub enum StartFault {
     Path(#[from] PathFault),
     #[error(transparent)]
     Log(#[from] LogFault),
+    #[error(
+        "the sockets of the process before this one, or of the service manager, cannot be taken: {0}"
+    )]
+    TakeOver(io::Error),
     #[error("{path} cannot be written: {error}", path = path.display())]
     Told { path: PathBuf, error: io::Error },
     #[error("the system refused a thread, a runtime or a signal handler: {0}")]
@@ -103,27 +116,46 @@ pub enum StartFault {
 pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     let Manner { read, ready, reopen } = manner;
     raise_descriptor_limit();
-    let sockets = bind(&config)?;
+    let mut arrival = Arrival::now().map_err(StartFault::TakeOver)?;
+    let sockets = bind(&config, &mut arrival.inherited)?;
+    let succession = Succession::of(&sockets)?;
     let addresses = Addresses::of(&sockets);
-    let files: Vec<PathBuf> = sockets.listeners.values().filter_map(Socket::file).collect();
+    let mut files: Vec<PathBuf> = sockets.listeners.values().filter_map(Socket::file).collect();
     let metrics = Metrics::new();
     let runtimes = Runtimes::start(&metrics)?;
     let (state, log_writer) = prepare(config, metrics, runtimes.handles())?;
     let (stop, stopping) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
-    serve(&runtimes, sockets, &state, &stopping, &draining);
+    serve(&runtimes, sockets, &state, (&stopping, &closing), &draining);
 
     let end = runtimes.latency.block_on(async {
         let mut signals = Signals::listen()?;
         ready(&addresses)?;
         tracing::info!(listeners = ?addresses.listeners, admin = addresses.admin, "serving");
-        let wish = obey(&mut signals, &state, &read, &reopen).await;
-        if wish == Wish::StopGracefully {
+        arrival.serves();
+        notify::ready();
+        notify::keep_telling(&state.runtimes);
+        let succession = Arc::new(succession);
+        let end = obey(&mut signals, &state, &read, &reopen, &succession).await;
+        // Who holds the sockets holds the queues of those who connect.
+        drop(succession);
+        if end == End::Replaced {
+            // Nobody else is let in; who is there and goes on asking is told that his connection ends.
+            state.drain.begin();
+            let _ = stop.send(true);
+            tokio::time::sleep(TOLD).await;
+            files.clear();
+        } else {
+            notify::stopping();
+        }
+        if end != End::Stopped {
             draining.store(true, Ordering::Release);
             state.drain.begin();
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
             // Nobody listening any more is as good as being told.
             let _ = stop.send(true);
+            let _ = close.send(true);
             drain(&mut signals, &state).await;
         }
         Ok(())
@@ -155,6 +187,7 @@ fn prepare(
     runtimes: Handles,
 ) -> Result<(Arc<State>, Writer), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
+    let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
     let ticket_keys = TicketKeys::default();
     let mut acceptors = std::collections::BTreeMap::new();
@@ -167,11 +200,11 @@ fn prepare(
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
     let generation =
-        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers)?;
+        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers, &buffers)?;
     {
         // What is put into force may begin tasks.
         let _entered = runtimes.of(Place::Latency).enter();
-        generation.enter_into_force(&metrics, &lanes, &caches, &limits);
+        generation.enter_into_force(&metrics, &lanes, &caches, &limits, &buffers);
     }
     let (access_log, writer) = access_log::start(&metrics)?;
     let author = Author { cause: Cause::Start, by: None, note: None };
@@ -181,15 +214,18 @@ fn prepare(
         encoding: Encoding::new(&metrics),
         metrics,
         lanes,
+        buffers,
         runtimes,
         caches,
         limits,
         servers,
         probes: Probes::default(),
+        renewals: Renewals::default(),
         connector: Arc::new(origin::connector()),
         access_log,
         drain: Drain::default(),
         moderation: Moderation::default(),
+        slowest: Slowest::default(),
         acceptors,
         ticket_keys,
         generation: ArcSwap::from_pointee(generation),
@@ -204,16 +240,17 @@ fn serve(
     runtimes: &Runtimes,
     sockets: Sockets,
     state: &Arc<State>,
-    stopping: &watch::Receiver<bool>,
+    (stopping, closing): (&watch::Receiver<bool>, &watch::Receiver<bool>),
     draining: &Arc<AtomicBool>,
 ) {
     let current = state.current();
     let _on_runtime = runtimes.latency.enter();
     state.probes.replace(current.routes.watches(), &state.connector);
+    state.renewals.replace(current.routes.names());
     let config = &current.config;
     for (name, socket) in sockets.listeners {
         let Some(listener) = config.listeners.get(&name) else { continue };
-        let app = connections(&name, listener, state, runtimes);
+        let app = connections(&name, listener, state, (runtimes, closing.clone()));
         let read_buffer = if listener.tls.is_some() { TLS_READ_BYTES } else { 0 };
         start(runtimes, name, socket, app, read_buffer, stopping.clone());
     }
@@ -227,7 +264,7 @@ fn connections(
     name: &str,
     listener: &Listener,
     state: &Arc<State>,
-    runtimes: &Runtimes,
+    (runtimes, closing): (&Runtimes, watch::Receiver<bool>),
 ) -> Connections {
     let conf = ServerConf {
         threads: runtimes.latency.metrics().num_workers(),
@@ -236,8 +273,10 @@ fn connections(
         ..ServerConf::default()
     };
     let timeouts = listener.timeouts.clone();
-    let edge = Edge { listener: name.to_owned(), timeouts, state: Arc::clone(state) };
-    let mut proxy = http_proxy(&Arc::new(conf), edge);
+    let edge =
+        || Edge { listener: name.to_owned(), timeouts: timeouts.clone(), state: Arc::clone(state) };
+    let door = front::is_open().then(|| Door::new(edge()));
+    let mut proxy = http_proxy(&Arc::new(conf), edge());
     let mut options = HttpServerOptions::default();
     // `request` refuses it, in the proxy's own words.
     options.allow_connect_method_proxying = true;
@@ -245,9 +284,8 @@ fn connections(
     options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
     let acceptor = state.acceptors.get(name).cloned();
-    let drain = state.drain.clone();
     let requests = Requests::new(Arc::new(proxy), runtimes.handles());
-    Connections::new(name, listener, requests, acceptor, drain, state)
+    Connections::new(name, listener, requests, acceptor, (closing, door), state)
 }
 
 fn start<A>(
@@ -279,18 +317,61 @@ fn start<A>(
     });
 }
 
+/// Why serving ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Gracefully,
+    /// Another process serves.
+    Replaced,
+}
+
 /// Does what signals ask for until one of them asks to stop.
-async fn obey(signals: &mut Signals, state: &Arc<State>, read: &Read, reopen: &Reopen) -> Wish {
+async fn obey(
+    signals: &mut Signals,
+    state: &Arc<State>,
+    read: &Read,
+    reopen: &Reopen,
+    succession: &Arc<Succession>,
+) -> End {
     loop {
         match signals.next().await {
             Wish::Reload => reload_and_tell(state, read).await,
             Wish::ReopenLogs => reopen_logs(state, reopen).await,
-            stop => return stop,
+            Wish::Upgrade => {
+                if is_replaced(succession).await {
+                    return End::Replaced;
+                }
+            }
+            Wish::StopGracefully => return End::Gracefully,
+            Wish::StopFast => return End::Stopped,
+        }
+    }
+}
+
+/// Starts the program again. Signals that come meanwhile are obeyed afterwards.
+async fn is_replaced(succession: &Arc<Succession>) -> bool {
+    let of = Arc::clone(succession);
+    let begun = tokio::task::spawn_blocking(move || of.begin()).await;
+    match begun {
+        Ok(Ok(process)) => {
+            tracing::info!(process, "another process serves");
+            notify::succeeded_by(process);
+            true
+        }
+        Ok(Err(fault)) => {
+            tracing::error!("not replaced, nothing changed: {fault}");
+            false
+        }
+        Err(panic) => {
+            tracing::error!(%panic, "not replaced");
+            false
         }
     }
 }
 
 async fn reload_and_tell(state: &Arc<State>, read: &Read) {
+    notify::reloading();
     let (on, read) = (Arc::clone(state), Arc::clone(read));
     let done = tokio::task::spawn_blocking(move || reload(&on, read()?)).await;
     let result = match done {
@@ -308,6 +389,7 @@ async fn reload_and_tell(state: &Arc<State>, read: &Read) {
         }
     };
     state.metrics.config_reloads.with_label_values(&[result]).inc();
+    notify::ready();
 }
 
 async fn reopen_logs(state: &Arc<State>, reopen: &Reopen) {
@@ -323,24 +405,30 @@ async fn reopen_logs(state: &Arc<State>, reopen: &Reopen) {
 
 /// Waits for requests under way, or for the drain time, or for someone who has no patience.
 async fn drain(signals: &mut Signals, state: &State) {
-    let patience = state.current().config.shutdown.drain.as_std();
-    tracing::info!(requests = state.drain.requests(), "stopping gracefully");
-    let deadline = Instant::now() + patience;
-    let finished = state.drain.finished(deadline);
+    let shutdown = state.current().config.shutdown.clone();
+    let drain = &state.drain;
+    tracing::info!(requests = drain.requests(), tunnels = drain.tunnels(), "stopping gracefully");
+    let now = Instant::now();
+    let finished = drain.finished(Deadlines {
+        requests: now + shutdown.drain.as_std(),
+        tunnels: now + shutdown.tunnels.as_std(),
+    });
     tokio::pin!(finished);
     loop {
         tokio::select! {
             whole = &mut finished => {
                 if !whole {
-                    tracing::warn!(requests = state.drain.requests(), "cut off after shutdown.drain");
+                    let (requests, tunnels) = (drain.requests(), drain.tunnels());
+                    tracing::warn!(requests, tunnels, "cut off: shutdown.drain or shutdown.tunnels is over");
                 }
-                return;
+                break;
             }
             wish = signals.next() => {
                 if wish == Wish::StopFast {
-                    return;
+                    break;
                 }
             }
         }
     }
+    drain.cut_tunnels().await;
 }

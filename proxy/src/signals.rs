@@ -15,6 +15,8 @@ pub enum Wish {
     Reload,
     /// USR1: close and open log files again.
     ReopenLogs,
+    /// USR2: start the program again, which takes over.
+    Upgrade,
 }
 
 pub struct Signals {
@@ -23,6 +25,7 @@ pub struct Signals {
     int: Signal,
     hup: Signal,
     usr1: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -34,6 +37,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
             usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -44,6 +48,7 @@ impl Signals {
             _ = self.quit.recv() => Wish::StopGracefully,
             _ = self.hup.recv() => Wish::Reload,
             _ = self.usr1.recv() => Wish::ReopenLogs,
+            _ = self.usr2.recv() => Wish::Upgrade,
         }
     }
 }

@@ -4,10 +4,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pingora::http::RequestHeader;
 use proxy_config::rate_limit::RequestKey;
 
 use crate::cache::policy::Policy;
+use crate::exchange::Exchange;
 use crate::rate_limit::key::Asking;
+use crate::route::Route;
 use crate::upstream::Upstream;
 
 /// One part: what is below `up_to`, in hundredths of a percent, and not in an earlier part.
@@ -33,6 +36,14 @@ pub struct Split {
     seed: RandomState,
 }
 
+/// Decides where a request goes, by what is known of it so far.
+pub fn direct(head: &RequestHeader, exchange: &mut Exchange, route: &Route) {
+    let (client, proved) = (exchange.client, &exchange.proved);
+    let asking = Asking { client, route: &route.name, head, proved };
+    let Destination { upstream, cache_policy } = route.split.choose(&asking);
+    (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
+}
+
 impl Split {
     /// `parts` with their shares in hundredths of a percent, which sum to 10,000.
     pub fn new(parts: Vec<(u16, Destination)>, sticky_by: Vec<RequestKey>) -> Split {
@@ -47,6 +58,11 @@ impl Split {
             drawn: AtomicU64::new(0),
             seed: RandomState::new(),
         }
+    }
+
+    /// Whether where a request goes is only known when its client has proved something.
+    pub fn is_by_claim(&self) -> bool {
+        self.sticky_by.iter().any(|key| matches!(key, RequestKey::Claim(_)))
     }
 
     pub fn cache_policies(&self) -> impl Iterator<Item = &Arc<Policy>> {

@@ -2,13 +2,15 @@
 //!
 //! Its stops: [`pool`] has a connection to give → [`health`] and [`server`] say which servers are fit →
 //! [`balance`] chooses among them → [`transport`] says how it is reached → [`retry`] says whether another
-//! is tried. [`probe`] asks servers how they are.
+//! is tried. [`patience`] says how long. [`probe`] asks servers how they are, [`resolve`] where they are.
 
 pub mod announce;
 pub mod balance;
 pub mod health;
+pub mod patience;
 pub mod pool;
 pub mod probe;
+pub mod resolve;
 pub mod retry;
 pub mod server;
 pub mod transport;
@@ -23,7 +25,7 @@ use pingora::protocols::Digest;
 use pingora::upstreams::peer::{HttpPeer, Tracer};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
-use proxy_config::upstream::Balance;
+use proxy_config::upstream::{Balance, UpstreamTimeouts};
 use thiserror::Error;
 
 use crate::fastcgi::Gateway;
@@ -33,6 +35,7 @@ use crate::rate_limit::key::{Asking, cookie};
 use crate::upstream::balance::{Candidate, Rule};
 use crate::upstream::pool::{Pool, keeps};
 use crate::upstream::probe::Watch;
+use crate::upstream::resolve::Name;
 pub use crate::upstream::retry::ATTEMPTS_MAX;
 use crate::upstream::retry::{Budget, Failed, STALE_MAX};
 use crate::upstream::server::{InUse, Server, Servers};
@@ -64,8 +67,21 @@ struct Seat {
     connections_max: u32,
     slow_start_ms: u64,
     peer: HttpPeer,
+    /// Where it is now, when that may change.
+    name: Option<Name>,
     /// What stands for it in a Host that the client did not send.
     host: String,
+}
+
+impl Seat {
+    /// Where it is asked.
+    fn peer(&self) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        if let Some(name) = &self.name {
+            name.addresses.place(&mut peer);
+        }
+        peer
+    }
 }
 
 /// The servers of one upstream, their timeouts and whose turn it is.
@@ -122,11 +138,18 @@ impl Upstream {
             .servers
             .iter()
             .map(|server| {
-                let peer = transport.peer(&server.address).map_err(|why| ServerFault::Server {
+                let fault = |why| ServerFault::Server {
                     upstream: name.to_owned(),
                     server: server.address.to_string(),
                     why,
-                })?;
+                };
+                let renewed = match (&server.address, &config.resolve) {
+                    (ServerAddress::Name { host, port }, Some(resolve)) => {
+                        Some(Name::new(name, (host, *port), resolve, metrics).map_err(fault)?)
+                    }
+                    _ => None,
+                };
+                let peer = transport.peer(&server.address, renewed.as_ref()).map_err(fault)?;
                 let slow_start = server.slow_start.map(proxy_config::units::Duration::as_millis);
                 let known = servers.named(name, &server.address.to_string(), metrics);
                 let host = match &server.address {
@@ -135,6 +158,7 @@ impl Upstream {
                 };
                 Ok(Seat {
                     peer: traced(peer, &known),
+                    name: renewed,
                     host,
                     server: known,
                     weight: server.weight,
@@ -198,7 +222,7 @@ impl Upstream {
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
             attempts.repeat_fresh = false;
             let seat = &self.seats[server];
-            let mut peer = fresh(&seat.peer);
+            let mut peer = fresh(&seat.peer());
             self.transport.announce(&mut peer, attempts.wish.client);
             return Some(Turn { peer, in_use: seat.server.enter() });
         }
@@ -219,7 +243,7 @@ impl Upstream {
         };
         attempts.server = Some(chosen);
         let seat = &self.seats[chosen];
-        let mut peer = seat.peer.clone();
+        let mut peer = seat.peer();
         self.transport.announce(&mut peer, attempts.wish.client);
         if !self.keeps(seat) {
             peer.options.idle_timeout = Some(AT_ONCE);
@@ -337,6 +361,15 @@ impl Upstream {
         self.transport.accepts(digest)
     }
 
+    pub fn timeouts(&self) -> &UpstreamTimeouts {
+        &self.config.timeouts
+    }
+
+    /// It speaks HTTP/1 and is told nothing but requests.
+    pub fn is_plain(&self) -> bool {
+        self.gateway.is_none() && !self.x_accel && self.transport.is_plain()
+    }
+
     /// How its servers are reached.
     pub fn transport(&self) -> &Transport {
         &self.transport
@@ -376,6 +409,11 @@ impl Upstream {
         (out + 1) * 10_000 <= self.seats.len() * usize::from(out_max.hundredths())
     }
 
+    /// Names that are looked up again.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.seats.iter().filter_map(|seat| seat.name.clone())
+    }
+
     /// What is to be probed.
     pub fn watches(&self) -> impl Iterator<Item = Watch> {
         let checks = self.config.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
@@ -386,7 +424,8 @@ impl Upstream {
                 self.transport.announce(&mut peer, None);
                 let (server, host) = (Arc::clone(&seat.server), seat.host.clone());
                 let transport = Arc::clone(&self.transport);
-                Watch { server, host, peer, transport, checks: checks.clone() }
+                let addresses = seat.name.as_ref().map(|name| Arc::clone(&name.addresses));
+                Watch { server, host, peer, addresses, transport, checks: checks.clone() }
             })
         })
     }

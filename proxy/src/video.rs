@@ -1,7 +1,7 @@
 //! What the cache understands of video, on routes whose cache policy says `video`.
 //!
 //! 1. [`role`]: what a request is for, by its name or its answer's type.
-//! 2. [`playlist`] (HLS) and [`mpd`] (DASH) read manifests; [`manifest`] says how long each is fresh.
+//! 2. [`playlist`] (HLS) and [`mpd`] (DASH, whose segments are a [`track`]'s) read manifests; [`manifest`] says how long each is fresh.
 //! 3. [`window`] remembers the live edge of each stream: what came next, and whether it stands still.
 //! 4. [`reload`]: LL-HLS blocking reloads, in one form and within the rules.
 //! 5. [`ahead`] asks for segments before a player does.
@@ -16,6 +16,7 @@ pub mod playlist;
 pub mod reload;
 pub mod role;
 pub mod series;
+pub mod track;
 pub mod window;
 
 use std::time::Duration;

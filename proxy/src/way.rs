@@ -11,7 +11,7 @@ use proxy_config::route_rules::RenderedReply;
 use proxy_config::steps::PathKind;
 use proxy_config::way::{End, Map, find as find_end};
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::path::normalize_target;
 use crate::respond::Failure;
 use crate::route::{Route, Routes};
@@ -78,7 +78,7 @@ pub fn find(
 }
 
 /// The way of nearly every request: to the first route, which has no steps.
-fn direct(
+pub fn direct(
     routes: &Routes,
     target: &Target<'_>,
     at: Option<usize>,

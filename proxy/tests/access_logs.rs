@@ -142,7 +142,8 @@ routes:
     let form = r#"^127\.0\.0\.1 - jo \[\d\d/[A-Z][a-z]{2}/\d{4}(:\d\d){3} [+-]\d{4}\] "GET /own\?a=0 HTTP/1\.1" 200 5 "-" "q\\x22"\n"#;
     let form = form.parse::<proxy_config::pattern::Regex>().unwrap().compile().unwrap();
     assert!(form.is_match(&combined), "{combined}");
-    assert_eq!(read("chosen.log"), "/own 200 5 x%22 200 \n");
+    let chosen = eventually("a line", || Some(read("chosen.log")).filter(|text| !text.is_empty()));
+    assert_eq!(chosen, "/own 200 5 x%22 200 \n");
 
     // A reload may move a log; what is wrong with one is refused.
     proxy.rewrite(&sections.replace("chosen.log", "moved.log"));
@@ -152,4 +153,57 @@ routes:
     proxy.rewrite(&sections.replace("$answer_status", "$statsu"));
     assert!(!proxy.reload());
     assert!(proxy.stderr().contains("statsu"), "{}", proxy.stderr());
+}
+
+#[test]
+fn a_log_tells_a_part_and_never_what_it_must_not() {
+    let origin = Origin::start(|exchange| match exchange.target().starts_with("/bad") {
+        true => exchange.write("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"),
+        false => exchange.answer("hello"),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let sections = format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{origin}' }} ] }} }}
+access_logs:
+  failures: {{ path: {failures}, format: {{ template: '$path $answer_status' }}, sample: 0% }}
+  text:
+    path: {text}
+    format: {{ template: '$request_uri|$query_token|$request_line|$header_referer|$header_x_key|$user|$trace_id' }}
+    redact: [token, X-Key, authorization]
+  json: {{ path: {json}, redact: [token, User-Agent] }}
+routes:
+  - {{ name: all, upstream: u, access_logs: [failures, text, json] }}",
+        origin = origin.address,
+        failures = path("failures.log"),
+        text = path("text.log"),
+        json = path("json.log"),
+    );
+    let proxy = Proxy::start(&sections);
+    for target in ["/good?a=1&token=s3cret", "/bad?token=s3cret"] {
+        proxy.client().ask(&format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: s3cret\r\nX-Key: s3cret\r\n\
+             Referer: https://b/?token=s3cret\r\nAuthorization: Basic czNjcmV0OnB3\r\n\
+             traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
+        ));
+    }
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_default();
+    let lines = |name: &str, count: usize| {
+        eventually(name, || Some(read(name)).filter(|text| text.lines().count() == count))
+    };
+    assert_eq!(
+        lines("text.log", 2).lines().next().unwrap(),
+        "/good?a=1&token=-|-|GET /good?a=1&token=- HTTP/1.1|https://b/?token=-|-|-|0af7651916cd43dd8448eb211c80319c"
+    );
+    assert_eq!(lines("failures.log", 1), "/bad 500\n");
+    let json = lines("json.log", 2);
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["query"], "a=1&token=-");
+    assert_eq!(
+        (&first["user_agent"], &first["referer"]),
+        (&"-".into(), &"https://b/?token=-".into())
+    );
+    for name in ["text.log", "json.log", "failures.log"] {
+        assert!(!read(name).contains("s3cret"), "{}", read(name));
+    }
 }

@@ -491,3 +491,14 @@ fn cookies_of_strangers_are_kept_apart_by_the_key() {
     assert_eq!(text("/?session=3&CMCD=br%3D1", "Cookie: y=2; tier=gold\r\n"), "tier=gold");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
 }
+
+#[test]
+fn what_is_not_asked_for_often_enough_is_not_stored() {
+    let origin = counting("Cache-Control: max-age=60\r\n");
+    let proxy = Proxy::start(&cached(&origin, ", uses_min: 3"));
+    let bodies: Vec<String> = (0..5).map(|_| ask(&proxy, "/a", "").text()).collect();
+    assert_eq!(bodies, ["1", "2", "3", "3", "3"]);
+    assert_eq!(ask(&proxy, "/b", "").text(), "4");
+    let last = ask(&proxy, "/b", "");
+    assert_eq!(status(&last), "forebay; fwd=bypass; detail=uses_min");
+}

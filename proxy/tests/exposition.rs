@@ -4,6 +4,7 @@ use std::process::Command;
 use crate::client::Client;
 use crate::harness::{BINARY, Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
+use crate::protocols::tunnels::{chat, connect};
 
 fn families(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -15,7 +16,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
     let origin = Origin::saying("ok");
     // One request of each kind, so that every family with labels has a series.
     let proxy = Proxy::start(&format!(
-        "upstreams: {{ u: {}, v: {} }}\nroutes:\n\
+        "upstreams: {{ u: {}, v: {}, w: {{ servers: [ {{ address: 'localhost:{}' }} ], resolve: {{}} }} }}\nroutes:\n\
+         - {{ name: t, match: {{ paths: [ {{ prefix: /t/ }} ] }}, upstream: w, mirror: {{ upstream: v, compare: true }} }}\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
@@ -23,11 +25,14 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
         upstream(&[origin.address]),
         upstream(&[dead_address(), dead_address()])
             .replace("] }", "], health_checks: { active: { interval: 2s } } }"),
+        chat().port(),
     ));
     let told = "CMCD=br%3D800%2Cbl%3D2000%2Cmtp%3D9000%2Cmsd%3D300%2Ccid%3D%22x%22";
     assert_eq!(proxy.get(&format!("/a/?{told}")).status, 200);
     assert_eq!(proxy.get("/b/").status, 502);
     assert_eq!(proxy.get("/c/").status, 404);
+    drop(connect(&proxy, "/t/"));
+    proxy.log_of("/t/");
     proxy.log_of("/c/");
     let exported = families(&proxy.metrics());
     let output = Command::new(BINARY).args(["docs", "metrics"]).output().unwrap();

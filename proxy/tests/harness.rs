@@ -60,9 +60,26 @@ impl Proxy {
         Proxy::launch(command, "", "", sections)
     }
 
+    /// A proxy that this command starts, which is given the arguments of `run`.
+    pub fn started_by(command: Command, sections: &str) -> Proxy {
+        Proxy::launch(command, "", "", sections)
+    }
+
+    /// A proxy whose front door is open or not, whatever it is for the other tests.
+    pub fn with_door(setting: &str, listener: &str, sections: &str) -> Proxy {
+        let mut command = Command::new(BINARY);
+        command.env("FOREBAY_FRONT_DOOR", setting);
+        Proxy::launch(command, listener, "", sections)
+    }
+
     /// The same with further settings of the admin listener.
     pub fn with_admin(admin: &str, sections: &str) -> Proxy {
         Proxy::launch(Command::new(BINARY), "", &format!(", {admin}"), sections)
+    }
+
+    /// The same by another way of starting its program.
+    pub fn by(command: Command, sections: &str) -> Proxy {
+        Proxy::launch(command, "", "", sections)
     }
 
     fn launch(mut command: Command, listener: &str, admin: &str, sections: &str) -> Proxy {

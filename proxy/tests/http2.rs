@@ -311,3 +311,51 @@ fn fills_and_hits_over_http2_and_a_broken_one_resets_the_stream() {
         assert_eq!(ask(&mut sender, get("http://a.example/whole")).await.0, StatusCode::OK);
     });
 }
+
+/// Bodies that a policy holds, over TLS: the origin is free while the client's window is shut.
+#[test]
+fn a_slow_stream_does_not_hold_the_upstream() {
+    const BYTES: usize = 3 << 20;
+    let origin = Origin::start(|exchange| {
+        let said = exchange.body().map(|body| body.len());
+        exchange.write(format!(
+            "HTTP/1.1 200 OK\r\nX-Said: {said:?}\r\nContent-Length: {BYTES}\r\n\r\n"
+        )) && exchange.write((0..=250_u8).cycle().take(BYTES).collect::<Vec<_>>())
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let der = write_certificate(dir.path());
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let listener = format!(
+        ", tls: {{ certificates: [ {{ certificate: {}, key: {} }} ] }}",
+        at("cert.pem"),
+        at("key.pem")
+    );
+    let sections = format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}\n\
+         routes: [ {{ name: all, upstream: u, lane: bulk, buffer_policy: p }} ]\n\
+         buffer_policies: {{ p: {{ responses: {{ memory_max: 4MiB }}, requests: {{}} }} }}",
+        origin.address
+    );
+    let proxy = Proxy::with_listener(&listener, &sections);
+    run(async {
+        let stream = tls(&proxy, &der, &[&TLS13], &[b"h2"]).await.unwrap();
+        let mut sender = http2(stream).await;
+        let request = Request::post("https://a.example/film").body(()).unwrap();
+        let (response, mut upload) = sender.send_request(request, false).unwrap();
+        upload.send_data(Bytes::from("hello "), false).unwrap();
+        upload.send_data(Bytes::from("world"), true).unwrap();
+        let response = response.await.unwrap();
+        assert_eq!(response.headers()["x-said"], "Some(11)", "it came as a whole, with its length");
+        let through = "forebay_proxy_buffered_bytes_total{policy=\"p\",way=\"responses\"}";
+        eventually("all of the body", || (proxy.metric(through) >= BYTES as f64).then_some(()));
+        let mut body = response.into_body();
+        let mut count = 0;
+        while let Some(part) = body.data().await {
+            let part = part.unwrap();
+            assert!(part.iter().zip(count..).all(|(byte, at)| usize::from(*byte) == at % 251));
+            count += part.len();
+            body.flow_control().release_capacity(part.len()).unwrap();
+        }
+        assert_eq!(count, BYTES);
+    });
+}

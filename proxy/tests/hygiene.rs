@@ -71,8 +71,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("dots with an encoded parameter", "GET /a/..%3b/b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("an overlong dot", "GET /a/%c0%ae%c0%ae/b HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
-        "upgrade to WebSocket",
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "an offer of nothing",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: web socket\r\n\r\n",
     ),
     ("taking Host off", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Host\r\n\r\n"),
     ("CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),

@@ -85,10 +85,10 @@ fn large_bodies_of_the_bulk_lane_have_threads_of_their_own() {
 
     assert!(is_done_by_bulk(&proxy, || get(&proxy, "/film/1")), "passing through");
     assert!(is_done_by_bulk(&proxy, || get(&proxy, "/kept/1")), "a fill and its reader");
-    assert!(is_done_by_bulk(&proxy, || (0..4).for_each(|_| get(&proxy, "/kept/1"))), "hits");
+    assert!(is_done_by_bulk(&proxy, || (0..16).for_each(|_| get(&proxy, "/kept/1"))), "hits");
     assert!(!is_done_by_bulk(&proxy, || get(&proxy, "/page")), "another lane");
     let hits = "forebay_proxy_cache_requests_total{cache=\"m\",result=\"hit\"}";
-    assert_eq!(proxy.metric(hits), 4.0);
+    assert_eq!(proxy.metric(hits), 16.0);
 }
 
 #[test]

@@ -73,7 +73,14 @@ pub struct Origin {
 impl Origin {
     /// `serve` answers one request and says whether the connection stays open.
     pub fn start(serve: impl Fn(&mut Exchange<'_>) -> bool + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Origin::on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+    }
+
+    /// The same on a socket of the test's.
+    pub fn on(
+        listener: TcpListener,
+        serve: impl Fn(&mut Exchange<'_>) -> bool + Send + Sync + 'static,
+    ) -> Origin {
         let origin = Origin {
             address: listener.local_addr().unwrap(),
             heads: Arc::default(),

@@ -9,7 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::client::Response;
-use crate::harness::{Proxy, dead_address};
+use crate::harness::{Proxy, dead_address, upstream};
 use crate::origin::Origin;
 
 const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -280,4 +280,26 @@ fn an_address_or_a_proof_is_enough_where_the_route_says_so() {
     assert_eq!(ask(&outside, "/", &bearer).status, 200);
     let both = proxy(&origin, &format!("{jwt}, access: {{ allow: [ 10.0.0.0/8 ] }}"), "");
     assert_eq!(ask(&both, "/", &bearer).status, 403);
+}
+
+#[test]
+fn who_proves_to_be_the_same_goes_the_same_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (Origin::saying("old"), Origin::saying("new"));
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ old: {}, new: {} }}\nroutes: [ {{ name: all, \
+         split: {{ parts: [ {{ upstream: old, share: 50% }}, {{ upstream: new, share: 50% }} ], sticky_by: [ {{ claim: sub }} ] }}, \
+         auth: {{ jwt: {{ jwks_file: {}, issuer: me, audiences: [ tv ] }} }} }} ]",
+        upstream(&[old.address]),
+        upstream(&[new.address]),
+        secret_set(dir.path()),
+    ));
+    let sent = |user: usize| {
+        let token = hs256(&claims(&format!(",\"sub\":\"user-{user}\"")));
+        ask(&proxy, "/", &format!("Authorization: Bearer {token}\r\n")).text()
+    };
+    let first: Vec<String> = (0..30).map(sent).collect();
+    let again: Vec<String> = (0..30).map(sent).collect();
+    assert_eq!(first, again);
+    assert!(first.contains(&"old".to_owned()) && first.contains(&"new".to_owned()), "{first:?}");
 }

@@ -232,3 +232,62 @@ fn players_are_counted_by_title_and_share_what_is_cached() {
     let reports = "forebay_proxy_video_player_reports_total{cache=\"main\",result=\"malformed\"}";
     assert_eq!(proxy.metric(reports), 1.0);
 }
+
+const DASH_FILM: &str = "<MPD type=\"static\" mediaPresentationDuration=\"PT10S\"><Period><AdaptationSet>\
+    <SegmentTemplate media=\"$RepresentationID$/$Number$.m4s\" duration=\"2\"/>\
+    <Representation id=\"hd\"/><Representation id=\"sd\"/></AdaptationSet></Period></MPD>";
+
+#[test]
+fn what_follows_a_segment_of_dash_is_asked_for_in_the_same_representation() {
+    let origin = Origin::start(|exchange| {
+        let body = if exchange.target() == "/film/x.mpd" { DASH_FILM } else { "media" };
+        answer(exchange, "", body)
+    });
+    let proxy = Proxy::start(&cached(&origin, ", video: { prefetch_segments: 2 }"));
+    ask(&proxy, "/film/x.mpd", "");
+    assert_eq!(asked(&origin), ["/film/x.mpd"], "nobody watches any of it yet");
+    ask(&proxy, "/film/sd/2.m4s", "");
+    origin.wait_for_requests(4);
+    let mut ahead = asked(&origin)[1..].to_vec();
+    ahead.sort();
+    assert_eq!(ahead, ["/film/sd/2.m4s", "/film/sd/3.m4s", "/film/sd/4.m4s"]);
+    ask(&proxy, "/film/hd/5.m4s", "");
+    assert_eq!(asked(&origin)[4..], ["/film/hd/5.m4s"], "nothing follows the last");
+}
+
+/// A live manifest lists what all could watch; new segments are fetched for what somebody watches.
+#[test]
+fn the_newest_segment_of_live_dash_is_there_for_what_is_watched() {
+    let (next, told) = channel::<usize>();
+    let last = Mutex::new((told, 0));
+    let origin = Origin::start(move |exchange| {
+        if exchange.target() != "/live/x.mpd" {
+            return answer(exchange, "", "media");
+        }
+        let mut last = last.lock().unwrap();
+        last.1 = last.0.try_recv().unwrap_or(last.1);
+        let line = |id| {
+            format!(
+                "<Representation id=\"{id}\"><SegmentTemplate media=\"{id}-$Time$.m4s\"><SegmentTimeline>\
+                 <S t=\"0\" d=\"2\" r=\"{}\"/></SegmentTimeline></SegmentTemplate></Representation>",
+                last.1
+            )
+        };
+        let sets = line("hd") + &line("sd");
+        let mpd = format!(
+            "<MPD type=\"dynamic\" minimumUpdatePeriod=\"PT0.02S\"><Period><AdaptationSet>{sets}</AdaptationSet></Period></MPD>"
+        );
+        answer(exchange, "", &mpd)
+    });
+    let proxy = Proxy::start(&cached(&origin, ", video: { prefetch_segments: 1 }"));
+    next.send(2).unwrap();
+    ask(&proxy, "/live/x.mpd", "");
+    ask(&proxy, "/live/hd-4.m4s", "");
+    assert_eq!(asked(&origin), ["/live/x.mpd", "/live/hd-4.m4s"]);
+    next.send(3).unwrap();
+    eventually("the new segment", || {
+        ask(&proxy, "/live/x.mpd", "");
+        asked(&origin).contains(&"/live/hd-6.m4s".to_owned()).then_some(())
+    });
+    assert!(asked(&origin).iter().all(|target| !target.contains("sd-")), "{:?}", asked(&origin));
+}

@@ -45,3 +45,32 @@ fn what_is_not_there_is_said() {
     let (code, said) = run(&["--workloads", "W99"]);
     assert!(code == Some(1) && said.contains("there is no workload W99"), "{said}");
 }
+
+/// Counts, which hold however busy the machine is; the times are for `make video-edge`.
+#[test]
+fn the_edge_of_a_video_service_is_measured() {
+    let output = Command::new(env!("CARGO_BIN_EXE_video-edge"))
+        .args(["--peers", "nginx", "--cases", "herd,dying,tail", "--programs"])
+        .arg(binaries::path("forebay-proxy").parent().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for row in ["cold herd", "origin dies mid-body", "64 KB tail", "  the same again"] {
+        let line = text.lines().find(|line| line.starts_with(row)).unwrap_or_default();
+        assert!(line.contains(" pass"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(text.lines().next().unwrap().contains("nginx"), "{text}");
+}
+
+#[test]
+fn a_soak_samples_memory_and_judges_it() {
+    let output = Command::new(env!("CARGO_BIN_EXE_forebay-soak"))
+        .args(["--minutes", "0.04", "--programs"])
+        .arg(binaries::path("forebay-proxy").parent().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    // So short a soak is all warm-up: what it comes to is not asked here.
+    assert!(text.contains(" MB\nmemory: ") && text.contains(" samples, median "), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("peak "), "{text}");
+}

@@ -229,10 +229,14 @@ pub fn timeouts(scope: &Scope<'_>, verdicts: &mut Verdicts) -> UpstreamTimeouts 
             }
         }
     };
+    let between_reads = read("proxy_read_timeout");
     UpstreamTimeouts {
         connect: read("proxy_connect_timeout"),
-        read: read("proxy_read_timeout"),
+        first_byte: None,
+        read: between_reads,
         write: read("proxy_send_timeout"),
         idle: Duration::secs(60),
+        // A connection that was upgraded is waited for as long as any other.
+        tunnel: between_reads,
     }
 }

@@ -28,7 +28,8 @@ pub struct AccessLog {
     /// Part of the successful requests that is logged; failures always are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Percent>,
-    /// Query parameters and headers whose values are replaced by `-`.
+    /// Query parameters and headers whose values are replaced by `-`, in the query of `Referer` too. What an expression
+    /// captured, or a step set, is told as it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<String>,
 }

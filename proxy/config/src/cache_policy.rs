@@ -28,7 +28,7 @@ pub struct CachePolicy {
     /// Largest body stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_max: Option<ByteSize>,
-    /// Requests for an object before it is stored.
+    /// Requests for an object up to the one whose answer is stored; those before it go to the origin one by one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub uses_min: u32,
     /// Headers whose values are tags to purge by.

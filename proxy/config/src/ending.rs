@@ -4,7 +4,7 @@
 use crate::template::{Compiled, Scope, TemplateError, split_name};
 
 /// What such text may name besides the variables of templates, and what it is.
-pub const ENDINGS: [(&str, Ending, &str); 22] = [
+pub const ENDINGS: [(&str, Ending, &str); 24] = [
     ("answer_status", Ending::Status, "status sent; 000 when the client left before one was"),
     ("bytes_out", Ending::BytesOut, "bytes of the response's body"),
     ("bytes_in", Ending::BytesIn, "bytes of the request's body"),
@@ -27,6 +27,8 @@ pub const ENDINGS: [(&str, Ending, &str); 22] = [
     ("tls", Ending::Tls, "version of TLS the client speaks"),
     ("process", Ending::Process, "id of the process"),
     ("generation", Ending::Generation, "number of the configuration"),
+    ("trace_id", Ending::TraceId, "trace the request is a part of (`traceparent`)"),
+    ("span_id", Ending::SpanId, "this proxy's span in it"),
 ];
 
 /// What is only known of a request when it has ended.
@@ -54,6 +56,8 @@ pub enum Ending {
     Tls,
     Process,
     Generation,
+    TraceId,
+    SpanId,
     /// A header of the response, `$answer_content_type`.
     Sent(String),
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use http::HeaderMap;
 use serde::Serialize;
 
+use crate::buffer_policy::{BufferPolicy, Buffering};
 use crate::config::Config;
 use crate::facts::{Captures, Facts, Maps};
 use crate::host::normalize_host;
@@ -68,6 +69,8 @@ pub struct RouteMet {
     /// The upstreams that share the route's requests, each with its share.
     pub split: Vec<String>,
     pub buffer_policy: Option<String>,
+    /// Its values, those of its preset and the defaults in their places.
+    pub buffering: Option<Buffering>,
     pub cache_policy: Option<String>,
     pub rate_limits: Vec<String>,
     /// Path and query after the route's rewrite, where it has one.
@@ -280,6 +283,8 @@ impl Request<'_> {
         });
         let parts = route.split.iter().flat_map(|split| &split.parts);
         let split = parts.map(|part| format!("`{}` ({})", part.upstream, part.share)).collect();
+        let buffer_policy = route.buffer_policy.as_ref();
+        let buffer_policy = buffer_policy.and_then(|name| config.buffer_policies.get(name));
         RouteMet {
             name: route.name.clone(),
             index,
@@ -289,6 +294,7 @@ impl Request<'_> {
             servers,
             split,
             buffer_policy: route.buffer_policy.clone(),
+            buffering: buffer_policy.map(BufferPolicy::resolved),
             cache_policy: route.cache_policy.clone(),
             rate_limits: route.rate_limits.clone(),
             rewritten,
@@ -340,11 +346,13 @@ impl fmt::Display for Explanation {
             if let Some(upstream) = &met.upstream {
                 writeln!(f, "  upstream  {upstream} ({})", met.servers.join(", "))?;
             }
-            let policies = [("buffering", &met.buffer_policy), ("caching  ", &met.cache_policy)];
-            for (title, policy) in policies {
-                if let Some(policy) = policy {
-                    writeln!(f, "  {title} {policy}")?;
-                }
+            if let (Some(policy), Some(buffering)) = (&met.buffer_policy, &met.buffering) {
+                writeln!(f, "  buffering {policy}")?;
+                writeln!(f, "            responses {}", buffering.responses)?;
+                writeln!(f, "            requests  {}", buffering.requests)?;
+            }
+            if let Some(policy) = &met.cache_policy {
+                writeln!(f, "  caching   {policy}")?;
             }
             if !met.rate_limits.is_empty() {
                 writeln!(f, "  limits    {}", met.rate_limits.join(", "))?;

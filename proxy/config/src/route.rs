@@ -98,6 +98,10 @@ pub struct Route {
     /// Timeouts in place of the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
+    /// Protocols a client may go on in, once its upstream agrees (`Upgrade`); without it, `[websocket]`. Offers of
+    /// others, or with a request that has a body, are passed over: the request goes on as any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades: Option<Vec<String>>,
     /// Logs that have its requests in place of `access_log`; names under `access_logs`, `[]` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_logs: Option<Vec<String>>,
@@ -133,6 +137,7 @@ impl Route {
             cors: None,
             request_body_max: None,
             timeouts: None,
+            upgrades: None,
             access_logs: None,
         }
     }

@@ -231,7 +231,8 @@ pub struct Mirror {
     /// Part of the requests that is copied.
     #[serde(default = "all")]
     pub share: Percent,
-    /// Whether status and body are compared and differences reported.
+    /// Whether status and body of its answers are compared with those clients get, which takes a moment of the
+    /// processor for each byte. What differs is counted and reported (`forebay-proxy mirrors`).
     #[serde(default)]
     pub compare: bool,
     /// Copies under way at once; above it no copy is made.
@@ -328,13 +329,23 @@ pub enum Coding {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
+    /// To connect to a server, TLS handshake included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Duration>,
+    /// From a request having been sent to the head of its response. For requests with a body it takes the place of
+    /// `read` as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Duration>,
     /// Between two reads of a response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Duration>,
     /// Between two writes of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Duration>,
-    /// From a request's head to the end of its response.
+    /// From a request's head to the end of its response. A request with a body may take longer by one `read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<Duration>,
+    /// How long a tunnel may carry nothing either way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Duration>,
 }

@@ -11,10 +11,12 @@ use crate::units::Duration;
 pub struct Shutdown {
     /// How long requests under way may take; then their connections are closed.
     pub drain: Duration,
+    /// How long tunnels (connections that were upgraded, such as WebSockets) may go on; then they are closed.
+    pub tunnels: Duration,
 }
 
 impl Default for Shutdown {
     fn default() -> Shutdown {
-        Shutdown { drain: Duration::secs(30) }
+        Shutdown { drain: Duration::secs(30), tunnels: Duration::secs(30) }
     }
 }

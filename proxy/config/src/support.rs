@@ -4,6 +4,7 @@
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
+pub use crate::support_buffers::BUFFER_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
 
 pub use crate::refusals::{not_yet, refusals};
@@ -30,7 +31,7 @@ const fn values(
     NotYet { pattern, values, instead }
 }
 
-/// Keys that are read and acted on.
+/// Keys that are read and acted on, beside those of buffering.
 pub const SUPPORTED: &[&str] = &[
     "version",
     "listeners",
@@ -133,6 +134,13 @@ pub const SUPPORTED: &[&str] = &[
     "upstreams.*.timeouts.read",
     "upstreams.*.timeouts.write",
     "upstreams.*.timeouts.idle",
+    "upstreams.*.timeouts.first_byte",
+    "upstreams.*.timeouts.tunnel",
+    "upstreams.*.resolve",
+    "upstreams.*.resolve.interval_min",
+    "upstreams.*.resolve.interval_max",
+    "upstreams.*.resolve.servers",
+    "upstreams.*.resolve.servers[]",
     "upstreams.*.protocol",
     "upstreams.*.tls",
     "upstreams.*.tls.server_name",
@@ -233,6 +241,15 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].cors.credentials",
     "routes[].cors.max_age",
     "routes[].request_body_max",
+    "routes[].timeouts",
+    "routes[].timeouts.connect",
+    "routes[].timeouts.first_byte",
+    "routes[].timeouts.read",
+    "routes[].timeouts.write",
+    "routes[].timeouts.total",
+    "routes[].timeouts.tunnel",
+    "routes[].upgrades",
+    "routes[].upgrades[]",
     "routes[].auth",
     "routes[].auth.basic",
     "routes[].auth.basic.users_file",
@@ -260,6 +277,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].split.sticky_by[].header",
     "routes[].split.sticky_by[].cookie",
     "routes[].split.sticky_by[].query",
+    "routes[].split.sticky_by[].claim",
     "routes[].internal",
     "routes[].error_pages",
     "routes[].error_pages[]",
@@ -289,6 +307,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].mirror",
     "routes[].mirror.upstream",
     "routes[].mirror.share",
+    "routes[].mirror.compare",
     "routes[].mirror.in_flight_max",
     "routes[].mirror.body_max",
     "routes[].auth.subrequest",
@@ -407,6 +426,7 @@ pub const SUPPORTED: &[&str] = &[
     "cache_policies.*.fill.finish_past",
     "cache_policies.*.fill.resumes_max",
     "cache_policies.*.body_max",
+    "cache_policies.*.uses_min",
     "cache_policies.*.tag_headers",
     "cache_policies.*.tag_headers[]",
     "cache_policies.*.video",
@@ -514,6 +534,9 @@ pub const SUPPORTED: &[&str] = &[
     "access_log.format.template",
     "access_log.escape",
     "access_log.when",
+    "access_log.sample",
+    "access_log.redact",
+    "access_log.redact[]",
     "access_logs",
     "access_logs.*",
     "access_logs.*.path",
@@ -521,12 +544,16 @@ pub const SUPPORTED: &[&str] = &[
     "access_logs.*.format.template",
     "access_logs.*.escape",
     "access_logs.*.when",
+    "access_logs.*.sample",
+    "access_logs.*.redact",
+    "access_logs.*.redact[]",
     "routes[].access_logs",
     "routes[].access_logs[]",
     "protected_paths",
     "protected_paths[]",
     "shutdown",
     "shutdown.drain",
+    "shutdown.tunnels",
 ];
 
 const NO_UNIX: &str = "use an IP address and a port";
@@ -536,25 +563,13 @@ const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
 pub const NOT_YET: &[NotYet] = &[
     key("listeners.*.tls.acme", "fetch certificates by other means and name the files"),
     key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
-    key("upstreams.*.resolve", "remove it; names are looked up when the document is loaded"),
-    key("routes[].split.sticky_by[].claim", "use `client`, `header` or `cookie`"),
-    key("routes[].buffer_policy", "remove it; bodies are streamed"),
-    key("routes[].mirror.compare", "remove it; answers to copies are dropped"),
-    key("routes[].timeouts", "set the timeouts of its upstream"),
     key(
         "lanes.*.connections_max",
         "remove it; `requests_max` bounds the lane, `listeners.*.connections_max` connections",
     ),
     key("lanes.*.upstream_connections_max", "use `origin_concurrency_max`"),
     key("lanes.*.cpu_share", ONE_BY_ONE),
-    key("lanes.*.spill", ONE_BY_ONE),
-    key("buffer_policies", "remove it; bodies are streamed"),
-    key("cache_policies.*.uses_min", "remove it; an object is stored when it is first asked for"),
     key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
     values("admin.address", &["unix:*"], NO_UNIX),
-    key("access_log.sample", "remove it; every request is logged"),
-    key("access_log.redact", "remove it, and redact where the log is read"),
-    key("access_logs.*.sample", "remove it; every request is logged"),
-    key("access_logs.*.redact", "remove it, and redact where the log is read"),
     key("telemetry", "remove it; no traces are sent"),
 ];

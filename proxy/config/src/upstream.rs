@@ -1,6 +1,7 @@
 //! Upstreams: the servers behind the proxy and how they are chosen, spoken to and watched.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -90,7 +91,7 @@ impl Upstream {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// IP address or name, and port, or `unix:/path/socket`. A name is looked up when the document is
-    /// loaded.
+    /// loaded; with `resolve` again and again, and all its addresses are used in turn.
     pub address: ServerAddress,
     /// Share of the requests relative to the other servers; 0 takes none.
     #[serde(default = "one")]
@@ -138,21 +139,29 @@ pub enum Balance {
 pub struct UpstreamTimeouts {
     /// To accept a connection, TLS handshake included.
     pub connect: Duration,
+    /// From a request having been sent to the head of its response; without it, `read`. For requests with a body it takes
+    /// the place of `read` as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Duration>,
     /// Between two reads of a response.
     pub read: Duration,
     /// Between two writes of a request.
     pub write: Duration,
     /// How long an unused connection is kept.
     pub idle: Duration,
+    /// How long a tunnel (a connection that was upgraded, such as a WebSocket's) may carry nothing either way.
+    pub tunnel: Duration,
 }
 
 impl Default for UpstreamTimeouts {
     fn default() -> UpstreamTimeouts {
         UpstreamTimeouts {
             connect: Duration::secs(1),
+            first_byte: None,
             read: Duration::secs(30),
             write: Duration::secs(30),
             idle: Duration::secs(60),
+            tunnel: Duration::secs(600),
         }
     }
 }
@@ -257,11 +266,19 @@ pub struct Resolve {
     pub interval_min: Duration,
     /// Longest time between two lookups, whatever the record's TTL.
     pub interval_max: Duration,
+    /// DNS servers that are asked, IP address and port; without it, those of the machine (`/etc/resolv.conf`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub servers: Vec<SocketAddr>,
 }
 
 impl Default for Resolve {
     fn default() -> Resolve {
-        Resolve { interval_min: Duration::secs(5), interval_max: Duration::secs(300) }
+        Resolve {
+            interval_min: Duration::secs(5),
+            interval_max: Duration::secs(300),
+            servers: Vec::new(),
+        }
     }
 }
 

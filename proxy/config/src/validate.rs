@@ -47,7 +47,6 @@ pub fn validate(config: &Config, root: &Node, base: &str, left_out: &[String]) -
         validate_logs::check(config, &mut findings);
         validate_detours::check(config, &mut findings);
         validate_steps::check(config, &mut findings);
-        validate_logs::check(config, &mut findings);
     }
     findings.problems
 }

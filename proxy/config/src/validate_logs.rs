@@ -48,4 +48,11 @@ fn check_log(log: &AccessLog, scope: &Scope<'_>, path: &str, findings: &mut Find
     {
         findings.add(format!("{path}.when"), error.message, error.hint);
     }
+    for (index, name) in log.redact.iter().enumerate() {
+        if name.is_empty() || name.contains(['=', '&', ':', ' ']) {
+            let place = item(format!("{path}.redact"), index);
+            let message = format!("`{name}` is not the name of a query parameter or header");
+            findings.add(place, message, "write one such as `token` or `Authorization`");
+        }
+    }
 }

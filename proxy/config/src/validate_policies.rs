@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::buffer_policy::{BufferMode, BufferSide};
 use crate::cache_policy::{CachePolicy, Slices};
 use crate::config::Config;
 use crate::lane::BODIES_AT_WORST;
 use crate::rate_limit::{RateLimit, WhenOver};
 use crate::units::ByteSize;
 use crate::validate::{Findings, child, item};
+use crate::validate_buffers;
 
 /// Slices fetched ahead of one reader at most.
 const READ_AHEAD_MAX: u32 = 16;
@@ -18,12 +18,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     check_lanes(config, findings);
     findings.names("buffer_policies", &config.buffer_policies, "a buffer policy");
     for (name, policy) in &config.buffer_policies {
-        let path = child("buffer_policies", name);
-        for (key, side) in [("responses", &policy.responses), ("requests", &policy.requests)] {
-            if let Some(side) = side {
-                check_buffer(side, &format!("{path}.{key}"), findings);
-            }
-        }
+        validate_buffers::check(policy, &child("buffer_policies", name), findings);
     }
     findings.names("cache_policies", &config.cache_policies, "a cache policy");
     for (name, policy) in &config.cache_policies {
@@ -83,31 +78,6 @@ fn check_lanes(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_buffer(side: &BufferSide, path: &str, findings: &mut Findings<'_>) {
-    if side.low_water > side.high_water {
-        findings.add_related(
-            &format!("{path}.low_water"),
-            format!(
-                "the low water mark {} is above the high one {}",
-                side.low_water, side.high_water
-            ),
-            "make `low_water` at most `high_water`",
-            (&format!("{path}.high_water"), "the high water mark"),
-        );
-    }
-    if side.mode != BufferMode::Off
-        && side.high_water > side.memory_max
-        && side.mode == BufferMode::Memory
-    {
-        let message = format!("the high water mark {} can never be reached", side.high_water);
-        let hint = format!("make it at most `memory_max` ({})", side.memory_max);
-        findings.add(format!("{path}.high_water"), message, hint);
-    }
-    if side.mode == BufferMode::Spill {
-        findings.not_zero(format!("{path}.spill_max"), side.spill_max.as_bytes());
-    }
-}
-
 fn check_cache_policy(
     config: &Config,
     policy: &CachePolicy,
@@ -115,6 +85,7 @@ fn check_cache_policy(
     findings: &mut Findings<'_>,
 ) {
     findings.must_exist(format!("{path}.cache"), &policy.cache, "caches", &config.caches);
+    findings.not_zero(format!("{path}.uses_min"), policy.uses_min);
     for status in policy.freshness.ttl_by_status.keys() {
         let is_status = status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status));
         if !is_status {
@@ -254,6 +225,7 @@ fn check_rest(config: &Config, findings: &mut Findings<'_>) {
         }
     }
     findings.time("shutdown.drain", config.shutdown.drain);
+    findings.time("shutdown.tunnels", config.shutdown.tunnels);
     if let Some(telemetry) = &config.telemetry
         && !telemetry.otlp_endpoint.starts_with("http://")
         && !telemetry.otlp_endpoint.starts_with("https://")

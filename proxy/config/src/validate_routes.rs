@@ -7,6 +7,7 @@ use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
 use crate::validate::{Findings, item};
+use crate::validate_buffers;
 use crate::validate_steps::redirect_status;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -173,11 +174,17 @@ fn check_upstream_only(route: &Route, path: &str, findings: &mut Findings<'_>) {
         ("cache_policy", route.cache_policy.is_some()),
         ("request_headers", route.request_headers.is_some()),
         ("rewrite", route.rewrite.is_some() && route.files.is_none()),
+        ("upgrades", route.upgrades.is_some()),
+        ("timeouts", route.timeouts.is_some()),
     ];
     for (key, _) in all.iter().filter(|(_, is_given)| *is_given) {
         let message = format!("`{key}` has no meaning on a route that asks no upstream");
         findings.add(format!("{path}.{key}"), message, "remove it");
     }
+}
+
+fn asks_upstream(route: &Route) -> bool {
+    route.upstream.is_some() || route.split.is_some()
 }
 
 fn check_references(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
@@ -200,15 +207,17 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
         let place = format!("{path}.mirror.upstream");
         findings.must_exist(place, &mirror.upstream, "upstreams", upstreams);
         findings.not_zero(format!("{path}.mirror.in_flight_max"), mirror.in_flight_max);
+        if mirror.compare && (route.cache_policy.is_some() || !asks_upstream(route)) {
+            let message = "only what an upstream answers to this very request can be compared";
+            let hint = "compare on a route with an upstream and without `cache_policy`";
+            findings.add(format!("{path}.mirror.compare"), message, hint);
+        }
         if mirror.share.hundredths() == 0 {
             let hint = "write a share above `0%`, or remove `mirror`";
             findings.add(format!("{path}.mirror.share"), "nothing would be copied", hint);
         }
     }
-    if let Some(name) = &route.buffer_policy {
-        let place = format!("{path}.buffer_policy");
-        findings.must_exist(place, name, "buffer_policies", &config.buffer_policies);
-    }
+    validate_buffers::check_route(config, route, path, findings);
     if let Some(name) = &route.cache_policy {
         let place = format!("{path}.cache_policy");
         findings.must_exist(place, name, "cache_policies", &config.cache_policies);
@@ -270,6 +279,7 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
         findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
     }
     check_cors(route, path, findings);
+    check_upgrades(route, path, findings);
     for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {
         if let Err(error) = name.parse::<HostName>() {
             let place = item(format!("{path}.access.referers"), index);
@@ -297,11 +307,42 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
         findings.not_zero(format!("{path}.request_body_max"), limit.as_bytes());
     }
     if let Some(timeouts) = &route.timeouts {
-        let all = [("read", timeouts.read), ("write", timeouts.write), ("total", timeouts.total)];
+        let all = [
+            ("connect", timeouts.connect),
+            ("first_byte", timeouts.first_byte),
+            ("read", timeouts.read),
+            ("write", timeouts.write),
+            ("total", timeouts.total),
+            ("tunnel", timeouts.tunnel),
+        ];
         for (key, time) in all {
             if let Some(time) = time {
                 findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
             }
+        }
+        if timeouts.total.is_some() && route.cache_policy.is_some() {
+            let message = "what is fetched for the cache belongs to no one request";
+            let hint = "remove it; `first_byte` and `read` bound what is fetched";
+            findings.add(format!("{path}.timeouts.total"), message, hint);
+        }
+    }
+}
+
+/// Protocols whose messages would pass every rule of this proxy unseen.
+const NEVER_UPGRADED_TO: [&str; 4] = ["h2c", "h2", "http", "tls"];
+
+fn check_upgrades(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let names = route.upgrades.as_deref().unwrap_or_default();
+    twice(names, &format!("{path}.upgrades"), findings);
+    for (index, name) in names.iter().enumerate() {
+        let place = item(format!("{path}.upgrades"), index);
+        if name.parse::<http::HeaderName>().is_err() {
+            let message = format!("`{name}` is not the name of a protocol");
+            findings.add(place, message, "write it without a version: `websocket`");
+        } else if NEVER_UPGRADED_TO.iter().any(|never| never.eq_ignore_ascii_case(name)) {
+            let message = format!("requests in `{name}` would pass unseen by limits and routes");
+            let hint = "remove it; HTTP/2 is spoken by ALPN or prior knowledge";
+            findings.add(place, message, hint);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::address::ServerAddress;
 use crate::config::Config;
 use crate::template::{Compiled, Scope};
-use crate::upstream::{Balance, FastCgi, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
+use crate::upstream::{Balance, FastCgi, Resolve, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
 use crate::upstream_health::{HealthChecks, Probe, Retries};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
@@ -177,9 +177,13 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
         ("read", timeouts.read),
         ("write", timeouts.write),
         ("idle", timeouts.idle),
+        ("tunnel", timeouts.tunnel),
     ];
     for (key, time) in all {
         findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
+    }
+    if let Some(time) = timeouts.first_byte {
+        findings.time_not_zero(format!("{path}.timeouts.first_byte"), time);
     }
     if let Some(retries) = &upstream.retries {
         check_retries(retries, &format!("{path}.retries"), findings);
@@ -195,15 +199,21 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
             findings.add(format!("{path}.connections.idle_max"), message, hint);
         }
     }
-    if let Some(resolve) = &upstream.resolve
-        && resolve.interval_min > resolve.interval_max
-    {
+    if let Some(resolve) = &upstream.resolve {
+        check_resolve(upstream, resolve, &format!("{path}.resolve"), findings);
+    }
+}
+
+fn check_resolve(upstream: &Upstream, resolve: &Resolve, path: &str, findings: &mut Findings<'_>) {
+    let is_name = |address: &ServerAddress| matches!(address, ServerAddress::Name { .. });
+    if !upstream.servers.iter().any(|server| is_name(&server.address)) {
+        let message = "no server of this upstream has a name that could be looked up";
+        findings.add(path, message, "remove it");
+    }
+    findings.time_not_zero(format!("{path}.interval_min"), resolve.interval_min);
+    if resolve.interval_min > resolve.interval_max {
         let hint = "make `interval_min` at most `interval_max`";
-        findings.add(
-            format!("{path}.resolve.interval_min"),
-            "the shortest is above the longest",
-            hint,
-        );
+        findings.add(format!("{path}.interval_min"), "the shortest is above the longest", hint);
     }
 }
 

@@ -41,7 +41,8 @@ fn upstream() -> impl Strategy<Value = Upstream> {
                 upstream.servers.push(server);
             }
         }
-        upstream.timeouts = UpstreamTimeouts { connect, read, write, idle };
+        upstream.timeouts =
+            UpstreamTimeouts { connect, first_byte: Some(read), read, write, idle, tunnel: idle };
         upstream
     })
 }

@@ -163,6 +163,31 @@ const CASES: &[(&str, &str, &str)] = &[
         "0 would",
     ),
     (
+        "buffer_policies: { v: { responses: { spill_max: 1MiB } } }",
+        "buffer_policies.v.responses.spill_max",
+        "nothing spills",
+    ),
+    (
+        "buffer_policies: { v: { responses: { memory_max: 4KiB } } }",
+        "buffer_policies.v.responses.memory_max",
+        "does not fit",
+    ),
+    (
+        "buffer_policies: { v: { preset: upload, requests: { mode: off, memory_max: 4MiB } } }",
+        "buffer_policies.v.requests.memory_max",
+        "nothing is held",
+    ),
+    (
+        "buffer_policies: { v: { responses: { pace_burst: 1MiB } } }",
+        "buffer_policies.v.responses.pace_burst",
+        "nothing is paced",
+    ),
+    (
+        "buffer_policies: { v: { responses: { mode: spill } } }\nroutes: [ { name: all, upstream: ledger, buffer_policy: v } ]",
+        "routes[0].buffer_policy",
+        "says nowhere where to",
+    ),
+    (
         "caches: { main: { memory_max: 64MiB } }\ncache_policies: { v: { cache: man } }",
         "cache_policies.v.cache",
         "no `man` under `caches`",
@@ -334,7 +359,43 @@ const CASES: &[(&str, &str, &str)] = &[
         "needs HTTP/2",
     ),
     (
-        "upstreams: { ledger: { resolve: { interval_min: 1h } } }",
+        "upstreams: { ledger: { resolve: {} } }",
+        "upstreams.ledger.resolve",
+        "no server of this upstream has a name",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, upgrades: [websocket, H2C] } ]",
+        "routes[0].upgrades[1]",
+        "would pass unseen",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, upgrades: ['web socket'] } ]",
+        "routes[0].upgrades[0]",
+        "not the name of a protocol",
+    ),
+    (
+        "routes: [ { name: all, respond: { status: 200 }, upgrades: [websocket] } ]",
+        "routes[0].upgrades",
+        "no meaning",
+    ),
+    (
+        "routes: [ { name: all, respond: { status: 200 }, mirror: { upstream: ledger, compare: true } } ]",
+        "routes[0].mirror.compare",
+        "can be compared",
+    ),
+    (
+        "caches: { c: { memory_max: 64MiB } }\ncache_policies: { p: { cache: c } }\n\
+         routes: [ { name: all, upstream: ledger, cache_policy: p, timeouts: { total: 1s } } ]",
+        "routes[0].timeouts.total",
+        "belongs to no one request",
+    ),
+    (
+        "access_log: { redact: ['a=b'] }",
+        "access_log.redact[0]",
+        "not the name of a query parameter",
+    ),
+    (
+        "upstreams: { ledger: { servers: [ { address: 'app.internal:80' } ], resolve: { interval_min: 1h } } }",
         "upstreams.ledger.resolve.interval_min",
         "above the longest",
     ),

@@ -20,7 +20,7 @@ use crate::cache::slices::Probe;
 use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
 use crate::detour;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::Wants;
 use crate::fill::task::Job;
@@ -109,7 +109,10 @@ pub async fn answer(
     origin: &Origin,
 ) -> Result<detour::Next, Failure> {
     let next = Next::of(session.req_header(), exchange, policy, origin);
-    let found = match unfit(session).or_else(|| keyless(session.req_header())) {
+    let has_body = !session.is_body_empty();
+    let head = session.req_header();
+    let unfit = unfit(head).or_else(|| has_body.then_some("body"));
+    let found = match unfit.or_else(|| keyless(head)) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
     };
@@ -153,31 +156,50 @@ pub async fn answer(
             if let Some(detour) = detour::after(exchange, &source.head().response) {
                 return Ok(detour::Next::Elsewhere(detour));
             }
-            let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
-            let lane = lane.ok_or(Failure::Internal)?;
+            let pacing = exchange.pacing().ok_or(Failure::Internal)?;
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
-                hop::to(lane.place()).await;
+                hop::to(pacing.lane.place()).await;
             }
             let begun = exchange.begun;
             let edits = exchange.ruled.to_client.clone();
             let first_byte = &mut exchange.first_byte;
             let head_sent = || *first_byte = Some(begun.elapsed());
             let quota = exchange.limits.quota.as_ref();
-            let added = (&edits, quota, &lane.pace);
+            let added = (&edits, quota, &pacing);
             let sent = send(session, &source, &status, added, now_ms(), head_sent).await;
             sent.map(|()| detour::Next::Sent)
         }
     }
 }
 
-fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
+pub fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
     policy.cache.count_request(verdict.name());
     exchange.cache = Some(verdict);
 }
 
+/// What answers a request at once, and what is said of it: a hit in memory, which no other request need know of.
+pub fn at_hand(
+    head: &RequestHeader,
+    policy: &Policy,
+    tls: bool,
+    now_ms: u64,
+) -> Option<(Arc<Stored>, String)> {
+    if policy.video.is_some() || unfit(head).is_some() || keyless(head).is_some() {
+        return None;
+    }
+    let said = Directives::of_request(&head.headers);
+    let key = key(policy, head, tls);
+    let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
+    let status = hit_status(stored.times().fresh_for_ms(now_ms));
+    Some((stored, status))
+}
+
+fn hit_status(left_ms: i64) -> String {
+    format!("forebay; hit; ttl={}", left_ms.div_euclid(1000))
+}
+
 /// Why a request cannot be answered from a cache, whatever is in it.
-fn unfit(session: &mut Session) -> Option<&'static str> {
-    let head = session.req_header();
+fn unfit(head: &RequestHeader) -> Option<&'static str> {
     let has_length = head.headers.get(CONTENT_LENGTH).is_some_and(|value| value != "0");
     if head.method != Method::GET && head.method != Method::HEAD {
         return Some("method");
@@ -185,10 +207,7 @@ fn unfit(session: &mut Session) -> Option<&'static str> {
     if conditional::is_for_origin(&head.headers) {
         return Some("precondition");
     }
-    if has_length || head.headers.contains_key(TRANSFER_ENCODING) || !session.is_body_empty() {
-        return Some("body");
-    }
-    None
+    (has_length || head.headers.contains_key(TRANSFER_ENCODING)).then_some("body")
 }
 
 fn keyless(head: &RequestHeader) -> Option<&'static str> {
@@ -344,8 +363,7 @@ pub async fn wait(session: &mut Session, fill: &Arc<Fill>) -> Result<Known, Fail
 fn from_store(stored: Arc<Stored>, now_ms: u64) -> Found {
     let left_ms = stored.times().fresh_for_ms(now_ms);
     let verdict = if left_ms > 0 { Verdict::Hit } else { Verdict::Stale };
-    let status = format!("forebay; hit; ttl={}", left_ms.div_euclid(1000));
-    Found::Source(Source::Stored(stored), verdict, status, None)
+    Found::Source(Source::Stored(stored), verdict, hit_status(left_ms), None)
 }
 
 type Outcome = (Known, Interest, Option<Arc<Stored>>);
@@ -464,6 +482,7 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
     Question {
         head,
         body: None,
+        feed: None,
         caller: origin.caller.clone(),
         client: exchange.peer.map(|peer| peer.ip()),
         tls: exchange.tls.is_some(),

@@ -30,10 +30,12 @@ pub fn is_not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
         return members
             .any(|member| member == b"*" || tag.is_some_and(|tag| opaque(member) == opaque(tag)));
     }
-    let since = request.get(IF_MODIFIED_SINCE).and_then(text).and_then(date_ms);
+    let Some(since) = request.get(IF_MODIFIED_SINCE).and_then(text).and_then(date_ms) else {
+        return false;
+    };
     let changed = [LAST_MODIFIED, DATE].iter().find_map(|name| response.get(name));
     let changed = changed.and_then(text).and_then(date_ms);
-    matches!((since, changed), (Some(since), Some(changed)) if changed <= since)
+    changed.is_some_and(|changed| changed <= since)
 }
 
 /// Whether a `Range` counts: there is no `If-Range`, or it names exactly what is stored. Tags

@@ -31,6 +31,8 @@ pub struct Policy {
     pub resumes_max: u32,
     /// Largest body stored at all, whole or in slices.
     pub body_max: Option<u64>,
+    /// Requests for an object up to the one whose answer is stored.
+    pub uses_min: u32,
     pub slices: Option<slices::Rules>,
     pub tag_headers: Vec<HeaderName>,
     pub video: Option<video::Rules>,
@@ -66,6 +68,7 @@ impl Policy {
             finish_past: config.fill.finish_past.as_fraction(),
             resumes_max: config.fill.resumes_max,
             body_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
+            uses_min: config.uses_min,
             slices: config.slices.as_ref().map(|slices| slices::Rules {
                 size: slices.size.as_bytes(),
                 read_ahead: u64::from(slices.read_ahead),

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
+use crate::buffer::tempo::Pacing;
 use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
@@ -18,7 +19,6 @@ use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
 use crate::dating;
 use crate::fill::flow::{Flow, Reader};
-use crate::pace::Pace;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::{ToClient, edit_response};
@@ -65,21 +65,21 @@ impl Source {
 }
 
 /// The response to one request: its head, and which bytes follow.
-struct Response {
-    head: ResponseHeader,
-    first: u64,
-    end: u64,
-    has_body: bool,
+pub struct Response {
+    pub head: ResponseHeader,
+    pub first: u64,
+    pub end: u64,
+    pub has_body: bool,
 }
 
-/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pace` its lane's.
+/// Sends the answer. `cache_status` is this cache's member of `Cache-Status`, `edits` are the route's, `pacing` its lane's and its own.
 ///
 /// Errors: the failure that cut it short; when a head was sent, the connection must be broken off.
 pub async fn send(
     session: &mut Session,
     source: &Source,
     cache_status: &str,
-    (edits, quota, pace): (&ToClient, Option<&Quota>, &Pace),
+    (edits, quota, pacing): (&ToClient, Option<&Quota>, &Pacing),
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
@@ -101,9 +101,13 @@ pub async fn send(
     head_sent();
     match (&mut reader, source) {
         _ if !has_body => {}
-        (Some(reader), _) => relay(session, reader, end, pace).await?,
-        (None, Source::Stored(stored)) => send_stored(session, stored, (first, end), pace).await?,
-        (None, Source::Sliced(sliced)) => send_sliced(session, sliced, (first, end), pace).await?,
+        (Some(reader), _) => relay(session, reader, end, pacing).await?,
+        (None, Source::Stored(stored)) => {
+            send_stored(session, stored, (first, end), pacing).await?;
+        }
+        (None, Source::Sliced(sliced)) => {
+            send_sliced(session, sliced, (first, end), pacing).await?;
+        }
         (None, Source::Flow(..)) => return Err(Failure::Internal),
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)
@@ -114,7 +118,7 @@ pub async fn send_stored(
     session: &mut Session,
     stored: &Stored,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     let mut at = first;
     while at < end {
@@ -123,13 +127,14 @@ pub async fn send_stored(
             return Err(Failure::Internal);
         }
         at += part.len() as u64;
-        pace.wait(part.len()).await;
+        pacing.wait(part.len()).await;
         write(session, part).await?;
     }
     Ok(())
 }
 
-fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
+/// The next bytes of a stored body; none when they are missing.
+pub fn part(stored: &Stored, at: u64, end: u64) -> Bytes {
     let mut part = stored.body.blocks.from(at);
     part.truncate(usize::try_from(end - at).unwrap_or(usize::MAX).min(PART_BYTES_MAX));
     part
@@ -145,7 +150,7 @@ pub async fn relay(
     session: &mut Session,
     reader: &mut Reader,
     end: u64,
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     loop {
         let next = tokio::select! {
@@ -157,7 +162,7 @@ pub async fn relay(
         };
         match next {
             Some(Ok(bytes)) => {
-                pace.wait(bytes.len()).await;
+                pacing.wait(bytes.len()).await;
                 write(session, bytes).await?;
             }
             Some(Err(failure)) => return Err(failure),
@@ -166,7 +171,8 @@ pub async fn relay(
     }
 }
 
-fn respond_to(
+/// What a request gets of an answer; `None` when its head cannot be made.
+pub fn respond_to(
     request: &RequestHeader,
     source: &Source,
     cache_status: &str,

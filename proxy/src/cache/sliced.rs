@@ -8,6 +8,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use pingora::proxy::Session;
 
+use crate::buffer::tempo::Pacing;
 use crate::cache::answer::wait;
 use crate::cache::directives::Directives;
 use crate::cache::object::Stored;
@@ -21,7 +22,6 @@ use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::{Slice, Wants};
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest};
-use crate::pace::Pace;
 use crate::respond::Failure;
 
 /// The names of all results, as label values.
@@ -190,7 +190,7 @@ pub async fn send_sliced(
     session: &mut Session,
     sliced: &Sliced,
     (first, end): (u64, u64),
-    pace: &Pace,
+    pacing: &Pacing,
 ) -> Result<(), Failure> {
     let mut ahead = Ahead::new();
     let mut at = first;
@@ -207,11 +207,11 @@ pub async fn send_sliced(
         let stop = end.min(slice_end);
         match piece {
             Piece::Stored(stored) => {
-                send_stored(session, &stored, (at - begin, stop - begin), pace).await?;
+                send_stored(session, &stored, (at - begin, stop - begin), pacing).await?;
             }
             Piece::Flow(flow, _interest) => {
                 let mut reader = flow.reader(at - begin);
-                relay(session, &mut reader, stop - begin, pace).await?;
+                relay(session, &mut reader, stop - begin, pacing).await?;
             }
         }
         at = stop;

@@ -16,13 +16,15 @@ use crate::admin::tokens::read_token;
 
 /// How long the proxy may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest exposition that is read.
+const EXPOSITION_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct AdminOptions {
     /// The admin listener, where it is not the document's: HOST:PORT.
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// File that holds an operator's token, where it is not the document's first.
+    /// File that holds a token, where it is not the document's first that will do.
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
 }
@@ -30,7 +32,8 @@ pub struct AdminOptions {
 /// A proxy that can be asked.
 pub struct AdminCall {
     address: String,
-    token: String,
+    /// Nothing where whoever asks has none.
+    token: Option<String>,
 }
 
 impl AdminCall {
@@ -41,8 +44,30 @@ impl AdminCall {
             Fault::Usage("the document has no token of an operator; give --token-file".to_owned())
         })?;
         let token = read_token("operator", file).context("no token").map_err(Fault::Other)?;
-        let address = options.admin.clone().unwrap_or_else(|| config.admin.address.to_string());
-        Ok(AdminCall { address, token })
+        Ok(AdminCall { address: address(config, options), token: Some(token) })
+    }
+
+    /// For who only looks: any token will do, and some things are told to those without.
+    pub fn as_viewer(config: &Config, options: &AdminOptions) -> Result<AdminCall, Fault> {
+        let any = config.admin.tokens.first().map(|token| token.file.clone());
+        let file = options.token_file.clone().or(any);
+        let token = file.map(|file| read_token("viewer", file)).transpose();
+        let token = token.context("no token").map_err(Fault::Other)?;
+        Ok(AdminCall { address: address(config, options), token })
+    }
+
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// What is told to everybody.
+    pub fn get_text(&self, path: &str) -> Result<String, Fault> {
+        let url = format!("http://{}{path}", self.address);
+        let unreachable =
+            |error: ureq::Error| Fault::Unreachable { url: url.clone(), error: error.to_string() };
+        let mut response = agent().get(&url).call().map_err(unreachable)?;
+        let limited = response.body_mut().with_config().limit(EXPOSITION_BYTES_MAX);
+        Ok(limited.read_to_string().context("the answer cannot be read")?)
     }
 
     /// Sends an order; returns what the proxy says it did. `refused` begins the message when it did not.
@@ -59,8 +84,12 @@ impl AdminCall {
     }
 
     fn bearer(&self) -> String {
-        format!("Bearer {}", self.token)
+        format!("Bearer {}", self.token.as_deref().unwrap_or_default())
     }
+}
+
+fn address(config: &Config, options: &AdminOptions) -> String {
+    options.admin.clone().unwrap_or_else(|| config.admin.address.to_string())
 }
 
 fn agent() -> ureq::Agent {

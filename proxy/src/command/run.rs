@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Document, Fault, load};
+use crate::listen::Addresses;
 use crate::reload::document;
 use crate::server::{Manner, StartFault};
 use crate::{operator_log, server};
@@ -40,8 +41,7 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     };
     server::run(config, manner)?;
     if let Some(path) = &options.addresses_file {
-        // Gone already is gone enough.
-        let _ = std::fs::remove_file(path);
+        Addresses::forget(path);
     }
     Ok(())
 }

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use proxy_config::units::{ByteRate, Duration};
+use proxy_config::Config;
+use proxy_config::lane::LaneName;
+use proxy_config::units::{ByteRate, ByteSize, Duration};
 use serde_json::json;
 
 use super::{Document, Fault, Output, OutputOption, load, print};
+use crate::simulate::buffering::{self, Between, Held};
 use crate::simulate::replay::{Assumptions, Figures, replay};
 use crate::simulate::trace::Trace;
 use crate::simulate::{plot, report};
@@ -24,6 +27,13 @@ pub struct Options {
     /// A cache policy of the document; several are shown side by side. Without it, all.
     #[arg(long = "policy", value_name = "NAME")]
     policies: Vec<String>,
+    /// A buffer policy of the document: what bodies would hold under it, and whom they would keep waiting;
+    /// several are shown side by side.
+    #[arg(long = "buffer-policy", value_name = "NAME")]
+    buffer_policies: Vec<String>,
+    /// The lane whose memory and disk those bodies share.
+    #[arg(long, value_name = "LANE", default_value = "bulk")]
+    lane: String,
     /// Cache-Control of the origin's answers, which no log tells; without it, it says nothing.
     #[arg(long, value_name = "TEXT")]
     origin_says: Option<String>,
@@ -48,11 +58,15 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     let trace =
         Trace::read(BufReader::new(log)).map_err(|fault| anyhow!("{trace_path}: {fault}"))?;
     let names: Vec<&String> = match options.policies.as_slice() {
+        [] if !options.buffer_policies.is_empty() => Vec::new(),
         [] => config.cache_policies.keys().collect(),
         named => named.iter().collect(),
     };
-    if names.is_empty() {
-        return Err(Fault::Usage("the document has no cache policy".to_owned()));
+    if names.is_empty() && options.buffer_policies.is_empty() {
+        return Err(Fault::Usage(
+            "the document has no cache policy; name a buffer policy with --buffer-policy"
+                .to_owned(),
+        ));
     }
     let assumed = Assumptions {
         origin_says: options.origin_says.clone(),
@@ -67,6 +81,8 @@ pub fn run(options: &Options) -> Result<(), Fault> {
             Fault::Usage(format!("no cache policy `{name}`; there are: {}", known.join(", ")))
         })?);
     }
+    let between = between(options, &config, assumed.origin_rate)?;
+    let held = held(options, &config, &trace, &between)?;
     if let Some(path) = &options.plot {
         std::fs::write(path, plot::svg(&all))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -80,9 +96,48 @@ pub fn run(options: &Options) -> Result<(), Fault> {
                 "assumed": assumed,
                 "hit_ratios": ratios,
                 "policies": all,
+                "buffer_policies": held,
             });
             print(&format!("{report}\n"))
         }
-        Output::Text => print(&report::table(&trace, &assumed, &all)),
+        Output::Text => {
+            let mut text = String::new();
+            if !all.is_empty() {
+                text.push_str(&report::table(&trace, &assumed, &all));
+            }
+            if !held.is_empty() {
+                text.push_str(if text.is_empty() { "" } else { "\n" });
+                text.push_str(&buffering::table(&held, &between));
+            }
+            print(&text)
+        }
     }
+}
+
+/// What the bodies of the lane share.
+fn between(options: &Options, config: &Config, origin_rate: u64) -> Result<Between, Fault> {
+    let named = LaneName::ALL.into_iter().find(|name| name.as_str() == options.lane);
+    let name = named.ok_or_else(|| {
+        let known: Vec<_> = LaneName::ALL.into_iter().map(LaneName::as_str).collect();
+        Fault::Usage(format!("no lane `{}`; there are: {}", options.lane, known.join(", ")))
+    })?;
+    let lane = config.lanes.get(name);
+    let memory = lane.memory_max.map_or(u64::MAX / 2, ByteSize::as_bytes);
+    let disk = lane.spill.as_ref().map_or(0, |spill| spill.bytes_max.as_bytes());
+    Ok(Between { origin_rate, lane_memory: memory, lane_disk: disk })
+}
+
+fn held(
+    options: &Options,
+    config: &Config,
+    trace: &Trace,
+    between: &Between,
+) -> Result<Vec<Held>, Fault> {
+    let held = |name: &String| {
+        buffering::hold(config, name, trace, between).ok_or_else(|| {
+            let known: Vec<_> = config.buffer_policies.keys().map(String::as_str).collect();
+            Fault::Usage(format!("no buffer policy `{name}`; there are: {}", known.join(", ")))
+        })
+    };
+    options.buffer_policies.iter().map(held).collect()
 }

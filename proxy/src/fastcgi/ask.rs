@@ -11,8 +11,8 @@ use pingora::http::ResponseHeader;
 
 use crate::detour;
 use crate::fastcgi::Gateway;
-use crate::fastcgi::conversation::Conversation;
-use crate::fill::origin::{Contact, Origin, Question, Reply, request_head};
+use crate::fastcgi::conversation::{Conversation, Event};
+use crate::fill::origin::{Contact, Feed, Origin, Question, Reply, request_head};
 use crate::respond::{Failure, UpstreamFault};
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
@@ -38,7 +38,7 @@ pub async fn begin(
     loop {
         let turn = upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
         let begun = Instant::now();
-        match gateway.connect(&turn.peer, harmless).await {
+        match gateway.connect(&turn.peer, origin.patience.connect(), harmless).await {
             Ok((socket, reused)) => {
                 contact.connect_time = Some(begun.elapsed());
                 contact.reused = Some(reused);
@@ -46,8 +46,14 @@ pub async fn begin(
                 let server = upstream.host(&contact.attempts);
                 let head = request_head(question, fields, server).map_err(|_| Failure::Internal)?;
                 let address = turn.peer._address.clone();
-                let conversation =
-                    Conversation::begin(gateway, socket, address, question, &head, length);
+                let conversation = Conversation::begin(
+                    (gateway, &origin.patience),
+                    socket,
+                    address,
+                    question,
+                    &head,
+                    length,
+                );
                 let in_use = turn.in_use;
                 return Ok(Begun { conversation, in_use, reused, asked: Instant::now() });
             }
@@ -77,10 +83,22 @@ pub async fn ask(
 ) -> Result<Reply, Failure> {
     let upstream = &origin.upstream;
     let harmless = question.is_harmless(upstream);
-    let length = question.body.as_ref().map_or(0, |body| body.len() as u64);
+    let length = match &question.feed {
+        // Scripts read no more than they were told to.
+        Some(feed) => feed.length.ok_or(Failure::LengthRequired)?,
+        None => question.body.as_ref().map_or(0, |body| body.len() as u64),
+    };
+    let mut failure = Failure::Internal;
     loop {
+        if !question.rewind() {
+            return Err(failure);
+        }
         let mut begun = begin(origin, gateway, (question, fields), length, contact).await?;
-        match begun.conversation.answered().await {
+        let answered = match &question.feed {
+            Some(feed) => fed(&mut begun.conversation, feed).await?,
+            None => begun.conversation.answered().await,
+        };
+        match answered {
             Ok(mut head) => {
                 let status = head.status.as_u16();
                 upstream.answered(&contact.attempts, status, begun.asked.elapsed());
@@ -101,9 +119,33 @@ pub async fn ask(
                 if !upstream.again(&mut contact.attempts, failed, harmless) {
                     return Err(fault.failure);
                 }
+                failure = fault.failure;
             }
         }
     }
+}
+
+/// Sends a body from where it waits, until there is an answer. Fails when the body does not come as it should.
+async fn fed(
+    conversation: &mut Conversation,
+    feed: &Feed,
+) -> Result<Result<ResponseHeader, UpstreamFault>, Failure> {
+    while conversation.is_open() {
+        tokio::select! {
+            biased;
+            event = conversation.next() => match event {
+                Ok(Event::Head(head)) => return Ok(Ok(*head)),
+                Ok(Event::Moved) => {}
+                Ok(Event::Body(_) | Event::End) => return Ok(Err(UpstreamFault::nonsense())),
+                Err(fault) => return Ok(Err(fault)),
+            },
+            part = feed.body.next(), if conversation.has_room() => match part? {
+                Some(part) => conversation.send(&part),
+                None => conversation.finish(),
+            },
+        }
+    }
+    Ok(conversation.answered().await)
 }
 
 /// What this proxy alone is told leaves the head; where no body follows, none is waited for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pingora::proxy::Session;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fastcgi::Gateway;
 use crate::rules;
 use crate::upstream::Upstream;

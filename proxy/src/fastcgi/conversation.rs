@@ -19,6 +19,7 @@ use crate::fastcgi::{answer, params};
 use crate::fill::origin::Question;
 use crate::headers;
 use crate::respond::{Failure, UpstreamFault};
+use crate::upstream::patience::Patience;
 
 /// Bytes read at once, and bytes waiting to be sent above which no more are taken.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -29,6 +30,7 @@ const STDERR_BYTES_MAX: usize = 4096;
 pub struct Conversation {
     socket: Socket,
     gateway: Arc<Gateway>,
+    patience: Patience,
     server: SocketAddr,
     request_id: String,
     outgoing: BytesMut,
@@ -57,7 +59,7 @@ pub enum Event {
 impl Conversation {
     /// Begins a request. `length` is that of its body, which is in the question or comes by [`Self::send`].
     pub fn begin(
-        gateway: &Arc<Gateway>,
+        (gateway, patience): (&Arc<Gateway>, &Patience),
         socket: Socket,
         server: SocketAddr,
         question: &Question,
@@ -73,6 +75,7 @@ impl Conversation {
         let mut conversation = Conversation {
             socket,
             gateway: Arc::clone(gateway),
+            patience: patience.clone(),
             server,
             request_id: question.request_id.clone(),
             outgoing,
@@ -97,6 +100,11 @@ impl Conversation {
     /// Whether more of the request's body is taken now.
     pub fn has_room(&self) -> bool {
         self.is_open && self.outgoing.len() < BUFFER_BYTES
+    }
+
+    /// Whether more of the request's body is to come.
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     pub fn send(&mut self, part: &[u8]) {
@@ -144,13 +152,14 @@ impl Conversation {
 
     /// Waits for the socket; says whether something was sent.
     async fn exchange(&mut self) -> Result<bool, UpstreamFault> {
-        let timeouts = &self.gateway.timeouts;
         let patience = match (self.outgoing.is_empty(), self.is_open) {
-            (false, _) => timeouts.write.as_std(),
+            (false, _) => self.patience.write,
             // The client has its own time.
             (true, true) => Duration::MAX,
-            (true, false) => timeouts.read.as_std(),
+            (true, false) if self.has_head => self.patience.read,
+            (true, false) => self.patience.first_byte,
         };
+        let patience = self.patience.capped(patience);
         let is_sending = !self.outgoing.is_empty();
         let interest =
             if is_sending { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
@@ -242,7 +251,8 @@ impl Conversation {
     /// Keeps the connection for another request, if this one is done.
     pub fn release(mut self) {
         self.tell_stderr();
-        let done = self.ended && self.outgoing.is_empty() && self.incoming.is_empty();
+        let done =
+            self.ended && !self.is_open && self.outgoing.is_empty() && self.incoming.is_empty();
         if done && self.gateway.keeps() {
             self.gateway.idle.keep(&self.server, self.socket);
         }

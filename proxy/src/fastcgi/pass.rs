@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::proxy::Session;
 
+use crate::buffer::intake;
+use crate::buffer::pass::{declared, expect_no_more};
 use crate::detour::{self, Next};
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::conversation::{Conversation, Event};
@@ -33,12 +34,8 @@ pub async fn pass(
     gateway: &Arc<Gateway>,
 ) -> Result<Next, Failure> {
     hop::to(exchange.place()).await;
-    let length = session.req_header().headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if session.req_header().headers.contains_key(EXPECT) {
-        let told = session.downstream_session.write_continue_response().await;
-        told.map_err(|_| Failure::ClientGone)?;
-    }
+    let length = declared(session.req_header());
+    expect_no_more(session).await?;
     let mut question = relay::question(session.req_header(), exchange);
     question.caller.clone_from(&origin.caller);
     match length {
@@ -69,23 +66,11 @@ async fn next_part(
     exchange: &mut Exchange,
     whole: bool,
 ) -> Result<Option<Bytes>, Failure> {
-    // Where there is nothing more to read, pingora would wait for the client to leave.
-    let part = match whole || !session.is_body_done() {
-        true => {
-            let read = session.downstream_session.read_body_or_idle(whole).await;
-            read.map_err(|error| Failure::of(&error.into_down()))?
-        }
-        false => None,
-    };
     if whole {
-        return Ok(part);
+        let read = session.downstream_session.read_body_or_idle(true).await;
+        return read.map_err(|error| Failure::of(&error.into_down()));
     }
-    exchange.body_bytes += part.as_ref().map_or(0, |part| part.len() as u64);
-    if let Some(route) = &exchange.route {
-        route.gate.check_body(exchange.body_bytes)?;
-    }
-    mirror::body(&mut exchange.copying, part.as_ref(), part.is_none());
-    Ok(part)
+    intake::next_part(session, exchange).await
 }
 
 async fn stream(
@@ -118,8 +103,10 @@ async fn stream(
                 }
             }
             Event::Body(part) => {
+                mirror::answer(&mut exchange.mirroring, &part);
                 if open.as_ref().is_some_and(|open: &Open| open.has_body) {
-                    relay::write(session, &origin.lane.pace, part).await?;
+                    let pacing = exchange.pacing().ok_or(Failure::Internal)?;
+                    relay::write(session, &pacing, part).await?;
                 }
             }
             Event::End => break,

@@ -9,16 +9,48 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use proxy_config::buffer_policy::Side;
+use proxy_config::units::ByteSize;
 use tokio::sync::watch;
 
 use crate::cache::budget::Lease;
 use crate::cache::object::{Blocks, Body};
 use crate::respond::Failure;
 
-/// Bytes of a body that is not kept which may wait for their readers.
+/// Bytes of a body that is not kept which may wait for their readers, without a policy.
 pub const WINDOW_BYTES: u64 = 256 * 1024;
 /// Most bytes handed to a reader at once.
 const PART_BYTES_MAX: usize = 256 * 1024;
+
+/// How far a writer may be ahead of its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Bytes that wait for the slowest reader, when the body is not kept, from which on the writer waits,
+    pub high: u64,
+    /// and down to which it does.
+    pub low: u64,
+    /// Bytes ahead of the farthest reader, when it is kept; `None` for no limit.
+    pub ahead: Option<u64>,
+}
+
+impl Window {
+    /// What a policy says of responses.
+    pub fn of(side: &Side) -> Window {
+        if side.is_off() {
+            return Window::default();
+        }
+        let bytes = |size: ByteSize| size.as_bytes();
+        let high = bytes(side.high_water).min(bytes(side.read_ahead)).max(1);
+        let low = bytes(side.low_water).min(high);
+        Window { high, low, ahead: side.read_ahead_stored.map(bytes) }
+    }
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        Window { high: WINDOW_BYTES, low: WINDOW_BYTES, ahead: None }
+    }
+}
 
 /// What counts the bytes of a body while it is being read.
 #[derive(Debug)]
@@ -34,6 +66,9 @@ struct State {
     blocks: Blocks,
     end: Option<Result<(), Failure>>,
     windowed: bool,
+    window: Window,
+    /// The window was full and is not low yet.
+    full: bool,
     /// Where each reader is; only needed for the window.
     places: BTreeMap<u64, u64>,
     readers: u64,
@@ -45,8 +80,20 @@ impl State {
         self.places.values().min().copied().unwrap_or(0)
     }
 
-    fn has_room(&self) -> bool {
-        !self.windowed || self.blocks.end() - self.slowest() < WINDOW_BYTES
+    fn has_room(&mut self) -> bool {
+        let there = self.blocks.end();
+        if !self.windowed {
+            let farthest = self.places.values().max();
+            let near = |ahead: u64| farthest.is_none_or(|at| there < at.saturating_add(ahead));
+            return self.window.ahead.is_none_or(near);
+        }
+        let waiting = there.saturating_sub(self.slowest());
+        if waiting >= self.window.high {
+            self.full = true;
+        } else if waiting <= self.window.low {
+            self.full = false;
+        }
+        !self.full
     }
 }
 
@@ -57,11 +104,13 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(held: Held) -> Arc<Flow> {
+    pub fn new(held: Held, window: Window) -> Arc<Flow> {
         let state = State {
             blocks: Blocks::default(),
             end: None,
             windowed: matches!(held, Held::Nothing),
+            window,
+            full: false,
             places: BTreeMap::new(),
             readers: 0,
             held,
@@ -104,7 +153,8 @@ impl Flow {
         self.arrived.send_replace(());
     }
 
-    /// Waits until the slowest reader leaves room in the window.
+    /// Waits until the readers leave room: the slowest in the window of what is not kept, the farthest by as
+    /// much as may be read ahead of it otherwise.
     pub async fn room(&self) {
         let mut taken = self.taken.subscribe();
         while !self.state.lock().has_room() {
@@ -215,7 +265,10 @@ impl Reader {
         if state.windowed {
             let slowest = state.slowest();
             state.blocks.forget_before(slowest);
-            drop(state);
+        }
+        let is_watched = state.windowed || state.window.ahead.is_some();
+        drop(state);
+        if is_watched {
             self.flow.taken.send_replace(());
         }
         Some(Some(Ok(bytes)))

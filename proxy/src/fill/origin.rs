@@ -11,27 +11,34 @@ use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::upstreams::peer::HttpPeer;
+use proxy_config::buffer_policy::Way;
 use proxy_config::header_edits::Rendered;
 use proxy_config::route::ForwardedHeaders;
 
+use crate::buffer::Policy;
+use crate::buffer::body::Body;
 use crate::detour;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::conversation::Conversation;
+use crate::fill::feed;
+use crate::fill::flow::Window;
 use crate::headers::{self, Downstream};
 use crate::lane::memory::FILLING;
 use crate::lane::{Full, Lane, Seat};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
 use crate::runtimes::Handles;
+use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
 use crate::video::ahead::Reach;
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
-const INTERIM_MAX: usize = 16;
+pub const INTERIM_MAX: usize = 16;
 
 /// Bytes of an unwanted body that are read for the sake of the connection.
 const DISCARDED_MAX: usize = 64 * 1024;
@@ -48,6 +55,8 @@ pub struct Question {
     /// and ranges.
     pub head: RequestHeader,
     pub body: Option<Bytes>,
+    /// A body that is not in one piece, or not all here yet.
+    pub feed: Option<Feed>,
     /// What scripts are told besides.
     pub caller: Option<Arc<Caller>>,
     pub client: Option<IpAddr>,
@@ -58,14 +67,25 @@ pub struct Question {
     pub edits: Rendered,
 }
 
+/// A body that is sent as it is taken from where it waits.
+#[derive(Clone)]
+pub struct Feed {
+    pub body: Arc<Body>,
+    /// Without it, it is sent in chunks.
+    pub length: Option<u64>,
+}
+
 /// Where to ask.
 #[derive(Clone)]
 pub struct Origin {
     pub connector: Arc<Connector>,
     pub upstream: Arc<Upstream>,
     pub wish: Wish,
+    pub patience: Patience,
     /// Counts its requests to origins, and says where large bodies are moved.
     pub lane: Arc<Lane>,
+    /// How far a fill may be ahead of its readers.
+    pub buffering: Arc<Policy>,
     pub runtimes: Handles,
     /// On routes that understand video: how what it leads to may be asked for ahead.
     pub reach: Option<Arc<Reach>>,
@@ -87,6 +107,16 @@ impl Question {
     pub fn is_harmless(&self, upstream: &Upstream) -> bool {
         self.head.method.is_idempotent() || upstream.declares_repeatable(&self.head.headers)
     }
+
+    /// Whether all of its body can be sent once more.
+    fn is_repeatable(&self) -> bool {
+        self.feed.as_ref().is_none_or(|feed| feed.body.is_repeatable())
+    }
+
+    /// Begins its body anew, if that is possible.
+    pub fn rewind(&self) -> bool {
+        self.feed.as_ref().is_none_or(|feed| feed.body.rewind())
+    }
 }
 
 /// Where the body of a reply comes from.
@@ -100,7 +130,8 @@ pub struct Reply {
     source: Source,
     upstream: Arc<Upstream>,
     attempts: Attempts,
-    _in_use: InUse,
+    patience: Patience,
+    in_use: InUse,
     last: bool,
     /// Its place among its lane's requests to origins, until the connection breaks: what asks for the rest
     /// takes one of its own.
@@ -126,8 +157,24 @@ struct Asked<'a> {
 pub type Tell<'a> = &'a (dyn Fn(ResponseHeader) + Send + Sync);
 
 impl Origin {
+    /// How far what it sends may be ahead of who reads it.
+    pub fn window(&self) -> Window {
+        Window::of(&self.buffering.side(Way::Responses))
+    }
+
     /// Asks with these fields added; tries again as the upstream says. `tell` hears interim responses.
     pub async fn ask(
+        &self,
+        question: &Question,
+        fields: &[(HeaderName, HeaderValue)],
+        contact: &mut Contact,
+        tell: Tell<'_>,
+    ) -> Result<Reply, Failure> {
+        let asking = Box::pin(self.ask_in_time(question, fields, contact, tell));
+        self.patience.within(asking).await
+    }
+
+    async fn ask_in_time(
         &self,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
@@ -141,10 +188,19 @@ impl Origin {
             reply.seat = Some(seat);
             return Ok(reply);
         }
-        let harmless = question.is_harmless(&self.upstream);
+        let mut failure = Failure::Internal;
         loop {
+            // What was sent to one server in part is only sent to another from its beginning.
+            if !question.rewind() {
+                return Err(failure);
+            }
+            let harmless = question.is_harmless(&self.upstream);
             let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
-            let peer = turn.peer;
+            let mut peer = turn.peer;
+            self.patience.fit(&mut peer);
+            if upgrades(fields) {
+                peer.options.alpn = ALPN::H1;
+            }
             let begun = Instant::now();
             let connected = self.connector.get_http_session(&peer).await;
             let connected = connected.map_err(|error| UpstreamFault::of(error, false));
@@ -171,6 +227,7 @@ impl Origin {
                     self.upstream.answered(&contact.attempts, status, asked.elapsed());
                     let gateway = (502..=504).contains(&status);
                     if gateway
+                        && question.is_repeatable()
                         && self.upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                     {
                         reply.close().await;
@@ -180,12 +237,14 @@ impl Origin {
                     reply.seat = Some(seat);
                     return Ok(reply);
                 }
-                Err(fault) => {
+                Err(Stop::Client(failure)) => return Err(failure),
+                Err(Stop::Upstream(fault)) => {
                     self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
                     if !self.upstream.again(&mut contact.attempts, failed, harmless) {
                         return Err(fault.failure);
                     }
+                    failure = fault.failure;
                 }
             }
         }
@@ -205,7 +264,7 @@ impl Origin {
         asked: Asked<'_>,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, UpstreamFault> {
+    ) -> Result<Reply, Stop> {
         let Asked { peer, in_use, attempts, reused, last, tell } = asked;
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
@@ -215,22 +274,32 @@ impl Origin {
         let http2 = session.as_http2().is_some();
         if http2 {
             self.upstream.transport().fit_http2(&mut head);
-        } else if last {
+        } else if last && !upgrades(fields) {
             head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
         }
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
         if let Some(body) = &question.body {
             session.write_request_body(body.clone(), false).await.map_err(fault)?;
         }
-        session.finish_request_body().await.map_err(fault)?;
+        let mut early = match &question.feed {
+            Some(feed) => feed::send(&mut session, feed, &peer, reused).await?,
+            None => false,
+        };
+        let last = last || early;
+        if !early {
+            session.finish_request_body().await.map_err(fault)?;
+        }
         for _ in 0..INTERIM_MAX {
-            session.read_response_header().await.map_err(fault)?;
+            if !std::mem::take(&mut early) {
+                session.read_response_header().await.map_err(fault)?;
+            }
             let Some(head) = session.response_header() else { break };
-            if head.status.as_u16() == 101 {
+            if head.status == StatusCode::SWITCHING_PROTOCOLS && (http2 || !upgrades(fields)) {
                 break;
             }
             let mut head = head.clone();
-            if head.status.is_informational() {
+            let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if head.status.is_informational() && !switched {
                 // 100 is between this proxy and the origin.
                 if head.status != StatusCode::CONTINUE && headers::from_upstream(&mut head).is_ok()
                 {
@@ -242,27 +311,49 @@ impl Origin {
                 || head.headers.contains_key(http::header::CONTENT_LENGTH)
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
-            headers::from_upstream(&mut head).map_err(fault)?;
-            if self.upstream.x_accel {
-                detour::settle(&mut head);
+            if !switched {
+                headers::from_upstream(&mut head).map_err(fault)?;
+                if self.upstream.x_accel {
+                    detour::settle(&mut head);
+                }
+                head.remove_header(&http::header::TRANSFER_ENCODING);
+                head.set_version(Version::HTTP_11);
             }
-            head.remove_header(&http::header::TRANSFER_ENCODING);
-            head.set_version(Version::HTTP_11);
+            session.set_read_timeout(Some(self.patience.read));
             let connector = Arc::clone(&self.connector);
             return Ok(Reply {
                 source: Source::Http(Box::new(session), Box::new(peer), connector),
                 upstream: Arc::clone(&self.upstream),
                 last,
                 attempts: attempts.clone(),
-                _in_use: in_use,
+                patience: self.patience.clone(),
+                in_use,
                 seat: None,
                 head,
                 unframed: !framed,
             });
         }
         session.shutdown().await;
-        Err(UpstreamFault::nonsense())
+        Err(Stop::Upstream(UpstreamFault::nonsense()))
     }
+}
+
+/// Why an attempt ended.
+pub enum Stop {
+    Upstream(UpstreamFault),
+    /// The client's body did not come as it should: no server is asked again.
+    Client(Failure),
+}
+
+impl From<UpstreamFault> for Stop {
+    fn from(fault: UpstreamFault) -> Stop {
+        Stop::Upstream(fault)
+    }
+}
+
+/// Whether a question with these fields would change the connection's protocol.
+fn upgrades(fields: &[(HeaderName, HeaderValue)]) -> bool {
+    fields.iter().any(|(name, _)| *name == http::header::UPGRADE)
 }
 
 /// The question as it is put to a server.
@@ -284,6 +375,11 @@ pub fn request_head(
     if let Some(body) = &question.body {
         head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
     }
+    match question.feed.as_ref().map(|feed| feed.length) {
+        Some(Some(length)) => head.insert_header(http::header::CONTENT_LENGTH, length)?,
+        Some(None) => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
+        None => {}
+    }
     for (name, value) in fields {
         head.insert_header(name.clone(), value.clone())?;
     }
@@ -303,7 +399,8 @@ impl Reply {
             source: Source::Script(Box::new(begun.conversation)),
             upstream: Arc::clone(&origin.upstream),
             attempts,
-            _in_use: begun.in_use,
+            patience: origin.patience.clone(),
+            in_use: begun.in_use,
             last: false,
             seat: None,
             head,
@@ -313,6 +410,11 @@ impl Reply {
 
     /// The next bytes of the body; `None` when it is whole by its framing.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
+        let patience = self.patience.clone();
+        patience.within(self.read_in_time()).await
+    }
+
+    async fn read_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
         let read = match &mut self.source {
             Source::Http(session, ..) => {
                 if session.response_done() {
@@ -343,6 +445,19 @@ impl Reply {
             left = rest;
         }
         self.release().await;
+    }
+
+    /// The connection itself after a 101, what was read of it already, and what its use holds.
+    pub async fn into_stream(self) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
+        let Source::Http(session, ..) = self.source else { return None };
+        let HttpSession::H1(mut session) = *session else { return None };
+        // Only what came in one piece with the head is there without waiting.
+        let early = tokio::select! {
+            biased;
+            read = session.read_body_bytes() => read.ok()?.unwrap_or_default(),
+            () = std::future::ready(()) => Bytes::new(),
+        };
+        Some((session.into_inner(), early, (self.in_use, self.seat)))
     }
 
     /// Gives the connection back when it can be used again; otherwise closes it.

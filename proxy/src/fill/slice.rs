@@ -186,12 +186,12 @@ impl Job {
         };
         cache.count_slice(if slice.ahead { "read_ahead" } else { "fetched" });
         let (flow, head_lease) = if let Ok((head_lease, lease)) = room {
-            let flow = Flow::new(Held::Lease(lease));
+            let flow = Flow::new(Held::Lease(lease), self.origin.window());
             let answer = Answer::Shared(Arc::clone(&head), Arc::clone(&flow));
             self.fill.make_known(answer, &contact);
             (flow, Some(head_lease))
         } else {
-            let flow = Flow::new(Held::Nothing);
+            let flow = Flow::new(Held::Nothing, self.origin.window());
             let answer = Answer::Private(Arc::clone(&head), Arc::clone(&flow), "no_room");
             cache.count_refusal("no_room");
             self.fill.make_known(answer, &contact);

@@ -133,7 +133,7 @@ impl Job {
         let head = Arc::new(head);
         let (flow, head_lease) = match admitted {
             Ok((head_lease, body_lease)) => {
-                let flow = Flow::new(Held::Lease(body_lease));
+                let flow = Flow::new(Held::Lease(body_lease), self.origin.window());
                 let answer = Answer::Shared(Arc::clone(&head), Arc::clone(&flow));
                 self.fill.make_known(answer, &contact);
                 (flow, Some(head_lease))
@@ -262,7 +262,7 @@ impl Job {
                 cache.forget(stale);
             }
         }
-        let flow = Flow::new(Held::Nothing);
+        let flow = Flow::new(Held::Nothing, self.origin.window());
         let answer = Answer::Private(Arc::clone(head), Arc::clone(&flow), reason);
         // Known and out of the table in this order: who still waits must find the answer.
         self.fill.make_known(answer, contact);
@@ -282,9 +282,7 @@ impl Job {
         loop {
             let kept = || flow.is_kept();
             let finishes = || kept() && self.finishes(flow.received(), head.length);
-            if !kept() {
-                self.unless_left(flow.room(), finishes).await?;
-            }
+            self.unless_left(flow.room(), finishes).await?;
             match self.unless_left(reply.read(), finishes).await? {
                 Ok(Some(mut bytes)) => {
                     let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));

@@ -2,7 +2,7 @@
 
 use pingora::proxy::Session;
 
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::hop;
 use crate::lane::Full;
 use crate::lane::memory::PASSING;

@@ -36,6 +36,12 @@ pub struct Reserved {
     bytes: u64,
 }
 
+impl Reserved {
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Memory {
     /// No limit yet.
     pub fn new(held_gauge: IntGauge, max_gauge: IntGauge) -> Arc<Memory> {

@@ -22,7 +22,7 @@ pub struct Family {
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-const fn family(
+pub(super) const fn family(
     name: &'static str,
     kind: Kind,
     labels: &'static [&'static str],
@@ -74,6 +74,13 @@ pub const FAMILIES: &[Family] = &[
         &["listener", "what"],
         "HTTP/1 connections closed on slow clients: what is head (a request head took too long to \
          arrive) or write (the client did not read).",
+    ),
+    family(
+        "forebay_proxy_front_door_requests_total",
+        Kind::Counter,
+        &["listener", "outcome"],
+        "HTTP/1 requests by who took them: answered at the front door from memory, passed_through there to \
+         their upstream, or handed_on. Those of listeners without a route for the door are not counted.",
     ),
     family(
         "forebay_proxy_key_fetches_total",

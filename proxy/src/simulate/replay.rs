@@ -20,7 +20,7 @@ use crate::cache::policy::{self, Policy};
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::cache::{Asking, Caches, Step};
-use crate::fill::flow::{Flow, Held};
+use crate::fill::flow::{Flow, Held, Window};
 use crate::fill::task::room_for;
 use crate::fill::{Fill, Interest};
 use crate::metrics::Metrics;
@@ -281,7 +281,7 @@ impl Replay<'_> {
         let leases = self.policy.cache.reserve(cost, room_for(filling.bytes));
         let (head_lease, body_lease) = leases.ok()?;
         self.memory();
-        let flow = Flow::new(Held::Lease(body_lease));
+        let flow = Flow::new(Held::Lease(body_lease), Window::default());
         let mut left = filling.bytes;
         while left > 0 {
             let part = BLOCK_BYTES.min(usize::try_from(left).unwrap_or(BLOCK_BYTES));

@@ -24,6 +24,17 @@ pub struct Asked {
     pub bytes: u64,
     /// How long the origin took for its head, where it was asked.
     pub origin_ms: Option<f64>,
+    /// How long the client took to read the body, in milliseconds.
+    pub reading_ms: Option<f64>,
+}
+
+impl Asked {
+    /// Bytes a second at which the client read; as fast as can be where the log does not say.
+    pub fn client_rate(&self) -> u64 {
+        let reading_s = self.reading_ms.unwrap_or(0.0).max(0.001) / 1000.0;
+        let rate = self.bytes as f64 / reading_s;
+        std::time::Duration::try_from_secs_f64(rate).map_or(u64::MAX, |whole| whole.as_secs())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +72,8 @@ struct Line {
     status: Option<u16>,
     bytes_out: u64,
     upstream_first_byte_ms: Option<f64>,
+    duration_ms: Option<f64>,
+    first_byte_ms: Option<f64>,
 }
 
 impl Trace {
@@ -120,6 +133,7 @@ impl Trace {
             status,
             bytes: line.bytes_out,
             origin_ms: line.upstream_first_byte_ms,
+            reading_ms: line.duration_ms.zip(line.first_byte_ms).map(|(all, first)| all - first),
         });
     }
 

@@ -10,6 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use proxy_config::upstream_health::{ActiveChecks, HttpProbe, Probe};
 use tokio::task::AbortHandle;
 
+use crate::upstream::resolve::Addresses;
 use crate::upstream::server::Server;
 use crate::upstream::transport::Transport;
 
@@ -22,6 +23,7 @@ pub struct Watch {
     /// What stands in Host unless the check says otherwise.
     pub host: String,
     pub peer: HttpPeer,
+    pub addresses: Option<Arc<Addresses>>,
     pub transport: Arc<Transport>,
     pub checks: ActiveChecks,
 }
@@ -57,9 +59,11 @@ async fn watch_over(watch: Watch, connector: Arc<Connector>) {
 /// Whether the server is well. The connection is always a new one: an old one says nothing about
 /// whether another would be accepted.
 async fn probe(connector: &Connector, watch: &Watch) -> bool {
-    let Ok((mut session, _)) = connector.get_http_session(&super::fresh(&watch.peer)).await else {
-        return false;
-    };
+    let mut peer = super::fresh(&watch.peer);
+    if let Some(addresses) = &watch.addresses {
+        addresses.place(&mut peer);
+    }
+    let Ok((mut session, _)) = connector.get_http_session(&peer).await else { return false };
     let allowed = watch.transport.accepts(session.digest());
     let good = match &watch.checks.probe {
         _ if !allowed => false,

@@ -11,6 +11,7 @@ use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 
 use crate::guard::key_set::KeySet;
 use crate::metrics::Metrics;
+use crate::mirror::compare::Report;
 use crate::upstream::balance::moving_average;
 use crate::upstream::health::Health;
 use crate::upstream::pool::{Open, Place, Pool};
@@ -170,13 +171,14 @@ impl Drop for InUse {
     }
 }
 
-/// All servers that a configuration in use knows, by upstream and name, the pools of upstreams, and the keys that are
-/// fetched, by URL.
+/// All servers that a configuration in use knows, by upstream and name, the pools of upstreams, the keys that are
+/// fetched, by URL, and what was found of answers that are compared, by route.
 #[derive(Default)]
 pub struct Servers {
     servers: Mutex<BTreeMap<(String, String), Weak<Server>>>,
     pools: Mutex<BTreeMap<String, Weak<Pool>>>,
     key_sets: Mutex<BTreeMap<String, Weak<KeySet>>>,
+    reports: Mutex<BTreeMap<String, Weak<Report>>>,
 }
 
 impl Servers {
@@ -202,6 +204,18 @@ impl Servers {
         let set = Arc::new(KeySet::new(url, metrics.key_fetches.clone()));
         all.insert(url.to_owned(), Arc::downgrade(&set));
         set
+    }
+
+    /// What was found of answers to this route's copies.
+    pub fn report(&self, route: &str, metrics: &Metrics) -> Arc<Report> {
+        let mut all = lock(&self.reports);
+        all.retain(|_, report| report.strong_count() > 0);
+        if let Some(known) = all.get(route).and_then(Weak::upgrade) {
+            return known;
+        }
+        let report = Arc::new(Report::new(route, metrics));
+        all.insert(route.to_owned(), Arc::downgrade(&report));
+        report
     }
 
     /// The connections of this upstream.

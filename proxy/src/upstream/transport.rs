@@ -24,6 +24,7 @@ use thiserror::Error;
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
 use crate::upstream::RECEIVE_BYTES;
 use crate::upstream::announce::Announce;
+use crate::upstream::resolve::Name;
 
 /// Streams at once on one HTTP/2 connection; a server may allow fewer.
 const STREAMS_MAX: u16 = 64;
@@ -78,12 +79,17 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// HTTP/1, without a word about the client before it.
+    pub fn is_plain(&self) -> bool {
+        !self.http2 && self.proxy_protocol.is_none()
+    }
+
     pub fn is_http2(&self) -> bool {
         self.http2
     }
 
-    /// Where to connect for this server. Looks its name up; blocks.
-    pub fn peer(&self, server: &ServerAddress) -> Result<HttpPeer, String> {
+    /// Where to connect for this server. Looks its name up unless that has been done; blocks.
+    pub fn peer(&self, server: &ServerAddress, renewed: Option<&Name>) -> Result<HttpPeer, String> {
         let name = match server {
             ServerAddress::Socket(address) => address.ip().to_string(),
             ServerAddress::Name { host, .. } => host.clone(),
@@ -99,7 +105,13 @@ impl Transport {
                 let path = path.to_str().ok_or("its path is not UTF-8")?;
                 HttpPeer::new_uds(path, self.is_tls(), name).map_err(|error| error.to_string())?
             }
-            other => HttpPeer::new(address(other)?, self.is_tls(), name),
+            other => {
+                let address = match renewed {
+                    Some(renewed) => renewed.first(),
+                    None => address(other)?,
+                };
+                HttpPeer::new(address, self.is_tls(), name)
+            }
         };
         peer.group_key = self.group;
         self.set_options(&mut peer);
@@ -108,6 +120,7 @@ impl Transport {
 
     fn set_options(&self, peer: &mut HttpPeer) {
         let (options, timeouts) = (&mut peer.options, &self.timeouts);
+        // Requests have times of their own; these are those of probes.
         options.connection_timeout = Some(timeouts.connect.as_std());
         options.total_connection_timeout = Some(timeouts.connect.as_std());
         options.read_timeout = Some(timeouts.read.as_std());
@@ -282,7 +295,7 @@ mod tests {
             (&unnamed, "[::1]:1", "::1"),
             (&unnamed, "localhost:1", "localhost"),
         ] {
-            let peer = transport.peer(&server.parse().unwrap()).unwrap();
+            let peer = transport.peer(&server.parse().unwrap(), None).unwrap();
             assert_eq!((peer.sni.as_str(), peer.options.verify_cert), (name, true), "{server}");
         }
     }
@@ -313,7 +326,7 @@ mod tests {
             Some(Ends { source, destination: source })
         };
         let group = |client| {
-            let mut peer = announced.peer(&"127.0.0.1:1".parse().unwrap()).unwrap();
+            let mut peer = announced.peer(&"127.0.0.1:1".parse().unwrap(), None).unwrap();
             announced.announce(&mut peer, client);
             assert!(peer.options.custom_l4.is_some());
             peer.group_key

@@ -8,14 +8,17 @@ use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 use proxy_config::matching::Target;
 
+use crate::cache::key::Key;
 use crate::cache::policy::Policy;
-use crate::edge::Exchange;
+use crate::exchange::Exchange;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::generation::Generation;
 use crate::path::normalize_target;
 use crate::video::manifest::Manifest;
+use crate::video::mpd::Mpd;
+use crate::video::playlist::Media;
 use crate::video::reload::without_directives;
 use crate::video::role::Role;
 
@@ -118,29 +121,75 @@ pub fn after_request(
     targets
 }
 
-/// Takes in what a playlist says, and asks ahead for the newest of what it has announced.
+/// Takes in what a manifest says, and asks ahead for the newest of what it has announced.
 pub fn after_manifest(job: &Job, manifest: &Manifest, now_ms: u64) {
-    let (Some(rules), Manifest::Media(media)) = (&job.policy.video, manifest) else { return };
+    match manifest {
+        Manifest::Media(media) => after_playlist(job, media, now_ms),
+        Manifest::Dash(mpd) => after_mpd(job, mpd, now_ms),
+        Manifest::Multivariant => {}
+    }
+}
+
+fn after_playlist(job: &Job, media: &Media, now_ms: u64) {
+    let Some(rules) = &job.policy.video else { return };
     let video = &job.policy.cache.video;
     let stream = without_directives(&job.fill.key.uri);
     let progress = video.windows.lock().advance(&stream, media, rules.stalled_after, now_ms);
     if let Some(stall) = progress.stall {
         video.tell_stall(&stream, stall);
     }
-    let Some(reach) = job.origin.reach.as_ref().filter(|_| rules.prefetch_segments > 0) else {
-        return;
-    };
-    let head = &job.question.head;
     let (all, count) = (&media.segments, media.segments.len().min(CHAINED_MAX));
     let listed = if media.ended { &all[..count] } else { &all[all.len() - count..] };
-    let targets: Option<Vec<String>> =
-        listed.iter().map(|reference| reach.target(head, reference)).collect();
-    let Some(targets) = targets else { return };
-    video.windows.lock().chain(&targets, |target| uri(&job.policy, head, target, job.question.tls));
+    let Some(targets) = chain(job, listed) else { return };
     if !media.ended {
         let newest = progress.new_segments.min(rules.prefetch_segments).min(targets.len());
         start(&job.policy, &job.origin, &job.question, &targets[targets.len() - newest..]);
     }
+}
+
+/// A manifest of DASH lists every representation, and players watch few: of a live one, what is new is asked
+/// for where the segment before it was.
+fn after_mpd(job: &Job, mpd: &Mpd, now_ms: u64) {
+    let Some(rules) = &job.policy.video else { return };
+    let per_track = CHAINED_MAX / mpd.tracks.len().max(1);
+    for track in &mpd.tracks {
+        let listed = track.references(mpd.is_live, now_ms, per_track);
+        let Some(targets) = chain(job, &listed) else { continue };
+        if !mpd.is_live {
+            continue;
+        }
+        let head = &job.question.head;
+        let is_known = |target: &String| {
+            let key = key(&job.policy, head, target, job.question.tls);
+            job.policy.cache.knows(&key, &head.headers)
+        };
+        let from = targets.len().saturating_sub(rules.prefetch_segments);
+        let is_watched =
+            from.checked_sub(1).is_some_and(|before| targets[before..].iter().any(is_known));
+        if is_watched {
+            start(&job.policy, &job.origin, &job.question, &targets[from..]);
+        }
+    }
+}
+
+/// Remembers what follows what, and returns the targets of these references. `None` where nothing is asked
+/// ahead, or where one of them leads elsewhere.
+fn chain(job: &Job, listed: &[String]) -> Option<Vec<String>> {
+    let rules = job.policy.video.as_ref()?;
+    let reach = job.origin.reach.as_ref().filter(|_| rules.prefetch_segments > 0)?;
+    let head = &job.question.head;
+    let targets: Option<Vec<String>> =
+        listed.iter().map(|reference| reach.target(head, reference)).collect();
+    let targets = targets?;
+    let mut windows = job.policy.cache.video.windows.lock();
+    windows.chain(&targets, |target| uri(&job.policy, head, target, job.question.tls));
+    drop(windows);
+    Some(targets)
+}
+
+fn key(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Key {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    policy.key.key(if tls { "https" } else { "http" }, host, target, &head.headers)
 }
 
 fn uri(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Arc<str> {
@@ -155,10 +204,8 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
         if question.head.set_raw_path(target.as_bytes()).is_err() {
             continue;
         }
-        let host = question.head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let scheme = if question.tls { "https" } else { "http" };
         let headers: &HeaderMap = &question.head.headers;
-        let key = policy.key.key(scheme, host.unwrap_or_default(), target, headers);
+        let key = key(policy, &question.head, target, question.tls);
         match policy.cache.begin_ahead(&key, headers, policy) {
             Ok(fill) => {
                 policy.cache.video.series.prefetch("begun");

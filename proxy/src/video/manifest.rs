@@ -103,7 +103,7 @@ mod tests {
             Manifest::Media(media)
         };
         let dash = |update_ms, segment_max_ms| {
-            Manifest::Dash(Mpd { is_live: true, update_ms, segment_max_ms })
+            Manifest::Dash(Mpd { is_live: true, update_ms, segment_max_ms, tracks: Vec::new() })
         };
         let (hls, mpd) = (Role::Manifest(Format::Hls), Role::Manifest(Format::Dash));
         let cases = [

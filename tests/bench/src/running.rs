@@ -76,14 +76,24 @@ pub struct Running<'a> {
 
 impl<'a> Running<'a> {
     pub fn start(bench: &'a Bench, peer: &'a Peer, workload: &str) -> Result<Running<'a>> {
+        Running::start_before(bench, peer, workload, bench.origin.address)
+    }
+
+    /// The same before another origin.
+    pub fn start_before(
+        bench: &'a Bench,
+        peer: &'a Peer,
+        workload: &str,
+        origin: SocketAddr,
+    ) -> Result<Running<'a>> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         // Let go at once: another may take it, and then the start fails and says so.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let places = Places::from([
             ("@FOLDER@", folder.path().display().to_string()),
             ("@PORT@", address.port().to_string()),
-            ("@ORIGIN@", bench.origin.address.to_string()),
-            ("@ORIGIN_PORT@", bench.origin.address.port().to_string()),
+            ("@ORIGIN@", origin.to_string()),
+            ("@ORIGIN_PORT@", origin.port().to_string()),
         ]);
         open_to_all(folder.path())?;
         for (name, text) in peer.files(workload, &places) {

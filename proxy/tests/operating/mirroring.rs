@@ -74,3 +74,57 @@ fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
     assert_eq!(proxy.get("/").text(), "real");
     eventually("a copy that failed", || (count(&proxy, "failed") >= 1.0).then_some(()));
 }
+
+#[test]
+fn answers_to_copies_are_held_against_those_of_clients() {
+    // Each says what the path says.
+    let saying = |which: usize| {
+        Origin::start(move |exchange| {
+            exchange.body();
+            let target = exchange.target().to_owned();
+            let path = target.split('?').next().unwrap().trim_start_matches('/');
+            let word = path.split('-').nth(which).unwrap_or_default();
+            match word.parse::<u16>() {
+                Ok(status) => {
+                    exchange.write(format!("HTTP/1.1 {status} X\r\nContent-Length: 4\r\n\r\nsame"))
+                }
+                Err(_) => exchange.answer(word),
+            }
+        })
+    };
+    let (origin, shadow) = (saying(0), saying(1));
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "a-viewers-long-token").unwrap();
+    let sections = document(&origin, shadow.address, ", compare: true");
+    let admin = format!("tokens: [ {{ name: look, file: '{}', role: viewer }} ]", token.display());
+    let proxy = Proxy::with_admin(&admin, &sections);
+    let compared = |result: &str| {
+        proxy.metric(&format!(
+            "forebay_proxy_mirror_comparisons_total{{result=\"{result}\",route=\"all\"}}"
+        ))
+    };
+    for path in ["/one-one", "/one-two?token=secret", "/200-503"] {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        proxy.client().ask(&request);
+    }
+    eventually("three comparisons", || {
+        let found = (compared("same"), compared("body"), compared("status"));
+        (found == (1.0, 1.0, 1.0)).then_some(())
+    });
+    // What was found outlives a reload: shares are shifted by reloads.
+    proxy.rewrite(&document(&origin, shadow.address, ", compare: true, share: 50%"));
+    assert!(proxy.reload());
+    let told = std::process::Command::new(crate::harness::BINARY)
+        .args(["mirrors", "proxy.yaml", "--admin", &proxy.admin.to_string()])
+        .current_dir(proxy.dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let head = "all: 1 the same, 1 of another status, 1 of another body, 0 incomplete\n";
+    assert!(told.starts_with(head), "{told}");
+    assert!(told.contains("POST /one-two: 200 with 3 bytes, mirrored 200 with 3 bytes"), "{told}");
+    assert!(told.contains("POST /200-503: 200 with 4 bytes, mirrored 503 with 4 bytes"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+    assert_eq!(proxy.admin_get("/mirrors").status, 401);
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::client::{Client, Response};
 use crate::harness::{Proxy, eventually};
-use crate::php_server::PhpServer;
+use crate::protocols::php_server::PhpServer;
 
 /// What a script was told, as JSON.
 const TOLD: &str = "<?php header('Content-Type: application/json');\n\
@@ -205,6 +205,39 @@ fn bodies_of_any_size_and_framing_reach_a_script() {
     assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &unknown).status, 411);
 }
 
+/// With a policy a script is asked when the body is whole: its length is known, whatever the client said.
+#[test]
+fn uploads_are_taken_in_before_a_script_is_asked() {
+    let hash = "<?php $in = file_get_contents('php://input'); echo strlen($in), ' ', crc32($in), ' ', $_SERVER['CONTENT_LENGTH'];";
+    let php = PhpServer::start(&[("hash.php", hash)]);
+    let spill = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(&format!(
+        "{}routes: [ {{ name: php, upstream: php, lane: upload, buffer_policy: p }} ]\n\
+         buffer_policies: {{ p: {{ requests: {{ mode: spill, memory_max: 128KiB }}, responses: {{}} }} }}\n\
+         lanes: {{ upload: {{ spill: {{ path: {}, bytes_max: 64MiB }} }} }}",
+        upstream(&php, ""),
+        spill.path().display()
+    ));
+    let body: String = (0..400_000).map(|number| format!("{number:06}")).collect();
+    let expected = format!("{} {} {}", body.len(), crc32fast::hash(body.as_bytes()), body.len());
+    let said = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &said).text(), expected);
+    let chunks =
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &chunks).text(), expected);
+    let spilled = "forebay_proxy_lane_spilled_bytes_total{lane=\"upload\"}";
+    assert!(proxy.metric(spilled) > 4e6);
+    // Only answers are held: the body goes on as it comes.
+    let proxy = Proxy::start(&format!(
+        "{}routes: [ {{ name: php, upstream: php, buffer_policy: p }} ]\n\
+         buffer_policies: {{ p: {{ responses: {{}} }} }}",
+        upstream(&php, ""),
+    ));
+    assert_eq!(ask(&mut proxy.client(), "POST /hash.php", &said).text(), expected);
+    let through = "forebay_proxy_buffered_bytes_total{policy=\"p\",way=\"responses\"}";
+    assert_eq!(proxy.metric(through), expected.len() as f64);
+}
+
 #[test]
 fn connections_are_kept_answers_cached_and_files_handed_out() {
     let count = "<?php header('Cache-Control: max-age=60'); file_put_contents('../runs', 'x', FILE_APPEND); echo 'kept';";
@@ -257,4 +290,26 @@ fn connections_are_kept_answers_cached_and_files_handed_out() {
         200,
         "the client's connection outlives it all"
     );
+}
+
+#[test]
+fn scripts_are_asked_over_a_unix_socket() {
+    let php = PhpServer::at_unix_socket(&[("index.php", TOLD)]);
+    let routes = "routes: [ { name: php, upstream: php } ]";
+    let proxy = Proxy::start(&format!("{}{routes}", upstream(&php, ", idle_max: 1")));
+    let mut client = proxy.client();
+    let pids: Vec<_> = (0..3)
+        .map(|_| {
+            let told = ask(&mut client, "GET /index.php", "").json();
+            assert_eq!(told["SERVER_NAME"], "a.example");
+            told["pid"].clone()
+        })
+        .collect();
+    assert_eq!(pids[0], pids[2], "the connection is kept");
+    let large = "x".repeat(300_000);
+    client.send(format!(
+        "POST /index.php HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{large}",
+        large.len()
+    ));
+    assert_eq!(client.response(false).unwrap().json()["body"], 300_000);
 }

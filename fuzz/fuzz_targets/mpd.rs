@@ -1,0 +1,9 @@
+//! Any bytes for a DASH manifest: read, or refused.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let _ = forebay_proxy::video::mpd::read(input);
+});

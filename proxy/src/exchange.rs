@@ -1,0 +1,156 @@
+//! What is known of one request, and what it holds, from its head to the end of its response.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use proxy_config::proved::Proved;
+use proxy_config::route::ForwardedHeaders;
+
+use crate::buffer::tempo::Tempo;
+use crate::cache::answer::Verdict;
+use crate::cache::policy::Policy;
+use crate::connection::Caller;
+use crate::detour::Trail;
+use crate::drain::UnderWay;
+use crate::fill::origin::Contact;
+use crate::generation::{Generation, State};
+use crate::lane::Seat;
+use crate::mirror::Mirroring;
+use crate::rate_limit::Passage;
+use crate::respond::Failure;
+use crate::route::Route;
+use crate::rules::Ruled;
+use crate::runtimes::Place;
+use crate::trace::Trace;
+use crate::tunnel::Tunnelling;
+use crate::upstream::server::InUse;
+use crate::upstream::{Attempts, Upstream};
+
+/// One request, from its head to the end of its response. Whatever way it ends, dropping it gives
+/// back the place in its lane.
+pub struct Exchange {
+    pub begun: Instant,
+    pub generation: Arc<Generation>,
+    pub request_id: String,
+    /// Who asks, as far as trusted proxies say.
+    pub client: Option<IpAddr>,
+    /// Who connects.
+    pub peer: Option<SocketAddr>,
+    /// Where the connection was accepted.
+    pub local: Option<SocketAddr>,
+    pub tls: Option<String>,
+    /// What the client has proved.
+    pub proved: Proved,
+    /// The route's guard has a say: neither a preflight nor its address alone is enough.
+    pub must_prove: bool,
+    /// The connection to the client is closed after this.
+    pub last: bool,
+    pub route: Option<Arc<Route>>,
+    /// The pace of its response, on a route with a buffer policy, and of its request's body.
+    pub tempo: Option<(Arc<Tempo>, Tempo)>,
+    pub permit: Option<Seat>,
+    /// Its place among its lane's requests to origins, when it passes through.
+    pub at_origin: Option<Seat>,
+    pub limits: Passage,
+    /// What the route's rules made of the request.
+    pub ruled: Ruled,
+    /// How far it has come from what the client asked for.
+    pub trail: Trail,
+    /// A copy for another upstream, while its body passes by.
+    pub mirroring: Mirroring,
+    /// Bytes of the request's body that were sent upstream.
+    pub body_bytes: u64,
+    /// Who answers, unless the route does so by itself.
+    pub upstream: Option<Arc<Upstream>>,
+    pub cache_policy: Option<Arc<Policy>>,
+    pub attempts: Attempts,
+    /// The place at the server of the current attempt.
+    pub in_use: Option<InUse>,
+    pub attempt_begun: Option<Instant>,
+    pub connected: Option<Instant>,
+    pub connect_time: Option<Duration>,
+    pub reused: Option<bool>,
+    /// The connection to the upstream carries no request after this one.
+    pub last_on_connection: bool,
+    pub upstream_first_byte: Option<Duration>,
+    /// The status the upstream answered with.
+    pub upstream_status: Option<u16>,
+    pub first_byte: Option<Duration>,
+    pub failure: Option<Failure>,
+    /// Interim (1xx) responses so far.
+    pub interim: u32,
+    /// The status this proxy answered by itself.
+    pub answered: Option<StatusCode>,
+    /// How the cache dealt with it, on a route that has one.
+    pub cache: Option<Verdict>,
+    /// `Cache-Status` of a request that passes through beside the cache.
+    pub cache_status: Option<String>,
+    pub tunnel: Tunnelling,
+    pub trace: Option<Trace>,
+    pub under_way: UnderWay,
+}
+
+impl Exchange {
+    pub fn new(state: &State, caller: Caller) -> Exchange {
+        Exchange {
+            begun: Instant::now(),
+            generation: state.current(),
+            request_id: String::new(),
+            client: None,
+            peer: None,
+            local: None,
+            tls: None,
+            proved: Proved { certificate: caller.certificate, ..Proved::default() },
+            must_prove: false,
+            last: caller.last,
+            route: None,
+            tempo: None,
+            permit: None,
+            at_origin: None,
+            limits: Passage::default(),
+            ruled: Ruled::default(),
+            trail: Trail::default(),
+            mirroring: Mirroring::default(),
+            body_bytes: 0,
+            upstream: None,
+            cache_policy: None,
+            attempts: Attempts::default(),
+            in_use: None,
+            attempt_begun: None,
+            connected: None,
+            connect_time: None,
+            reused: None,
+            last_on_connection: false,
+            upstream_first_byte: None,
+            upstream_status: None,
+            first_byte: None,
+            failure: None,
+            interim: 0,
+            answered: None,
+            cache: None,
+            cache_status: None,
+            tunnel: Tunnelling::default(),
+            trace: None,
+            under_way: state.drain.request(),
+        }
+    }
+
+    /// Where its body is moved.
+    pub fn place(&self) -> Place {
+        self.route.as_ref().map_or(Place::Latency, |route| route.lane.place())
+    }
+
+    /// What is known of an upstream this proxy asked by itself.
+    pub fn met(&mut self, contact: Contact) {
+        self.attempts = contact.attempts;
+        self.reused = contact.reused;
+        self.connect_time = contact.connect_time;
+        self.upstream_first_byte = contact.first_byte;
+    }
+
+    pub fn forwarded(&self) -> ForwardedHeaders {
+        self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
+    }
+}

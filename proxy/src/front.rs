@@ -1,0 +1,320 @@
+//! The front door of an HTTP/1 connection: it reads requests ahead of pingora, answers what lies fresh in memory,
+//! passes plain requests through to their upstream, and hands everything else on, with the bytes that
+//! were read.
+//!
+//! [`head`] makes a request of bytes; [`arrival`] finds its route, with the functions that decide everywhere and
+//! in their order; [`hit`] looks into the cache, [`pass`] asks the upstream. Until one of them takes the
+//! request nothing is counted, taken or changed, so it is decided here or behind, never half here.
+
+pub mod arrival;
+pub mod head;
+pub mod hit;
+pub mod pass;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use http::header::CONTENT_LENGTH;
+use pingora::http::RequestHeader;
+use pingora::protocols::Stream;
+use prometheus::IntCounter;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::cache::answer::{Verdict, count};
+use crate::connection::{Caller, Ends, whole_seconds};
+use crate::edge::Edge;
+use crate::exchange::Exchange;
+use crate::finish::{self, Moved};
+use crate::front::arrival::{Arrival, arrive};
+use crate::front::head::{Whole, is_begun, read, write};
+use crate::front::hit::Hit;
+use crate::front::pass::Client;
+use crate::rate_limit;
+use crate::respond::{Failure, rendered};
+
+/// Bytes read at once, and of requests to come while one is being answered. What does not come in one piece
+/// is pingora's to put together.
+const READ_BYTES: usize = 8 * 1024;
+/// Pieces that a head may come in; looking for HTTP/2 cuts off the first byte of a connection.
+const READS_MAX: u32 = 4;
+/// Room for a head of ordinary size, and a small body.
+const HEAD_BYTES: usize = 2048;
+/// Shuts the door when it is `off`, to tell its faults from others'.
+const SWITCH: &str = "FOREBAY_FRONT_DOOR";
+
+/// What the operator set [`SWITCH`] to.
+pub fn is_open() -> bool {
+    std::env::var_os(SWITCH).is_none_or(|set| set != "off")
+}
+
+/// The door of a listener.
+pub struct Door {
+    edge: Edge,
+    idle: Duration,
+    answered: IntCounter,
+    passed: IntCounter,
+    handed_on: IntCounter,
+}
+
+/// One connection in front of it.
+pub struct Guest {
+    pub caller: Caller,
+    pub ends: Ends,
+    /// Requests that were answered, here and behind.
+    pub served: u64,
+    /// Bytes that were read and not yet looked at.
+    read: BytesMut,
+    /// Since when it waits, and until when it may.
+    since: Instant,
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guest {
+    pub fn new(stream: &Stream, caller: Caller) -> Guest {
+        let (socket, tls) = (stream.get_socket_digest(), stream.get_ssl_digest());
+        Guest {
+            caller,
+            ends: Ends::of(socket.as_deref(), tls.as_deref()),
+            served: 0,
+            read: BytesMut::new(),
+            since: Instant::now(),
+            due: None,
+        }
+    }
+}
+
+/// What becomes of a connection.
+pub enum Passed {
+    Over,
+    /// Its next request begins with these bytes, and is not for the door.
+    On(BytesMut),
+}
+
+/// What the door does for a request.
+enum Deed {
+    Hit(Box<Hit>),
+    /// Asks the upstream with this body.
+    Pass(Option<Bytes>),
+}
+
+impl Door {
+    pub fn new(edge: Edge) -> Door {
+        let counted = |outcome| {
+            let labels = [edge.listener.as_str(), outcome];
+            edge.state.metrics.front_door_requests.with_label_values(&labels)
+        };
+        let idle = Duration::from_secs(whole_seconds(edge.timeouts.idle));
+        Door {
+            idle,
+            answered: counted("answered"),
+            passed: counted("passed_through"),
+            handed_on: counted("handed_on"),
+            edge,
+        }
+    }
+
+    /// Answers requests until there is one for somebody else, or the last one of `requests_max`. `leaving`
+    /// ends an idle connection.
+    pub async fn receive(
+        &self,
+        stream: &mut Stream,
+        guest: &mut Guest,
+        requests_max: u64,
+        leaving: &mut Pin<&mut impl Future<Output = ()>>,
+    ) -> Passed {
+        loop {
+            let state = &self.edge.state;
+            let is_last = guest.served + 1 >= requests_max;
+            let shut = is_last || state.drain.has_begun();
+            if shut || !state.generation.load().routes.has_plain() {
+                return Passed::On(std::mem::take(&mut guest.read));
+            }
+            let mut reads = 0;
+            while guest.read.is_empty() || (reads < READS_MAX && is_begun(&guest.read)) {
+                let leaving = leaving.as_mut();
+                let waiting = Waiting { idle: self.idle, stream, guest, leaving };
+                match waiting.for_bytes().await {
+                    Ok(0) | Err(_) if guest.read.is_empty() => return Passed::Over,
+                    Ok(0) | Err(_) => return Passed::On(std::mem::take(&mut guest.read)),
+                    Ok(_) => reads += 1,
+                }
+            }
+            let Some((whole, arrival, deed)) = self.consider(guest) else {
+                self.handed_on.inc();
+                return Passed::On(std::mem::take(&mut guest.read));
+            };
+            guest.served += 1;
+            guest.read.advance(whole.head_length + whole.body_length);
+            if !self.serve(stream, &mut guest.read, whole, arrival, deed).await {
+                return Passed::Over;
+            }
+        }
+    }
+
+    /// The request that was read and what to do for it, with its place in its lane; `None` when the door does
+    /// nothing.
+    fn consider(&self, guest: &Guest) -> Option<(Whole, Arrival, Deed)> {
+        let mut whole = read(&guest.read)?;
+        let (raw, rest) = guest.read.split_at(whole.head_length);
+        let mut arrival = arrive(&self.edge, guest, &mut whole.head, raw)?;
+        let deed = if let Some(hit) = hit::find(&whole.head, &arrival) {
+            Deed::Hit(Box::new(hit))
+        } else if pass::is_for_door(&arrival) {
+            let body = &rest[..whole.body_length];
+            let has_body = whole.head.headers.contains_key(CONTENT_LENGTH);
+            Deed::Pass(has_body.then(|| Bytes::copy_from_slice(body)))
+        } else {
+            return None;
+        };
+        arrival.exchange.permit = Some(arrival.route.lane.admit_now()?);
+        match deed {
+            Deed::Hit(_) => self.answered.inc(),
+            Deed::Pass(_) => self.passed.inc(),
+        }
+        Some((whole, arrival, deed))
+    }
+
+    /// Does it and records it; says whether the connection can go on.
+    async fn serve(
+        &self,
+        stream: &mut Stream,
+        ahead: &mut BytesMut,
+        whole: Whole,
+        arrival: Arrival,
+        deed: Deed,
+    ) -> bool {
+        let Arrival { mut exchange, route } = arrival;
+        let head = &whole.head;
+        let mut client = Client { stream, ahead, lane: &route.lane, sent: None, bytes_out: 0 };
+        let limited = rate_limit::admit(head, &mut exchange, &self.edge.listener).await;
+        let done = match (limited, deed) {
+            (Err(failure), _) => Err(failure),
+            (Ok(()), Deed::Hit(hit)) => self.send(&mut client, *hit, &mut exchange).await,
+            (Ok(()), Deed::Pass(body)) => {
+                Box::pin(pass::pass(&self.edge, &mut client, head, body, &mut exchange)).await
+            }
+        };
+        let mut goes_on = done.is_ok();
+        if let Err(failure) = done {
+            goes_on = self.fail(&mut client, head, &failure, &mut exchange).await;
+            exchange.failure = Some(failure);
+        }
+        (exchange.permit, exchange.at_origin) = (None, None);
+        exchange.limits.leave();
+        let Client { sent, bytes_out, .. } = client;
+        let moved = Moved { head, sent: sent.as_ref(), bytes_in: whole.body_length, bytes_out };
+        finish::record(&self.edge, &moved, false, &mut exchange);
+        goes_on
+    }
+
+    async fn send(
+        &self,
+        client: &mut Client<'_>,
+        mut hit: Hit,
+        exchange: &mut Exchange,
+    ) -> Result<(), Failure> {
+        count(&hit.policy, exchange, Verdict::Hit);
+        let settled = hit.settle(exchange.limits.quota.as_ref(), &exchange.ruled.to_client);
+        settled.map_err(|_| Failure::Internal)?;
+        let sent = hit.send(client.stream, client.lane, |bytes| {
+            exchange.first_byte.get_or_insert_with(|| exchange.begun.elapsed());
+            client.bytes_out += bytes;
+        });
+        sent.await.map_err(|_| Failure::ClientGone)?;
+        client.sent = Some(hit.into_head());
+        Ok(())
+    }
+
+    /// Answers a failure where nothing was sent; says whether the connection can go on.
+    async fn fail(
+        &self,
+        client: &mut Client<'_>,
+        head: &RequestHeader,
+        failure: &Failure,
+        exchange: &mut Exchange,
+    ) -> bool {
+        self.tell(failure, exchange);
+        if client.sent.is_some() {
+            return false;
+        }
+        let Some((answer, body)) = rendered(failure, exchange) else { return false };
+        let mut out = BytesMut::with_capacity(HEAD_BYTES);
+        write(&answer, true, &mut out);
+        if head.method != Method::HEAD {
+            out.extend_from_slice(&body);
+            client.bytes_out = body.len();
+        }
+        let written = client.write(out).await.is_ok();
+        exchange.first_byte = Some(exchange.begun.elapsed());
+        exchange.answered = written.then_some(answer.status);
+        client.sent = Some(answer);
+        written
+    }
+
+    /// Tells the operator what is not the client's doing.
+    fn tell(&self, failure: &Failure, exchange: &Exchange) {
+        let is_upstreams = !matches!(failure, Failure::RateLimited { .. } | Failure::ClientGone);
+        if is_upstreams && self.edge.state.moderation.may_tell() {
+            let request_id = &exchange.request_id;
+            tracing::warn!(%request_id, %failure, failure = failure.name(), "request failed");
+        }
+    }
+}
+
+/// Reads what is there into a buffer. A connection that waits holds no room for it: idle ones are many.
+fn read_some(
+    stream: &mut Stream,
+    into: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [MaybeUninit::uninit(); READ_BYTES];
+    let mut read = ReadBuf::uninit(&mut space);
+    let polled = Pin::new(stream).poll_read(context, &mut read);
+    polled.map_ok(|()| {
+        into.extend_from_slice(read.filled());
+        read.filled().len()
+    })
+}
+
+/// A guest whose next request is not there yet.
+struct Waiting<'a, L> {
+    idle: Duration,
+    stream: &'a mut Stream,
+    guest: &'a mut Guest,
+    leaving: Pin<&'a mut L>,
+}
+
+impl<L: Future<Output = ()>> Waiting<'_, L> {
+    /// Reads some bytes; 0 when there will be none.
+    async fn for_bytes(mut self) -> io::Result<usize> {
+        self.guest.since = Instant::now();
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(done) = read_some(self.stream, &mut self.guest.read, context) {
+            return Poll::Ready(done);
+        }
+        if self.leaving.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(0));
+        }
+        // The timer is not set anew for each request: it looks when it is due.
+        let (since, idle) = (self.guest.since, self.idle);
+        let due = self.guest.due.get_or_insert_with(|| Box::pin(sleep(idle)));
+        while due.as_mut().poll(context).is_ready() {
+            let until = since + idle;
+            if until <= Instant::now() {
+                return Poll::Ready(Ok(0));
+            }
+            due.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,125 @@
+//! Messages of HTTP/1.1 as bytes: requests that are there whole are read, responses are written.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, HeaderValue, Version};
+use httparse::{EMPTY_HEADER, Request, Status};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::date::get_cached_date;
+
+/// Fields of a request that is read here; one with more goes on.
+const FIELDS_MAX: usize = 64;
+/// What may be asked here. A GET with a body, however short, goes on.
+const WITHOUT_BODY: [&str; 2] = ["GET", "HEAD"];
+const WITH_BODY: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+
+/// A request at the beginning of some bytes.
+pub struct Whole {
+    pub head: RequestHeader,
+    /// Bytes of the head, and of the body after it.
+    pub head_length: usize,
+    pub body_length: usize,
+}
+
+/// Whether these bytes may become a request that [`read`] takes, when more of them come.
+pub fn is_begun(bytes: &[u8]) -> bool {
+    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
+    matches!(Request::new(&mut fields).parse(bytes), Ok(Status::Partial))
+}
+
+/// The request these bytes begin with. `None` for what is not there whole, is not HTTP/1.1, or asks for more
+/// than an answer: leave to send a body, an upgrade, the end of the connection.
+pub fn read(bytes: &[u8]) -> Option<Whole> {
+    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
+    let mut request = Request::new(&mut fields);
+    let Ok(Status::Complete(head_length)) = request.parse(bytes) else { return None };
+    if request.version != Some(1) || bytes.first()?.is_ascii_whitespace() {
+        return None;
+    }
+    let (method, target) = (request.method?, request.path?);
+    let may_have_body = WITH_BODY.contains(&method);
+    if !(may_have_body || WITHOUT_BODY.contains(&method)) || !target.starts_with('/') {
+        return None;
+    }
+    let count = request.headers.len();
+    let mut head = RequestHeader::build_no_case(method, target.as_bytes(), Some(count)).ok()?;
+    head.set_version(Version::HTTP_11);
+    let mut body_length = 0;
+    for field in request.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        match name {
+            CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            CONTENT_LENGTH if may_have_body => {
+                let digits = field.value.iter().all(u8::is_ascii_digit).then_some(field.value)?;
+                body_length = std::str::from_utf8(digits).ok()?.parse().ok()?;
+            }
+            CONNECTION | CONTENT_LENGTH | EXPECT | TRANSFER_ENCODING | UPGRADE => return None,
+            _ => {}
+        }
+        head.append_header(name, HeaderValue::from_bytes(field.value).ok()?).ok()?;
+    }
+    let is_there = bytes.len() - head_length >= body_length;
+    is_there.then_some(Whole { head, head_length, body_length })
+}
+
+/// Appends the head of a response; `stays` says whether the connection takes another request after it.
+pub fn write(head: &ResponseHeader, stays: bool, into: &mut BytesMut) {
+    into.put_slice(b"HTTP/1.1 ");
+    into.put_slice(head.status.as_str().as_bytes());
+    into.put_u8(b' ');
+    into.put_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
+    into.put_slice(b"\r\n");
+    head.header_to_h1_wire(into);
+    if !head.headers.contains_key(DATE) && !head.status.is_informational() {
+        into.put_slice(b"Date: ");
+        into.put_slice(get_cached_date().as_bytes());
+        into.put_slice(b"\r\n");
+    }
+    into.put_slice(match (head.status.is_informational(), stays) {
+        (true, _) => b"\r\n".as_slice(),
+        (_, true) => b"Connection: keep-alive\r\n\r\n",
+        (_, false) => b"Connection: close\r\n\r\n",
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_whole_and_plain_is_read() {
+        for (text, head, body) in [
+            ("GET /a?b HTTP/1.1\r\nHost: a\r\n\r\nGET", 30, 0),
+            ("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n", 52, 0),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcd", 47, 3),
+            ("DELETE / HTTP/1.1\r\n\r\n", 21, 0),
+        ] {
+            let whole = read(text.as_bytes()).unwrap_or_else(|| panic!("{text:?}"));
+            assert_eq!((whole.head_length, whole.body_length), (head, body), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn all_else_goes_on() {
+        for text in [
+            "",
+            "GET / HTTP/1.1\r\nHost: a\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+            "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+            "GET / HTTP/1.1\r\nConnection: keep-alive, te\r\n\r\n",
+            "GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab",
+            "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nab ",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
+            "GET / HTTP/1.1\r\nA : b\r\n\r\n",
+        ] {
+            assert!(read(text.as_bytes()).is_none(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What an operator does with a proxy, and what he is told.
+
+mod mirroring;
+mod reloads;
+mod service;
+mod stops;
+mod times;
+mod top;
+mod tuning;
+mod upgrading;

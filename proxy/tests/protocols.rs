@@ -1,0 +1,9 @@
+//! What is spoken beside plain requests and answers, and what strangers send in place of them.
+
+mod interim;
+mod mutations;
+mod parsing;
+mod php;
+mod php_server;
+mod traces;
+pub mod tunnels;

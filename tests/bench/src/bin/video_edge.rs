@@ -1,0 +1,69 @@
+//! `video-edge`: the cases that matter at the edge of a video service, Forebay beside its peers; fails when Forebay
+//! does not come to what it must.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser;
+use forebay_bench::edge::rows::{ALL, Case};
+use forebay_bench::edge::{measure, peers, table};
+use forebay_bench::running::Bench;
+
+/// Herds, dying origins, slow clients, playlists, large files: Forebay beside its peers.
+#[derive(Debug, Parser)]
+#[command(name = "video-edge", version)]
+struct Options {
+    /// Only these peers, by name; Forebay is always one of them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Only these cases: herd,dying,...
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    cases: Vec<String>,
+    /// Where forebay-proxy is, when it is not beside this program.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("video-edge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let own = std::env::current_exe().context("this program has no path")?;
+    let beside = own.parent().map(PathBuf::from).unwrap_or_default();
+    let bench = Bench::new(options.programs.clone().unwrap_or(beside), Duration::from_secs(1))?;
+    let mut all = peers()?;
+    if let Some(unknown) = options.peers.iter().find(|name| all.iter().all(|p| p.name != **name)) {
+        bail!("there is no peer {unknown}");
+    }
+    let wanted = |name: &String| options.peers.is_empty() || options.peers.contains(name);
+    all.retain(|peer| {
+        peer.name == "Forebay" || (wanted(&peer.name) && bench.version(peer).is_some())
+    });
+    let names: Vec<String> = all.iter().map(|peer| peer.name.clone()).collect();
+    let cases = cases(&options.cases)?;
+    let measured = |case: &&Case| all.iter().map(|peer| measure(&bench, peer, case)).collect();
+    let outcomes: Vec<_> = cases.iter().map(measured).collect();
+    let (text, all_pass) = table(&names, &cases, &outcomes);
+    print!("{text}");
+    ensure!(all_pass, "Forebay does not come to all it must");
+    Ok(())
+}
+
+fn cases(wanted: &[String]) -> Result<Vec<&'static Case>> {
+    if wanted.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |id: &String| {
+        ALL.iter().find(|case| case.id == id).with_context(|| format!("there is no case {id}"))
+    };
+    wanted.iter().map(find).collect()
+}
