@@ -120,4 +120,6 @@ if [ "$purpose" = test ]; then
     # and AWS as others have built it, to deploy to.
     python_packages judges cfn-lint==1.58.0 cloudformation-validate==1.14.0 "moto[server]==5.2.5" ministack==1.5.33
     python_packages checkov checkov==3.3.30
+    # Every answer of the ledger against its OpenAPI document.
+    python_packages schemathesis schemathesis==4.32.5
 fi

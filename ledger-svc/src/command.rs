@@ -157,9 +157,9 @@ struct ServeArgs {
     /// Write the addresses as JSON to this file once both are bound; removed at the stop
     #[arg(long, value_name = "PATH")]
     addresses_file: Option<PathBuf>,
-    /// Whether requests need an API key. When left out: open where only this machine can connect, otherwise required
-    #[arg(long, env = "FOREBAY_LEDGER_AUTH", value_enum)]
-    auth: Option<Auth>,
+    /// Whether requests need an API key; `open` is for a machine of your own
+    #[arg(long, env = "FOREBAY_LEDGER_AUTH", value_enum, default_value_t = Auth::Required)]
+    auth: Auth,
     /// A file with a key (`fbl_` and 43 letters and digits), booked as an administrator's when there is none; for
     /// machines that come up by themselves
     #[arg(long, env = "FOREBAY_LEDGER_FIRST_ADMIN_KEY_FILE", value_name = "PATH")]

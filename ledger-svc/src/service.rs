@@ -42,8 +42,7 @@ pub struct Options {
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
-    /// Nothing: open where only this machine can connect, otherwise required.
-    pub auth: Option<Auth>,
+    pub auth: Auth,
     /// Signs the head of the chain, so often.
     pub signing: Option<Signing>,
     /// Booked as a key of an administrator when the database has none.

@@ -63,7 +63,7 @@ pub struct TransferBody {
     pub entries: Vec<EntryBody>,
     /// Further entries whose amounts follow by rule: fees, taxes, instalments.
     #[serde(default, deserialize_with = "json::objects")]
-    #[schema(max_items = 1000)]
+    #[schema(max_items = 100)]
     pub split: Vec<Split>,
     /// Names and values to find it again by (`GET /v1/transfers?metadata=NAME:VALUE`), as those of accounts.
     #[serde(default)]

@@ -49,6 +49,7 @@ pub async fn serving(database: &Database, more: &[&str]) -> Serving {
         .env("FOREBAY_LEDGER_DATABASE", &database.url)
         .arg("--addresses-file")
         .arg(&addresses)
+        .args(if more.contains(&"--auth") { &[][..] } else { &["--auth", "open"] })
         .args(more)
         .stdout(Stdio::null())
         .stderr(log)
@@ -94,7 +95,10 @@ fn printed_documents() {
     assert!(code == 0 && metrics.contains("| `forebay_ledger_queue_depth` | gauge |"));
     let (code, help, _) = output(&["serve", "--help"]);
     assert!(
-        code == 0 && help.contains("[default: 127.0.0.1:8081]") && help.contains("[default: 30s]")
+        code == 0
+            && help.contains("[default: 127.0.0.1:8081]")
+            && help.contains("[default: 30s]")
+            && help.contains("[default: required]")
     );
 }
 

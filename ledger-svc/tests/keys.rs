@@ -27,7 +27,7 @@ pub async fn guarded(server: &Server) -> (Running, Secret) {
     let secret = Secret::generate();
     let running = server
         .running_with(|options| {
-            options.auth = Some(Auth::Required);
+            options.auth = Auth::Required;
             options.first_admin_key = Some(secret.clone());
             options.http.keys_max = 8;
         })
@@ -199,7 +199,7 @@ async fn a_key_is_in_force_until_it_is_revoked_or_expires(server: &Server) {
     let database = running.database;
     running.service.stop().await.unwrap();
     let mut again = options(&database.url);
-    again.auth = Some(Auth::Required);
+    again.auth = Auth::Required;
     // Whoever starts it with a key that is booked already changes nothing.
     again.first_admin_key = Some(admin.clone());
     let running = Running::start(again, database).await;

@@ -30,6 +30,7 @@ mod problems;
 mod raw;
 mod reconciliation;
 mod running;
+mod schemathesis;
 mod servers;
 mod signatures;
 mod statements;

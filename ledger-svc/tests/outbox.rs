@@ -372,7 +372,7 @@ async fn a_stream_goes_on_where_it_was_left(server: &Server) {
 async fn webhooks_are_checked_and_limited(server: &Server) {
     let running = server
         .running_with(|options| {
-            options.auth = Some(Auth::Open);
+            options.auth = Auth::Open;
             options.outbox.endpoints_max = 1;
         })
         .await;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use forebay_ledger::http::auth::Auth;
 use forebay_ledger::http::{self, server};
 use forebay_ledger::outbox;
 use forebay_ledger::service::{self, Options, Service};
@@ -46,7 +47,7 @@ pub fn options(url: &str) -> Options {
         listen: free,
         admin_listen: free,
         signing: None,
-        auth: None,
+        auth: Auth::Open,
         first_admin_key: None,
         http: http::Limits {
             body_bytes_max: 1 << 20,

@@ -188,6 +188,9 @@ fn ledger(machine: &Machine, listen: SocketAddr, admin: SocketAddr) -> ChildSpec
         &admin,
         &"--database",
         &format!("sqlite:{}", machine.state.ledger_data().display()),
+        // An environment of this machine, for this machine: its pages and its curl lines work as they are.
+        &"--auth",
+        &"open",
     ]);
     let probe = Probe::Http { url: format!("http://{admin}/readyz") };
     ChildSpec { stop_stage: 1, ..child(LEDGER, argv, &machine.state.path, probe) }
@@ -418,7 +421,8 @@ mod tests {
                 1,
                 "ledger",
                 "/bin/forebay-ledger serve --listen 127.0.0.1:18081 \
-                 --admin-listen 127.0.0.1:19091 --database sqlite:/state/ledger/ledger.sqlite"
+                 --admin-listen 127.0.0.1:19091 --database sqlite:/state/ledger/ledger.sqlite \
+                 --auth open"
                     .to_owned()
             )
         );

@@ -33,6 +33,7 @@ impl Serving {
         let addresses = database.directory.join("addresses");
         let child = Command::new(env!("CARGO_BIN_EXE_forebay-ledger"))
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--auth", "open"])
             .args(["--log", "warn", "--addresses-file"])
             .arg(&addresses)
             .env("FOREBAY_LEDGER_DATABASE", &database.url)

@@ -33,6 +33,7 @@ use crate::when;
 const DAYS_MAX: i32 = 31;
 /// Entries of a line at most, for the rules.
 const GROUP_MAX: usize = 8;
+const RULES_MAX: usize = 5;
 
 /// A statement of somebody else.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -302,6 +303,10 @@ pub async fn run(
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let taken = body.rules.unwrap_or_else(|| USUAL_RULES.to_vec());
+    if taken.len() > RULES_MAX {
+        let problem = Problem::new(Kind::InvalidBody, "there are only five rules");
+        return Err(problem.at("rules".into()));
+    }
     Ok(Json(desk.run(rules, &taken).await?))
 }
 

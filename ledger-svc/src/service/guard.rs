@@ -30,13 +30,16 @@ pub async fn gate(
     {
         first_key(writer, &ring, secret, options.http.keys_max).await;
     }
-    let auth = options.auth.unwrap_or_else(|| usual_auth(listen));
+    let auth = options.auth;
     metrics.auth_open.set(i64::from(auth == Auth::Open));
     let shouting = (auth == Auth::Open && !listen.ip().is_loopback())
         .then(|| tokio::spawn(shout_open(listen)));
+    if auth == Auth::Open && listen.ip().is_loopback() {
+        tracing::warn!(%listen, "nobody is asked for a key (--auth open): every program and every page on this machine may post");
+    }
     if auth == Auth::Required && !ring.has_admin(Timestamp::now()) {
         tracing::error!(
-            "no API key of an administrator is in force, so nobody can make one over the API; stop the service and run `forebay-ledger key create --role admin`, or start it with --first-admin-key-file"
+            "no API key of an administrator is in force, so nobody can make one over the API; stop the service and run `forebay-ledger key create --role admin`, start it with --first-admin-key-file, or on a machine of your own with --auth open"
         );
     }
     Ok((Gate { auth, ring, table: Table::of(&http::document()) }, shouting))
@@ -52,11 +55,6 @@ async fn shout_open(listen: SocketAddr) {
             "OPEN: whoever reaches this address can read and post everything without a key (--auth open)"
         );
     }
-}
-
-/// Whether keys are asked for when nobody said: only where nobody else can connect they are not.
-fn usual_auth(listen: SocketAddr) -> Auth {
-    if listen.ip().is_loopback() { Auth::Open } else { Auth::Required }
 }
 
 /// Books the key that was handed to the service as the first administrator's. The database refuses one that it has
@@ -77,23 +75,5 @@ async fn first_key(writer: &writer::Handle, ring: &Ring, secret: &Secret, keys_m
             %error,
             "the first administrator's key could not be booked; one that was revoked, or has expired, does not come back"
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_let_in_without_a_key() {
-        for (listen, expected) in [
-            ("127.0.0.1:8081", Auth::Open),
-            ("[::1]:8081", Auth::Open),
-            ("0.0.0.0:8081", Auth::Required),
-            ("[::]:8081", Auth::Required),
-            ("10.0.0.7:8081", Auth::Required),
-        ] {
-            assert_eq!(usual_auth(listen.parse().unwrap()), expected, "{listen}");
-        }
     }
 }

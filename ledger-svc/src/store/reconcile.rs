@@ -67,6 +67,7 @@ const MATCH_ENTRIES: &str = "SELECT match_id, entry_id FROM match_entries WHERE 
 
 #[cfg(test)]
 pub const STATEMENTS_READ: &[&str] = &[
+    MATCHES,
     LAST_STATEMENT,
     LAST_LINE,
     LAST_MATCH,

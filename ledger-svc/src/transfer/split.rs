@@ -91,6 +91,8 @@ pub enum Remainder {
     Largest,
 }
 
+/// Splits of one transfer at most.
+pub const SPLITS_MAX: usize = 100;
 /// Greatest weight.
 pub const WEIGHT_MAX: u32 = 1_000_000;
 /// Decimals of a percentage at most.
@@ -148,6 +150,10 @@ impl Split {
 
 /// What can be said before accounts are known.
 pub(super) fn check(splits: &[Split]) -> Result<(), TransferError> {
+    if splits.len() > SPLITS_MAX {
+        let what = "there are more splits than 100";
+        return Err(TransferError::Split { index: SPLITS_MAX, what });
+    }
     for (index, split) in splits.iter().enumerate() {
         let wrong = |what: &'static str| Err(TransferError::Split { index, what });
         if split.parts.is_empty() {
