@@ -1,14 +1,34 @@
-//! Sends a body that waits in a [`Body`](crate::buffer::body::Body) to a server, part by part, and listens
-//! meanwhile: a server may answer before it has heard all.
+//! Sends the body of a question to a server. One that waits in a [`Body`](crate::buffer::body::Body) goes part by
+//! part, and the server is listened to meanwhile: it may answer before it has heard all.
 
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
-use crate::fill::origin::{Feed, Stop};
+use crate::fill::origin::{Feed, Question, Stop};
 use crate::respond::UpstreamFault;
 
-/// Sends the body; `true` when the head of an answer came before it was whole.
-pub async fn send(
+/// Sends all of it; `true` when the head of an answer came before it was whole.
+pub async fn send_body(
+    session: &mut HttpSession,
+    question: &Question,
+    peer: &HttpPeer,
+    reused: bool,
+) -> Result<bool, Stop> {
+    let fault = |error| Stop::Upstream(UpstreamFault::of(error, reused));
+    if let Some(body) = &question.body {
+        session.write_request_body(body.clone(), false).await.map_err(fault)?;
+    }
+    let is_answered = match &question.feed {
+        Some(feed) => send(session, feed, peer, reused).await?,
+        None => false,
+    };
+    if !is_answered {
+        session.finish_request_body().await.map_err(fault)?;
+    }
+    Ok(is_answered)
+}
+
+async fn send(
     session: &mut HttpSession,
     feed: &Feed,
     peer: &HttpPeer,

@@ -278,17 +278,8 @@ impl Origin {
             head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
         }
         session.write_request_header(Box::new(head)).await.map_err(fault)?;
-        if let Some(body) = &question.body {
-            session.write_request_body(body.clone(), false).await.map_err(fault)?;
-        }
-        let mut early = match &question.feed {
-            Some(feed) => feed::send(&mut session, feed, &peer, reused).await?,
-            None => false,
-        };
+        let mut early = feed::send_body(&mut session, question, &peer, reused).await?;
         let last = last || early;
-        if !early {
-            session.finish_request_body().await.map_err(fault)?;
-        }
         for _ in 0..INTERIM_MAX {
             if !std::mem::take(&mut early) {
                 session.read_response_header().await.map_err(fault)?;
