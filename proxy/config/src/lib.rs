@@ -37,6 +37,7 @@ pub mod listener;
 pub mod log_line;
 pub mod map;
 pub mod matching;
+mod not_yet;
 pub mod pattern;
 pub mod problem;
 pub mod program;
