@@ -159,8 +159,7 @@ pub fn translate(document: &Document) -> Translation {
         config = None;
     }
     verdicts.complete(document);
-    let notes = notes(config.is_some());
-    Translation { config, verdicts, origins, notes }
+    Translation { notes: notes(config.is_some()), config, verdicts, origins }
 }
 
 fn sites<'a>(http: &[&'a Directive], verdicts: &mut Verdicts) -> Vec<Site<'a>> {

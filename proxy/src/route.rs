@@ -148,13 +148,7 @@ impl Routes {
         servers: &Servers,
         buffers: &Policies,
     ) -> Result<Self, RouteFault> {
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|(name, upstream)| {
-                Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, servers, metrics)?)))
-            })
-            .collect::<Result<BTreeMap<_, _>, ServerFault>>()?;
+        let upstreams = upstreams_by_name(config, servers, metrics)?;
         let policy = |route: &str, name: &String| {
             let policy = config.cache_policies.get(name)?;
             let cache = caches.named(&policy.cache, metrics);
@@ -271,6 +265,19 @@ impl Routes {
         let other = self.router.find(&Target { path: &path, ..*target });
         other.is_some_and(|other| other != route.index && self.routes[other].guarded)
     }
+}
+
+fn upstreams_by_name<'a>(
+    config: &'a Config,
+    servers: &Servers,
+    metrics: &Metrics,
+) -> Result<BTreeMap<&'a str, Arc<Upstream>>, ServerFault> {
+    let named = config.upstreams.iter();
+    named
+        .map(|(name, upstream)| {
+            Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, servers, metrics)?)))
+        })
+        .collect()
 }
 
 fn split(
