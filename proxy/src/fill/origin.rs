@@ -303,12 +303,7 @@ impl Origin {
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
             if !switched {
-                headers::from_upstream(&mut head).map_err(fault)?;
-                if self.upstream.x_accel {
-                    detour::settle(&mut head);
-                }
-                head.remove_header(&http::header::TRANSFER_ENCODING);
-                head.set_version(Version::HTTP_11);
+                self.settle(&mut head).map_err(fault)?;
             }
             session.set_read_timeout(Some(self.patience.read));
             let connector = Arc::clone(&self.connector);
@@ -326,6 +321,19 @@ impl Origin {
         }
         session.shutdown().await;
         Err(Stop::Upstream(UpstreamFault::nonsense()))
+    }
+}
+
+impl Origin {
+    /// Makes an answer's head what everybody here reads.
+    fn settle(&self, head: &mut ResponseHeader) -> pingora::Result<()> {
+        headers::from_upstream(head)?;
+        if self.upstream.x_accel {
+            detour::settle(head);
+        }
+        head.remove_header(&http::header::TRANSFER_ENCODING);
+        head.set_version(Version::HTTP_11);
+        Ok(())
     }
 }
 
