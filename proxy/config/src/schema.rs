@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn refused_keys_are_marked_and_null_is_nowhere() {
         let schema = schema();
-        let marked = &schema["$defs"]["Route"]["properties"]["timeouts"];
+        let marked = &schema["properties"]["telemetry"];
         assert_eq!(marked["x-not-supported-yet"], json!(true));
         assert!(
             schema["$defs"]["Route"]["properties"]["lane"].get("x-not-supported-yet").is_none()
