@@ -38,8 +38,13 @@ fn translated_sites_answer_as_nginx_does() {
     }
 }
 
-/// Sites that convert and load, but do not yet answer as nginx does, and why.
-const NOT_ALIKE: [(&str, &str); 3] = [
+/// A site that is translated whole, certificates included, loads only where these are.
+const NO_CERTIFICATES: &str =
+    "its certificates are not on this machine, and the replay speaks no TLS";
+
+/// Sites that convert, but do not yet answer as nginx does or are not asked, and why.
+const NOT_ALIKE: [(&str, &str); 4] = [
+    ("mutual-tls.conf", NO_CERTIFICATES),
     ("mastodon.conf", "a page for errors that is cached under its own name by nginx"),
     ("nextcloud.conf", "fastcgi_pass is not translated, and the replay speaks HTTP only"),
     ("wordpress.conf", "fastcgi_pass is not translated, and the replay speaks HTTP only"),
@@ -57,7 +62,7 @@ fn sites_in_their_documented_shapes_answer_as_nginx_does() {
     sites.sort();
     let listed = |name: &str| NOT_ALIKE.iter().any(|(site, _)| *site == name);
     let alike = sites.iter().filter(|name| !listed(name)).count();
-    assert!(alike >= 25 && alike + NOT_ALIKE.len() == sites.len(), "{sites:?}");
+    assert!(alike >= 24 && alike + NOT_ALIKE.len() == sites.len(), "{sites:?}");
     binaries::path("forebay-proxy");
     let next = std::sync::Mutex::new(sites.into_iter());
     let failed: std::sync::Mutex<Vec<String>> = std::sync::Mutex::default();
@@ -92,12 +97,16 @@ fn hold(site: &str) -> Result<(), String> {
     if !converted.status.success() {
         return Err(format!("{site} is not converted: {said}"));
     }
+    let reason = NOT_ALIKE.iter().find(|(name, _)| *name == site).map(|(_, reason)| *reason);
+    if reason == Some(NO_CERTIFICATES) {
+        return Ok(());
+    }
     let checked = binaries::command("forebay-proxy").arg("check").arg(&yaml).output();
     let checked = checked.expect("forebay-proxy runs");
     if !checked.status.success() {
         return Err(format!("{site} does not load: {}", String::from_utf8_lossy(&checked.stderr)));
     }
-    if NOT_ALIKE.iter().any(|(name, _)| *name == site) {
+    if reason.is_some() {
         return Ok(());
     }
     let (output, account) = replay(&format!("../sites/{site}"), &[]);
