@@ -275,7 +275,8 @@ fn connections(
     let timeouts = listener.timeouts.clone();
     let edge =
         || Edge { listener: name.to_owned(), timeouts: timeouts.clone(), state: Arc::clone(state) };
-    let door = front::is_open().then(|| Door::new(edge()));
+    // Made in any case: its metrics say that it took nothing.
+    let door = Some(Door::new(edge())).filter(|_| front::is_open());
     let mut proxy = http_proxy(&Arc::new(conf), edge());
     let mut options = HttpServerOptions::default();
     // `request` refuses it, in the proxy's own words.
