@@ -62,7 +62,11 @@ fn one(
             return Ok((None, Verdict::approximate(why)));
         }
         ("upgrade" | "connection", _) => {
-            return Err("WebSocket is not passed through yet".to_owned());
+            return Err(
+                "not translated yet; WebSocket passes through by default, and `upgrades` of \
+                        its route names other protocols"
+                    .to_owned(),
+            );
         }
         (name, _) if proxy_config::header_edits::NOT_EDITABLE.contains(&name) => {
             return Err(format!(
