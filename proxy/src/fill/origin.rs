@@ -414,18 +414,21 @@ impl Reply {
     }
 
     async fn read_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
-        let read = match &mut self.source {
+        let (read, done) = match &mut self.source {
             Source::Http(session, ..) => {
                 if session.response_done() {
                     return Ok(None);
                 }
                 let read = session.read_response_body().await;
-                read.map_err(|error| UpstreamFault::of(error, false))
+                (read.map_err(|error| UpstreamFault::of(error, false)), session.response_done())
             }
-            Source::Script(conversation) => conversation.read().await,
+            Source::Script(conversation) => (conversation.read().await, false),
         };
-        read.map_err(|fault| {
+        // Before anybody can hear that this is the end: who has heard it finds the place free.
+        if done || !matches!(read, Ok(Some(_))) {
             self.seat = None;
+        }
+        read.map_err(|fault| {
             self.upstream.failed(&self.attempts, fault.kind, false);
             fault.failure
         })
