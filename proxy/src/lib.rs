@@ -19,7 +19,7 @@
 //!    and in one reading; none is held but what is stored, or what the route's policy holds in a [`buffer`]. [`compress`] encodes what a route
 //!    compresses, on the bulk runtime.
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
-//! 11. [`finish`]: [`metrics`] and a line in its [`logs`] ([`redact`]), which the [`access_log`] writes.
+//! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`access_log`] writes.
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`upgrade`] (another program takes over), [`notify`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
