@@ -40,6 +40,7 @@ pub mod secure;
 pub mod server_name;
 pub mod sieve;
 pub mod site;
+pub mod upgrade;
 pub mod upstream;
 pub mod value;
 pub mod variable;

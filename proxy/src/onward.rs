@@ -20,7 +20,8 @@ use crate::respond::Failure;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
-    auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel,
+    assemble, auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace,
+    tunnel,
 };
 
 impl Edge {
@@ -61,7 +62,10 @@ impl Edge {
         self.admit(session, exchange)?;
         trace::enter(session.req_header_mut(), exchange);
         tunnel::consider(session, exchange);
-        bodies::offer(session, exchange);
+        let is_assembled = assemble::is_due(session, exchange);
+        if !is_assembled {
+            bodies::offer(session, exchange);
+        }
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
@@ -75,8 +79,13 @@ impl Edge {
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }
         proved?;
-        auth_request::ask(self, session, exchange).await?;
-        mirror::begin(self, session, exchange);
+        if !exchange.trail.is_inside {
+            auth_request::ask(self, session, exchange).await?;
+            mirror::begin(self, session, exchange);
+        }
+        if is_assembled {
+            return Box::pin(assemble::answer(self, session, exchange)).await;
+        }
         rules::rewrite(session, exchange)?;
         match content::answer(session, exchange).await? {
             Next::PassOn => {}

@@ -95,7 +95,7 @@ pub fn consider(session: &mut Session, exchange: &mut Exchange) {
     let text = offer.to_str().unwrap_or_default();
     let let_through = text.split(", ").filter(|offer| {
         let name = parts(offer.as_bytes()).map(|(name, _)| name).unwrap_or_default();
-        route.upgrades.contains(&name)
+        route.upgrades.iter().any(|let_through| *let_through == name || let_through == "*")
     });
     let let_through: Vec<&str> = let_through.collect();
     let offer = HeaderValue::from_str(&let_through.join(", ")).ok();
@@ -198,6 +198,7 @@ async fn open(
         request: session.req_header().clone(),
         client,
         head: wire(&head),
+        answer: head,
         server: (stream, said),
         held,
         idle: origin.patience.tunnel,

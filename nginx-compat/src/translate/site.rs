@@ -291,7 +291,8 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
     });
     let server_name = Some(site.name.clone());
     let origin = origin(scope, &site.name);
-    Place { server_name, root: one("root"), alias, origin, ..Place::default() }
+    let vouches_for_none = identity::vouches_for_none(scope);
+    Place { server_name, root: one("root"), alias, origin, vouches_for_none, ..Place::default() }
 }
 
 /// The steps of a block, where it has any.
