@@ -33,6 +33,7 @@ pub mod redirected;
 pub mod regex;
 pub mod request_header;
 pub mod response_header;
+pub mod returned;
 pub mod rewrite;
 pub mod route;
 pub mod scope;

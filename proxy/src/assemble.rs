@@ -58,7 +58,7 @@ pub async fn answer(
             .bounds
             .get_or_insert_with(|| Arc::new(Bounds::new(includes.parts_max, includes.bytes_max))),
     );
-    let mut whole = inside::begin(session, exchange, Ask::Itself)?;
+    let mut whole = inside::begin(edge, session, exchange, Ask::Itself)?;
     let mut head = unless_gone(session, whole.head()).await??;
     let assembles = is_page(&includes, &head);
     if assembles {
@@ -238,7 +238,7 @@ impl Putting<'_> {
             return self.show(session, Bytes::from(text)).await;
         }
         let path = beside(session.req_header().uri.path(), path);
-        let mut part = inside::begin(session, exchange, Ask::Part(To::Path(path)))?;
+        let mut part = inside::begin(self.edge, session, exchange, Ask::Part(To::Path(path)))?;
         let Ok(head) = unless_gone(session, part.head()).await? else {
             // Nobody answered, as where a route closes connections.
             counted("failed");

@@ -17,6 +17,7 @@ use pingora::http::ResponseHeader;
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
+use crate::assemble;
 use crate::bodies::gunzip::Gunzip;
 use crate::bodies::substitute::Substitute;
 use crate::compress::decide::weak;
@@ -59,7 +60,9 @@ pub trait Change: Send + Sync {
 
 /// Says how the request's response is changed, once its route is known.
 pub fn offer(session: &mut Session, exchange: &Exchange) {
-    let route = exchange.route.as_ref();
+    // A page that is put together was changed in its parts.
+    let is_assembled = assemble::is_due(session, exchange);
+    let route = exchange.route.as_ref().filter(|_| !is_assembled);
     let head = session.req_header();
     let has_body = head.method != Method::HEAD;
     let gunzip = route.and_then(|route| route.gunzip.as_ref()).map(|rules| Gunzip::of(rules, head));

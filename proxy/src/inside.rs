@@ -3,7 +3,6 @@
 //! and the place in a lane are those of the request they are part of.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -19,12 +18,15 @@ use proxy_config::program::Walk;
 use proxy_config::proved::Proved;
 use proxy_config::units::ByteSize;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::cache::conditional;
 use crate::connection::Caller;
 use crate::detour::{Detour, Why};
+use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::generation::Generation;
+use crate::hop;
 use crate::respond::Failure;
 use crate::rules;
 
@@ -79,11 +81,21 @@ pub struct Origin {
 
 /// A request inside, under way.
 pub struct Inside {
-    run: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// A task of its own: parts of parts would pile up on one stack.
+    _run: Run,
     answers: mpsc::Receiver<HttpTask>,
     /// The request has no body; while this is there nobody takes it for one that was broken off.
     _body: mpsc::Sender<HttpTask>,
     ended: bool,
+}
+
+/// Ends with whoever asked.
+struct Run(JoinHandle<()>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What is asked for inside.
@@ -94,7 +106,12 @@ pub enum Ask {
 }
 
 /// Begins a request inside.
-pub fn begin(session: &Session, exchange: &Exchange, ask: Ask) -> Result<Inside, Failure> {
+pub fn begin(
+    edge: &Edge,
+    session: &Session,
+    exchange: &Exchange,
+    ask: Ask,
+) -> Result<Inside, Failure> {
     let spawner = session.subrequest_spawner.as_ref().ok_or(Failure::Internal)?;
     let mut head = session.req_header().clone();
     let own = || String::from_utf8_lossy(head.raw_path()).into_owned();
@@ -143,8 +160,9 @@ pub fn begin(session: &Session, exchange: &Exchange, ask: Ask) -> Result<Inside,
     let about: Ctx =
         CtxBuilder::new().body_mode(BodyMode::NoBody).user_ctx(Box::new(origin)).build();
     let (prepared, handle) = spawner.create_subrequest(&session.downstream_session, about);
+    let runtimes = edge.state.runtimes.clone();
     Ok(Inside {
-        run: Some(Box::pin(prepared.run())),
+        _run: Run(tokio::spawn(async move { hop::drive(&runtimes, None, prepared.run()).await })),
         answers: handle.rx,
         _body: handle.tx,
         ended: false,
@@ -175,21 +193,10 @@ impl Origin {
 }
 
 impl Inside {
-    async fn next(&mut self) -> Option<HttpTask> {
-        loop {
-            let Some(run) = self.run.as_mut() else { return self.answers.recv().await };
-            tokio::select! {
-                biased;
-                task = self.answers.recv() => return task,
-                () = run => self.run = None,
-            }
-        }
-    }
-
     /// The head of the answer.
     pub async fn head(&mut self) -> Result<ResponseHeader, Failure> {
         loop {
-            match self.next().await {
+            match self.answers.recv().await {
                 Some(HttpTask::Header(head, _)) if head.status.is_informational() => {}
                 Some(HttpTask::Header(head, ends)) => {
                     self.ended = ends;
@@ -203,7 +210,7 @@ impl Inside {
     /// The next part of its body; nothing when it is whole.
     pub async fn part(&mut self) -> Result<Option<Bytes>, Failure> {
         while !self.ended {
-            match self.next().await {
+            match self.answers.recv().await {
                 Some(HttpTask::Body(part, ends)) => {
                     self.ended = ends;
                     if let Some(part) = part.filter(|part| !part.is_empty()) {
@@ -218,7 +225,7 @@ impl Inside {
             }
         }
         // What it has still to do, such as giving back a connection, is done.
-        while self.next().await.is_some() {}
+        while self.answers.recv().await.is_some() {}
         Ok(None)
     }
 }

@@ -62,10 +62,7 @@ impl Edge {
         self.admit(session, exchange)?;
         trace::enter(session.req_header_mut(), exchange);
         tunnel::consider(session, exchange);
-        let is_assembled = assemble::is_due(session, exchange);
-        if !is_assembled {
-            bodies::offer(session, exchange);
-        }
+        bodies::offer(session, exchange);
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
@@ -79,11 +76,9 @@ impl Edge {
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }
         proved?;
-        if !exchange.trail.is_inside {
-            auth_request::ask(self, session, exchange).await?;
-            mirror::begin(self, session, exchange);
-        }
-        if is_assembled {
+        auth_request::ask(self, session, exchange).await?;
+        mirror::begin(self, session, exchange);
+        if assemble::is_due(session, exchange) {
             return Box::pin(assemble::answer(self, session, exchange)).await;
         }
         rules::rewrite(session, exchange)?;

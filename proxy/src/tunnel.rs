@@ -166,6 +166,8 @@ fn agreed(
         }
     }
     headers::take_off_hop_by_hop(&mut head).ok()?;
+    // The client's is written in this proxy's words.
+    head.set_reason_phrase(None).ok()?;
     head.remove_header(&CONTENT_LENGTH);
     head.remove_header(&TRANSFER_ENCODING);
     head.insert_header(CONNECTION, "upgrade").ok()?;

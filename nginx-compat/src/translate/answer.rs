@@ -321,14 +321,3 @@ pub fn to_slash(path: &str, origin: &str) -> Route {
     let to = Template(format!("{origin}{path}${{question_mark}}${{query}}"));
     Route { upstream: None, redirect: Some(Redirect { to, status: 301 }), ..Route::to("", "") }
 }
-
-/// What `return` with text sends as its type, and files of no known type are.
-pub fn default_type(scope: &Scope<'_>, verdicts: &mut Verdicts) -> String {
-    match scope.one("default_type") {
-        Some(line) => {
-            verdicts.add(line, Verdict::exact());
-            line.argument(0).unwrap_or_default().to_owned()
-        }
-        None => "text/plain".to_owned(),
-    }
-}

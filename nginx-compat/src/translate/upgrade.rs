@@ -57,32 +57,34 @@ pub fn upgrades(
         }
     };
     let is_old = scope.one("proxy_http_version").is_none_or(|line| !line.has("1.1"));
-    let mut say = |line: Option<&Directive>, verdict: Verdict| {
+    let (let_through, of_upgrade, of_connection) = judged(offer, named, is_old, connection);
+    for (line, verdict) in [(upgrade, of_upgrade), (connection, of_connection)] {
         line.into_iter().for_each(|line| verdicts.add(line, verdict.clone()));
-    };
+    }
+    let_through
+}
+
+/// What the two come to together, and what is said of each.
+fn judged(
+    offer: Offer,
+    named: Named,
+    is_old: bool,
+    connection: Option<&Directive>,
+) -> (Vec<String>, Verdict, Verdict) {
     let unsent = |why: &str| Verdict::approximate(format!("the header is not sent: {why}"));
     match (offer, named) {
-        (Offer::Nothing, Named::Never) => {
-            say(upgrade, Verdict::exact());
-            say(connection, kept_alive(connection));
-            Vec::new()
-        }
+        (Offer::Nothing, Named::Never) => (Vec::new(), Verdict::exact(), kept_alive(connection)),
         (Offer::Nothing, _) => {
-            say(upgrade, Verdict::exact());
-            say(connection, unsent("no protocol is offered with it"));
-            Vec::new()
+            (Vec::new(), Verdict::exact(), unsent("no protocol is offered with it"))
         }
         (_, Named::Never) => {
-            say(upgrade, unsent("Connection does not name it, so no server acts on it"));
-            say(connection, kept_alive(connection));
-            Vec::new()
+            let why = unsent("Connection does not name it, so no server acts on it");
+            (Vec::new(), why, kept_alive(connection))
         }
         (_, _) if is_old => {
             let why =
-                "nginx asks in HTTP/1.0 here (proxy_http_version), in which nothing is upgraded";
-            say(upgrade, unsent(why));
-            say(connection, unsent(why));
-            Vec::new()
+                unsent("nginx asks in HTTP/1.0 (proxy_http_version), in which nothing is upgraded");
+            (Vec::new(), why.clone(), why)
         }
         (offer, named) => {
             let (offered, verdict) = match offer {
@@ -95,17 +97,9 @@ pub fn upgrades(
                     (ANY.to_owned(), Verdict::approximate(why))
                 }
             };
-            say(upgrade, verdict);
-            say(
-                connection,
-                match named {
-                    Named::Always => {
-                        Verdict::approximate("it is sent with an offer, and not without one")
-                    }
-                    _ => Verdict::exact(),
-                },
-            );
-            vec![offered]
+            let always = || Verdict::approximate("it is sent with an offer, and not without one");
+            let is_always = named == Named::Always;
+            (vec![offered], verdict, if is_always { always() } else { Verdict::exact() })
         }
     }
 }

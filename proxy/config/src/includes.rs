@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::units::ByteSize;
 use crate::validate::{Findings, item};
 
-/// Pages in pages; each stands on the stack of the one around it.
+/// Pages in pages: each is a task that waits for the next.
 const DEPTH_MAX: u32 = 8;
 
 /// Pages that are put together from parts, as their server-side includes say (`<!--#include virtual="/x" -->`,
