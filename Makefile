@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos soak video-edge clean
+.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos estate soak video-edge clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -62,6 +62,11 @@ video-edge: ## What a video service's edge must do, beside nginx, Varnish and HA
 	@tools/install.sh bench
 	cargo build --release --locked -p forebay-proxy -p forebay-bench
 	"$(target_dir)/release/video-edge"
+
+estate: ## Transfers to the real ledger on MariaDB beside 200 viewers, through Forebay and through one nginx; fails when video costs them more than it may
+	@tools/install.sh test
+	cargo build --release --locked -p forebay-proxy -p forebay-ledger -p forebay-bench
+	"$(target_dir)/release/estate"
 
 clean: ## Remove what was built
 	cargo clean

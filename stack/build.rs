@@ -12,13 +12,15 @@ fn main() {
     let (script, licence) = (Path::new(&root).join(SCRIPT), Path::new(&root).join(LICENCE));
     // The folder, not the file: a path that does not exist would make every build start over.
     println!("cargo::rerun-if-changed=page");
-    let value = if script.exists() && licence.exists() {
-        format!(
-            "Some(Player {{ script: include_bytes!({script:?}), licence: include_bytes!({licence:?}) }})"
-        )
+    let out = Path::new(&out);
+    // Copies: a build folder that is moved, or shared by several checkouts, stays whole.
+    let copied =
+        fs::copy(script, out.join("hls.js")).and_then(|_| fs::copy(licence, out.join("LICENSE")));
+    let value = if copied.is_ok() {
+        "Some(Player { script: include_bytes!(\"hls.js\"), licence: include_bytes!(\"LICENSE\") })"
     } else {
-        "None".to_owned()
+        "None"
     };
     let text = format!("const PLAYER: Option<Player> = {value};\n");
-    fs::write(Path::new(&out).join("player.rs"), text).expect("OUT_DIR can be written");
+    fs::write(out.join("player.rs"), text).expect("OUT_DIR can be written");
 }

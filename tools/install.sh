@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind"
 [ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy"
 
 missing=""
@@ -70,7 +70,7 @@ fi
 fatal=""
 for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
-    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server; do has "$program" || fatal="$fatal $program"; done
+    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server valgrind; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
     has_php || fatal="$fatal php-fpm"

@@ -14,96 +14,11 @@ use parking_lot::Mutex;
 use prometheus::IntCounter;
 use proxy_config::access_log::LogTarget;
 use rustix::fs::OFlags;
-use serde::Serialize;
 
 use crate::metrics::Metrics;
 
 /// Lines that may wait for the writer, about 4 MiB.
 const QUEUE_LINES_MAX: usize = 8192;
-
-/// One finished request. Absent values are left out of the line.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry<'a> {
-    /// When the request head had arrived, RFC 3339 in UTC with milliseconds.
-    pub time: String,
-    pub request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    pub listener: &'a str,
-    pub method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<&'a str>,
-    pub path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub query: Option<&'a str>,
-    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client spoke it.
-    pub protocol: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<&'a str>,
-    /// The status sent; absent when the client left before one was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Body bytes, without heads and framing; of a tunnel, all it carried.
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_byte_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lane: Option<&'a str>,
-    /// A name of `cache::answer::Verdict`, on routes with a cache policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<&'a str>,
-    /// The first rate limit that the request was over, refused or not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_address: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_reused: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_connect_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_first_byte_ms: Option<f64>,
-    /// Attempts beyond the first.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub retries: u32,
-    /// A name of `respond::Failure`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'a str>,
-    /// The response was not whole when it ended.
-    pub aborted: bool,
-    /// A name of `tunnel::carry::EndedBy`, where the connection was upgraded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tunnel_ended_by: Option<&'a str>,
-    /// Of requests that are a part of a trace, hex digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub span_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent_span_id: Option<&'a str>,
-    /// Number of the configuration the request was served under.
-    pub generation: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub referer: Option<&'a str>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// Milliseconds with microseconds as decimals.
-pub fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
 
 enum Order {
     Line(Arc<Sink>, Vec<u8>),
@@ -185,13 +100,6 @@ pub fn start(metrics: &Metrics) -> io::Result<(AccessLog, Writer)> {
     Ok((AccessLog { orders: orders.clone(), dropped }, Writer { orders, thread }))
 }
 
-/// A line as JSON.
-pub fn json(entry: &Entry<'_>) -> Vec<u8> {
-    let mut line = serde_json::to_vec(entry).expect("an entry of plain values is always JSON");
-    line.push(b'\n');
-    line
-}
-
 impl AccessLog {
     /// Hands a line with its end to the writer.
     pub fn write(&self, sink: &Arc<Sink>, line: Vec<u8>) {
@@ -262,45 +170,8 @@ fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(path: &str) -> Entry<'_> {
-        Entry {
-            time: "2026-01-01T00:00:00.000Z".to_owned(),
-            request_id: "id",
-            client: None,
-            listener: "public",
-            method: "GET",
-            host: None,
-            path,
-            query: None,
-            protocol: "HTTP/1.1".to_owned(),
-            tls: None,
-            status: Some(200),
-            bytes_in: 0,
-            bytes_out: 0,
-            duration_ms: millis(Duration::from_micros(1500)),
-            first_byte_ms: None,
-            route: None,
-            lane: None,
-            cache: None,
-            rate_limit: None,
-            upstream: None,
-            upstream_address: None,
-            upstream_reused: None,
-            upstream_connect_ms: None,
-            upstream_first_byte_ms: None,
-            retries: 0,
-            error: None,
-            aborted: false,
-            tunnel_ended_by: None,
-            trace_id: None,
-            span_id: None,
-            parent_span_id: None,
-            generation: 1,
-            user_agent: Some("a\"b\n\u{1b}"),
-            referer: None,
-        }
-    }
+    use crate::log_entry::tests::entry;
+    use crate::log_entry::{Entry, json};
 
     #[test]
     fn lines_survive_rotation_and_hostile_values() {
@@ -311,7 +182,7 @@ mod tests {
         let (log, writer) = start(&metrics).unwrap();
         log.write(&sink, json(&entry("/one")));
         log.reopen(vec![Arc::clone(&sink)]);
-        log.write(&sink, json(&entry("/two")));
+        log.write(&sink, json(&Entry { user_agent: Some("a\"b\n\u{1b}"), ..entry("/two") }));
         writer.stop(Duration::from_secs(10));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =

@@ -86,7 +86,7 @@ pub struct Trail {
     pub without_body: bool,
     /// Limits have been applied; they are, once per request.
     pub limited: bool,
-    /// It is a part of another request ([`crate::inside`]): what was decided for that one holds.
+    /// It is a part of another request ([`crate::inside`]), whose address, limits and lane it has.
     pub is_inside: bool,
     /// How many pages it is a part of.
     pub depth: u32,

@@ -1,29 +1,66 @@
 //! The last stop of a request: metrics and the access log line.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::BytesMut;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
+use jiff::Timestamp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
 
-use crate::access_log::{Entry, millis};
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::front::as_stored::AsStored;
+use crate::log_entry::Entry;
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
-use crate::slowest::Slow;
+use crate::slowest::{Slow, millis};
 use crate::{mirror, rules};
+
+/// The head that was sent.
+#[derive(Clone, Copy)]
+pub enum Sent<'a> {
+    Head(&'a ResponseHeader),
+    AsStored(&'a AsStored),
+}
+
+impl Sent<'_> {
+    fn status(self) -> StatusCode {
+        match self {
+            Sent::Head(head) => head.status,
+            Sent::AsStored(sent) => sent.status(),
+        }
+    }
+
+    /// How long it is in HTTP/1.1.
+    fn bytes(self) -> u64 {
+        match self {
+            Sent::Head(head) => head_bytes(head),
+            Sent::AsStored(sent) => sent.head().len() as u64,
+        }
+    }
+
+    /// A field of it.
+    fn text(self, name: &str) -> Option<String> {
+        match self {
+            Sent::Head(head) => {
+                let value = head.headers.get(name)?;
+                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+            }
+            Sent::AsStored(sent) => sent.text(&HeaderName::from_bytes(name.as_bytes()).ok()?),
+        }
+    }
+}
 
 /// What went over the client's connection: heads, and bytes of bodies without their framing.
 pub struct Moved<'a> {
     pub head: &'a RequestHeader,
-    pub sent: Option<&'a ResponseHeader>,
+    pub sent: Option<Sent<'a>>,
     pub bytes_in: usize,
     pub bytes_out: usize,
 }
@@ -32,7 +69,7 @@ impl<'a> Moved<'a> {
     pub fn by(session: &'a Session) -> Moved<'a> {
         Moved {
             head: session.req_header(),
-            sent: session.response_written(),
+            sent: session.response_written().map(Sent::Head),
             bytes_in: session.body_bytes_read(),
             bytes_out: session.body_bytes_sent(),
         }
@@ -43,7 +80,7 @@ impl<'a> Moved<'a> {
 pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) {
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
-    let sent = moved.sent.map(|head| head.status);
+    let sent = moved.sent.map(Sent::status);
     let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
     let took = exchange.begun.elapsed();
     let end = match &exchange.tunnel.carried {
@@ -133,21 +170,21 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
     let (path, query) =
         request_uri.split_once('?').map_or((&*request_uri, None), |(path, q)| (path, Some(q)));
     let entry = Entry {
-        time: begun_at(exchange.begun),
+        time: begun_at(end.took),
         request_id: &exchange.request_id,
-        client: exchange.client.map(|client| client.to_string()),
+        client: exchange.client,
         listener: &edge.listener,
         method: method.as_str(),
         host: text(head, &HOST).or_else(|| head.uri.authority().map(http::uri::Authority::as_str)),
         path,
         query,
-        protocol: format!("{:?}", head.version),
+        protocol: rules::protocol(head.version),
         tls: exchange.tls.as_deref(),
         status: end.status,
         bytes_in: end.bytes_in,
         bytes_out: end.bytes_out,
-        duration_ms: millis(end.took),
-        first_byte_ms: exchange.first_byte.map(millis),
+        duration: end.took,
+        first_byte: exchange.first_byte,
         route: route.map(|route| route.name.as_str()),
         lane: route.map(|route| route.lane.name()),
         cache: exchange.cache.map(crate::cache::answer::Verdict::name),
@@ -155,8 +192,8 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         upstream: upstream.map(|upstream| upstream.name.as_str()),
         upstream_address: upstream.and_then(|u| u.server_name(&exchange.attempts)),
         upstream_reused: exchange.reused,
-        upstream_connect_ms: exchange.connect_time.map(millis),
-        upstream_first_byte_ms: exchange.upstream_first_byte.map(millis),
+        upstream_connect: exchange.connect_time,
+        upstream_first_byte: exchange.upstream_first_byte,
         retries: exchange.attempts.retries(),
         error: exchange.failure.as_ref().map(crate::respond::Failure::name),
         aborted: end.aborted,
@@ -168,26 +205,25 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
     };
-    let target = rules::target(&edge.listener, head);
-    let facts = rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk);
+    let facts = || {
+        let target = rules::target(&edge.listener, head);
+        rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk)
+    };
     let ended = |of: &Ending| match of {
         Ending::User => user(head),
         Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::BytesSent => {
-            let head = moved.sent.map_or(0, head_bytes);
+            let head = moved.sent.map_or(0, Sent::bytes);
             Some((head + end.bytes_out).to_string())
         }
-        Ending::Sent(name) => {
-            let value = moved.sent?.headers.get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        }
+        Ending::Sent(name) => moved.sent?.text(name),
         _ => None,
     };
     let logs = &exchange.generation.logs;
     // The log is that of the route that answered, even in place of another.
     let place = exchange.route.as_ref().map(|route| route.index);
-    logs.write(&edge.state.access_log, place, &facts, &entry, &ended);
+    logs.write(&edge.state.access_log, place, facts, &entry, &ended);
 }
 
 /// How long a head is in HTTP/1.1.
@@ -215,9 +251,8 @@ fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {
     head.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Wall-clock time of an instant, RFC 3339 in UTC with milliseconds.
-fn begun_at(begun: Instant) -> String {
-    let now = jiff::Timestamp::now();
-    let begun = now.checked_sub(begun.elapsed()).unwrap_or(now);
-    format!("{begun:.3}")
+/// Wall-clock time of what began so long ago.
+fn begun_at(took: Duration) -> Timestamp {
+    let now = Timestamp::now();
+    now.checked_sub(took).unwrap_or(now)
 }

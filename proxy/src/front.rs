@@ -7,6 +7,7 @@
 //! request nothing is counted, taken or changed, so it is decided here or behind, never half here.
 
 pub mod arrival;
+pub mod as_stored;
 pub mod head;
 pub mod hit;
 pub mod pass;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use http::header::CONTENT_LENGTH;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use prometheus::IntCounter;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -33,7 +34,8 @@ use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::finish::{self, Moved};
 use crate::front::arrival::{Arrival, arrive};
-use crate::front::head::{Whole, is_begun, read, write};
+use crate::front::as_stored::AsStored;
+use crate::front::head::{Begins, Whole, read, write};
 use crate::front::hit::Hit;
 use crate::front::pass::Client;
 use crate::rate_limit;
@@ -97,9 +99,15 @@ pub enum Passed {
     On(BytesMut),
 }
 
+/// The head that was sent.
+pub enum Sent {
+    Head(Box<ResponseHeader>),
+    AsStored(AsStored),
+}
+
 /// What the door does for a request.
 enum Deed {
-    Hit(Box<Hit>),
+    Hit(Hit),
     /// Asks the upstream with this body.
     Pass(Option<Bytes>),
 }
@@ -137,7 +145,15 @@ impl Door {
                 return Passed::On(std::mem::take(&mut guest.read));
             }
             let mut reads = 0;
-            while guest.read.is_empty() || (reads < READS_MAX && is_begun(&guest.read)) {
+            let begins = loop {
+                let begins = match guest.read.is_empty() {
+                    true => Begins::Partial,
+                    false => read(&guest.read),
+                };
+                let is_over = reads >= READS_MAX && !guest.read.is_empty();
+                if is_over || !matches!(begins, Begins::Partial) {
+                    break begins;
+                }
                 let leaving = leaving.as_mut();
                 let waiting = Waiting { idle: self.idle, stream, guest, leaving };
                 match waiting.for_bytes().await {
@@ -145,8 +161,12 @@ impl Door {
                     Ok(0) | Err(_) => return Passed::On(std::mem::take(&mut guest.read)),
                     Ok(_) => reads += 1,
                 }
-            }
-            let Some((whole, arrival, deed)) = self.consider(guest) else {
+            };
+            let considered = match begins {
+                Begins::Request(whole) => self.consider(guest, whole),
+                Begins::Partial | Begins::Other => None,
+            };
+            let Some((whole, arrival, deed)) = considered else {
                 self.handed_on.inc();
                 return Passed::On(std::mem::take(&mut guest.read));
             };
@@ -158,14 +178,17 @@ impl Door {
         }
     }
 
-    /// The request that was read and what to do for it, with its place in its lane; `None` when the door does
+    /// The request and what to do for it, with its place in its lane; `None` when the door does
     /// nothing.
-    fn consider(&self, guest: &Guest) -> Option<(Whole, Arrival, Deed)> {
-        let mut whole = read(&guest.read)?;
+    fn consider(
+        &self,
+        guest: &Guest,
+        mut whole: Box<Whole>,
+    ) -> Option<(Box<Whole>, Arrival, Deed)> {
         let (raw, rest) = guest.read.split_at(whole.head_length);
         let mut arrival = arrive(&self.edge, guest, &mut whole.head, raw)?;
         let deed = if let Some(hit) = hit::find(&whole.head, &arrival) {
-            Deed::Hit(Box::new(hit))
+            Deed::Hit(hit)
         } else if pass::is_for_door(&arrival) {
             let body = &rest[..whole.body_length];
             let has_body = whole.head.headers.contains_key(CONTENT_LENGTH);
@@ -186,7 +209,7 @@ impl Door {
         &self,
         stream: &mut Stream,
         ahead: &mut BytesMut,
-        whole: Whole,
+        whole: Box<Whole>,
         arrival: Arrival,
         deed: Deed,
     ) -> bool {
@@ -202,7 +225,7 @@ impl Door {
         };
         let done = match (limited, deed) {
             (Err(failure), _) => Err(failure),
-            (Ok(()), Deed::Hit(hit)) => self.send(&mut client, *hit, &mut exchange).await,
+            (Ok(()), Deed::Hit(hit)) => send(&mut client, head, hit, &mut exchange).await,
             (Ok(()), Deed::Pass(body)) => {
                 Box::pin(pass::pass(&self.edge, &mut client, head, body, &mut exchange)).await
             }
@@ -215,27 +238,13 @@ impl Door {
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.limits.leave();
         let Client { sent, bytes_out, .. } = client;
-        let moved = Moved { head, sent: sent.as_ref(), bytes_in: whole.body_length, bytes_out };
+        let sent = sent.as_ref().map(|sent| match sent {
+            Sent::Head(head) => finish::Sent::Head(head),
+            Sent::AsStored(sent) => finish::Sent::AsStored(sent),
+        });
+        let moved = Moved { head, sent, bytes_in: whole.body_length, bytes_out };
         finish::record(&self.edge, &moved, false, &mut exchange);
         goes_on
-    }
-
-    async fn send(
-        &self,
-        client: &mut Client<'_>,
-        mut hit: Hit,
-        exchange: &mut Exchange,
-    ) -> Result<(), Failure> {
-        count(&hit.policy, exchange, Verdict::Hit);
-        let settled = hit.settle(exchange.limits.quota.as_ref(), &exchange.ruled.to_client);
-        settled.map_err(|_| Failure::Internal)?;
-        let sent = hit.send(client.stream, client.lane, |bytes| {
-            exchange.first_byte.get_or_insert_with(|| exchange.begun.elapsed());
-            client.bytes_out += bytes;
-        });
-        sent.await.map_err(|_| Failure::ClientGone)?;
-        client.sent = Some(hit.into_head());
-        Ok(())
     }
 
     /// Answers a failure where nothing was sent; says whether the connection can go on.
@@ -260,7 +269,7 @@ impl Door {
         let written = client.write(out).await.is_ok();
         exchange.first_byte = Some(exchange.begun.elapsed());
         exchange.answered = written.then_some(answer.status);
-        client.sent = Some(answer);
+        client.sent = Some(Sent::Head(Box::new(answer)));
         written
     }
 
@@ -272,6 +281,22 @@ impl Door {
             tracing::warn!(%request_id, %failure, failure = failure.name(), "request failed");
         }
     }
+}
+
+async fn send(
+    client: &mut Client<'_>,
+    head: &RequestHeader,
+    hit: Hit,
+    exchange: &mut Exchange,
+) -> Result<(), Failure> {
+    count(&hit.policy, exchange, Verdict::Hit);
+    let Client { stream, lane, bytes_out, .. } = client;
+    let sent = hit.send(head, exchange, stream, lane, |exchange, bytes| {
+        exchange.first_byte.get_or_insert_with(|| exchange.begun.elapsed());
+        *bytes_out += bytes;
+    });
+    client.sent = Some(sent.await?);
+    Ok(())
 }
 
 /// Reads what is there into a buffer. A connection that waits holds no room for it: idle ones are many.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::connectors::http::Connector;
 use proxy_config::Config;
 use proxy_config::lane::{LaneName, Spill};
 
@@ -28,6 +27,7 @@ use crate::slowest::Slowest;
 use crate::tls::LiveAcceptor;
 use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
+use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
 use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;

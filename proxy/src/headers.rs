@@ -179,8 +179,7 @@ pub fn take_off(head: &mut ResponseHeader, names: &[HeaderName]) -> Result<()> {
     let keys = head.headers.iter().map(|(name, _)| name);
     for ((written, value), name) in head.case_header_iter().zip(keys) {
         if !names.contains(name) {
-            let written = String::from_utf8_lossy(written.as_slice()).into_owned();
-            left.append_header(written, value.clone())?;
+            left.append_header(written.clone(), value.clone())?;
         }
     }
     *head = left;
@@ -204,6 +203,9 @@ pub fn titled(name: &HeaderName) -> String {
 }
 
 fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return Vec::new();
+    }
     let nominated = headers
         .get_all(CONNECTION)
         .iter()

@@ -1,6 +1,6 @@
 //! Requests that the proxy asks itself, as parts of a client's: what a page includes. They take the whole way of a
-//! request, by the same engine as [`crate::detour`]s, but for what was decided for the client's: address, proof, limits
-//! and the place in a lane are those of the request they are part of.
+//! request, by the same engine as [`crate::detour`]s, gate and proof of their own route among it. What was decided for
+//! the client's request holds for them: its address, its limits and its place in a lane.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -66,6 +66,7 @@ pub mod lane;
 pub mod listen;
 pub mod listing;
 pub mod local;
+pub mod log_entry;
 pub mod logs;
 pub mod metrics;
 pub mod mirror;

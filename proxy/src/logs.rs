@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
@@ -17,7 +18,8 @@ use proxy_config::template::{Compiled, Scope, TemplateError};
 use proxy_config::units::Percent;
 use thiserror::Error;
 
-use crate::access_log::{AccessLog, Entry, Sink, json};
+use crate::access_log::{AccessLog, Sink};
+use crate::log_entry::{Entry, json};
 use crate::redact::Redaction;
 
 /// All requests, in hundredths of a percent.
@@ -108,25 +110,26 @@ impl Logs {
         sinks
     }
 
-    /// Writes the line of a request that the route at this place answered.
-    pub fn write(
+    /// Writes the line of a request that the route at this place answered. `facts` are only asked for where a
+    /// line or a condition needs them.
+    pub fn write<'f>(
         &self,
         to: &AccessLog,
         route: Option<usize>,
-        facts: &Facts<'_>,
+        facts: impl Fn() -> Facts<'f>,
         entry: &Entry<'_>,
         ended: Ended<'_>,
     ) {
         let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
-        let mut as_json: Option<Vec<u8>> = None;
         for log in own.unwrap_or(&self.main) {
-            if *log.sink.target() == LogTarget::Off || !log.takes(facts) || !log.draws(entry) {
+            let is_off = *log.sink.target() == LogTarget::Off;
+            if is_off || !log.takes(&facts) || !log.draws(entry) {
                 continue;
             }
             let line = match (&log.line, &log.redaction) {
-                (_, Some(redaction)) => log.redacted(redaction, facts, entry, ended),
-                (None, None) => as_json.get_or_insert_with(|| json(entry)).clone(),
-                (Some(line), None) => rendered(line, facts, entry, ended),
+                (_, Some(redaction)) => log.redacted(redaction, &facts(), entry, ended),
+                (None, None) => json(entry),
+                (Some(line), None) => rendered(line, &facts(), entry, ended),
             };
             to.write(&log.sink, line);
         }
@@ -184,8 +187,8 @@ impl Log {
         rendered(line, &facts, &entry, &ended)
     }
 
-    fn takes(&self, facts: &Facts<'_>) -> bool {
-        let text = self.when.as_ref().map(|when| when.render(facts));
+    fn takes<'f>(&self, facts: impl Fn() -> Facts<'f>) -> bool {
+        let text = self.when.as_ref().map(|when| when.render(&facts()));
         text.is_none_or(|text| !text.is_empty() && text != "0")
     }
 }
@@ -193,8 +196,8 @@ impl Log {
 /// What a line names, from the entry where it has it.
 fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    let seconds = |millis: Option<f64>| match millis {
-        Some(millis) => format!("{:.3}", millis / 1e3),
+    let seconds = |time: Option<Duration>| match time {
+        Some(time) => format!("{:.3}", time.as_secs_f64()),
         None => String::new(),
     };
     match of {
@@ -207,15 +210,15 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
             let query = entry.query.map(|query| format!("?{query}")).unwrap_or_default();
             format!("{} {}{query} {}", entry.method, entry.path, entry.protocol)
         }
-        Ending::Duration => seconds(Some(entry.duration_ms)),
+        Ending::Duration => seconds(Some(entry.duration)),
         Ending::Route => text(entry.route),
         Ending::Lane => text(entry.lane),
         Ending::Cache => text(entry.cache),
         Ending::Error => text(entry.error),
         Ending::Upstream => text(entry.upstream),
         Ending::UpstreamAddress => text(entry.upstream_address),
-        Ending::UpstreamConnect => seconds(entry.upstream_connect_ms),
-        Ending::UpstreamFirstByte => seconds(entry.upstream_first_byte_ms),
+        Ending::UpstreamConnect => seconds(entry.upstream_connect),
+        Ending::UpstreamFirstByte => seconds(entry.upstream_first_byte),
         Ending::Tls => text(entry.tls),
         Ending::Process => std::process::id().to_string(),
         Ending::Generation => entry.generation.to_string(),

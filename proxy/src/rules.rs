@@ -59,6 +59,11 @@ pub struct ToClient {
 }
 
 impl ToClient {
+    /// Whether an answer goes out as it is.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.kept.is_empty() && self.status.is_none()
+    }
+
     /// What is answered does not come from where a detour led.
     pub fn stand_alone(&mut self) {
         self.kept.clear();
@@ -142,11 +147,6 @@ pub fn facts<'a>(
     request_uri: &'a str,
     walk: &'a Walk,
 ) -> Facts<'a> {
-    let protocol = match head.version {
-        http::Version::HTTP_10 => "HTTP/1.0",
-        http::Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
-    };
     Facts {
         request_uri,
         scheme: if exchange.tls.is_some() { "https" } else { "http" },
@@ -157,7 +157,7 @@ pub fn facts<'a>(
         connection: Connection {
             peer: exchange.peer,
             local: exchange.local,
-            protocol,
+            protocol: protocol(head.version),
             now: Some(SystemTime::now()),
             number: Some(exchange.caller.number),
             requests: Some(exchange.caller.requests),
@@ -166,6 +166,15 @@ pub fn facts<'a>(
             machine: machine(),
         },
         ..Facts::of(target, &walk.captures, &exchange.generation.routes.maps)
+    }
+}
+
+/// A version as logs and rules name it.
+pub fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 

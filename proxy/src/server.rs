@@ -36,7 +36,6 @@ use crate::compress::Encoding;
 use crate::connection::{Connections, Requests};
 use crate::drain::{Deadlines, Drain};
 use crate::edge::Edge;
-use crate::fill::origin;
 use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
@@ -221,7 +220,7 @@ fn prepare(
         servers,
         probes: Probes::default(),
         renewals: Renewals::default(),
-        connector: Arc::new(origin::connector()),
+        connector: Arc::default(),
         access_log,
         drain: Drain::default(),
         moderation: Moderation::default(),

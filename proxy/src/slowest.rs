@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 const KEPT_MAX: usize = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Milliseconds with microseconds as decimals.
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// A request that took long.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Slow {

@@ -6,6 +6,7 @@
 
 pub mod announce;
 pub mod balance;
+pub mod connector;
 pub mod health;
 pub mod patience;
 pub mod pool;

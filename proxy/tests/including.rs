@@ -23,6 +23,7 @@ fn site(root: &tempfile::TempDir, includes: &str, origin: &Origin) -> Proxy {
          routes:\n\
          - {{ name: app, match: {{ paths: [ {{ prefix: /app/ }} ] }}, upstream: u }}\n\
          - {{ name: parts, internal: true, match: {{ paths: [ {{ prefix: /parts/ }} ] }}, files: {{ root: {root}, strip_prefix: /parts }} }}\n\
+         - {{ name: closed, match: {{ paths: [ {{ prefix: /closed/ }} ] }}, files: {{ root: {root}, strip_prefix: /closed }}, access: {{ allow: [ 192.0.2.1 ] }} }}\n\
          - {{ name: site, files: {{ root: {root} }}, includes: {{ {includes} }} }}\n"
     ))
 }
@@ -119,6 +120,7 @@ fn a_part_that_fails_says_so_or_is_stood_in_for_and_one_that_breaks_off_breaks_t
             "<!--#block name=\"s\" -->instead<!--#endblock -->a<!--#include virtual=\"/none\" stub=\"s\" -->b",
         ),
         ("broken.html", "a<!--#include virtual=\"/app/broken\" -->b"),
+        ("closed.html", "a<!--#include virtual=\"/closed/nonsense.html\" -->b"),
         ("nonsense.html", "a<!--#include -->b"),
         ("post.html", "a<!--#nothing -->"),
     ]);
@@ -131,6 +133,8 @@ fn a_part_that_fails_says_so_or_is_stood_in_for_and_one_that_breaks_off_breaks_t
     assert!(proxy.get("/nonsense.html").text().contains("an error occurred"));
     let failed = "forebay_proxy_includes_total{result=\"failed\",route=\"site\"}";
     assert_eq!(proxy.metric(failed), 2.0);
+    let closed = proxy.get("/closed.html");
+    assert!(closed.status == 200 && closed.text().contains("\"status\":403"), "{closed:?}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod http2;
 mod http2_origin;
 mod hygiene;
 mod including;
+mod instructions;
 mod introductions;
 mod isolation;
 mod lanes;

@@ -62,6 +62,26 @@ fn the_edge_of_a_video_service_is_measured() {
     assert!(text.lines().next().unwrap().contains("nginx"), "{text}");
 }
 
+/// That the books agree with what was answered holds however slow it is.
+#[test]
+fn transfers_beside_video_are_in_the_books_once() {
+    binaries::path("forebay-ledger");
+    let output = Command::new(env!("CARGO_BIN_EXE_estate"))
+        .args(["--transfers", "100", "--viewers", "10", "--seconds", "1"])
+        .args(["--p99-max", "1e6", "--ratio-max", "1e6", "--programs"])
+        .arg(binaries::path("forebay-proxy").parent().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{said}");
+    assert!(
+        text.contains("| Forebay | 200 | 0 |") && text.contains("| nginx | 200 | 0 |"),
+        "{text}{said}"
+    );
+    assert!(text.ends_with("is in the books once, and the books verify\n"), "{text}");
+}
+
 #[test]
 fn a_soak_samples_memory_and_judges_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_forebay-soak"))

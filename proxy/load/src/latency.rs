@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     pub requests: u64,
-    /// No answer, or not 200. They have no latency; they are what must not be.
+    /// No answer, or not 200 or 201. They have no latency; they are what must not be.
     pub failures: u64,
     pub p50_us: u64,
     pub p90_us: u64,

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,31 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Makes the bytes of one request after the other. Anything but a 200 or 201 in answer is a failure.
+pub type Requests = Arc<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 /// Sends `POST /pay` at this rate for so long and waits for the last answer.
 pub fn transactions(
+    address: SocketAddr,
+    per_second: u32,
+    duration: Duration,
+) -> io::Result<Latency> {
+    let request = format!(
+        "POST /pay HTTP/1.1\r\nHost: proof\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    transactions_of(
+        &(Arc::new(move || request.clone().into_bytes()) as Requests),
+        address,
+        per_second,
+        duration,
+    )
+}
+
+/// The same with requests of one's own.
+pub fn transactions_of(
+    requests: &Requests,
     address: SocketAddr,
     per_second: u32,
     duration: Duration,
@@ -38,7 +62,9 @@ pub fn transactions(
         .map(|number| {
             let first = begin + every * number / CONNECTIONS;
             let name = format!("transactions-{number}");
-            let run = move || send_on_schedule(address, first, every, begin + duration);
+            let requests = Arc::clone(requests);
+            let run =
+                move || send_on_schedule(&requests, address, (first, every), begin + duration);
             thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(run)
         })
         .collect::<io::Result<Vec<_>>>()?;
@@ -53,17 +79,12 @@ pub fn transactions(
 }
 
 fn send_on_schedule(
+    requests: &Requests,
     address: SocketAddr,
-    mut due: Instant,
-    every: Duration,
+    (mut due, every): (Instant, Duration),
     end: Instant,
 ) -> Samples {
     let (mut samples, pattern) = (Samples::default(), Pattern::default());
-    let request = format!(
-        "POST /pay HTTP/1.1\r\nHost: proof\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{BODY}",
-        BODY.len()
-    );
     // Connected before the first is due: what is measured is requests on connections that are kept.
     let mut connection = connect(address).ok();
     while due < end {
@@ -71,7 +92,7 @@ fn send_on_schedule(
             thread::sleep(early);
             samples.sent_late_us.push(micros(due.elapsed()));
         }
-        match transact(address, &mut connection, request.as_bytes(), &pattern) {
+        match transact(address, &mut connection, &requests(), &pattern) {
             Ok(()) => samples.answered_us.push(micros(due.elapsed())),
             Err(_) => {
                 connection = None;
@@ -111,7 +132,7 @@ fn transact(
         let taken = reading.take(pattern, &buffer[..read]);
         match taken.map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {
             Progress::Body(_) => {}
-            Progress::Whole(_) if reading.status() == Some(200) => {
+            Progress::Whole(_) if matches!(reading.status(), Some(200 | 201)) => {
                 if reading.closes() {
                     *connection = None;
                 }

@@ -178,24 +178,25 @@ pub fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
     exchange.cache = Some(verdict);
 }
 
-/// What answers a request at once, and what is said of it: a hit in memory, which no other request need know of.
+/// What answers a request at once, and how many milliseconds it stays fresh: a hit in memory, which no other request need know of.
 pub fn at_hand(
     head: &RequestHeader,
     policy: &Policy,
     tls: bool,
     now_ms: u64,
-) -> Option<(Arc<Stored>, String)> {
+) -> Option<(Arc<Stored>, i64)> {
     if policy.video.is_some() || unfit(head).is_some() || keyless(head).is_some() {
         return None;
     }
     let said = Directives::of_request(&head.headers);
     let key = key(policy, head, tls, None);
     let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
-    let status = hit_status(stored.times().fresh_for_ms(now_ms));
-    Some((stored, status))
+    let fresh_for_ms = stored.times().fresh_for_ms(now_ms);
+    Some((stored, fresh_for_ms))
 }
 
-fn hit_status(left_ms: i64) -> String {
+/// This cache's member of `Cache-Status` for what is fresh so long.
+pub fn hit_status(left_ms: i64) -> String {
     format!("forebay; hit; ttl={}", left_ms.div_euclid(1000))
 }
 

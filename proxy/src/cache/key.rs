@@ -25,8 +25,9 @@ impl Key {
 /// The key rules of a policy, made ready.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Routes of one URI may tell requests apart by headers, or rewrite several URIs to one.
-    route: String,
+    /// What all keys of the route have before what requests differ in: routes of one URI may tell requests
+    /// apart by headers, or rewrite several URIs to one.
+    route: Arc<[u8]>,
     query: QueryKey,
     query_order: bool,
     headers: Vec<HeaderName>,
@@ -39,8 +40,10 @@ impl Rules {
     /// Names that are none of a header match nothing; validation reports them.
     pub fn new(config: &CacheKey, route: &str) -> Rules {
         let names = config.headers.iter();
+        let mut of_route = Vec::new();
+        add(&mut of_route, "route", route.as_bytes());
         Rules {
-            route: route.to_owned(),
+            route: of_route.into(),
             query: config.query.clone(),
             query_order: config.query_order,
             headers: names
@@ -57,12 +60,17 @@ impl Rules {
 
     /// `target` is path and query in their one form.
     pub fn key(&self, scheme: &str, host: &str, target: &str, headers: &HeaderMap) -> Key {
-        Key { uri: self.uri(scheme, host, target), extras: self.extras(headers).into() }
+        Key { uri: self.uri(scheme, host, target), extras: self.extras(headers) }
     }
 
     pub fn uri(&self, scheme: &str, host: &str, target: &str) -> Arc<str> {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
-        let mut uri = format!("{scheme}://{}{path}", host.to_ascii_lowercase());
+        let mut uri = String::with_capacity(scheme.len() + 3 + host.len() + target.len());
+        uri.push_str(scheme);
+        uri.push_str("://");
+        uri.push_str(host);
+        uri[scheme.len() + 3..].make_ascii_lowercase();
+        uri.push_str(path);
         if let Some(query) = query.and_then(|query| self.query(query)) {
             uri.push('?');
             uri.push_str(&query);
@@ -94,17 +102,14 @@ impl Rules {
         (!kept.is_empty()).then(|| kept.join("&"))
     }
 
-    fn extras(&self, headers: &HeaderMap) -> Vec<u8> {
-        let mut extras = Vec::new();
-        let mut add = |name: &str, value: &[u8]| {
-            // Lengths keep one value from running into the next.
-            extras.extend_from_slice(format!("{name}:{}:", value.len()).as_bytes());
-            extras.extend_from_slice(value);
-        };
-        add("route", self.route.as_bytes());
+    fn extras(&self, headers: &HeaderMap) -> Arc<[u8]> {
+        if self.headers.is_empty() && self.cookies.is_empty() {
+            return Arc::clone(&self.route);
+        }
+        let mut extras = self.route.to_vec();
         for name in &self.headers {
             for value in headers.get_all(name) {
-                add(name.as_str(), value.as_bytes());
+                add(&mut extras, name.as_str(), value.as_bytes());
             }
         }
         for name in &self.cookies {
@@ -114,12 +119,18 @@ impl Rules {
                 if let Some(value) =
                     pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
                 {
-                    add(name, value);
+                    add(&mut extras, name, value);
                 }
             }
         }
-        extras
+        extras.into()
     }
+}
+
+/// Lengths keep one value from running into the next.
+fn add(extras: &mut Vec<u8>, name: &str, value: &[u8]) {
+    extras.extend_from_slice(format!("{name}:{}:", value.len()).as_bytes());
+    extras.extend_from_slice(value);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A stored answer: its head, parsed once, and its body in blocks that are handed out uncopied.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use pingora::http::ResponseHeader;
@@ -37,11 +37,11 @@ pub struct Head {
 }
 
 impl Head {
-    /// Bytes it holds together with its key.
+    /// Bytes it holds together with its key, and with its fields as lines.
     pub fn cost(&self, key: &Key) -> u64 {
         let fields = self.response.headers.iter();
         let bytes: u64 = fields
-            .map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD)
+            .map(|(name, value)| 2 * (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD)
             .sum();
         OBJECT_OVERHEAD + key.cost() + self.selection.cost() + self.tags.cost() + bytes
     }
@@ -139,6 +139,8 @@ pub struct Stored {
     times: Times,
     /// When a purge made it stale; `u64::MAX`: none did.
     stale_since_ms: AtomicU64,
+    /// Its head as bytes of HTTP/1.1, made when it is first sent so.
+    pub lines: OnceLock<Bytes>,
 }
 
 impl Stored {
@@ -149,7 +151,8 @@ impl Stored {
         body: Arc<Body>,
         head_lease: Lease,
     ) -> Stored {
-        Stored { key, head, body, head_lease, times, stale_since_ms: AtomicU64::new(u64::MAX) }
+        let stale_since_ms = AtomicU64::new(u64::MAX);
+        Stored { key, head, body, head_lease, times, stale_since_ms, lines: OnceLock::new() }
     }
 
     pub fn times(&self) -> Times {

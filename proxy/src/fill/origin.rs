@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version};
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::{ALPN, Stream};
@@ -31,10 +29,11 @@ use crate::lane::{Full, Lane, Seat};
 use crate::respond::{Failure, UpstreamFault};
 use crate::rules::edit_request;
 use crate::runtimes::Handles;
+use crate::upstream::connector::Connector;
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
-use crate::upstream::{Attempts, POOL_CONNECTIONS_MAX, Upstream, Wish};
+use crate::upstream::{Attempts, Upstream, Wish};
 use crate::video::ahead::Reach;
 
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
@@ -42,11 +41,6 @@ pub const INTERIM_MAX: usize = 16;
 
 /// Bytes of an unwanted body that are read for the sake of the connection.
 const DISCARDED_MAX: usize = 64 * 1024;
-
-/// The connections that fills use, shared by all of them.
-pub fn connector() -> Connector {
-    Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)))
-}
 
 /// What is asked for, and on whose behalf.
 #[derive(Clone)]
@@ -472,8 +466,7 @@ impl Reply {
                     session.shutdown().await;
                     return;
                 }
-                let idle = peer.options.idle_timeout;
-                connector.release_http_session(*session, &*peer, idle).await;
+                connector.release_http_session(*session, &peer).await;
             }
         }
     }

@@ -21,18 +21,30 @@ pub struct Whole {
     pub body_length: usize,
 }
 
-/// Whether these bytes may become a request that [`read`] takes, when more of them come.
-pub fn is_begun(bytes: &[u8]) -> bool {
-    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
-    matches!(Request::new(&mut fields).parse(bytes), Ok(Status::Partial))
+/// What some bytes are for the door.
+pub enum Begins {
+    Request(Box<Whole>),
+    /// More of it has to come.
+    Partial,
+    /// For somebody else: it is not HTTP/1.1, or asks for more than an answer, as for leave to send a body, an
+    /// upgrade or the end of the connection.
+    Other,
 }
 
-/// The request these bytes begin with. `None` for what is not there whole, is not HTTP/1.1, or asks for more
-/// than an answer: leave to send a body, an upgrade, the end of the connection.
-pub fn read(bytes: &[u8]) -> Option<Whole> {
+/// What these bytes begin with.
+pub fn read(bytes: &[u8]) -> Begins {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut request = Request::new(&mut fields);
-    let Ok(Status::Complete(head_length)) = request.parse(bytes) else { return None };
+    let head_length = match request.parse(bytes) {
+        Ok(Status::Complete(head_length)) => head_length,
+        Ok(Status::Partial) => return Begins::Partial,
+        Err(_) => return Begins::Other,
+    };
+    let whole = whole(&request, head_length, bytes);
+    whole.map_or(Begins::Other, |whole| Begins::Request(Box::new(whole)))
+}
+
+fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<Whole> {
     if request.version != Some(1) || bytes.first()?.is_ascii_whitespace() {
         return None;
     }
@@ -64,12 +76,7 @@ pub fn read(bytes: &[u8]) -> Option<Whole> {
 
 /// Appends the head of a response; `stays` says whether the connection takes another request after it.
 pub fn write(head: &ResponseHeader, stays: bool, into: &mut BytesMut) {
-    into.put_slice(b"HTTP/1.1 ");
-    into.put_slice(head.status.as_str().as_bytes());
-    into.put_u8(b' ');
-    into.put_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
-    into.put_slice(b"\r\n");
-    head.header_to_h1_wire(into);
+    write_lines(head, into);
     if !head.headers.contains_key(DATE) && !head.status.is_informational() {
         into.put_slice(b"Date: ");
         into.put_slice(get_cached_date().as_bytes());
@@ -80,6 +87,16 @@ pub fn write(head: &ResponseHeader, stays: bool, into: &mut BytesMut) {
         (_, true) => b"Connection: keep-alive\r\n\r\n",
         (_, false) => b"Connection: close\r\n\r\n",
     });
+}
+
+/// Appends the status line and the fields there are.
+pub fn write_lines(head: &ResponseHeader, into: &mut BytesMut) {
+    into.put_slice(b"HTTP/1.1 ");
+    into.put_slice(head.status.as_str().as_bytes());
+    into.put_u8(b' ');
+    into.put_slice(head.get_reason_phrase().unwrap_or_default().as_bytes());
+    into.put_slice(b"\r\n");
+    head.header_to_h1_wire(into);
 }
 
 #[cfg(test)]
@@ -94,16 +111,17 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcd", 47, 3),
             ("DELETE / HTTP/1.1\r\n\r\n", 21, 0),
         ] {
-            let whole = read(text.as_bytes()).unwrap_or_else(|| panic!("{text:?}"));
+            let Begins::Request(whole) = read(text.as_bytes()) else { panic!("{text:?}") };
             assert_eq!((whole.head_length, whole.body_length), (head, body), "{text:?}");
         }
     }
 
     #[test]
     fn all_else_goes_on() {
+        for text in ["", "GET / HTTP/1.1\r\nHost: a\r\n", "GET"] {
+            assert!(matches!(read(text.as_bytes()), Begins::Partial), "{text:?}");
+        }
         for text in [
-            "",
-            "GET / HTTP/1.1\r\nHost: a\r\n",
             "GET / HTTP/1.0\r\n\r\n",
             "\r\nGET / HTTP/1.1\r\n\r\n",
             "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -119,7 +137,7 @@ mod tests {
             "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
             "GET / HTTP/1.1\r\nA : b\r\n\r\n",
         ] {
-            assert!(read(text.as_bytes()).is_none(), "{text:?}");
+            assert!(matches!(read(text.as_bytes()), Begins::Other), "{text:?}");
         }
     }
 }

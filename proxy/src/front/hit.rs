@@ -1,87 +1,129 @@
-//! What lies fresh in memory, sent with one write.
+//! What lies fresh in memory, sent with one write. A whole answer that nobody edits goes out as it lies there
+//! ([`AsStored`]); a head is only made for what differs from it.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
 
-use crate::cache::answer::at_hand;
+use crate::cache::answer::{at_hand, hit_status};
+use crate::cache::conditional::LEFT_OUT;
 use crate::cache::now_ms;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
 use crate::cache::serve::{Response, Source, part, respond_to};
 use crate::detour;
-use crate::front::HEAD_BYTES;
+use crate::exchange::Exchange;
 use crate::front::arrival::Arrival;
+use crate::front::as_stored::AsStored;
 use crate::front::head::write;
+use crate::front::{HEAD_BYTES, Sent};
 use crate::lane::Lane;
 use crate::prompt::QUANTUM_BYTES;
 use crate::rate_limit::Quota;
-use crate::rules::{ToClient, edit_response};
+use crate::respond::Failure;
+use crate::rules::edit_response;
 
 /// A stored answer, and what this request gets of it.
 pub struct Hit {
     pub policy: Arc<Policy>,
     stored: Arc<Stored>,
-    response: Response,
+    now_ms: u64,
+    fresh_for_ms: i64,
+}
+
+/// A head ready to be written, with the bytes of the body that follow it.
+struct Ready {
+    head: Bytes,
+    first: u64,
+    end: u64,
+    sent: Sent,
 }
 
 /// Looks for an answer that nothing stands in the way of.
 pub fn find(head: &RequestHeader, arrival: &Arrival) -> Option<Hit> {
     let exchange = &arrival.exchange;
-    let policy = Arc::clone(exchange.cache_policy.as_ref()?);
+    let policy = exchange.cache_policy.as_ref()?;
     let now_ms = now_ms();
-    let (stored, status) = at_hand(head, &policy, exchange.tls.is_some(), now_ms)?;
+    let (stored, fresh_for_ms) = at_hand(head, policy, exchange.tls.is_some(), now_ms)?;
     let is_large = stored.length() > QUANTUM_BYTES as u64;
     if is_large || detour::after(exchange, &stored.head.response).is_some() {
         return None;
     }
-    let response = respond_to(head, &Source::Stored(Arc::clone(&stored)), &status, now_ms)?;
-    Some(Hit { policy, stored, response })
+    Some(Hit { policy: Arc::clone(policy), stored, now_ms, fresh_for_ms })
 }
 
 impl Hit {
-    /// Makes the head what the route has its clients see.
-    pub fn settle(&mut self, quota: Option<&Quota>, to_client: &ToClient) -> pingora::Result<()> {
-        for (name, value) in quota.into_iter().flat_map(Quota::fields) {
-            self.response.head.append_header(name, value)?;
-        }
-        edit_response(&mut self.response.head, to_client)
-    }
-
-    pub fn into_head(self) -> ResponseHeader {
-        self.response.head
-    }
-
     /// Sends the head with the first bytes of the body in one write, then the rest. Tells how many bytes of
     /// the body each write had.
+    ///
+    /// Errors: `Internal` when no head can be made, `ClientGone` when it cannot be sent.
     pub async fn send(
-        &self,
+        self,
+        head: &RequestHeader,
+        exchange: &mut Exchange,
         stream: &mut Stream,
         lane: &Lane,
-        mut told: impl FnMut(usize),
-    ) -> io::Result<()> {
-        let Response { has_body, first, end, .. } = self.response;
-        let (mut at, end) = if has_body { (first, end) } else { (0, 0) };
-        let mut head = BytesMut::with_capacity(HEAD_BYTES);
-        write(&self.response.head, true, &mut head);
-        let mut head = head.freeze();
+        mut told: impl FnMut(&mut Exchange, usize),
+    ) -> Result<Sent, Failure> {
+        let Ready { mut head, first, end, sent } = self.ready(head, exchange)?;
+        let gone = |_: io::Error| Failure::ClientGone;
+        let mut at = first;
         loop {
             let body = if at < end { part(&self.stored, at, end) } else { Bytes::new() };
             if body.is_empty() && at < end {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(Failure::ClientGone);
             }
             lane.pace.wait(body.len()).await;
             let length = body.len();
-            stream.write_all_buf(&mut std::mem::take(&mut head).chain(body)).await?;
-            told(length);
+            let written = stream.write_all_buf(&mut std::mem::take(&mut head).chain(body)).await;
+            written.map_err(gone)?;
+            told(exchange, length);
             at += length as u64;
             if at >= end {
-                return stream.flush().await;
+                stream.flush().await.map_err(gone)?;
+                return Ok(sent);
             }
         }
     }
+
+    /// The head as the route has its clients see it.
+    fn ready(&self, request: &RequestHeader, exchange: &Exchange) -> Result<Ready, Failure> {
+        let quota = exchange.limits.quota.as_ref();
+        let to_client = &exchange.ruled.to_client;
+        let asks_for_all = request.method == Method::GET
+            && !LEFT_OUT.iter().any(|name| request.headers.contains_key(name));
+        if asks_for_all && quota.is_none() && to_client.is_empty() {
+            let as_is = AsStored::of(&self.stored, self.now_ms, self.fresh_for_ms);
+            if let Some(as_is) = as_is {
+                let head = as_is.head();
+                let end = self.stored.length();
+                return Ok(Ready { head, first: 0, end, sent: Sent::AsStored(as_is) });
+            }
+        }
+        let status = hit_status(self.fresh_for_ms);
+        let source = Source::Stored(Arc::clone(&self.stored));
+        let made = respond_to(request, &source, &status, self.now_ms).ok_or(Failure::Internal)?;
+        let Response { mut head, first, end, has_body } = made;
+        edit(&mut head, quota, exchange).map_err(|_| Failure::Internal)?;
+        let (first, end) = if has_body { (first, end) } else { (0, 0) };
+        let mut wire = BytesMut::with_capacity(HEAD_BYTES);
+        write(&head, true, &mut wire);
+        Ok(Ready { head: wire.freeze(), first, end, sent: Sent::Head(Box::new(head)) })
+    }
+}
+
+fn edit(
+    head: &mut ResponseHeader,
+    quota: Option<&Quota>,
+    exchange: &Exchange,
+) -> pingora::Result<()> {
+    for (name, value) in quota.into_iter().flat_map(Quota::fields) {
+        head.append_header(name, value)?;
+    }
+    edit_response(head, &exchange.ruled.to_client)
 }

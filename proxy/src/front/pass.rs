@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::fill::origin::{Contact, Question, Reply};
 use crate::front::arrival::Arrival;
 use crate::front::head::write;
-use crate::front::{HEAD_BYTES, READ_BYTES, read_some};
+use crate::front::{HEAD_BYTES, READ_BYTES, Sent, read_some};
 use crate::lane::Lane;
 use crate::respond::Failure;
 use crate::runtimes::Place;
@@ -44,7 +44,7 @@ pub struct Client<'a> {
     pub ahead: &'a mut BytesMut,
     pub lane: &'a Lane,
     /// The head sent, and bytes of its body.
-    pub sent: Option<ResponseHeader>,
+    pub sent: Option<Sent>,
     pub bytes_out: usize,
 }
 
@@ -78,7 +78,7 @@ pub async fn pass(
     let is_chunked = answer.headers.contains_key(TRANSFER_ENCODING);
     let mut out = BytesMut::with_capacity(HEAD_BYTES);
     write(&answer, true, &mut out);
-    client.sent = Some(answer);
+    client.sent = Some(Sent::Head(Box::new(answer)));
     exchange.first_byte = Some(exchange.begun.elapsed());
     let last = client.send(&mut reply, has_body, is_chunked, out).await?;
     // Before the client has it all and asks again.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use http::Uri;
 use http::header::{ACCEPT, HOST};
-use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -16,6 +15,7 @@ use prometheus::IntCounterVec;
 use tokio::sync::Mutex;
 
 use crate::guard::jwks::{self, Key};
+use crate::upstream::connector::Connector;
 
 /// Keys are fetched again when they are older than this, while they are used.
 const FRESH: Duration = Duration::from_secs(600);

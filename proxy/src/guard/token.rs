@@ -7,7 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pingora::connectors::http::Connector;
 use proxy_config::proved::encoded;
 use proxy_config::route_access::JwtAuth;
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use crate::guard::jwks::{self, Key};
 use crate::guard::key_set::KeySet;
 use crate::metrics::Metrics;
 use crate::respond::Failure;
+use crate::upstream::connector::Connector;
 use crate::upstream::server::Servers;
 
 /// Longest token looked at.

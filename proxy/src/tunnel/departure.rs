@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 
 use crate::edge::Edge;
 use crate::exchange::Exchange;
-use crate::finish::{self, Moved};
+use crate::finish::{self, Moved, Sent};
 use crate::hop;
 use crate::lane::{Lane, Seat};
 use crate::tunnel::carry::{Counts, Limits, carry};
@@ -77,7 +77,8 @@ impl Departure {
         exchange.tunnel.carried = Some(carried);
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.limits.leave();
-        let moved = Moved { head: &request, sent: Some(&answer), bytes_in: 0, bytes_out: 0 };
+        let moved =
+            Moved { head: &request, sent: Some(Sent::Head(&answer)), bytes_in: 0, bytes_out: 0 };
         finish::record(&edge, &moved, false, &mut exchange);
     }
 }

@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::upstream_health::{ActiveChecks, HttpProbe, Probe};
 use tokio::task::AbortHandle;
 
+use crate::upstream::connector::Connector;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::server::Server;
 use crate::upstream::transport::Transport;

@@ -7,8 +7,8 @@
 //!    (fills, isolation, reloads, restarts) measure.
 //! 5. [`results`]: medians over interleaved rounds; [`page`]: docs/BENCHMARKS.md.
 //!
-//! Beside them, as programs of their own: [`soak`] (memory over a long time) and [`edge`] (what a video service's edge
-//! must do).
+//! Beside them, as programs of their own: [`soak`] (memory over a long time), [`edge`] (what a video service's edge
+//! must do) and [`estate`] (transfers to a real ledger beside video).
 //!
 //! Everything is measured with a peer started afresh, one worker on one processor, load and origin on
 //! the others. Processor time is the kernel's account of the peer's whole tree of processes.
@@ -16,6 +16,7 @@
 pub mod command;
 pub mod cost;
 pub mod edge;
+pub mod estate;
 pub mod events;
 pub mod hold;
 pub mod page;

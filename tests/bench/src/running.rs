@@ -86,10 +86,22 @@ impl<'a> Running<'a> {
         workload: &str,
         origin: SocketAddr,
     ) -> Result<Running<'a>> {
+        Running::start_with(bench, peer, workload, origin, Places::new())
+    }
+
+    /// The same with more places that its files may name.
+    pub fn start_with(
+        bench: &'a Bench,
+        peer: &'a Peer,
+        workload: &str,
+        origin: SocketAddr,
+        more: Places,
+    ) -> Result<Running<'a>> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         // Let go at once: another may take it, and then the start fails and says so.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-        let places = Places::from([
+        let mut places = more;
+        places.extend([
             ("@FOLDER@", folder.path().display().to_string()),
             ("@PORT@", address.port().to_string()),
             ("@ORIGIN@", origin.to_string()),

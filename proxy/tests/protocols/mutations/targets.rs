@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::BytesMut;
 use forebay_proxy::fastcgi::answer;
 use forebay_proxy::fastcgi::record::{Decoder, Heard};
-use forebay_proxy::fill::origin::connector;
 use forebay_proxy::framing::Framing;
 use forebay_proxy::guard::token::Tokens;
 use forebay_proxy::metrics::Metrics;
@@ -16,9 +15,9 @@ use forebay_proxy::path::normalize_target;
 use forebay_proxy::proxy_protocol::{Ends, Header, Progress, read, write_v1, write_v2};
 use forebay_proxy::request;
 use forebay_proxy::signed::Signed;
+use forebay_proxy::upstream::connector::Connector;
 use forebay_proxy::upstream::server::Servers;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
-use pingora::connectors::http::Connector;
 use pingora::proxy::Session;
 use proxy_config::listener::Listener;
 use tokio::runtime::Runtime;
@@ -168,7 +167,7 @@ pub fn token(bytes: &[u8]) {
         let config = serde_json::from_value(config).unwrap();
         let tokens = Tokens::new(&config, &Servers::default(), &Metrics::new());
         let tokens = tokens.unwrap_or_else(|fault| panic!("{fault}"));
-        (tokens, good_token(), runtime(), Arc::new(connector()))
+        (tokens, good_token(), runtime(), Arc::default())
     });
     let authorization = [&b"Bearer "[..], bytes].concat();
     let claims = runtime.block_on(tokens.check(Some(&authorization), None, connector));
