@@ -32,7 +32,7 @@ pub struct Reading<'r, 'a> {
     pub verdicts: &'r mut Verdicts,
     pub place: &'r Place,
     /// What `return` with text sends as its type.
-    pub default_type: String,
+    pub content_type: Template,
     /// Makes the route of an `if` that holds more than rewriting, and gives its name.
     pub route_of_if:
         &'r mut dyn FnMut(&'a Directive, &mut Names<'a>, &mut Verdicts) -> Result<String, String>,
@@ -130,8 +130,8 @@ impl<'a> Reading<'_, 'a> {
             None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
             Some(text) => {
                 let body = Some(self.shown(text)?).filter(|body| !body.0.is_empty());
-                let default = Template(self.default_type.replace('$', "$$"));
-                let headers = body.is_some().then(|| ("content-type".to_owned(), default));
+                let kind = self.content_type.clone();
+                let headers = body.is_some().then(|| ("content-type".to_owned(), kind));
                 Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })
             }
         })

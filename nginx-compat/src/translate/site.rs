@@ -22,7 +22,7 @@ use crate::translate::scope::Scope;
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
-use crate::translate::{detour, except, files, identity, listen, regex, server_name};
+use crate::translate::{detour, except, files, identity, listen, regex, returned, server_name};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -291,7 +291,8 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
     });
     let server_name = Some(site.name.clone());
     let origin = origin(scope, &site.name);
-    Place { server_name, root: one("root"), alias, origin, ..Place::default() }
+    let vouches_for_none = identity::vouches_for_none(scope);
+    Place { server_name, root: one("root"), alias, origin, vouches_for_none, ..Place::default() }
 }
 
 /// The steps of a block, where it has any.
@@ -303,7 +304,9 @@ fn steps<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Program, String> {
     let scope = around.map_or(&site.scope, |(location, _)| &location.scope);
-    let default_type = answer::default_type(scope, work.verdicts);
+    let types = files::Types::of(scope, work.verdicts);
+    let path = around.and_then(|(_, path)| path);
+    let content_type = returned::content_type(block, path, &types, work.names);
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
     let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs } = work;
     let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
@@ -334,7 +337,7 @@ fn steps<'a>(
         Ok(name)
     };
     let mut reading =
-        Reading { names, verdicts, place, default_type, route_of_if: &mut route_of_if };
+        Reading { names, verdicts, place, content_type, route_of_if: &mut route_of_if };
     rewrite::program(block, &mut reading)
 }
 
