@@ -5,6 +5,7 @@
 //! In a pattern `*` is any name and `[]` any item of a list.
 
 pub use crate::support_buffers::BUFFER_KEYS;
+pub use crate::support_naming::NAMING_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
 
 pub use crate::not_yet::{NOT_YET, NotYet};
