@@ -4,6 +4,7 @@ use forebay_nginx::include::Includes;
 use forebay_nginx::parse::parse_bytes;
 use forebay_nginx::report::Report;
 use forebay_nginx::translate::translate;
+use forebay_nginx::verdict::Exactness;
 use proxy_config::matching::{Router, Target};
 use proxy_config::{Config, Source};
 
@@ -56,7 +57,15 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &["/v/${1}?x=${query_y}"],
     ),
     ("location / { return 301 /x$is_args$args; }", "/", &["${origin}/x${question_mark}${query}"]),
-    ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "text/plain"]),
+    ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "${type_of_path}"]),
+    ("location = /a.html { return 200 hi; }", "/a.html", &[r#""content-type":"text/html""#]),
+    ("location = /a { return 200 hi; }", "/a", &[r#""content-type":"text/plain""#]),
+    (
+        "location / { ssi on; ssi_types text/plain; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""includes":{"types":["text/html","text/plain"]"#],
+    ),
+    ("location / { proxy_pass http://10.0.0.1; }", "/", &[r#""upgrades":[]"#]),
     ("location / { return 444; }", "/", &[r#""close""#]),
     (
         "location / { if ($http_x ~* ^a) { return 403; } proxy_pass http://10.0.0.1; }",
@@ -117,6 +126,21 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "location /x { auth_request /auth; proxy_pass http://10.0.0.1; } location = /auth { internal; proxy_pass http://10.0.0.2/v; }",
         "/x",
         &[r#""subrequest":{"upstream":"10-0-0-2","path":"/v""#],
+    ),
+    (
+        "location / { proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""upgrades":["*"]"#],
+    ),
+    (
+        "location / { proxy_http_version 1.1; proxy_set_header Upgrade websocket; proxy_set_header Connection \"keep-alive, upgrade\"; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""upgrades":["websocket"]"#],
+    ),
+    (
+        "ssl_verify_client optional_no_ca; location / { add_header X-V $ssl_client_verify; proxy_pass http://10.0.0.1; }",
+        "/",
+        &["${client_unverified}"],
     ),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
     (
@@ -229,4 +253,58 @@ fn scripts_are_told_what_nginx_tells_them() {
         (gateway.index.as_deref(), gateway.root.to_str()),
         (Some("index.php"), Some("/srv/app"))
     );
+}
+
+/// The ways in which sites write that WebSocket passes, and what is said of the two lines.
+#[test]
+fn upgrades_pass_where_both_headers_are_sent() {
+    const MAP: &str = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }";
+    const OTHER: &str = "map $http_upgrade $connection_upgrade { default 'x-hop'; '' close; }";
+    let upgrade = "proxy_set_header Upgrade $http_upgrade;";
+    let version = "proxy_http_version 1.1;";
+    for (http, lines, upgrades, exactness) in [
+        (
+            MAP,
+            format!("{version}{upgrade} proxy_set_header Connection $connection_upgrade;"),
+            "[\"*\"]",
+            [1, 1],
+        ),
+        (
+            "",
+            format!("{version}{upgrade} proxy_set_header connection 'Upgrade';"),
+            "[\"*\"]",
+            [0, 2],
+        ),
+        (
+            "",
+            format!("{version}{upgrade} proxy_set_header Connection $http_connection;"),
+            "[\"*\"]",
+            [1, 1],
+        ),
+        ("", format!("{upgrade} proxy_set_header Connection upgrade;"), "[]", [0, 2]),
+        ("", format!("{version}{upgrade}"), "[]", [0, 1]),
+        ("", format!("{version} proxy_set_header Connection upgrade;"), "[]", [0, 1]),
+        ("", format!("{version} proxy_set_header Connection '';"), "[]", [1, 0]),
+        ("", format!("{version} proxy_set_header Connection keep-alive;"), "[]", [0, 1]),
+        (
+            OTHER,
+            format!("{version}{upgrade} proxy_set_header Connection $connection_upgrade;"),
+            "[]",
+            [0, 0],
+        ),
+    ] {
+        let server = format!("location / {{ {lines} proxy_pass http://10.0.0.1; }}");
+        let (config, lost) = config(http, &server);
+        assert!(route(&config, "/").contains(&format!("\"upgrades\":{upgrades}")), "{lines}");
+        assert_eq!(lost.is_empty(), exactness != [0, 0], "{lines}: {lost:?}");
+        let text = format!("http {{ {http} server {{ {server} }} }}");
+        let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
+        let report = Report::new(&parsed.document, &translate(&parsed.document));
+        let count = |exactness| {
+            let lines = report.items.iter().filter(|item| item.name == "proxy_set_header");
+            lines.filter(|item| item.exactness == exactness).count()
+        };
+        let counted = [Exactness::Exact, Exactness::Approximate].map(count);
+        assert_eq!(counted, exactness, "{lines}");
+    }
 }

@@ -12,11 +12,12 @@ use std::io;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
+use crate::assemble;
 use crate::bodies::gunzip::Gunzip;
 use crate::bodies::substitute::Substitute;
 use crate::compress::decide::weak;
@@ -43,6 +44,7 @@ pub struct Bodies {
     gunzip: Option<Gunzip>,
     substitute: Option<Substitute>,
     has_body: bool,
+    is_http10: bool,
     /// Those that have begun, in their order.
     active: Vec<Box<dyn Change>>,
 }
@@ -58,15 +60,23 @@ pub trait Change: Send + Sync {
 
 /// Says how the request's response is changed, once its route is known.
 pub fn offer(session: &mut Session, exchange: &Exchange) {
-    let route = exchange.route.as_ref();
+    // A page that is put together was changed in its parts.
+    let is_assembled = assemble::is_due(session, exchange);
+    let route = exchange.route.as_ref().filter(|_| !is_assembled);
     let head = session.req_header();
     let has_body = head.method != Method::HEAD;
     let gunzip = route.and_then(|route| route.gunzip.as_ref()).map(|rules| Gunzip::of(rules, head));
     let substitute = route
         .and_then(|route| route.substitutions.as_ref())
         .and_then(|rules| Substitute::of(rules, &exchange.ruled.texts.substitutions));
+    let is_http10 = head.version == Version::HTTP_10;
+    if is_http10 && (gunzip.is_some() || substitute.is_some()) {
+        // Its length may be known only at its end, which is then that of the connection.
+        session.set_keepalive(None);
+    }
     if let Some(bodies) = session.downstream_modules_ctx.get_mut::<Bodies>() {
-        (bodies.gunzip, bodies.substitute, bodies.has_body) = (gunzip, substitute, has_body);
+        (bodies.gunzip, bodies.substitute) = (gunzip, substitute);
+        (bodies.has_body, bodies.is_http10) = (has_body, is_http10);
     }
 }
 
@@ -76,13 +86,13 @@ impl Bodies {
         if let Some(gunzip) = &self.gunzip
             && gunzip.begins(head)?
         {
-            changed(head)?;
+            changed(head, self.is_http10)?;
             self.active.push(Box::new(gunzip::Decoder::default()));
         }
         if let Some(substitute) = &self.substitute
             && substitute.begins(head)
         {
-            changed(head)?;
+            changed(head, self.is_http10)?;
             if !substitute.keeps_last_modified {
                 head.remove_header(&LAST_MODIFIED);
             }
@@ -115,13 +125,13 @@ impl Bodies {
 }
 
 /// The head of a response whose bytes will be others.
-fn changed(head: &mut ResponseHeader) -> pingora::Result<()> {
+fn changed(head: &mut ResponseHeader, is_http10: bool) -> pingora::Result<()> {
     head.remove_header(&ACCEPT_RANGES);
-    if head.remove_header(&CONTENT_LENGTH).is_some() {
+    if head.remove_header(&CONTENT_LENGTH).is_some() && !is_http10 {
         head.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
     match head.headers.get(ETAG).and_then(weak) {
-        Some(tag) => head.insert_header(ETAG, tag),
+        Some(tag) => head.insert_header("ETag", tag),
         None => Ok(()),
     }
 }

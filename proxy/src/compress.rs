@@ -103,14 +103,19 @@ struct Work {
 /// Says by which rules the request's response is compressed; `None`: by none.
 pub fn offer(session: &mut Session, rules: Option<&Arc<Compression>>) {
     let head = session.req_header();
+    let is_http10 = head.version == Version::HTTP_10;
     let offer = rules.map(|rules| Offer {
         rules: Arc::clone(rules),
         coding: preferred(&head.headers, &rules.codings),
         held: decide::tags(&head.headers),
-        is_http10: head.version == Version::HTTP_10,
+        is_http10,
         has_body: head.method != Method::HEAD,
         request: rules.when_proxied.is_some().then(|| head.headers.clone()),
     });
+    if is_http10 && rules.is_some_and(|rules| rules.http10) {
+        // Where a response is compressed only the connection's end tells where it ends.
+        session.set_keepalive(None);
+    }
     if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Compressor>() {
         compressor.offer = offer;
     }
@@ -155,7 +160,7 @@ impl Compressor {
                 let work: Option<std::io::Result<Work>> = work;
                 self.work = work.transpose().map_err(encoding_failed)?;
                 self.encoding.responses.with_label_values(&[coding_name(coding)]).inc();
-                encoded(head, coding)
+                encoded(head, coding, offer.is_http10)
             }
         }
     }
@@ -177,20 +182,22 @@ impl Compressor {
 }
 
 /// The head of a response whose body will be encoded.
-fn encoded(head: &mut ResponseHeader, coding: Coding) -> pingora::Result<()> {
+fn encoded(head: &mut ResponseHeader, coding: Coding, is_http10: bool) -> pingora::Result<()> {
     head.remove_header(&CONTENT_LENGTH);
     head.remove_header(&ACCEPT_RANGES);
-    head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    if !is_http10 {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
     head.insert_header(CONTENT_ENCODING, coding_name(coding))?;
     match head.headers.get(ETAG).and_then(weak) {
-        Some(tag) => head.insert_header(ETAG, tag),
+        Some(tag) => head.insert_header("ETag", tag),
         None => Ok(()),
     }
 }
 
 fn vary(head: &mut ResponseHeader) -> pingora::Result<()> {
     if !varies(&head.headers) {
-        head.append_header(VARY, "Accept-Encoding")?;
+        head.append_header("Vary", "Accept-Encoding")?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use proxy_config::detours::To;
 
 use crate::cache::conditional;
 use crate::exchange::Exchange;
+use crate::inside::Bounds;
 use crate::path::normalize_target;
 use crate::respond::{self, Failure};
 use crate::route::Route;
@@ -61,6 +62,8 @@ pub enum Why {
     Accel(Vec<(HeaderName, HeaderValue)>),
     /// It stands in for a failure.
     Page(Page),
+    /// It is a part of another request ([`crate::inside`]).
+    Inside,
 }
 
 /// A page that is shown in place of a failure.
@@ -83,6 +86,16 @@ pub struct Trail {
     pub without_body: bool,
     /// Limits have been applied; they are, once per request.
     pub limited: bool,
+    /// It is a part of another request ([`crate::inside`]), whose address, limits and lane it has.
+    pub is_inside: bool,
+    /// How many pages it is a part of.
+    pub depth: u32,
+    /// What is left of the limits of the page it is a part of, or puts together.
+    pub bounds: Option<Arc<Bounds>>,
+    /// Where the last detour led, before steps: path, and the route where it was named.
+    pub entrance: Option<(String, Option<String>)>,
+    /// The page is asked for as it is: its parts are put together outside.
+    pub is_raw: bool,
     /// The route the next admission is to choose.
     route: Option<String>,
     kept: Vec<(HeaderName, HeaderValue)>,
@@ -128,7 +141,7 @@ pub fn enter(
         let own = || String::from_utf8_lossy(head.raw_path()).into_owned();
         (head.method.clone(), asked.unwrap_or_else(own))
     });
-    if !matches!(detour.why, Why::Try) {
+    if !matches!(detour.why, Why::Try | Why::Inside) {
         trail.without_body = true;
         if head.method != Method::HEAD {
             head.set_method(Method::GET);
@@ -144,8 +157,10 @@ pub fn enter(
             head.set_raw_path(&target).map_err(|_| Failure::Internal)?;
         }
     }
+    let path = String::from_utf8_lossy(head.raw_path()).into_owned();
+    trail.entrance = Some((path, trail.route.clone()));
     match detour.why {
-        Why::Try => {}
+        Why::Try | Why::Inside => {}
         Why::Accel(kept) => trail.kept = kept,
         Why::Page(page) => {
             for name in conditional::LEFT_OUT {

@@ -37,7 +37,7 @@ use crate::rules::{self, edit_request, edit_response};
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, prompt, request, split};
+use crate::{client_address, cors, dating, inside, prompt, request, split};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -70,7 +70,8 @@ impl Edge {
         exchange.route = Some(Arc::clone(&route));
         exchange.tempo = route.tempo();
         exchange.rate = route.response_rate.as_ref().map(|rate| Arc::new(OwnRate::new(rate)));
-        if let Some(rule) = &route.client {
+        let is_inside = exchange.trail.is_inside;
+        if let Some(rule) = route.client.as_ref().filter(|_| !is_inside) {
             let peer = exchange.peer.map(|peer| peer.ip());
             let (headers, introduced) = (&session.req_header().headers, exchange.caller.introduced);
             exchange.client = client_address::by_rule(peer, headers, introduced, rule);
@@ -79,9 +80,11 @@ impl Edge {
         if exchange.generation.routes.is_disguised(&target, &route) {
             return Err(Failure::Target(TargetFault::Disguised));
         }
-        compress::offer(session, route.compression.as_ref());
-        let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
-        parts::offer(session, &route, ranges_max);
+        if !is_inside {
+            compress::offer(session, route.compression.as_ref());
+            let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
+            parts::offer(session, &route, ranges_max);
+        }
         split::direct(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
@@ -93,6 +96,10 @@ impl Edge {
             return Ok(());
         }
         let is_preflight = self.rule(head, exchange, &route, walk);
+        if exchange.trail.is_raw {
+            // Asked for by who has passed here.
+            return Ok(());
+        }
         route.gate.check(exchange.client, &head.headers)?;
         exchange.must_prove = !is_preflight && !route.gate.suffices(exchange.client);
         Ok(())
@@ -217,7 +224,19 @@ impl ProxyHttp for Edge {
         modules.add_module(Box::new(Cutters));
     }
 
+    /// Pages include others ([`crate::inside`]).
+    fn allow_spawning_subrequest(&self, _: &Session, _: &Exchange) -> bool {
+        true
+    }
+
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        if let Some(origin) = inside::origin(session) {
+            let detour = origin.adopt(session, exchange);
+            return match self.go_on(session, exchange, Some(detour)).await {
+                Ok(is_answered) => Ok(is_answered),
+                Err(failure) => self.fail(session, failure, exchange).await,
+            };
+        }
         exchange.request_id = request::request_id(&session.req_header().headers);
         let none = (None, None);
         let (socket, tls) = session
@@ -492,7 +511,7 @@ impl ProxyHttp for Edge {
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.in_use = None;
         exchange.limits.leave();
-        if !exchange.tunnel.has_departed {
+        if !exchange.tunnel.has_departed && !exchange.trail.is_inside {
             finish::record(self, &Moved::by(session), error.is_some(), exchange);
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
+    ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -215,7 +215,7 @@ fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
     }
     let gzipped = files.gzipped.as_ref().is_some_and(|gzipped| gzipped.vary);
     if files.precompressed || (gzipped && file.coding.is_some()) {
-        head.insert_header(VARY, "Accept-Encoding")?;
+        head.insert_header("Vary", "Accept-Encoding")?;
     }
     Ok(head)
 }

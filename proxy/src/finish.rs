@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::BytesMut;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
 use jiff::Timestamp;
@@ -33,6 +34,14 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => head.status,
             Sent::AsStored(sent) => sent.status(),
+        }
+    }
+
+    /// How long it is in HTTP/1.1.
+    fn bytes(self) -> u64 {
+        match self {
+            Sent::Head(head) => head_bytes(head),
+            Sent::AsStored(sent) => sent.head().len() as u64,
         }
     }
 
@@ -204,6 +213,10 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         Ending::User => user(head),
         Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
+        Ending::BytesSent => {
+            let head = moved.sent.map_or(0, Sent::bytes);
+            Some((head + end.bytes_out).to_string())
+        }
         Ending::Sent(name) => moved.sent?.text(name),
         _ => None,
     };
@@ -211,6 +224,15 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
     // The log is that of the route that answered, even in place of another.
     let place = exchange.route.as_ref().map(|route| route.index);
     logs.write(&edge.state.access_log, place, facts, &entry, &ended);
+}
+
+/// How long a head is in HTTP/1.1.
+fn head_bytes(head: &ResponseHeader) -> u64 {
+    let reason = head.get_reason_phrase().unwrap_or_default();
+    let mut wire = BytesMut::new();
+    head.header_to_h1_wire(&mut wire);
+    // `HTTP/1.1 200 `, the reason, the ends of that line and of the head.
+    (13 + reason.len() + 4 + wire.len()) as u64
 }
 
 /// The user of Basic authentication (RFC 7617), whether or not anybody has checked it.

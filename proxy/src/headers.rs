@@ -21,6 +21,7 @@ use pingora::{Error, ErrorType, Result};
 use proxy_config::route::ForwardedHeaders;
 
 use crate::disguise;
+use crate::respond::SWITCHED;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -116,7 +117,8 @@ pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
     take_off_hop_by_hop(head)?;
     let invalid = |why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(invalid("the server switched to a protocol nobody asked for"));
+        // Offers are made elsewhere (`tunnel`).
+        return Err(Error::new(ErrorType::Custom(SWITCHED)).into_up());
     }
     if !settle_coding(head) {
         return Err(invalid("the response has a transfer coding other than chunked"));

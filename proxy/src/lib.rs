@@ -18,8 +18,9 @@
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
 //!    and in one reading; none is held but what is stored, or what the route's policy holds in a [`buffer`]. [`compress`] encodes what a route
 //!    compresses, on the bulk runtime.
+//!    A page that includes others is put together by [`assemble`], its parts asked for [`inside`].
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
-//! 11. [`finish`]: [`metrics`] and a line in its [`logs`] ([`redact`]), which the [`access_log`] writes.
+//! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`access_log`] writes.
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`upgrade`] (another program takes over), [`notify`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
@@ -30,6 +31,7 @@ pub mod absolute;
 pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
+pub mod assemble;
 pub mod auth_request;
 pub mod bodies;
 pub mod buffer;
@@ -60,6 +62,7 @@ pub mod generation;
 pub mod guard;
 pub mod headers;
 pub mod hop;
+pub mod inside;
 pub mod introduction;
 pub mod lane;
 pub mod listen;

@@ -230,8 +230,10 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
             let millis = jiff::Timestamp::now().as_millisecond();
             format!("{}.{:03}", millis / 1000, millis % 1000)
         }
-        Ending::User | Ending::UpstreamStatus | Ending::CacheState | Ending::Sent(_) => {
-            ended(of).unwrap_or_default()
-        }
+        Ending::User
+        | Ending::UpstreamStatus
+        | Ending::CacheState
+        | Ending::BytesSent
+        | Ending::Sent(_) => ended(of).unwrap_or_default(),
     }
 }

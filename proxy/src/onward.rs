@@ -21,7 +21,8 @@ use crate::upstream::naming;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
-    auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace, tunnel,
+    assemble, auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace,
+    tunnel,
 };
 
 impl Edge {
@@ -78,6 +79,9 @@ impl Edge {
         proved?;
         auth_request::ask(self, session, exchange).await?;
         mirror::begin(self, session, exchange);
+        if assemble::is_due(session, exchange) {
+            return Box::pin(assemble::answer(self, session, exchange)).await;
+        }
         rules::rewrite(session, exchange)?;
         match content::answer(session, exchange).await? {
             Next::PassOn => {}

@@ -144,7 +144,7 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
 }
 
 /// Waits for something, or for the client to leave.
-async fn unless_gone<T>(
+pub async fn unless_gone<T>(
     session: &mut Session,
     waiting: impl Future<Output = T>,
 ) -> Result<T, Failure> {

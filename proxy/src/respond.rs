@@ -79,6 +79,9 @@ pub enum Failure {
     UpstreamTimeout,
     #[error("the server behind this proxy gave no valid answer")]
     UpstreamBroken,
+    /// A 101 that nobody asked for is what a request hidden in another comes to: nothing is said but the status.
+    #[error("the server behind this proxy went on in another protocol, unasked")]
+    SwitchedUnasked,
     #[error("it is not in the cache, and the request asks for nothing else")]
     NotCached,
     #[error("the client went away")]
@@ -124,6 +127,7 @@ impl Failure {
             Failure::UpstreamUnreachable => "upstream_unreachable",
             Failure::UpstreamTimeout => "upstream_timeout",
             Failure::UpstreamBroken => "upstream_broken",
+            Failure::SwitchedUnasked => "switched_unasked",
             Failure::NotCached => "not_cached",
             Failure::ClientGone => "client_gone",
             Failure::Closed => "closed",
@@ -155,7 +159,9 @@ impl Failure {
             | Failure::NoServer
             | Failure::LimitUnavailable
             | Failure::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Failure::UpstreamUnreachable | Failure::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Failure::UpstreamUnreachable | Failure::UpstreamBroken | Failure::SwitchedUnasked => {
+                StatusCode::BAD_GATEWAY
+            }
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone | Failure::Closed => return None,
             Failure::AuthFailed | Failure::Circle | Failure::Internal => {
@@ -184,6 +190,7 @@ impl Failure {
         use ErrorType as T;
         match (error.esource(), error.etype()) {
             (_, T::Custom(name)) if *name == NO_SERVER => Failure::NoServer,
+            (_, T::Custom(name)) if *name == SWITCHED => Failure::SwitchedUnasked,
             (
                 ErrorSource::Upstream,
                 T::ConnectTimedout | T::ReadTimedout | T::WriteTimedout | T::TLSHandshakeTimedout,
@@ -218,6 +225,9 @@ pub fn encoding_failed(error: std::io::Error) -> Box<Error> {
 
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
+
+/// Custom pingora error for a 101 that nobody asked for.
+pub const SWITCHED: &str = "switched";
 
 /// Custom pingora error for an answer that is not passed on, since it leads elsewhere.
 pub const DETOUR: &str = "detour";
@@ -266,6 +276,11 @@ impl UpstreamFault {
     /// A connection that is not as the upstream must have it.
     pub fn unreachable() -> UpstreamFault {
         UpstreamFault { failure: Failure::UpstreamUnreachable, kind: "connect", stale: false }
+    }
+
+    /// A 101 that nobody asked for.
+    pub fn switched() -> UpstreamFault {
+        UpstreamFault { failure: Failure::SwitchedUnasked, ..UpstreamFault::nonsense() }
     }
 
     /// An answer that is none.
@@ -321,13 +336,18 @@ pub async fn send(
 pub fn rendered(failure: &Failure, exchange: &Exchange) -> Option<(ResponseHeader, Bytes)> {
     let status = failure.status()?;
     let as_page = error_page::is_wanted(exchange);
+    let is_bare = *failure == Failure::SwitchedUnasked;
     let body = match as_page {
+        _ if is_bare => Bytes::new(),
         true => error_page::page(status),
         false => body(failure, status, &exchange.request_id),
     };
     let mut head = head(failure, status, &exchange.request_id, body.len()).ok()?;
     if as_page {
         error_page::dress(&mut head).ok()?;
+    }
+    if is_bare {
+        head.remove_header(&CONTENT_TYPE);
     }
     edit_response(&mut head, &exchange.ruled.to_client).ok()?;
     Some((head, body))
@@ -338,7 +358,10 @@ pub fn distrust(session: &mut Session, failure: &Failure) {
     let never_taken = matches!(failure, Failure::MethodNotAllowed { allow } if allow.is_empty());
     if failure.is_the_clients()
         || never_taken
-        || matches!(failure, Failure::Target(_) | Failure::NotImplemented(_))
+        || matches!(
+            failure,
+            Failure::Target(_) | Failure::NotImplemented(_) | Failure::SwitchedUnasked
+        )
     {
         session.set_keepalive(None);
     }

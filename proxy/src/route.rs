@@ -7,6 +7,7 @@ use prometheus::{Histogram, IntCounter};
 use proxy_config::Config;
 use proxy_config::buffer_policy::Way;
 use proxy_config::facts::Maps;
+use proxy_config::includes::Includes;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
 use proxy_config::route_access::{Auth, ClientRule, Cors};
@@ -93,6 +94,7 @@ pub struct Route {
     pub compression: Option<Arc<Compression>>,
     pub gunzip: Option<Gunzip>,
     pub substitutions: Option<Substitutions>,
+    pub includes: Option<Includes>,
     /// How fast each response is sent.
     pub response_rate: Option<ResponseRate>,
     /// How the upstream is asked, where that is not as the client asks.
@@ -195,6 +197,7 @@ impl Routes {
                     timeouts: route.timeouts.clone(),
                     gunzip: route.gunzip.clone(),
                     substitutions: route.substitutions.clone(),
+                    includes: route.includes.clone(),
                     response_rate: route.response_rate,
                     ask: route.ask.clone(),
                     force_ranges: route.force_ranges,
@@ -318,8 +321,11 @@ fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
     let is_changed = route.compression.is_some() || rules.rewrite.is_some();
     let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
     let is_held = route.buffer_policy.is_some() || route.response_rate.is_some();
-    let is_edited = route.gunzip.is_some() || route.substitutions.is_some() || route.force_ranges;
-    let is_edited = is_edited || route.chunked;
+    let is_edited = route.gunzip.is_some()
+        || route.substitutions.is_some()
+        || route.includes.is_some()
+        || route.force_ranges
+        || route.chunked;
     let is_asked_otherwise = route.ask.is_some() || route.client.is_some();
     let is_worded = !rules.texts.is_empty();
     !(is_worded

@@ -95,7 +95,7 @@ pub fn consider(session: &mut Session, exchange: &mut Exchange) {
     let text = offer.to_str().unwrap_or_default();
     let let_through = text.split(", ").filter(|offer| {
         let name = parts(offer.as_bytes()).map(|(name, _)| name).unwrap_or_default();
-        route.upgrades.contains(&name)
+        route.upgrades.iter().any(|let_through| *let_through == name || let_through == "*")
     });
     let let_through: Vec<&str> = let_through.collect();
     let offer = HeaderValue::from_str(&let_through.join(", ")).ok();
@@ -166,6 +166,8 @@ fn agreed(
         }
     }
     headers::take_off_hop_by_hop(&mut head).ok()?;
+    // The client's is written in this proxy's words.
+    head.set_reason_phrase(None).ok()?;
     head.remove_header(&CONTENT_LENGTH);
     head.remove_header(&TRANSFER_ENCODING);
     head.insert_header(CONNECTION, "upgrade").ok()?;
@@ -198,6 +200,7 @@ async fn open(
         request: session.req_header().clone(),
         client,
         head: wire(&head),
+        answer: head,
         server: (stream, said),
         held,
         idle: origin.patience.tunnel,

@@ -12,8 +12,8 @@ use crate::origin::Origin;
 
 /// Requests that are counted, after as many that are not.
 const REQUESTS: u64 = 100;
-/// A count may be over its number by this share of it, in percent: allocation and wakeups vary.
-const SLACK: u64 = 10;
+/// A count may be over its number by this share of it, in percent: allocation varies, and so does what timers do meanwhile.
+const SLACK: u64 = 15;
 
 /// A proxy whose instructions are counted, and the file that counts go to.
 fn counted(origin: &Origin) -> Proxy {
@@ -79,7 +79,7 @@ fn no_request_costs_more_than_it_did() {
         assert!(count <= most, "{what}: {count} instructions instead of {number}");
         println!("{what}: {count} instructions, {number} expected");
     };
-    held("a hit", |_| "/kept/always".to_owned(), 223_000);
-    held("a miss that is stored", |number| format!("/kept/{number}"), 9_000_000);
-    held("what passes through", |_| "/passed".to_owned(), 9_000_000);
+    held("a hit", |_| "/kept/always".to_owned(), 221_000);
+    held("a miss that is stored", |number| format!("/kept/{number}"), 1_265_000);
+    held("what passes through", |_| "/passed".to_owned(), 564_000);
 }

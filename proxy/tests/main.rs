@@ -29,6 +29,7 @@ mod gates;
 mod http2;
 mod http2_origin;
 mod hygiene;
+mod including;
 mod instructions;
 mod introductions;
 mod isolation;

@@ -170,9 +170,10 @@ fn a_wrong_configuration_is_told_as_nginx_tells_it() {
     assert!(!nginx.path("nginx.pid").exists());
     assert!(nginx.read("early.log").contains("[emerg]"), "{}", nginx.read("early.log"));
 
-    let (code, _, err) = Nginx::with("", "ssi on; proxy_pass http://127.0.0.1:9;").run(&["-t"]);
+    let (code, _, err) =
+        Nginx::with("", "random_index on; proxy_pass http://127.0.0.1:9;").run(&["-t"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("nginx: [emerg] \"ssi\" cannot be kept: "), "{err}");
+    assert!(err.contains("nginx: [emerg] \"random_index\" cannot be kept: "), "{err}");
     assert!(err.contains("nginx.conf:9\n") && err.ends_with("nginx.conf test failed\n"), "{err}");
 
     let (code, _, err) = nginx.run(&["-c", "nowhere.conf", "-t"]);
@@ -227,7 +228,7 @@ fn a_daemon_serves_when_its_caller_returns_and_obeys_s() {
     assert!(err.contains(&fault), "{err}");
     assert_eq!(nginx.get("/").text(), "ok");
 
-    nginx.configure("", "ssi on;");
+    nginx.configure("", "random_index on;");
     assert_eq!(nginx.run(&["-s", "reload"]).0, Some(1), "what is wrong is not even asked for");
     nginx.configure("", &format!("proxy_pass http://{};", origin.address));
     assert_eq!(nginx.run(&["-s", "reload"]), (Some(0), String::new(), String::new()));

@@ -19,7 +19,7 @@ use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
     access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, proxy_pass, rate,
-    redirected, request_header, response_header, value,
+    redirected, request_header, response_header, upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -82,6 +82,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
     let compression = gzip::compression(here.scope, work.verdicts);
     let gunzip = bodies::gunzip(here.scope, work.verdicts);
     let substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
+    let includes = bodies::includes(here.scope, work.verdicts);
     let response_rate = rate::response_rate(here.scope, work.verdicts);
     let response_rate = route.response_rate.or(response_rate);
     // The other upstreams of a variable are guarded alike.
@@ -89,6 +90,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         (route.access, route.rate_limits) = (access.clone(), rate_limits.clone());
         (route.client, route.compression) = (client.clone(), compression.clone());
         (route.gunzip, route.substitutions) = (gunzip.clone(), substitutions.clone());
+        route.includes.clone_from(&includes);
         route.auth.clone_from(&asked.auth);
     }
     Ok(Route {
@@ -100,6 +102,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         compression,
         gunzip,
         substitutions,
+        includes,
         response_rate,
         internal,
         ..route
@@ -222,6 +225,7 @@ fn asking<'a>(
     proxy_pass::settings(here.scope, &mut differences, work.verdicts);
     work.verdicts.add(pass, Verdict::with_differences(&differences));
     let request_headers = request_header::edits(here.scope, place, work.names, work.verdicts);
+    let upgrades = upgrade::upgrades(here.scope, place, work.names, work.verdicts);
     let response_headers =
         response_header::edits(here.scope, Some(PROXY), place, work.names, work.verdicts);
     let mut response_headers = response_headers.unwrap_or_default();
@@ -230,6 +234,7 @@ fn asking<'a>(
     response_headers.replace.extend(replaced);
     let cache_policy = work.caches.policy(here.scope, place, work.names, work.verdicts, work.files);
     Route {
+        upgrades: Some(upgrades),
         response_rate: rate::upstream_rate(here.scope, work.verdicts),
         force_ranges: proxy_pass::forces_ranges(here.scope, work.verdicts),
         chunked: response_header::has_trailers(here.scope),
@@ -277,7 +282,7 @@ fn with_tries<'a>(
         Err("there is no root to look in".to_owned())
     } else {
         let step = detour::must_exist(line, named, place, names, verdicts);
-        step.map(|step| route.steps.push(step))
+        step.map(|steps| route.steps.extend(steps))
     };
     result.inspect_err(|why| work.verdicts.add(line, Verdict::unsupported(why.clone())))?;
     Ok(route)
@@ -331,6 +336,7 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
     let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
     route.compression = gzip::compression(here.scope, work.verdicts);
     route.substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
+    route.includes = bodies::includes(here.scope, work.verdicts);
     match action {
         Some(Action::Respond(respond)) => route.respond = Some(respond),
         Some(Action::Redirect(redirect)) => route.redirect = Some(redirect),
@@ -352,15 +358,4 @@ pub fn answered(status: u16) -> Respond {
 pub fn to_slash(path: &str, origin: &str) -> Route {
     let to = Template(format!("{origin}{path}${{question_mark}}${{query}}"));
     Route { upstream: None, redirect: Some(Redirect { to, status: 301 }), ..Route::to("", "") }
-}
-
-/// What `return` with text sends as its type, and files of no known type are.
-pub fn default_type(scope: &Scope<'_>, verdicts: &mut Verdicts) -> String {
-    match scope.one("default_type") {
-        Some(line) => {
-            verdicts.add(line, Verdict::exact());
-            line.argument(0).unwrap_or_default().to_owned()
-        }
-        None => "text/plain".to_owned(),
-    }
 }

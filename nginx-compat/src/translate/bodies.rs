@@ -1,5 +1,6 @@
 //! `gunzip` and `sub_filter`: bodies that are changed on their way.
 
+use proxy_config::includes::Includes;
 use proxy_config::route_action::{Gunzip, Substitution, Substitutions};
 
 use crate::translate::scope::Scope;
@@ -55,4 +56,26 @@ pub fn substitutions(
     rules.keep_last_modified =
         scope.one("sub_filter_last_modified").is_some_and(|line| line.has("on"));
     (!rules.pairs.is_empty()).then_some(rules)
+}
+
+/// `ssi` and its family.
+pub fn includes(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Includes> {
+    const FAMILY: [&str; 4] = ["ssi", "ssi_types", "ssi_last_modified", "ssi_silent_errors"];
+    for line in FAMILY.iter().flat_map(|name| scope.effective(name)) {
+        verdicts.add(line, Verdict::exact());
+    }
+    let line = scope.one("ssi").filter(|line| line.has("on"))?;
+    let why = "parts are asked for one after the other, as many and as deep as `includes` lets them, and pass the \
+               access rules of their location, which nginx does not ask; an answer to a request with a body is sent as it is";
+    verdicts.add(line, Verdict::approximate(why));
+    let is_on = |name: &str| scope.one(name).is_some_and(|line| line.has("on"));
+    let mut includes = Includes {
+        keep_last_modified: is_on("ssi_last_modified"),
+        silent_errors: is_on("ssi_silent_errors"),
+        ..Includes::default()
+    };
+    for line in scope.effective("ssi_types") {
+        includes.types.extend(line.texts().map(str::to_owned));
+    }
+    Some(includes)
 }

@@ -30,6 +30,17 @@ pub struct Types(pub BTreeMap<String, MediaTypes>);
 impl Types {
     /// The name of the types in effect at a place.
     fn named(&mut self, scope: &Scope<'_>, verdicts: &mut Verdicts) -> String {
+        let types = Types::of(scope, verdicts);
+        if let Some((name, _)) = self.0.iter().find(|(_, known)| **known == types) {
+            return name.clone();
+        }
+        let name = unique("types", |name| self.0.contains_key(name));
+        self.0.insert(name.clone(), types);
+        name
+    }
+
+    /// The types in effect at a place.
+    pub fn of(scope: &Scope<'_>, verdicts: &mut Verdicts) -> MediaTypes {
         let mut types = MediaTypes { by_ending: BTreeMap::new(), default: "text/plain".to_owned() };
         let blocks = scope.effective("types");
         for block in blocks {
@@ -49,12 +60,7 @@ impl Types {
             verdicts.add(line, Verdict::exact());
             line.argument(0).unwrap_or_default().clone_into(&mut types.default);
         }
-        if let Some((name, _)) = self.0.iter().find(|(_, known)| **known == types) {
-            return name.clone();
-        }
-        let name = unique("types", |name| self.0.contains_key(name));
-        self.0.insert(name.clone(), types);
-        name
+        types
     }
 }
 

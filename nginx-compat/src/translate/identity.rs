@@ -10,6 +10,7 @@ use crate::translate::scope::Scope;
 const WRONG: u16 = 495;
 const MISSING: u16 = 496;
 const BAD_REQUEST: u16 = 400;
+const MISDIRECTED: u16 = 421;
 
 /// What comes before all else in a server that verifies its clients.
 pub fn steps(scope: &Scope<'_>) -> Vec<Step> {
@@ -28,11 +29,34 @@ pub fn steps(scope: &Scope<'_>) -> Vec<Step> {
     };
     let wrong =
         || refuse(vec![has_tls.clone(), verified("SUCCESS", true), verified("NONE", true)], WRONG);
-    match line.argument(0) {
+    let mut steps = match line.argument(0) {
         Some("on") => {
             vec![wrong(), refuse(vec![has_tls.clone(), verified("NONE", false)], MISSING)]
         }
         Some("optional") => vec![wrong()],
         _ => Vec::new(),
+    };
+    if !line.has("off") {
+        steps.insert(0, misdirected());
     }
+    steps
+}
+
+/// Who asks for another server than the connection was made to is told so: that one may have judged otherwise.
+fn misdirected() -> Step {
+    let named = Template("${tls_server_name}".to_owned());
+    let host = Some(ConditionTest::Equals(Template("${host}".to_owned())));
+    let when = vec![
+        Condition { of: named.clone(), is: None, not: false },
+        Condition { of: named, is: host, not: true },
+    ];
+    Step { when, then: vec![Action::Respond(answered(MISDIRECTED))] }
+}
+
+/// Whether a server asks for certificates and names nobody who vouches for them: it takes none for verified, whatever
+/// others of its address know.
+pub fn vouches_for_none(scope: &Scope<'_>) -> bool {
+    let asks = scope.one("ssl_verify_client").is_some_and(|line| !line.has("off"));
+    let authorities = ["ssl_client_certificate", "ssl_trusted_certificate"];
+    asks && authorities.iter().all(|name| scope.one(name).is_none())
 }

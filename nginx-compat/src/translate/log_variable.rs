@@ -3,7 +3,7 @@
 /// nginx's name, the proxy's, and the difference where there is one.
 const OF_END: [(&str, &str, &str); 18] = [
     ("body_bytes_sent", "bytes_out", ""),
-    ("bytes_sent", "bytes_out", "$bytes_sent does not count heads"),
+    ("bytes_sent", "bytes_sent", "$bytes_sent does not count what frames chunks"),
     ("msec", "time_unix", ""),
     ("pid", "process", ""),
     ("remote_user", "user", ""),

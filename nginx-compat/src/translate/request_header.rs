@@ -18,7 +18,12 @@ pub fn edits(
 ) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     let lines = scope.effective("proxy_set_header");
-    for line in lines {
+    let is_ways = |line: &&&Directive| {
+        let name = line.argument(0).unwrap_or_default();
+        ["upgrade", "connection"].iter().any(|way| name.eq_ignore_ascii_case(way))
+    };
+    // Those two are `upgrade`'s.
+    for line in lines.iter().filter(|line| !is_ways(line)) {
         let verdict = match one(line, place, names, verdicts) {
             Ok((Some((name, value)), verdict)) => {
                 edits.set.insert(name, value);
@@ -55,21 +60,7 @@ fn one(
     let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
     let text = line.argument(1).unwrap_or_default();
     match (name.as_str(), text) {
-        ("connection" | "upgrade" | "te" | "keep-alive" | "proxy-connection", "") => {
-            return Ok((None, Verdict::exact()));
-        }
-        ("connection", "keep-alive" | "Keep-Alive" | "close") => {
-            let why =
-                "connections to the upstream are kept by HTTP/1.1's own rule, without the header";
-            return Ok((None, Verdict::approximate(why)));
-        }
-        ("upgrade" | "connection", _) => {
-            return Err(
-                "not translated yet; WebSocket passes through by default, and `upgrades` of \
-                        its route names other protocols"
-                    .to_owned(),
-            );
-        }
+        ("te" | "keep-alive" | "proxy-connection", "") => return Ok((None, Verdict::exact())),
         (name, _) if proxy_config::header_edits::NOT_EDITABLE.contains(&name) => {
             return Err(format!(
                 "Forebay frames messages by itself and sends no {name} of your own"

@@ -40,7 +40,7 @@ pub struct Reading<'r, 'a> {
     pub verdicts: &'r mut Verdicts,
     pub place: &'r Place,
     /// What `return` with text sends as its type.
-    pub default_type: String,
+    pub content_type: Template,
     /// Whether the block passes requests on by itself, and so does every `if` in it.
     pub passes: bool,
     /// Makes the route of an `if` that holds more than rewriting, and gives its name.
@@ -191,8 +191,8 @@ impl<'a> Reading<'_, 'a> {
             None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
             Some(text) => {
                 let body = Some(self.said(text)?).filter(|body| !body.0.is_empty());
-                let default = Template(self.default_type.replace('$', "$$"));
-                let headers = body.is_some().then(|| ("content-type".to_owned(), default));
+                let kind = self.content_type.clone();
+                let headers = body.is_some().then(|| ("content-type".to_owned(), kind));
                 Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })
             }
         })

@@ -22,7 +22,9 @@ use crate::translate::scope::Scope;
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
-use crate::translate::{detour, except, fastcgi, files, identity, listen, regex, server_name};
+use crate::translate::{
+    detour, except, fastcgi, files, identity, listen, regex, returned, server_name,
+};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -297,6 +299,7 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
         alias,
         origin,
         script: fastcgi::script(scope),
+        vouches_for_none: identity::vouches_for_none(scope),
         ..Place::default()
     }
 }
@@ -310,7 +313,9 @@ fn steps<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Program, String> {
     let scope = around.map_or(&site.scope, |(location, _)| &location.scope);
-    let default_type = answer::default_type(scope, work.verdicts);
+    let types = files::Types::of(scope, work.verdicts);
+    let path = around.and_then(|(_, path)| path);
+    let content_type = returned::content_type(block, path, &types, work.names);
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
     let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs } = work;
     let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
@@ -342,7 +347,7 @@ fn steps<'a>(
     };
     let passes = block.children().iter().any(|line| rewrite::passes(&line.name));
     let mut reading =
-        Reading { names, verdicts, place, default_type, passes, route_of_if: &mut route_of_if };
+        Reading { names, verdicts, place, content_type, passes, route_of_if: &mut route_of_if };
     rewrite::program(block, &mut reading)
 }
 

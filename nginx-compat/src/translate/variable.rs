@@ -41,6 +41,7 @@ const SAME: &[(&str, &str)] = &[
     ("server_port", "port"),
     ("server_protocol", "protocol"),
     ("connection", "connection"),
+    ("date_gmt", "date_gmt"),
     ("connection_requests", "connection_requests"),
     ("hostname", "machine"),
     ("msec", "now"),
@@ -106,6 +107,8 @@ pub struct Place {
     pub page: bool,
     /// How scripts are found in paths.
     pub script: Script,
+    /// Whether no certificate is taken for verified there.
+    pub vouches_for_none: bool,
     /// Variables that `auth_request_set` makes, each with the header it comes from.
     pub asked: Vec<(String, String)>,
 }
@@ -253,6 +256,17 @@ impl<'a> Names<'a> {
         let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
         if place.is_text && ["uri", "document_uri"].contains(&name) {
             return variable("path_text");
+        }
+        if name == "ssl_client_verify" && place.vouches_for_none {
+            let to = |value: &str| Template(value.to_owned());
+            let shown = proxy_config::map::MapCase {
+                when: ValueMatch::Exact("NONE".to_owned()),
+                value: to("NONE"),
+            };
+            let map = lookup::plain(to("${client_verified}"), vec![shown]);
+            let default = to("FAILED:unable to get issuer certificate");
+            self.maps.insert("client_unverified".to_owned(), Map { default, ..map });
+            return variable("client_unverified");
         }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);

@@ -28,13 +28,14 @@ pub enum ConnectionVariable {
     ClientFrom,
     ClientUntil,
     Now,
+    DateGmt,
     Machine,
 }
 
 use ConnectionVariable as V;
 
 /// Their names, and what they are.
-pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 20] = [
+pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 21] = [
     ("connection", V::Number, "number of the connection, counted by the process"),
     (
         "connection_requests",
@@ -70,6 +71,7 @@ pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 20] = [
     ("client_valid_from", V::ClientFrom, "time from which the client's certificate is valid"),
     ("client_valid_until", V::ClientUntil, "time until which it is"),
     ("now", V::Now, "seconds since 1970, with milliseconds"),
+    ("date_gmt", V::DateGmt, "date and time as in `Friday, 27-Nov-2026 16:09:24 GMT`"),
     ("machine", V::Machine, "name of this machine"),
 ];
 
@@ -122,8 +124,19 @@ impl ConnectionVariable {
                 }
                 return;
             }
+            V::DateGmt => connection.now.map(long_date).unwrap_or_default(),
             V::Machine => connection.machine.to_owned(),
         };
         text.push_str(&value);
     }
+}
+
+/// `Friday, 27-Nov-2026 16:09:24 GMT`, as nginx has it.
+fn long_date(now: std::time::SystemTime) -> String {
+    const DAYS: [&str; 7] =
+        ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    let short = httpdate::fmt_http_date(now);
+    let (day, rest) = short.split_once(", ").unwrap_or(("", short.as_str()));
+    let day = DAYS.iter().find(|long| long.starts_with(day)).unwrap_or(&"");
+    format!("{day}, {}", rest.replacen(' ', "-", 2))
 }

@@ -4,9 +4,10 @@
 use crate::template::{Compiled, Scope, TemplateError, split_name};
 
 /// What such text may name besides the variables of templates, and what it is.
-pub const ENDINGS: [(&str, Ending, &str); 24] = [
+pub const ENDINGS: [(&str, Ending, &str); 25] = [
     ("answer_status", Ending::Status, "status sent; 000 when the client left before one was"),
     ("bytes_out", Ending::BytesOut, "bytes of the response's body"),
+    ("bytes_sent", Ending::BytesSent, "the same with its head, as HTTP/1 has it"),
     ("bytes_in", Ending::BytesIn, "bytes of the request's body"),
     ("request_line", Ending::RequestLine, "method, target and protocol as the client sent them"),
     ("user", Ending::User, "user name of Basic authentication"),
@@ -36,6 +37,7 @@ pub const ENDINGS: [(&str, Ending, &str); 24] = [
 pub enum Ending {
     Status,
     BytesOut,
+    BytesSent,
     BytesIn,
     RequestLine,
     User,

@@ -105,7 +105,8 @@ impl Facts<'_> {
         cookie(self.target.headers?, name)
     }
 
-    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+    /// A parameter of the query, as it is escaped there.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
         let mut pairs = self.target.query.split('&');
         pairs.find_map(|pair| match pair.split_once('=') {
             Some((is, value)) => (is == name).then_some(value),

@@ -24,6 +24,11 @@ impl Variables {
         found.map_or("", |(_, value)| value.as_str())
     }
 
+    /// A variable that has been set.
+    pub fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(is, _)| is == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn set(&mut self, name: &str, value: String) {
         match self.0.iter_mut().find(|(is, _)| is == name) {
             Some((_, known)) => *known = value,

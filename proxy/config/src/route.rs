@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::HostPattern;
+use crate::includes::Includes;
 use crate::lane::LaneName;
 use crate::pattern::{FieldMatch, Regex, Template};
 use crate::route_access::{Access, Auth, ClientRule, Cors};
@@ -102,6 +103,9 @@ pub struct Route {
     /// Texts in bodies that others take the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub substitutions: Option<Substitutions>,
+    /// Pages put together from parts that are asked for inside the proxy (server-side includes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub includes: Option<Includes>,
     /// Cross-origin requests (CORS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -123,8 +127,8 @@ pub struct Route {
     /// Timeouts in place of the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
-    /// Protocols a client may go on in, once its upstream agrees (`Upgrade`); without it, `[websocket]`. Offers of
-    /// others, or with a request that has a body, are passed over: the request goes on as any other.
+    /// Protocols a client may go on in, once its upstream agrees (`Upgrade`); without it, `[websocket]`; `*` for
+    /// any but those in which requests would pass unseen (h2c, TLS). Offers of others, or with a request that has a body, are passed over: the request goes on as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrades: Option<Vec<String>>,
     /// Logs that have its requests in place of `access_log`; names under `access_logs`, `[]` for none.
@@ -163,6 +167,7 @@ impl Route {
             compression: None,
             gunzip: None,
             substitutions: None,
+            includes: None,
             cors: None,
             request_body_max: None,
             ask: None,

@@ -4,6 +4,7 @@
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
+pub use crate::support_bodies::BODY_KEYS;
 pub use crate::support_buffers::BUFFER_KEYS;
 pub use crate::support_naming::NAMING_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
@@ -11,7 +12,7 @@ pub use crate::support_values::SUPPORTED_VALUES;
 pub use crate::not_yet::{NOT_YET, NotYet};
 pub use crate::refusals::{not_yet, refusals};
 
-/// Keys that are read and acted on, beside those of buffering.
+/// Keys that are read and acted on, beside those of buffering and of changed bodies.
 pub const SUPPORTED: &[&str] = &[
     "version",
     "listeners",
@@ -307,34 +308,6 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].try[].path",
     "routes[].try[].route",
     "routes[].try[].status",
-    "routes[].compression",
-    "routes[].compression.codings",
-    "routes[].compression.codings[]",
-    "routes[].compression.types",
-    "routes[].compression.types[]",
-    "routes[].compression.body_min",
-    "routes[].compression.levels",
-    "routes[].compression.levels.gzip",
-    "routes[].compression.levels.brotli",
-    "routes[].compression.levels.zstd",
-    "routes[].compression.statuses",
-    "routes[].compression.statuses[]",
-    "routes[].compression.vary",
-    "routes[].compression.http10",
-    "routes[].compression.when_proxied",
-    "routes[].compression.when_proxied[]",
-    "routes[].gunzip",
-    "routes[].gunzip.vary",
-    "routes[].gunzip.http10",
-    "routes[].substitutions",
-    "routes[].substitutions.pairs",
-    "routes[].substitutions.pairs[]",
-    "routes[].substitutions.pairs[].find",
-    "routes[].substitutions.pairs[].with",
-    "routes[].substitutions.types",
-    "routes[].substitutions.types[]",
-    "routes[].substitutions.once",
-    "routes[].substitutions.keep_last_modified",
     "routes[].mirror",
     "routes[].mirror.upstream",
     "routes[].mirror.share",

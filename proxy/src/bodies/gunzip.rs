@@ -33,7 +33,7 @@ impl Gunzip {
             return Ok(false);
         }
         if self.vary && !head.headers.contains_key(VARY) {
-            head.append_header(VARY, "Accept-Encoding")?;
+            head.append_header("Vary", "Accept-Encoding")?;
         }
         if self.takes {
             return Ok(false);

@@ -59,6 +59,8 @@ pub struct Pacing {
     pub lane: Arc<Lane>,
     pub own: Option<Arc<Tempo>>,
     pub rate: Option<Arc<OwnRate>>,
+    /// It is a part of another response, which is paced as a whole.
+    pub is_part: bool,
 }
 
 impl Exchange {
@@ -66,13 +68,17 @@ impl Exchange {
     pub fn pacing(&self) -> Option<Pacing> {
         let lane = Arc::clone(&self.route.as_ref()?.lane);
         let own = self.tempo.as_ref().map(|(response, _)| Arc::clone(response));
-        Some(Pacing { lane, own, rate: self.rate.clone() })
+        let is_part = self.trail.is_inside;
+        Some(Pacing { lane, own, rate: self.rate.clone(), is_part })
     }
 }
 
 impl Pacing {
     /// Reserves time for these bytes; says how long to wait before they are sent.
     pub fn reserve(&self, bytes: usize) -> Option<Duration> {
+        if self.is_part {
+            return None;
+        }
         let own = self.own.as_ref().and_then(|tempo| tempo.reserve(bytes));
         let rate = self.rate.as_ref().map(|rate| rate.reserve(bytes));
         let longest = self.lane.pace.reserve(bytes).max(own).max(rate);
@@ -81,7 +87,7 @@ impl Pacing {
 
     /// Bytes that are best sent at once: more would be waited for as a whole.
     pub fn piece(&self) -> usize {
-        self.rate.as_ref().map_or(usize::MAX, |rate| rate.piece())
+        self.rate.as_ref().filter(|_| !self.is_part).map_or(usize::MAX, |rate| rate.piece())
     }
 
     pub async fn wait(&self, bytes: usize) {

@@ -280,7 +280,8 @@ impl Origin {
             }
             let Some(head) = session.response_header() else { break };
             if head.status == StatusCode::SWITCHING_PROTOCOLS && (http2 || !upgrades(fields)) {
-                break;
+                session.shutdown().await;
+                return Err(Stop::Upstream(UpstreamFault::switched()));
             }
             let mut head = head.clone();
             let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;

@@ -11,6 +11,10 @@ use crate::respond::Failure;
 /// Takes a place in the request's lane, at once or after a wait, or sheds.
 pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else { return Ok(()) };
+    // A part of a request has the place of the whole: one of its own would wait for that.
+    if exchange.trail.is_inside {
+        return Ok(());
+    }
     if !exchange.permit.as_ref().is_some_and(|seat| lane.seats(seat)) {
         // The old place is given back first: who held one in each lane could wait for himself.
         exchange.permit = None;
@@ -24,6 +28,9 @@ pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), 
 /// lane's requests to origins, and to be where its lane moves bodies, so that its socket is there too.
 pub async fn origins(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(lane) = exchange.route.as_ref().map(|route| route.lane.clone()) else { return Ok(()) };
+    if exchange.trail.is_inside {
+        return Ok(());
+    }
     exchange.at_origin = Some(unless_left(session, lane.ask_origin(PASSING)).await?);
     hop::to(lane.place()).await;
     Ok(())

@@ -243,6 +243,13 @@ pub const FAMILIES: &[Family] = &[
         "Responses sent as they were, because 256 others were being compressed.",
     ),
     family(
+        "forebay_proxy_includes_total",
+        Kind::Counter,
+        &["route", "result"],
+        "Parts of pages with server-side includes: result is included, failed (it was answered with an error) or \
+         left_out (includes.parts_max or depth_max).",
+    ),
+    family(
         "forebay_proxy_mirror_requests_total",
         Kind::Counter,
         &["route", "result"],

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 
 use crate::edge::Edge;
 use crate::exchange::Exchange;
-use crate::finish::{self, Moved};
+use crate::finish::{self, Moved, Sent};
 use crate::hop;
 use crate::lane::{Lane, Seat};
 use crate::tunnel::carry::{Counts, Limits, carry};
@@ -23,7 +23,8 @@ pub struct Departure {
     pub exchange: Exchange,
     pub request: RequestHeader,
     pub client: (Stream, Bytes),
-    /// What the client is owed first.
+    /// What the client is owed first, and as it is sent.
+    pub answer: ResponseHeader,
     pub head: Bytes,
     pub server: (Stream, Bytes),
     /// Its places at the server and among its lane's requests to origins.
@@ -61,6 +62,7 @@ impl Departure {
             mut exchange,
             request,
             client,
+            answer,
             head,
             server,
             held,
@@ -75,7 +77,8 @@ impl Departure {
         exchange.tunnel.carried = Some(carried);
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.limits.leave();
-        let moved = Moved { head: &request, sent: None, bytes_in: 0, bytes_out: 0 };
+        let moved =
+            Moved { head: &request, sent: Some(Sent::Head(&answer)), bytes_in: 0, bytes_out: 0 };
         finish::record(&edge, &moved, false, &mut exchange);
     }
 }

@@ -3,8 +3,8 @@
 //! 1. [`command`]: which peers, which workloads, how long, how often.
 //! 2. [`peer`]: a peer is one file in `peers/`: how it is started and the files it needs.
 //! 3. [`running`]: a peer under way, on one processor, before an origin on the others.
-//! 4. [`workload`]: the list; [`cost`] (processor time), [`hold`] (memory of connections) and [`events`]
-//!    (fills, isolation, reloads, restarts) measure.
+//! 4. [`workload`]: the list; [`cost`] (processor time), [`secure`] (that of TLS), [`hold`] (memory of connections) and
+//!    [`events`] (fills, isolation, reloads, restarts) measure.
 //! 5. [`results`]: medians over interleaved rounds; [`page`]: docs/BENCHMARKS.md.
 //!
 //! Beside them, as programs of their own: [`soak`] (memory over a long time), [`edge`] (what a video service's edge
@@ -23,5 +23,6 @@ pub mod page;
 pub mod peer;
 pub mod results;
 pub mod running;
+pub mod secure;
 pub mod soak;
 pub mod workload;

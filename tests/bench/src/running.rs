@@ -14,6 +14,7 @@ use proxy_load::processors::Split;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peer::{Peer, Places, Reload, fill_in};
+use crate::secure;
 
 const START_MAX: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -28,13 +29,16 @@ pub struct Bench {
     pub programs: PathBuf,
     /// Length of a measurement.
     pub duration: Duration,
+    /// Certificate and key of peers that speak TLS.
+    pub certificate: (String, String),
 }
 
 impl Bench {
     pub fn new(programs: PathBuf, duration: Duration) -> Result<Bench> {
         let split = Split::one_for_the_proxy();
         split.load_here();
-        Ok(Bench { origin: Origin::start().context("no origin")?, split, programs, duration })
+        let (origin, certificate) = (Origin::start().context("no origin")?, secure::certificate()?);
+        Ok(Bench { origin, split, programs, duration, certificate })
     }
 
     /// A command with this project's programs and the system's servers on its path.
@@ -69,6 +73,7 @@ pub struct Running<'a> {
     pub bench: &'a Bench,
     peer: &'a Peer,
     pub address: SocketAddr,
+    pub tls_address: SocketAddr,
     child: Child,
     folder: tempfile::TempDir,
     places: Places,
@@ -99,16 +104,24 @@ impl<'a> Running<'a> {
     ) -> Result<Running<'a>> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         // Let go at once: another may take it, and then the start fails and says so.
-        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let free = || TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr());
+        let (address, tls_address) = (free()?, free()?);
         let mut places = more;
         places.extend([
             ("@FOLDER@", folder.path().display().to_string()),
             ("@PORT@", address.port().to_string()),
+            ("@TLS_PORT@", tls_address.port().to_string()),
             ("@ORIGIN@", origin.to_string()),
             ("@ORIGIN_PORT@", origin.port().to_string()),
         ]);
         open_to_all(folder.path())?;
-        for (name, text) in peer.files(workload, &places) {
+        let (certificate, key) = &bench.certificate;
+        let pems = [("cert.pem", certificate.clone()), ("key.pem", key.clone())];
+        let both = ("both.pem", format!("{certificate}{key}"));
+        let pems = pems.into_iter().chain([both]).map(|(name, text)| (name.to_owned(), text));
+        let files = peer.files(workload, &places);
+
+        for (name, text) in pems.chain(files) {
             let file = folder.path().join(name);
             let parent = file.parent().context("a file has a folder")?;
             fs::create_dir_all(parent)?;
@@ -116,7 +129,7 @@ impl<'a> Running<'a> {
             fs::write(file, text)?;
         }
         let child = spawn(bench, peer, folder.path(), &places)?;
-        let mut running = Running { bench, peer, address, child, folder, places };
+        let mut running = Running { bench, peer, address, tls_address, child, folder, places };
         running.wait().with_context(|| format!("{} does not start", peer.name))?;
         Ok(running)
     }

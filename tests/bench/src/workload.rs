@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::running::Running;
-use crate::{cost, events, hold};
+use crate::{cost, events, hold, secure};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,21 @@ pub const ALL: &[Workload] = &[
             Row { higher_is_better: true, ..row("the same: video", "GB/s", "≥ 2.9", 2) },
         ],
         measure: events::isolation,
+    },
+    Workload {
+        id: "W8",
+        rows: &[
+            row(
+                "a connection with TLS and one hit: full handshake",
+                "µs CPU",
+                "≤ 280, ≤ the best",
+                0,
+            ),
+            row("the same, resumed", "µs CPU", "≤ 190, ≤ the best", 0),
+            row("cached 1 KiB over TLS", "µs CPU/request", "≤ 10, ≤ the best", 1),
+            row("cached 2 MiB over TLS", "ms CPU/GB", "≤ 580, ≤ the best", 0),
+        ],
+        measure: |running| secure::over_tls(running),
     },
     Workload {
         id: "W9",
