@@ -10,7 +10,7 @@ fn every_peer_is_measured_and_the_page_written() {
     let page = folder.path().join("page.md");
     let output = Command::new(env!("CARGO_BIN_EXE_forebay-bench"))
         .args(["--rounds", "1", "--seconds", "0.3", "--peers", "Forebay,nginx"])
-        .args(["--workloads", "W1,W2r,W4,W7,W9,W10"])
+        .args(["--workloads", "W1,W2r,W4,W7,W8,W9,W10"])
         .arg("--programs")
         .arg(binaries::path("forebay-proxy").parent().unwrap())
         .arg("--write")
@@ -26,7 +26,7 @@ fn every_peer_is_measured_and_the_page_written() {
         let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('*')).collect();
         [4, 5].map(|column| cells[column].parse::<f64>().unwrap())
     };
-    for id in ["W1", "W2r", "W4", "W7"] {
+    for id in ["W1", "W2r", "W4", "W7", "W8"] {
         assert!(row(id).iter().all(|figure| *figure > 0.0), "{text}");
     }
     assert_eq!(row("W10")[0], 0.0, "a reload fails no request: {text}");

@@ -135,12 +135,12 @@ impl Client {
                 Some(stream) => stream,
                 None => self.connected(config)?,
             };
-            let bytes = asked(&mut stream, request, &pattern, &mut buffer)?;
+            let (bytes, closes) = asked(&mut stream, request, &pattern, &mut buffer)?;
             visits += 1;
             shared.answers.fetch_add(1, Ordering::AcqRel);
             shared.bytes.fetch_add(bytes, Ordering::AcqRel);
             match visit {
-                Visit::Staying => connection = Some(stream),
+                Visit::Staying => connection = Some(stream).filter(|_| !closes),
                 Visit::Anew { resumes } => {
                     let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
                     ensure!(resumed == (resumes && visits > 1), "a handshake of the other kind");
@@ -162,13 +162,13 @@ impl Client {
     }
 }
 
-/// Asks and reads the whole answer; the bytes of its body.
+/// Asks and reads the whole answer: the bytes of its body, and whether it is the connection's last.
 fn asked(
     stream: &mut StreamOwned<ClientConnection, TcpStream>,
     request: &str,
     pattern: &Pattern,
     buffer: &mut [u8],
-) -> Result<u64> {
+) -> Result<(u64, bool)> {
     stream.write_all(request.as_bytes())?;
     let (mut reading, mut bytes) = (Reading::new(Check::Ends), 0);
     loop {
@@ -179,7 +179,7 @@ fn asked(
         bytes += more;
         if matches!(taken, Progress::Whole(_)) {
             ensure!(reading.status() == Some(200), "status {:?}", reading.status());
-            return Ok(bytes);
+            return Ok((bytes, reading.closes()));
         }
     }
 }
