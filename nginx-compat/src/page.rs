@@ -101,7 +101,7 @@ mod tests {
     fn a_page_has_every_directive_and_what_the_log_asks_for() {
         let text = "http { server { listen 80; server_name a.example; add_header X \"<&>\";\n\
                     location /x { proxy_pass http://127.0.0.1:9; }\n\
-                    location /y { fastcgi_pass 127.0.0.1:9; } } }";
+                    location /y { uwsgi_pass 127.0.0.1:9; } } }";
         let document = parse_bytes("t.conf", text.as_bytes(), Includes::Unfollowed).document;
         let translation = translate(&document);
         let mut report = Report::new(&document, &translation);

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod echo;
 pub mod programs;
 pub mod requests;
+pub mod script;
 pub mod stage;
 pub mod wire;
 
@@ -154,8 +155,12 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
             .is_some_and(|verdict| verdict.exactness == Exactness::Unsupported);
         some_uncached |= unsupported && directive.name == "proxy_cache";
         uncompressed |= unsupported && directive.name == "gzip";
-        let url = directive.argument(0).and_then(|url| url.strip_prefix("http://"));
-        if let ("proxy_pass", Some(url)) = (directive.name.as_str(), url) {
+        let url = match directive.name.as_str() {
+            "proxy_pass" => directive.argument(0).and_then(|url| url.strip_prefix("http://")),
+            "fastcgi_pass" => directive.argument(0),
+            _ => None,
+        };
+        if let Some(url) = url {
             let authority = url.split(['/', '?']).next().unwrap_or_default();
             let pool = echo.pool_at(authority).unwrap_or_else(|| authority.to_owned());
             if unsupported {

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod auth;
 pub mod balance;
 pub mod bodies;
+pub mod by_request;
 pub mod cache;
 pub mod cache_key;
 pub mod cache_policy;
@@ -12,6 +13,7 @@ pub mod certificates;
 pub mod client;
 pub mod detour;
 pub mod except;
+pub mod fastcgi;
 pub mod files;
 pub mod geo;
 pub mod guard;
@@ -131,8 +133,8 @@ pub fn translate(document: &Document) -> Translation {
         route::say_server_names(&mut routes, &sites);
     }
     server_verdicts(&sites, &units, &mut verdicts);
-    let used: BTreeSet<_> = routes.routes.iter().filter_map(|r| r.upstream.as_ref()).collect();
-    pools.upstreams.retain(|name, _| used.contains(name));
+    let used = routes.routes.iter().filter_map(|route| route.upstream.as_ref());
+    pools.keep_only(used);
     let admin = admin(&listeners);
     let mut config =
         (sites.iter().any(Site::is_live) && !listeners.listeners.is_empty()).then(|| Config {

@@ -244,7 +244,7 @@ fn verdicts_that_matter() {
         ("api-gateway", "location /accounts/", Exact, ""),
         ("api-gateway", "keepalive 32", Approximate, "without a limit"),
         ("video-site", "location ~ \\.m3u8$", Exact, ""),
-        ("php-site", "location ~ \\.php$", Unsupported, "fastcgi_pass"),
+        ("php-site", "location ~ \\.php$", Exact, ""),
         ("php-site", "location ~ /\\.(?!well-known).*", Exact, ""),
         ("video-site", "proxy_buffers 8 16k", Ignored, "streams"),
         ("tls-site", "return 301 https://$host$request_uri", Exact, ""),

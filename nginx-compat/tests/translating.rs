@@ -143,6 +143,25 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &["${client_unverified}"],
     ),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
+    (
+        "location / { resolver 127.0.0.1 ipv6=off; proxy_pass http://$host:8080/b; }",
+        "/",
+        &[r#""upstream":"by-request-of-line-1","server":"${host}:8080/b""#],
+    ),
+    (
+        "location / { set $on 1; if ($on) { proxy_pass http://10.0.0.1; } if ($on) { } }",
+        "/",
+        &[
+            r#"{"set":{"name":"passed_by_if","to":"1"}}"#,
+            r#"{"set":{"name":"lost_by_if","to":"1"}}"#,
+            r#"{"respond":{"status":500}}"#,
+        ],
+    ),
+    (
+        "location / { add_header X-A $upstream_addr; add_trailer X-T ''; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""value":"${tried_servers}""#, r#""chunked":true"#],
+    ),
 ];
 
 #[test]
@@ -183,7 +202,7 @@ fn a_variable_that_names_upstreams_has_a_route_for_each() {
 #[test]
 fn what_cannot_be_kept_stays_closed() {
     for (server, why) in [
-        ("location / { proxy_pass http://$host; }", "any text"),
+        ("location / { proxy_pass $scheme://10.0.0.1; }", "scheme in a variable"),
         ("location / { proxy_pass http://10.0.0.1/$3; }", "capture"),
         ("location ~ (?<=a)b { proxy_pass http://10.0.0.1; }", "cannot be translated"),
         ("location / { auth_request /none; proxy_pass http://10.0.0.1; }", "no location is /none"),
@@ -196,6 +215,44 @@ fn what_cannot_be_kept_stays_closed() {
             config.routes.iter().filter(|route| route.upstream.as_deref() == Some("10-0-0-1"));
         assert_eq!(open.count(), 0, "{server}");
     }
+}
+
+#[test]
+fn scripts_are_told_what_nginx_tells_them() {
+    let http = "map $http_x $plan { default free; a paid; } upstream php { server unix:/run/php.sock; keepalive 4; }";
+    let server = "root /srv/app; location ~ [.]php(?:$|/) { fastcgi_split_path_info ^(.+?[.]php)(/.*)$; \
+                  set $info $fastcgi_path_info; fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; \
+                  fastcgi_param PATH_INFO $info; fastcgi_param REQUEST_METHOD $request_method; \
+                  fastcgi_param PLAN $plan; fastcgi_param HTTPS $https if_not_empty; fastcgi_keep_conn on; \
+                  fastcgi_read_timeout 9s; fastcgi_pass php; }";
+    let (config, lost) = config(http, server);
+    assert!(lost.is_empty(), "{lost:?}");
+    let upstream = &config.upstreams["php"];
+    let gateway = upstream.fastcgi.as_ref().expect("it runs scripts");
+    let params: Vec<_> =
+        gateway.params.iter().map(|(name, text)| (name.as_str(), text.0.as_str())).collect();
+    assert_eq!(
+        params,
+        [
+            ("PATH_INFO", "${info}"),
+            ("PLAN", "${plan}"),
+            ("SCRIPT_FILENAME", "/srv/app${fastcgi_script_name}"),
+        ]
+    );
+    assert_eq!((gateway.idle_max, upstream.timeouts.read.as_millis()), (4, 9000));
+    let map = &config.maps["fastcgi_script_name"];
+    assert_eq!((map.of.0.as_str(), map.cases[0].value.0.as_str()), ("${path_text}", "${1}"));
+
+    let plain = "root /srv/app; location / { fastcgi_index index.php; fastcgi_param SCRIPT_FILENAME \
+                 $document_root$fastcgi_script_name; fastcgi_pass 127.0.0.1:9000; }";
+    let (config, lost) = self::config("", plain);
+    assert!(lost.is_empty(), "{lost:?}");
+    let gateway = config.upstreams["127-0-0-1-9000"].fastcgi.clone().expect("it runs scripts");
+    assert!(gateway.params.is_empty(), "{gateway:?}");
+    assert_eq!(
+        (gateway.index.as_deref(), gateway.root.to_str()),
+        (Some("index.php"), Some("/srv/app"))
+    );
 }
 
 /// The ways in which sites write that WebSocket passes, and what is said of the two lines.

@@ -109,6 +109,7 @@ pub struct Connections {
     closing: ShutdownWatch,
     timeouts: ListenerTimeouts,
     patience: Patience,
+    host_of_target: bool,
     connections_max: i64,
     open: IntGauge,
     accepted: IntCounter,
@@ -140,6 +141,7 @@ impl Connections {
             drain: state.drain.clone(),
             closing,
             patience: Patience::new(name, &listener.timeouts, metrics),
+            host_of_target: listener.host_of_target,
             timeouts: listener.timeouts.clone(),
             connections_max: i64::from(listener.connections_max),
             open: metrics.connections.with_label_values(&[name]),
@@ -232,7 +234,7 @@ impl Connections {
     /// Requests of an HTTP/1 connection, one after the other: what the door does not answer, pingora
     /// does.
     async fn http1(&self, stream: Stream, caller: Caller, shutdown: &ShutdownWatch) {
-        let stream = Prompt::http1(stream, self.patience.clone());
+        let stream = Prompt::http1(stream, self.patience.clone(), self.host_of_target);
         let requests_max = u64::from(self.keep_alive_requests_max());
         let mut requests = Arc::new(Requests { caller: caller.clone(), ..self.requests.clone() });
         let mut stream: Stream = Box::new(stream);

@@ -83,7 +83,7 @@ impl Edge {
         if !is_inside {
             compress::offer(session, route.compression.as_ref());
             let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
-            parts::offer(session, route.force_ranges, ranges_max);
+            parts::offer(session, &route, ranges_max);
         }
         split::direct(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
@@ -194,9 +194,9 @@ impl Edge {
     }
 }
 
-fn count_failure(exchange: &Exchange, error: &Error, stale: bool) {
+fn count_failure(exchange: &mut Exchange, error: &Error, stale: bool) {
     if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
-        upstream.failed(&exchange.attempts, failure_kind(error.etype()), stale);
+        upstream.failed(&mut exchange.attempts, failure_kind(error.etype()), stale);
     }
 }
 
@@ -389,7 +389,8 @@ impl ProxyHttp for Edge {
             exchange.upstream_status = Some(head.status.as_u16());
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
-                upstream.answered(&exchange.attempts, status, took);
+                upstream.answered(&mut exchange.attempts, status, took);
+                exchange.ruled.to_client.edits.tried = exchange.attempts.tried.clone();
                 let failed = upstream.failed_by(status);
                 if failed.is_some_and(|failed| again(session, exchange, failed)) {
                     return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use proxy_config::error_answers::ErrorAnswers;
 
@@ -41,6 +41,8 @@ pub fn page(status: StatusCode) -> Bytes {
 /// Makes a head that of a page.
 pub fn dress(head: &mut ResponseHeader) -> pingora::Result<()> {
     head.set_reason_phrase(Some(phrase(head.status)))?;
+    // nginx leaves it to caches for how long they keep an error, and so do those who ask for its pages.
+    head.remove_header(&CACHE_CONTROL);
     head.insert_header(CONTENT_TYPE, "text/html")
 }
 

@@ -152,6 +152,7 @@ impl Exchange {
     /// What is known of an upstream this proxy asked by itself.
     pub fn met(&mut self, contact: Contact) {
         self.attempts = contact.attempts;
+        self.ruled.to_client.edits.tried = self.attempts.tried.clone();
         self.reused = contact.reused;
         self.connect_time = contact.connect_time;
         self.upstream_first_byte = contact.first_byte;

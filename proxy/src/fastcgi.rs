@@ -36,10 +36,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(config: &FastCgi, timeouts: &UpstreamTimeouts) -> Gateway {
+    /// `scope`: the variables that parameters may name.
+    pub fn new(config: &FastCgi, timeouts: &UpstreamTimeouts, scope: &Scope<'_>) -> Gateway {
         let params = config.params.iter().filter_map(|(name, value)| {
             // Validation refuses templates that cannot be rendered.
-            Some((name.clone(), Compiled::new(&value.0, &Scope::default()).ok()?))
+            Some((name.clone(), Compiled::new(&value.0, scope).ok()?))
         });
         Gateway {
             root: config.root.clone(),

@@ -53,6 +53,11 @@ impl Default for Framing {
 }
 
 impl Framing {
+    /// Whether the next byte is the first of a head.
+    pub fn is_between(&self) -> bool {
+        self.at == At::Between
+    }
+
     /// Whether a head has begun and not ended.
     pub fn in_head(&self) -> bool {
         self.at == At::Head

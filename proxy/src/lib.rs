@@ -27,6 +27,7 @@
 //! while it runs), [`simulate`] (a log under another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
 //! stopped as nginx is).
 
+pub mod absolute;
 pub mod accept_encoding;
 pub mod access_log;
 pub mod admin;
@@ -44,6 +45,7 @@ pub mod cors;
 pub mod dating;
 pub mod detour;
 pub mod disguise;
+pub mod dns;
 pub mod drain;
 pub mod edge;
 pub mod error_page;

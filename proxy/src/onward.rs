@@ -17,6 +17,7 @@ use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
+use crate::upstream::naming;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
@@ -86,6 +87,7 @@ impl Edge {
             Next::PassOn => {}
             next => return Ok(next),
         }
+        naming::direct(&self.state, session, exchange).await?;
         if let Some(origin) = self.origin(session, exchange)
             && let Some(next) = Box::pin(tunnel::pass(self, session, exchange, &origin)).await?
         {

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
 use crate::cache::conditional::range_counts;
+use crate::route::Route;
 
 /// Ranges of one request that are looked at.
 const RANGES_MAX: usize = 100;
@@ -40,6 +41,8 @@ impl HttpModuleBuilder for Cutters {
 pub struct Cutter {
     asked: Option<Asked>,
     cutting: Option<Cutting>,
+    /// The length is not told.
+    chunked: bool,
 }
 
 struct Asked {
@@ -56,17 +59,20 @@ struct Cutting {
     at: u64,
 }
 
-/// Says that the response may be sent in parts. `force`: although nobody says it has any.
-pub fn offer(session: &mut Session, force: bool, ranges_max: Option<u32>) {
+/// Says how the route has its responses sent: in parts, although nobody says that they have any, or in chunks.
+pub fn offer(session: &mut Session, route: &Route, ranges_max: Option<u32>) {
     let head = session.req_header();
+    let has_chunks = route.chunked
+        && matches!(head.version, Version::HTTP_11 | Version::HTTP_2)
+        && head.method != Method::HEAD;
     let asks = head.method == Method::GET && head.headers.contains_key(RANGE);
     let asked = asks.then(|| Asked {
         headers: head.headers.clone(),
-        force,
+        force: route.force_ranges,
         ranges_max: ranges_max.map_or(RANGES_MAX, |max| usize::try_from(max).unwrap_or(RANGES_MAX)),
     });
     if let Some(cutter) = session.downstream_modules_ctx.get_mut::<Cutter>() {
-        cutter.asked = asked;
+        (cutter.asked, cutter.chunked) = (asked, has_chunks);
     }
 }
 
@@ -230,7 +236,15 @@ impl HttpModule for Cutter {
         head: &mut ResponseHeader,
         _end_of_stream: bool,
     ) -> pingora::Result<()> {
-        if head.status.is_informational() { Ok(()) } else { self.begin(head) }
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        self.begin(head)?;
+        if self.chunked && !matches!(head.status.as_u16(), 204 | 304) {
+            head.remove_header(&CONTENT_LENGTH);
+            head.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(())
     }
 
     fn response_body_filter(
@@ -266,7 +280,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, range.parse().unwrap());
         let asked = Some(Asked { headers, force: true, ranges_max: RANGES_MAX });
-        let mut cutter = Cutter { asked, cutting: None };
+        let mut cutter = Cutter { asked, ..Cutter::default() };
         let mut head = ResponseHeader::build(200, None).unwrap();
         head.insert_header(CONTENT_LENGTH, 10).unwrap();
         cutter.begin(&mut head).unwrap();

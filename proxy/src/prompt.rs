@@ -29,6 +29,7 @@ use proxy_config::listener::ListenerTimeouts;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::absolute::Intake;
 use crate::dating::Dating;
 use crate::framing::{Framing, FramingFault};
 use crate::hop::{self, Company};
@@ -38,6 +39,9 @@ use crate::respond::Failure;
 /// Bytes one connection moves before it is the others' turn: what a thread copies in some tens of
 /// microseconds. A connection that is always ready would otherwise run until the kernel is full.
 pub const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// Bytes read at once where heads are settled.
+const READ_BYTES: usize = 4096;
 
 /// Slices of a vectored write that are looked at; pingora's chunks have three.
 const SLICES_MAX: usize = 8;
@@ -80,6 +84,8 @@ pub struct Prompt {
     company: Option<Arc<Company>>,
     /// Bytes moved since others had their turn.
     turn_bytes: usize,
+    /// Where the host of an absolute target counts: what is not handed on yet.
+    intake: Option<Intake>,
     /// The client's body is malformed from here on.
     fault: Option<FramingFault>,
     /// Runs while a head has begun and not ended.
@@ -108,8 +114,10 @@ impl Prompt {
         self.framing.as_ref().map_or(0, Framing::heads)
     }
 
-    pub fn http1(stream: Stream, patience: Patience) -> Self {
-        Self::new(stream, patience, Some(Framing::default()), None)
+    /// `of_target`: the host of an absolute target takes the place of another.
+    pub fn http1(stream: Stream, patience: Patience, of_target: bool) -> Self {
+        let intake = of_target.then(Intake::default);
+        Self { intake, ..Self::new(stream, patience, Some(Framing::default()), None) }
     }
 
     pub fn http2(stream: Stream, patience: Patience, company: Arc<Company>) -> Self {
@@ -131,6 +139,7 @@ impl Prompt {
             framing,
             company,
             turn_bytes: 0,
+            intake: None,
             fault: None,
             head_due: None,
             write_due: None,
@@ -186,6 +195,42 @@ impl Prompt {
     }
 
     /// Follows what was read; from a fault on, nothing is handed on.
+    /// Reads what is settled of the heads that come, and all else as it comes.
+    fn poll_settled(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(intake) = &mut self.intake else { return Poll::Ready(Ok(())) };
+        let starts = self.framing.as_ref().is_some_and(Framing::is_between);
+        let mut ended = false;
+        loop {
+            if let Some(part) = intake.take(starts, ended, into.remaining()) {
+                into.put_slice(&part);
+                return Poll::Ready(Ok(()));
+            }
+            if ended {
+                return Poll::Ready(Ok(()));
+            }
+            let mut space = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.stream).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) => {
+                    ended = read.filled().is_empty();
+                    intake.put(read.filled());
+                }
+                Poll::Pending if !intake.is_empty() && self.head_due.is_none() => {
+                    // A head has begun, though nobody else has seen it yet.
+                    let mut due = Box::pin(sleep(self.patience.head));
+                    let _ = due.as_mut().poll(context);
+                    self.head_due = Some(due);
+                    return Poll::Pending;
+                }
+                other => return other,
+            }
+        }
+    }
+
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
         let Some(framing) = &mut self.framing else { return };
         if let Err((fault, right)) = framing.read(&into.filled()[before..]) {
@@ -224,7 +269,10 @@ impl AsyncRead for Prompt {
         }
         let before = into.filled().len();
         if self.fault.is_none() {
-            let read = Pin::new(&mut self.stream).poll_read(context, into);
+            let read = match self.intake {
+                Some(_) => self.poll_settled(context, into),
+                None => Pin::new(&mut self.stream).poll_read(context, into),
+            };
             if !matches!(read, Poll::Ready(Ok(()))) || into.filled().len() == before {
                 return read;
             }

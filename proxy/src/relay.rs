@@ -221,6 +221,7 @@ pub async fn open(
     cookie: Option<String>,
 ) -> Result<Open, Failure> {
     let has_body = has_body(&session.req_header().method, &head);
+    exchange.ruled.to_client.edits.tried = exchange.attempts.tried.clone();
     settle_head(&mut head, exchange, cookie, has_body).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
     dating::keep_date(session, &mut head);

@@ -49,7 +49,7 @@ pub fn settle(
     check_length(&head.headers, raw.unwrap_or_default())?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
-    settle_host(head)?;
+    settle_host(head, listener.is_some_and(|listener| listener.host_of_target))?;
     settle_target(head)
 }
 
@@ -193,15 +193,17 @@ fn settle_cookies(head: &mut RequestHeader) -> Result<(), Failure> {
 }
 
 /// One Host that is a host and an optional port (RFC 9112 section 3.2). HTTP/2's `:authority` and
-/// an absolute target become the Host; only an HTTP/1.0 request may be without.
-fn settle_host(head: &mut RequestHeader) -> Result<(), Failure> {
+/// an absolute target become the Host, also in place of another where the listener says so; only an HTTP/1.0 request may be without.
+fn settle_host(head: &mut RequestHeader, of_target: bool) -> Result<(), Failure> {
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let mut hosts = head.headers.get_all(HOST).iter();
     let host = hosts.next().cloned();
     if hosts.next().is_some() {
         return Err(Failure::BadRequest("Host is given more than once"));
     }
-    let host = match (host, authority) {
+    // HTTP/2 has two names for one thing, and not one that counts before the other.
+    let replaces = of_target && head.version != Version::HTTP_2;
+    let host = match (host.filter(|_| !(replaces && authority.is_some())), authority) {
         (Some(host), Some(authority)) if host.as_bytes() != authority.as_bytes() => {
             return Err(Failure::BadRequest("Host differs from the authority of the target"));
         }
@@ -409,7 +411,7 @@ mod tests {
     #[test]
     fn absolute_targets_become_origin_form() {
         let mut absolute = head("GET", "http://a.example/x?y", &[("Host", "a.example")]);
-        settle_host(&mut absolute).unwrap();
+        settle_host(&mut absolute, false).unwrap();
         settle_target(&mut absolute).unwrap();
         assert_eq!(absolute.raw_path(), b"/x?y");
         assert_eq!(absolute.headers[HOST], "a.example");

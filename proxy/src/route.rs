@@ -100,6 +100,7 @@ pub struct Route {
     /// How the upstream is asked, where that is not as the client asks.
     pub ask: Option<AskedAs>,
     pub force_ranges: bool,
+    pub chunked: bool,
     pub files: Option<Arc<Files>>,
     /// Protocols its clients may go on in, in lower case.
     pub upgrades: Vec<String>,
@@ -200,6 +201,7 @@ impl Routes {
                     response_rate: route.response_rate,
                     ask: route.ask.clone(),
                     force_ranges: route.force_ranges,
+                    chunked: route.chunked,
                     files: route
                         .files
                         .as_ref()
@@ -275,12 +277,15 @@ fn upstreams_by_name<'a>(
     servers: &Servers,
     metrics: &Metrics,
 ) -> Result<BTreeMap<&'a str, Arc<Upstream>>, ServerFault> {
-    let named = config.upstreams.iter();
-    named
-        .map(|(name, upstream)| {
-            Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, servers, metrics)?)))
-        })
-        .collect()
+    let maps = config.maps.keys().map(String::as_str).collect();
+    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+    let named = config.upstreams.iter().map(|(name, upstream)| {
+        Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, &scope, servers, metrics)?)))
+    });
+    let all: BTreeMap<_, _> = named.collect::<Result<_, ServerFault>>()?;
+    let directories = all.values().filter_map(|upstream| upstream.directory.as_ref());
+    directories.for_each(|directory| directory.introduce(&all));
+    Ok(all)
 }
 
 fn split(
@@ -322,7 +327,8 @@ fn is_plain(route: &proxy_config::Route, config: &Config, rules: &RouteRules) ->
     let is_edited = route.gunzip.is_some()
         || route.substitutions.is_some()
         || route.includes.is_some()
-        || route.force_ranges;
+        || route.force_ranges
+        || route.chunked;
     let is_asked_otherwise = route.ask.is_some() || route.client.is_some();
     let is_worded = !rules.texts.is_empty();
     !(is_worded

@@ -154,6 +154,7 @@ pub fn facts<'a>(
         request_id: &exchange.request_id,
         proved: &exchange.proved,
         set: &walk.variables,
+        tried: &exchange.attempts.tried,
         connection: Connection {
             peer: exchange.peer,
             local: exchange.local,
@@ -185,7 +186,7 @@ fn machine() -> &'static str {
     &NAME
 }
 
-/// Renders templates that belong to no route: they see the request and no captures.
+/// Renders templates that belong to no route: they see the request, what steps have set, and no captures of their own.
 pub fn render_params(
     head: &RequestHeader,
     exchange: &Exchange,
@@ -195,8 +196,8 @@ pub fn render_params(
     if params.is_empty() {
         return Vec::new();
     }
-    let (asked, walk) = (asked_for(head, exchange), Walk::default());
-    let facts = facts(head, exchange, target(listener, head), &asked, &walk);
+    let asked = asked_for(head, exchange);
+    let facts = facts(head, exchange, target(listener, head), &asked, &exchange.ruled.walk);
     params.iter().map(|(name, value)| (name.clone(), value.render(&facts))).collect()
 }
 
@@ -205,7 +206,14 @@ pub fn render_params(
 /// Errors: `Target` when it is none after the rewrite.
 pub fn rewrite(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
     let Some(rewritten) = exchange.ruled.rewritten.take() else { return Ok(()) };
-    let form = normalize_target(rewritten.as_bytes()).map_err(Failure::Target)?;
+    go_to(session, exchange, &rewritten)
+}
+
+/// Makes this the request's target.
+///
+/// Errors: `Target` when it is none.
+pub fn go_to(session: &mut Session, exchange: &mut Exchange, target: &str) -> Result<(), Failure> {
+    let form = normalize_target(target.as_bytes()).map_err(Failure::Target)?;
     let head = session.req_header_mut();
     let asked = String::from_utf8_lossy(head.raw_path()).into_owned();
     exchange.ruled.asked.get_or_insert(asked);

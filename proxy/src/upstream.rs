@@ -1,54 +1,58 @@
 //! Which server a request goes to, and when it may be tried again.
 //!
-//! Its stops: [`pool`] has a connection to give → [`health`] and [`server`] say which servers are fit →
+//! Its stops: [`naming`] says who is asked, where requests do → [`pool`] has a connection to give → [`health`] and [`server`] say which servers are fit →
 //! [`balance`] chooses among them → [`transport`] says how it is reached → [`retry`] says whether another
 //! is tried. [`patience`] says how long. [`probe`] asks servers how they are, [`resolve`] where they are.
 
 pub mod announce;
+pub mod attempts;
 pub mod balance;
 pub mod connector;
 pub mod health;
+pub mod naming;
 pub mod patience;
 pub mod pool;
 pub mod probe;
 pub mod resolve;
 pub mod retry;
+mod seat;
 pub mod server;
 pub mod transport;
+mod unverified;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use pingora::protocols::Digest;
-use pingora::upstreams::peer::{HttpPeer, Tracer};
+use pingora::upstreams::peer::HttpPeer;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
+use proxy_config::template::Scope;
 use proxy_config::upstream::{Balance, UpstreamTimeouts};
 use proxy_config::upstream_health::Retries;
 use thiserror::Error;
 
 use crate::fastcgi::Gateway;
 use crate::metrics::Metrics;
-use crate::proxy_protocol::Ends;
 use crate::rate_limit::key::{Asking, cookie};
+pub use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::balance::{Candidate, Rule};
+use crate::upstream::naming::Directory;
 use crate::upstream::pool::{Pool, keeps};
 use crate::upstream::probe::Watch;
 use crate::upstream::resolve::Name;
 pub use crate::upstream::retry::ATTEMPTS_MAX;
-use crate::upstream::retry::{Budget, Failed, STALE_MAX};
-use crate::upstream::server::{InUse, Server, Servers};
+use crate::upstream::retry::{Budget, Failed};
+use crate::upstream::seat::{AT_ONCE, Seat, fresh, traced};
+use crate::upstream::server::{InUse, Servers};
 use crate::upstream::transport::{FileFault, Transport};
 
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
 
-/// Idle time of a connection that is not kept.
-const AT_ONCE: Duration = Duration::from_millis(1);
 /// What the kernel may read ahead of what is asked for, bytes, on a connection to a server.
 pub const RECEIVE_BYTES: usize = 256 * 1024;
 
@@ -62,39 +66,16 @@ pub enum ServerFault {
     File { upstream: String, fault: FileFault },
 }
 
-/// A server's place in an upstream.
-struct Seat {
-    server: Arc<Server>,
-    weight: u32,
-    backup: bool,
-    connections_max: u32,
-    slow_start_ms: u64,
-    peer: HttpPeer,
-    /// Where it is now, when that may change.
-    name: Option<Name>,
-    /// What stands for it in a Host that the client did not send.
-    host: String,
-}
-
-impl Seat {
-    /// Where it is asked.
-    fn peer(&self) -> HttpPeer {
-        let mut peer = self.peer.clone();
-        if let Some(name) = &self.name {
-            name.addresses.place(&mut peer);
-        }
-        peer
-    }
-}
-
 /// The servers of one upstream, their timeouts and whose turn it is.
 pub struct Upstream {
     pub name: String,
     /// Its `X-Accel-Redirect` is obeyed.
     pub x_accel: bool,
+    /// Where requests name the servers.
+    pub directory: Option<Arc<Directory>>,
     /// Where FastCGI is spoken.
     pub gateway: Option<Arc<Gateway>>,
-    config: proxy_config::Upstream,
+    config: Arc<proxy_config::Upstream>,
     transport: Arc<Transport>,
     pool: Arc<Pool>,
     seats: Vec<Seat>,
@@ -113,18 +94,6 @@ pub struct Turn {
     pub in_use: InUse,
 }
 
-/// What of a request has a say in which server it goes to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wish {
-    hash: Option<u64>,
-    /// The server the client was given before.
-    sticky: Option<u64>,
-    /// The client's address, where it chooses the server.
-    address: Option<IpAddr>,
-    /// The client's connection, which a server may be told of; nothing when the proxy asks for itself.
-    pub client: Option<Ends>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -134,6 +103,7 @@ impl Upstream {
     pub fn new(
         name: &str,
         config: &proxy_config::Upstream,
+        scope: &Scope<'_>,
         servers: &Servers,
         metrics: &Metrics,
     ) -> Result<Self, ServerFault> {
@@ -154,7 +124,8 @@ impl Upstream {
                     }
                     _ => None,
                 };
-                let peer = transport.peer(&server.address, renewed.as_ref()).map_err(fault)?;
+                let at = renewed.as_ref().map(Name::first);
+                let peer = transport.peer(&server.address, at).map_err(fault)?;
                 let slow_start = server.slow_start.map(proxy_config::units::Duration::as_millis);
                 let known = servers.named(name, &server.address.to_string(), metrics);
                 let host = match &server.address {
@@ -169,19 +140,25 @@ impl Upstream {
                     weight: server.weight,
                     backup: server.backup,
                     connections_max: server.connections_max.unwrap_or(u32::MAX),
+                    attempts_max: usize::try_from(server.attempts_max).unwrap_or(usize::MAX),
                     slow_start_ms: slow_start.unwrap_or(0),
                 })
             })
             .collect::<Result<Vec<_>, ServerFault>>()?;
-        let budget = config.retries.as_ref().map_or(0, |retries| retries.budget.hundredths());
+        let directory = config.by_request.as_ref();
+        let directory = directory.map(|rules| Directory::new(name, rules, config, metrics));
         Ok(Self {
             name: name.to_owned(),
             x_accel: config.x_accel,
-            gateway: config.fastcgi.as_ref().map(|f| Arc::new(Gateway::new(f, &config.timeouts))),
+            directory: directory.map(Arc::new),
+            gateway: config
+                .fastcgi
+                .as_ref()
+                .map(|fastcgi| Arc::new(Gateway::new(fastcgi, &config.timeouts, scope))),
             turn: Mutex::new(vec![0; seats.len()]),
             seats,
-            budget: Mutex::new(Budget::new(budget)),
-            config: config.clone(),
+            budget: Mutex::new(budget(config)),
+            config: Arc::new(config.clone()),
             transport: Arc::new(transport),
             pool: servers.pool(name, metrics),
             first_byte_seconds: metrics.upstream_first_byte_seconds.with_label_values(&[name]),
@@ -189,6 +166,51 @@ impl Upstream {
             connects_reused: metrics.upstream_connects.with_label_values(&[name, "true"]),
             failures: metrics.upstream_failures.clone(),
             retries: metrics.upstream_retries.clone(),
+        })
+    }
+
+    /// The same with a server that a request has named: `server` is asked at these addresses, at each as often as
+    /// `usize` says.
+    ///
+    /// Errors: it cannot be reached in the way of this upstream.
+    pub fn at(
+        &self,
+        server: &ServerAddress,
+        (host, addresses): (String, &[(Option<SocketAddr>, usize)]),
+        (servers, metrics): (&Servers, &Metrics),
+    ) -> Result<Upstream, String> {
+        let seats = addresses.iter().map(|(address, attempts_max)| {
+            let name = address.map_or_else(|| server.to_string(), |address| address.to_string());
+            let known = servers.unlisted(&self.name, &name, metrics);
+            Ok(Seat {
+                peer: traced(self.transport.peer(server, *address)?, &known),
+                name: None,
+                host: host.clone(),
+                server: known,
+                weight: 1,
+                backup: false,
+                connections_max: u32::MAX,
+                attempts_max: *attempts_max,
+                slow_start_ms: 0,
+            })
+        });
+        let seats = seats.collect::<Result<Vec<_>, String>>()?;
+        Ok(Upstream {
+            name: self.name.clone(),
+            x_accel: self.x_accel,
+            directory: None,
+            gateway: self.gateway.clone(),
+            config: Arc::clone(&self.config),
+            transport: Arc::clone(&self.transport),
+            pool: Arc::clone(&self.pool),
+            turn: Mutex::new(vec![0; seats.len()]),
+            seats,
+            budget: Mutex::new(budget(&self.config)),
+            first_byte_seconds: self.first_byte_seconds.clone(),
+            connects_fresh: self.connects_fresh.clone(),
+            connects_reused: self.connects_reused.clone(),
+            failures: self.failures.clone(),
+            retries: self.retries.clone(),
         })
     }
 
@@ -255,6 +277,7 @@ impl Upstream {
         };
         attempts.server = Some(chosen);
         let seat = &self.seats[chosen];
+        attempts.tried.ask(Arc::clone(&seat.server.name));
         let mut peer = seat.peer();
         self.transport.announce(&mut peer, attempts.wish.client);
         if !self.keeps(seat) {
@@ -282,7 +305,7 @@ impl Upstream {
             let fit = seats.filter(|(index, seat)| {
                 seat.backup == backup
                     && seat.weight > 0
-                    && !failed.contains(index)
+                    && failed.iter().filter(|at| *at == index).count() < seat.attempts_max
                     && seat.server.is_up()
                     && seat.server.in_flight() < seat.connections_max
             });
@@ -345,7 +368,7 @@ impl Upstream {
 
     /// The server of the current attempt, as written in the document.
     pub fn server_name(&self, attempts: &Attempts) -> Option<&str> {
-        attempts.server.map(|server| self.seats[server].server.name.as_str())
+        attempts.server.map(|server| &*self.seats[server].server.name)
     }
 
     /// The value of `Set-Cookie` for a client that is to come back to this server; nothing when it
@@ -405,7 +428,8 @@ impl Upstream {
     }
 
     /// The head of an answer came after this time.
-    pub fn answered(&self, attempts: &Attempts, status: u16, took: Duration) {
+    pub fn answered(&self, attempts: &mut Attempts, status: u16, took: Duration) {
+        attempts.tried.said(status);
         let Some(seat) = attempts.server.map(|server| &self.seats[server]) else { return };
         let passive = self.config.health_checks.as_ref().and_then(|checks| checks.passive.as_ref());
         match passive {
@@ -422,7 +446,10 @@ impl Upstream {
 
     /// An attempt failed; `kind` is one of `respond::failure_kind`. A pooled connection that was
     /// closed already says nothing about the server.
-    pub fn failed(&self, attempts: &Attempts, kind: &str, stale: bool) {
+    pub fn failed(&self, attempts: &mut Attempts, kind: &str, stale: bool) {
+        if !stale {
+            attempts.tried.said(if kind.ends_with("timeout") { 504 } else { 502 });
+        }
         self.failures.with_label_values(&[self.name.as_str(), kind]).inc();
         let seat = attempts.server.map(|server| &self.seats[server]);
         let Some(seat) = seat.filter(|_| !stale) else { return };
@@ -460,52 +487,14 @@ impl Upstream {
     }
 }
 
+fn budget(config: &proxy_config::Upstream) -> Budget {
+    Budget::new(config.retries.as_ref().map_or(0, |retries| retries.budget.hundredths()))
+}
+
 /// The server named by a sticky cookie.
 fn given(headers: &HeaderMap, name: &str) -> Option<u64> {
     let value = std::str::from_utf8(cookie(headers, name)?).ok()?;
     u64::from_str_radix(value, 16).ok()
-}
-
-/// What one request has tried so far.
-#[derive(Clone, Debug, Default)]
-pub struct Attempts {
-    pub wish: Wish,
-    /// Index of the server of the current attempt.
-    server: Option<usize>,
-    failed: Vec<usize>,
-    made: u32,
-    begun: Option<Instant>,
-    stale: usize,
-    repeat_fresh: bool,
-}
-
-impl Attempts {
-    /// Attempts beyond the first.
-    pub fn retries(&self) -> u32 {
-        self.made.saturating_sub(1)
-    }
-
-    fn after_stale_connection(&mut self) -> bool {
-        self.stale += 1;
-        self.repeat_fresh = self.stale <= STALE_MAX;
-        self.repeat_fresh
-    }
-}
-
-/// Counts the connections that are made to it.
-fn traced(mut peer: HttpPeer, server: &Server) -> HttpPeer {
-    peer.options.tracer = Some(Tracer(Box::new(server.open.clone())));
-    peer
-}
-
-/// The same server on a connection that cannot come from the pool: pingora has no switch for it,
-/// but connections are only shared within a group, and this group has one member.
-fn fresh(peer: &HttpPeer) -> HttpPeer {
-    static GROUP: AtomicU64 = AtomicU64::new(1);
-    let mut peer = peer.clone();
-    peer.group_key = GROUP.fetch_add(1, Ordering::Relaxed);
-    peer.options.idle_timeout = Some(AT_ONCE);
-    peer
 }
 
 #[cfg(test)]
@@ -516,7 +505,8 @@ mod tests {
         let addresses = (1..=servers).map(|port| format!("127.0.0.1:{port}").parse().unwrap());
         let mut config = proxy_config::Upstream::of(addresses);
         change(&mut config);
-        Upstream::new("u", &config, &Servers::default(), &Metrics::new()).unwrap()
+        Upstream::new("u", &config, &Scope::default(), &Servers::default(), &Metrics::new())
+            .unwrap()
     }
 
     #[test]
@@ -574,8 +564,8 @@ mod tests {
             config.health_checks = Some(checks);
         });
         for server in 0..4 {
-            let attempts = Attempts { server: Some(server), ..Attempts::default() };
-            upstream.failed(&attempts, "connect", false);
+            let mut attempts = Attempts { server: Some(server), ..Attempts::default() };
+            upstream.failed(&mut attempts, "connect", false);
         }
         let up: Vec<_> = upstream.seats.iter().map(|seat| seat.server.is_up()).collect();
         assert_eq!(up, [false, false, true, true]);

@@ -16,7 +16,7 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
     let origin = Origin::saying("ok");
     // One request of each kind, so that every family with labels has a series.
     let proxy = Proxy::start(&format!(
-        "upstreams: {{ u: {}, v: {}, w: {{ servers: [ {{ address: 'localhost:{}' }} ], resolve: {{}} }} }}\nroutes:\n\
+        "upstreams: {{ u: {}, v: {}, w: {{ servers: [ {{ address: 'localhost:{}' }} ], resolve: {{}} }}, x: {{ by_request: {{ allow: [ a.example ] }} }} }}\nroutes:\n\
          - {{ name: t, match: {{ paths: [ {{ prefix: /t/ }} ] }}, upstream: w, mirror: {{ upstream: v, compare: true }} }}\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\

@@ -194,3 +194,25 @@ fn a_listener_may_take_old_clients_and_refuse_methods() {
     assert!(refused.text().contains("<title>405 Not Allowed</title>"), "{}", refused.text());
     assert!(client.is_closed(), "what follows is not answered");
 }
+
+#[test]
+fn a_listener_may_let_the_host_of_a_target_count() {
+    let origin = Origin::saying("ok");
+    let sections = crate::harness::to(&[origin.address]);
+    let proxy = Proxy::with_listener(", host_of_target: true", &sections);
+    for (request, line, host) in [
+        (
+            "GET http://a.example:81/x?y HTTP/1.1\r\nHost: b.example\r\n\r\n",
+            "GET /x?y",
+            "a.example:81",
+        ),
+        ("GET http://a.example HTTP/1.1\r\nHost: a.example\r\n\r\n", "GET /", "a.example"),
+    ] {
+        assert_eq!(proxy.client().ask(request).text(), "ok", "{request}");
+        let head = origin.heads().pop().unwrap();
+        assert!(head.starts_with(&format!("{line} HTTP/1.1\r\n")), "{head}");
+        assert!(head.to_lowercase().contains(&format!("host: {host}\r\n")), "{head}");
+    }
+    let refused = proxy.client().ask("GET http://u@a/ HTTP/1.1\r\nHost: b\r\n\r\n");
+    assert_eq!(refused.status, 400);
+}

@@ -34,6 +34,7 @@ mod instructions;
 mod introductions;
 mod isolation;
 mod lanes;
+mod naming;
 mod nginx_command;
 mod operating;
 mod proofs;

@@ -122,3 +122,57 @@ fn files_are_read_again_by_a_reload_which_refuses_what_cannot_be_used() {
     assert!(proxy.reload());
     assert_eq!(proxy.get("/a").status, 502, "a connection that was trusted before is not used");
 }
+
+#[test]
+fn a_server_nobody_verifies_may_show_a_certificate_of_version_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &[&str]| {
+        std::process::Command::new("openssl")
+            .args(arguments)
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    // Without extensions it is one of version 1.
+    std::fs::write(dir.path().join("plain.cnf"), "[req]\ndistinguished_name = dn\n[dn]\n").unwrap();
+    let made = [
+        "req",
+        "-x509",
+        "-new",
+        "-nodes",
+        "-config",
+        "plain.cnf",
+        "-subj",
+        "/CN=old",
+        "-newkey",
+        "rsa:2048",
+        "-keyout",
+        "old.key",
+        "-out",
+        "old.pem",
+    ];
+    assert!(openssl(&made).wait().unwrap().success());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let port = address.port().to_string();
+    let mut server =
+        openssl(&["s_server", "-accept", &port, "-cert", "old.pem", "-key", "old.key", "-www"]);
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ old: {{ servers: [ {{ address: '{address}' }} ], tls: {{ verify: false }} }},\n\
+         strict: {{ servers: [ {{ address: '{address}' }} ], tls: {{}} }} }}\n\
+         routes: [ {{ name: strict, match: {{ paths: [ {{ exact: /strict }} ] }}, upstream: strict }}, \
+         {{ name: old, upstream: old }} ]"
+    ));
+    let body = eventually("the server", || {
+        let answered = proxy.get("/");
+        (answered.status == 200).then(|| answered.text())
+    });
+    assert!(body.contains("TLSv1.3"), "{body}");
+    assert_eq!(proxy.get("/strict").status, 502);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

@@ -182,6 +182,15 @@ fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut
             "if-modified-since" | "if-none-match" if stated.cached => {
                 Some("the cache asks whether what it has is still good")
             }
+            // They frame the client's message, and say nothing that scripts are not told otherwise.
+            "http_connection" | "http_content_length" | "http_content_type" => continue,
+            // The two are asked on connections of their own.
+            "remote_port" => continue,
+            "request_uri" | "path_info" | "script_name" | "script_filename" | "document_uri"
+                if echo::normal(&a) == echo::normal(&b) =>
+            {
+                Some("Forebay passes paths on in their normal form")
+            }
             "host" => Some("Forebay passes Host on as it came"),
             // nginx sends a length of nothing for a request without a body, Forebay none.
             "content-length" if [a.as_str(), b.as_str()].iter().all(|v| ["", "0"].contains(v)) => {

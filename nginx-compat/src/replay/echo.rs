@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::replay::wire;
+use crate::replay::{script, wire};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest request that is taken.
@@ -86,6 +86,11 @@ fn listen(pool: &str, seen: &Requests) -> io::Result<SocketAddr> {
 
 fn serve(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
+    let mut first = [0];
+    // A record of FastCGI begins with its version.
+    if stream.peek(&mut first)? == 1 && first == [1] {
+        return run(stream, pool, seen);
+    }
     let Some(request) = read(&mut stream, pool)? else { return Ok(()) };
     let Seen { method, target, body, .. } = &request;
     let said = format!("{pool}: {method} {}, {} bytes\n", normal(target), body.len());
@@ -99,6 +104,20 @@ fn serve(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
     stream.write_all(answer.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     // Closing with bytes unread would reset the connection under the answer.
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// The same for one who asks for scripts.
+fn run(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
+    let Some((request, id)) = script::read(&mut stream, pool)? else { return Ok(()) };
+    let Seen { method, target, body, .. } = &request;
+    let said = format!("{pool}: {method} {}, {} bytes\n", normal(target), body.len());
+    let answer = format!(
+        "Content-Type: text/plain\r\nX-Pool: {pool}\r\nX-Powered-By: a script\r\n\r\n{said}"
+    );
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    script::answer(&mut stream, id, &answer)?;
+    stream.shutdown(Shutdown::Write)?;
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 

@@ -141,6 +141,7 @@ impl Stage<'_> {
             "listen" => return self.listen(directive),
             "proxy_cache_path" => self.cache_path(directive),
             "proxy_pass" => self.pass(directive),
+            "fastcgi_pass" => self.script(directive),
             "root" | "alias" => {
                 if let Some(word) = directive.arguments.first_mut() {
                     word.text = moved_path(self.folder, &word.text);
@@ -186,6 +187,14 @@ impl Stage<'_> {
         let path = self.folder.join("cache").join(crate::translate::value::slug(zone));
         if let Some(word) = line.arguments.first_mut() {
             word.text = path.display().to_string();
+        }
+    }
+
+    /// `host:port`, unless it is the name of a pool.
+    fn script(&self, line: &mut Directive) {
+        let Some(word) = line.arguments.first_mut() else { return };
+        if !word.text.contains('$') && !self.pools.iter().any(|pool| *pool == word.text) {
+            word.text = self.echo.address(word.text.trim_start_matches("unix:")).to_string();
         }
     }
 

@@ -11,15 +11,15 @@ use proxy_config::units::ByteSize;
 
 use crate::translate::auth::ByPath;
 use crate::translate::detour::{self, Named};
-use crate::translate::proxy_pass::Target;
+use crate::translate::proxy_pass::{PROXY, Target};
 use crate::translate::rewrite::Program;
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
-    access, auth, bodies, client, files, guard, gzip, proxy_pass, rate, redirected, request_header,
-    response_header, upgrade, value,
+    access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, proxy_pass, rate,
+    redirected, request_header, response_header, upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -63,7 +63,12 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         Some(pass) => proxied(here, pass, work).inspect_err(|why| {
             work.verdicts.add(pass, Verdict::unsupported(why.clone()));
         })?,
-        None => of_files(here, work)?,
+        None => match here.handler("fastcgi_pass") {
+            Some(pass) => fastcgi::passed(here, pass, work).inspect_err(|why| {
+                work.verdicts.add(pass, Verdict::unsupported(why.clone()));
+            })?,
+            None => of_files(here, work)?,
+        },
     };
     let route = with_tries(route, here, work)?;
     let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
@@ -109,9 +114,18 @@ fn proxied<'a>(
     pass: &'a Directive,
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
-    let target = proxy_pass::target(pass)?;
-    let Some(name) = target.variable() else { return zoned(here, pass, &target, work) };
-    let values = work.names.values(name, here.place, work.verdicts)?;
+    let target = proxy_pass::target(pass);
+    let one = target.as_ref().ok().and_then(Target::variable);
+    let values = one.map(|name| work.names.values(name, here.place, work.verdicts));
+    let is_open = values.as_ref().is_none_or(Result::is_err);
+    if by_request::is_named(pass, &target) && is_open {
+        return by_variables(here, pass, work);
+    }
+    let target = target?;
+    let (Some(name), Some(values)) = (target.variable(), values) else {
+        return zoned(here, pass, &target, work);
+    };
+    let values = values?;
     let mut routes = Vec::new();
     for value in &values {
         let target = Target { authority: value.as_str(), ..target };
@@ -132,6 +146,21 @@ fn proxied<'a>(
         work.by_name.push((other, origin, pass.id));
     }
     Ok(route)
+}
+
+/// The route to a server that variables name.
+fn by_variables<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    work: &mut Work<'_, 'a>,
+) -> Result<Route, String> {
+    let timeouts = timeouts(here.scope, PROXY, work.verdicts);
+    let named = by_request::named(here, pass, timeouts, work)?;
+    let ask = proxy_pass::ask(here.scope, here.place, work.names, work.verdicts)?;
+    let url = pass.argument(0).unwrap_or_default();
+    let target = Target { family: PROXY, authority: url, tls: named.tls, uri: None };
+    let route = asking(here, pass, (&target, here.place), named.differences, work);
+    Ok(Route { upstream: Some(named.upstream), server: Some(named.server), ask, ..route })
 }
 
 /// Routes for each cache zone that a variable may name, and what leads to them; another name is nginx's 500.
@@ -177,36 +206,45 @@ fn passed<'a>(
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
     let place = Place { proxy: Some(target.names()), ..here.place.clone() };
-    let timeouts = timeouts(here.scope, work.verdicts);
+    let timeouts = timeouts(here.scope, PROXY, work.verdicts);
     let upstream = work.pools.name_of(target, here.scope, timeouts, work.verdicts, work.files)?;
     let rewrite = target.rewrite(here.path, &place, work.names, work.verdicts)?;
-    let mut differences = Vec::new();
+    let ask = proxy_pass::ask(here.scope, &place, work.names, work.verdicts)?;
+    let route = asking(here, pass, (target, &place), Vec::new(), work);
+    Ok(Route { upstream: Some(upstream), rewrite, ask, ..route })
+}
+
+/// What a route to an upstream does besides asking it.
+fn asking<'a>(
+    here: &Here<'_, 'a>,
+    pass: &'a Directive,
+    (target, place): (&Target<'_>, &Place),
+    mut differences: Vec<String>,
+    work: &mut Work<'_, 'a>,
+) -> Route {
     proxy_pass::settings(here.scope, &mut differences, work.verdicts);
     work.verdicts.add(pass, Verdict::with_differences(&differences));
-    let request_headers = request_header::edits(here.scope, &place, work.names, work.verdicts);
-    let upgrades = upgrade::upgrades(here.scope, &place, work.names, work.verdicts);
-    let ask = proxy_pass::ask(here.scope, &place, work.names, work.verdicts)?;
+    let request_headers = request_header::edits(here.scope, place, work.names, work.verdicts);
+    let upgrades = upgrade::upgrades(here.scope, place, work.names, work.verdicts);
     let response_headers =
-        response_header::edits(here.scope, true, &place, work.names, work.verdicts);
+        response_header::edits(here.scope, Some(PROXY), place, work.names, work.verdicts);
     let mut response_headers = response_headers.unwrap_or_default();
     let replaced =
-        redirected::replacements(here.scope, target, here.path, &place, work.names, work.verdicts);
+        redirected::replacements(here.scope, target, here.path, place, work.names, work.verdicts);
     response_headers.replace.extend(replaced);
-    let cache_policy =
-        work.caches.policy(here.scope, &place, work.names, work.verdicts, work.files);
-    Ok(Route {
-        ask,
+    let cache_policy = work.caches.policy(here.scope, place, work.names, work.verdicts, work.files);
+    Route {
         upgrades: Some(upgrades),
         response_rate: rate::upstream_rate(here.scope, work.verdicts),
         force_ranges: proxy_pass::forces_ranges(here.scope, work.verdicts),
-        rewrite,
+        chunked: response_header::has_trailers(here.scope),
         request_headers: Some(request_headers),
         response_headers: Some(response_headers).filter(|edits| *edits != HeaderEdits::default()),
         cache_policy,
         forwarded_headers: proxy_config::route::ForwardedHeaders::PassOn,
         request_body_max: body_max(here.scope, work.verdicts),
-        ..Route::to("", upstream)
-    })
+        ..Route::to("", "")
+    }
 }
 
 /// Pages for the errors of a place; the routes of those that are elsewhere become the site's.
@@ -244,7 +282,7 @@ fn with_tries<'a>(
         Err("there is no root to look in".to_owned())
     } else {
         let step = detour::must_exist(line, named, place, names, verdicts);
-        step.map(|step| route.steps.push(step))
+        step.map(|steps| route.steps.extend(steps))
     };
     result.inspect_err(|why| work.verdicts.add(line, Verdict::unsupported(why.clone())))?;
     Ok(route)
@@ -260,7 +298,7 @@ fn of_files<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, S
         lines.for_each(|line| work.verdicts.add(line, Verdict::unsupported(why.clone())));
     })?;
     let response_headers =
-        response_header::edits(scope, false, here.place, work.names, work.verdicts);
+        response_header::edits(scope, None, here.place, work.names, work.verdicts);
     let route = Route { upstream: None, response_headers, ..Route::to("", "") };
     Ok(match found {
         Some(found) => Route { files: Some(found.files), rewrite: found.rewrite, ..route },
@@ -269,7 +307,7 @@ fn of_files<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, S
     })
 }
 
-fn body_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<ByteSize> {
+pub fn body_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<ByteSize> {
     let Some(line) = scope.one("client_max_body_size") else { return Some(BODY_MAX) };
     match line.argument(0).and_then(value::size) {
         Some(size) => {
@@ -293,7 +331,7 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
     let action = last.and_then(|step| step.then.pop());
     steps.retain(|step| !step.then.is_empty());
     let response_headers =
-        response_header::edits(here.scope, false, here.place, work.names, work.verdicts);
+        response_header::edits(here.scope, None, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
     route.compression = gzip::compression(here.scope, work.verdicts);

@@ -78,7 +78,7 @@ pub fn asked<'a>(
         Some(path) => path.to_owned(),
         None => return Err(format!("what location {uri} asks for is not the same each time")),
     };
-    let timeouts = timeouts(inner, work.verdicts);
+    let timeouts = timeouts(inner, proxy_pass::PROXY, work.verdicts);
     let upstream = work.pools.name_of(&target, inner, timeouts, work.verdicts, work.files)?;
     let mut variables = Vec::new();
     let mut copy_headers = Vec::new();

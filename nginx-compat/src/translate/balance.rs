@@ -81,15 +81,16 @@ pub fn keys(text: &str) -> Result<Vec<RequestKey>, String> {
 pub fn failures(
     upstream: &mut Upstream,
     fails: &[Fails],
-    scope: &Scope<'_>,
+    (scope, family): (&Scope<'_>, &str),
     verdicts: &mut Verdicts,
 ) {
-    let several = upstream.servers.len() > 1;
-    let mut retries = next_upstream(scope, several, verdicts);
-    if !several {
+    let servers = upstream.servers.iter().fold(0, |sum: u32, s| sum.saturating_add(s.attempts_max));
+    let mut retries = next_upstream(scope, family, servers > 1, verdicts);
+    if servers < 2 {
         return;
     }
-    let fails = fails.iter().filter(|fails| fails.max > 0 && !fails.timeout.is_zero());
+    let several = upstream.servers.len() > 1;
+    let fails = fails.iter().filter(|fails| several && fails.max > 0 && !fails.timeout.is_zero());
     if let Some(fails) = fails.max_by_key(|fails| fails.max) {
         // 403 and 404 are tried elsewhere, and count for nothing.
         let statuses = retries.statuses.iter().copied().filter(|status| *status >= 429).collect();
@@ -103,30 +104,44 @@ pub fn failures(
             active: None,
         });
     }
-    let tries = scope.one("proxy_next_upstream_tries").and_then(|line| line.argument(0));
-    let servers = u32::try_from(upstream.servers.len()).unwrap_or(ATTEMPTS_MAX);
+    retries.attempts_max = attempts(scope, family, &retries, servers);
+    upstream.retries = Some(retries);
+}
+
+/// How many attempts a request has at so many servers.
+pub fn attempts(scope: &Scope<'_>, family: &str, retries: &Retries, servers: u32) -> u32 {
+    let tries =
+        scope.one(&format!("{family}_next_upstream_tries")).and_then(|line| line.argument(0));
     let attempts = match tries.and_then(|tries| tries.parse().ok()).unwrap_or(0) {
         0 => servers,
         tries => servers.min(tries),
     };
     let nothing = retries.on.is_empty() && retries.statuses.is_empty();
-    retries.attempts_max = if nothing { 1 } else { attempts.min(ATTEMPTS_MAX) };
-    upstream.retries = Some(retries);
+    if nothing { 1 } else { attempts.min(ATTEMPTS_MAX) }
 }
 
 /// What of a request is tried again, and for how long; how often is decided by the servers there are.
-fn next_upstream(scope: &Scope<'_>, several: bool, verdicts: &mut Verdicts) -> Retries {
+pub fn next_upstream(
+    scope: &Scope<'_>,
+    family: &str,
+    several: bool,
+    verdicts: &mut Verdicts,
+) -> Retries {
     let mut retries = Retries {
         budget: Percent::whole(100),
         on: vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout],
         ..Retries::default()
     };
-    for name in ["proxy_next_upstream_tries", "proxy_next_upstream_timeout"] {
-        scope.one(name).into_iter().for_each(|line| verdicts.add(line, Verdict::exact()));
+    for name in ["next_upstream_tries", "next_upstream_timeout"] {
+        scope
+            .one(&format!("{family}_{name}"))
+            .into_iter()
+            .for_each(|line| verdicts.add(line, Verdict::exact()));
     }
-    let within = scope.one("proxy_next_upstream_timeout").and_then(|line| line.argument(0));
+    let within =
+        scope.one(&format!("{family}_next_upstream_timeout")).and_then(|line| line.argument(0));
     retries.within = within.and_then(time).filter(|within| !within.is_zero());
-    let Some(line) = scope.one("proxy_next_upstream") else { return retries };
+    let Some(line) = scope.one(&format!("{family}_next_upstream")) else { return retries };
     let mut differences = Vec::new();
     retries.on.clear();
     for word in line.texts() {

@@ -7,7 +7,9 @@ use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
 use proxy_config::route_action::{ErrorPage, Redirect, RegexRewrite, Rewrite, TryStep};
 use proxy_config::status_match::StatusMatch;
-use proxy_config::steps::{Action, Condition, ConditionTest, PathKind, Step};
+use proxy_config::steps::{
+    Action, AfterRewrite, Condition, ConditionTest, PathKind, RewriteStep, Step,
+};
 
 use crate::translate::answer::answered;
 use crate::translate::regex::convert;
@@ -51,14 +53,15 @@ pub fn tries(
     Ok(steps)
 }
 
-/// What `try_files FILE FALLBACK` comes to where something else answers for files that are there.
+/// What `try_files FILE FALLBACK` comes to where something else answers for files that are there: the file is the path
+/// from then on.
 pub fn must_exist(
     line: &Directive,
     named: &Named,
     place: &Place,
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
-) -> Result<Step, String> {
+) -> Result<Vec<Step>, String> {
     let words: Vec<&str> = line.texts().collect();
     let [file, last] = words.as_slice() else {
         return Err("several files before something that is no file server".to_owned());
@@ -76,7 +79,13 @@ pub fn must_exist(
         (None, false) => return Err(format!("{last} after something that is no file server")),
     };
     verdicts.add(line, Verdict::exact());
-    Ok(Step { when: vec![Condition { of, is, not: true }], then })
+    let mut steps = vec![Step { when: vec![Condition { of, is, not: true }], then }];
+    if !["${path}", "${path_text}"].contains(&file.0.as_str()) {
+        let find = convert("^.*$", false)?;
+        let rewrite = RewriteStep { find, to: file, redirect: None, after: AfterRewrite::Stay };
+        steps.push(Step { when: Vec::new(), then: vec![Action::Rewrite(rewrite)] });
+    }
+    Ok(steps)
 }
 
 fn route_of(name: &str, named: &Named) -> Result<String, String> {

@@ -7,8 +7,7 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 14] = [
-    "fastcgi_pass",
+const HANDLERS: [&str; 13] = [
     "uwsgi_pass",
     "scgi_pass",
     "grpc_pass",

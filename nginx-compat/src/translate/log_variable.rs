@@ -14,7 +14,7 @@ const OF_END: [(&str, &str, &str); 18] = [
     ("status", "answer_status", ""),
     ("time_iso8601", "time_iso", ""),
     ("time_local", "time_local", ""),
-    ("upstream_addr", "upstream_address", ""),
+    ("upstream_addr", "tried_servers", ""),
     ("upstream_cache_status", "answer_cache", ""),
     ("upstream_connect_time", "upstream_connect", ""),
     ("upstream_header_time", "upstream_first_byte", ""),
@@ -23,7 +23,7 @@ const OF_END: [(&str, &str, &str); 18] = [
         "upstream_first_byte",
         "$upstream_response_time ends with the answer's head",
     ),
-    ("upstream_status", "upstream_status", ""),
+    ("upstream_status", "tried_statuses", ""),
 ];
 
 /// What stands for a variable in a line of a log, and how it differs.

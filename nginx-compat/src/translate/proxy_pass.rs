@@ -9,9 +9,14 @@ use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
+pub const PROXY: &str = "proxy";
+pub const FASTCGI: &str = "fastcgi";
+
 /// What can be passed on: `host:port` or the name of an upstream block, and the path in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'t> {
+    /// What directives about it begin with: `proxy` or `fastcgi`.
+    pub family: &'static str,
     pub authority: &'t str,
     /// Port that is meant when none is written.
     pub tls: bool,
@@ -32,7 +37,7 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     if let Some(path) = rest.strip_prefix("unix:") {
         let end = path.find(':').map_or(rest.len(), |at| at + "unix:".len());
         let uri = rest.get(end + 1..);
-        return Ok(Target { authority: &rest[..end], tls, uri });
+        return Ok(Target { family: PROXY, authority: &rest[..end], tls, uri });
     }
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
@@ -48,7 +53,7 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     if authority.is_empty() {
         return Err(format!("nginx refuses it: no host in {url:?}"));
     }
-    Ok(Target { authority, tls, uri })
+    Ok(Target { family: PROXY, authority, tls, uri })
 }
 
 impl Target<'_> {

@@ -41,8 +41,10 @@ pub fn edits(
     let sets_host =
         |line: &&Directive| line.argument(0).is_some_and(|name| name.eq_ignore_ascii_case("host"));
     if !lines.iter().any(sets_host) {
-        let host = place.proxy.as_ref().map_or("", |(host, _)| host.as_str());
-        edits.set.insert("host".to_owned(), Template(host.replace('$', "$$")));
+        // Without it the upstream itself says who is asked.
+        if let Some((host, _)) = &place.proxy {
+            edits.set.insert("host".to_owned(), Template(host.replace('$', "$$")));
+        }
     }
     edits
 }

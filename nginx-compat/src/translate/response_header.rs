@@ -29,14 +29,14 @@ const HIDDEN: [&str; 5] =
 /// The edits in effect; none when answers stay as they are.
 pub fn edits(
     scope: &Scope<'_>,
-    proxied: bool,
+    family: Option<&str>,
     place: &Place,
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
 ) -> Option<HeaderEdits> {
     let mut edits = HeaderEdits::default();
-    if proxied {
-        edits.remove = hidden(scope, verdicts);
+    if let Some(family) = family {
+        edits.remove = hidden(scope, family, verdicts);
     }
     if let Some(line) = scope.one("expires") {
         match expires(line) {
@@ -60,13 +60,22 @@ pub fn edits(
         verdicts.add(
             line,
             match line.argument(1) {
-                Some("") => Verdict::exact(),
+                Some("") if family.is_some() && line.has("always") => Verdict::exact(),
+                Some("") if family.is_some() => {
+                    Verdict::approximate("answers of every status go in chunks, not only of some")
+                }
+                Some("") => Verdict::approximate("answers with a length tell it"),
                 _ => Verdict::unsupported("answers end without trailers of your own"),
             },
         );
     }
     edits.replace.extend(charset(scope, verdicts));
     (edits != HeaderEdits::default()).then_some(edits)
+}
+
+/// Whether something is to follow the bodies of answers: then nginx tells no length, though what follows is nothing.
+pub fn has_trailers(scope: &Scope<'_>) -> bool {
+    scope.effective("add_trailer").iter().any(|line| line.argument(1) == Some(""))
 }
 
 /// `charset`: what answers that say nothing of it are written in.
@@ -100,16 +109,16 @@ fn escaped(kind: &str) -> String {
     if kind == "*" { ".+".to_owned() } else { kind.replace('.', "\\.").replace('+', "\\+") }
 }
 
-fn hidden(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Vec<String> {
+fn hidden(scope: &Scope<'_>, family: &str, verdicts: &mut Verdicts) -> Vec<String> {
     let mut hidden: Vec<String> = HIDDEN.iter().map(|name| (*name).to_owned()).collect();
-    for line in scope.effective("proxy_hide_header") {
+    for line in scope.effective(&format!("{family}_hide_header")) {
         let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
         verdicts.add(line, Verdict::exact());
         if !hidden.contains(&name) {
             hidden.push(name);
         }
     }
-    for line in scope.effective("proxy_pass_header") {
+    for line in scope.effective(&format!("{family}_pass_header")) {
         let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
         verdicts.add(
             line,

@@ -18,6 +18,14 @@ const OWN: [&str; 5] = ["set", "if", "rewrite", "return", "break"];
 /// In an `if`, without effect on what is answered.
 const HARMLESS: [&str; 4] = ["access_log", "error_log", "log_not_found", "rewrite_log"];
 
+/// What answers in an `if`, when it has it.
+const HANDLERS: [&str; 6] =
+    ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
+
+/// Variables of translated steps: an `if` with an upstream of its own was taken, and after it one without.
+const PASSED_BY_IF: &str = "passed_by_if";
+const LOST_BY_IF: &str = "lost_by_if";
+
 /// The steps of a block.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -33,6 +41,8 @@ pub struct Reading<'r, 'a> {
     pub place: &'r Place,
     /// What `return` with text sends as its type.
     pub content_type: Template,
+    /// Whether the block passes requests on by itself, and so does every `if` in it.
+    pub passes: bool,
     /// Makes the route of an `if` that holds more than rewriting, and gives its name.
     pub route_of_if:
         &'r mut dyn FnMut(&'a Directive, &mut Names<'a>, &mut Verdicts) -> Result<String, String>,
@@ -46,6 +56,7 @@ pub fn has_steps(block: &Directive) -> bool {
 /// Reads the steps of a block; the error names what cannot be translated.
 pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Result<Program, String> {
     let mut program = Program::default();
+    let mut passed = false;
     for line in flattened(block.children()) {
         if program.always_ends || !OWN.contains(&line.name.as_str()) {
             if program.always_ends && OWN.contains(&line.name.as_str()) {
@@ -62,6 +73,10 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
             reading.verdicts.add(line, Verdict::unsupported(why.clone()));
         })?;
         reading.verdicts.add(line, Verdict::exact());
+        let step = match line.name == "if" && !reading.passes {
+            true => without_upstream(line, step, &mut passed, &mut program.steps),
+            false => step,
+        };
         if step.then.is_empty() {
             continue;
         }
@@ -80,7 +95,47 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
             break;
         }
     }
+    if passed && program.steps.iter().any(|step| step.then.contains(&set(LOST_BY_IF, "1"))) {
+        let then = vec![Action::Respond(nowhere())];
+        program.steps.push(Step { when: vec![is_set(LOST_BY_IF)], then });
+    }
     Ok(program)
+}
+
+/// An `if` takes the place of the one before it, but for who answers: where that one passes requests on and this one does
+/// not, nginx has no upstream left and answers 500.
+fn without_upstream(
+    line: &Directive,
+    mut step: Step,
+    passed: &mut bool,
+    steps: &mut Vec<Step>,
+) -> Step {
+    let inner = flattened(line.children());
+    if inner.iter().any(|inner| HANDLERS.contains(&inner.name.as_str())) {
+        *passed = true;
+        step.then.splice(0..0, [set(PASSED_BY_IF, "1"), set(LOST_BY_IF, "")]);
+    } else if *passed {
+        let mut when = step.when.clone();
+        when.push(is_set(PASSED_BY_IF));
+        let then = match step.then.contains(&Action::Stop) {
+            true => Action::Respond(nowhere()),
+            false => set(LOST_BY_IF, "1"),
+        };
+        steps.push(Step { when, then: vec![then] });
+    }
+    step
+}
+
+fn set(name: &str, to: &str) -> Action {
+    Action::Set(SetVariable { name: name.to_owned(), to: Template(to.to_owned()) })
+}
+
+fn is_set(name: &str) -> Condition {
+    Condition { of: Template(format!("${{{name}}}")), is: None, not: false }
+}
+
+fn nowhere() -> Respond {
+    Respond { status: 500, body: None, headers: BTreeMap::new() }
 }
 
 impl<'a> Reading<'_, 'a> {
@@ -91,6 +146,12 @@ impl<'a> Reading<'_, 'a> {
     /// Text that is shown or compared: a path in it has no escapes.
     fn shown(&mut self, text: &str) -> Result<Template, String> {
         let place = Place { is_text: true, ..self.place.clone() };
+        self.names.text(text, &place, self.verdicts)
+    }
+
+    /// What an answer says.
+    fn said(&mut self, text: &str) -> Result<Template, String> {
+        let place = Place { is_text: true, page: true, ..self.place.clone() };
         self.names.text(text, &place, self.verdicts)
     }
 
@@ -129,7 +190,7 @@ impl<'a> Reading<'_, 'a> {
             }
             None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
             Some(text) => {
-                let body = Some(self.shown(text)?).filter(|body| !body.0.is_empty());
+                let body = Some(self.said(text)?).filter(|body| !body.0.is_empty());
                 let kind = self.content_type.clone();
                 let headers = body.is_some().then(|| ("content-type".to_owned(), kind));
                 Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })
@@ -230,4 +291,9 @@ impl<'a> Reading<'_, 'a> {
 /// The names of directives that only rewrite.
 pub fn is_own(name: &str) -> bool {
     OWN.contains(&name)
+}
+
+/// Whether a directive of this name passes requests on.
+pub fn passes(name: &str) -> bool {
+    HANDLERS.contains(&name)
 }

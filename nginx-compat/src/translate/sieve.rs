@@ -42,6 +42,16 @@ pub fn sieve(
                 closed.insert(index, why);
                 continue;
             }
+            if let Some(rest) = problem.path.strip_prefix("upstreams.") {
+                let name = rest.split('.').next().unwrap_or(rest);
+                for (index, route) in config.routes.iter().enumerate() {
+                    if route.upstream.as_deref() == Some(name) {
+                        closed.insert(index, format!("{name}: {why}"));
+                    }
+                }
+                config.upstreams.remove(name);
+                continue;
+            }
             let named = ["maps.", "rate_limits."].iter().find_map(|s| problem.path.strip_prefix(s));
             let Some(name) = named.and_then(|rest| rest.split('.').next()) else { return false };
             for (index, route) in config.routes.iter().enumerate() {

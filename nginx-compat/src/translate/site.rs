@@ -22,7 +22,9 @@ use crate::translate::scope::Scope;
 use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
-use crate::translate::{detour, except, files, identity, listen, regex, returned, server_name};
+use crate::translate::{
+    detour, except, fastcgi, files, identity, listen, regex, returned, server_name,
+};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -291,8 +293,15 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
     });
     let server_name = Some(site.name.clone());
     let origin = origin(scope, &site.name);
-    let vouches_for_none = identity::vouches_for_none(scope);
-    Place { server_name, root: one("root"), alias, origin, vouches_for_none, ..Place::default() }
+    Place {
+        server_name,
+        root: one("root"),
+        alias,
+        origin,
+        script: fastcgi::script(scope),
+        vouches_for_none: identity::vouches_for_none(scope),
+        ..Place::default()
+    }
 }
 
 /// The steps of a block, where it has any.
@@ -336,8 +345,9 @@ fn steps<'a>(
         work.by_name.push((route, origin, line.id));
         Ok(name)
     };
+    let passes = block.children().iter().any(|line| rewrite::passes(&line.name));
     let mut reading =
-        Reading { names, verdicts, place, content_type, route_of_if: &mut route_of_if };
+        Reading { names, verdicts, place, content_type, passes, route_of_if: &mut route_of_if };
     rewrite::program(block, &mut reading)
 }
 

@@ -2,14 +2,15 @@
 //! belong to locations, in Forebay to upstreams: one that is used with different timeouts becomes
 //! several.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proxy_config::address::ServerAddress;
 use proxy_config::units::Duration;
-use proxy_config::upstream::{Server, Upstream, UpstreamTimeouts};
+use proxy_config::upstream::{FastCgi, Server, Upstream, UpstreamProtocol, UpstreamTimeouts};
 
 use crate::place::Files;
 use crate::translate::balance::{self, Fails};
+use crate::translate::fastcgi;
 use crate::translate::proxy_pass::Target;
 use crate::translate::scope::Scope;
 use crate::translate::secure;
@@ -51,19 +52,32 @@ impl<'a> Pools<'a> {
         verdicts: &mut Verdicts,
         files: &Files,
     ) -> Result<String, String> {
+        self.name_with(target, scope, timeouts, verdicts, files, None)
+    }
+
+    /// The same, for one that runs scripts if it is told what they are told.
+    pub fn name_with(
+        &mut self,
+        target: &Target<'_>,
+        scope: &Scope<'_>,
+        timeouts: UpstreamTimeouts,
+        verdicts: &mut Verdicts,
+        files: &Files,
+        script: Option<FastCgi>,
+    ) -> Result<String, String> {
         let authority = target.authority;
         let (upstream, origin) = match self.block(authority) {
             Some(block) => {
-                let upstream = from_block(block, timeouts, scope, verdicts)?;
+                let upstream = from_block(block, timeouts, (scope, target.family), verdicts)?;
                 (upstream, format!("{}: {}", files.line(block.start), block.heading()))
             }
             None if authority.contains('$') => {
-                return Err("variables in proxy_pass are not known; name the upstream".to_owned());
+                return Err("a server that variables name is not translated here".to_owned());
             }
             None => {
                 let address = server_address(authority)?;
                 let mut upstream = Upstream { timeouts, ..Upstream::of([address]) };
-                balance::failures(&mut upstream, &[], scope, verdicts);
+                balance::failures(&mut upstream, &[], (scope, target.family), verdicts);
                 (upstream, String::new())
             }
         };
@@ -71,20 +85,55 @@ impl<'a> Pools<'a> {
         if target.tls {
             upstream.tls = Some(secure::tls(target, scope, verdicts)?);
         }
+        if let Some(script) = script {
+            let kept = self.block(authority).and_then(fastcgi::keepalive).unwrap_or(0);
+            upstream.protocol = Some(UpstreamProtocol::Fastcgi);
+            upstream.fastcgi = Some(FastCgi { idle_max: script.idle_max * kept, ..script });
+        }
+        let origins = if origin.is_empty() { Vec::new() } else { vec![origin] };
+        Ok(self.keep(authority, authority, upstream, origins))
+    }
+
+    /// The name of an upstream that was made for this, under which there is one like it or it is from now on.
+    pub fn keep(
+        &mut self,
+        wanted: &str,
+        authority: &str,
+        upstream: Upstream,
+        origins: Vec<String>,
+    ) -> String {
         let same = |(name, known): &(&String, &Upstream)| {
             **known == upstream && self.authorities.get(*name).is_some_and(|is| is == authority)
         };
         if let Some((name, _)) = self.upstreams.iter().find(same) {
-            return Ok(name.clone());
+            return name.clone();
         }
-        let name =
-            unique(&slug(authority), |name| self.upstreams.contains_key(name) || name == CLOSED);
+        let taken = |name: &str| self.upstreams.contains_key(name) || name == CLOSED;
+        let name = unique(&slug(wanted), taken);
         self.upstreams.insert(name.clone(), upstream);
         self.authorities.insert(name.clone(), authority.to_owned());
-        if !origin.is_empty() {
-            self.origins.insert(name.clone(), vec![origin]);
+        if !origins.is_empty() {
+            self.origins.insert(name.clone(), origins);
         }
-        Ok(name)
+        name
+    }
+
+    /// The names of all `upstream` blocks.
+    pub fn blocks(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.blocks.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Forgets those that no route leads to, be it by what a request names.
+    pub fn keep_only<'n>(&mut self, used: impl Iterator<Item = &'n String>) {
+        let mut used: BTreeSet<String> = used.cloned().collect();
+        let named = self.upstreams.iter().filter(|(name, _)| used.contains(*name));
+        let named = named.filter_map(|(_, upstream)| upstream.by_request.as_ref());
+        let named: Vec<String> =
+            named.flat_map(|rules| rules.upstreams.values().cloned()).collect();
+        used.extend(named);
+        self.upstreams.retain(|name, _| used.contains(name));
     }
 
     /// The upstream that answers for what is not translated.
@@ -115,7 +164,7 @@ pub fn server_address(text: &str) -> Result<ServerAddress, String> {
 fn from_block(
     block: &Directive,
     timeouts: UpstreamTimeouts,
-    scope: &Scope<'_>,
+    (scope, family): (&Scope<'_>, &str),
     verdicts: &mut Verdicts,
 ) -> Result<Upstream, String> {
     let mut upstream = Upstream { timeouts, ..Upstream::of([]) };
@@ -160,7 +209,7 @@ fn from_block(
     if upstream.servers.iter().all(|server| server.backup) {
         upstream.servers.iter_mut().for_each(|server| server.backup = false);
     }
-    balance::failures(&mut upstream, &fails, scope, verdicts);
+    balance::failures(&mut upstream, &fails, (scope, family), verdicts);
     let differs = fails.iter().any(|own| *own != fails[0]);
     let differences = match differs && upstream.servers.len() > 1 {
         true => vec!["max_fails and fail_timeout are those of one server for all".to_owned()],
@@ -170,10 +219,15 @@ fn from_block(
     Ok(upstream)
 }
 
-/// A server that stands twice gets both shares, and may have as many connections.
+/// A server that stands twice gets both shares, may have as many connections, and is tried as often.
 fn add(servers: &mut Vec<Server>, server: Server) {
     match servers.iter_mut().find(|known| known.address == server.address) {
         Some(known) => {
+            known.attempts_max += 1;
+            if known.backup != server.backup {
+                known.backup = false;
+                return;
+            }
             known.weight = known.weight.saturating_add(server.weight);
             known.connections_max = known
                 .connections_max
@@ -222,10 +276,10 @@ fn server(directive: &Directive) -> Result<(Option<Server>, Fails, Verdict), Str
 }
 
 /// The timeouts in effect, nginx's own defaults where none is written.
-pub fn timeouts(scope: &Scope<'_>, verdicts: &mut Verdicts) -> UpstreamTimeouts {
+pub fn timeouts(scope: &Scope<'_>, family: &str, verdicts: &mut Verdicts) -> UpstreamTimeouts {
     let mut read = |name: &str| {
         let default = Duration::secs(60);
-        let Some(directive) = scope.one(name) else { return default };
+        let Some(directive) = scope.one(&format!("{family}_{name}")) else { return default };
         match directive.argument(0).and_then(time) {
             Some(time) if !time.is_zero() => {
                 verdicts.add(directive, Verdict::exact());
@@ -237,12 +291,12 @@ pub fn timeouts(scope: &Scope<'_>, verdicts: &mut Verdicts) -> UpstreamTimeouts 
             }
         }
     };
-    let between_reads = read("proxy_read_timeout");
+    let between_reads = read("read_timeout");
     UpstreamTimeouts {
-        connect: read("proxy_connect_timeout"),
+        connect: read("connect_timeout"),
         first_byte: None,
         read: between_reads,
-        write: read("proxy_send_timeout"),
+        write: read("send_timeout"),
         idle: Duration::secs(60),
         // A connection that was upgraded is waited for as long as any other.
         tunnel: between_reads,

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proxy_config::connection_variable::CONNECTION_VARIABLES;
 use proxy_config::ending::ENDINGS;
-use proxy_config::map::Map;
+use proxy_config::map::{Map, MapCase};
 use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
+use crate::translate::fastcgi::Script;
 use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::regex::convert;
-use crate::translate::value::slug;
+use crate::translate::value::{slug, unique};
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -64,20 +65,21 @@ const SAME: &[(&str, &str)] = &[
 ];
 
 /// Known only when the answer is there.
-const LATE: [&str; 12] = [
+const LATE: [&str; 10] = [
     "body_bytes_sent",
     "bytes_sent",
     "request_time",
     "status",
-    "upstream_addr",
     "upstream_bytes_received",
     "upstream_cache_status",
     "upstream_connect_time",
     "upstream_header_time",
     "upstream_response_length",
     "upstream_response_time",
-    "upstream_status",
 ];
+
+/// What is told as `$nginx_version`.
+const NGINX_VERSION: &str = "1.22.1";
 
 /// Set by steps of routes, where something that several servers share asks for it.
 pub const SERVER_NAME: &str = "own_server_name";
@@ -101,6 +103,10 @@ pub struct Place {
     pub proxy: Option<(String, String)>,
     /// Whether it is about an answer, which is there by then.
     pub answer: bool,
+    /// Whether it is what an answer written here says, which may stand in for that of an upstream.
+    pub page: bool,
+    /// How scripts are found in paths.
+    pub script: Script,
     /// Whether no certificate is taken for verified there.
     pub vouches_for_none: bool,
     /// Variables that `auth_request_set` makes, each with the header it comes from.
@@ -197,10 +203,48 @@ impl<'a> Names<'a> {
         let name = format!("below_{}", slug(prefix).replace('-', "_"));
         let find = convert(&format!("^{}(?<below>.*)$", literal(prefix)), false)?;
         let value = Template("${below}".to_owned());
-        let case = proxy_config::map::MapCase { when: ValueMatch::Regex(find), value };
+        let case = MapCase { when: ValueMatch::Regex(find), value };
         let map = lookup::plain(Template("${path_text}".to_owned()), vec![case]);
         self.maps.insert(name.clone(), map);
         Ok(format!("{alias}${{{name}}}"))
+    }
+
+    /// `$fastcgi_script_name` and `$fastcgi_path_info`: what an expression finds in the path, or the path and, where it
+    /// ends in a slash, the index.
+    fn script(&mut self, place: &Place, what: &str) -> Result<Meaning, String> {
+        let path = "${path_text}";
+        let is_name = what == "script_name";
+        let mut cases = Vec::new();
+        let mut case = |find: &str, value: String| {
+            let when = ValueMatch::Regex(convert(find, false)?);
+            cases.push(MapCase { when, value: Template(value) });
+            Ok::<_, String>(())
+        };
+        if let Some(split) = &place.script.split {
+            case(split, if is_name { "${1}".to_owned() } else { "${2}".to_owned() })?;
+        }
+        if let (Some(index), true) = (&place.script.index, is_name) {
+            if index.contains('$') {
+                return Err("a script named by variables is not translated".to_owned());
+            }
+            case("^(.*/)$", format!("${{1}}{index}"))?;
+        }
+        let default = if is_name { path } else { "" };
+        if cases.is_empty() {
+            return Ok(Meaning::Template(default.to_owned()));
+        }
+        let map = lookup::plain(Template(path.to_owned()), cases);
+        let map = Map { default: Template(default.to_owned()), ..map };
+        let same = |name: &str| self.maps.get(name).is_none_or(|known| *known == map);
+        let wanted = format!("fastcgi_{what}");
+        let name = unique(&wanted, |name| !same(&name.replace('-', "_"))).replace('-', "_");
+        self.maps.insert(name.clone(), map);
+        Ok(Meaning::Template(format!("${{{name}}}")))
+    }
+
+    /// Whether an expression captures something under this name, and no step sets it.
+    pub fn is_captured(&self, name: &str) -> bool {
+        self.own.contains(name) && !self.set.contains_key(name) && !self.sources.contains_key(name)
     }
 
     fn variable(
@@ -255,17 +299,22 @@ impl<'a> Names<'a> {
                 let root = place.root.as_deref().ok_or("no root is in effect")?;
                 self.text(root, place, verdicts).map(|root| Meaning::Template(root.0))
             }
+            ("fastcgi_script_name", _) => self.script(place, "script_name"),
+            ("fastcgi_path_info", _) => self.script(place, "path_info"),
+            ("nginx_version", _) => Ok(Meaning::Text(NGINX_VERSION.to_owned())),
             ("request_filename", _) => self.file(place, verdicts).map(Meaning::Template),
             ("proxy_host", Some((host, _))) => Ok(Meaning::Text(host.clone())),
             ("proxy_port", Some((_, port))) => Ok(Meaning::Text(port.clone())),
             ("https", _) => {
                 let on = Template("on".to_owned());
                 let when = ValueMatch::Exact("https".to_owned());
-                let cases = vec![proxy_config::map::MapCase { when, value: on }];
+                let cases = vec![MapCase { when, value: on }];
                 let of = Template("${scheme}".to_owned());
                 self.maps.insert("https".to_owned(), lookup::plain(of, cases));
                 variable("https")
             }
+            ("upstream_addr", _) if place.answer || place.page => variable("tried_servers"),
+            ("upstream_status", _) if place.answer || place.page => variable("tried_statuses"),
             ("status", _) if place.answer => variable("answer_status"),
             ("upstream_cache_status", _) if place.answer => variable("answer_cache"),
             (name, _) if place.answer && name.starts_with("upstream_cookie_") => {
@@ -274,7 +323,7 @@ impl<'a> Names<'a> {
             (name, _) if place.answer && header_of_answer(name).is_some() => {
                 variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
             }
-            (name, _) if LATE.contains(&name) || is_of_answer(name) => {
+            (name, _) if LATE.contains(&name) || is_of_answer(name) || is_of_attempts(name) => {
                 Err(format!("${name} is known only when the answer comes"))
             }
             (name, _) => Err(format!("${name} is not known to Forebay")),
@@ -377,6 +426,11 @@ enum Meaning {
 fn header_of_answer(name: &str) -> Option<&str> {
     let starts = ["sent_http_", "upstream_http_"];
     starts.iter().find_map(|start| name.strip_prefix(start)).filter(|rest| !rest.is_empty())
+}
+
+/// Known of an upstream that was asked.
+fn is_of_attempts(name: &str) -> bool {
+    ["upstream_addr", "upstream_status"].contains(&name)
 }
 
 fn is_of_answer(name: &str) -> bool {

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::buffer_policy::{BufferPolicy, Buffering};
+use crate::by_request::{ByRequest, Decision};
 use crate::config::Config;
 use crate::facts::{Captures, Facts, Maps};
 use crate::host::normalize_host;
@@ -278,8 +279,13 @@ impl Request<'_> {
         let rewrite = rewrite.filter(|rewrite| !(walk.stayed && rewrite.is_of_prefix()));
         let rewritten = rewrite.map(|rewrite| rewrite.target(&facts, &path, &rest)).or_else(now);
         let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
-        let servers = upstream.map_or_else(Vec::new, |upstream| {
-            upstream.servers.iter().map(|server| server.address.to_string()).collect()
+        let servers = upstream.map_or_else(Vec::new, |upstream| match &upstream.by_request {
+            Some(by_request) => {
+                let text = rules.texts.server.as_ref().map(|server| server.render(&facts));
+                let text = text.unwrap_or_default();
+                vec![named(by_request, &text, upstream.tls.is_some())]
+            }
+            None => upstream.servers.iter().map(|server| server.address.to_string()).collect(),
         });
         let parts = route.split.iter().flat_map(|split| &split.parts);
         let split = parts.map(|part| format!("`{}` ({})", part.upstream, part.share)).collect();
@@ -301,6 +307,16 @@ impl Request<'_> {
             reply,
             internal: route.internal && !walk.rewritten && !walk.led_by_name,
         }
+    }
+}
+
+/// What a request names as its server, and what becomes of that.
+fn named(rules: &ByRequest, text: &str, tls: bool) -> String {
+    match rules.decide(text, tls) {
+        Decision::Upstream(upstream, _) => format!("the request's own: upstream {upstream}"),
+        Decision::Server(named) => format!("the request's own: {}", named.authority),
+        Decision::Refused => format!("none: {text:?} may not be asked"),
+        Decision::Malformed => format!("none: {text:?} names no server"),
     }
 }
 

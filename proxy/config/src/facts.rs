@@ -15,6 +15,7 @@ use crate::pattern::ValueMatch;
 use crate::program::Variables;
 use crate::proved::Proved;
 use crate::template::{Compiled, Scope};
+use crate::tried::Tried;
 
 /// A request, as templates see it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub struct Facts<'a> {
     pub maps: &'a Maps,
     /// What steps have set.
     pub set: &'a Variables,
+    /// Servers asked so far.
+    pub tried: &'a Tried,
     pub connection: Connection<'a>,
 }
 
@@ -67,6 +70,7 @@ pub struct Tls {
     pub reused: bool,
 }
 
+static NOTHING_TRIED: Tried = Tried::nothing();
 static NOTHING_SET: Variables = Variables::none();
 static NOTHING_PROVED: Proved = Proved::nothing();
 
@@ -83,6 +87,7 @@ impl<'a> Facts<'a> {
             captures,
             maps,
             set: &NOTHING_SET,
+            tried: &NOTHING_TRIED,
             connection: Connection::default(),
         }
     }

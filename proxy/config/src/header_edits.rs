@@ -3,10 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::facts::{Captures, Facts};
-use crate::late::Late;
+use crate::late::{Answer, Late};
 use crate::pattern::Template;
 use crate::route_action::HeaderEdits;
 use crate::template::{Compiled, Scope, TemplateError};
+use crate::tried::Tried;
 
 /// Fields that frame a message or belong to one connection: an edit of them would break it.
 pub const NOT_EDITABLE: [&str; 9] = [
@@ -57,6 +58,8 @@ pub struct Rendered {
     pub add: Vec<(HeaderName, HeaderValue)>,
     append: Vec<(String, Late, Addition)>,
     replace: Vec<(HeaderName, Find<String>, Late)>,
+    /// Servers that were asked for what is edited.
+    pub tried: Tried,
 }
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
@@ -147,6 +150,7 @@ impl Edits {
                     }
                 })
                 .collect(),
+            tried: facts.tried.clone(),
         }
     }
 }
@@ -194,10 +198,11 @@ impl Rendered {
         headers: &HeaderMap,
     ) -> Vec<(String, HeaderValue, Addition)> {
         let favoured = FAVOURED.contains(&status);
+        let answer = Answer { status, headers, tried: &self.tried };
         let fitting = self.append.iter().filter(|(_, _, how)| how.always || favoured);
         fitting
             .filter_map(|(name, text, how)| {
-                Some((name.clone(), text.value(status, headers, &Captures::default())?, *how))
+                Some((name.clone(), text.value(&answer, &Captures::default())?, *how))
             })
             .collect()
     }
@@ -229,6 +234,7 @@ impl Rendered {
         headers: &HeaderMap,
     ) -> HeaderValue {
         let Ok(whole) = value.to_str() else { return value.clone() };
+        let answer = Answer { status, headers, tried: &self.tried };
         let at = if *name == REFRESH { url_of_refresh(whole) } else { 0 };
         let (before, text) = whole.split_at(at);
         for (_, find, with) in self.replace.iter().filter(|(is, _, _)| is == name) {
@@ -242,7 +248,7 @@ impl Rendered {
                 Find::Start(start) if text.starts_with(start.as_str()) => 0..start.len(),
                 Find::Start(_) => continue,
             };
-            let with = with.text(status, headers, &captures);
+            let with = with.text(&answer, &captures);
             let new = format!("{before}{}{with}{}", &text[..range.start], &text[range.end..]);
             return HeaderValue::from_str(&new).unwrap_or_else(|_| value.clone());
         }

@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::facts::Captures;
+use crate::tried::Tried;
 
 /// A variable of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub enum AnswerVariable {
     Header(String),
     /// A cookie that it sets.
     Cookie(String),
+    /// Servers that were asked for it.
+    TriedServers,
+    /// What they said.
+    TriedStatuses,
 }
 
 /// A piece of text.
@@ -23,6 +28,14 @@ pub enum Piece {
     Answer(AnswerVariable),
     /// What an expression finds in the answer.
     Capture(String),
+}
+
+/// What is known of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub headers: &'a HeaderMap,
+    pub tried: &'a Tried,
 }
 
 /// Text of which some is known only when the answer is there.
@@ -39,7 +52,8 @@ impl Late {
         }
     }
 
-    pub fn text(&self, status: u16, headers: &HeaderMap, found: &Captures) -> String {
+    pub fn text(&self, answer: &Answer<'_>, found: &Captures) -> String {
+        let Answer { status, headers, tried } = *answer;
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
@@ -47,6 +61,8 @@ impl Late {
                 Piece::Capture(name) => text.push_str(found.get(name)),
                 Piece::Answer(AnswerVariable::Status) => text.push_str(&status.to_string()),
                 Piece::Answer(AnswerVariable::CacheStatus) => text.push_str(cache_status(headers)),
+                Piece::Answer(AnswerVariable::TriedServers) => text.push_str(&tried.servers()),
+                Piece::Answer(AnswerVariable::TriedStatuses) => text.push_str(&tried.statuses()),
                 Piece::Answer(AnswerVariable::Cookie(name)) => {
                     text.push_str(&cookie(headers, name).unwrap_or_default());
                 }
@@ -62,8 +78,8 @@ impl Late {
     }
 
     /// As the value of a header; none when it is empty or cannot be one.
-    pub fn value(&self, status: u16, headers: &HeaderMap, found: &Captures) -> Option<HeaderValue> {
-        let text = self.text(status, headers, found);
+    pub fn value(&self, answer: &Answer<'_>, found: &Captures) -> Option<HeaderValue> {
+        let text = self.text(answer, found);
         HeaderValue::from_bytes(text.as_bytes()).ok().filter(|value| !value.is_empty())
     }
 }
@@ -113,7 +129,9 @@ mod tests {
             Piece::Text(" ".to_owned()),
             answer(AnswerVariable::Status),
         ]);
-        assert_eq!(late.text(200, &headers, &Captures::default()), "a 1, 2 200");
+        let tried = Tried::nothing();
+        let about = Answer { status: 200, headers: &headers, tried: &tried };
+        assert_eq!(late.text(&about, &Captures::default()), "a 1, 2 200");
         assert_eq!(late.ready(), None);
         for (field, expected) in [
             ("forebay; hit", "HIT"),

@@ -42,6 +42,10 @@ pub struct Listener {
     /// Whether lines of a request's head may end in a line feed alone, as RFC 9112 allows servers to take them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bare_line_feeds: bool,
+    /// Whether the host of an absolute target takes the place of a `Host` that differs, as RFC 9112 section 3.2.2 has it;
+    /// without it such a request is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host_of_target: bool,
     /// Whether clients that wait for `100 Continue` are told to go on by the proxy, and servers hear nothing of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answers_continue: bool,
@@ -80,6 +84,7 @@ impl Listener {
             connections_max: connections_max(),
             backlog_max: None,
             bare_line_feeds: false,
+            host_of_target: false,
             answers_continue: false,
             methods_refused: Vec::new(),
             request_head: RequestHeadLimits::default(),

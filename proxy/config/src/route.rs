@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::HostPattern;
 use crate::includes::Includes;
 use crate::lane::LaneName;
-use crate::pattern::{FieldMatch, Regex};
+use crate::pattern::{FieldMatch, Regex, Template};
 use crate::route_access::{Access, Auth, ClientRule, Cors};
 use crate::route_action::{
     AskedAs, Compression, ErrorPage, Files, Gunzip, HeaderEdits, Mirror, Redirect, Respond,
@@ -33,6 +33,10 @@ pub struct Route {
     /// The upstream that answers; a name under `upstreams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Which server is asked, where the upstream is one `by_request`: `$tenant.svc.internal:8080`, `unix:/run/$app.sock`
+    /// or one of its `upstreams`. A path behind it takes the place of the request's, query included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Template>,
     /// Several upstreams that share the requests by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
@@ -117,6 +121,9 @@ pub struct Route {
     /// Ranges are answered in parts although the upstream sends the whole and does not say that it has any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_ranges: bool,
+    /// Whether responses with a body go to clients that speak HTTP/1.1 in chunks though their length is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chunked: bool,
     /// Timeouts in place of the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
@@ -137,6 +144,7 @@ impl Route {
             when: RouteMatch::default(),
             internal: false,
             upstream: Some(upstream.into()),
+            server: None,
             split: None,
             redirect: None,
             respond: None,
@@ -165,6 +173,7 @@ impl Route {
             ask: None,
             response_rate: None,
             force_ranges: false,
+            chunked: false,
             timeouts: None,
             upgrades: None,
             access_logs: None,

@@ -67,6 +67,8 @@ pub struct Texts {
     pub users: Option<(Compiled, Compiled)>,
     /// Body the upstream is asked with.
     pub body: Option<Compiled>,
+    /// Which server is asked, where the upstream leaves that to requests.
+    pub server: Option<Compiled>,
     pub cache_key: Option<Compiled>,
     pub cache_bypass: Vec<Compiled>,
     pub cache_no_store: Vec<Compiled>,
@@ -104,6 +106,7 @@ impl Texts {
                 .transpose()?,
             users,
             body: body.map(compiled).transpose()?,
+            server: route.server.as_ref().map(compiled).transpose()?,
             cache_key: key.map(compiled).transpose()?,
             cache_bypass: all(policy.map_or(&[], |policy| &policy.bypass))?,
             cache_no_store: all(policy.map_or(&[], |policy| &policy.no_store))?,
@@ -116,6 +119,7 @@ impl Texts {
             && self.directory_origin.is_none()
             && self.users.is_none()
             && self.body.is_none()
+            && self.server.is_none()
             && self.cache_key.is_none()
             && self.cache_bypass.is_empty()
             && self.cache_no_store.is_empty()
@@ -137,6 +141,7 @@ impl Texts {
                 .as_ref()
                 .map(|(file, realm)| (file.render(facts), realm.render(facts))),
             body: text(&self.body),
+            server: text(&self.server),
             cache_key: text(&self.cache_key),
             cache_bypass: holds(&self.cache_bypass),
             cache_no_store: holds(&self.cache_no_store),
@@ -157,6 +162,7 @@ pub struct RenderedTexts {
     pub index: Option<Vec<String>>,
     pub users: Option<(String, String)>,
     pub body: Option<String>,
+    pub server: Option<String>,
     pub cache_key: Option<String>,
     pub cache_bypass: bool,
     pub cache_no_store: bool,

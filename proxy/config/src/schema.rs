@@ -252,14 +252,17 @@ fn property_mut<'a>(root: &'a mut Value, pattern: &str) -> Option<&'a mut Map<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::{BODY_KEYS, BUFFER_KEYS, NOT_YET, SUPPORTED, SUPPORTED_VALUES};
+    use crate::support::{
+        BODY_KEYS, BUFFER_KEYS, NAMING_KEYS, NOT_YET, SUPPORTED, SUPPORTED_VALUES,
+    };
 
     /// No key can be read and ignored: each is acted on, or refused.
     #[test]
     fn every_key_is_supported_or_refused() {
         for key in keys() {
-            let supported =
-                [SUPPORTED, BODY_KEYS, BUFFER_KEYS].concat().contains(&key.pattern.as_str());
+            let supported = [SUPPORTED, BODY_KEYS, BUFFER_KEYS, NAMING_KEYS]
+                .concat()
+                .contains(&key.pattern.as_str());
             assert_ne!(
                 supported,
                 key.not_yet.is_some(),
@@ -292,7 +295,7 @@ mod tests {
     fn the_tables_name_only_keys_that_exist() {
         let keys = keys();
         let patterns: Vec<&str> = keys.iter().map(|key| key.pattern.as_str()).collect();
-        for pattern in SUPPORTED.iter().chain(BODY_KEYS).chain(BUFFER_KEYS) {
+        for pattern in SUPPORTED.iter().chain(BODY_KEYS).chain(BUFFER_KEYS).chain(NAMING_KEYS) {
             assert!(patterns.contains(pattern), "`{pattern}` is not a key");
         }
         for entry in NOT_YET {

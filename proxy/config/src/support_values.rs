@@ -24,6 +24,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ),
     ("upstreams.*.health_checks.active.probe", &["tcp", "{http: ...}", "{grpc: ...}"]),
     ("upstreams.*.protocol", &["http1", "http2", "fastcgi"]),
+    ("upstreams.*.by_request.host", &["client", "server"]),
     ("upstreams.*.tls.minimum_version", &["1.2", "1.3"]),
     ("upstreams.*.proxy_protocol", &["v1", "v2"]),
     ("upstreams.*.retries.on[]", &["connect_failure", "reset", "timeout", "gateway_error"]),

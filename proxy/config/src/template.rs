@@ -60,11 +60,13 @@ enum Variable {
     Answer(AnswerVariable),
     /// The path without escapes.
     PathText,
+    TriedServers,
+    TriedStatuses,
     Connection(ConnectionVariable),
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 31] = [
+pub const VARIABLES: [(&str, &str); 33] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
     ("path", "path, without the query, escaped as it is sent"),
@@ -87,6 +89,8 @@ pub const VARIABLES: [(&str, &str); 31] = [
     ("protocol", "`HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client speaks it"),
     ("origin", "scheme, host and port as the client asked for them: `https://example.com:8443`"),
     ("forwarded_for", "`X-Forwarded-For` of the request, and the client behind it"),
+    ("tried_servers", "servers asked so far, with commas between; nothing before one was"),
+    ("tried_statuses", "what each of them answered; 502 or 504 where it did not"),
     ("date_in_SECONDS", "date so many seconds from now, as headers have it: `$date_in_3600`"),
     ("date_before_SECONDS", "date so many seconds before now"),
     ("answer_status", "status of the answer; in headers of answers only, as all of the answer"),
@@ -273,6 +277,10 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "origin" => Variable::Origin,
         "forwarded_for" => Variable::ForwardedFor,
         "path_text" => Variable::PathText,
+        "tried_servers" if scope.answer => Variable::Answer(AnswerVariable::TriedServers),
+        "tried_statuses" if scope.answer => Variable::Answer(AnswerVariable::TriedStatuses),
+        "tried_servers" => Variable::TriedServers,
+        "tried_statuses" => Variable::TriedStatuses,
         "answer_status" if scope.answer => Variable::Answer(AnswerVariable::Status),
         "answer_cache" if scope.answer => Variable::Answer(AnswerVariable::CacheStatus),
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
@@ -362,6 +370,8 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
         }
         // Known later; see `settle`.
         Variable::Answer(_) => {}
+        Variable::TriedServers => text.push_str(&facts.tried.servers()),
+        Variable::TriedStatuses => text.push_str(&facts.tried.statuses()),
         Variable::PathText => text.push_str(&path_text(facts.target.path)),
         Variable::Connection(variable) => variable.write(facts, text),
         Variable::Set(name) => text.push_str(facts.set.get(name)),

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::ServerAddress;
+use crate::by_request::ByRequest;
 use crate::listener::TlsVersion;
 use crate::pattern::Template;
 use crate::rate_limit::RequestKey;
@@ -18,8 +19,12 @@ use crate::upstream_health::{HealthChecks, Retries};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// The servers; at least one with a weight above zero.
+    /// The servers, at least one with a weight above zero, unless requests name them (`by_request`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<Server>,
+    /// Servers that requests name, in place of `servers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_request: Option<ByRequest>,
     /// How a server is chosen for a request.
     #[serde(default)]
     pub balance: Balance,
@@ -69,6 +74,7 @@ impl Upstream {
     pub fn of(addresses: impl IntoIterator<Item = ServerAddress>) -> Upstream {
         Upstream {
             servers: addresses.into_iter().map(Server::at).collect(),
+            by_request: None,
             balance: Balance::default(),
             timeouts: UpstreamTimeouts::default(),
             protocol: None,
@@ -106,6 +112,14 @@ pub struct Server {
     /// Time over which a server that came back grows to its full weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<Duration>,
+    /// How often one request may be sent here, where the upstream's `retries` allow as many attempts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempts_max: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 fn one() -> u32 {
@@ -114,7 +128,14 @@ fn one() -> u32 {
 
 impl Server {
     pub fn at(address: ServerAddress) -> Server {
-        Server { address, weight: 1, backup: false, connections_max: None, slow_start: None }
+        Server {
+            address,
+            weight: 1,
+            backup: false,
+            connections_max: None,
+            slow_start: None,
+            attempts_max: 1,
+        }
     }
 }
 
@@ -308,8 +329,8 @@ pub struct FastCgi {
     /// What names of scripts end in: what follows such a name and a slash is `PATH_INFO`.
     #[serde(default = "scripts")]
     pub split: Vec<String>,
-    /// Further parameters, or others in place of the usual ones: name to value. Variables of a route's
-    /// expressions and maps are not known here.
+    /// Further parameters, or others in place of the usual ones: name to value. Maps and what steps have set are known
+    /// here, captures of a route's expressions are not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Template>,
     /// Unused connections kept to each server. Each holds a process of php-fpm; without it, a connection

@@ -10,8 +10,9 @@ use crate::suggest;
 use crate::tree::{Node, Span, Step, steps};
 use crate::units::Duration;
 use crate::{
-    includes, validate_compression, validate_detours, validate_listeners, validate_logs,
-    validate_policies, validate_routes, validate_steps, validate_templates, validate_upstreams,
+    includes, validate_by_request, validate_compression, validate_detours, validate_listeners,
+    validate_logs, validate_policies, validate_routes, validate_steps, validate_templates,
+    validate_upstreams,
 };
 
 /// Everything wrong with what a document means. `root` is the node it was read from, for places;
@@ -32,6 +33,9 @@ pub fn validate(config: &Config, root: &Node, base: &str, left_out: &[String]) -
     }
     if whole("upstreams") && whole("listeners") {
         validate_upstreams::check(config, &mut findings);
+    }
+    if whole("upstreams") && whole("routes") {
+        validate_by_request::check(config, &mut findings);
     }
     if whole("routes") {
         validate_routes::check(config, &mut findings);

@@ -144,6 +144,9 @@ fn check_more(route: &Route, scope: &Scope<'_>, path: &str, findings: &mut Findi
         template(&pair.find, scope, &format!("{place}.find"), findings);
         template(&pair.with, scope, &format!("{place}.with"), findings);
     }
+    if let Some(server) = &route.server {
+        template(server, scope, &format!("{path}.server"), findings);
+    }
     if let Some(body) = route.ask.as_ref().and_then(|ask| ask.body.as_ref()) {
         template(body, scope, &format!("{path}.ask.body"), findings);
     }

@@ -19,7 +19,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         let path = child("upstreams", name);
         check_servers(config, upstream, &path, findings);
         check_balance(upstream, &path, findings);
-        check_protocol(upstream, &path, findings);
+        check_protocol(config, upstream, &path, findings);
         check_limits(upstream, &path, findings);
         if let Some(sticky) = &upstream.sticky {
             check_sticky(sticky, &format!("{path}.sticky"), findings);
@@ -33,10 +33,10 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
 fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
     let servers = &upstream.servers;
     let section = format!("{path}.servers");
-    if servers.is_empty() {
+    if servers.is_empty() && upstream.by_request.is_none() {
         let hint = "add one: `servers: [ { address: 127.0.0.1:8081 } ]`";
         findings.add(&section, "an upstream needs at least one server", hint);
-    } else if servers.iter().all(|server| server.weight == 0) {
+    } else if !servers.is_empty() && servers.iter().all(|server| server.weight == 0) {
         let hint = "give at least one server a weight of 1";
         findings.add(&section, "every server has weight 0, so none takes a request", hint);
     }
@@ -46,6 +46,8 @@ fn check_servers(config: &Config, upstream: &Upstream, path: &str, findings: &mu
     }
     for (index, server) in servers.iter().enumerate() {
         let address_path = format!("{}.address", item(&section, index));
+        let attempts = format!("{}.attempts_max", item(&section, index));
+        findings.not_zero(attempts, server.attempts_max);
         if let Some(max) = server.connections_max {
             findings.not_zero(format!("{}.connections_max", item(&section, index)), max);
         }
@@ -83,7 +85,9 @@ fn check_balance(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_protocol(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+fn check_protocol(config: &Config, upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let maps = config.maps.keys().map(String::as_str).collect();
+    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
     let is_fastcgi = upstream.protocol == Some(UpstreamProtocol::Fastcgi);
     if is_fastcgi && upstream.fastcgi.is_none() {
         let hint = "add `fastcgi: { root: /path/of/scripts }`";
@@ -94,7 +98,7 @@ fn check_protocol(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) 
         findings.add(format!("{path}.fastcgi"), "`fastcgi` has no effect here", hint);
     }
     if let Some(fastcgi) = &upstream.fastcgi {
-        check_fastcgi(fastcgi, &format!("{path}.fastcgi"), findings);
+        check_fastcgi(fastcgi, &scope, &format!("{path}.fastcgi"), findings);
     }
     let active = upstream.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
     if is_fastcgi && active.is_some_and(|active| active.probe != Probe::Tcp) {
@@ -141,7 +145,7 @@ fn check_tls(upstream: &Upstream, tls: &UpstreamTls, path: &str, findings: &mut 
     }
 }
 
-fn check_fastcgi(fastcgi: &FastCgi, path: &str, findings: &mut Findings<'_>) {
+fn check_fastcgi(fastcgi: &FastCgi, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
     if !fastcgi.root.is_absolute() {
         let message = format!("`{}` is not an absolute path", fastcgi.root.display());
         findings.add(format!("{path}.root"), message, "write it from the root: `/srv/app/public`");
@@ -164,7 +168,7 @@ fn check_fastcgi(fastcgi: &FastCgi, path: &str, findings: &mut Findings<'_>) {
             let message = format!("`{name}` is not the name of a parameter");
             findings.add(&place, message, "use capitals, digits and `_`: `APP_ENV`");
         }
-        if let Err(error) = Compiled::new(&value.0, &Scope::default()) {
+        if let Err(error) = Compiled::new(&value.0, scope) {
             findings.add(place, error.message, error.hint);
         }
     }
@@ -206,7 +210,8 @@ fn check_limits(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
 
 fn check_resolve(upstream: &Upstream, resolve: &Resolve, path: &str, findings: &mut Findings<'_>) {
     let is_name = |address: &ServerAddress| matches!(address, ServerAddress::Name { .. });
-    if !upstream.servers.iter().any(|server| is_name(&server.address)) {
+    let has_name = upstream.servers.iter().any(|server| is_name(&server.address));
+    if !has_name && upstream.by_request.is_none() {
         let message = "no server of this upstream has a name that could be looked up";
         findings.add(path, message, "remove it");
     }

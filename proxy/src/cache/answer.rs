@@ -278,7 +278,11 @@ async fn find(
         return Ok(Found::Pass("no_store"));
     }
     let text = exchange.ruled.texts.cache_key.as_deref();
-    let key = key(policy, head, exchange.tls.is_some(), text);
+    let mut key = key(policy, head, exchange.tls.is_some(), text);
+    if let (None, Some(server)) = (text, &exchange.ruled.texts.server) {
+        // What one server says is not what another does.
+        key = key.at(server);
+    }
     // What is not to be stored begins no fill, as HEAD begins none.
     let is_head = head.method == Method::HEAD || exchange.ruled.texts.cache_no_store;
     let held = held(policy, head, &key)?;

@@ -17,6 +17,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// The same of a server that the request has named.
+    pub fn at(self, server: &str) -> Key {
+        let extras = [&self.extras, &b"\0server="[..], server.as_bytes()].concat().into();
+        Key { extras, ..self }
+    }
+
     pub fn cost(&self) -> u64 {
         (self.uri.len() + self.extras.len()) as u64
     }

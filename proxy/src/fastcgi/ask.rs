@@ -61,7 +61,7 @@ pub async fn begin(
                 let late = error.kind() == io::ErrorKind::TimedOut;
                 let kind = if late { "connect_timeout" } else { "connect" };
                 tracing::debug!(%error, "a FastCGI server could not be connected to");
-                upstream.failed(&contact.attempts, kind, false);
+                upstream.failed(&mut contact.attempts, kind, false);
                 if !upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
                     return Err(match late {
                         true => Failure::UpstreamTimeout,
@@ -101,7 +101,7 @@ pub async fn ask(
         match answered {
             Ok(mut head) => {
                 let status = head.status.as_u16();
-                upstream.answered(&contact.attempts, status, begun.asked.elapsed());
+                upstream.answered(&mut contact.attempts, status, begun.asked.elapsed());
                 let gateway_error = (502..=504).contains(&status);
                 if gateway_error && upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                 {
@@ -114,7 +114,7 @@ pub async fn ask(
             }
             Err(fault) => {
                 let stale = fault.stale && begun.reused;
-                upstream.failed(&contact.attempts, fault.kind, stale);
+                upstream.failed(&mut contact.attempts, fault.kind, stale);
                 let failed = if stale { Failed::Stale } else { Failed::of(fault.kind) };
                 if !upstream.again(&mut contact.attempts, failed, harmless) {
                     return Err(fault.failure);
@@ -164,7 +164,7 @@ pub fn settle(
 }
 
 /// Tells the upstream that an attempt failed after its head.
-pub fn failed(origin: &Origin, contact: &Contact, fault: UpstreamFault) -> Failure {
-    origin.upstream.failed(&contact.attempts, fault.kind, false);
+pub fn failed(origin: &Origin, contact: &mut Contact, fault: UpstreamFault) -> Failure {
+    origin.upstream.failed(&mut contact.attempts, fault.kind, false);
     fault.failure
 }

@@ -88,7 +88,7 @@ async fn stream(
     let (mut is_whole, mut open) = (false, None);
     loop {
         let Some(event) =
-            turn(session, exchange, &mut begun.conversation, &mut is_whole, origin, &contact)
+            turn(session, exchange, &mut begun.conversation, &mut is_whole, origin, &mut contact)
                 .await?
         else {
             continue;
@@ -123,7 +123,7 @@ async fn turn(
     conversation: &mut Conversation,
     is_whole: &mut bool,
     origin: &Origin,
-    contact: &Contact,
+    contact: &mut Contact,
 ) -> Result<Option<Event>, Failure> {
     let listens = *is_whole || conversation.has_room();
     tokio::select! {
@@ -155,7 +155,7 @@ async fn answer(
     mut head: pingora::http::ResponseHeader,
 ) -> Result<Result<Open, Next>, Failure> {
     let took = begun.asked.elapsed();
-    origin.upstream.answered(&exchange.attempts, head.status.as_u16(), took);
+    origin.upstream.answered(&mut exchange.attempts, head.status.as_u16(), took);
     exchange.upstream_first_byte = Some(took);
     exchange.upstream_status = Some(head.status.as_u16());
     if let Some(detour) = detour::after(exchange, &head) {

@@ -201,7 +201,7 @@ impl Origin {
             let (session, reused) = match connected.and_then(|made| self.allowed(made)) {
                 Ok(connected) => connected,
                 Err(fault) => {
-                    self.upstream.failed(&contact.attempts, fault.kind, false);
+                    self.upstream.failed(&mut contact.attempts, fault.kind, false);
                     if !self.upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
                         return Err(fault.failure);
                     }
@@ -218,7 +218,7 @@ impl Origin {
             match self.converse(session, asking, question, fields).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
-                    self.upstream.answered(&contact.attempts, status, asked.elapsed());
+                    self.upstream.answered(&mut contact.attempts, status, asked.elapsed());
                     let failed =
                         self.upstream.failed_by(status).filter(|_| question.is_repeatable());
                     if failed.is_some_and(|failed| {
@@ -233,7 +233,7 @@ impl Origin {
                 }
                 Err(Stop::Client(failure)) => return Err(failure),
                 Err(Stop::Upstream(fault)) => {
-                    self.upstream.failed(&contact.attempts, fault.kind, fault.stale);
+                    self.upstream.failed(&mut contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
                     if !self.upstream.again(&mut contact.attempts, failed, harmless) {
                         return Err(fault.failure);
@@ -424,7 +424,7 @@ impl Reply {
             self.seat = None;
         }
         read.map_err(|fault| {
-            self.upstream.failed(&self.attempts, fault.kind, false);
+            self.upstream.failed(&mut self.attempts, fault.kind, false);
             fault.failure
         })
     }

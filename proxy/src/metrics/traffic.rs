@@ -32,7 +32,20 @@ pub(super) const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["upstream", "result"],
         "Names of servers looked up again (resolve): result is same, changed or failed (the last known \
-         addresses stay).",
+         addresses stay); and those that requests name (by_request): found or not_found.",
+    ),
+    family(
+        "forebay_proxy_upstream_named_servers",
+        Kind::Gauge,
+        &["upstream"],
+        "Servers that requests have named and that are remembered (by_request.servers_max).",
+    ),
+    family(
+        "forebay_proxy_upstream_naming_refused_total",
+        Kind::Counter,
+        &["upstream", "reason"],
+        "Requests that were not let to the server they name: reason is malformed (it is none), not_allowed \
+         (by_request.allow), address (by_request.networks) or lookups (by_request.lookups_max).",
     ),
     family(
         "forebay_proxy_mirror_comparisons_total",
@@ -55,6 +68,8 @@ pub struct TrafficMetrics {
     tunnel_bytes: IntCounterVec,
     pub lookups: IntCounterVec,
     pub addresses: IntGaugeVec,
+    pub named_servers: IntGaugeVec,
+    pub naming_refused: IntCounterVec,
     pub comparisons: IntCounterVec,
 }
 
@@ -66,6 +81,8 @@ impl TrafficMetrics {
             tunnel_bytes: counter(registry, "forebay_proxy_tunnel_bytes_total"),
             lookups: counter(registry, "forebay_proxy_upstream_lookups_total"),
             addresses: gauge(registry, "forebay_proxy_upstream_addresses"),
+            named_servers: gauge(registry, "forebay_proxy_upstream_named_servers"),
+            naming_refused: counter(registry, "forebay_proxy_upstream_naming_refused_total"),
             comparisons: counter(registry, "forebay_proxy_mirror_comparisons_total"),
         }
     }

@@ -117,6 +117,7 @@ fn as_nginx_is(config: &mut Config) {
     config.error_answers = ErrorAnswers::Html;
     for listener in config.listeners.values_mut() {
         listener.bare_line_feeds = true;
+        listener.host_of_target = true;
         listener.answers_continue = true;
         listener.methods_refused = ["TRACE", "CONNECT"].map(str::to_owned).to_vec();
     }

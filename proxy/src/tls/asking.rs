@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
-    CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
@@ -91,6 +91,23 @@ fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     parsed.is_ok_and(|(_, parsed)| parsed.subject().as_raw() == parsed.issuer().as_raw())
 }
 
+/// Whether the key of a certificate, be it one of version 1, has signed a handshake.
+pub fn verify_tls13_signature_of_any(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    match verify_tls13_signature(message, certificate, signature, algorithms) {
+        // Of version 1 rustls reads nothing: the key is in it all the same.
+        Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
+            let key = public_key(certificate)?;
+            verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+        }
+        done => done,
+    }
+}
+
 impl ClientCertVerifier for Asking {
     fn client_auth_mandatory(&self) -> bool {
         false
@@ -144,14 +161,7 @@ impl ClientCertVerifier for Asking {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        match verify_tls13_signature(message, certificate, signature, algorithms) {
-            // One of version 1, of which rustls reads nothing: the key is in it all the same.
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
-                let key = public_key(certificate)?;
-                verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
-            }
-            done => done,
-        }
+        verify_tls13_signature_of_any(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

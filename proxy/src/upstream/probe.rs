@@ -59,7 +59,7 @@ async fn watch_over(watch: Watch, connector: Arc<Connector>) {
 /// Whether the server is well. The connection is always a new one: an old one says nothing about
 /// whether another would be accepted.
 async fn probe(connector: &Connector, watch: &Watch) -> bool {
-    let mut peer = super::fresh(&watch.peer);
+    let mut peer = super::seat::fresh(&watch.peer);
     if let Some(addresses) = &watch.addresses {
         addresses.place(&mut peer);
     }

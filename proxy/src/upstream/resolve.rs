@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use crate::metrics::Metrics;
 
 /// Addresses of one name that are used.
-const ADDRESSES_MAX: usize = 64;
+pub(super) const ADDRESSES_MAX: usize = 64;
 /// How long a look-up may take, all attempts at all servers included.
 const LOOK_UP_MAX: Duration = Duration::from_secs(10);
 

@@ -19,10 +19,13 @@ use crate::upstream::pool::{Open, Place, Pool};
 /// Latency that a failure counts as, at least: failing fast must not look like being fast.
 const FAILURE_NS: u64 = 1_000_000_000;
 
+/// The label of all servers that requests have named.
+const BY_REQUEST: &str = "by_request";
+
 pub struct Server {
     upstream: String,
     /// As written in the document.
-    pub name: String,
+    pub name: Arc<str>,
     /// Made from upstream and name: names the server for good.
     pub id: u64,
     in_flight: AtomicU32,
@@ -31,7 +34,8 @@ pub struct Server {
     latency: Mutex<(u64, Instant)>,
     health: Mutex<Health>,
     was_up: AtomicBool,
-    up: IntGauge,
+    /// None of a server that a request has named: there is no end of them.
+    up: Option<IntGauge>,
     in_flight_gauge: IntGauge,
     ejections: IntCounter,
     probes: IntCounterVec,
@@ -58,27 +62,27 @@ pub fn now_ms() -> u64 {
 }
 
 impl Server {
-    fn new(upstream: &str, name: &str, metrics: &Metrics) -> Server {
+    fn new(upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Server {
         use sha2::Digest;
         let digest = sha2::Sha256::digest(format!("{upstream}/{name}"));
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);
-        let labels = [upstream, name];
+        let labels = [upstream, if listed { name } else { BY_REQUEST }];
         let server = Server {
             upstream: upstream.to_owned(),
-            name: name.to_owned(),
+            name: name.into(),
             id: u64::from_be_bytes(id),
             in_flight: AtomicU32::new(0),
             open: Open::default(),
             latency: Mutex::new((0, Instant::now())),
             health: Mutex::default(),
             was_up: AtomicBool::new(true),
-            up: metrics.upstream_server_up.with_label_values(&labels),
+            up: listed.then(|| metrics.upstream_server_up.with_label_values(&labels)),
             in_flight_gauge: metrics.upstream_server_in_flight.with_label_values(&labels),
             ejections: metrics.upstream_ejections.with_label_values(&labels),
             probes: metrics.upstream_probes.clone(),
         };
-        server.up.set(1);
+        server.up.iter().for_each(|up| up.set(1));
         server
     }
 
@@ -109,8 +113,8 @@ impl Server {
     pub fn is_up(&self) -> bool {
         let is_up = lock(&self.health).is_up(now_ms());
         if self.was_up.swap(is_up, Ordering::AcqRel) != is_up {
-            self.up.set(i64::from(is_up));
-            let (upstream, server) = (&self.upstream, &self.name);
+            self.up.iter().for_each(|up| up.set(i64::from(is_up)));
+            let (upstream, server) = (&self.upstream, &*self.name);
             match is_up {
                 true => tracing::info!(upstream, server, "the server takes requests again"),
                 false => tracing::warn!(upstream, server, "the server is out"),
@@ -183,13 +187,22 @@ pub struct Servers {
 
 impl Servers {
     pub fn named(&self, upstream: &str, name: &str, metrics: &Metrics) -> Arc<Server> {
+        self.known(upstream, name, true, metrics)
+    }
+
+    /// One that a request has named.
+    pub fn unlisted(&self, upstream: &str, name: &str, metrics: &Metrics) -> Arc<Server> {
+        self.known(upstream, name, false, metrics)
+    }
+
+    fn known(&self, upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Arc<Server> {
         let mut all = lock(&self.servers);
         all.retain(|_, server| server.strong_count() > 0);
         let key = (upstream.to_owned(), name.to_owned());
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
             return known;
         }
-        let server = Arc::new(Server::new(upstream, name, metrics));
+        let server = Arc::new(Server::new(upstream, name, listed, metrics));
         all.insert(key, Arc::downgrade(&server));
         server
     }

@@ -16,16 +16,16 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use proxy_config::address::ServerAddress;
 use proxy_config::listener::TlsVersion;
 use proxy_config::upstream::{ClientIdentity, ProxyProtocolOut, UpstreamProtocol, UpstreamTls};
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
 use crate::tls::keys::private_key;
 use crate::upstream::RECEIVE_BYTES;
 use crate::upstream::announce::Announce;
-use crate::upstream::resolve::Name;
+use crate::upstream::unverified::{self, Unverified};
 
 /// Streams at once on one HTTP/2 connection; a server may allow fewer.
 const STREAMS_MAX: u16 = 64;
@@ -52,6 +52,8 @@ struct Tls {
 /// What the connections of an upstream have in common.
 pub struct Transport {
     tls: Option<Tls>,
+    /// TLS of this proxy's own in place of pingora's.
+    unverified: Option<Arc<ClientConfig>>,
     http2: bool,
     timeouts: proxy_config::upstream::UpstreamTimeouts,
     proxy_protocol: Option<ProxyProtocolOut>,
@@ -67,8 +69,14 @@ impl Transport {
         let http2 = config.protocol == Some(UpstreamProtocol::Http2);
         (http2, format!("{:?}", config.proxy_protocol)).hash(&mut group);
         let tls = config.tls.as_ref().map(|tls| Tls::new(tls, &mut group)).transpose()?;
+        // Pingora has to know of the connection what it is asked for by number, agreed on or announced in.
+        let is_counted = config.connections.as_ref().is_some_and(|c| c.requests_max.is_some());
+        let is_plain = !http2 && config.proxy_protocol.is_none() && !is_counted;
+        let unverified = config.tls.as_ref().filter(|tls| !tls.verify && is_plain);
+        let unverified = unverified.map(own_tls).transpose()?;
         Ok(Transport {
             tls,
+            unverified,
             http2,
             timeouts: config.timeouts.clone(),
             proxy_protocol: config.proxy_protocol,
@@ -89,8 +97,8 @@ impl Transport {
         self.http2
     }
 
-    /// Where to connect for this server. Looks its name up unless that has been done; blocks.
-    pub fn peer(&self, server: &ServerAddress, renewed: Option<&Name>) -> Result<HttpPeer, String> {
+    /// Where to connect for this server. Looks its name up unless it is said where it is; blocks.
+    pub fn peer(&self, server: &ServerAddress, at: Option<SocketAddr>) -> Result<HttpPeer, String> {
         let name = match server {
             ServerAddress::Socket(address) => address.ip().to_string(),
             ServerAddress::Name { host, .. } => host.clone(),
@@ -101,21 +109,28 @@ impl Transport {
             Some(tls) => tls.server_name.clone().unwrap_or(name),
             None => String::new(),
         };
+        let own = self.unverified.as_ref();
+        let own = own.map(|config| Unverified::new(config, &name).ok_or("its name is none"));
+        let own = own.transpose()?;
+        let is_tls = self.is_tls() && own.is_none();
         let mut peer = match server {
             ServerAddress::Unix(path) => {
                 let path = path.to_str().ok_or("its path is not UTF-8")?;
-                HttpPeer::new_uds(path, self.is_tls(), name).map_err(|error| error.to_string())?
+                HttpPeer::new_uds(path, is_tls, name).map_err(|error| error.to_string())?
             }
             other => {
-                let address = match renewed {
-                    Some(renewed) => renewed.first(),
+                let address = match at {
+                    Some(at) => at,
                     None => address(other)?,
                 };
-                HttpPeer::new(address, self.is_tls(), name)
+                HttpPeer::new(address, is_tls, name)
             }
         };
         peer.group_key = self.group;
         self.set_options(&mut peer);
+        if let Some(own) = own {
+            peer.options.custom_l4 = Some(Arc::new(own));
+        }
         Ok(peer)
     }
 
@@ -163,7 +178,9 @@ impl Transport {
     /// Whether this connection is one the upstream allows: pingora takes every version of TLS that
     /// it knows.
     pub fn accepts(&self, digest: Option<&Digest>) -> bool {
-        let Some(tls) = &self.tls else { return true };
+        let Some(tls) = self.tls.as_ref().filter(|_| self.unverified.is_none()) else {
+            return true;
+        };
         let version = digest.and_then(|digest| digest.ssl_digest.as_ref()).map(|tls| &*tls.version);
         match tls.minimum_version {
             TlsVersion::V1_2 => version.is_some(),
@@ -240,6 +257,21 @@ fn authorities(file: &Path) -> Result<Vec<Vec<u8>>, FileFault> {
         })?;
     }
     Ok(certificates)
+}
+
+/// The TLS of an upstream that verifies nobody.
+fn own_tls(tls: &UpstreamTls) -> Result<Arc<ClientConfig>, FileFault> {
+    let identity = tls.client_certificate.as_ref().map(|files| {
+        let (chain, _) = identity(files)?;
+        let fault = |why: String| FileFault { file: files.key.clone(), why };
+        let key = private_key(&files.key, files.password_file.as_deref()).map_err(fault)?;
+        Ok((chain.into_iter().map(CertificateDer::from).collect(), key))
+    });
+    let fault = |error: rustls::Error| {
+        let file = tls.client_certificate.as_ref().map(|files| files.certificate.clone());
+        FileFault { file: file.unwrap_or_default(), why: error.to_string() }
+    };
+    unverified::config(tls.minimum_version, identity.transpose()?).map_err(fault)
 }
 
 /// Chain and key, which belong together.
