@@ -53,6 +53,7 @@ pub mod file_answer;
 pub mod files;
 pub mod fill;
 pub mod finish;
+pub mod flv;
 pub mod framing;
 pub mod front;
 pub mod gate;

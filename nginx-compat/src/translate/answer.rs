@@ -197,6 +197,7 @@ fn passed<'a>(
     Ok(Route {
         ask,
         upgrades: Some(upgrades),
+        buffer_policy: work.buffers.policy(here.scope, work.verdicts),
         response_rate: rate::upstream_rate(here.scope, work.verdicts),
         force_ranges: proxy_pass::forces_ranges(here.scope, work.verdicts),
         rewrite,

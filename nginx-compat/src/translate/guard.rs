@@ -7,7 +7,7 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 14] = [
+const HANDLERS: [&str; 13] = [
     "fastcgi_pass",
     "uwsgi_pass",
     "scgi_pass",
@@ -15,7 +15,6 @@ const HANDLERS: [&str; 14] = [
     "memcached_pass",
     "stub_status",
     "empty_gif",
-    "flv",
     "mp4",
     "random_index",
     "perl",

@@ -2,8 +2,9 @@
 //! belong to locations, in Forebay to upstreams: one that is used with different timeouts becomes
 //! several.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use proxy_config::Route;
 use proxy_config::address::ServerAddress;
 use proxy_config::units::Duration;
 use proxy_config::upstream::{Server, Upstream, UpstreamTimeouts};
@@ -33,6 +34,12 @@ pub struct Pools<'a> {
 }
 
 impl<'a> Pools<'a> {
+    /// Lets go of what no route leads to.
+    pub fn keep(&mut self, routes: &[Route]) {
+        let used: BTreeSet<_> = routes.iter().filter_map(|route| route.upstream.as_ref()).collect();
+        self.upstreams.retain(|name, _| used.contains(name));
+    }
+
     pub fn new(blocks: &[&'a Directive]) -> Pools<'a> {
         let named = blocks.iter().rev().filter_map(|b| Some((b.argument(0)?.to_owned(), *b)));
         Pools { blocks: named.collect(), ..Pools::default() }
