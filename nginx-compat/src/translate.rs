@@ -5,6 +5,7 @@ pub mod answer;
 pub mod auth;
 pub mod balance;
 pub mod bodies;
+pub mod buffers;
 pub mod by_request;
 pub mod cache;
 pub mod cache_key;
@@ -55,11 +56,12 @@ use proxy_config::access_log::AccessLog;
 use proxy_config::address::ListenAddress;
 use proxy_config::admin::Admin;
 use proxy_config::error_answers::ErrorAnswers;
-use proxy_config::lane::Lanes;
+use proxy_config::lane::{Lane, Lanes, Spill};
 use proxy_config::shutdown::Shutdown;
 
 use crate::tree::{self, Directive, Document, flattened};
 use crate::verdict::{Exactness, Verdict, Verdicts};
+use buffers::Buffers;
 use files::Types;
 use limit::Limits;
 use log::Logs;
@@ -104,7 +106,7 @@ pub fn translate(document: &Document) -> Translation {
     let mut pools = Pools::new(&named(&["upstream"]));
     let mut caches = cache::Caches::new(&named(&["proxy_cache_path"]), &mut verdicts);
     let mut limits = Limits::new(&named(&["limit_req_zone", "limit_conn_zone"]));
-    let mut types = Types::default();
+    let (mut types, mut buffers) = (Types::default(), Buffers::default());
     let mut logs = Logs::new(&http);
     let mut sites = sites(&http, &mut verdicts);
     let mut names = Names::new(&document.directives);
@@ -119,6 +121,7 @@ pub fn translate(document: &Document) -> Translation {
             taken: &mut taken,
             limits: &mut limits,
             types: &mut types,
+            buffers: &mut buffers,
             by_name: &mut by_name,
             logs: &mut logs,
         };
@@ -129,9 +132,7 @@ pub fn translate(document: &Document) -> Translation {
     let count = listeners.listeners.len();
     let mut routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = logs.main(&mut names, &mut verdicts);
-    if names.needs_server_name {
-        route::say_server_names(&mut routes, &sites);
-    }
+    route::say_server_names(&mut routes, &sites, names.needs_server_name);
     server_verdicts(&sites, &units, &mut verdicts);
     let used = routes.routes.iter().filter_map(|route| route.upstream.as_ref());
     pools.keep_only(used);
@@ -147,6 +148,8 @@ pub fn translate(document: &Document) -> Translation {
             maps: names.maps,
             media_types: types.0,
             access_logs: logs.named,
+            buffer_policies: buffers.policies,
+            lanes: lanes(buffers.spill),
             ..bare(admin, access_log)
         });
     let mut origins = Origins {
@@ -175,6 +178,12 @@ fn sites<'a>(http: &[&'a Directive], verdicts: &mut Verdicts) -> Vec<Site<'a>> {
         }
     }
     sites
+}
+
+/// The lanes, of which all routes are in one.
+fn lanes(spill: Option<Spill>) -> Lanes {
+    let Lanes { interactive, .. } = Lanes::default();
+    Lanes { interactive: Lane { spill, ..interactive }, ..Lanes::default() }
 }
 
 /// A configuration of which only these are known, and whatever else has a default.

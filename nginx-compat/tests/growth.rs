@@ -1,6 +1,8 @@
-//! Work grows with the text and no faster; counted, not timed.
+//! Work grows with the text and no faster. How long it takes is printed by `cargo run --release -p forebay-nginx
+//! --example large`.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use forebay_nginx::include::Includes;
 use forebay_nginx::parse::parse_bytes;
@@ -32,4 +34,21 @@ fn what_is_made_grows_with_the_text() {
     let (small, large) = (made(1_000), made(10_000));
     assert_eq!((small.1, small.2), (large.1, large.2), "one address, one upstream");
     assert!(large.0 <= (small.0 / 100 + 1) * 1_000, "{} routes of 1000 servers", large.0);
+}
+
+/// The best of a few times that a text takes; what disturbs one disturbs not all.
+fn time_of(text: &str) -> Duration {
+    let times = (0..5).map(|_| {
+        let begun = Instant::now();
+        let parsed = parse_bytes("big.conf", text.as_bytes(), Includes::Unfollowed);
+        assert!(translate(&parsed.document).config.is_some());
+        begun.elapsed()
+    });
+    times.min().unwrap_or_default()
+}
+
+#[test]
+fn ten_times_the_text_is_nowhere_near_a_hundred_times_the_work() {
+    let (small, large) = (time_of(&servers(1_000)), time_of(&servers(10_000)));
+    assert!(large < small * 40, "{small:?} for 1,000 lines, {large:?} for 10,000");
 }

@@ -246,7 +246,7 @@ fn verdicts_that_matter() {
         ("video-site", "location ~ \\.m3u8$", Exact, ""),
         ("php-site", "location ~ \\.php$", Exact, ""),
         ("php-site", "location ~ /\\.(?!well-known).*", Exact, ""),
-        ("video-site", "proxy_buffers 8 16k", Ignored, "streams"),
+        ("video-site", "proxy_buffers 8 16k", Approximate, "waits at the upstream"),
         ("tls-site", "return 301 https://$host$request_uri", Exact, ""),
         ("tls-site", "proxy_set_header X-Real-IP $remote_addr", Exact, ""),
         ("many-servers", "server_name other.example", Exact, ""),

@@ -142,6 +142,12 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "/",
         &["${client_unverified}"],
     ),
+    (
+        "location / { proxy_buffers 16 32k; proxy_max_temp_file_size 0; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""buffer_policy":"buffered""#],
+    ),
+    ("location /f/ { flv; root /srv; }", "/f/x", &[r#""flv":true"#]),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
     (
         "location / { resolver 127.0.0.1 ipv6=off; proxy_pass http://$host:8080/b; }",
@@ -306,5 +312,56 @@ fn upgrades_pass_where_both_headers_are_sent() {
         };
         let counted = [Exactness::Exact, Exactness::Approximate].map(count);
         assert_eq!(counted, exactness, "{lines}");
+    }
+}
+
+/// What is said of buffering, and the policies that come of it; the lane's place on disk.
+#[test]
+fn buffering_that_is_asked_for_is_a_policy() {
+    let memory = |size: &str| format!("\"mode\":\"memory\",\"memory_max\":\"{size}\"");
+    for (lines, responses, requests, path, exact) in [
+        ("", None, None, None, true),
+        ("proxy_buffering off; proxy_request_buffering off;", None, None, None, true),
+        (
+            "proxy_buffers 4 64k; proxy_max_temp_file_size 0;",
+            Some(memory("260KiB")),
+            None,
+            None,
+            true,
+        ),
+        ("proxy_buffering on;", Some(memory("64KiB")), None, None, false),
+        (
+            "proxy_buffers 8 16k; proxy_temp_path /var/t 1 2;",
+            Some("\"mode\":\"spill\",\"memory_max\":\"132KiB\",\"spill_max\":\"1GiB\"".to_owned()),
+            None,
+            Some("/var/t"),
+            true,
+        ),
+        (
+            "proxy_request_buffering on; client_body_buffer_size 128k; client_max_body_size 5m; client_body_temp_path /b;",
+            None,
+            Some("\"mode\":\"spill\",\"memory_max\":\"128KiB\",\"spill_max\":\"5MiB\"".to_owned()),
+            Some("/b"),
+            true,
+        ),
+    ] {
+        let server = format!("location / {{ {lines} proxy_pass http://10.0.0.1; }}");
+        let (config, lost) = config("", &server);
+        assert!(lost.is_empty(), "{lines}: {lost:?}");
+        let policy = config.buffer_policies.get("buffered");
+        assert_eq!(policy.is_some(), responses.is_some() || requests.is_some(), "{lines}");
+        let text = serde_json::to_string(&policy).expect("a policy is JSON");
+        for (side, wanted) in [("responses", responses), ("requests", requests)] {
+            let wanted = wanted.map(|wanted| format!("\"{side}\":{{{wanted}"));
+            let is_there = wanted.as_ref().is_some_and(|wanted| text.contains(wanted.as_str()));
+            assert_eq!(is_there, wanted.is_some(), "{lines}: {text}");
+        }
+        let spill = config.lanes.interactive.spill.as_ref().map(|spill| spill.path.to_str());
+        assert_eq!(spill, path.map(Some), "{lines}");
+        let text = format!("http {{ server {{ {server} }} }}");
+        let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
+        let report = Report::new(&parsed.document, &translate(&parsed.document));
+        let mut said = report.items.iter().filter(|item| item.name.contains("buffer"));
+        assert_eq!(said.all(|item| item.exactness == Exactness::Exact), exact, "{lines}");
     }
 }

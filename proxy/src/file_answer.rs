@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -21,6 +21,7 @@ use crate::cache::range::{Wanted, wanted};
 use crate::detour;
 use crate::exchange::Exchange;
 use crate::files::{Files, Found, OpenFile};
+use crate::flv::Opening;
 use crate::listing::{self, Entry};
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
@@ -161,22 +162,28 @@ pub async fn send(
         head.remove_header(&CONTENT_TYPE);
         return local::send(session, exchange, head, Bytes::new()).await;
     }
+    let query = request.uri.query().unwrap_or_default();
+    let opening = match files.flv {
+        true => Opening::asked_for(query, file.length),
+        false => Opening::WHOLE,
+    };
+    let length = opening.length(file.length);
     let range = match has_body
         && files.ranges_max != Some(0)
         && range_counts(&request.headers, &head.headers)
     {
-        true => wanted(&request.headers, file.length),
+        true => wanted(&request.headers, length),
         false => Wanted::Whole,
     };
     let (first, end) = match range {
-        Wanted::Whole => (0, file.length),
+        Wanted::Whole => (0, length),
         Wanted::Part { first, end } => {
-            let place = format!("bytes {first}-{}/{}", end - 1, file.length);
+            let place = format!("bytes {first}-{}/{length}", end - 1);
             in_part(&mut head, StatusCode::PARTIAL_CONTENT, &place)?;
             (first, end)
         }
         Wanted::Nothing => {
-            let place = format!("bytes */{}", file.length);
+            let place = format!("bytes */{length}");
             in_part(&mut head, StatusCode::RANGE_NOT_SATISFIABLE, &place)?;
             return local::send(session, exchange, head, Bytes::new()).await;
         }
@@ -192,13 +199,13 @@ pub async fn send(
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());
     match has_body {
-        true => stream(session, file.file, (first, end), &pacing).await,
+        true => stream(session, (file.file, opening), (first, end), &pacing).await,
         false => Ok(()),
     }
 }
 
 fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result<(), Failure> {
-    let set = head.set_status(status).and_then(|()| head.insert_header(CONTENT_RANGE, place));
+    let set = head.set_status(status).and_then(|()| head.insert_header("Content-Range", place));
     set.map_err(|_| Failure::Internal)
 }
 
@@ -241,17 +248,22 @@ fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
 /// Sends bytes of a file, as the lane's bandwidth lets them go. One that was made shorter meanwhile breaks the transfer.
 async fn stream(
     session: &mut Session,
-    file: File,
+    (file, opening): (File, Opening),
     (first, end): (u64, u64),
     pacing: &Pacing,
 ) -> Result<(), Failure> {
     let file = Arc::new(file);
     let mut at = first;
+    if let Some(lead) = opening.lead_between(at, end) {
+        at += lead.len() as u64;
+        let written = session.write_response_body(Some(Bytes::from_static(lead)), at == end).await;
+        written.map_err(|_| Failure::ClientGone)?;
+    }
     while at < end {
         let wanted = usize::try_from((end - at).min(PART_BYTES_MAX)).unwrap_or(usize::MAX);
         let wanted = wanted.min(pacing.piece());
-        let reading = Arc::clone(&file);
-        let part = tokio::task::spawn_blocking(move || read(&reading, at, wanted)).await;
+        let (reading, place) = (Arc::clone(&file), opening.in_file(at));
+        let part = tokio::task::spawn_blocking(move || read(&reading, place, wanted)).await;
         let part = part.ok().and_then(Result::ok).ok_or(Failure::Internal)?;
         at += part.len() as u64;
         pacing.wait(part.len()).await;

@@ -55,6 +55,7 @@ pub mod file_answer;
 pub mod files;
 pub mod fill;
 pub mod finish;
+pub mod flv;
 pub mod framing;
 pub mod front;
 pub mod gate;

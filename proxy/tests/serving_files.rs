@@ -97,3 +97,24 @@ fn compressed_neighbours_are_served_to_clients_that_take_them() {
     let stale = ask(&proxy, "GET /a.js", "Accept-Encoding: gzip\r\n");
     assert_eq!((stale.text().as_str(), stale.header("content-encoding")), ("newer", None));
 }
+
+#[test]
+fn a_film_in_flv_begins_where_it_is_asked_for() {
+    let (proxy, root) = start(", flv: true");
+    fs::write(root.path().join("film.flv"), "0123456789").unwrap();
+    let begun = proxy.get("/film.flv?start=4");
+    assert_eq!((begun.status, begun.header("content-length")), (200, Some("19")));
+    assert_eq!(begun.body, b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00456789");
+    assert_eq!(proxy.get("/film.flv?start=10").text(), "0123456789");
+    for (range, place, body) in [
+        ("0-2", "bytes 0-2/19", &b"FLV"[..]),
+        ("11-14", "bytes 11-14/19", b"\x00\x0045"),
+        ("-3", "bytes 16-18/19", b"789"),
+    ] {
+        let part = ask(&proxy, "GET /film.flv?start=4", &format!("Range: bytes={range}\r\n"));
+        assert_eq!((part.status, part.header("content-range")), (206, Some(place)), "{range}");
+        assert_eq!(part.body, body, "{range}");
+    }
+    let head = proxy.client().ask("HEAD /film.flv?start=4 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("19")));
+}

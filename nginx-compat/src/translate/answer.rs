@@ -235,6 +235,7 @@ fn asking<'a>(
     let cache_policy = work.caches.policy(here.scope, place, work.names, work.verdicts, work.files);
     Route {
         upgrades: Some(upgrades),
+        buffer_policy: work.buffers.policy(here.scope, work.verdicts),
         response_rate: rate::upstream_rate(here.scope, work.verdicts),
         force_ranges: proxy_pass::forces_ranges(here.scope, work.verdicts),
         chunked: response_header::has_trailers(here.scope),

@@ -70,6 +70,13 @@ pub struct Found {
     pub rewrite: Option<Rewrite>,
 }
 
+/// `flv`, which is not inherited.
+fn flv(scope: &Scope<'_>, around: Option<&Scope<'_>>, verdicts: &mut Verdicts) -> bool {
+    let line =
+        scope.own("flv").first().or_else(|| around.and_then(|around| around.own("flv").first()));
+    line.inspect(|line| verdicts.add(line, Verdict::exact())).is_some()
+}
+
 /// What `root` or `alias` of a place come to; none when it has neither. The error says why no file
 /// of it may be served.
 pub fn files(
@@ -114,6 +121,7 @@ pub fn files(
         media_types: Some(types.named(scope, verdicts)),
         hidden: true,
         index_anew: true,
+        flv: flv(scope, around, verdicts),
     };
     Ok(Some(Found { files, rewrite }))
 }

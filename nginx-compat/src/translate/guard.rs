@@ -7,14 +7,13 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 13] = [
+const HANDLERS: [&str; 12] = [
     "uwsgi_pass",
     "scgi_pass",
     "grpc_pass",
     "memcached_pass",
     "stub_status",
     "empty_gif",
-    "flv",
     "mp4",
     "random_index",
     "perl",

@@ -164,18 +164,4 @@ pub fn settings(scope: &Scope<'_>, differences: &mut Vec<String>, verdicts: &mut
             }
         }
     }
-    if let Some(buffering) = scope.one("proxy_buffering") {
-        let verdict = match buffering.has("off") {
-            true => Verdict::exact(),
-            false => Verdict::approximate("Forebay streams; a slow client slows the upstream down"),
-        };
-        verdicts.add(buffering, verdict);
-    }
-    if let Some(buffering) = scope.one("proxy_request_buffering") {
-        let verdict = match buffering.has("off") {
-            true => Verdict::exact(),
-            false => Verdict::approximate("Forebay streams; a slow client holds the upstream"),
-        };
-        verdicts.add(buffering, verdict);
-    }
 }

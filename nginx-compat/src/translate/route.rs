@@ -26,7 +26,10 @@ pub struct Routes {
 }
 
 /// Lets routes say the name of their server, for what several servers share.
-pub fn say_server_names(routes: &mut Routes, sites: &[Site<'_>]) {
+pub fn say_server_names(routes: &mut Routes, sites: &[Site<'_>], is_asked_for: bool) {
+    if !is_asked_for {
+        return;
+    }
     for (route, site) in routes.routes.iter_mut().zip(&routes.sites) {
         let Some(site) = site.and_then(|site| sites.get(site)) else { continue };
         let to = Template(site.name.replace('$', "$$"));

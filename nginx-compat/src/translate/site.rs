@@ -10,6 +10,7 @@ use proxy_config::route::PathMatch;
 use crate::place::Files;
 use crate::translate::answer::{self, Here};
 use crate::translate::auth::ByPath;
+use crate::translate::buffers::Buffers;
 use crate::translate::cache::Caches;
 use crate::translate::detour::Named;
 use crate::translate::files::Types;
@@ -80,6 +81,7 @@ pub struct Work<'w, 'a> {
     pub taken: &'w mut HashSet<String>,
     pub limits: &'w mut Limits<'a>,
     pub types: &'w mut Types,
+    pub buffers: &'w mut Buffers,
     /// Routes that requests are only led to by their names, which are final.
     pub by_name: &'w mut Vec<ByName>,
     pub logs: &'w mut Logs<'a>,
@@ -317,7 +319,19 @@ fn steps<'a>(
     let path = around.and_then(|(_, path)| path);
     let content_type = returned::content_type(block, path, &types, work.names);
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
-    let Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs } = work;
+    let Work {
+        files,
+        verdicts,
+        pools,
+        caches,
+        names,
+        taken,
+        limits,
+        types,
+        buffers,
+        by_name,
+        logs,
+    } = work;
     let mut route_of_if = |line: &'a Directive, names: &mut Names<'a>, verdicts: &mut Verdicts| {
         let Some((location, path)) = around else {
             return Err("an `if` in a server that does more than rewrite".to_owned());
@@ -332,8 +346,19 @@ fn steps<'a>(
             locations: &own_locations,
             place,
         };
-        let mut work =
-            Work { files, verdicts, pools, caches, names, taken, limits, types, by_name, logs };
+        let mut work = Work {
+            files,
+            verdicts,
+            pools,
+            caches,
+            names,
+            taken,
+            limits,
+            types,
+            buffers,
+            by_name,
+            logs,
+        };
         let mut route = answer::route(&here, &mut work)?;
         let origin = format!("{}: {}", work.files.line(line.start), line.heading());
         let wanted = format!("if-of-line-{}", line.start.line);

@@ -97,6 +97,9 @@ pub struct Files {
     /// Whether the index of a directory is asked for anew, by its own path: another route may take it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub index_anew: bool,
+    /// Whether films in FLV begin where `?start=BYTE` says, behind a header of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flv: bool,
     /// Whether names that begin with a dot are served too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,

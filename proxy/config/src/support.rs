@@ -210,6 +210,7 @@ pub const SUPPORTED: &[&str] = &[
     "routes[].files.hidden",
     "routes[].files.directory_origin",
     "routes[].files.index_anew",
+    "routes[].files.flv",
     "media_types",
     "media_types.*",
     "media_types.*.by_ending",

@@ -15,7 +15,9 @@ pub struct Wire(Mutex<Instant>);
 
 impl Default for Wire {
     fn default() -> Wire {
-        Wire(Mutex::new(Instant::now()))
+        let now = Instant::now();
+        // A key that was never seen has all of its burst.
+        Wire(Mutex::new(now.checked_sub(BURST).unwrap_or(now)))
     }
 }
 
