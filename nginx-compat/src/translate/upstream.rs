@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use proxy_config::Route;
 use proxy_config::address::ServerAddress;
 use proxy_config::units::Duration;
 use proxy_config::upstream::{FastCgi, Server, Upstream, UpstreamProtocol, UpstreamTimeouts};
