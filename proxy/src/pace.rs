@@ -11,7 +11,7 @@ use proxy_config::route_action::ResponseRate;
 use tokio::time::Instant;
 
 /// How much unused time may be made up for.
-const BURST: Duration = Duration::from_millis(100);
+pub const BURST: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 struct State {

@@ -1,9 +1,10 @@
-//! Rate limits: how often one key may ask and how many of its requests may be in flight.
+//! Rate limits: how often one key may ask, how many of its requests may be in flight and how fast they are answered.
 //!
 //! Its stops: [`key`] names who asks → [`table`] remembers what the key owes, or [`cluster`] asks
-//! Redis → [`gcra`] decides. All limits of a route apply. One that refuses takes back what the others have counted
+//! Redis → [`gcra`] decides; [`bandwidth`] is what the answers of a key share. All limits of a route apply. One that refuses takes back what the others have counted
 //! here; what Redis has counted stays counted, as it is asked last.
 
+pub mod bandwidth;
 pub mod cluster;
 pub mod gcra;
 pub mod key;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 
 use proxy_config::facts::Facts;
 use proxy_config::rate_limit::{RateLimit, WhenMissing, WhenOver, WhenUnavailable};
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
+use crate::rate_limit::bandwidth::Allowance;
 use crate::rate_limit::cluster::{Redis, Unavailable};
 use crate::rate_limit::gcra::{Pace, Verdict};
 use crate::rate_limit::key::{Asking, Key};
@@ -52,6 +54,7 @@ pub struct Limit {
     redis: Option<Redis>,
     counts: Arc<Counts>,
     requests: IntCounterVec,
+    paced: IntCounter,
     cluster_failures: IntCounterVec,
 }
 
@@ -59,6 +62,8 @@ pub struct Limit {
 #[derive(Default)]
 pub struct Passage {
     places: Vec<Place>,
+    /// What bounds how fast it is answered.
+    pub allowances: Vec<Allowance>,
     /// What the client is told about its limits.
     pub quota: Option<Quota>,
     /// The first limit that the request was over, in a dry run too.
@@ -138,6 +143,7 @@ impl Limit {
             config: config.clone(),
             counts: limits.named(name, metrics),
             requests: metrics.rate_limit_requests.clone(),
+            paced: metrics.rate_limit_paced_bytes.with_label_values(&[name]),
             cluster_failures: metrics.rate_limit_cluster_failures.clone(),
         })
     }
@@ -175,6 +181,13 @@ impl Limit {
             WhenUnavailable::Allow => Some(Verdict::Passes { wait_ns: 0, debt_ns: 0 }),
             WhenUnavailable::Refuse => None,
         }
+    }
+
+    /// What the key may have a second; each proxy counts for itself.
+    fn allowance(&self, key: &Key) -> Option<Allowance> {
+        let rate = self.config.bandwidth_max.filter(|_| !self.config.dry_run)?;
+        let (wire, paced) = (self.counts.wire(*key), self.paced.clone());
+        Some(Allowance { wire, rate: rate.as_bytes_per_second().max(1), paced })
     }
 
     fn give_back(&self, key: &Key) {
@@ -278,6 +291,7 @@ pub async fn hold_against_all(
         wait(Duration::from_nanos(longest_ns)).await?;
     }
     drop(held);
+    passage.allowances = waits.iter().filter_map(|(limit, key, _)| limit.allowance(key)).collect();
     passage.quota = Some(quota).filter(|quota| !quota.is_empty());
     Ok(())
 }

@@ -206,7 +206,7 @@ impl Routes {
                         .files
                         .as_ref()
                         .map(|files| Arc::new(Files::new(files, &config.media_types))),
-                    plain: is_plain(route, &rules),
+                    plain: is_plain(route, config, &rules),
                     rules,
                     lane,
                 }))
@@ -314,13 +314,16 @@ fn is_guarded(route: &proxy_config::Route) -> bool {
     route.access.is_some() || route.auth.is_some() || route.respond.is_some() || route.internal
 }
 
-/// Whether there is nobody to ask, to send a copy to or to read a body first, and no step that may lead
-/// elsewhere.
-fn is_plain(route: &proxy_config::Route, rules: &RouteRules) -> bool {
+/// Whether there is nobody to ask, to send a copy to or to read a body first, no step that may lead elsewhere, and no
+/// pace but the lane's.
+fn is_plain(route: &proxy_config::Route, config: &Config, rules: &RouteRules) -> bool {
     let is_told = route.auth.is_some() || route.mirror.is_some() || route.internal;
     let is_changed = route.compression.is_some() || rules.rewrite.is_some();
     let has_own = route.files.is_some() || rules.reply.is_some() || !rules.tries.is_empty();
-    let is_held = route.buffer_policy.is_some() || route.response_rate.is_some();
+    let limits = route.rate_limits.iter().filter_map(|name| config.rate_limits.get(name));
+    let is_held = route.buffer_policy.is_some()
+        || route.response_rate.is_some()
+        || limits.into_iter().any(|limit| limit.bandwidth_max.is_some());
     let is_edited = route.gunzip.is_some()
         || route.substitutions.is_some()
         || route.includes.is_some()

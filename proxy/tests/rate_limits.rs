@@ -254,3 +254,27 @@ fn without_redis_the_limit_does_what_it_says() {
         });
     }
 }
+
+/// 300 kB at 200 kB/s, less the burst: it cannot be faster, and how slow it is asks the machine.
+#[test]
+fn a_keys_bytes_are_paced_however_many_answers_they_are() {
+    let origin = Origin::saying("x".repeat(50_000).leak());
+    let limit = "{ key: [ { header: x-key } ], bandwidth_max: 200kB/s, concurrency_max: 9 }";
+    let cached = "cache_policy: c, rate_limits: [ l ]";
+    let extra = "caches: { m: { memory_max: 8MiB } }\ncache_policies: { c: { cache: m, freshness: { ttl_default: 1h } } }";
+    for (route, extra) in [("rate_limits: [ l ]", ""), (cached, extra)] {
+        let limits = format!("rate_limits: {{ l: {limit} }}\n{extra}");
+        let proxy = Proxy::start(&sections(&origin, route, &limits));
+        let begun = Instant::now();
+        for number in 0..6 {
+            let answer = with(&proxy, &format!("/{}", number % 2), "X-Key: a\r\n");
+            assert_eq!((answer.status, answer.body.len()), (200, 50_000), "{route}");
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(1100), "{:?}, {route}", begun.elapsed());
+        let paced = || proxy.metric("forebay_proxy_rate_limit_paced_bytes_total{limit=\"l\"}");
+        let before = paced();
+        assert!(before >= 200_000.0, "{before}, {route}");
+        assert_eq!(with(&proxy, "/1", "X-Key: b\r\n").status, 200);
+        assert_eq!(paced(), before, "another key waits for nobody, {route}");
+    }
+}

@@ -35,7 +35,6 @@ pub const NOT_YET: &[NotYet] = &[
     ),
     key("lanes.*.upstream_connections_max", "use `origin_concurrency_max`"),
     key("lanes.*.cpu_share", ONE_BY_ONE),
-    key("rate_limits.*.bandwidth_max", "remove it; only the number of requests is limited"),
     values("admin.address", &["unix:*"], NO_UNIX),
     key("telemetry", "remove it; no traces are sent"),
 ];

@@ -26,7 +26,8 @@ pub struct RateLimit {
     /// Requests in flight at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_max: Option<u32>,
-    /// Bytes of responses per second.
+    /// Bytes of responses per second, of all the key's requests together; what comes faster waits. Each proxy counts for
+    /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_max: Option<ByteRate>,
     /// What happens above the limit.

@@ -474,6 +474,7 @@ pub const SUPPORTED: &[&str] = &[
     "rate_limits.*.rate",
     "rate_limits.*.burst",
     "rate_limits.*.concurrency_max",
+    "rate_limits.*.bandwidth_max",
     "rate_limits.*.when_over",
     "rate_limits.*.delay_max",
     "rate_limits.*.delayed_max",

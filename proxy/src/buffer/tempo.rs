@@ -12,6 +12,7 @@ use crate::exchange::Exchange;
 use crate::lane::Lane;
 use crate::pace::OwnRate;
 use crate::pace::reserved;
+use crate::rate_limit::bandwidth::Allowance;
 
 /// When the next bytes of one body may be sent.
 pub struct Tempo {
@@ -53,12 +54,13 @@ impl Tempo {
     }
 }
 
-/// What a response is sent by: the bandwidth of its lane, which all share, and its own pace.
+/// What a response is sent by: the bandwidth of its lane, which all share, that of whoever asks, and its own pace.
 #[derive(Clone)]
 pub struct Pacing {
     pub lane: Arc<Lane>,
     pub own: Option<Arc<Tempo>>,
     pub rate: Option<Arc<OwnRate>>,
+    pub allowances: Vec<Allowance>,
     /// It is a part of another response, which is paced as a whole.
     pub is_part: bool,
 }
@@ -69,7 +71,8 @@ impl Exchange {
         let lane = Arc::clone(&self.route.as_ref()?.lane);
         let own = self.tempo.as_ref().map(|(response, _)| Arc::clone(response));
         let is_part = self.trail.is_inside;
-        Some(Pacing { lane, own, rate: self.rate.clone(), is_part })
+        let (rate, allowances) = (self.rate.clone(), self.limits.allowances.clone());
+        Some(Pacing { lane, own, rate, allowances, is_part })
     }
 }
 
@@ -81,7 +84,8 @@ impl Pacing {
         }
         let own = self.own.as_ref().and_then(|tempo| tempo.reserve(bytes));
         let rate = self.rate.as_ref().map(|rate| rate.reserve(bytes));
-        let longest = self.lane.pace.reserve(bytes).max(own).max(rate);
+        let keys = self.allowances.iter().map(|allowance| allowance.reserve(bytes)).max();
+        let longest = self.lane.pace.reserve(bytes).max(own).max(rate).max(keys);
         longest.filter(|delay| !delay.is_zero())
     }
 

@@ -206,6 +206,12 @@ pub const FAMILIES: &[Family] = &[
         "Keys forgotten while they still counted, because keys_max were remembered.",
     ),
     family(
+        "forebay_proxy_rate_limit_paced_bytes_total",
+        Kind::Counter,
+        &["limit"],
+        "Response body bytes that waited for their turn under a limit's bandwidth_max.",
+    ),
+    family(
         "forebay_proxy_rate_limit_delayed",
         Kind::Gauge,
         &["limit"],

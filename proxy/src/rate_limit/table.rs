@@ -10,6 +10,7 @@ use lru::LruCache;
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::Metrics;
+use crate::rate_limit::bandwidth::Wire;
 use crate::rate_limit::gcra::{Pace, Verdict};
 use crate::rate_limit::key::Key;
 
@@ -27,7 +28,16 @@ pub struct Counts {
 struct Debts {
     /// Key to the time, in ns since `begun`, at which it is paid back.
     paid_ns: LruCache<Key, u64>,
+    /// What each key's responses have reserved.
+    wires: LruCache<Key, Arc<Wire>>,
     keys_max: usize,
+}
+
+impl Debts {
+    /// Keys remembered: as a rule the same for both.
+    fn keys(&self) -> i64 {
+        i64::try_from(self.paid_ns.len().max(self.wires.len())).unwrap_or(i64::MAX)
+    }
 }
 
 /// One request in flight under a key.
@@ -47,7 +57,11 @@ impl Counts {
     pub fn new(name: &str, metrics: &Metrics) -> Counts {
         Counts {
             begun: Instant::now(),
-            debts: Mutex::new(Debts { paid_ns: LruCache::unbounded(), keys_max: 1 }),
+            debts: Mutex::new(Debts {
+                paid_ns: LruCache::unbounded(),
+                wires: LruCache::unbounded(),
+                keys_max: 1,
+            }),
             in_flight: Mutex::default(),
             held: AtomicU32::new(0),
             keys: metrics.rate_limit_keys.with_label_values(&[name]),
@@ -75,8 +89,20 @@ impl Counts {
             let forgotten = debts.paid_ns.pop_lru();
             self.evictions.inc_by(u64::from(forgotten.is_some_and(|(_, paid)| paid > now_ns)));
         }
-        self.keys.set(i64::try_from(debts.paid_ns.len()).unwrap_or(i64::MAX));
+        self.keys.set(debts.keys());
         verdict
+    }
+
+    /// What the responses of this key share.
+    pub fn wire(&self, key: Key) -> Arc<Wire> {
+        let mut debts = lock(&self.debts);
+        let wire = Arc::clone(debts.wires.get_or_insert(key, Arc::default));
+        while debts.wires.len() > debts.keys_max {
+            let forgotten = debts.wires.pop_lru();
+            self.evictions.inc_by(u64::from(forgotten.is_some_and(|(_, wire)| !wire.is_free())));
+        }
+        self.keys.set(debts.keys());
+        wire
     }
 
     /// Takes back a request that another limit refused.
@@ -158,6 +184,18 @@ mod tests {
         assert_eq!((counts.keys.get(), counts.evictions.get()), (2, 2));
         assert!(ask(4, 5_000_000_000) && ask(5, 5_000_000_000));
         assert_eq!(counts.evictions.get(), 2, "those were paid back");
+    }
+
+    #[test]
+    fn what_responses_reserve_is_remembered_within_bounds() {
+        let counts = counts(2);
+        let first = counts.wire([1; 16]);
+        assert!(Arc::ptr_eq(&first, &counts.wire([1; 16])));
+        counts.wire([2; 16]);
+        assert!(Arc::ptr_eq(&first, &counts.wire([1; 16])));
+        counts.wire([3; 16]);
+        assert!(Arc::ptr_eq(&first, &counts.wire([1; 16])), "the longest unused goes");
+        assert_eq!((counts.keys.get(), counts.evictions.get()), (2, 0));
     }
 
     #[test]
