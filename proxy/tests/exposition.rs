@@ -14,23 +14,28 @@ fn families(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_metric_exported_is_documented_and_the_other_way_round() {
     let origin = Origin::saying("ok");
+    let pages = tempfile::tempdir().unwrap();
+    std::fs::write(pages.path().join("p.html"), "<!--#include virtual=\"/c/\" -->").unwrap();
     // One request of each kind, so that every family with labels has a series.
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {}, v: {}, w: {{ servers: [ {{ address: 'localhost:{}' }} ], resolve: {{}} }}, x: {{ by_request: {{ allow: [ a.example ] }} }} }}\nroutes:\n\
          - {{ name: t, match: {{ paths: [ {{ prefix: /t/ }} ] }}, upstream: w, mirror: {{ upstream: v, compare: true }} }}\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\
+         - {{ name: s, match: {{ paths: [ {{ exact: /p.html }} ] }}, files: {{ root: '{}' }}, includes: {{}} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
          cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),
         upstream(&[dead_address(), dead_address()])
             .replace("] }", "], health_checks: { active: { interval: 2s } } }"),
         chat().port(),
+        pages.path().display(),
     ));
     let told = "CMCD=br%3D800%2Cbl%3D2000%2Cmtp%3D9000%2Cmsd%3D300%2Ccid%3D%22x%22";
     assert_eq!(proxy.get(&format!("/a/?{told}")).status, 200);
     assert_eq!(proxy.get("/b/").status, 502);
     assert_eq!(proxy.get("/c/").status, 404);
+    assert_eq!(proxy.get("/p.html").status, 200);
     drop(connect(&proxy, "/t/"));
     proxy.log_of("/t/");
     proxy.log_of("/c/");

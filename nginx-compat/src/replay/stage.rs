@@ -193,7 +193,7 @@ impl Stage<'_> {
     /// `host:port`, unless it is the name of a pool.
     fn script(&self, line: &mut Directive) {
         let Some(word) = line.arguments.first_mut() else { return };
-        if !word.text.contains('$') && !self.pools.iter().any(|pool| *pool == word.text) {
+        if !word.text.contains('$') && !self.pools.contains(&word.text) {
             word.text = self.echo.address(word.text.trim_start_matches("unix:")).to_string();
         }
     }

@@ -313,20 +313,7 @@ impl<'a> Names<'a> {
                 self.maps.insert("https".to_owned(), lookup::plain(of, cases));
                 variable("https")
             }
-            ("upstream_addr", _) if place.answer || place.page => variable("tried_servers"),
-            ("upstream_status", _) if place.answer || place.page => variable("tried_statuses"),
-            ("status", _) if place.answer => variable("answer_status"),
-            ("upstream_cache_status", _) if place.answer => variable("answer_cache"),
-            (name, _) if place.answer && name.starts_with("upstream_cookie_") => {
-                variable(&format!("answer_cookie_{}", &name["upstream_cookie_".len()..]))
-            }
-            (name, _) if place.answer && header_of_answer(name).is_some() => {
-                variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
-            }
-            (name, _) if LATE.contains(&name) || is_of_answer(name) || is_of_attempts(name) => {
-                Err(format!("${name} is known only when the answer comes"))
-            }
-            (name, _) => Err(format!("${name} is not known to Forebay")),
+            (name, _) => of_answer(name, place),
         }
     }
 
@@ -421,6 +408,27 @@ impl<'a> Names<'a> {
 enum Meaning {
     Text(String),
     Template(String),
+}
+
+/// What is known of an answer, or of who was asked for it.
+fn of_answer(name: &str, place: &Place) -> Result<Meaning, String> {
+    let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
+    match name {
+        "upstream_addr" if place.answer || place.page => variable("tried_servers"),
+        "upstream_status" if place.answer || place.page => variable("tried_statuses"),
+        "status" if place.answer => variable("answer_status"),
+        "upstream_cache_status" if place.answer => variable("answer_cache"),
+        name if place.answer && name.starts_with("upstream_cookie_") => {
+            variable(&format!("answer_cookie_{}", &name["upstream_cookie_".len()..]))
+        }
+        name if place.answer && header_of_answer(name).is_some() => {
+            variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
+        }
+        name if LATE.contains(&name) || is_of_answer(name) || is_of_attempts(name) => {
+            Err(format!("${name} is known only when the answer comes"))
+        }
+        name => Err(format!("${name} is not known to Forebay")),
+    }
 }
 
 fn header_of_answer(name: &str) -> Option<&str> {

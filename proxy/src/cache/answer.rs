@@ -228,6 +228,16 @@ fn key(policy: &Policy, head: &RequestHeader, tls: bool, text: Option<&str>) -> 
     policy.key.key(scheme, host, target, &head.headers)
 }
 
+/// The key of a request, which is another for each server that requests name, unless the policy says all of it.
+fn own_key(policy: &Policy, head: &RequestHeader, exchange: &Exchange) -> Key {
+    let texts = &exchange.ruled.texts;
+    let key = key(policy, head, exchange.tls.is_some(), texts.cache_key.as_deref());
+    match (&texts.cache_key, &texts.server) {
+        (None, Some(server)) => key.at(server),
+        _ => key,
+    }
+}
+
 /// Whether the request is a blocking reload of a live playlist.
 fn held(policy: &Policy, head: &RequestHeader, key: &Key) -> Result<bool, Failure> {
     let Some(_) = policy.video.as_ref().filter(|video| video.blocking_reload) else {
@@ -277,12 +287,7 @@ async fn find(
     if policy.freshness.honor_request && said.no_store && !said.only_if_cached {
         return Ok(Found::Pass("no_store"));
     }
-    let text = exchange.ruled.texts.cache_key.as_deref();
-    let mut key = key(policy, head, exchange.tls.is_some(), text);
-    if let (None, Some(server)) = (text, &exchange.ruled.texts.server) {
-        // What one server says is not what another does.
-        key = key.at(server);
-    }
+    let key = own_key(policy, head, exchange);
     // What is not to be stored begins no fill, as HEAD begins none.
     let is_head = head.method == Method::HEAD || exchange.ruled.texts.cache_no_store;
     let held = held(policy, head, &key)?;

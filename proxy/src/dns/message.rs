@@ -37,10 +37,12 @@ pub struct Name(Vec<Box<[u8]>>);
 impl Name {
     /// Nothing where a label is empty or too long.
     pub fn of(text: &str) -> Option<Name> {
-        let labels = text.split('.').map(|label| Box::from(label.as_bytes()));
-        let name = Name(labels.collect());
-        let fits = |label: &Box<[u8]>| (1..=LABEL_BYTES_MAX).contains(&label.len());
-        (name.0.iter().all(fits) && name.bytes() <= NAME_BYTES_MAX).then_some(name)
+        let fits = |label: &str| (1..=LABEL_BYTES_MAX).contains(&label.len());
+        if !text.split('.').all(fits) {
+            return None;
+        }
+        let name = Name(text.split('.').map(|label| Box::from(label.as_bytes())).collect());
+        (name.bytes() <= NAME_BYTES_MAX).then_some(name)
     }
 
     fn bytes(&self) -> usize {
