@@ -134,8 +134,7 @@ pub fn translate(document: &Document) -> Translation {
     let access_log = logs.main(&mut names, &mut verdicts);
     route::say_server_names(&mut routes, &sites, names.needs_server_name);
     server_verdicts(&sites, &units, &mut verdicts);
-    let used = routes.routes.iter().filter_map(|route| route.upstream.as_ref());
-    pools.keep_only(used);
+    pools.keep_only(routes.routes.iter().filter_map(|route| route.upstream.as_ref()));
     let admin = admin(&listeners);
     let mut config =
         (sites.iter().any(Site::is_live) && !listeners.listeners.is_empty()).then(|| Config {

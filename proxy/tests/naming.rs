@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use crate::harness::Proxy;
 use crate::origin::Origin;
 
+/// Names with their addresses.
+type Table = Vec<(&'static str, Vec<IpAddr>)>;
+
 /// A name server: each name has addresses, or none and an error. It counts what it is asked of each family.
 struct Names {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
-    table: Arc<Mutex<Vec<(&'static str, Vec<IpAddr>)>>>,
+    table: Arc<Mutex<Table>>,
 }
 
 impl Names {
@@ -21,7 +24,7 @@ impl Names {
         let parsed = |(name, addresses): &(&'static str, &[&str])| {
             (*name, addresses.iter().map(|address| address.parse().unwrap()).collect())
         };
-        let table: Vec<(&'static str, Vec<IpAddr>)> = table.iter().map(parsed).collect();
+        let table: Table = table.iter().map(parsed).collect();
         let table = Arc::new(Mutex::new(table));
         let asked = Arc::new(AtomicUsize::new(0));
         let (known, count) = (Arc::clone(&table), Arc::clone(&asked));
