@@ -261,7 +261,7 @@ fn a_keys_bytes_are_paced_however_many_answers_they_are() {
     let origin = Origin::saying("x".repeat(50_000).leak());
     let limit = "{ key: [ { header: x-key } ], bandwidth_max: 200KB/s, concurrency_max: 9 }";
     let cached = "cache_policy: c, rate_limits: [ l ]";
-    let extra = "caches: { m: { memory_max: 8MiB } }\ncache_policies: { c: { cache: m, freshness: { ttl_default: 1h } } }";
+    let extra = "caches: { m: { memory_max: 64MiB } }\ncache_policies: { c: { cache: m, freshness: { ttl_default: 1h } } }";
     for (route, extra) in [("rate_limits: [ l ]", ""), (cached, extra)] {
         let limits = format!("rate_limits: {{ l: {limit} }}\n{extra}");
         let proxy = Proxy::start(&sections(&origin, route, &limits));
