@@ -166,7 +166,8 @@ async fn a_key_is_in_force_until_it_is_revoked_or_expires(server: &Server) {
     let ask = |key: &str| answer(with(api, key, Method::GET, "/v1/accounts"));
     assert_eq!(ask(&key).await.status, 200);
     let other = Secret::generate();
-    for wrong in ["", "x", &key[..46], &format!("{}x", &key[..46]), other.reveal()] {
+    let last = if key.ends_with('x') { 'y' } else { 'x' };
+    for wrong in ["", "x", &key[..46], &format!("{}{last}", &key[..46]), other.reveal()] {
         let refused = ask(wrong).await;
         assert_eq!(refused.problem(), "unauthenticated", "{wrong}");
         assert!(!refused.body.contains("fbl_"), "{}", refused.body);

@@ -22,6 +22,8 @@ const BESIDE_BYTES: u64 = 96 << 20;
 /// Samples taken in all: so many, and no more often than this.
 const SAMPLES: u32 = 120;
 const OFTENEST: Duration = Duration::from_millis(500);
+/// Fewer say nothing: it goes on until there are so many, however slow the machine is.
+const SAMPLES_MIN: usize = 4;
 /// The first part of the samples, in which caches fill up.
 const WARM_UP: f64 = 0.25;
 /// How much the second half of what is left may be above the first, as a part of it.
@@ -123,7 +125,7 @@ pub fn soak(
     let mut slow = None;
     let mut samples = Vec::new();
     for number in 1..=SAMPLES {
-        if begun.elapsed() >= length {
+        if begun.elapsed() >= length && samples.len() >= SAMPLES_MIN {
             break;
         }
         if number % 4 == 1 {
