@@ -28,6 +28,7 @@ pub mod location;
 pub mod log;
 pub mod log_variable;
 pub mod lookup;
+pub mod mirror;
 pub mod order;
 pub mod patience;
 pub mod proxy_pass;

@@ -148,6 +148,16 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &[r#""buffer_policy":"buffered""#],
     ),
     ("location /f/ { flv; root /srv; }", "/f/x", &[r#""flv":true"#]),
+    (
+        "location /x { mirror /copy; proxy_pass http://10.0.0.1; } location = /copy { internal; proxy_pass http://10.0.0.2$request_uri; }",
+        "/x",
+        &[r#""mirror":{"upstream":"10-0-0-2","share":"100%""#],
+    ),
+    (
+        "mirror /copy/a; location /x { proxy_pass http://10.0.0.1; } location /copy { internal; mirror off; proxy_pass http://10.0.0.2/to; }",
+        "/x",
+        &[r#""mirror":{"upstream":"10-0-0-2","path":"/to/a${question_mark}${query}""#],
+    ),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
     (
         "location / { resolver 127.0.0.1 ipv6=off; proxy_pass http://$host:8080/b; }",

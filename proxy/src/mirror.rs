@@ -23,6 +23,7 @@ use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::metrics::Metrics;
 use crate::mirror::compare::{Asked, Comparison, Ours, Passing, Report, Seen, Side};
+use crate::path::normalize_target;
 use crate::rate_limit::key::Asking;
 use crate::relay;
 use crate::respond::Failure;
@@ -134,6 +135,12 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
         Comparison::new(Arc::clone(report), asked)
     });
     let ours = comparison.clone().map(Ours::new);
+    let mut question = Question { caller: caller.clone(), ..relay::question(head, exchange) };
+    if let Some(path) = &exchange.ruled.texts.mirror {
+        // Where it is no path, it is asked for what the client asked for.
+        let form = normalize_target(path.as_bytes());
+        let _ = form.map(|form| question.head.set_raw_path(&form));
+    }
     let copying = Copying {
         origin: Origin {
             connector: Arc::clone(&edge.state.connector),
@@ -144,9 +151,9 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
             buffering: edge.state.buffers.named(None, &edge.state.metrics),
             reach: None,
-            caller: caller.clone(),
+            caller,
         },
-        question: Question { caller, ..relay::question(head, exchange) },
+        question,
         body: BytesMut::new(),
         body_max: mirror.body_max,
         place,

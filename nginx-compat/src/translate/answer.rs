@@ -18,8 +18,8 @@ use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
-    access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, proxy_pass, rate,
-    redirected, request_header, response_header, upgrade, value,
+    access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, mirror, proxy_pass,
+    rate, redirected, request_header, response_header, upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -71,6 +71,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         },
     };
     let route = with_tries(route, here, work)?;
+    let mirror = mirror::copy(here, work);
     let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let internal = here.scope.own("internal").first();
@@ -92,6 +93,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         (route.gunzip, route.substitutions) = (gunzip.clone(), substitutions.clone());
         route.includes.clone_from(&includes);
         route.auth.clone_from(&asked.auth);
+        route.mirror.clone_from(&mirror);
     }
     Ok(Route {
         client,
@@ -105,6 +107,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         includes,
         response_rate,
         internal,
+        mirror,
         ..route
     })
 }

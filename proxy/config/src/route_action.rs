@@ -305,6 +305,9 @@ pub enum TryStep {
 pub struct Mirror {
     /// A name under `upstreams`.
     pub upstream: String,
+    /// Path and query it is asked for; without it, those that the client asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Template>,
     /// Part of the requests that is copied.
     #[serde(default = "all")]
     pub share: Percent,

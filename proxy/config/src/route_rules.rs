@@ -69,6 +69,8 @@ pub struct Texts {
     pub body: Option<Compiled>,
     /// Which server is asked, where the upstream leaves that to requests.
     pub server: Option<Compiled>,
+    /// What copies are asked for.
+    pub mirror: Option<Compiled>,
     pub cache_key: Option<Compiled>,
     pub cache_bypass: Vec<Compiled>,
     pub cache_no_store: Vec<Compiled>,
@@ -107,6 +109,12 @@ impl Texts {
             users,
             body: body.map(compiled).transpose()?,
             server: route.server.as_ref().map(compiled).transpose()?,
+            mirror: route
+                .mirror
+                .as_ref()
+                .and_then(|mirror| mirror.path.as_ref())
+                .map(compiled)
+                .transpose()?,
             cache_key: key.map(compiled).transpose()?,
             cache_bypass: all(policy.map_or(&[], |policy| &policy.bypass))?,
             cache_no_store: all(policy.map_or(&[], |policy| &policy.no_store))?,
@@ -120,6 +128,7 @@ impl Texts {
             && self.users.is_none()
             && self.body.is_none()
             && self.server.is_none()
+            && self.mirror.is_none()
             && self.cache_key.is_none()
             && self.cache_bypass.is_empty()
             && self.cache_no_store.is_empty()
@@ -142,6 +151,7 @@ impl Texts {
                 .map(|(file, realm)| (file.render(facts), realm.render(facts))),
             body: text(&self.body),
             server: text(&self.server),
+            mirror: text(&self.mirror),
             cache_key: text(&self.cache_key),
             cache_bypass: holds(&self.cache_bypass),
             cache_no_store: holds(&self.cache_no_store),
@@ -163,6 +173,7 @@ pub struct RenderedTexts {
     pub users: Option<(String, String)>,
     pub body: Option<String>,
     pub server: Option<String>,
+    pub mirror: Option<String>,
     pub cache_key: Option<String>,
     pub cache_bypass: bool,
     pub cache_no_store: bool,

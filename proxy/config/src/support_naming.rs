@@ -4,6 +4,7 @@
 pub const NAMING_KEYS: &[&str] = &[
     "listeners.*.host_of_target",
     "routes[].chunked",
+    "routes[].mirror.path",
     "routes[].server",
     "upstreams.*.servers[].attempts_max",
     "upstreams.*.by_request",

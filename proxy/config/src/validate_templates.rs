@@ -144,6 +144,13 @@ fn check_more(route: &Route, scope: &Scope<'_>, path: &str, findings: &mut Findi
         template(&pair.find, scope, &format!("{place}.find"), findings);
         template(&pair.with, scope, &format!("{place}.with"), findings);
     }
+    if let Some(to) = route.mirror.as_ref().and_then(|mirror| mirror.path.as_ref()) {
+        template(to, scope, &format!("{path}.mirror.path"), findings);
+        if !to.0.starts_with(['/', '$']) {
+            let hint = format!("write `/{}`", to.0);
+            findings.add(format!("{path}.mirror.path"), "a path begins with `/`", hint);
+        }
+    }
     if let Some(server) = &route.server {
         template(server, scope, &format!("{path}.server"), findings);
     }

@@ -76,6 +76,18 @@ fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
 }
 
 #[test]
+fn a_copy_may_be_asked_for_another_path() {
+    let (origin, shadow) = (Origin::saying("real"), Origin::saying("copy"));
+    let settings = ", path: '/copies$request_uri'";
+    let proxy = Proxy::start(&document(&origin, shadow.address, settings));
+    assert_eq!(proxy.get("/a?b").text(), "real");
+    shadow.wait_for_requests(1);
+    let heads = [origin.heads(), shadow.heads()].concat();
+    let lines: Vec<_> = heads.iter().map(|head| head.lines().next().unwrap()).collect();
+    assert_eq!(lines, ["GET /a?b HTTP/1.1", "GET /copies/a?b HTTP/1.1"]);
+}
+
+#[test]
 fn answers_to_copies_are_held_against_those_of_clients() {
     // Each says what the path says.
     let saying = |which: usize| {
