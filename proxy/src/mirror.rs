@@ -137,9 +137,12 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
     let ours = comparison.clone().map(Ours::new);
     let mut question = Question { caller: caller.clone(), ..relay::question(head, exchange) };
     if let Some(path) = &exchange.ruled.texts.mirror {
-        // Where it is no path, it is asked for what the client asked for.
-        let form = normalize_target(path.as_bytes());
-        let _ = form.map(|form| question.head.set_raw_path(&form));
+        let form = normalize_target(path.as_bytes()).ok();
+        if form.and_then(|form| question.head.set_raw_path(&form).ok()).is_none() {
+            // The template came to no path: a copy for any other would mislead whoever compares.
+            mirror.counts.failed.inc();
+            return;
+        }
     }
     let copying = Copying {
         origin: Origin {

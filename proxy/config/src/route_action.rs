@@ -305,7 +305,7 @@ pub enum TryStep {
 pub struct Mirror {
     /// A name under `upstreams`.
     pub upstream: String,
-    /// Path and query it is asked for; without it, those that the client asked for.
+    /// Path and query it is asked for; without it, those that the client asked for. What comes to no path is not copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Template>,
     /// Part of the requests that is copied.

@@ -88,6 +88,15 @@ fn a_copy_may_be_asked_for_another_path() {
 }
 
 #[test]
+fn what_is_no_path_is_no_copy_and_counts_as_failed() {
+    let (origin, shadow) = (Origin::saying("real"), Origin::saying("copy"));
+    let proxy = Proxy::start(&document(&origin, shadow.address, ", path: '$header_x_copy'"));
+    assert_eq!(proxy.get("/a").text(), "real");
+    eventually("a copy that failed", || (count(&proxy, "failed") >= 1.0).then_some(()));
+    assert_eq!(shadow.requests(), 0);
+}
+
+#[test]
 fn answers_to_copies_are_held_against_those_of_clients() {
     // Each says what the path says.
     let saying = |which: usize| {

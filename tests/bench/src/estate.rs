@@ -137,14 +137,17 @@ fn agree(books: &Books, outcome: &Outcome) -> Result<()> {
 /// The table of all peers.
 pub fn table(outcomes: &[(&str, Result<Outcome, String>)]) -> String {
     let mut text = String::from(
-        "| | transfers | failed | p50 ms alone | p99 | p99.9 | p50 beside video | p99 | p99.9 | × p99 alone | video GB/s | MB written by it |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| | transfers | failed | p50 ms alone | p99 | p99.9 | p50 beside video | p99 | p99.9 | × p99 alone | video GB/s | MB written by it | MB written where the books are |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (name, outcome) in outcomes {
         match outcome {
             Err(why) => text.push_str(&format!("| {name} | {why} |\n")),
             Ok(of) => {
                 let ms = |us: u64| format!("{:.2}", us as f64 / 1000.0);
+                let megabytes = |bytes: Option<u64>| {
+                    bytes.map_or("–".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
+                };
                 let (alone, beside) = (&of.alone, &of.beside);
                 let cells = [
                     (alone.requests + beside.requests).to_string(),
@@ -157,7 +160,8 @@ pub fn table(outcomes: &[(&str, Result<Outcome, String>)]) -> String {
                     ms(beside.p999_us),
                     format!("{:.2}", of.ratio()),
                     format!("{:.2}", of.video_bytes_per_second / 1e9),
-                    of.written_bytes.map_or("–".to_owned(), |b| format!("{:.1}", b as f64 / 1e6)),
+                    megabytes(of.written_bytes),
+                    megabytes(of.device_bytes),
                 ];
                 text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
             }
