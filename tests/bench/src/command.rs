@@ -54,9 +54,7 @@ pub fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     raise_descriptor_limit();
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().map(PathBuf::from).unwrap_or_default();
-    let bench = Bench::new(options.programs.clone().unwrap_or(beside), duration)?;
+    let bench = Bench::new(options.programs.as_deref(), duration)?;
     let workloads = workloads(&options.workloads)?;
     let peers = peers(options)?;
     let mut present = Vec::new();

@@ -34,7 +34,10 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(programs: PathBuf, duration: Duration) -> Result<Bench> {
+    /// Without `programs` they are beside the program that runs.
+    pub fn new(programs: Option<&Path>, duration: Duration) -> Result<Bench> {
+        let own = std::env::current_exe().context("this program has no path")?;
+        let programs = programs.or(own.parent()).map(PathBuf::from).unwrap_or_default();
         let split = Split::one_for_the_proxy();
         split.load_here();
         let (origin, certificate) = (Origin::start().context("no origin")?, secure::certificate()?);

@@ -49,9 +49,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().map(PathBuf::from).unwrap_or_default();
-    let bench = Bench::new(options.programs.clone().unwrap_or(beside), duration)?;
+    let bench = Bench::new(options.programs.as_deref(), duration)?;
     let mut all = peers()?;
     if let Some(unknown) = options.peers.iter().find(|name| all.iter().all(|p| p.name != **name)) {
         bail!("there is no peer {unknown}");

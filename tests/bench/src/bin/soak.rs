@@ -33,9 +33,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let length = Duration::try_from_secs_f64(options.minutes * 60.0).context("--minutes")?;
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().map(PathBuf::from).unwrap_or_default();
-    let bench = Bench::new(options.programs.clone().unwrap_or(beside), length)?;
+    let bench = Bench::new(options.programs.as_deref(), length)?;
     let verdict = soak(&bench, length, |at, bytes| {
         println!("{:8.1} s  {:7.1} MB", at.as_secs_f64(), bytes as f64 / 1e6);
     })?;

@@ -37,9 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let own = std::env::current_exe().context("this program has no path")?;
-    let beside = own.parent().map(PathBuf::from).unwrap_or_default();
-    let bench = Bench::new(options.programs.clone().unwrap_or(beside), Duration::from_secs(1))?;
+    let bench = Bench::new(options.programs.as_deref(), Duration::from_secs(1))?;
     let mut all = peers()?;
     if let Some(unknown) = options.peers.iter().find(|name| all.iter().all(|p| p.name != **name)) {
         bail!("there is no peer {unknown}");
