@@ -14,14 +14,18 @@ mod data;
 mod database;
 mod database_proxy;
 mod edge;
+mod endpoints;
 mod fleet;
+mod front;
 mod function;
+mod machines;
 mod media;
 mod network;
 mod observe;
 mod policy;
 mod queue;
 mod regions;
+mod rotation;
 mod scaling;
 mod service;
 mod storage;
@@ -37,10 +41,13 @@ use serde_json::{Map, Value, json};
 pub use crate::environment::by_hand::{Kept, Stack};
 use crate::estate::EstatePlan;
 use by_hand::Unfit;
+pub use fleet::architecture;
 
 /// A template's limit in bytes when it is handed over directly.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
 pub const BYTES_MAX: usize = 51_200;
+/// The same when it is read from a bucket, as `deploy` hands over what is larger.
+pub const BYTES_MAX_IN_BUCKET: usize = 1_048_576;
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

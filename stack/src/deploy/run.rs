@@ -32,6 +32,8 @@ pub struct Deployment<'a> {
     pub cloud: &'a Cloud,
     pub templates: &'a [Template],
     pub tags: &'a BTreeMap<String, String>,
+    /// The bucket of releases, for templates too large to be handed over.
+    pub bucket: &'a str,
     /// Values of parameters: the release and its sums.
     pub parameters: &'a BTreeMap<String, BTreeMap<String, String>>,
     pub allowed: &'a [String],
@@ -110,6 +112,7 @@ impl Deployment<'_> {
         let proposal = Proposal {
             stack: name,
             body: &body,
+            bucket: self.bucket,
             new: state.is_none(),
             parameters,
             tags: self.tags,
