@@ -177,6 +177,13 @@ impl Template {
         bytes.push(b'\n');
         String::from_utf8_lossy(&bytes).into_owned()
     }
+
+    /// The text CloudFormation is given: that of the file or, where that is too large to be handed over,
+    /// the same without line breaks.
+    pub fn to_hand_over(&self) -> String {
+        let text = self.to_json();
+        if text.len() <= BYTES_MAX { text } else { self.to_value().to_string() }
+    }
 }
 
 /// The templates of a plan, in the order in which their stacks are made. What the file adds or

@@ -139,7 +139,7 @@ fn called(role: &Resource) -> BTreeMap<String, String> {
         for statement in statements.filter(|it| it["Effect"] == "Allow") {
             match &statement["Action"] {
                 Value::Array(actions) => {
-                    actions.iter().filter_map(Value::as_str).for_each(&mut see)
+                    actions.iter().filter_map(Value::as_str).for_each(&mut see);
                 }
                 other => other.as_str().into_iter().for_each(&mut see),
             }

@@ -1,6 +1,7 @@
 //! The bucket of releases: what is put there stays as it is, so that a name means the same bytes for good.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
 use base64::Engine;
@@ -62,7 +63,9 @@ impl Cloud {
         let asked = self.buckets.head_object().bucket(bucket).key(key);
         match asked.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(told) => Ok(Some(told.checksum_sha256().unwrap_or_default().to_owned())),
-            Err(error) if error.as_service_error().is_some_and(|it| it.is_not_found()) => Ok(None),
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {
+                Ok(None)
+            }
             Err(error) => Err(failure(&format!("s3://{bucket}/{key}"), &error)),
         }
     }

@@ -1,5 +1,9 @@
 //! What the account may have, and which image a public parameter names.
 
+use aws_sdk_servicequotas::operation::get_service_quota::GetServiceQuotaError;
+use aws_sdk_servicequotas::types::ServiceQuota;
+use aws_sdk_ssm::operation::get_parameter::GetParameterError;
+
 use super::{Cloud, CloudError, failure};
 
 impl Cloud {
@@ -8,11 +12,11 @@ impl Cloud {
         let what = format!("the quota {code} of {service}");
         let asked = self.quotas.get_service_quota().service_code(service).quota_code(code);
         let own = match asked.send().await {
-            Ok(told) => told.quota().and_then(|quota| quota.value()),
+            Ok(told) => told.quota().and_then(ServiceQuota::value),
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|it| it.is_no_such_resource_exception()) =>
+                    .is_some_and(GetServiceQuotaError::is_no_such_resource_exception) =>
             {
                 None
             }
@@ -24,7 +28,7 @@ impl Cloud {
         let asked = self.quotas.get_aws_default_service_quota();
         let told = asked.service_code(service).quota_code(code).send().await;
         let told = told.map_err(|error| failure(&what, &error))?;
-        let value = told.quota().and_then(|quota| quota.value());
+        let value = told.quota().and_then(ServiceQuota::value);
         value.ok_or_else(|| CloudError::odd(what, "it has no value"))
     }
 
@@ -33,7 +37,9 @@ impl Cloud {
         match self.parameters.get_parameter().name(name).send().await {
             Ok(told) => Ok(told.parameter().and_then(|it| it.value()).map(str::to_owned)),
             Err(error)
-                if error.as_service_error().is_some_and(|it| it.is_parameter_not_found()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(GetParameterError::is_parameter_not_found) =>
             {
                 Ok(None)
             }

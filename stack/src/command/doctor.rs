@@ -91,7 +91,7 @@ async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
     quotas(&cloud, &templates, &mut findings).await;
     archives(&cloud, &plan, &mut findings).await;
     for template in &templates {
-        let body = template.to_json();
+        let body = template.to_hand_over();
         findings.push(match cloud.validate(&template.name, &body, &aws.releases).await {
             Ok(()) => well(format!("CloudFormation takes the template of {}", template.name)),
             Err(error) => ill(error.to_string()),

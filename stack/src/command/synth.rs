@@ -27,11 +27,14 @@ pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
         ));
     }
     for template in templates.iter().filter(|it| it.to_json().len() > BYTES_MAX) {
+        let how = match template.to_hand_over().len() > BYTES_MAX {
+            true => format!("through s3://{}", plan.aws().releases),
+            false => "without its line breaks".to_owned(),
+        };
         say(&format!(
-            "Note: {} is above {BYTES_MAX} bytes: CloudFormation takes it from a bucket only, and \
-             `forebay deploy` puts it into s3://{}",
-            file_name(template),
-            plan.aws().releases
+            "Note: {} is above {BYTES_MAX} bytes, which CloudFormation takes from a bucket only; \
+             `forebay deploy` hands it over {how}",
+            file_name(template)
         ));
     }
     plan.notes.iter().for_each(|note| say(&format!("Note: {note}")));

@@ -108,7 +108,7 @@ impl Deployment<'_> {
         if state.is_some() {
             self.cloud.guard(name, &policy::of(template, self.allowed)).await?;
         }
-        let body = template.to_json();
+        let body = template.to_hand_over();
         let proposal = Proposal {
             stack: name,
             body: &body,

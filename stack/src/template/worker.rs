@@ -214,13 +214,11 @@ fn task(plan: &EstatePlan, name: &str, worker: &Worker) -> Value {
         let ports = json!([{ "ContainerPort": port, "Protocol": "tcp" }]);
         container.insert("PortMappings".to_owned(), ports);
     }
-    let machines = worker.capacity.as_ref().and_then(|name| plan.estate.capacity.get(name));
-    let kind = machines.and_then(|it| it.types.first()).map_or("arm64", |it| architecture(it));
-    let processor = if kind == "arm64" { "ARM64" } else { "X86_64" };
+    let (runs_on, processor) = place(plan, worker);
     let mut task = json!({
         "Family": format!("{}-{name}", plan.name),
         "NetworkMode": "awsvpc",
-        "RequiresCompatibilities": [if machines.is_some() { "EC2" } else { "FARGATE" }],
+        "RequiresCompatibilities": [runs_on],
         "Cpu": worker.cpu.to_string(),
         "Memory": (worker.memory.as_bytes() >> 20).to_string(),
         "RuntimePlatform": { "CpuArchitecture": processor, "OperatingSystemFamily": "LINUX" },
@@ -233,4 +231,12 @@ fn task(plan: &EstatePlan, name: &str, worker: &Worker) -> Value {
         task["EphemeralStorage"] = json!({ "SizeInGiB": disk.as_bytes() >> 30 });
     }
     task
+}
+
+/// What a task needs to run on, and for which processor its image is made.
+fn place(plan: &EstatePlan, worker: &Worker) -> (&'static str, &'static str) {
+    let machines = worker.capacity.as_ref().and_then(|name| plan.estate.capacity.get(name));
+    let kind = machines.and_then(|it| it.types.first()).map_or("arm64", |it| architecture(it));
+    let processor = if kind == "arm64" { "ARM64" } else { "X86_64" };
+    (if machines.is_some() { "EC2" } else { "FARGATE" }, processor)
 }

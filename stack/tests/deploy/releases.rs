@@ -70,19 +70,19 @@ fn a_network_without_a_way_out_brings_the_authorities_of_its_database() {
 #[test]
 fn a_template_too_large_to_be_handed_over_goes_through_the_bucket() {
     let stage = Stage::of(Script::default());
-    let topics: Vec<String> = (0..120)
+    let topics: Vec<String> = (0..400)
         .map(|number| format!("    Topic{number}: {{ Type: \"AWS::SNS::Topic\", Properties: {{ KmsMasterKeyId: \"alias/aws/sns\", TopicName: topic-of-many-{number} }} }}"))
         .collect();
     stage.write(&format!("resources:\n  network:\n{}", topics.join("\n")));
     let (told, code) = stage.run(&["synth", "forebay.yaml"]);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("network.json is above 51200 bytes"), "{told}");
+    assert!(told.contains("network.json is above 51200 bytes, which CloudFormation takes from a bucket only; `forebay deploy` hands it over through s3://acme-forebay-releases"), "{told}");
     let (told, code) = stage.deploy(&RELEASE);
     assert_eq!(code, Some(0), "{told}");
     let put = stage.fake.calls("PutObject");
     let large = "/acme-forebay-releases/forebay-templates/production-network/";
     assert_eq!(put.iter().filter(|path| path.starts_with(large)).count(), 1, "{put:?}");
-    assert!(stage.fake.stack("production-network").template.contains("Topic119"));
+    assert!(stage.fake.stack("production-network").template.contains("Topic399"));
     let (told, code) = stage.run(&["doctor", "forebay.yaml"]);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(stage.fake.calls("PutObject").len(), put.len(), "it is there already");

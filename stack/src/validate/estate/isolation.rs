@@ -11,7 +11,8 @@ use crate::estate::document::servers_outside;
 /// Names that cannot be those of endpoints.
 pub(super) fn endpoints(network: &Network) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for service in &network.endpoints {
+    for (number, service) in network.endpoints.iter().enumerate() {
+        let key = format!("endpoints[{number}]");
         let part = |part: &str| {
             !part.is_empty()
                 && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
@@ -22,11 +23,11 @@ pub(super) fn endpoints(network: &Network) -> Vec<Fault> {
                 "s3" => "leave it out: every network has a gateway to S3",
                 _ => "leave it out; its gateway is a resource of your own, under `resources`",
             };
-            faults.push(fault("endpoints", message, hint));
+            faults.push(fault(&key, message, hint));
         } else if !service.split('.').all(part) {
             let message = format!("`{service}` is not a service of AWS");
             let hint = "write what follows the region in the endpoint's name: `sqs`, `ecr.api`";
-            faults.push(fault("endpoints", message, hint));
+            faults.push(fault(&key, message, hint));
         }
     }
     faults
