@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server script:bsdutils mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest"
 [ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy slowhttptest:slowhttptest"
 
 missing=""
