@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos estate soak video-edge clean
+.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos crowd estate soak video-edge clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -67,6 +67,11 @@ estate: ## Transfers to the real ledger on MariaDB beside 200 viewers, through F
 	@tools/install.sh test
 	cargo build --release --locked -p forebay-proxy -p forebay-ledger -p forebay-bench
 	"$(target_dir)/release/estate"
+
+crowd: ## Ordinary requests beside slowhttptest's four attacks and 20,000 idle connections; fails when they are held up
+	@tools/install.sh bench
+	cargo build --release --locked -p forebay-proxy -p forebay-bench
+	"$(target_dir)/release/crowd"
 
 clean: ## Remove what was built
 	cargo clean

@@ -7,10 +7,12 @@ use std::process::Command;
 use serde_json::Value;
 use system_tests::binaries::{self, repository};
 
-/// Those of `environments/` that have an `aws` section, each with its templates in a folder.
+/// Those of `environments/` that have an `aws` section, and those that are there for tests, each with its
+/// templates in a folder.
 fn estates(folder: &Path) -> Vec<PathBuf> {
     let mut made = Vec::new();
-    for entry in std::fs::read_dir(repository().join("environments")).expect("it is there") {
+    let of = |name: &str| std::fs::read_dir(repository().join(name)).expect("it is there");
+    for entry in of("environments").chain(of("stack/tests/estates")) {
         let path = entry.expect("it is readable").path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -135,12 +137,26 @@ fn checkov_has_nothing_to_say() {
     }
 }
 
+/// A certificate and its key, as an instance reads them out of a secret.
+fn certificate(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=live.example.com"])
+        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(folder)
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 #[test]
 fn what_an_edge_instance_is_given_the_proxy_takes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for estate in estates(folder.path()) {
         let edge = template(&estate, "edge");
         let document = instance_file(&edge, "EdgeLaunchTemplate", "/etc/forebay/proxy.yaml");
+        let own = format!("{}/", folder.path().display());
+        certificate(folder.path());
+        let document = document.replace("/run/forebay-proxy/", &own);
         let path = estate.join("proxy.yaml");
         std::fs::write(&path, &document).expect("it is writable");
         let output = binaries::command("forebay-proxy").arg("check").arg(&path).output();
@@ -158,14 +174,19 @@ fn what_an_edge_instance_is_given_the_proxy_takes() {
 fn the_scripts_of_an_instance_are_scripts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     estates(folder.path());
-    let estate = &folder.path().join("production");
+    let edge = |path| ("edge", "EdgeLaunchTemplate", path);
+    let ledger = |path| ("app", "LedgerLaunchTemplate", path);
     let cases = [
-        ("edge", "EdgeLaunchTemplate", "/usr/local/sbin/forebay-fetch"),
-        ("app", "LedgerLaunchTemplate", "/usr/local/sbin/forebay-fetch"),
-        ("app", "LedgerLaunchTemplate", "/usr/local/sbin/ledger-database"),
-        ("edge", "EdgeLaunchTemplate", "/usr/local/sbin/proxy-cache"),
+        ("production", edge("/usr/local/sbin/forebay-fetch")),
+        ("production", ledger("/usr/local/sbin/forebay-fetch")),
+        ("isolated", ledger("/usr/local/sbin/forebay-fetch")),
+        ("production", ledger("/usr/local/sbin/ledger-database")),
+        ("production", edge("/usr/local/sbin/proxy-cache")),
+        ("passthrough", edge("/usr/local/sbin/proxy-certificate")),
+        ("passthrough", edge("/usr/local/sbin/proxy-refresh")),
     ];
-    for (stack, launch_template, path) in cases {
+    for (estate, (stack, launch_template, path)) in cases {
+        let estate = &folder.path().join(estate);
         let script = instance_file(&template(estate, stack), launch_template, path);
         let file = estate.join("script.sh");
         std::fs::write(&file, &script).expect("it is writable");
@@ -175,7 +196,7 @@ fn the_scripts_of_an_instance_are_scripts() {
         assert!(script.starts_with("#!/bin/sh\n"), "{path}: {script}");
     }
     let agent = instance_file(
-        &template(estate, "edge"),
+        &template(&folder.path().join("production"), "edge"),
         "EdgeLaunchTemplate",
         "/etc/forebay/cloudwatch-agent.json",
     );

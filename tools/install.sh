@@ -19,8 +19,8 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind"
-[ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server script:bsdutils mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest"
+[ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy slowhttptest:slowhttptest"
 
 missing=""
 for pair in $wanted; do
@@ -70,7 +70,7 @@ fi
 fatal=""
 for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
-    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server valgrind; do has "$program" || fatal="$fatal $program"; done
+    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server valgrind h2load nghttp slowhttptest; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
     has_php || fatal="$fatal php-fpm"
@@ -99,8 +99,8 @@ if has npm && [ "$purpose" != bench ]; then
 fi
 
 if [ "$purpose" = test ]; then
-    for folder in browser cache-tests; do
-        node_packages "$here/tests/$folder" || say "npm could not fetch what tests/$folder needs; its test will fail until it can."
+    for folder in tests/browser tests/cache-tests proxy/tests/chat; do
+        node_packages "$here/$folder" || say "npm could not fetch what $folder needs; its test will fail until it can."
     done
     has cargo-nextest || { say "building cargo-nextest (once)"; cargo install cargo-nextest --locked --quiet --no-default-features --features default-no-update --profile dev; }
     has cargo-deny || { say "building cargo-deny (once)"; cargo install cargo-deny --locked --quiet --no-default-features --profile dev; }

@@ -21,7 +21,7 @@ CloudFront::OriginAccessControl CloudFront::PublicKey CloudFront::ResponseHeader
 EC2::InternetGateway EC2::LaunchTemplate EC2::NatGateway EC2::Route EC2::RouteTable
 EC2::SecurityGroup EC2::SecurityGroupEgress EC2::SecurityGroupIngress EC2::Subnet
 EC2::SubnetRouteTableAssociation EC2::VPC EC2::VPCEndpoint EC2::VPCGatewayAttachment
-ECS::Cluster ECS::Service ECS::TaskDefinition
+ECS::CapacityProvider ECS::Cluster ECS::ClusterCapacityProviderAssociations ECS::Service ECS::TaskDefinition
 ElastiCache::ParameterGroup ElastiCache::ReplicationGroup ElastiCache::SubnetGroup
 ElasticLoadBalancingV2::Listener ElasticLoadBalancingV2::LoadBalancer
 ElasticLoadBalancingV2::TargetGroup IAM::InstanceProfile IAM::Role KMS::Alias KMS::Key

@@ -26,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::http::auth::Auth;
 use crate::http::server;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, KEYS_MAX_DEFAULT};
 use crate::importing::ImportError;
 use crate::interchange::Faults;
@@ -146,6 +147,12 @@ struct ServeArgs {
         value_name = "ADDRESS"
     )]
     listen: SocketAddr,
+    /// Speak TLS on the API's address with this certificate, a PEM file with its chain; read again on HUP
+    #[arg(long, env = "FOREBAY_LEDGER_TLS_CERTIFICATE", value_name = "PATH", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's key, a PEM file
+    #[arg(long, env = "FOREBAY_LEDGER_TLS_KEY", value_name = "PATH", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Address of /healthz, /readyz and /metrics; port 0 takes a free one
     #[arg(
         long,
@@ -236,6 +243,11 @@ struct ServeArgs {
 }
 
 impl ServeArgs {
+    fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        let files = self.tls_certificate.as_deref().zip(self.tls_key.as_deref());
+        files.map(|(certificate, key)| Tls::read(certificate, key)).transpose()
+    }
+
     fn options(&self) -> anyhow::Result<Options> {
         Ok(Options {
             auth: self.auth,
@@ -246,6 +258,7 @@ impl ServeArgs {
             allow_unsafe: self.database.allow_unsafe_durability,
             listen: self.listen,
             admin_listen: self.admin_listen,
+            tls: self.tls()?.map(Arc::new),
             http: http::Limits {
                 body_bytes_max: self.body_bytes_max,
                 header_bytes_max: self.header_bytes_max,
@@ -315,7 +328,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     let read = matches!(error.downcast_ref(), Some(ReconcileError::Faults(_)));
     let faulty = read || error.is::<Faults>() || error.is::<JsonError>();
-    if faulty || matches!(error.downcast_ref(), Some(ImportError::Refused { .. })) {
+    if faulty
+        || error.is::<TlsError>()
+        || matches!(error.downcast_ref(), Some(ImportError::Refused { .. }))
+    {
         return BAD_DOCUMENT;
     }
     match error.downcast_ref::<VerifyError>() {

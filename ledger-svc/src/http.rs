@@ -22,6 +22,7 @@ pub mod reports;
 pub mod server;
 pub mod signatures;
 pub mod statements;
+pub mod tls;
 pub mod transfers;
 pub mod view;
 pub mod webhooks;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use self::signing::Signer;
 use crate::http::auth::Auth;
 use crate::http::server::{self, Gauges};
+use crate::http::tls::Tls;
 use crate::http::{self, App, admin};
 use crate::key::Secret;
 use crate::key::ring::{self, Ring};
@@ -42,6 +43,8 @@ pub struct Options {
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    /// The main listener speaks TLS.
+    pub tls: Option<Arc<Tls>>,
     pub auth: Auth,
     /// Signs the head of the chain, so often.
     pub signing: Option<Signing>,
@@ -143,6 +146,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         admin_stop,
         main: tokio::spawn(server::serve(
             main.0,
+            options.tls,
             http::router(app.clone()),
             options.server,
             gauges,
@@ -150,6 +154,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         )),
         admin: tokio::spawn(server::serve(
             admin.0,
+            None,
             admin::router(app),
             admin_limits,
             Gauges::unwatched(),

@@ -13,6 +13,7 @@ mod copies;
 mod dated;
 mod documented;
 mod effective;
+mod encrypted;
 mod engine;
 mod faults;
 mod idempotency;

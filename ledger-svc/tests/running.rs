@@ -46,6 +46,7 @@ pub fn options(url: &str) -> Options {
         allow_unsafe: false,
         listen: free,
         admin_listen: free,
+        tls: None,
         signing: None,
         auth: Auth::Open,
         first_admin_key: None,

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -116,12 +115,12 @@ fn killed_at_any_point_it_serves_only_what_is_right() {
     let origin = serving("Cache-Control: max-age=600\r\n");
     let sections = on_disk(&origin, &folder.path().join("cache"), "16MiB", "");
     let paths: Vec<String> = (0..120).map(|n| format!("/segment-{n}.ts")).collect();
-    for round in 0..10u64 {
+    for round in 0..10 {
         let proxy = Proxy::start(&sections);
-        let done = AtomicBool::new(false);
+        let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
             for part in 0..3 {
-                let (proxy, paths, done) = (&proxy, &paths, &done);
+                let (proxy, paths, done, answers) = (&proxy, &paths, &done, &answers);
                 scope.spawn(move || {
                     for path in paths.iter().cycle().skip(part * 40) {
                         if done.load(Ordering::SeqCst) {
@@ -132,10 +131,13 @@ fn killed_at_any_point_it_serves_only_what_is_right() {
                             assert_eq!(response.status, 200);
                             assert!(response.body == body_of(path), "{path} has other bytes");
                         }
+                        answers.fetch_add(1, Ordering::SeqCst);
                     }
                 });
             }
-            thread::sleep(Duration::from_millis(20 + round * 23));
+            eventually("answers", || {
+                (answers.load(Ordering::SeqCst) >= 3 + round * 13).then_some(())
+            });
             proxy.signal(Signal::KILL);
             done.store(true, Ordering::SeqCst);
         });

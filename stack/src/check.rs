@@ -1,6 +1,7 @@
 //! What can be known of templates before AWS sees them. Every check reads the templates themselves,
 //! not the plan they were made from: a fault of the builder is found like one of a person.
 
+mod isolation;
 mod limits;
 mod privilege;
 pub mod properties;
@@ -41,6 +42,9 @@ pub fn all(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
     findings.extend(reachability::check(templates));
     findings.extend(privilege::check(templates));
     findings.extend(zones::check(plan, templates));
+    if plan.is_isolated() {
+        findings.extend(isolation::check(templates));
+    }
     findings
 }
 

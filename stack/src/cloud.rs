@@ -4,11 +4,14 @@
 //! Retries, throttling and paging are the SDK's, within limits set here. `AWS_ENDPOINT_URL` leads
 //! it elsewhere, which the tests do.
 
+mod bucket;
 mod change_set;
 mod drift;
 mod events;
+mod quotas;
 mod stacks;
 
+pub use bucket::Put;
 pub use change_set::{Parameter, Proposal, ProposedChange};
 pub use drift::Drift;
 pub use events::Event;
@@ -77,11 +80,15 @@ pub struct Identity {
     pub arn: String,
 }
 
-/// CloudFormation in one region.
+/// CloudFormation in one region, and what it is asked beside it: buckets, quotas, images.
 #[derive(Clone, Debug)]
 pub struct Cloud {
     client: aws_sdk_cloudformation::Client,
     identity: aws_sdk_sts::Client,
+    buckets: aws_sdk_s3::Client,
+    quotas: aws_sdk_servicequotas::Client,
+    parameters: aws_sdk_ssm::Client,
+    region: String,
 }
 
 impl Cloud {
@@ -103,6 +110,10 @@ impl Cloud {
         Self {
             client: aws_sdk_cloudformation::Client::new(&config),
             identity: aws_sdk_sts::Client::new(&config),
+            buckets: aws_sdk_s3::Client::new(&config),
+            quotas: aws_sdk_servicequotas::Client::new(&config),
+            parameters: aws_sdk_ssm::Client::new(&config),
+            region: region.to_owned(),
         }
     }
 
@@ -137,10 +148,16 @@ impl Cloud {
         Ok(told.account_limits().iter().filter_map(one).collect())
     }
 
-    /// Whether CloudFormation takes a template, as far as it looks without making anything.
-    pub async fn validate(&self, name: &str, body: &str) -> Result<(), CloudError> {
-        let asked = self.client.validate_template().template_body(body).send().await;
-        asked.map(|_| ()).map_err(|error| failure(&format!("the template of {name}"), &error))
+    /// Whether CloudFormation takes a template, as far as it looks without making anything. What is too
+    /// large to be handed over is put into `bucket` first.
+    pub async fn validate(&self, name: &str, body: &str, bucket: &str) -> Result<(), CloudError> {
+        let asked = self.client.validate_template();
+        let asked = match self.handed_over(name, body, bucket).await? {
+            Some(url) => asked.template_url(url),
+            None => asked.template_body(body),
+        };
+        let told = asked.send().await;
+        told.map(|_| ()).map_err(|error| failure(&format!("the template of {name}"), &error))
     }
 }
 

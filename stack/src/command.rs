@@ -87,7 +87,7 @@ enum Command {
     Resume(resume::Resume),
     /// Delete the stacks; what holds data stays unless it is named
     Destroy(destroy::Destroy),
-    /// Look at what a deployment needs: credentials, account, limits, templates, stacks
+    /// Look at what a deployment needs: credentials, account, quotas, images, archives, templates, stacks
     Doctor(doctor::Doctor),
     /// Print a pipeline file that checks, plans with a comment, and deploys
     Pipeline(pipeline::Pipeline),
@@ -102,8 +102,8 @@ enum Command {
     Status(Status),
     /// Drain and stop an environment
     Down(Down),
-    /// Write a commented first environment file
-    Init(Init),
+    /// Write a first environment file: commented, for this machine, or made of answers, for AWS
+    Init(init::Init),
     /// Print the JSON Schema of environment files, for editors
     Schema,
     /// Print the completions of a shell
@@ -210,13 +210,6 @@ struct Down {
     /// Also delete what the ledger holds, and the logs
     #[arg(long)]
     delete_data: bool,
-}
-
-#[derive(Debug, Args)]
-struct Init {
-    /// The folder to write `forebay.yaml` into; it is made if missing
-    #[arg(default_value = ".")]
-    folder: PathBuf,
 }
 
 /// Why a command did not do what was asked; each kind has its exit code.

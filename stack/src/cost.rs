@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use prices::dates;
+pub use prices::{dates, processors};
 
 /// Hours of a month, as AWS counts them.
 pub const HOURS: u32 = 730;

@@ -14,10 +14,10 @@ pub mod by_hand;
 pub mod delivery;
 pub mod work;
 
-use aws::{Alarms, Aws, Backup, Budget, Cache, Database, Fleet, Network, Standby};
+use aws::{Alarms, Aws, Backup, Balancer, Budget, Cache, Database, Fleet, Network, Standby};
 use by_hand::{Patches, Resources};
 use delivery::{Bucket, Cdn};
-use work::{Function, Queue, Worker};
+use work::{Capacity, Function, Queue, Worker};
 
 /// The upstreams an environment gives to its proxy document.
 pub const LEDGER: &str = "ledger";
@@ -58,6 +58,7 @@ pub struct Estate {
     pub storage: BTreeMap<String, Bucket>,
     pub queues: BTreeMap<String, Queue>,
     pub workers: BTreeMap<String, Worker>,
+    pub capacity: BTreeMap<String, Capacity>,
     pub functions: BTreeMap<String, Function>,
     pub cdn: Option<Cdn>,
     /// The text of `cdn.signing_key`.
@@ -88,6 +89,9 @@ pub struct Edge {
     /// Where the upstream `origin` is, when a route passes requests to it.
     pub origin: Option<ServerAddress>,
     pub instances: Fleet,
+    pub balancer: Balancer,
+    /// The secret with the certificate, where TLS ends at the proxy: its ARN.
+    pub certificate: Option<String>,
     pub waf: bool,
 }
 
@@ -138,6 +142,9 @@ pub struct Document {
     /// AWS: containers, by name. One with a `port` is an upstream that routes may name.
     #[serde(default)]
     pub workers: BTreeMap<String, Worker>,
+    /// AWS: machines that workers may run on in place of Fargate, by name.
+    #[serde(default)]
+    pub capacity: BTreeMap<String, Capacity>,
     /// AWS: functions, by name.
     #[serde(default)]
     pub functions: BTreeMap<String, Function>,
@@ -182,7 +189,15 @@ pub struct EdgeSection {
     /// AWS: the instances that run the proxy.
     #[serde(default)]
     pub instances: Option<Fleet>,
-    /// AWS: a web application firewall before it [default: true].
+    /// AWS: what stands before it [default: application].
+    #[serde(default)]
+    pub balancer: Option<Balancer>,
+    /// AWS: with `balancer: passthrough`, the secret of Secrets Manager whose JSON has `certificate` (the
+    /// chain, leaf first) and `key`, both PEM: its ARN. Instances look every hour whether it changed.
+    #[serde(default)]
+    pub certificate: Option<String>,
+    /// AWS: a web application firewall before it [default: true with an application balancer; others
+    /// take none].
     #[serde(default)]
     pub waf: Option<bool>,
 }

@@ -3,19 +3,17 @@
 //! [`resolve`] is the counterpart of [`crate::plan::resolve`] for this machine;
 //! [`crate::template`] turns its result into CloudFormation.
 
+pub mod document;
+pub mod endpoints;
 pub mod flows;
 pub mod instance;
 pub mod parameters;
 pub mod subnets;
 
-use proxy_config::Upstream;
-use proxy_config::access_log::LogTarget;
-use proxy_config::address::{ListenAddress, ServerAddress};
-use std::net::{Ipv4Addr, SocketAddr};
-
 use crate::check::properties;
 use crate::environment::aws::{Aws, Database, Nat};
-use crate::environment::{self, Environment, Estate, LEDGER, ORIGIN};
+use crate::environment::{self, Environment, Estate};
+use endpoints::Endpoint;
 use flows::Flow;
 use instance::{InstanceFile, RenderError};
 use parameters::Parameter;
@@ -27,6 +25,8 @@ pub const RETENTION_DAYS: [u64; 12] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180
 /// Where the proxy listens on its instances, and where it answers for its health.
 pub const PROXY_PORT: u16 = 8080;
 pub const PROXY_ADMIN_PORT: u16 = 9090;
+/// Where it sends those to TLS whom a network balancer cannot send there.
+pub const PROXY_PLAIN_PORT: u16 = 8082;
 /// The same of the ledger.
 pub const LEDGER_PORT: u16 = 8081;
 pub const LEDGER_ADMIN_PORT: u16 = 9091;
@@ -40,6 +40,8 @@ pub struct EstatePlan {
     pub estate: Estate,
     pub subnets: Vec<Subnet>,
     pub flows: Vec<Flow>,
+    /// Services of AWS that are reached without leaving the network.
+    pub endpoints: Vec<Endpoint>,
     /// The database's parameters, tuned, each with its reason; empty without a database.
     pub parameters: Vec<Parameter>,
     /// The lanes, where the edge's log tells of all requests in the proxy's own form; else none.
@@ -54,6 +56,8 @@ pub struct EstatePlan {
     pub edge_boot: String,
     /// How instances of the ledger begin.
     pub ledger_boot: String,
+    /// How machines that tasks run on begin; empty without them.
+    pub machine_boot: String,
     /// What the file asks for that AWS does not do.
     pub notes: Vec<String>,
 }
@@ -68,12 +72,18 @@ impl EstatePlan {
         0..self.estate.network.zones
     }
 
-    /// The NAT gateway that serves a zone.
-    pub fn nat_of(&self, zone: u8) -> u8 {
+    /// The zone of the NAT gateway that serves a zone; none where nothing goes out.
+    pub fn nat_of(&self, zone: u8) -> Option<u8> {
         match self.estate.network.nat {
-            Nat::PerZone => zone,
-            Nat::One => 0,
+            Nat::PerZone => Some(zone),
+            Nat::One => Some(0),
+            Nat::None => None,
         }
+    }
+
+    /// Whether private instances reach nothing but AWS's own services.
+    pub fn is_isolated(&self) -> bool {
+        self.estate.network.nat == Nat::None
     }
 
     pub fn database(&self) -> Option<&Database> {
@@ -104,11 +114,13 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
         Some((_, database)) => parameters::tuned(database),
         None => Vec::new(),
     };
-    let document = proxy_document(environment, &estate);
+    let document = document::of(environment, &estate);
     let edge_uses_cache = estate.cache.is_some() && environment::uses_cache(&environment.proxy);
+    let outside = document::ports_outside(environment);
     let mut plan = EstatePlan {
         name: environment.name.clone(),
-        flows: flows::of(&estate, edge_uses_cache),
+        flows: flows::of(&estate, edge_uses_cache, &outside),
+        endpoints: endpoints::of(&estate, edge_uses_cache),
         logged_lanes: logged_lanes(environment),
         edge_uses_cache,
         subnets,
@@ -117,6 +129,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
         ledger_files: Vec::new(),
         edge_boot: String::new(),
         ledger_boot: String::new(),
+        machine_boot: String::new(),
         notes: notes(environment),
         estate,
     };
@@ -124,45 +137,8 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
     plan.ledger_files = instance::ledger(&plan)?;
     plan.edge_boot = instance::user_data(&plan, false)?;
     plan.ledger_boot = instance::user_data(&plan, true)?;
+    plan.machine_boot = instance::machine_boot(&plan)?;
     Ok(Some(plan))
-}
-
-/// The proxy document as the edge's instances run it: the same one, with AWS's addresses.
-fn proxy_document(environment: &Environment, estate: &Estate) -> String {
-    let everywhere = |port| ListenAddress::Socket(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
-    let mut config = environment.proxy.clone();
-    for listener in config.listeners.values_mut() {
-        listener.address = everywhere(PROXY_PORT);
-        // Only the balancer reaches it: whoever that names is the client.
-        if let Ok(network) = estate.network.cidr.parse() {
-            listener.trusted_proxies = vec![network];
-            listener.client_address_header = Some("x-forwarded-for".to_owned());
-        }
-    }
-    config.admin.address = everywhere(PROXY_ADMIN_PORT);
-    config.access_log.path = LogTarget::File("/var/log/forebay/access.log".into());
-    match &estate.edge.origin {
-        Some(address) => {
-            config.upstreams.insert(ORIGIN.to_owned(), Upstream::of([address.clone()]));
-        }
-        // No route names it; its address would be this machine's.
-        None => {
-            config.upstreams.remove(ORIGIN);
-        }
-    }
-    if estate.ledger.is_some() {
-        let host = format!("ledger.{}.internal:{LEDGER_PORT}", environment.name);
-        if let Ok(address) = host.parse::<ServerAddress>() {
-            config.upstreams.insert(LEDGER.to_owned(), Upstream::of([address]));
-        }
-    }
-    for (name, port) in services(estate) {
-        let host = format!("services.{}.internal:{port}", environment.name);
-        if let Ok(address) = host.parse::<ServerAddress>() {
-            config.upstreams.insert(name.to_owned(), Upstream::of([address]));
-        }
-    }
-    config.to_yaml()
 }
 
 fn logged_lanes(environment: &Environment) -> Vec<String> {

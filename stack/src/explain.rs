@@ -180,6 +180,10 @@ fn decided(loaded: &Loaded, plan: &EstatePlan) -> Vec<Explanation> {
     }
     let why = "known bad addresses and input are refused before the proxy sees them";
     add("edge.waf", plan.estate.edge.waf.to_string(), why.to_owned());
+    for endpoint in &plan.endpoints {
+        let key = format!("network.endpoints.{}", endpoint.service);
+        add(&key, "in every zone".to_owned(), endpoint.why.to_owned());
+    }
     for subnet in &plan.subnets {
         let why =
             "the range is divided into sixteen, so that a third zone comes without moving anything";

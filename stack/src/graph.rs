@@ -73,7 +73,11 @@ pub fn picture(environment: &Environment, estate: Option<&EstatePlan>) -> Pictur
 }
 
 fn of_estate(plan: &EstatePlan, ways: Vec<Way>) -> Picture {
-    let mut bands = vec![Band { name: "internet".to_owned(), rows: vec![outside(plan)] }];
+    let mut beyond = vec![outside(plan)];
+    if plan.is_isolated() {
+        beyond.push(row(plan, Party::S3));
+    }
+    let mut bands = vec![Band { name: "internet".to_owned(), rows: beyond }];
     for tier in Tier::ALL {
         let parties = Party::ALL.into_iter().filter(|party| party.tier() == Some(tier));
         let rows: Vec<Row> = parties
@@ -95,6 +99,7 @@ fn of_estate(plan: &EstatePlan, ways: Vec<Way>) -> Picture {
 
 fn outside(plan: &EstatePlan) -> Row {
     let detail = match &plan.estate.edge.origin {
+        None if plan.is_isolated() => "viewers, clients; nobody is called from inside".to_owned(),
         Some(origin) => format!("viewers, clients, AWS, the origin {origin}"),
         None => "viewers, clients, AWS".to_owned(),
     };
@@ -150,6 +155,17 @@ fn row(plan: &EstatePlan, party: Party) -> Row {
                 of.map(|(name, it)| format!("{name} {} to {}", it.min(), it.max)).collect();
             (told.join(", "), each("tasks"))
         }
+        Party::Machines => {
+            let of = estate.capacity.iter();
+            let told: Vec<String> =
+                of.map(|(name, it)| format!("{name} {} to {}", it.min, it.max)).collect();
+            (told.join(", "), each("machines"))
+        }
+        Party::Endpoints => {
+            let names: Vec<&str> = plan.endpoints.iter().map(|it| it.service.as_str()).collect();
+            (names.join(", "), each("endpoints"))
+        }
+        Party::S3 => ("releases, packages, buckets".to_owned(), Vec::new()),
         Party::Functions => {
             let names: Vec<&str> = estate.functions.keys().map(String::as_str).collect();
             (names.join(", "), each("calls"))

@@ -16,8 +16,8 @@
 //! Towards AWS it forks off after [`validate`]: [`mod@estate`] decides every value (pure),
 //! [`template`] makes CloudFormation of it (pure), [`mod@check`] proves what can be known before
 //! AWS sees it, [`mod@cost`] estimates. [`mod@difference`] tells what deploying would change; [`mod@explain`] where a value comes
-//! from; [`mod@graph`] draws it. [`mod@deploy`] makes stacks of it, through [`cloud`], the only files
-//! that know AWS's SDK.
+//! from; [`mod@graph`] draws it. [`mod@deploy`] makes stacks of it, with the programs of a [`release`], through
+//! [`cloud`], the only files that know AWS's SDK; [`mod@quotas`] counts what the account must allow.
 //!
 //! Beside that way: [`stream`] (what ffmpeg is told) and [`origin`] with its [`page`], the child
 //! that serves the live segments.
@@ -44,10 +44,13 @@ pub mod paths;
 pub mod plan;
 pub mod ports;
 pub mod programs;
+pub mod quotas;
+pub mod release;
 pub mod report;
 pub mod seed;
 pub mod session;
 pub mod signals;
+pub mod starter;
 pub mod state;
 pub mod stream;
 pub mod supervisor;

@@ -14,14 +14,18 @@ mod data;
 mod database;
 mod database_proxy;
 mod edge;
+mod endpoints;
 mod fleet;
+mod front;
 mod function;
+mod machines;
 mod media;
 mod network;
 mod observe;
 mod policy;
 mod queue;
 mod regions;
+mod rotation;
 mod scaling;
 mod service;
 mod storage;
@@ -37,10 +41,13 @@ use serde_json::{Map, Value, json};
 pub use crate::environment::by_hand::{Kept, Stack};
 use crate::estate::EstatePlan;
 use by_hand::Unfit;
+pub use fleet::architecture;
 
 /// A template's limit in bytes when it is handed over directly.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
 pub const BYTES_MAX: usize = 51_200;
+/// The same when it is read from a bucket, as `deploy` hands over what is larger.
+pub const BYTES_MAX_IN_BUCKET: usize = 1_048_576;
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,6 +176,13 @@ impl Template {
         debug_assert!(written.is_ok(), "a value of serde_json always has a text");
         bytes.push(b'\n');
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The text CloudFormation is given: that of the file or, where that is too large to be handed over,
+    /// the same without line breaks.
+    pub fn to_hand_over(&self) -> String {
+        let text = self.to_json();
+        if text.len() <= BYTES_MAX { text } else { self.to_value().to_string() }
     }
 }
 

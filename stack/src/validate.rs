@@ -2,6 +2,8 @@
 
 mod estate;
 
+pub use estate::{is_domain, is_email, is_region};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -166,7 +168,8 @@ fn readable<T: DeserializeOwned>(tree: &Tree, path: &str) -> Option<T> {
 
 const NAME_HINT: &str = "use at most 40 small letters, digits and `-`, a letter first";
 
-fn is_name(text: &str) -> bool {
+/// Whether a text may be the name of an environment.
+pub fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     text.len() <= 40
         && text.starts_with(|c: char| c.is_ascii_lowercase())

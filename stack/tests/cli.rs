@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn forebay(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_forebay"))
@@ -38,6 +39,77 @@ fn init_writes_a_file_that_passes_check_and_is_never_overwritten() {
     assert_eq!(second.status.code(), Some(1));
     assert!(err(&second).contains("stays as it is"), "{}", err(&second));
     assert_eq!(fs::read_to_string(folder.path().join("new/forebay.yaml")).unwrap(), "mine");
+}
+
+/// What an environment on AWS cannot do without.
+const ANSWERS: [&str; 12] = [
+    "--account",
+    "123456789012",
+    "--releases",
+    "acme-releases",
+    "--domain",
+    "live.example.com",
+    "--hosted-zone",
+    "Z0123456789",
+    "--origin",
+    "packager.example.com:80",
+    "--email",
+    "sre@example.com",
+];
+
+#[test]
+fn init_makes_a_file_for_aws_of_answers_that_passes_every_check() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, further) in [
+        ("whole", &[][..]),
+        ("small", &["--size", "small", "--database", "postgres", "--budget", "300"]),
+        ("without", &["--database", "none", "--name", "without"]),
+    ] {
+        let made = forebay(folder.path(), &[&["init", name], &ANSWERS[..], further].concat());
+        assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+        let file = format!("{name}/forebay.yaml");
+        let made = forebay(folder.path(), &["synth", &file, "-o", name]);
+        assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+        let app = folder.path().join(name).join("app.json").exists();
+        assert_eq!(app, name != "without", "a ledger where there is a database");
+    }
+    let here = forebay(folder.path(), &["init", "here", "--for", "here"]);
+    assert!(out(&here).contains("forebay up here/forebay.yaml"), "{}", out(&here));
+    let missing = forebay(folder.path(), &["init", "no", "--account", "123456789012"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(err(&missing).contains("there is nobody to ask; say --releases"), "{}", err(&missing));
+    let wrong = forebay(folder.path(), &["init", "no", "--account", "12", "--size", "huge"]);
+    assert!(err(&wrong).contains("--account `12`: write twelve digits"), "{}", err(&wrong));
+    assert!(err(&wrong).contains("--size `huge`: write production"), "{}", err(&wrong));
+    assert!(!folder.path().join("no").exists());
+}
+
+/// On a real terminal, which `script` gives it.
+#[test]
+fn init_asks_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let typed = "aws\nshop\n12\n123456789012\n\nacme-releases\nshop.example.com\nZ0123456789\n\
+        packager.example.com:80\n\n\nsre@example.com\n\n";
+    let command = format!("'{}' init asked", env!("CARGO_BIN_EXE_forebay"));
+    let mut script = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = script.wait_with_output().unwrap();
+    let told = out(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("Where is it to run") && told.contains("  write twelve digits"),
+        "{told}"
+    );
+    let file = fs::read_to_string(folder.path().join("asked/forebay.yaml")).unwrap();
+    assert!(file.contains("name: \"shop\"") && file.contains("engine: \"mysql\""), "{file}");
+    let checked = forebay(folder.path(), &["check", "asked/forebay.yaml"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
 }
 
 #[test]

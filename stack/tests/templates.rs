@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use forebay_stack::environment::Environment;
+use forebay_stack::environment::aws::Balancer::{self, Application, Network, Passthrough};
 use forebay_stack::environment::aws::{Engine, Nat, ZoneLoss};
+use forebay_stack::environment::{Edge, Environment};
 use forebay_stack::estate::{self, EstatePlan};
 use forebay_stack::template::{self, Stack, Template};
 use forebay_stack::{check, validate};
@@ -158,7 +159,13 @@ fn limits_are_kept() {
         .collect();
     let path = "/SecurityGroupIngress";
     told(Stack::Network, "BalancerGroup", path, json!(rules), "61 rules");
-    told(Stack::Network, "Vpc", "/CidrBlock", json!("x".repeat(60_000)), "bytes, 51200 at most");
+    told(
+        Stack::Network,
+        "Vpc",
+        "/CidrBlock",
+        json!("x".repeat(1_100_000)),
+        "bytes, 1048576 at most",
+    );
 }
 
 #[test]
@@ -167,28 +174,39 @@ fn create_only_properties_are_known() {
     assert!(check::properties::create_only("AWS::Nothing::AtAll").is_empty());
 }
 
+/// What stands before the edge, with what goes with it.
+fn front(edge: &mut Edge, balancer: Balancer, waf: bool) {
+    edge.balancer = balancer;
+    edge.waf = waf && balancer == Application;
+    let secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:live";
+    edge.certificate = (balancer == Passthrough).then(|| secret.to_owned());
+}
+
 /// An environment of any size, valid by construction: production with everything that may differ
 /// drawn at random.
 fn any_estate() -> impl Strategy<Value = Environment> {
-    let network = (0_u8..=255, 16_u32..=22, 2_u8..=3, any::<bool>());
+    let network = (0_u8..=255, 16_u32..=22, 2_u8..=3, 0_usize..3);
     let fleets = (1_u32..=20, 1_u32..=20, 1_u32..=3, any::<bool>());
     let data = (0_usize..3, 20_u64..16_384, any::<bool>(), 0_u32..=5, any::<bool>());
     let kinds = (
         proptest::sample::select(vec!["c7g.large", "m7i.xlarge", "t4g.small"]),
         "[a-z]{1,8}-[a-z0-9]{0,30}",
+        0_usize..3,
     );
     let with = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (network, fleets, data, kinds, with).prop_map(|(network, fleets, data, (kind, name), with)| {
+    (network, fleets, data, kinds, with).prop_map(|(network, fleets, data, kinds, with)| {
+        let (kind, name, balancer) = kinds;
         let mut environment = environment("production");
         environment.name = name;
         let mut estate = environment.estate.take().unwrap();
-        let (second, prefix, zones, one_nat) = network;
+        let (second, prefix, zones, nat) = network;
+        estate.network.nat = [Nat::PerZone, Nat::One, Nat::None][nat];
         estate.network.cidr = format!("10.{second}.0.0/{prefix}");
         estate.network.zones = zones;
         let (min, more, count, waf) = fleets;
         estate.edge.instances.kind = kind.to_owned();
         (estate.edge.instances.min, estate.edge.instances.max) = (min, min + more);
-        estate.edge.waf = waf;
+        front(&mut estate.edge, [Application, Network, Passthrough][balancer], waf);
         let (engine, gib, multi_az, replicas, has_cache) = data;
         let (standby, database) = estate.ledger.as_mut().unwrap();
         standby.count = count;
@@ -196,10 +214,7 @@ fn any_estate() -> impl Strategy<Value = Environment> {
         database.storage = Some(proxy_config::units::ByteSize::bytes(gib << 30));
         database.multi_az = multi_az;
         estate.cache.as_mut().unwrap().replicas = replicas;
-        if one_nat {
-            estate.network.nat = Nat::One;
-        }
-        if one_nat || min < 2 || count < 2 || !multi_az || replicas == 0 {
+        if estate.network.nat == Nat::One || min < 2 || count < 2 || !multi_az || replicas == 0 {
             estate.aws.zone_loss = ZoneLoss::Accept;
         }
         if !has_cache {
@@ -217,7 +232,7 @@ fn any_estate() -> impl Strategy<Value = Environment> {
         if no_budget {
             estate.budget = None;
         }
-        if no_origin {
+        if no_origin || estate.network.nat == Nat::None {
             estate.edge.origin = None;
         }
         environment.estate = Some(estate);
@@ -254,8 +269,10 @@ fn the_four_systems_pass_every_offline_check() {
     for name in ["live-accounting", "media-platform", "stream-api", "video-encoding"] {
         let (plan, templates) = shipped(name);
         assert!(templates.iter().any(|template| template.stack == Stack::Media), "{name}");
-        let bytes = templates.iter().map(|it| it.to_json().len()).max().unwrap();
-        assert!(bytes <= template::BYTES_MAX, "{name}: {bytes}");
+        for template in &templates {
+            let bytes = template.to_hand_over().len();
+            assert!(bytes <= template::BYTES_MAX, "{}: {bytes}", template.name);
+        }
         assert_eq!(plan.name, name);
     }
 }

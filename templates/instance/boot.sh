@@ -17,3 +17,6 @@ install -d -o forebay -g forebay -m 0750 /var/log/forebay
 systemctl daemon-reload
 unit={{ binary }}
 systemctl enable --now "$unit.service"
+{% if refresh -%}
+systemctl enable --now forebay-refresh.timer
+{% endif -%}

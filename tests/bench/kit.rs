@@ -82,6 +82,23 @@ fn transfers_beside_video_are_in_the_books_once() {
     assert!(text.ends_with("is in the books once, and the books verify\n"), "{text}");
 }
 
+/// That no ordinary request fails holds however slow it is.
+#[test]
+fn ordinary_requests_are_answered_beside_attacks_and_idle_connections() {
+    let output = Command::new(env!("CARGO_BIN_EXE_crowd"))
+        .args(["--requests", "50", "--attackers", "300", "--idle", "500", "--seconds", "1"])
+        .args(["--alone", "--p99-max", "1e6", "--idle-max", "1e6", "--programs"])
+        .arg(binaries::path("forebay-proxy").parent().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for what in ["slow heads", "slow bodies", "many ranges", "slow reading"] {
+        assert!(text.lines().any(|line| line.starts_with(&format!("| {what} | "))), "{text}");
+    }
+    assert!(text.contains("| idle | 500 | 0 | 50 | 0 |"), "{text}");
+}
+
 #[test]
 fn a_soak_samples_memory_and_judges_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_forebay-soak"))

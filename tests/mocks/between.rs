@@ -104,6 +104,7 @@ fn pass(kind: Kind, target: &str, given: &Mutex<Given>, mut connection: TcpStrea
     let mut reader = BufReader::new(connection.try_clone().ok()?);
     let (mut line, mut headers) = (String::new(), Vec::new());
     reader.read_line(&mut line).ok()?;
+    let method = line.split(' ').next()?.to_owned();
     let path = line.split(' ').nth(1)?.to_owned();
     let mut length = 0;
     loop {
@@ -118,6 +119,9 @@ fn pass(kind: Kind, target: &str, given: &Mutex<Given>, mut connection: TcpStrea
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    if method != "POST" {
+        return connection.write_all(&of_a_bucket(target, &method, &path, &headers, body)?).ok();
+    }
     let form = Form::read(&body);
     given.lock().ok()?.remember(&form);
     let (code, answer) = match (kind, form.get("Action")) {
@@ -141,6 +145,29 @@ fn pass(kind: Kind, target: &str, given: &Mutex<Given>, mut connection: TcpStrea
     );
     connection.write_all(head.as_bytes()).ok()?;
     connection.write_all(answer.as_bytes()).ok()
+}
+
+/// A question to S3, passed on as it is; of the answer, what `forebay` reads of it.
+fn of_a_bucket(
+    target: &str,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+) -> Option<Vec<u8>> {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("{target}{path}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let response = agent.run(request.body(body).ok()?).ok()?;
+    let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", response.status().as_u16());
+    for name in ["etag", "x-amz-checksum-sha256"] {
+        if let Some(value) = response.headers().get(name).and_then(|value| value.to_str().ok()) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    Some(format!("{head}content-length: 0\r\n\r\n").into_bytes())
 }
 
 fn done(action: &str, result: &str) -> String {

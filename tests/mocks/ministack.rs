@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use system_tests::binaries::{self, repository};
 
 use crate::between::{Kind, UNKNOWN_TO_MINISTACK};
-use crate::mock::{Stage, each, said};
+use crate::mock::{RELEASES, Stage, each, said};
 
 const REGION: &str = "eu-west-1";
 
@@ -70,6 +70,8 @@ fn an_estate_is_made_changed_repaired_and_taken_away() {
 
 fn what_was_asked_for_is_there(stage: &Stage) {
     let list = |service: &str, operation: &str| stage.ask(service, operation, json!({}));
+    let release = json!({ "Bucket": RELEASES, "Key": "forebay/1.0.0/forebay-proxy" });
+    assert_eq!(stage.ask("s3", "head_object", release)["ContentLength"], "forebay-proxy".len());
     let told = list("ec2", "describe_subnets");
     let subnets = told["Subnets"].as_array().expect("subnets").iter();
     let own: BTreeSet<&str> = subnets
@@ -165,6 +167,11 @@ fn what_somebody_changed_is_told(stage: &Stage) {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("media-platform-data/Mail AWS::SQS::Queue: modified"), "{told}");
     assert!(told.contains("/VisibilityTimeout: 30 → 77"), "{told}");
+    stage.write(&by_hand("user", 60));
+    let (told, code) = stage.forebay(&["plan", "--drift"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("VisibilityTimeout: 30 → 77  (is written over)"), "{told}");
+    stage.write(&by_hand("user", 30));
     set("30");
 }
 

@@ -14,6 +14,8 @@ use system_tests::binaries::{self, repository};
 use crate::between::{Between, Kind};
 
 pub const ACCOUNT: &str = "123456789012";
+/// The bucket of releases of the shipped environments.
+pub const RELEASES: &str = "acme-forebay-releases";
 
 /// Both take the access key for the account it belongs to.
 const CREDENTIALS: [(&str, &str); 2] =
@@ -114,6 +116,12 @@ impl Stage {
             let id = zone["HostedZone"]["Id"].as_str().and_then(|id| id.rsplit('/').next());
             stage.zone = id.unwrap_or_else(|| panic!("no zone: {zone}")).to_owned();
         }
+        let bucket = json!({
+            "Bucket": RELEASES,
+            "CreateBucketConfiguration": { "LocationConstraint": region },
+        });
+        let made = stage.ask("s3", "create_bucket", bucket);
+        assert!(made["error"].is_null(), "{made}");
         stage.write("");
         stage
     }

@@ -1,14 +1,16 @@
 //! `forebay-ledger serve`: runs the service until a signal, then drains it.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::ServeArgs;
+use crate::http::tls::Tls;
 use crate::service::{self, Options, Service};
 
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
@@ -27,6 +29,8 @@ async fn run(args: &ServeArgs, options: Options) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
+    let hup = signal(SignalKind::hangup())?;
+    let tls = options.tls.clone();
 
     let database = options.database.to_string();
     let service = service::start(options).await?;
@@ -48,7 +52,10 @@ async fn run(args: &ServeArgs, options: Options) -> anyhow::Result<()> {
             _ = quit.recv() => "QUIT",
         }
     };
-    let ended = until(service, signal).await;
+    let ended = tokio::select! {
+        ended = until(service, signal) => ended,
+        never = renew(tls.as_deref(), hup) => match never {},
+    };
     if let Some(path) = &args.addresses_file {
         remove_addresses(path)
             .with_context(|| format!("cannot remove the addresses file {}", path.display()))?;
@@ -69,6 +76,23 @@ async fn until(mut service: Service, signal: impl Future<Output = &str>) -> anyh
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads the certificate again whenever it is told to.
+async fn renew(tls: Option<&Tls>, mut hup: Signal) -> Infallible {
+    loop {
+        // `None` is that no signal can come any more.
+        if hup.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        match tls.map(Tls::read_again) {
+            None => tracing::info!("HUP: nothing to read again"),
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "the certificate that was read before stays in force");
+            }
+        }
+    }
 }
 
 /// Beside it first, then renamed: whoever waits for the file never reads half of it.

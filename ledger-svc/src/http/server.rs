@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use super::tls::Tls;
 
 /// What connections may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +52,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// Serves until `stop` turns true, then drains. Returns how many requests were left unanswered at
-/// the drain limit: 0 unless something hangs.
+/// the drain limit: 0 unless something hangs. Without `tls` it speaks plain HTTP.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     limits: Limits,
     gauges: Gauges,
@@ -62,7 +66,7 @@ pub async fn serve(
     let start = |connections: &mut JoinSet<()>, stream, slot| {
         gauges.connections.inc();
         let connection = Connection { router: router.clone(), gauges: gauges.clone(), _slot: slot };
-        connections.spawn(connection.run(stream, limits.idle_timeout, stop.clone()));
+        connections.spawn(connection.run(stream, tls.clone(), limits.idle_timeout, stop.clone()));
     };
     let mut stopping = stop.clone();
     loop {
@@ -134,15 +138,40 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, idle: Duration, mut stop: watch::Receiver<bool>) {
+    async fn run(
+        self,
+        stream: TcpStream,
+        tls: Option<Arc<Tls>>,
+        idle: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) {
         // Answers are small and complete; waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.converse(TokioIo::new(stream), idle, stop).await };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(idle, tls.accept(stream)) => shaken,
+            // It has asked for nothing yet.
+            () = stopped(&mut stop) => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.converse(TokioIo::new(stream), idle, stop).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn converse(
+        self,
+        io: impl Read + Write + Unpin,
+        idle: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(idle)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router.clone()));
+            .serve_connection(io, TowerToHyperService::new(self.router.clone()));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

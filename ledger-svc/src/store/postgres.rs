@@ -43,7 +43,7 @@ pub const MIGRATIONS: [migration::Source; 14] = [
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection; also how long reads hang while the server is away.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 8;
 /// For a service that was killed: the server needs a moment to notice.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);

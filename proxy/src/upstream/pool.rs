@@ -146,7 +146,7 @@ impl Tracing for Open {
 /// Whether a connection is kept once its request is done: one that is unused now will be used again,
 /// and a new one has a place as long as there are fewer than `idle_max`.
 pub fn keeps(unused_at_server: u32, connections: u32, idle_max: u32) -> bool {
-    unused_at_server > 0 || connections < idle_max
+    idle_max > 0 && (unused_at_server > 0 || connections < idle_max)
 }
 
 #[cfg(test)]
@@ -192,6 +192,6 @@ mod tests {
     #[test]
     fn unused_connections_are_kept_up_to_a_number() {
         assert!(keeps(0, 0, 1) && keeps(1, 5, 1));
-        assert!(!keeps(0, 1, 1) && !keeps(0, 0, 0));
+        assert!(!keeps(0, 1, 1) && !keeps(0, 0, 0) && !keeps(1, 1, 0));
     }
 }

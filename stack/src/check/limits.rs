@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Finding, finding};
-use crate::template::{BYTES_MAX, Template};
+use crate::template::{BYTES_MAX_IN_BUCKET, Template};
 
 const RESOURCES_MAX: usize = 500;
 const OUTPUTS_MAX: usize = 200;
@@ -19,7 +19,7 @@ pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for template in templates {
         let counts = [
-            ("bytes", template.to_json().len(), BYTES_MAX),
+            ("bytes", template.to_json().len(), BYTES_MAX_IN_BUCKET),
             ("resources", template.resources.len(), RESOURCES_MAX),
             ("outputs", template.outputs.len(), OUTPUTS_MAX),
             ("bytes of description", template.description.len(), DESCRIPTION_MAX),

@@ -8,11 +8,13 @@ use crate::template::{Resource, Template};
 
 /// Actions without resource-level permissions, which can only be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/>
-const WITHOUT_RESOURCE: [&str; 11] = [
+const WITHOUT_RESOURCE: [&str; 13] = [
     "cloudwatch:PutMetricData",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
     "ecr:GetAuthorizationToken",
+    "ecs:DiscoverPollEndpoint",
+    "secretsmanager:GetRandomPassword",
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",

@@ -10,7 +10,7 @@ use crate::template::{Resource, Template};
 
 /// Who may reach whom, step by step from the balancer inwards; none is skipped. The ledger's
 /// database is reached by the ledger, directly or through the proxy, and by nobody else.
-const MAY_CALL: [(&str, &[&str]); 10] = [
+const MAY_CALL: [(&str, &[&str]); 12] = [
     ("EdgeGroup", &["BalancerGroup"]),
     ("LedgerBalancerGroup", &["EdgeGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"]),
     ("LedgerGroup", &["LedgerBalancerGroup"]),
@@ -24,6 +24,18 @@ const MAY_CALL: [(&str, &[&str]); 10] = [
     ),
     ("CacheGroup", &["EdgeGroup", "ServicesGroup", "WorkersGroup", "FunctionsGroup"]),
     ("WorkersGroup", &[]),
+    ("MachinesGroup", &[]),
+    (
+        "EndpointsGroup",
+        &[
+            "EdgeGroup",
+            "LedgerGroup",
+            "ServicesGroup",
+            "WorkersGroup",
+            "MachinesGroup",
+            "FunctionsGroup",
+        ],
+    ),
 ];
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Finding, finding, imported_in};
+use super::{Finding, finding, imported_in, named_in};
 use crate::environment::aws::ZoneLoss;
 use crate::estate::EstatePlan;
 use crate::template::Template;
@@ -18,7 +18,13 @@ pub(super) fn check(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
             let message = match resource.kind.as_ref() {
                 "AWS::AutoScaling::AutoScalingGroup" => {
                     let min = properties["MinSize"].as_str().and_then(|min| min.parse().ok());
-                    fleet(min.unwrap_or(0), zones_of(&properties["VPCZoneIdentifier"]))
+                    let zones = zones_of(&properties["VPCZoneIdentifier"]);
+                    // Machines for tasks come where tasks wait: what they need is another zone.
+                    if is_capacity(template, id) {
+                        (zones < 2).then(|| "has machines in one zone".to_owned())
+                    } else {
+                        fleet(min.unwrap_or(0), zones)
+                    }
                 }
                 "AWS::ElasticLoadBalancingV2::LoadBalancer" => {
                     let zones = zones_of(&properties["Subnets"]);
@@ -39,6 +45,10 @@ pub(super) fn check(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
                     (properties["MultiAZEnabled"] != true).then(|| "has no copy".to_owned())
                 }
                 "AWS::EC2::Route" => shared_nat(id, properties),
+                "AWS::EC2::VPCEndpoint" if properties["VpcEndpointType"] == "Interface" => {
+                    let zones = zones_of(&properties["SubnetIds"]);
+                    (zones < 2).then(|| "stands in one zone".to_owned())
+                }
                 _ => None,
             };
             findings.extend(message.map(|message| {
@@ -59,9 +69,17 @@ fn fleet(min: usize, zones: usize) -> Option<String> {
     (left == 0).then(|| format!("{min} instances over {zones} zones leave none"))
 }
 
+/// Whether a group of instances is there for tasks.
+fn is_capacity(template: &Template, id: &str) -> bool {
+    template
+        .resources
+        .values()
+        .any(|it| it.properties["AutoScalingGroupProvider"]["AutoScalingGroupArn"]["Ref"] == id)
+}
+
 fn zones_of(subnets: &Value) -> usize {
-    let mut zones: Vec<char> =
-        imported_in(subnets).iter().filter_map(|name| name.chars().last()).collect();
+    let names = imported_in(subnets).into_iter().chain(named_in(subnets));
+    let mut zones: Vec<char> = names.filter_map(|name| name.chars().last()).collect();
     zones.sort_unstable();
     zones.dedup();
     zones.len()

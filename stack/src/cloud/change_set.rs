@@ -18,6 +18,8 @@ pub enum Parameter {
 pub struct Proposal<'a> {
     pub stack: &'a str,
     pub body: &'a str,
+    /// The bucket that a body too large to be handed over is put into.
+    pub bucket: &'a str,
     /// Whether the stack is yet to be made.
     pub new: bool,
     pub parameters: BTreeMap<String, Parameter>,
@@ -53,10 +55,13 @@ impl Cloud {
             .stack_name(of.stack)
             .change_set_name(name)
             .change_set_type(kind)
-            .template_body(of.body)
             .capabilities(Capability::CapabilityIam)
             .set_parameters(Some(parameters.collect()))
             .set_tags(Some(tags.collect()));
+        let asked = match self.handed_over(of.stack, of.body, of.bucket).await? {
+            Some(url) => asked.template_url(url),
+            None => asked.template_body(of.body),
+        };
         let what = format!("a change set of {}", of.stack);
         let told = asked.send().await.map_err(|error| failure(&what, &error))?;
         told.id().map(str::to_owned).ok_or_else(|| CloudError::odd(what, "it has no id"))

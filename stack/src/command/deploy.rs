@@ -1,18 +1,19 @@
 //! `forebay deploy`: an environment's stacks, as the file says.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use sha2::{Digest, Sha256};
 
 use super::estate::{OnAws, failed};
 use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
+use crate::cloud::Put;
 use crate::deploy::order;
 use crate::deploy::run::Deployment;
 use crate::difference::{self, guard, told};
+use crate::estate::EstatePlan;
+use crate::release::Release;
 use crate::signals::StopSignals;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,8 @@ pub(super) struct Deploy {
     /// The release that instances fetch; without it they keep theirs
     #[arg(long, value_name = "VERSION", requires = "binaries")]
     release: Option<String>,
-    /// The folder with that release's forebay-proxy and forebay-ledger, whose sums instances check
+    /// The folder with that release's forebay-proxy and forebay-ledger. They are put into the bucket of
+    /// releases, and instances check their sums; with `nat: none` it has rds-authorities.pem too
     #[arg(long, value_name = "DIR", requires = "release")]
     binaries: Option<PathBuf>,
     /// A resource that holds data and may be replaced or deleted; may be given several times
@@ -36,15 +38,12 @@ pub(super) struct Deploy {
 }
 
 pub(super) fn run(asked: &Deploy) -> Result<(), Failure> {
-    let parameters = parameters(asked)?;
-    runtime()?.block_on(deploy(asked, &parameters))
+    runtime()?.block_on(deploy(asked))
 }
 
-async fn deploy(
-    asked: &Deploy,
-    parameters: &BTreeMap<String, BTreeMap<String, String>>,
-) -> Result<(), Failure> {
+async fn deploy(asked: &Deploy) -> Result<(), Failure> {
     let estate = OnAws::of(&asked.file).await?;
+    let release = release(asked, &estate.plan)?;
     let held = estate.held().await?;
     let difference = difference::between(&held, &estate.templates);
     let refused = guard::refusals(&difference, &held, &asked.allow_replacement);
@@ -53,6 +52,7 @@ async fn deploy(
     if !refused.is_empty() {
         return Err(Failure::Told);
     }
+    archives(&estate).await?;
     let mut waves = order::waves(&difference, &held, &estate.templates)
         .map_err(|message| Failure::Failed(anyhow::anyhow!(message)))?;
     if asked.release.is_some() {
@@ -76,11 +76,15 @@ async fn deploy(
     {
         return Err(Failure::Failed(anyhow::anyhow!("nothing was done")));
     }
+    if let Some(release) = &release {
+        upload(&estate, release).await?;
+    }
     let deployment = Deployment {
         cloud: &estate.cloud,
         templates: &estate.templates,
         tags: &estate.plan.aws().tags,
-        parameters,
+        bucket: &estate.plan.aws().releases,
+        parameters: &release.map(|it| it.parameters()).unwrap_or_default(),
         allowed: &asked.allow_replacement,
         look: asked.look.every,
     };
@@ -102,25 +106,47 @@ pub(super) fn agreed(question: &str) -> Result<bool, Failure> {
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-/// The parameters of the stacks that run a program, by stack.
-fn parameters(asked: &Deploy) -> Result<BTreeMap<String, BTreeMap<String, String>>, Failure> {
-    let (Some(release), Some(folder)) = (&asked.release, &asked.binaries) else {
-        return Ok(BTreeMap::new());
-    };
-    let mut parameters = BTreeMap::new();
-    for (stack, binary) in [("edge", "forebay-proxy"), ("app", "forebay-ledger")] {
-        let values = BTreeMap::from([
-            ("ReleaseVersion".to_owned(), release.clone()),
-            ("ReleaseSha256".to_owned(), sum(&folder.join(binary))?),
-        ]);
-        parameters.insert(stack.to_owned(), values);
-    }
-    Ok(parameters)
+/// The release that is asked for, read and held against what runs it.
+fn release(asked: &Deploy, plan: &EstatePlan) -> Result<Option<Release>, Failure> {
+    let (Some(version), Some(folder)) = (&asked.release, &asked.binaries) else { return Ok(None) };
+    Release::read(plan, version, folder).map(Some).map_err(failed)
 }
 
-fn sum(path: &Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Failure::Failed(anyhow::anyhow!("{} cannot be read: {error}", path.display()))
-    })?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+/// Archives of functions that are to be in the bucket of releases and are not: CloudFormation would find
+/// out in the middle.
+async fn archives(estate: &OnAws) -> Result<(), Failure> {
+    let bucket = &estate.plan.aws().releases;
+    let mut missing = Vec::new();
+    for (name, function) in &estate.plan.estate.functions {
+        if !estate.cloud.is_there(bucket, &function.code).await.map_err(failed)? {
+            missing.push(format!(
+                "functions.{name}.code: s3://{bucket}/{} is not there",
+                function.code
+            ));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(missing.join("\n")).into()) }
+}
+
+/// Puts the files of a release where instances fetch them. A version means the same bytes for good.
+async fn upload(estate: &OnAws, release: &Release) -> Result<(), Failure> {
+    let bucket = &estate.plan.aws().releases;
+    for file in &release.files {
+        let key = release.key(file);
+        let put = estate.cloud.put_once(bucket, &key, &file.bytes).await.map_err(failed)?;
+        let told = match put {
+            Put::New => "is there now",
+            Put::Same => "was there",
+            Put::Unknown => "was there; whether it is the same, instances find out by its sum",
+            Put::Another => {
+                let message = format!(
+                    "s3://{bucket}/{key} is another file, and a release never changes: give this one \
+                     a version of its own"
+                );
+                return Err(Failure::Failed(anyhow::anyhow!(message)));
+            }
+        };
+        say(&format!("s3://{bucket}/{key} {told} (SHA-256 {})", file.sum));
+    }
+    Ok(())
 }

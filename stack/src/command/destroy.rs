@@ -76,6 +76,7 @@ async fn destroy(asked: &Destroy) -> Result<(), Failure> {
         cloud: &estate.cloud,
         templates: &[],
         tags: &estate.plan.aws().tags,
+        bucket: &estate.plan.aws().releases,
         parameters: &BTreeMap::new(),
         allowed: &[],
         look: asked.look.every,

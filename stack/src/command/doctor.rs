@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::{EnvironmentFile, Failure, runtime, say, synth};
 use crate::cloud::{Cloud, StackState};
-use crate::template::Stack;
+use crate::estate::EstatePlan;
+use crate::quotas::{self, Need};
+use crate::template::{Stack, Template};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -12,26 +14,45 @@ pub(super) struct Doctor {
     file: EnvironmentFile,
 }
 
+/// How something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    Ill,
+    /// It could not be looked at, which by itself is no fault.
+    Unseen,
+}
+
 /// One thing that was looked at.
 struct Finding {
-    well: bool,
+    health: Health,
     text: String,
 }
 
 fn well(text: impl Into<String>) -> Finding {
-    Finding { well: true, text: text.into() }
+    Finding { health: Health::Well, text: text.into() }
 }
 
 fn ill(text: impl Into<String>) -> Finding {
-    Finding { well: false, text: text.into() }
+    Finding { health: Health::Ill, text: text.into() }
+}
+
+fn unseen(text: impl Into<String>) -> Finding {
+    Finding { health: Health::Unseen, text: text.into() }
 }
 
 pub(super) fn run(asked: &Doctor) -> Result<(), Failure> {
     let findings = runtime()?.block_on(look(asked))?;
     for finding in &findings {
-        say(&format!("{}  {}", if finding.well { "ok  " } else { "FAIL" }, finding.text));
+        let sign = match finding.health {
+            Health::Well => "ok  ",
+            Health::Ill => "FAIL",
+            Health::Unseen => "?   ",
+        };
+        say(&format!("{sign}  {}", finding.text));
     }
-    if findings.iter().all(|finding| finding.well) { Ok(()) } else { Err(Failure::Told) }
+    let well = findings.iter().all(|finding| finding.health != Health::Ill);
+    if well { Ok(()) } else { Err(Failure::Told) }
 }
 
 async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
@@ -66,8 +87,12 @@ async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
         }
         Err(error) => ill(error.to_string()),
     });
+    images(&cloud, &aws.region, &templates, &mut findings).await;
+    quotas(&cloud, &templates, &mut findings).await;
+    archives(&cloud, &plan, &mut findings).await;
     for template in &templates {
-        findings.push(match cloud.validate(&template.name, &template.to_json()).await {
+        let body = template.to_hand_over();
+        findings.push(match cloud.validate(&template.name, &body, &aws.releases).await {
             Ok(()) => well(format!("CloudFormation takes the template of {}", template.name)),
             Err(error) => ill(error.to_string()),
         });
@@ -83,9 +108,57 @@ async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
     Ok(findings)
 }
 
+/// Whether the images that instances begin with exist in the region.
+async fn images(cloud: &Cloud, region: &str, templates: &[Template], found: &mut Vec<Finding>) {
+    for name in quotas::images(templates) {
+        found.push(match cloud.parameter(&name).await {
+            Ok(Some(image)) => well(format!("{region} has the image {image} ({name})")),
+            Ok(None) => ill(format!("{region} has no image {name}")),
+            Err(error) => unseen(error.to_string()),
+        });
+    }
+}
+
+/// Whether the account may have what the estate may come to need.
+async fn quotas(cloud: &Cloud, templates: &[Template], found: &mut Vec<Finding>) {
+    for Need { service, code, what, count } in quotas::needs(templates) {
+        let allowed = match cloud.quota(service, code).await {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                found.push(unseen(error.to_string()));
+                continue;
+            }
+        };
+        #[expect(clippy::cast_precision_loss, reason = "quotas are small numbers")]
+        let enough = allowed >= count as f64;
+        found.push(if enough {
+            well(format!("{count} {what} at the most, of {allowed} the account may have in all"))
+        } else {
+            ill(format!(
+                "{count} {what} at the most, and the account may have {allowed}: aws service-quotas \
+                 request-service-quota-increase --service-code {service} --quota-code {code} \
+                 --desired-value {count}"
+            ))
+        });
+    }
+}
+
+/// Whether the archives of functions are where Lambda is told to find them.
+async fn archives(cloud: &Cloud, plan: &EstatePlan, found: &mut Vec<Finding>) {
+    let bucket = &plan.aws().releases;
+    for (name, function) in &plan.estate.functions {
+        let place = format!("s3://{bucket}/{}", function.code);
+        found.push(match cloud.is_there(bucket, &function.code).await {
+            Ok(true) => well(format!("{place} is there")),
+            Ok(false) => ill(format!("functions.{name}.code: {place} is not there")),
+            Err(error) => unseen(error.to_string()),
+        });
+    }
+}
+
 fn standing(state: &StackState) -> Finding {
     let protected = if state.protected { "" } else { ", not protected from deletion" };
     let text = format!("{} is {}{protected}", state.name, state.status);
     let settled = state.is_well() || state.status == "UPDATE_ROLLBACK_COMPLETE";
-    Finding { well: settled && state.protected, text }
+    if settled && state.protected { well(text) } else { ill(text) }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::estate::{OnAws, failed};
 use super::look::Look;
 use super::{EnvironmentFile, Failure, Output, runtime, say};
+use crate::cloud::Drift as Found;
 
 /// After this a detection that does not end is given up.
 const LOOKED_MAX: Duration = Duration::from_secs(600);
@@ -29,29 +30,7 @@ pub(super) fn run(asked: &Drift) -> Result<(), Failure> {
 
 async fn drift(asked: &Drift) -> Result<(), Failure> {
     let estate = OnAws::of(&asked.file).await?;
-    let mut looking = Vec::new();
-    for state in estate.states().await?.into_iter().filter(|state| !state.is_empty_shell()) {
-        let id = estate.cloud.look_for_drift(&state.name).await.map_err(failed)?;
-        looking.push((state.name, id));
-    }
-    let mut drifts = Vec::new();
-    for (name, id) in &looking {
-        let begun = Instant::now();
-        loop {
-            let (status, reason) = estate.cloud.looked(name, id).await.map_err(failed)?;
-            match status.as_str() {
-                "DETECTION_COMPLETE" => break,
-                // What could be looked at was: some types CloudFormation cannot read.
-                "DETECTION_FAILED" => {
-                    say(&format!("{name}: not everything could be looked at: {reason}"));
-                    break;
-                }
-                _ if begun.elapsed() < LOOKED_MAX => tokio::time::sleep(asked.look.every).await,
-                _ => return Err(Failure::Failed(anyhow::anyhow!("{name}: looking did not end"))),
-            }
-        }
-        drifts.extend(estate.cloud.drifted(name).await.map_err(failed)?);
-    }
+    let drifts = found(&estate, asked.look.every).await?;
     if asked.output == Output::Json {
         say(&serde_json::json!({ "drifted": !drifts.is_empty(), "resources": drifts }).to_string());
     } else if drifts.is_empty() {
@@ -72,4 +51,32 @@ async fn drift(asked: &Drift) -> Result<(), Failure> {
         }
     }
     if drifts.is_empty() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Has CloudFormation look at every stack, `every` so often whether it is done, and says what it found.
+pub(super) async fn found(estate: &OnAws, every: Duration) -> Result<Vec<Found>, Failure> {
+    let mut looking = Vec::new();
+    for state in estate.states().await?.into_iter().filter(|state| !state.is_empty_shell()) {
+        let id = estate.cloud.look_for_drift(&state.name).await.map_err(failed)?;
+        looking.push((state.name, id));
+    }
+    let mut drifts = Vec::new();
+    for (name, id) in &looking {
+        let begun = Instant::now();
+        loop {
+            let (status, reason) = estate.cloud.looked(name, id).await.map_err(failed)?;
+            match status.as_str() {
+                "DETECTION_COMPLETE" => break,
+                // What could be looked at was: some types CloudFormation cannot read.
+                "DETECTION_FAILED" => {
+                    say(&format!("{name}: not everything could be looked at: {reason}"));
+                    break;
+                }
+                _ if begun.elapsed() < LOOKED_MAX => tokio::time::sleep(every).await,
+                _ => return Err(Failure::Failed(anyhow::anyhow!("{name}: looking did not end"))),
+            }
+        }
+        drifts.extend(estate.cloud.drifted(name).await.map_err(failed)?);
+    }
+    Ok(drifts)
 }

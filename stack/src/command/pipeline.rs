@@ -39,11 +39,17 @@ pub(super) fn run(asked: &Pipeline) -> Result<(), Failure> {
         Kind::Github => GITHUB,
         Kind::Gitlab => GITLAB,
     };
+    let mut files = vec!["forebay", "forebay-proxy"];
+    if plan.estate.ledger.is_some() {
+        files.push("forebay-ledger");
+        files.extend(plan.is_isolated().then_some("rds-authorities.pem"));
+    }
     let text = text
         .replace("ENVIRONMENT_FILE", &file)
         .replace("ENVIRONMENT_NAME", &plan.name)
         .replace("ENVIRONMENT_REGION", &plan.aws().region)
-        .replace("ENVIRONMENT_RELEASES", &plan.aws().releases);
+        .replace("ENVIRONMENT_RELEASES", &plan.aws().releases)
+        .replace("RELEASE_FILES", &files.join(" "));
     say(text.trim_end());
     Ok(())
 }

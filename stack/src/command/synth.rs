@@ -8,7 +8,7 @@ use serde_json::json;
 use super::templates::Made;
 use super::{Failure, Synth, say};
 use crate::estate::EstatePlan;
-use crate::template::Template;
+use crate::template::{BYTES_MAX, Template};
 
 pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
     let (plan, templates) = checked(&asked.file.path()?)?;
@@ -24,6 +24,17 @@ pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
             asked.folder.join(file_name(template)).display(),
             template.resources.len(),
             template.to_json().len()
+        ));
+    }
+    for template in templates.iter().filter(|it| it.to_json().len() > BYTES_MAX) {
+        let how = match template.to_hand_over().len() > BYTES_MAX {
+            true => format!("through s3://{}", plan.aws().releases),
+            false => "without its line breaks".to_owned(),
+        };
+        say(&format!(
+            "Note: {} is above {BYTES_MAX} bytes, which CloudFormation takes from a bucket only; \
+             `forebay deploy` hands it over {how}",
+            file_name(template)
         ));
     }
     plan.notes.iter().for_each(|note| say(&format!("Note: {note}")));

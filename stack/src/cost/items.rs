@@ -22,7 +22,7 @@ pub(super) enum Charge {
 }
 
 /// Types that cost what they are used.
-const BY_USE: [&str; 15] = [
+const BY_USE: [&str; 16] = [
     "AWS::Backup::BackupVault",
     "AWS::CloudFront::Distribution",
     "AWS::DynamoDB::Table",
@@ -37,11 +37,12 @@ const BY_USE: [&str; 15] = [
     "AWS::S3::Bucket",
     "AWS::SNS::Topic",
     "AWS::SQS::Queue",
+    "AWS::Scheduler::Schedule",
     "AWS::StepFunctions::StateMachine",
 ];
 
 /// Services and types that are not charged by themselves: permissions, places, names, rules.
-const FREE: [&str; 32] = [
+const FREE: [&str; 34] = [
     "AWS::ApplicationAutoScaling::",
     "AWS::AutoScaling::ScalingPolicy",
     "AWS::Backup::BackupPlan",
@@ -56,6 +57,7 @@ const FREE: [&str; 32] = [
     "AWS::EC2::SecurityGroup",
     "AWS::EC2::Subnet",
     "AWS::EC2::VPC",
+    "AWS::ECS::CapacityProvider",
     "AWS::ECS::Cluster",
     "AWS::ECS::TaskDefinition",
     "AWS::ElastiCache::ParameterGroup",
@@ -71,6 +73,7 @@ const FREE: [&str; 32] = [
     "AWS::RDS::DBSubnetGroup",
     "AWS::Route53::RecordSet",
     "AWS::S3::BucketPolicy",
+    "AWS::SecretsManager::RotationSchedule",
     "AWS::SNS::",
     "AWS::SQS::QueuePolicy",
     "AWS::WAFv2::WebACLAssociation",
@@ -144,9 +147,14 @@ impl Priced<'_> {
 
     /// Instances with their disks, from the least to the most there may be.
     fn fleet(&self) -> Option<Charge> {
-        let launch = self.properties["LaunchTemplate"]["LaunchTemplateId"]["Ref"].as_str()?;
+        let mixed = &self.properties["MixedInstancesPolicy"]["LaunchTemplate"];
+        let launch = self.properties["LaunchTemplate"]["LaunchTemplateId"]["Ref"]
+            .as_str()
+            .or_else(|| mixed["LaunchTemplateSpecification"]["LaunchTemplateId"]["Ref"].as_str())?;
         let data = &self.all[launch]["Properties"]["LaunchTemplateData"];
-        let kind = data["InstanceType"].as_str()?;
+        // Of several types the first is the one that is wished for; spare capacity costs less.
+        let first = mixed["Overrides"][0]["InstanceType"].as_str();
+        let kind = first.or_else(|| data["InstanceType"].as_str())?;
         let hour = prices::instance(self.region, Fleet::Ec2, kind)?;
         let mut each = hour * Decimal::from(HOURS);
         let disk = prices::monthly(self.region, "ebs_gp3_gib")?;
@@ -252,6 +260,10 @@ impl Priced<'_> {
     fn tasks(&self, id: &str) -> Option<Charge> {
         let task = self.properties["TaskDefinition"]["Ref"].as_str()?;
         let task = &self.all[task]["Properties"];
+        if task["RequiresCompatibilities"][0] == "EC2" {
+            // The machines are what is paid for.
+            return Some(Charge::Free);
+        }
         let arm = task["RuntimePlatform"]["CpuArchitecture"] == "ARM64";
         let price = |what: &str| {
             let family = if arm { "arm" } else { "x86" };

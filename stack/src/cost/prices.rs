@@ -74,7 +74,7 @@ pub(super) fn instance(region: &str, fleet: Fleet, kind: &str) -> Option<Decimal
 }
 
 /// Processors of an instance, as RDS Proxy counts them.
-pub(super) fn processors(kind: &str) -> Option<Decimal> {
+pub fn processors(kind: &str) -> Option<Decimal> {
     Some((share(kind.rsplit('.').next()?)? * Decimal::TWO).max(Decimal::TWO))
 }
 

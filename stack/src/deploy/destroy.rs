@@ -23,8 +23,9 @@ impl Deployment<'_> {
             let parameters: BTreeMap<String, Parameter> =
                 keys.map(|(key, _)| (key.clone(), Parameter::Kept)).collect();
             let body = template.to_string();
+            let (bucket, tags) = (self.bucket, self.tags);
             let proposal =
-                Proposal { stack: name, body: &body, new: false, parameters, tags: self.tags };
+                Proposal { stack: name, body: &body, bucket, new: false, parameters, tags };
             let begun = self.change(&proposal).await?;
             let begun: Vec<(String, i64)> =
                 begun.into_iter().map(|since| (name.to_owned(), since)).collect();

@@ -32,6 +32,8 @@ pub struct Deployment<'a> {
     pub cloud: &'a Cloud,
     pub templates: &'a [Template],
     pub tags: &'a BTreeMap<String, String>,
+    /// The bucket of releases, for templates too large to be handed over.
+    pub bucket: &'a str,
     /// Values of parameters: the release and its sums.
     pub parameters: &'a BTreeMap<String, BTreeMap<String, String>>,
     pub allowed: &'a [String],
@@ -106,10 +108,11 @@ impl Deployment<'_> {
         if state.is_some() {
             self.cloud.guard(name, &policy::of(template, self.allowed)).await?;
         }
-        let body = template.to_json();
+        let body = template.to_hand_over();
         let proposal = Proposal {
             stack: name,
             body: &body,
+            bucket: self.bucket,
             new: state.is_none(),
             parameters,
             tags: self.tags,

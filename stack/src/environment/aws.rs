@@ -55,6 +55,10 @@ pub struct Network {
     pub nat: Nat,
     /// How long records of connections are kept.
     pub flow_logs: Duration,
+    /// Services of AWS that are reached without leaving the network, by the names AWS has for their
+    /// endpoints: `sqs`, `ecr.api`. With `nat: none`, those that the estate itself needs are there
+    /// unasked.
+    pub endpoints: Vec<String>,
 }
 
 impl Default for Network {
@@ -64,6 +68,7 @@ impl Default for Network {
             zones: 3,
             nat: Nat::PerZone,
             flow_logs: Duration::secs(30 * 86_400),
+            endpoints: Vec::new(),
         }
     }
 }
@@ -76,6 +81,22 @@ pub enum Nat {
     PerZone,
     /// One gateway for all: cheaper, and lost with its zone.
     One,
+    /// Not at all: services of AWS have endpoints within the network, and nothing else is reached.
+    None,
+}
+
+/// What stands before the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancer {
+    /// A balancer of requests: TLS ends there, and a firewall may stand before it.
+    #[default]
+    Application,
+    /// A balancer of connections, with addresses that never change: TLS ends there, and the proxy is
+    /// told who the client is (PROXY protocol, version 2).
+    Network,
+    /// The same, but TLS ends at the proxy, with `edge.certificate`.
+    Passthrough,
 }
 
 /// The instances that run the proxy.
@@ -225,6 +246,10 @@ pub struct Cache {
     /// Copies that take over, 0 to 5.
     #[serde(default = "replicas")]
     pub replicas: u32,
+    /// How often its password is another, `7d` to `365d`; the one before is taken until the next time.
+    /// Without it, it stays.
+    #[serde(default)]
+    pub rotate: Option<Duration>,
 }
 
 fn replicas() -> u32 {

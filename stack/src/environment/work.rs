@@ -60,17 +60,18 @@ macro_rules! reaching {
 }
 
 reaching! {
-    /// A container on Fargate: either it takes jobs of a `queue`, or it answers requests on a `port`.
+    /// A container, on Fargate or on machines of `capacity`: either it takes jobs of a `queue`, or it answers requests on a `port`.
     pub struct Worker {
         /// The image, in a private registry of the account, with its tag or digest.
         pub image: String,
         /// What it runs, in place of the image's own command.
         #[serde(default)]
         pub command: Vec<String>,
-        /// Shares of processors, 1024 each: 256, 512, 1024, 2048, 4096, 8192 or 16384.
+        /// Shares of processors, 1024 each: 256, 512, 1024, 2048, 4096, 8192 or 16384; on machines of
+        /// `capacity`, 128 or more.
         #[serde(default = "cpu")]
         pub cpu: u32,
-        /// Memory, of those that Fargate has for `cpu`.
+        /// Memory, of those that Fargate has for `cpu`; on machines of `capacity`, what fits.
         #[serde(default = "memory")]
         pub memory: ByteSize,
         /// Room for files while it works, `21GiB` to `200GiB`; without it there are 20 GiB.
@@ -96,6 +97,9 @@ reaching! {
         /// Whether spare capacity that AWS may take back is used first; a job taken back is tried again.
         #[serde(default)]
         pub spot: bool,
+        /// The machines it runs on, a name of `capacity`; without it, Fargate.
+        #[serde(default)]
+        pub capacity: Option<String>,
         /// Whether it hands videos of its buckets to MediaConvert.
         #[serde(default)]
         pub media_convert: bool,
@@ -126,6 +130,32 @@ impl Worker {
     fn takes(&self) -> Option<&str> {
         self.queue.as_deref()
     }
+}
+
+/// Machines that tasks run on, on EC2: started when tasks wait for room, stopped when none is on them,
+/// replaced after a week at the latest.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// EC2 instance types of one kind of processor, the best first: `[c7g.4xlarge, c6g.4xlarge]`. A
+    /// task must fit on each.
+    pub types: Vec<String>,
+    /// Machines there always are, 0 to 100.
+    #[serde(default)]
+    pub min: u32,
+    /// Machines there may be, at most 500.
+    pub max: u32,
+    /// The disk of each, `30GiB` to `16TiB`.
+    #[serde(default = "machine_disk")]
+    pub disk: ByteSize,
+    /// Whether they are spare capacity that AWS may take back; it is taken from whichever of `types` there
+    /// is most of.
+    #[serde(default)]
+    pub spot: bool,
+}
+
+fn machine_disk() -> ByteSize {
+    ByteSize::bytes(50 << 30)
 }
 
 reaching! {

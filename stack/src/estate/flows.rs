@@ -3,8 +3,12 @@
 use proxy_config::address::ServerAddress;
 
 use super::subnets::Tier;
-use super::{CACHE_PORT, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT, PROXY_PORT};
+use super::{
+    CACHE_PORT, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT, PROXY_PLAIN_PORT, PROXY_PORT,
+};
 use crate::environment::Estate;
+use crate::environment::aws::Balancer::{Application, Network, Passthrough};
+use crate::environment::aws::Nat;
 
 /// One end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,16 +21,19 @@ pub enum Party {
     ServiceBalancer,
     Services,
     Workers,
+    Machines,
     Functions,
+    Endpoints,
     DatabaseProxy,
     Database,
     AppDatabase,
     Cache,
+    S3,
 }
 
 impl Party {
     /// From the outside inwards.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Internet,
         Self::Balancer,
         Self::Edge,
@@ -35,17 +42,20 @@ impl Party {
         Self::ServiceBalancer,
         Self::Services,
         Self::Workers,
+        Self::Machines,
         Self::Functions,
+        Self::Endpoints,
         Self::DatabaseProxy,
         Self::Database,
         Self::AppDatabase,
         Self::Cache,
+        Self::S3,
     ];
 
-    /// The subnets it stands in; none of ours for the internet.
+    /// The subnets it stands in; none of ours for the internet and for S3.
     pub fn tier(self) -> Option<Tier> {
         match self {
-            Self::Internet => None,
+            Self::Internet | Self::S3 => None,
             Self::Balancer => Some(Tier::Public),
             Self::Edge => Some(Tier::Edge),
             Self::LedgerBalancer
@@ -53,7 +63,9 @@ impl Party {
             | Self::ServiceBalancer
             | Self::Services
             | Self::Workers
-            | Self::Functions => Some(Tier::App),
+            | Self::Machines
+            | Self::Functions
+            | Self::Endpoints => Some(Tier::App),
             Self::DatabaseProxy | Self::Database | Self::AppDatabase | Self::Cache => {
                 Some(Tier::Data)
             }
@@ -71,17 +83,20 @@ impl Party {
             Self::ServiceBalancer => "ServiceBalancer",
             Self::Services => "Services",
             Self::Workers => "Workers",
+            Self::Machines => "Machines",
             Self::Functions => "Functions",
+            Self::Endpoints => "Endpoints",
             Self::DatabaseProxy => "DatabaseProxy",
             Self::Database => "Database",
             Self::AppDatabase => "AppDatabase",
             Self::Cache => "Cache",
+            Self::S3 => "S3",
         }
     }
 
-    /// The logical id of its security group; none for the internet.
+    /// The logical id of its security group; none for what stands in no subnet of ours.
     pub fn group(self) -> Option<String> {
-        (self != Self::Internet).then(|| format!("{}Group", self.word()))
+        self.tier().map(|_| format!("{}Group", self.word()))
     }
 
     /// What it is, in the description of its group.
@@ -95,11 +110,14 @@ impl Party {
             Self::ServiceBalancer => "the internal balancer before services",
             Self::Services => "tasks that answer requests",
             Self::Workers => "tasks that take jobs",
+            Self::Machines => "machines that tasks run on",
             Self::Functions => "functions",
+            Self::Endpoints => "endpoints of services of AWS",
             Self::DatabaseProxy => "the proxy before databases",
             Self::Database => "the database of the ledger",
             Self::AppDatabase => "databases of workers and functions",
             Self::Cache => "the cache",
+            Self::S3 => "S3, through its gateway",
         }
     }
 }
@@ -113,29 +131,35 @@ pub struct Flow {
     pub why: &'static str,
 }
 
-/// The flows of an estate. What is not here is refused by every security group.
-pub fn of(estate: &Estate, edge_uses_cache: bool) -> Vec<Flow> {
+/// The flows of an estate. What is not here is refused by every security group. `outside` are ports of
+/// servers beyond the network that the proxy document names.
+pub fn of(estate: &Estate, edge_uses_cache: bool, outside: &[u16]) -> Vec<Flow> {
     use Party::{Balancer, Cache, Database, DatabaseProxy, Edge, Internet, Ledger, LedgerBalancer};
     let mut flows = vec![
         flow(Internet, Balancer, 443, "viewers and clients over TLS"),
         flow(Internet, Balancer, 80, "redirected to TLS"),
         flow(Balancer, Edge, PROXY_PORT, "requests"),
-        flow(Balancer, Edge, PROXY_ADMIN_PORT, "is it ready"),
-        flow(Edge, Internet, 443, "releases, logs and metrics of AWS"),
     ];
-    if let Some(origin) = &estate.edge.origin {
-        let port = port_of(origin);
-        if port != 443 {
-            flows.push(flow(Edge, Internet, port, "the origin of live streams"));
-        }
+    flows.push(match estate.edge.balancer {
+        Application => flow(Balancer, Edge, PROXY_ADMIN_PORT, "is it ready"),
+        Network | Passthrough => flow(Balancer, Edge, PROXY_PLAIN_PORT, "redirected to TLS"),
+    });
+    flows.extend(outwards(estate, Edge, "releases, logs and metrics of AWS"));
+    let ports = estate.edge.origin.iter().map(port_of);
+    let mut ports: Vec<u16> = ports.filter(|port| *port != 443).collect();
+    let why = "the origin of live streams";
+    flows.extend(ports.iter().map(|port| flow(Edge, Internet, *port, why)));
+    ports.push(443);
+    for port in outside.iter().filter(|port| !ports.contains(port)) {
+        flows.push(flow(Edge, Internet, *port, "servers that the proxy document names"));
     }
     if let Some((_, database)) = &estate.ledger {
         flows.extend([
             flow(Edge, LedgerBalancer, LEDGER_PORT, "transfers"),
             flow(LedgerBalancer, Ledger, LEDGER_PORT, "transfers"),
             flow(LedgerBalancer, Ledger, LEDGER_ADMIN_PORT, "which one is active"),
-            flow(Ledger, Internet, 443, "releases, secrets, logs and metrics of AWS"),
         ]);
+        flows.extend(outwards(estate, Ledger, "releases, secrets, logs and metrics of AWS"));
         let port = database.engine.port();
         if database.proxy {
             flows.push(flow(Ledger, DatabaseProxy, port, "entries"));
@@ -151,6 +175,19 @@ pub fn of(estate: &Estate, edge_uses_cache: bool) -> Vec<Flow> {
     flows
 }
 
+/// How a party reaches services of AWS: over the internet, or within the network.
+fn outwards(estate: &Estate, party: Party, why: &'static str) -> Vec<Flow> {
+    let isolated = estate.network.nat == Nat::None;
+    let mut flows = vec![match isolated {
+        true => flow(party, Party::S3, 443, "buckets, packages and layers of images"),
+        false => flow(party, Party::Internet, 443, why),
+    }];
+    if isolated || !estate.network.endpoints.is_empty() {
+        flows.push(flow(party, Party::Endpoints, 443, "services of AWS, within the network"));
+    }
+    flows
+}
+
 fn flow(from: Party, to: Party, port: u16, why: &'static str) -> Flow {
     Flow { from, to, port, why }
 }
@@ -158,7 +195,7 @@ fn flow(from: Party, to: Party, port: u16, why: &'static str) -> Flow {
 /// What workers and functions reach, each kind as much as any of its kind asks for.
 fn of_work(estate: &Estate) -> Vec<Flow> {
     use Party::{
-        AppDatabase, Cache, DatabaseProxy, Edge, Functions, Internet, LedgerBalancer,
+        AppDatabase, Cache, DatabaseProxy, Edge, Functions, LedgerBalancer, Machines,
         ServiceBalancer, Services, Workers,
     };
     let mut flows = Vec::new();
@@ -168,13 +205,17 @@ fn of_work(estate: &Estate) -> Vec<Flow> {
             flows.push(flow(from, to, port, why));
         }
     };
+    let out =
+        |party: Party, why: &'static str, add: &mut dyn FnMut(Party, Party, u16, &'static str)| {
+            outwards(estate, party, why).iter().for_each(|it| add(it.from, it.to, it.port, it.why));
+        };
     let workers = estate
         .workers
         .values()
         .map(|worker| (if worker.port.is_some() { Services } else { Workers }, &worker.uses));
     let functions = estate.functions.values().map(|function| (Functions, &function.uses));
     for (party, uses) in workers.chain(functions) {
-        add(party, Internet, 443, "images, queues, buckets, secrets and logs of AWS");
+        out(party, "images, queues, buckets, secrets and logs of AWS", &mut add);
         for name in uses {
             match (name.as_str(), estate.databases.get(name)) {
                 ("cache", _) => add(party, Cache, CACHE_PORT, "what may be forgotten"),
@@ -189,6 +230,9 @@ fn of_work(estate: &Estate) -> Vec<Flow> {
             }
         }
     }
+    if !estate.capacity.is_empty() {
+        out(Machines, "which tasks to run", &mut add);
+    }
     for port in estate.workers.values().filter_map(|worker| worker.port) {
         add(Edge, ServiceBalancer, port, "requests");
         add(ServiceBalancer, Services, port, "requests");
@@ -196,7 +240,7 @@ fn of_work(estate: &Estate) -> Vec<Flow> {
     flows
 }
 
-fn port_of(address: &ServerAddress) -> u16 {
+pub(super) fn port_of(address: &ServerAddress) -> u16 {
     let text = address.to_string();
     text.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(80)
 }

@@ -8,7 +8,7 @@ use std::io::Write;
 use serde::Serialize;
 use tera::{Context, EscapeFn, Tera};
 
-use super::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT};
+use super::{EstatePlan, LEDGER_ADMIN_PORT, LEDGER_PORT, PROXY_ADMIN_PORT, document};
 use crate::environment::CACHE_URL;
 use crate::environment::aws::Engine;
 
@@ -43,13 +43,32 @@ const PROXY_UNIT: Source = source!("forebay-proxy.service", plain);
 const LEDGER_UNIT: Source = source!("forebay-ledger.service", plain);
 const LEDGER_DATABASE: Source = source!("ledger-database.sh", shell);
 const PROXY_CACHE: Source = source!("proxy-cache.sh", shell);
+const PROXY_CERTIFICATE: Source = source!("proxy-certificate.sh", shell);
+const PROXY_REFRESH: Source = source!("proxy-refresh.sh", shell);
+const REFRESH_UNIT: Source = source!("forebay-refresh.service", plain);
+const REFRESH_TIMER: Source = source!("forebay-refresh.timer", plain);
+const MACHINE: Source = source!("machine.sh", shell);
 const AGENT: Source = source!("cloudwatch-agent.json", json);
 const ROTATE: Source = source!("logrotate.conf", plain);
 
 /// Every template that a team may replace by its own.
-pub fn template_names() -> [&'static str; 8] {
-    [FETCH, BOOT, PROXY_UNIT, LEDGER_UNIT, LEDGER_DATABASE, PROXY_CACHE, AGENT, ROTATE]
-        .map(|source| source.name)
+pub fn template_names() -> [&'static str; 13] {
+    [
+        FETCH,
+        BOOT,
+        PROXY_UNIT,
+        LEDGER_UNIT,
+        LEDGER_DATABASE,
+        PROXY_CACHE,
+        PROXY_CERTIFICATE,
+        PROXY_REFRESH,
+        REFRESH_UNIT,
+        REFRESH_TIMER,
+        MACHINE,
+        AGENT,
+        ROTATE,
+    ]
+    .map(|source| source.name)
 }
 
 /// What the templates may name.
@@ -73,6 +92,16 @@ struct Values {
     document: &'static str,
     cache: bool,
     cache_url: &'static str,
+    /// Whether the proxy reads a certificate that is kept as a secret, and which.
+    certificate: bool,
+    certificate_secret: String,
+    certificate_file: &'static str,
+    certificate_key_file: &'static str,
+    /// Whether what the proxy read at its start may be another later.
+    refresh: bool,
+    /// Whether the authorities of the database come with the release: there is no way to where they are
+    /// published.
+    authorities: bool,
 }
 
 /// What differs between the two fleets.
@@ -107,6 +136,7 @@ fn values(plan: &EstatePlan, of: &Part) -> Values {
     } else {
         ("postgres", "sslmode=verify-full&sslrootcert")
     };
+    let certificate = plan.estate.edge.certificate.clone();
     Values {
         part: of.part,
         binary: of.binary,
@@ -124,7 +154,18 @@ fn values(plan: &EstatePlan, of: &Part) -> Values {
         document: if plan.edge_uses_cache { "/run/forebay-proxy/proxy.yaml" } else { DOCUMENT },
         cache: plan.edge_uses_cache,
         cache_url: CACHE_URL,
+        certificate: certificate.is_some(),
+        certificate_secret: certificate.unwrap_or_default(),
+        certificate_file: document::CERTIFICATE,
+        certificate_key_file: document::CERTIFICATE_KEY,
+        refresh: refreshes(plan) && of.part == EDGE.part,
+        authorities: plan.is_isolated() && of.part == LEDGER.part,
     }
+}
+
+/// Whether the proxy reads what changes by itself: a password or a certificate.
+fn refreshes(plan: &EstatePlan) -> bool {
+    plan.edge_uses_cache || plan.estate.edge.certificate.is_some()
 }
 
 /// The log group of a part: `/forebay/production/edge`.
@@ -147,6 +188,19 @@ pub fn edge(plan: &EstatePlan, document: String) -> Result<Vec<InstanceFile>, Re
     if plan.edge_uses_cache {
         let script = render(plan, &PROXY_CACHE, &values)?;
         files.push(file("/usr/local/sbin/proxy-cache", "000755", script));
+    }
+    if values.certificate {
+        let script = render(plan, &PROXY_CERTIFICATE, &values)?;
+        files.push(file("/usr/local/sbin/proxy-certificate", "000755", script));
+    }
+    if values.refresh {
+        for (path, mode, source) in [
+            ("/usr/local/sbin/proxy-refresh", "000755", PROXY_REFRESH),
+            ("/etc/systemd/system/forebay-refresh.service", "000644", REFRESH_UNIT),
+            ("/etc/systemd/system/forebay-refresh.timer", "000644", REFRESH_TIMER),
+        ] {
+            files.push(file(path, mode, render(plan, &source, &values)?));
+        }
     }
     for (path, mode, source) in [
         ("/usr/local/sbin/forebay-fetch", "000755", FETCH),
@@ -182,6 +236,15 @@ pub fn ledger(plan: &EstatePlan) -> Result<Vec<InstanceFile>, RenderError> {
 /// `${AWS::StackName}` in it is filled in by CloudFormation.
 pub fn user_data(plan: &EstatePlan, of_ledger: bool) -> Result<String, RenderError> {
     render(plan, &BOOT, &values(plan, if of_ledger { &LEDGER } else { &EDGE }))
+}
+
+/// User data of machines that tasks run on; nothing without them. `${Cluster}` in it is filled in by
+/// CloudFormation.
+pub fn machine_boot(plan: &EstatePlan) -> Result<String, RenderError> {
+    if plan.estate.capacity.is_empty() {
+        return Ok(String::new());
+    }
+    render(plan, &MACHINE, &values(plan, &EDGE))
 }
 
 fn file(path: &'static str, mode: &'static str, text: String) -> InstanceFile {

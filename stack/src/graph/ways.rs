@@ -5,6 +5,7 @@ use proxy_config::host::HostPattern;
 use proxy_config::route::PathMatch;
 
 use super::{Step, Way};
+use crate::environment::aws::Balancer;
 use crate::environment::{Environment, LEDGER, ORIGIN};
 use crate::estate::EstatePlan;
 
@@ -21,8 +22,17 @@ fn step(name: impl Into<String>, detail: impl Into<String>) -> Step {
 fn steps(environment: &Environment, estate: Option<&EstatePlan>, route: &Route) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Some(plan) = estate {
-        let firewall = if plan.estate.edge.waf { "TLS ends, firewall" } else { "TLS ends" };
-        steps.push(step("balancer", firewall));
+        let edge = &plan.estate.edge;
+        let detail = match (edge.balancer, edge.waf) {
+            (Balancer::Application, true) => "TLS ends, firewall",
+            (Balancer::Application, false) => "TLS ends",
+            (Balancer::Network, _) => "TLS ends, connections passed on with who they are from",
+            (Balancer::Passthrough, _) => "connections passed on with who they are from",
+        };
+        steps.push(step("balancer", detail));
+        if edge.balancer == Balancer::Passthrough {
+            steps.push(step("TLS", "ends at the proxy"));
+        }
     }
     steps.push(step(format!("route {}", route.name), matched(route)));
     if route.auth.is_some() || route.access.is_some() {

@@ -30,6 +30,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         health: "EC2",
         targets: vec!["LedgerTargets"],
         late_files: database_file(plan),
+        authorities: plan.is_isolated(),
         statements: vec![
             policy::allow(&["secretsmanager:GetSecretValue"], &json!(secrets)),
             decrypt,

@@ -1,12 +1,12 @@
 //! The stack `data`: what holds data, retained and protected.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::database::{self, Named, subnets};
 use super::value::{import, reference, sub};
-use super::{Kept, Resource, Stack, Template, backup, camel, queue, storage};
+use super::{Kept, Resource, Stack, Template, backup, camel, queue, rotation, storage};
 use crate::environment::LEDGER;
-use crate::environment::aws::{Cache, CacheEngine};
+use crate::environment::aws::{Balancer, Cache, CacheEngine};
 use crate::estate::EstatePlan;
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
@@ -64,7 +64,7 @@ fn access_logs(template: &mut Template, plan: &EstatePlan) {
     template.add("AccessLogs", bucket);
     let objects = sub("${AccessLogs.Arn}/*");
     let all = json!([sub("${AccessLogs.Arn}"), sub("${AccessLogs.Arn}/*")]);
-    let policy = json!({
+    let mut policy = json!({
         "Bucket": reference("AccessLogs"),
         "PolicyDocument": { "Version": "2012-10-17", "Statement": [
             { "Sid": "BalancersWrite", "Effect": "Allow",
@@ -79,9 +79,34 @@ fn access_logs(template: &mut Template, plan: &EstatePlan) {
               "Resource": all, "Condition": { "Bool": { "aws:SecureTransport": "false" } } },
         ] },
     });
+    if plan.estate.edge.balancer == Balancer::Network
+        && let Some(statements) = policy["PolicyDocument"]["Statement"].as_array_mut()
+    {
+        statements.extend(written_by_connections(plan));
+    }
     let why = "balancers write, and nobody in the clear";
     template.add("AccessLogsPolicy", Resource::new("AWS::S3::BucketPolicy", why, policy));
     template.export("AccessLogs", reference("AccessLogs"));
+}
+
+/// Balancers of connections write by another hand than those of requests.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/network/enable-access-logs.html>
+fn written_by_connections(plan: &EstatePlan) -> [Value; 2] {
+    let account = &plan.aws().account;
+    let from = format!("arn:${{AWS::Partition}}:logs:${{AWS::Region}}:{account}:*");
+    let allow = |sid: &str, action: &str, resource: &str| {
+        json!({ "Sid": sid, "Effect": "Allow",
+          "Principal": { "Service": "delivery.logs.amazonaws.com" },
+          "Action": action, "Resource": sub(resource),
+          "Condition": {
+            "StringEquals": { "aws:SourceAccount": account },
+            "ArnLike": { "aws:SourceArn": sub(from.clone()) },
+          } })
+    };
+    [
+        allow("ConnectionsAsk", "s3:GetBucketAcl", "${AccessLogs.Arn}"),
+        allow("ConnectionsWrite", "s3:PutObject", "${AccessLogs.Arn}/*"),
+    ]
 }
 
 /// The first key of an administrator. The ledger books its hash when it first starts; the key itself is here, for
@@ -159,4 +184,7 @@ fn add_cache(template: &mut Template, plan: &EstatePlan, cache: &Cache) {
     let kind = "AWS::ElastiCache::ReplicationGroup";
     template.add("Cache", Resource::new(kind, why, properties).kept(Kept::Snapshot));
     template.export("CacheHost", super::value::attribute("Cache", "PrimaryEndPoint.Address"));
+    if let Some(every) = cache.rotate {
+        rotation::add(template, plan, every);
+    }
 }

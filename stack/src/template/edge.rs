@@ -5,14 +5,20 @@ use serde_json::{Map, Value, json};
 use super::alarm::Alarm;
 use super::fleet::{self, FleetParts};
 use super::value::{attribute, import, reference};
-use super::{Resource, Stack, Template, access, observe};
+use super::{Resource, Stack, Template, access, front, observe, policy};
+use crate::environment::aws::Balancer;
 use crate::environment::work::Wants;
 use crate::estate::subnets::Tier;
 use crate::estate::{EstatePlan, PROXY_ADMIN_PORT, PROXY_PORT};
 
 pub(super) fn build(plan: &EstatePlan) -> Template {
     let mut template = Template::new(plan, Stack::Edge, "the public balancer and the proxy.");
-    balancer(&mut template, plan);
+    if plan.estate.edge.balancer == Balancer::Application {
+        balancer(&mut template, plan);
+        alarms(&mut template, plan);
+    } else {
+        front::add(&mut template, plan);
+    }
     names(&mut template, plan);
     if plan.estate.edge.waf {
         firewall(&mut template, plan);
@@ -21,6 +27,12 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
     let cache = ["cache".to_owned()];
     let uses = if plan.edge_uses_cache { &cache[..] } else { &[] };
     let wants = Wants { uses, reads: &[], writes: &[], sends: &[], takes: None };
+    let mut statements = access::may_read_secrets(plan, wants);
+    if let Some(secret) = &plan.estate.edge.certificate {
+        // An ARN that was written may lack the six characters AWS puts behind the name.
+        let secrets = json!([secret, format!("{secret}-??????")]);
+        statements.push(policy::allow(&["secretsmanager:GetSecretValue"], &secrets));
+    }
     let parts = FleetParts {
         word: "Edge",
         part: "edge",
@@ -31,9 +43,10 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         min: instances.min,
         max: instances.max,
         health: "ELB",
-        targets: vec!["EdgeTargets"],
+        targets: front::targets(plan),
         late_files: cache_file(plan),
-        statements: access::may_read_secrets(plan, wants),
+        authorities: false,
+        statements,
     };
     fleet::add(&mut template, plan, &parts);
     let scaling = json!({
@@ -47,7 +60,6 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
     });
     let why = "as many instances as the work needs";
     template.add("EdgeScaling", Resource::new("AWS::AutoScaling::ScalingPolicy", why, scaling));
-    alarms(&mut template, plan);
     observe::add(&mut template, plan);
     template
 }
@@ -67,12 +79,7 @@ fn cache_file(plan: &EstatePlan) -> Map<String, Value> {
 }
 
 fn balancer(template: &mut Template, plan: &EstatePlan) {
-    let subnets: Vec<Value> = plan
-        .subnets
-        .iter()
-        .filter(|subnet| subnet.tier == Tier::Public)
-        .map(|subnet| import(plan, Stack::Network, &subnet.id()))
-        .collect();
+    let subnets = front::subnets(plan);
     let on = |key: &str, value: Value| json!({ "Key": key, "Value": value });
     let properties = json!({
         "Type": "application",
@@ -136,17 +143,19 @@ fn balancer(template: &mut Template, plan: &EstatePlan) {
 
 fn names(template: &mut Template, plan: &EstatePlan) {
     let edge = &plan.estate.edge;
-    let certificate = json!({
-        "DomainName": edge.domain,
-        "ValidationMethod": "DNS",
-        "DomainValidationOptions": [{
+    if edge.balancer != Balancer::Passthrough {
+        let certificate = json!({
             "DomainName": edge.domain,
-            "HostedZoneId": edge.hosted_zone,
-        }],
-    });
-    let why = "proved by DNS, renewed by itself";
-    let kind = "AWS::CertificateManager::Certificate";
-    template.add("Certificate", Resource::new(kind, why, certificate));
+            "ValidationMethod": "DNS",
+            "DomainValidationOptions": [{
+                "DomainName": edge.domain,
+                "HostedZoneId": edge.hosted_zone,
+            }],
+        });
+        let why = "proved by DNS, renewed by itself";
+        let kind = "AWS::CertificateManager::Certificate";
+        template.add("Certificate", Resource::new(kind, why, certificate));
+    }
     let target = json!({
         "DNSName": attribute("Balancer", "DNSName"),
         "HostedZoneId": attribute("Balancer", "CanonicalHostedZoneID"),
@@ -226,7 +235,7 @@ fn alarms(template: &mut Template, plan: &EstatePlan) {
 
 /// A share needs two metrics and a sum, which a plain alarm cannot say.
 fn errors(plan: &EstatePlan) -> Resource {
-    let share = plan.estate.alarms.errors_max.map_or(1.0, |max| max.as_fraction() * 100.0);
+    let share = front::errors_max(plan);
     let metric = |id: &str, name: &str| {
         json!({
             "Id": id,

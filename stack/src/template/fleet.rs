@@ -9,6 +9,9 @@ use crate::estate::EstatePlan;
 use crate::estate::instance::{self, InstanceFile};
 use crate::estate::subnets::Tier;
 
+/// The parameter with the sum of the database's authorities.
+const AUTHORITIES: &str = "AuthoritiesSha256";
+
 /// One of the two fleets.
 pub struct FleetParts<'a> {
     /// `Edge` or `Ledger`: begins every logical id.
@@ -26,12 +29,14 @@ pub struct FleetParts<'a> {
     pub targets: Vec<&'static str>,
     /// Further files, whose values only CloudFormation knows.
     pub late_files: Map<String, Value>,
+    /// Whether the database's authorities come with the release.
+    pub authorities: bool,
     /// What the instances may do beyond logs, metrics and releases.
     pub statements: Vec<Value>,
 }
 
 pub fn add(template: &mut Template, plan: &EstatePlan, fleet: &FleetParts<'_>) {
-    release_parameters(template);
+    release_parameters(template, fleet.authorities);
     role(template, plan, fleet);
     launch_template(template, plan, fleet);
     let word = fleet.word;
@@ -78,19 +83,24 @@ pub fn add(template: &mut Template, plan: &EstatePlan, fleet: &FleetParts<'_>) {
 
 /// What differs from release to release is handed over when a change set is made: the template of
 /// an environment stays the same from one release to the next.
-fn release_parameters(template: &mut Template) {
+fn release_parameters(template: &mut Template, authorities: bool) {
     let version = json!({
         "Type": "String",
         "AllowedPattern": "[0-9A-Za-z][0-9A-Za-z.+-]{0,63}",
         "Description": "The release: forebay/VERSION/ in the bucket of releases",
     });
-    let sum = json!({
-        "Type": "String",
-        "AllowedPattern": "[0-9a-f]{64}",
-        "Description": "SHA-256 of the release's binary; an instance that gets another one starts nothing",
-    });
+    let sum = |of: &str| {
+        json!({
+            "Type": "String",
+            "AllowedPattern": "[0-9a-f]{64}",
+            "Description": format!("SHA-256 of the release's {of}; an instance that gets another one starts nothing"),
+        })
+    };
     template.parameters.insert("ReleaseVersion".to_owned(), version);
-    template.parameters.insert("ReleaseSha256".to_owned(), sum);
+    template.parameters.insert("ReleaseSha256".to_owned(), sum("binary"));
+    if authorities {
+        template.parameters.insert(AUTHORITIES.to_owned(), sum("rds-authorities.pem"));
+    }
 }
 
 fn role(template: &mut Template, plan: &EstatePlan, fleet: &FleetParts<'_>) {
@@ -151,10 +161,10 @@ fn launch_template(template: &mut Template, plan: &EstatePlan, fleet: &FleetPart
         });
         files.insert(file.path.to_owned(), entry);
     }
-    files.insert(
-        "/etc/forebay/release.env".to_owned(),
-        late_file(&["VERSION=${ReleaseVersion}", "SHA256=${ReleaseSha256}"]),
-    );
+    let sums = format!("AUTHORITIES_SHA256=${{{AUTHORITIES}}}");
+    let mut release = vec!["VERSION=${ReleaseVersion}", "SHA256=${ReleaseSha256}"];
+    release.extend(fleet.authorities.then_some(sums.as_str()));
+    files.insert("/etc/forebay/release.env".to_owned(), late_file(&release));
     // New files or a new release must make a new launch template, or no instance would be replaced.
     let digest = hash(&json!(files).to_string());
     let script = format!(

@@ -1,6 +1,6 @@
 //! The stack `media`: workers, services and functions, and the CDN before everything.
 
-use super::{Stack, Template, cdn, function, service, worker};
+use super::{Stack, Template, cdn, function, rotation, service, worker};
 use crate::estate::EstatePlan;
 
 /// None when the file asks for nothing of it.
@@ -18,6 +18,7 @@ pub(super) fn build(plan: &EstatePlan) -> Option<Template> {
         worker::add(&mut template, plan, name, of);
     }
     service::balancer(&mut template, plan);
+    rotation::renew(&mut template, plan);
     for (name, of) in &estate.functions {
         function::add(&mut template, plan, name, of);
     }

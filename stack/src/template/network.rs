@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::value::{arn, attribute, named, reference, sub};
-use super::{Kept, Resource, Stack, Template, policy};
+use super::{Kept, Resource, Stack, Template, endpoints, policy};
 use crate::estate::EstatePlan;
 use crate::estate::flows::{Flow, Party};
 use crate::estate::subnets::{Subnet, Tier, letter};
@@ -16,6 +16,7 @@ pub(super) fn build(plan: &EstatePlan) -> Template {
         place(&mut template, plan, subnet);
     }
     routes(&mut template, plan);
+    endpoints::add(&mut template, plan);
     groups(&mut template, plan);
     key(&mut template, plan);
     topic(&mut template, plan);
@@ -125,17 +126,20 @@ fn routes(template: &mut Template, plan: &EstatePlan) {
     for zone in plan.zones() {
         let letter_of = letter(zone);
         let id = format!("PrivateRoutes{letter_of}");
-        let why = "out through NAT";
+        let gateway = plan.nat_of(zone);
+        let why =
+            if gateway.is_some() { "out through NAT" } else { "nowhere but the network and S3" };
         template.add(&id, Resource::new(kind, why, table(&format!("private {letter_of}"))));
+        tables.push(reference(&id));
+        let Some(gateway) = gateway else { continue };
         let out = json!({
             "RouteTableId": reference(&id),
             "DestinationCidrBlock": "0.0.0.0/0",
-            "NatGatewayId": reference(&format!("Nat{}", letter(plan.nat_of(zone)))),
+            "NatGatewayId": reference(&format!("Nat{}", letter(gateway))),
         });
         template
             .add(format!("PrivateRoute{letter_of}"), Resource::new("AWS::EC2::Route", why, out));
-        tables.push(reference(&id));
-        if plan.nat_of(zone) == zone {
+        if gateway == zone {
             nat(template, letter_of);
         }
     }
@@ -170,7 +174,7 @@ fn groups(template: &mut Template, plan: &EstatePlan) {
         let out: Vec<Value> = plan
             .flows
             .iter()
-            .filter(|flow| flow.from == party && flow.to == Party::Internet)
+            .filter(|flow| flow.from == party && flow.to.group().is_none())
             .map(|flow| rule(flow, json!({ "CidrIp": "0.0.0.0/0" })))
             .collect();
         // Without a rule of its own a group lets everything out.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::alarm::Alarm;
 use super::value::{attribute, reference};
 use super::{Resource, Template};
+use crate::environment::aws::Balancer;
 use crate::estate::EstatePlan;
 use crate::estate::instance;
 
@@ -83,21 +84,27 @@ fn widgets(plan: &EstatePlan, namespace: &str) -> Vec<Value> {
     let by_lane = |metric: &str| -> Vec<Value> {
         plan.logged_lanes.iter().map(|lane| json!([namespace, metric, "Lane", lane])).collect()
     };
+    let of_balancer = match plan.estate.edge.balancer {
+        Balancer::Application => "AWS/ApplicationELB",
+        _ => "AWS/NetworkELB",
+    };
     let time = |statistic: &str| json!([namespace, "TransactionMilliseconds", { "stat": statistic, "label": statistic }]);
     let balancer = |metric: &str, statistic: &str| {
         let options = json!({ "stat": statistic, "label": format!("{metric} {statistic}") });
-        json!(["AWS/ApplicationELB", metric, "LoadBalancer", "${Balancer}", options])
+        json!([of_balancer, metric, "LoadBalancer", "${Balancer}", options])
+    };
+    let of_all = match plan.estate.edge.balancer {
+        Balancer::Application => {
+            vec![balancer("RequestCount", "Sum"), balancer("TargetResponseTime", "p99")]
+        }
+        _ => vec![balancer("NewFlowCount", "Sum"), balancer("ActiveFlowCount", "Average")],
     };
     let pictures = [
         ("requests by lane", "Sum", by_lane("Requests")),
         ("failures by lane", "Sum", by_lane("Failures")),
         ("transactions, ms", "p99", vec![time("p50"), time("p99"), time("p99.9")]),
         ("requests over a limit", "Sum", vec![json!([namespace, "Limited"])]),
-        (
-            "balancer",
-            "Sum",
-            vec![balancer("RequestCount", "Sum"), balancer("TargetResponseTime", "p99")],
-        ),
+        ("balancer", "Sum", of_all),
         (
             "processors of the edge, %",
             "Average",

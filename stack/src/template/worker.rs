@@ -1,25 +1,34 @@
-//! Containers on Fargate: task, service, roles, and how many of them there are.
+//! Containers, on Fargate or on machines of one's own: task, service, roles, and how many of them there
+//! are.
 
 use serde_json::{Map, Value, json};
 
 use super::value::{arn, attribute, import, reference};
-use super::{Resource, Stack, Template, access, camel, policy, scaling, service};
+use super::{
+    Resource, Stack, Template, access, architecture, camel, machines, policy, scaling, service,
+};
 use crate::environment::work::{Wants, Worker};
 use crate::estate::EstatePlan;
 use crate::estate::subnets::Tier;
 
 /// The cluster all tasks are in.
 pub(super) fn cluster(template: &mut Template, plan: &EstatePlan) {
-    let properties = json!({
-        "CapacityProviders": ["FARGATE", "FARGATE_SPOT"],
+    let mut properties = json!({
         // The number of tasks that run is a metric of it, which scaling needs.
         "ClusterSettings": [{ "Name": "containerInsights", "Value": "enabled" }],
         "Configuration": { "ManagedStorageConfiguration": {
             "KmsKeyId": import(plan, Stack::Network, "Key"),
         } },
     });
-    let why = "where tasks run; nobody has a machine of it";
+    let why = if plan.estate.capacity.is_empty() {
+        properties["CapacityProviders"] = json!(["FARGATE", "FARGATE_SPOT"]);
+        "where tasks run; nobody has a machine of it"
+    } else {
+        // Machines name the cluster they belong to: what it may run on is said beside it.
+        "where tasks run"
+    };
     template.add("Cluster", Resource::new("AWS::ECS::Cluster", why, properties));
+    machines::add(template, plan);
 }
 
 pub(super) fn add(template: &mut Template, plan: &EstatePlan, name: &str, worker: &Worker) {
@@ -60,7 +69,10 @@ pub(super) fn add(template: &mut Template, plan: &EstatePlan, name: &str, worker
         } },
         "PropagateTags": "SERVICE",
     });
-    let mut after = None;
+    let mut after = Vec::new();
+    if worker.capacity.is_some() {
+        after.push("ClusterCapacity".to_owned());
+    }
     if let Some(port) = worker.port {
         properties["HealthCheckGracePeriodSeconds"] = 60.into();
         properties["LoadBalancers"] = json!([{
@@ -69,20 +81,20 @@ pub(super) fn add(template: &mut Template, plan: &EstatePlan, name: &str, worker
             "TargetGroupArn": reference(&format!("{id}Targets")),
         }]);
         service::targets(template, plan, name, worker, port);
-        after = Some(format!("{id}Listener"));
+        after.push(format!("{id}Listener"));
     }
     let why = format!("as many tasks of `{name}` as there must be");
     let mut service = Resource::new("AWS::ECS::Service", &why, properties);
-    if let Some(listener) = after {
-        service = service.after(&listener);
-    }
+    service.depends_on = after;
     template.add(format!("{id}Service"), service);
     scaling::add(template, plan, name, worker);
 }
 
 /// What is spare first where a task may be taken away, and what is sure behind it.
 fn capacity(worker: &Worker) -> Value {
-    if worker.spot {
+    if let Some(name) = &worker.capacity {
+        json!([{ "CapacityProvider": reference(&machines::provider(name)), "Weight": 1 }])
+    } else if worker.spot {
         json!([
             { "CapacityProvider": "FARGATE_SPOT", "Weight": 4 },
             { "CapacityProvider": "FARGATE", "Weight": 1 },
@@ -202,13 +214,14 @@ fn task(plan: &EstatePlan, name: &str, worker: &Worker) -> Value {
         let ports = json!([{ "ContainerPort": port, "Protocol": "tcp" }]);
         container.insert("PortMappings".to_owned(), ports);
     }
+    let (runs_on, processor) = place(plan, worker);
     let mut task = json!({
         "Family": format!("{}-{name}", plan.name),
         "NetworkMode": "awsvpc",
-        "RequiresCompatibilities": ["FARGATE"],
+        "RequiresCompatibilities": [runs_on],
         "Cpu": worker.cpu.to_string(),
         "Memory": (worker.memory.as_bytes() >> 20).to_string(),
-        "RuntimePlatform": { "CpuArchitecture": "ARM64", "OperatingSystemFamily": "LINUX" },
+        "RuntimePlatform": { "CpuArchitecture": processor, "OperatingSystemFamily": "LINUX" },
         "ExecutionRoleArn": attribute(&format!("{id}StartRole"), "Arn"),
         "TaskRoleArn": attribute(&format!("{id}Role"), "Arn"),
         "ContainerDefinitions": [container],
@@ -218,4 +231,12 @@ fn task(plan: &EstatePlan, name: &str, worker: &Worker) -> Value {
         task["EphemeralStorage"] = json!({ "SizeInGiB": disk.as_bytes() >> 30 });
     }
     task
+}
+
+/// What a task needs to run on, and for which processor its image is made.
+fn place(plan: &EstatePlan, worker: &Worker) -> (&'static str, &'static str) {
+    let machines = worker.capacity.as_ref().and_then(|name| plan.estate.capacity.get(name));
+    let kind = machines.and_then(|it| it.types.first()).map_or("arm64", |it| architecture(it));
+    let processor = if kind == "arm64" { "ARM64" } else { "X86_64" };
+    (if machines.is_some() { "EC2" } else { "FARGATE" }, processor)
 }

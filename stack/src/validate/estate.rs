@@ -2,6 +2,9 @@
 
 mod backup;
 mod by_hand;
+mod front;
+mod isolation;
+mod machines;
 mod overrides;
 mod work;
 
@@ -9,13 +12,13 @@ use proxy_config::{Config, Problem, Tree};
 
 use super::readable;
 use crate::environment::aws::{
-    Alarms, Aws, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
+    Alarms, Aws, Balancer, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
 };
 use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
 use crate::estate::parameters;
 
 /// Sections and keys that mean something on AWS only.
-const FOR_AWS: [&str; 21] = [
+const FOR_AWS: [&str; 24] = [
     "aws",
     "network",
     "database",
@@ -24,6 +27,7 @@ const FOR_AWS: [&str; 21] = [
     "storage",
     "queues",
     "workers",
+    "capacity",
     "functions",
     "cdn",
     "backup",
@@ -35,6 +39,8 @@ const FOR_AWS: [&str; 21] = [
     "edge.hosted_zone",
     "edge.origin",
     "edge.instances",
+    "edge.balancer",
+    "edge.certificate",
     "edge.waf",
     "ledger.instances",
 ];
@@ -117,7 +123,8 @@ fn aws(aws: &Aws) -> Vec<Fault> {
     faults
 }
 
-fn is_region(text: &str) -> bool {
+/// Whether a text is written as regions are.
+pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
     let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
@@ -148,6 +155,7 @@ fn network(network: &Network) -> Vec<Fault> {
             "CloudWatch takes 1d, 3d, 5d, 7d, 14d, 30d, 60d, 90d, 120d, 150d, 180d or 365d",
         ));
     }
+    faults.extend(isolation::endpoints(network));
     faults
 }
 
@@ -209,6 +217,13 @@ fn cache(cache: &Cache) -> Vec<Fault> {
         let message = format!("`replicas` is {}", cache.replicas);
         faults.push(fault("replicas", message, "it may be 0 to 5"));
     }
+    if let Some(time) = cache.rotate {
+        let ms = time.as_millis();
+        if !(7 * DAY_MS..=365 * DAY_MS).contains(&ms) || !ms.is_multiple_of(DAY_MS) {
+            let message = format!("a password cannot be another every {time}");
+            faults.push(fault("rotate", message, "write whole days, 7d to 365d"));
+        }
+    }
     faults
 }
 
@@ -228,10 +243,15 @@ fn budget(budget: &Budget) -> Vec<Fault> {
     faults
 }
 
-fn email(address: &str) -> Vec<Fault> {
+/// Whether a text is an address of mail, of those that AWS takes.
+pub fn is_email(address: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || ".+-_@".contains(c);
     let (user, host) = address.split_once('@').unwrap_or_default();
-    if user.is_empty() || !is_domain(host) || !address.chars().all(known) {
+    !user.is_empty() && is_domain(host) && address.chars().all(known)
+}
+
+fn email(address: &str) -> Vec<Fault> {
+    if !is_email(address) {
         let message = format!("`{address}` is not an address of mail");
         return vec![fault("email", message, "write one: `sre@example.com`")];
     }
@@ -306,7 +326,8 @@ fn names(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-fn is_domain(text: &str) -> bool {
+/// Whether a text is a domain of at least two labels.
+pub fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -332,7 +353,8 @@ pub(super) fn complete(
     problems.extend(backup::of_something(tree, &aws, document));
     let templates = overrides::read(tree, &aws, &mut problems);
     problems.extend(of_one_zone(tree, &aws, document));
-    problems.extend(listeners(tree, proxy));
+    problems.extend(front::faults(tree, &aws, document, proxy));
+    problems.extend(isolation::faults(tree, document, proxy));
     let fleet = edge.instances.clone();
     let (Some(domain), Some(hosted_zone), Some(instances), true) =
         (edge.domain.clone(), edge.hosted_zone.clone(), fleet, problems.is_empty())
@@ -348,7 +370,9 @@ pub(super) fn complete(
             hosted_zone,
             origin: edge.origin.clone().filter(|_| to_origin),
             instances,
-            waf: edge.waf.unwrap_or(true),
+            balancer: edge.balancer.unwrap_or_default(),
+            certificate: edge.certificate.clone(),
+            waf: edge.waf.unwrap_or(edge.balancer.unwrap_or_default() == Balancer::Application),
         },
         ledger: standby.zip(document.database.clone()),
         cache: document.cache.clone(),
@@ -356,6 +380,7 @@ pub(super) fn complete(
         storage: document.storage.clone(),
         queues: document.queues.clone(),
         workers: document.workers.clone(),
+        capacity: document.capacity.clone(),
         functions: document.functions.clone(),
         cdn: document.cdn.clone(),
         signing_key,
@@ -486,27 +511,6 @@ fn of_one_zone(tree: &Tree, aws: &Aws, document: &Document) -> Vec<Problem> {
     if document.cache.as_ref().is_some_and(|cache| cache.replicas == 0) {
         let message = "no replica: when its zone is lost, so is the cache".to_owned();
         refuse("cache.replicas", message, "write 1 or more");
-    }
-    problems
-}
-
-/// A balancer stands before the proxy: it has one listener, and no TLS of its own.
-fn listeners(tree: &Tree, proxy: &Config) -> Vec<Problem> {
-    let node = tree.get("edge.proxy.listeners");
-    let span = |name: &str| node.and_then(|node| node.child(name)).or(node).map(|node| node.span);
-    let mut problems = Vec::new();
-    for (index, (name, listener)) in proxy.listeners.iter().enumerate() {
-        let path = format!("edge.proxy.listeners.{name}");
-        if index > 0 {
-            let message = format!("`{name}` is one listener too many for AWS");
-            let hint = "the balancer passes everything to one listener; tell hosts apart by routes";
-            problems.push(Problem::new(path.clone(), span(name), message).hint(hint));
-        }
-        if listener.tls.is_some() {
-            let message = format!("`{name}` has certificates of its own");
-            let hint = "leave `tls` out in what AWS gets: the balancer has the certificate";
-            problems.push(Problem::new(path, span(name), message).hint(hint));
-        }
     }
     problems
 }

@@ -10,9 +10,9 @@ use crate::fake::{Fake, Script};
 const ACCOUNT: &str = "123456789012";
 
 /// A CloudFormation, production as an environment of its own, and a release.
-struct Stage {
-    fake: Fake,
-    folder: tempfile::TempDir,
+pub struct Stage {
+    pub fake: Fake,
+    pub folder: tempfile::TempDir,
 }
 
 fn production() -> PathBuf {
@@ -23,7 +23,7 @@ fn production() -> PathBuf {
 }
 
 impl Stage {
-    fn of(script: Script) -> Stage {
+    pub fn of(script: Script) -> Stage {
         let account =
             if script.account.is_empty() { ACCOUNT.to_owned() } else { script.account.clone() };
         let stage = Stage {
@@ -37,7 +37,7 @@ impl Stage {
         stage
     }
 
-    fn write(&self, lines: &str) {
+    pub fn write(&self, lines: &str) {
         let extends = production().display().to_string();
         let text = format!("version: 1\nname: production\nextends: {extends}\n{lines}\n");
         fs::write(self.folder.path().join("forebay.yaml"), text).unwrap();
@@ -57,27 +57,27 @@ impl Stage {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> (String, Option<i32>) {
+    pub fn run(&self, arguments: &[&str]) -> (String, Option<i32>) {
         let output: Output = self.command(arguments).output().unwrap();
         let both = [output.stdout, output.stderr].concat();
         (String::from_utf8(both).unwrap(), output.status.code())
     }
 
-    fn deploy(&self, further: &[&str]) -> (String, Option<i32>) {
+    pub fn deploy(&self, further: &[&str]) -> (String, Option<i32>) {
         let mut arguments = vec!["deploy", "forebay.yaml", "--yes"];
         arguments.extend(further);
         self.run(&arguments)
     }
 
     /// Deployed once, with a release.
-    fn deployed(script: Script) -> Stage {
+    pub fn deployed(script: Script) -> Stage {
         let stage = Stage::of(script);
         let (told, code) = stage.deploy(&["--release", "1.0.0", "--binaries", "."]);
         assert_eq!(code, Some(0), "{told}");
         stage
     }
 
-    fn script(&self, change: impl FnOnce(&mut Script)) {
+    pub fn script(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.fake.state.lock().unwrap().script);
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::beside;
+
 /// Events on a page, so that there are always several pages.
 const PAGE: usize = 3;
 
@@ -49,6 +51,10 @@ pub struct Script {
     pub looks: u32,
     /// A resource that somebody changed.
     pub drifted: Option<String>,
+    /// What every quota allows; without it, plenty.
+    pub quota: Option<u32>,
+    /// Whether the region lacks the images that are asked for.
+    pub no_images: bool,
 }
 
 #[derive(Default)]
@@ -57,6 +63,8 @@ pub struct State {
     pub stacks: BTreeMap<String, Stack>,
     /// Every call: `CreateChangeSet production-data`.
     pub calls: Vec<String>,
+    /// Objects in buckets: their bytes and their sum, by path.
+    pub objects: BTreeMap<String, (Vec<u8>, String)>,
     proposed: BTreeMap<String, (String, Stack)>,
 }
 
@@ -101,20 +109,26 @@ fn serve(connection: TcpStream, state: &Mutex<State>) {
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
             return;
         }
+        let mut headers = BTreeMap::new();
         loop {
             let mut header = String::new();
             if reader.read_line(&mut header).unwrap_or(0) == 0 || header.trim().is_empty() {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().unwrap_or(0);
+            if let Some((name, value)) = header.split_once(':') {
+                headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
             }
+            length = headers.get("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
         }
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
+        }
+        if let Some(answer) = beside::answer(&mut state.lock().unwrap(), &line, &headers, &body) {
+            if connection.write_all(&answer).is_err() {
+                return;
+            }
+            continue;
         }
         let asked: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let (code, answer) = match answer(&mut state.lock().unwrap(), &asked) {
@@ -291,7 +305,10 @@ fn shown(name: &str, stack: &Stack) -> String {
 fn propose(state: &mut State, name: &str, asked: &BTreeMap<String, String>) -> String {
     let mut stack = state.stacks.get(name).cloned().unwrap_or_default();
     let fresh = asked.get("ChangeSetType").is_some_and(|kind| kind == "CREATE");
-    stack.template = asked["TemplateBody"].clone();
+    stack.template = match asked.get("TemplateURL") {
+        Some(url) => beside::read(state, url),
+        None => asked["TemplateBody"].clone(),
+    };
     let mut parameters = BTreeMap::new();
     for index in 1.. {
         let part = |key: &str| asked.get(&format!("Parameters.member.{index}.{key}"));

@@ -3,5 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a stage that cannot be set up is a failed test")]
 
+mod beside;
 mod cases;
 mod fake;
+mod releases;

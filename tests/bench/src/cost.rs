@@ -1,7 +1,7 @@
 //! What requests and bytes cost in processor time of the peer.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use proxy_load::viewers::{Counts, Viewers, Watching};
@@ -60,6 +60,11 @@ fn measure(running: &Running<'_>, requests: &[String]) -> Result<(f64, Counts)> 
     sleep(running.bench.duration.mul_f64(WARM_UP));
     let (account, counts) = (running.account(), viewers.counts());
     sleep(running.bench.duration);
+    let longest = Instant::now() + PATIENCE;
+    // Without an answer there is no figure: a slow machine is measured for longer.
+    while viewers.counts().since(counts).responses == 0 && Instant::now() < longest {
+        sleep(running.bench.duration);
+    }
     let (used, got) = (running.account().since(&account), viewers.counts().since(counts));
     let last = viewers.stop().unwrap_or_default();
     ensure!(got.failures + got.refused == 0, "{} failed: {last}", got.failures + got.refused);

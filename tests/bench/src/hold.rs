@@ -19,20 +19,23 @@ const IDLE_MAX: f64 = 2000.0;
 /// Until what is sent has been sent and what is to be freed has been freed.
 const SETTLE: Duration = Duration::from_millis(1500);
 
+/// Of the clients, one in so many comes before anything is counted.
+const FIRST_PART: usize = 50;
+
 /// KiB of the peer's memory, and of TCP buffers at both ends, for each client that asked for a large
 /// body and does not read it.
 pub fn unread(running: &Running<'_>, kind: &str) -> Result<Vec<f64>> {
     let count = clients(running, UNREAD_PER_SECOND, UNREAD_MAX);
     let request = request(kind, UNREAD_BYTES, "");
     running.get(request.split(' ').nth(1).context("a request has a path")?)?;
-    held(running, count, || Held::unread(running.address, count, &request))
+    held(running, count, |count| Held::unread(running.address, count, &request))
 }
 
 /// KiB of the peer's memory for each connection that has been used and is idle.
 pub fn idle(running: &mut Running<'_>) -> Result<Vec<f64>> {
     let count = clients(running, IDLE_PER_SECOND, IDLE_MAX);
     let request = request("kept", 1024, "");
-    let figures = held(running, count, || Held::idle(running.address, count, &request))?;
+    let figures = held(running, count, |count| Held::idle(running.address, count, &request))?;
     Ok(figures[..1].to_vec())
 }
 
@@ -44,13 +47,13 @@ fn clients(running: &Running<'_>, per_second: f64, max: f64) -> usize {
 fn held(
     running: &Running<'_>,
     count: usize,
-    open: impl Fn() -> std::io::Result<Held>,
+    open: impl Fn(usize) -> std::io::Result<Held>,
 ) -> Result<Vec<f64>> {
-    // Once to warm up: memory that is kept for the next connection belongs to none.
-    drop(open().context("connections that are held")?);
+    // What the first of them cost is not each one's; what all of them cost is, though it may be kept for the next.
+    drop(open(count.div_ceil(FIRST_PART)).context("connections that are held")?);
     sleep(SETTLE);
     let before = (running.account().memory_bytes, tcp_buffers().unwrap_or(0));
-    let held = open().context("connections that are held")?;
+    let held = open(count).context("connections that are held")?;
     sleep(SETTLE);
     let after = (running.account().memory_bytes, tcp_buffers().unwrap_or(0));
     drop(held);

@@ -8,13 +8,14 @@
 //! 5. [`results`]: medians over interleaved rounds; [`page`]: docs/BENCHMARKS.md.
 //!
 //! Beside them, as programs of their own: [`soak`] (memory over a long time), [`edge`] (what a video service's edge
-//! must do) and [`estate`] (transfers to a real ledger beside video).
+//! must do), [`estate`] (transfers to a real ledger beside video) and [`crowd`] (slow attackers, idle connections).
 //!
 //! Everything is measured with a peer started afresh, one worker on one processor, load and origin on
 //! the others. Processor time is the kernel's account of the peer's whole tree of processes.
 
 pub mod command;
 pub mod cost;
+pub mod crowd;
 pub mod edge;
 pub mod estate;
 pub mod events;

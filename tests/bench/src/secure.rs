@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use proxy_load::reading::{Check, Pattern, Progress, Reading};
@@ -107,6 +107,11 @@ impl Client {
         let (account, answers, bytes) =
             (running.account(), read(&shared.answers), read(&shared.bytes));
         sleep(running.bench.duration);
+        let longest = Instant::now() + PATIENCE;
+        // Without an answer there is no figure: a slow machine is measured for longer.
+        while read(&shared.answers) == answers && Instant::now() < longest {
+            sleep(WARM_UP);
+        }
         let measured = Measured {
             cpu_seconds: running.account().since(&account).cpu_seconds,
             answers: read(&shared.answers) - answers,

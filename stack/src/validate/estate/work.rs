@@ -6,10 +6,10 @@ use proxy_config::suggest;
 use proxy_config::{Node, Problem, Tree};
 
 use super::super::readable;
-use super::{DAY_MS, Fault, GIB, fault, is_domain};
+use super::{DAY_MS, Fault, GIB, fault, is_domain, machines};
 use crate::environment::aws::Database;
 use crate::environment::delivery::{Bucket, Cdn, ObjectClass};
-use crate::environment::work::{Function, Queue, Wants, Worker};
+use crate::environment::work::{Capacity, Function, Queue, Wants, Worker};
 
 /// Fargate's sizes: shares of processors, and the least and most memory in GiB with them.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
@@ -29,6 +29,7 @@ struct Named {
     queues: Vec<String>,
     databases: Vec<String>,
     functions: Vec<String>,
+    capacity: Vec<String>,
     cache: bool,
     ledger: bool,
 }
@@ -43,6 +44,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
         queues: keys("queues"),
         databases: keys("databases"),
         functions: keys("functions"),
+        capacity: keys("capacity"),
         cache: tree.get("cache").is_some(),
         ledger: tree.get("ledger").is_some(),
     };
@@ -59,7 +61,18 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     });
     each::<Worker>(tree, "workers", &mut problems, |name, it| {
         let mut faults = worker(name, it);
+        faults.extend(place(tree, &named, it));
         faults.extend(wanted(&named, Wants::from(it)));
+        faults
+    });
+    let workers = tree.get("workers").and_then(Node::as_map).unwrap_or_default();
+    each::<Capacity>(tree, "capacity", &mut problems, |name, it| {
+        let mut faults = machines::faults(it);
+        let runs = |worker: &Node| worker.child("capacity").and_then(Node::as_text) == Some(name);
+        if !workers.iter().any(|entry| runs(&entry.value)) {
+            let message = format!("no worker runs on `{name}`");
+            faults.push(fault("", message, "name it in a worker, `capacity: …`, or leave it out"));
+        }
         faults
     });
     each::<Function>(tree, "functions", &mut problems, |_, it| {
@@ -166,6 +179,40 @@ fn worker(name: &str, worker: &Worker) -> Vec<Fault> {
             `123456789012.dkr.ecr.eu-central-1.amazonaws.com/encode:1.4`";
         faults.push(fault("image", message, hint));
     }
+    if worker.max == 0 || worker.max < worker.min() || worker.max > 1_000 {
+        let message = format!("`max` is {}, and `min` {}", worker.max, worker.min());
+        faults.push(fault("max", message, "write at least `min` and 1, at most 1000"));
+    }
+    if worker.backlog_per_task == 0 {
+        let message = "a task for every nothing".to_owned();
+        faults.push(fault("backlog_per_task", message, "write 1 or more"));
+    }
+    if worker.port.is_some() && worker.min() == 0 {
+        let message = "a service without tasks answers nobody".to_owned();
+        faults.push(fault("min", message, "write 1 or more"));
+    }
+    if !worker.health.starts_with('/') {
+        let message = format!("`{}` is not a path", worker.health);
+        faults.push(fault("health", message, "it begins with `/`"));
+    }
+    faults
+}
+
+/// Where its tasks run: on machines that there are, or on Fargate, which has its sizes.
+fn place(tree: &Tree, named: &Named, worker: &Worker) -> Vec<Fault> {
+    let Some(name) = &worker.capacity else { return on_fargate(worker) };
+    let capacity = readable::<Capacity>(tree, &format!("capacity.{name}"));
+    let mut faults = machines::worker(worker, capacity.as_ref());
+    if !named.capacity.contains(name) {
+        let known: Vec<&str> = named.capacity.iter().map(String::as_str).collect();
+        let hint = suggest::hint(name, &known, "names");
+        faults.push(fault("capacity", format!("there is no `{name}`"), &hint));
+    }
+    faults
+}
+
+fn on_fargate(worker: &Worker) -> Vec<Fault> {
+    let mut faults = Vec::new();
     let gib = worker.memory.as_bytes() / GIB;
     let whole = worker.memory.as_bytes().is_multiple_of(GIB);
     match SIZES.iter().find(|(cpu, ..)| *cpu == worker.cpu) {
@@ -191,22 +238,6 @@ fn worker(name: &str, worker: &Worker) -> Vec<Fault> {
     {
         let message = "a task cannot have that much room".to_owned();
         faults.push(fault("disk", message, "write whole GiB, 21GiB to 200GiB"));
-    }
-    if worker.max == 0 || worker.max < worker.min() || worker.max > 1_000 {
-        let message = format!("`max` is {}, and `min` {}", worker.max, worker.min());
-        faults.push(fault("max", message, "write at least `min` and 1, at most 1000"));
-    }
-    if worker.backlog_per_task == 0 {
-        let message = "a task for every nothing".to_owned();
-        faults.push(fault("backlog_per_task", message, "write 1 or more"));
-    }
-    if worker.port.is_some() && worker.min() == 0 {
-        let message = "a service without tasks answers nobody".to_owned();
-        faults.push(fault("min", message, "write 1 or more"));
-    }
-    if !worker.health.starts_with('/') {
-        let message = format!("`{}` is not a path", worker.health);
-        faults.push(fault("health", message, "it begins with `/`"));
     }
     faults
 }
