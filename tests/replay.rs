@@ -54,7 +54,7 @@ fn sites_in_their_documented_shapes_answer_as_nginx_does() {
     sites.sort();
     let listed = |name: &str| NOT_ALIKE.iter().any(|(site, _)| *site == name);
     let alike = sites.iter().filter(|name| !listed(name)).count();
-    assert!(alike >= 27 && alike + NOT_ALIKE.len() == sites.len(), "{sites:?}");
+    assert!(alike >= 29 && alike + NOT_ALIKE.len() == sites.len(), "{sites:?}");
     binaries::path("forebay-proxy");
     let next = std::sync::Mutex::new(sites.into_iter());
     let failed: std::sync::Mutex<Vec<String>> = std::sync::Mutex::default();
@@ -150,6 +150,40 @@ fn a_log_is_asked_as_it_was_and_a_proxy_that_is_none_is_said() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("forebay-proxy did not start"), "{said}");
+}
+
+/// Links that were signed: those that are right, late and wrong are told apart as nginx tells them apart.
+#[test]
+fn signed_links_are_worth_what_they_are_worth_to_nginx() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut lines = String::new();
+    // printf 'TIME/video/a.txt forebay' | openssl md5 -binary | openssl base64 | tr +/ -_ | tr -d =
+    for target in [
+        "/video/a.txt?md5=yWtfg9FEcq6I0p9FD-B3gw&expires=4102444800",
+        "/video/a.txt?md5=yWtfg9FEcq6I0p9FD-B3gw==&expires=4102444800",
+        "/video/a.txt?expires=4102444800&md5=yWtfg9FEcq6I0p9FD-B3gA",
+        "/video/%61.txt?md5=yWtfg9FEcq6I0p9FD-B3gw&expires=4102444800",
+        "/video/a.txt?md5=eD61MeHsuXc6YDT1Dxkccw&expires=1",
+        "/video/a.txt?md5=eD61MeHsuXc6YDT1Dxkccw&expires=01",
+        "/video/a.txt?md5=yWtfg9FEcq6I0p9FD-B3gw&expires=4102444800x",
+        "/video/a.txt?md5=yWtfg9FEcq6I0p9FD-B3gw",
+        "/p/dd49e4ae5742329a73b6f3b596deb2e4/a.txt",
+        "/p/dd49e4ae5742329a73b6f3b596deb2e4/b.txt",
+        "/signed/?sum=WSITXfUmktvurAZekaQd2A",
+    ] {
+        let line = format!("- - - [27/Nov/2026:10:00:00 +0000] \"GET {target} HTTP/1.1\" 200 1\n");
+        lines.push_str(&line);
+    }
+    let log = folder.path().join("access.log");
+    std::fs::write(&log, lines).expect("it is writable");
+    let arguments = ["--log", log.to_str().expect("a plain path"), "--host", "files.example"];
+    let (output, account) = replay("../sites/members.conf", &arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (&account["requests"], &account["unexplained"]),
+        (&11.into(), &0.into()),
+        "{said}\n{account:#}"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub mod gzip;
 pub mod host;
 pub mod identity;
 pub mod limit;
+pub mod link;
 pub mod listen;
 pub mod listener;
 pub mod location;
@@ -45,6 +46,7 @@ pub mod secure;
 pub mod server_name;
 pub mod sieve;
 pub mod site;
+pub mod status_page;
 pub mod upgrade;
 pub mod upstream;
 pub mod value;
@@ -105,7 +107,7 @@ pub fn translate(document: &Document) -> Translation {
         blocks.iter().copied().filter(|block| names.contains(&block.name.as_str())).collect()
     };
     let mut pools = Pools::new(&named(&["upstream"]));
-    let mut caches = cache::Caches::new(&named(&["proxy_cache_path"]), &mut verdicts);
+    let mut caches = cache::Caches::new(&named(&cache::PATHS), &mut verdicts);
     let mut limits = Limits::new(&named(&["limit_req_zone", "limit_conn_zone"]));
     let (mut types, mut buffers) = (Types::default(), Buffers::default());
     let mut logs = Logs::new(&http);

@@ -375,3 +375,64 @@ fn buffering_that_is_asked_for_is_a_policy() {
         assert_eq!(said.all(|item| item.exactness == Exactness::Exact), exact, "{lines}");
     }
 }
+
+#[test]
+fn links_are_checked_before_somebody_asks_what_they_are_worth() {
+    let check = r#"{"check_link":{"name":"secure_link","expires":"secure_link_expires","by":{"text":{"given":"${query_s},${query_e}","md5_of":"${secure_link_expires}${path_text} x"}}}}"#;
+    let md5 = "secure_link $arg_s,$arg_e; secure_link_md5 \"$secure_link_expires$uri x\";";
+    let asks = "if ($secure_link = \"\") { return 403; }";
+    let (config, lost) = config("", &format!("location / {{ set $a b; {asks} {md5} root /srv; }}"));
+    assert!(lost.is_empty(), "{lost:?}");
+    let text = route(&config, "/");
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+    assert!(at(r#""name":"a""#) < at(check) && at(check) < at("403"), "{text}");
+    // Of the server, and asked for by a header alone.
+    let server = format!("{md5} location / {{ add_header X $secure_link; root /srv; }}");
+    assert!(route(&whole_config(&server), "/").contains(check));
+    // Where nothing is checked, no link is right.
+    let text = route(&whole_config(&format!("location / {{ {asks} root /srv; }}")), "/");
+    assert!(!text.contains("check_link") && text.contains("403"), "{text}");
+    let secret = "location /p/ { secure_link_secret w; rewrite ^ /k/$secure_link; root /srv; }";
+    let text = route(&whole_config(secret), "/p/x");
+    assert!(text.contains(r#"{"name":"secure_link","by":{"path":{"word":"w"}}}"#), "{text}");
+    let both = format!("location / {{ secure_link_secret w; {md5} {asks} root /srv; }}");
+    let text = format!("http {{ server {{ {both} }} }}");
+    let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
+    let report = Report::new(&parsed.document, &translate(&parsed.document));
+    assert!(report.unsupported().any(|item| item.text.contains("beside secure_link")));
+}
+
+/// A server of which everything is translated.
+fn whole_config(server: &str) -> Config {
+    let (config, lost) = config("", server);
+    assert!(lost.is_empty(), "{server}: {lost:?}");
+    config
+}
+
+#[test]
+fn answers_of_scripts_are_cached_as_fastcgi_cache_says() {
+    let http = "fastcgi_cache_path /tmp/c keys_zone=php:1m inactive=7m;";
+    let server = "fastcgi_cache_key \"$scheme$request_method$host$request_uri\"; \
+                  location / { fastcgi_pass 127.0.0.1:9000; fastcgi_cache php; fastcgi_cache_valid 200 5m; \
+                  fastcgi_cache_bypass $arg_fresh; fastcgi_no_cache $arg_fresh; fastcgi_cache_lock on; \
+                  fastcgi_cache_use_stale error timeout updating http_500; fastcgi_cache_background_update on; \
+                  fastcgi_cache_min_uses 1; fastcgi_cache_revalidate on; fastcgi_cache_methods GET HEAD; \
+                  fastcgi_cache_lock_timeout 3s; fastcgi_cache_lock_age 3s; \
+                  fastcgi_ignore_headers Cache-Control Expires; fastcgi_cache_max_range_offset 1m; }";
+    let (config, lost) = config(http, server);
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(route(&config, "/").contains(r#""cache_policy":"php""#));
+    let policy = serde_json::to_string(&config.cache_policies["php"]).expect("a policy is JSON");
+    for part in [
+        r#""200":"5m""#,
+        r#""bypass":["${query_fresh}"]"#,
+        r#""stale_if_error":"7m""#,
+        r#""collapse_wait_max":"3s""#,
+    ] {
+        assert!(policy.contains(part), "{part} in {policy}");
+    }
+    let without = "location / { fastcgi_pass 127.0.0.1:9000; fastcgi_cache php; }";
+    let (config, lost) = self::config(http, without);
+    assert!(config.cache_policies.is_empty());
+    assert!(lost.iter().any(|line| line.contains("there is no fastcgi_cache_key")), "{lost:?}");
+}

@@ -40,6 +40,18 @@ pub struct UnderWay {
     count: fn(&Counts) -> &AtomicUsize,
 }
 
+impl UnderWay {
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::Acquire)
+    }
+
+    /// Requests that are under way now.
+    pub fn requests(&self) -> usize {
+        self.counts.requests.load(Ordering::Acquire)
+    }
+}
+
 impl Drain {
     pub fn connection(&self) -> UnderWay {
         self.enter(|counts| &counts.connections)

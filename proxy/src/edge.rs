@@ -409,8 +409,7 @@ impl ProxyHttp for Edge {
             }
             exchange.first_byte = Some(exchange.begun.elapsed());
             if let Some(policy) = &exchange.cache_policy {
-                let about = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
-                answer::invalidate(policy, session.req_header(), about, head);
+                answer::invalidate(policy, session.req_header(), exchange, head);
             }
         }
         Ok(())

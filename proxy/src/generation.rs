@@ -17,6 +17,7 @@ use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::Drain;
 use crate::lane::{Budget, Lanes};
+use crate::load::Totals;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
@@ -39,6 +40,7 @@ pub struct Generation {
     pub config: Config,
     pub routes: Routes,
     pub logs: Logs,
+    pub totals: Totals,
 }
 
 impl Generation {
@@ -53,7 +55,7 @@ impl Generation {
         buffers: &Policies,
     ) -> Result<Self, RouteFault> {
         let routes = Routes::new(&config, metrics, lanes, caches, limits, servers, buffers)?;
-        Ok(Self { number, config, routes, logs })
+        Ok(Self { number, config, routes, logs, totals: Totals::new(metrics) })
     }
 
     /// Sets what generations share: limits of lanes, caches and tables, and the metrics that

@@ -68,6 +68,7 @@ pub mod introduction;
 pub mod lane;
 pub mod listen;
 pub mod listing;
+pub mod load;
 pub mod local;
 pub mod log_entry;
 pub mod logs;

@@ -12,9 +12,10 @@ use proxy_config::Config;
 use proxy_config::access_log::LogTarget;
 use proxy_config::ending::Ending;
 use proxy_config::facts::Facts;
+use proxy_config::leads::Leads;
 use proxy_config::log_line::LogLine;
 use proxy_config::matching::Target;
-use proxy_config::template::{Compiled, Scope, TemplateError};
+use proxy_config::template::{Compiled, TemplateError};
 use proxy_config::units::Percent;
 use thiserror::Error;
 
@@ -61,8 +62,8 @@ impl Logs {
             .into_iter()
             .map(|sink| (sink.target().to_string(), sink))
             .collect();
-        let maps = config.maps.keys().map(String::as_str).collect();
-        let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+        let leads = Leads::new(config);
+        let scope = leads.scope();
         let mut log = |of: &proxy_config::access_log::AccessLog| {
             let path = of.path.to_string();
             let sink = match open.get(&path) {

@@ -106,8 +106,7 @@ pub async fn answer(
 ) -> Result<Next, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
     if let Some(policy) = &exchange.cache_policy {
-        let about = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
-        invalidate(policy, session.req_header(), about, &reply.head);
+        invalidate(policy, session.req_header(), exchange, &reply.head);
     }
     match detour::after(exchange, &reply.head) {
         Some(detour) => {

@@ -1,6 +1,6 @@
 //! Which route takes a request, and the running things behind it: lane, upstream, metric series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter};
@@ -8,6 +8,7 @@ use proxy_config::Config;
 use proxy_config::buffer_policy::Way;
 use proxy_config::facts::Maps;
 use proxy_config::includes::Includes;
+use proxy_config::leads::Leads;
 use proxy_config::matching::{Mismatch, Router, Target};
 use proxy_config::route::ForwardedHeaders;
 use proxy_config::route_access::{Auth, ClientRule, Cors};
@@ -15,7 +16,6 @@ use proxy_config::route_action::{
     AskedAs, Compression, Gunzip, ResponseRate, RouteTimeouts, SplitPart, Substitutions,
 };
 use proxy_config::route_rules::RouteRules;
-use proxy_config::template::Scope;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
@@ -134,6 +134,7 @@ pub struct Routes {
     pub router: Router,
     pub maps: Maps,
     routes: Vec<Arc<Route>>,
+    by_name: HashMap<String, usize>,
     /// Methods each route takes; empty for all.
     methods: Vec<Vec<String>>,
     pub unmatched: Series,
@@ -157,8 +158,8 @@ impl Routes {
             let cache = caches.named(&policy.cache, metrics);
             Some(Arc::new(Policy::new(name, policy, route, cache)))
         };
-        let limits = limits_by_name(config, limits, metrics)?;
-        let routes = config
+        let (limits, leads) = (limits_by_name(config, limits, metrics)?, Leads::new(config));
+        let routes: Vec<Arc<Route>> = config
             .routes
             .iter()
             .enumerate()
@@ -173,7 +174,7 @@ impl Routes {
                 let guard = Guard::new(route.auth.as_ref(), servers, metrics)
                     .map_err(|fault| RouteFault::Guard { route: route.name.clone(), fault })?;
                 let (auth_request, mirror) = others(route, &upstreams, servers, metrics);
-                let rules = RouteRules::new(config, route)
+                let rules = RouteRules::new(&leads, route)
                     .expect("validation refuses templates that cannot be rendered");
                 Ok(Arc::new(Route {
                     name: route.name.clone(),
@@ -215,6 +216,7 @@ impl Routes {
         Ok(Self {
             router: Router::new(config),
             maps: Maps::new(config),
+            by_name: routes.iter().map(|route| (route.name.clone(), route.index)).collect(),
             routes,
             methods: config.routes.iter().map(|route| route.when.methods.clone()).collect(),
             unmatched: Series::new(metrics, NO_ROUTE, NO_ROUTE),
@@ -253,7 +255,7 @@ impl Routes {
     }
 
     pub fn named(&self, name: &str) -> Option<usize> {
-        self.routes.iter().position(|route| route.name == name)
+        self.by_name.get(name).copied()
     }
 
     /// What is answered to a request that no route takes: `NoRoute`, or `MethodNotAllowed` when a
@@ -277,8 +279,8 @@ fn upstreams_by_name<'a>(
     servers: &Servers,
     metrics: &Metrics,
 ) -> Result<BTreeMap<&'a str, Arc<Upstream>>, ServerFault> {
-    let maps = config.maps.keys().map(String::as_str).collect();
-    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+    let leads = Leads::new(config);
+    let scope = leads.scope();
     let named = config.upstreams.iter().map(|(name, upstream)| {
         Ok((name.as_str(), Arc::new(Upstream::new(name, upstream, &scope, servers, metrics)?)))
     });
@@ -365,8 +367,8 @@ fn limits_by_name<'a>(
     limits: &Limits,
     metrics: &Metrics,
 ) -> Result<BTreeMap<&'a str, Arc<Limit>>, LimitFault> {
-    let maps = config.maps.keys().map(String::as_str).collect();
-    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+    let leads = Leads::new(config);
+    let scope = leads.scope();
     let named = config.rate_limits.iter();
     named
         .map(|(name, limit)| {

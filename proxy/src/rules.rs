@@ -12,6 +12,7 @@ use pingora::proxy::Session;
 use proxy_config::detours::{Step, To};
 use proxy_config::facts::{Connection, Facts};
 use proxy_config::header_edits::Rendered;
+use proxy_config::load::Figures;
 use proxy_config::matching::Target;
 use proxy_config::program::Walk;
 use proxy_config::route_rules::{RenderedReply, RenderedTexts};
@@ -165,6 +166,7 @@ pub fn facts<'a>(
             introduced: exchange.caller.introduced.map(|ends| (ends.source, ends.destination)),
             tls: exchange.caller.tls.as_deref(),
             machine: machine(),
+            figures: Some(Figures(exchange)),
         },
         ..Facts::of(target, &walk.captures, &exchange.generation.routes.maps)
     }

@@ -269,3 +269,90 @@ fn old_clients_error_pages_and_logs_are_as_nginx_has_them() {
     let all = nginx.read("all.log");
     assert!(!all.contains("/quiet") && !all.contains("/own"), "{all}");
 }
+
+#[test]
+fn links_signed_for_nginx_are_good_until_their_time() {
+    let mut nginx = Nginx::with("", "return 404;");
+    fs::create_dir_all(nginx.path("v")).unwrap();
+    fs::create_dir_all(nginx.path("kept")).unwrap();
+    fs::write(nginx.path("v/a.txt"), "signed").unwrap();
+    fs::write(nginx.path("kept/a.txt"), "kept").unwrap();
+    let text = format!(
+        "pid nginx.pid;\nerror_log error.log notice;\nevents {{ }}\nhttp {{\naccess_log off;\n\
+         server {{\nlisten {address};\nroot {dir};\n\
+         location /v/ {{\n secure_link $arg_md5,$arg_expires;\n\
+         secure_link_md5 \"$secure_link_expires$uri secret\";\n\
+         if ($secure_link = \"\") {{ return 403; }}\nif ($secure_link = \"0\") {{ return 410; }}\n\
+         add_header X-Until $secure_link_expires;\n}}\n\
+         location /p/ {{\nsecure_link_secret secret;\nif ($secure_link = \"\") {{ return 403; }}\n\
+         rewrite ^ /kept/$secure_link;\n}}\nlocation /kept/ {{ internal; }}\n}}\n}}\n",
+        address = nginx.address,
+        dir = nginx.dir.path().display(),
+    );
+    fs::write(nginx.path("nginx.conf"), text).unwrap();
+    nginx.start();
+    // printf '4102444800/v/a.txt secret' | openssl md5 -binary | openssl base64 | tr +/ -_ | tr -d =
+    let good = nginx.get("/v/a.txt?md5=R5knK2IUH5rHvx7nKHIz7w&expires=4102444800");
+    assert_eq!((good.status, good.text().as_str()), (200, "signed"));
+    assert_eq!(good.header("x-until"), Some("4102444800"));
+    let escaped = nginx.get("/v/%61.txt?md5=R5knK2IUH5rHvx7nKHIz7w&expires=4102444800");
+    assert_eq!(escaped.status, 200, "the path is hashed without escapes");
+    // The same for the time 1.
+    assert_eq!(nginx.get("/v/a.txt?md5=vd2P4hmha3SY3cQjnTP_JQ&expires=1").status, 410);
+    for wrong in [
+        "/v/a.txt",
+        "/v/a.txt?md5=R5knK2IUH5rHvx7nKHIz7w",
+        "/v/a.txt?md5=R5knK2IUH5rHvx7nKHIz7w&expires=4102444801",
+        "/v/b.txt?md5=R5knK2IUH5rHvx7nKHIz7w&expires=4102444800",
+        "/p/e52ca7f8e40eb985172c50d25ee3e208/a.txt",
+    ] {
+        assert_eq!(nginx.get(wrong).status, 403, "{wrong}");
+    }
+    // printf 'a.txtsecret' | md5sum
+    assert_eq!(nginx.get("/p/e52ca7f8e40eb985172c50d25ee3e207/a.txt").text(), "kept");
+    assert_eq!(nginx.get("/kept/a.txt").status, 404);
+}
+
+#[test]
+fn figures_are_told_in_nginxs_words() {
+    let origin = Origin::saying("ok");
+    let mut nginx = Nginx::before(&origin, "");
+    let text = format!(
+        "pid nginx.pid;\nerror_log error.log notice;\nevents {{ }}\nhttp {{\naccess_log off;\n\
+         server {{\nlisten {address};\nlocation = /status {{ stub_status; }}\n\
+         location / {{ proxy_pass http://{origin}; }}\n}}\n}}\n",
+        address = nginx.address,
+        origin = origin.address,
+    );
+    fs::write(nginx.path("nginx.conf"), text).unwrap();
+    nginx.start();
+    let mut waiting = Client::to(nginx.address);
+    for _ in 0..3 {
+        assert_eq!(waiting.ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").text(), "ok");
+    }
+    let of = |text: &str| -> Vec<u64> {
+        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    // What the other requests held is given back a moment after their answers.
+    let page = eventually("three requests, one connection waiting", || {
+        let page = nginx.get("/status");
+        let [active, _, _, requests, .., waiting] = of(&page.text())[..] else { return None };
+        (active == 2 && requests >= 4 && waiting == 1).then_some(page)
+    });
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/plain")));
+    let figures = of(&page.text());
+    let [active, accepted, handled, requests, reading, writing, waiting] = figures[..] else {
+        panic!("{}", page.text());
+    };
+    assert_eq!(
+        page.text(),
+        format!(
+            "Active connections: {active} \nserver accepts handled requests\n \
+             {accepted} {handled} {requests} \nReading: {reading} Writing: {writing} Waiting: {waiting} \n"
+        )
+    );
+    assert!(accepted >= 2 && handled == accepted && (reading, writing) == (0, 1), "{figures:?}");
+    let post = Client::to(nginx.address)
+        .ask("POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(post.status, 405);
+}

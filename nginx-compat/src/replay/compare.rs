@@ -65,7 +65,8 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
     let ((by_nginx, seen_by_nginx), (by_forebay, seen_by_forebay)) = (nginx, forebay);
     let (by_nginx, by_forebay) = match (by_nginx, by_forebay) {
         (Ok(by_nginx), Ok(by_forebay)) => (by_nginx, by_forebay),
-        (Err(a), Err(b)) if a == b => return Vec::new(),
+        // Closing without a word is seen as an end or as a reset, whichever comes first.
+        (Err(a), Err(b)) if a == b || [a, b].iter().all(|why| closed(why)) => return Vec::new(),
         (a, b) => return vec![difference("no answer", &outcome(a), &outcome(b), None)],
     };
     let mut found = Vec::new();
@@ -109,6 +110,11 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
     found
 }
 
+/// Whether a client that was heard got no answer.
+fn closed(why: &str) -> bool {
+    !why.starts_with("connect:")
+}
+
 /// nginx's redirect to a location's path with its slash, which the report names at the location.
 fn redirect(by_nginx: &Answer) -> Option<&'static str> {
     let location = field(by_nginx, "location");
@@ -129,10 +135,17 @@ fn upstream(
     if nginx.len() != forebay.len() {
         let [a, b] = [nginx, forebay].map(|seen| format!("{} requests", seen.len()));
         let uncached = nginx.is_empty() && stated.some_uncached && !stated.cached;
+        let is_head = forebay.is_empty() && nginx.iter().all(|seen| seen.method == "HEAD");
+        let is_foreign = |seen: &Seen| echo::normal(&seen.target) != seen.target;
+        let one_form = forebay.is_empty() && nginx.iter().all(is_foreign);
         let why = match () {
             () if stated.cached => Some("the cache keeps by its own rules; see proxy_cache"),
             () if stated.some_cached && nginx.is_empty() => {
                 Some("a page that is led to is cached by rules of its own; see proxy_cache")
+            }
+            () if stated.some_cached && is_head => Some("HEAD is answered from what GET fetched"),
+            () if stated.some_cached && one_form => {
+                Some("Forebay caches by paths in their normal form")
             }
             () if uncached => Some("a location goes uncached; see proxy_cache"),
             () => None,
@@ -306,6 +319,10 @@ mod tests {
         );
         let gone = Err("reset".to_owned());
         assert_eq!(causes(&compare((&plain, &a), (&gone, &[]), &stated)), [("no answer", false)]);
+        let [shut, deaf] =
+            ["no answer that is HTTP", "connect: refused"].map(|why| Err(why.to_owned()));
+        assert_eq!(compare((&gone, &[]), (&shut, &[]), &stated), []);
+        assert_eq!(causes(&compare((&gone, &[]), (&deaf, &[]), &stated)), [("no answer", false)]);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Stage<'_> {
         match name {
             _ if dropped => return false,
             "listen" => return self.listen(directive),
-            "proxy_cache_path" => self.cache_path(directive),
+            "proxy_cache_path" | "fastcgi_cache_path" => self.cache_path(directive),
             "proxy_pass" => self.pass(directive),
             "fastcgi_pass" => self.script(directive),
             "root" | "alias" => {

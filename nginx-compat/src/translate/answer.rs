@@ -19,7 +19,7 @@ use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
     access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, mirror, proxy_pass,
-    rate, redirected, request_header, response_header, upgrade, value,
+    rate, redirected, request_header, response_header, status_page, upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -67,7 +67,10 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
             Some(pass) => fastcgi::passed(here, pass, work).inspect_err(|why| {
                 work.verdicts.add(pass, Verdict::unsupported(why.clone()));
             })?,
-            None => of_files(here, work)?,
+            None => match here.handler("stub_status") {
+                Some(line) => status_page::route(line, work)?,
+                None => of_files(here, work)?,
+            },
         },
     };
     let route = with_tries(route, here, work)?;
@@ -235,7 +238,8 @@ fn asking<'a>(
     let replaced =
         redirected::replacements(here.scope, target, here.path, place, work.names, work.verdicts);
     response_headers.replace.extend(replaced);
-    let cache_policy = work.caches.policy(here.scope, place, work.names, work.verdicts, work.files);
+    let cache_policy =
+        work.caches.policy((PROXY, here.scope), place, work.names, work.verdicts, work.files);
     Route {
         upgrades: Some(upgrades),
         buffer_policy: work.buffers.policy(here.scope, work.verdicts),

@@ -1,4 +1,4 @@
-//! `proxy_cache_path` and `proxy_cache`: a store for each zone that is used, a policy for each way
+//! `proxy_cache_path` and `proxy_cache`, and the same of `fastcgi`: a store for each zone that is used, a policy for each way
 //! of using one.
 
 use std::collections::BTreeMap;
@@ -8,13 +8,16 @@ use proxy_config::cache_policy::CachePolicy;
 use proxy_config::units::{ByteSize, Duration};
 
 use crate::place::Files;
-use crate::translate::cache_policy;
+use crate::translate::cache_policy::{self, Lines};
+use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
 use crate::translate::value::{size, slug, time, unique};
 use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
+/// What makes zones.
+pub const PATHS: [&str; 2] = ["proxy_cache_path", "fastcgi_cache_path"];
 /// nginx's default for `inactive`: how long an answer nobody asks for is kept, stale or not.
 const INACTIVE: Duration = Duration::millis(600_000);
 /// Where `max_size` says more, or nothing: nginx keeps answers on disk, Forebay in memory.
@@ -54,19 +57,20 @@ impl<'a> Caches<'a> {
     /// translated goes without: a wrong key would show one person's page to another.
     pub fn policy(
         &mut self,
-        location: &Scope<'_>,
+        (family, location): (&'static str, &Scope<'_>),
         place: &Place,
         names: &mut Names<'_>,
         verdicts: &mut Verdicts,
         files: &Files,
     ) -> Option<String> {
-        let line = location.one("proxy_cache").filter(|line| !line.has("off"))?;
-        let zone = place.zone.as_deref();
+        let lines = Lines { family, scope: location };
+        let line = lines.one("cache").filter(|line| !line.has("off"))?;
+        let zone = place.zone.as_deref().filter(|_| family == PROXY);
         let name = zone.unwrap_or_else(|| line.argument(0).unwrap_or_default());
         let policy = match self.zones.get(name) {
-            Some(zone) => cache_policy::read(location, zone.inactive, (place, names), verdicts),
+            Some(zone) => cache_policy::read(lines, zone.inactive, (place, names), verdicts),
             None if name.is_empty() => return None,
-            None => Err(format!("no proxy_cache_path has the zone {name:?}")),
+            None => Err(format!("no {family}_cache_path has the zone {name:?}")),
         };
         match policy {
             Ok((policy, differences)) => {
@@ -77,7 +81,7 @@ impl<'a> Caches<'a> {
                 let text = format!("goes uncached: {why}");
                 verdicts.add(line, Verdict::unsupported(text.clone()));
                 // What is in effect from outside may serve another location well.
-                for directive in cache_policy::FAMILY.iter().flat_map(|name| location.own(name)) {
+                for directive in lines.own() {
                     verdicts.add(directive, Verdict::unsupported(text.clone()));
                 }
                 None

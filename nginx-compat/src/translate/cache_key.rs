@@ -1,8 +1,9 @@
-//! `proxy_cache_key`: which parts of a request make two requests the same.
+//! `proxy_cache_key` and `fastcgi_cache_key`: which parts of a request make two requests the same.
 
 use proxy_config::cache_policy::{CacheKey, QueryKey};
 
-use crate::translate::scope::Scope;
+use crate::translate::cache_policy::Lines;
+use crate::translate::proxy_pass::FASTCGI;
 use crate::translate::variable::{Names, Place};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -12,12 +13,15 @@ const HOST_COUNTS: &str =
 /// The key in effect. The error says what of it is not understood: a part left out would give one
 /// client another's answer.
 pub fn read(
-    location: &Scope<'_>,
+    lines: Lines<'_, '_>,
     (place, names): (&Place, &mut Names<'_>),
     verdicts: &mut Verdicts,
     differences: &mut Vec<String>,
 ) -> Result<CacheKey, String> {
-    let Some(line) = location.one("proxy_cache_key") else {
+    let Some(line) = lines.one("cache_key") else {
+        if lines.family == FASTCGI {
+            return Err("nginx refuses it: there is no fastcgi_cache_key".to_owned());
+        }
         differences.push(HOST_COUNTS.to_owned());
         return Ok(CacheKey::default());
     };
@@ -28,11 +32,14 @@ pub fn read(
         verdicts.add(line, Verdict::exact());
         return Ok(CacheKey { text: Some(text), ..CacheKey::default() });
     };
-    let verdict = match names_host {
-        true => Verdict::exact(),
-        false => Verdict::approximate(HOST_COUNTS),
-    };
-    verdicts.add(line, verdict);
+    let mut own = Vec::new();
+    if !names_host {
+        own.push(HOST_COUNTS.to_owned());
+    }
+    if text.contains("$request_method") {
+        own.push("HEAD is answered from what GET fetched".to_owned());
+    }
+    verdicts.add(line, Verdict::with_differences(&own));
     Ok(key)
 }
 
@@ -58,13 +65,13 @@ fn parse(text: &str) -> Result<(CacheKey, bool), String> {
                 } else if let Some(parameter) = other.strip_prefix("arg_") {
                     parameters.push(parameter.to_owned());
                 } else {
-                    return Err(format!("${other} in proxy_cache_key is not known"));
+                    return Err(format!("${other} in its key is not known"));
                 }
             }
         }
     }
     if !path {
-        return Err("proxy_cache_key leaves the path out".to_owned());
+        return Err("its key leaves the path out".to_owned());
     }
     key.query = match (query, parameters.is_empty()) {
         (true, _) => QueryKey::All,
@@ -80,14 +87,14 @@ fn variables(text: &str) -> Result<Vec<&str>, String> {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('$') {
         let (name, behind) = match after.strip_prefix('{') {
-            Some(braced) => braced.split_once('}').ok_or("a `${` in proxy_cache_key has no end")?,
+            Some(braced) => braced.split_once('}').ok_or("a `${` in its key has no end")?,
             None => {
                 let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len()))
             }
         };
         if name.is_empty() {
-            return Err("a `$` in proxy_cache_key has no name".to_owned());
+            return Err("a `$` in its key has no name".to_owned());
         }
         names.push(name);
         rest = behind;

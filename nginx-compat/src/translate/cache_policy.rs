@@ -1,4 +1,4 @@
-//! What `proxy_cache_*` in effect at a location says of its answers: key, freshness, staleness.
+//! What `proxy_cache_*` or `fastcgi_cache_*` in effect at a location says of its answers: key, freshness, staleness.
 
 use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness, SetCookie, WithoutReaders};
 use proxy_config::pattern::Template;
@@ -11,24 +11,52 @@ use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
-/// Directives that say how `proxy_cache` caches.
+/// What directives that say how a location caches are called, behind `proxy_` or `fastcgi_`.
 pub const FAMILY: [&str; 15] = [
-    "proxy_cache_background_update",
-    "proxy_cache_bypass",
-    "proxy_cache_convert_head",
-    "proxy_cache_key",
-    "proxy_cache_lock",
-    "proxy_cache_lock_age",
-    "proxy_cache_lock_timeout",
-    "proxy_cache_max_range_offset",
-    "proxy_cache_methods",
-    "proxy_cache_min_uses",
-    "proxy_cache_revalidate",
-    "proxy_cache_use_stale",
-    "proxy_cache_valid",
-    "proxy_ignore_headers",
-    "proxy_no_cache",
+    "cache_background_update",
+    "cache_bypass",
+    "cache_convert_head",
+    "cache_key",
+    "cache_lock",
+    "cache_lock_age",
+    "cache_lock_timeout",
+    "cache_max_range_offset",
+    "cache_methods",
+    "cache_min_uses",
+    "cache_revalidate",
+    "cache_use_stale",
+    "cache_valid",
+    "ignore_headers",
+    "no_cache",
 ];
+
+/// The directives of one family at a place.
+#[derive(Clone, Copy)]
+pub struct Lines<'s, 'a> {
+    /// `proxy` or `fastcgi`.
+    pub family: &'static str,
+    pub scope: &'s Scope<'a>,
+}
+
+impl<'a> Lines<'_, 'a> {
+    /// What a directive is called in full.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}_{name}", self.family)
+    }
+
+    pub fn one(&self, name: &str) -> Option<&'a Directive> {
+        self.scope.one(&self.name(name))
+    }
+
+    fn effective(&self, name: &str) -> &[&'a Directive] {
+        self.scope.effective(&self.name(name))
+    }
+
+    /// Those of the place itself.
+    pub fn own(&self) -> impl Iterator<Item = &'a Directive> {
+        FAMILY.iter().flat_map(|name| self.scope.own(&self.name(name))).copied()
+    }
+}
 
 /// Freshness by status, as the lines of `proxy_cache_valid` say together.
 #[derive(Debug, Default, PartialEq)]
@@ -40,7 +68,7 @@ struct Valid {
 /// The policy, without its cache's name, and what it does otherwise than nginx. `inactive` is how
 /// long the zone keeps what is stale. The error says why the location must go uncached.
 pub fn read(
-    location: &Scope<'_>,
+    lines: Lines<'_, '_>,
     inactive: Duration,
     (place, names): (&Place, &mut Names<'_>),
     verdicts: &mut Verdicts,
@@ -50,14 +78,14 @@ pub fn read(
          says they may be shared"
             .to_owned(),
     ];
-    let key = cache_key::read(location, (place, names), verdicts, &mut differences)?;
-    let mut texts = |name: &str| texts(name, location, (place, &mut *names), verdicts);
-    let (bypass, no_store) = (texts("proxy_cache_bypass")?, texts("proxy_no_cache")?);
-    let valid = valid(location.effective("proxy_cache_valid"), verdicts)?;
-    let ttl_override = ignored_headers(location, &valid, verdicts)?;
-    let (stale_if_error, stale_while_revalidate) = stale(location, inactive, verdicts);
-    let fill = fill(location, verdicts, &mut differences);
-    rest(location, verdicts);
+    let key = cache_key::read(lines, (place, names), verdicts, &mut differences)?;
+    let mut texts = |name: &str| texts(name, lines, (place, &mut *names), verdicts);
+    let (bypass, no_store) = (texts("cache_bypass")?, texts("no_cache")?);
+    let valid = valid(lines, verdicts)?;
+    let ttl_override = ignored_headers(lines, &valid, verdicts)?;
+    let (stale_if_error, stale_while_revalidate) = stale(lines, inactive, verdicts);
+    let fill = fill(lines, verdicts, &mut differences);
+    rest(lines, verdicts);
     let by_status = valid.by_status.iter();
     let policy = CachePolicy {
         key,
@@ -80,12 +108,12 @@ pub fn read(
     Ok((policy, differences))
 }
 
-fn valid(lines: &[&Directive], verdicts: &mut Verdicts) -> Result<Valid, String> {
+fn valid(lines: Lines<'_, '_>, verdicts: &mut Verdicts) -> Result<Valid, String> {
     let mut valid = Valid::default();
-    for line in lines {
+    for line in lines.effective("cache_valid") {
         let words: Vec<&str> = line.texts().collect();
         let Some((last, codes)) = words.split_last() else { continue };
-        let ttl = time(last).ok_or_else(|| format!("{last:?} in proxy_cache_valid is no time"))?;
+        let ttl = time(last).ok_or_else(|| format!("{last:?} in {} is no time", line.name))?;
         let codes: &[&str] = if codes.is_empty() { &["200", "301", "302"] } else { codes };
         for code in codes {
             // The first line that speaks of a status holds.
@@ -97,7 +125,7 @@ fn valid(lines: &[&Directive], verdicts: &mut Verdicts) -> Result<Valid, String>
                 .parse()
                 .ok()
                 .filter(|code| (100..600).contains(code))
-                .ok_or_else(|| format!("{code:?} in proxy_cache_valid is no status"))?;
+                .ok_or_else(|| format!("{code:?} in {} is no status", line.name))?;
             if valid.any.is_none() && valid.by_status.iter().all(|(known, _)| *known != code) {
                 valid.by_status.push((code, ttl));
             }
@@ -110,12 +138,12 @@ fn valid(lines: &[&Directive], verdicts: &mut Verdicts) -> Result<Valid, String>
 /// The texts of `proxy_cache_bypass` or `proxy_no_cache`.
 fn texts(
     name: &str,
-    location: &Scope<'_>,
+    lines: Lines<'_, '_>,
     (place, names): (&Place, &mut Names<'_>),
     verdicts: &mut Verdicts,
 ) -> Result<Vec<Template>, String> {
     let mut texts = Vec::new();
-    for line in location.effective(name) {
+    for line in lines.effective(name) {
         for text in line.texts() {
             texts.push(names.text(text, place, verdicts)?);
         }
@@ -126,12 +154,12 @@ fn texts(
 
 /// `proxy_ignore_headers`; the time to keep answers for when their own word does not count.
 fn ignored_headers(
-    location: &Scope<'_>,
+    lines: Lines<'_, '_>,
     valid: &Valid,
     verdicts: &mut Verdicts,
 ) -> Result<Option<Duration>, String> {
     let mut ttl_override = None;
-    for line in location.effective("proxy_ignore_headers") {
+    for line in lines.effective("ignore_headers") {
         let ignores = |name: &str| line.texts().any(|word| word.eq_ignore_ascii_case(name));
         let mut differences = Vec::new();
         match (ignores("Cache-Control"), ignores("Expires")) {
@@ -143,8 +171,7 @@ fn ignored_headers(
                 differences.push("answers below 400 share one time; errors keep their own word");
             }
             _ => {
-                let why = "proxy_ignore_headers names only one of Cache-Control and Expires";
-                return Err(why.to_owned());
+                return Err(format!("{} names only one of Cache-Control and Expires", line.name));
             }
         }
         if ignores("Set-Cookie") {
@@ -161,16 +188,17 @@ fn ignored_headers(
 
 /// How long a stale answer serves when the upstream fails, and while it is fetched anew.
 fn stale(
-    location: &Scope<'_>,
+    lines: Lines<'_, '_>,
     inactive: Duration,
     verdicts: &mut Verdicts,
 ) -> (Duration, Duration) {
     let nothing = Duration::millis(0);
-    let update = location.one("proxy_cache_background_update");
+    let update = lines.one("cache_background_update");
     let in_background = update.is_some_and(|line| line.has("on"));
-    let Some(line) = location.one("proxy_cache_use_stale") else {
+    let Some(line) = lines.one("cache_use_stale") else {
         if let Some(line) = update {
-            let why = "without proxy_cache_use_stale updating it does nothing in nginx either";
+            let why =
+                "without stale answers that are being updated it does nothing in nginx either";
             verdicts.add(line, Verdict::ignored(why));
         }
         return (nothing, nothing);
@@ -199,10 +227,10 @@ fn stale(
     (if any_failure { inactive } else { nothing }, if updating { inactive } else { nothing })
 }
 
-fn fill(location: &Scope<'_>, verdicts: &mut Verdicts, differences: &mut Vec<String>) -> FillRules {
+fn fill(lines: Lines<'_, '_>, verdicts: &mut Verdicts, differences: &mut Vec<String>) -> FillRules {
     // nginx goes on reading what it will keep, whoever has left.
     let mut fill = FillRules { without_readers: WithoutReaders::Finish, ..FillRules::default() };
-    match location.one("proxy_cache_lock") {
+    match lines.one("cache_lock") {
         Some(line) => {
             fill.collapse = line.has("on");
             verdicts.add(line, Verdict::exact());
@@ -212,7 +240,7 @@ fn fill(location: &Scope<'_>, verdicts: &mut Verdicts, differences: &mut Vec<Str
                 .to_owned(),
         ),
     }
-    if let Some(line) = location.one("proxy_cache_lock_timeout") {
+    if let Some(line) = lines.one("cache_lock_timeout") {
         match line.argument(0).and_then(time).filter(|wait| wait.as_millis() > 0) {
             Some(wait) => {
                 fill.collapse_wait_max = wait;
@@ -224,32 +252,32 @@ fn fill(location: &Scope<'_>, verdicts: &mut Verdicts, differences: &mut Vec<Str
     fill
 }
 
-fn rest(location: &Scope<'_>, verdicts: &mut Verdicts) {
+fn rest(lines: Lines<'_, '_>, verdicts: &mut Verdicts) {
     let mut say = |name: &str, verdict: fn(&Directive) -> Verdict| {
-        if let Some(line) = location.one(name) {
+        if let Some(line) = lines.one(name) {
             verdicts.add(line, verdict(line));
         }
     };
-    say("proxy_cache_lock_age", |_| {
+    say("cache_lock_age", |_| {
         Verdict::ignored("a shared request that stalls ends by the upstream's own timeouts")
     });
-    say("proxy_cache_revalidate", |line| match line.has("on") {
+    say("cache_revalidate", |line| match line.has("on") {
         true => Verdict::exact(),
         false => Verdict::approximate("stale answers with a validator are asked for conditionally"),
     });
-    say("proxy_cache_convert_head", |line| match line.has("off") {
+    say("cache_convert_head", |line| match line.has("off") {
         true => Verdict::approximate("HEAD is answered from what GET fetched"),
         false => Verdict::exact(),
     });
-    say("proxy_cache_methods", |line| match line.has("POST") {
+    say("cache_methods", |line| match line.has("POST") {
         true => Verdict::approximate("only GET and HEAD are answered from the cache"),
         false => Verdict::exact(),
     });
-    say("proxy_cache_min_uses", |line| match line.argument(0) {
+    say("cache_min_uses", |line| match line.argument(0) {
         Some("1") => Verdict::exact(),
         _ => Verdict::approximate("answers are kept from the first request on"),
     });
-    say("proxy_cache_max_range_offset", |_| {
+    say("cache_max_range_offset", |_| {
         Verdict::approximate("a range into what is not there yet fetches the whole, however far in")
     });
 }

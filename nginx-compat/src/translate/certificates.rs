@@ -102,7 +102,11 @@ fn add(
         );
     }
     let password_file = passwords.and_then(|line| line.argument(0)).map(PathBuf::from);
-    let same = |known: &&mut CertificateFiles| known.certificate == certificate && known.key == key;
+    // As texts: taking thousands of paths apart to compare them takes seconds.
+    let same = |known: &&mut CertificateFiles| {
+        known.certificate.as_os_str() == certificate.as_os_str()
+            && known.key.as_os_str() == key.as_os_str()
+    };
     if let Some(known) = tls.certificates.iter_mut().find(same) {
         let new = hosts.into_iter().filter(|host| !known.hosts.contains(host));
         known.hosts.extend(new.collect::<Vec<_>>());

@@ -76,7 +76,12 @@ pub fn must_exist(
             vec![Action::Respond(answered(status))]
         }
         (None, true) => vec![Action::Route(route_of(last, named)?), Action::Stop],
-        (None, false) => return Err(format!("{last} after something that is no file server")),
+        (None, false) => {
+            // The query goes on only where it is written.
+            let to = Template(format!("{}?", names.text(last, place, verdicts)?.0));
+            let (find, after) = (convert("^.*$", false)?, AfterRewrite::Again);
+            vec![Action::Rewrite(RewriteStep { find, to, redirect: None, after })]
+        }
     };
     verdicts.add(line, Verdict::exact());
     let mut steps = vec![Step { when: vec![Condition { of, is, not: true }], then }];

@@ -84,10 +84,9 @@ pub fn passed<'a>(
     let (scope, files) = (here.scope, work.files);
     let upstream =
         work.pools.name_with(&target, scope, timeouts, work.verdicts, files, Some(gateway))?;
-    if let Some(line) = scope.one("fastcgi_cache").filter(|line| !line.has("off")) {
-        let why = "answers of scripts are not cached; write a `cache_policy` for the route";
-        work.verdicts.add(line, Verdict::unsupported(why));
-    }
+    let cache = &mut work.caches;
+    let cache_policy =
+        cache.policy((FASTCGI, scope), here.place, work.names, work.verdicts, work.files);
     for name in ["fastcgi_buffering", "fastcgi_request_buffering"] {
         let line = scope.one(name).into_iter();
         line.for_each(|line| {
@@ -108,6 +107,7 @@ pub fn passed<'a>(
         response_headers: response_headers.filter(|edits| *edits != HeaderEdits::default()),
         forwarded_headers: ForwardedHeaders::PassOn,
         request_body_max: body_max(scope, work.verdicts),
+        cache_policy,
         ..Route::to("", upstream)
     })
 }

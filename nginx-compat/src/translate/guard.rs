@@ -7,12 +7,11 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 12] = [
+const HANDLERS: [&str; 11] = [
     "uwsgi_pass",
     "scgi_pass",
     "grpc_pass",
     "memcached_pass",
-    "stub_status",
     "empty_gif",
     "mp4",
     "random_index",
@@ -23,15 +22,7 @@ const HANDLERS: [&str; 12] = [
 ];
 
 /// Protect or change the request, wherever they are in effect.
-const GUARDS: [&str; 7] = [
-    "auth_jwt",
-    "secure_link",
-    "secure_link_md5",
-    "secure_link_secret",
-    "ssl_reject_handshake",
-    "modsecurity",
-    "js_access",
-];
+const GUARDS: [&str; 4] = ["auth_jwt", "ssl_reject_handshake", "modsecurity", "js_access"];
 
 /// The directive that keeps a location closed, if any.
 pub fn closes<'a>(location: &Scope<'a>) -> Option<&'a Directive> {

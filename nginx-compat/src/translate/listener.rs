@@ -28,8 +28,9 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
     let mut found = Listeners::default();
     let live: Vec<&Site<'_>> = sites.iter().filter(|site| site.is_live()).collect();
     let listens = || live.iter().flat_map(|site| site.listens.iter().map(move |l| (*site, l)));
-    let addresses: Vec<SocketAddr> =
+    let addresses: BTreeSet<SocketAddr> =
         listens().filter_map(|(_, listen)| listen.address.socket()).collect();
+    let addresses: Vec<SocketAddr> = addresses.into_iter().collect();
     // Where one server of an address speaks TLS, HTTP/2 or the PROXY protocol, all do.
     let tls: BTreeSet<String> = listens()
         .filter(|(site, listen)| listen.tls || switched_on(&site.scope, "ssl"))

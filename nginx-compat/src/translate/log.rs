@@ -20,6 +20,8 @@ pub struct Logs<'a> {
     main: Vec<&'a Directive>,
     /// By name.
     pub named: BTreeMap<String, AccessLog>,
+    /// The names of those that lead to the same place.
+    by_target: HashMap<String, Vec<String>>,
 }
 
 impl<'a> Logs<'a> {
@@ -83,7 +85,8 @@ impl<'a> Logs<'a> {
     }
 
     fn name_of(&mut self, log: AccessLog) -> String {
-        if let Some((name, _)) = self.named.iter().find(|(_, known)| **known == log) {
+        let there = self.by_target.entry(log.path.to_string()).or_default();
+        if let Some(name) = there.iter().find(|name| self.named.get(*name) == Some(&log)) {
             return name.clone();
         }
         let file = match &log.path {
@@ -94,6 +97,7 @@ impl<'a> Logs<'a> {
         };
         let name = slug(&file.unwrap_or_default());
         let name = unique(&name, |name| self.named.contains_key(name));
+        there.push(name.clone());
         self.named.insert(name.clone(), log);
         name
     }

@@ -3,6 +3,7 @@
 //! same again inside the one that was picked.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use proxy_config::route::PathMatch;
 
@@ -24,31 +25,41 @@ pub fn in_order<'l, 'a>(level: &'l [Location<'a>]) -> Vec<Spot<'l, 'a>> {
     whole(level, &[], &mut spots);
     // The first of several with the same match is the only one that is ever reached.
     let mut kept: Vec<Spot<'l, 'a>> = Vec::new();
+    let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
     for spot in spots {
-        let same = |other: &Spot<'_, '_>| other.path == spot.path && other.within == spot.within;
-        if !kept.iter().any(same) {
+        let there = by_path.entry(text_of(&spot.path)).or_default();
+        if !there.iter().any(|at| kept[*at].within == spot.within) {
+            there.push(kept.len());
             kept.push(spot);
         }
     }
     kept
 }
 
+/// What tells paths apart.
+fn text_of(path: &PathMatch) -> String {
+    match path {
+        PathMatch::Exact(path) => format!("={path}"),
+        PathMatch::Prefix(path) => format!("^{path}"),
+        PathMatch::Regex(regex) => format!("~{regex}"),
+    }
+}
+
 /// All of a level, where nothing outside it comes after.
 fn whole<'l, 'a>(level: &'l [Location<'a>], within: &[PathMatch], spots: &mut Vec<Spot<'l, 'a>>) {
     exact(level, within, spots);
     let regexes = level.iter().any(Location::is_regex);
-    let mut prefixes = prefixes(level);
+    let prefixes = prefixes(level);
     // Those that cannot stand behind the expressions of the level, and all within them.
-    let first = |location: &Location<'_>| {
-        regexes
-            && prefixes.iter().any(|other| {
-                let apart = other.ends_search() || !other.nested.is_empty();
-                apart && starts_with(location, other)
-            })
+    let is_apart = |other: &&Location<'_>| other.ends_search() || !other.nested.is_empty();
+    let apart = prefixes.iter().copied().filter(is_apart);
+    let apart: HashSet<&str> = apart.filter_map(Location::path).collect();
+    let first = |location: &&Location<'a>| {
+        let path = location.path().unwrap_or_default();
+        let mut starts = (1..=path.len()).filter_map(|end| path.get(..end));
+        regexes && starts.any(|start| apart.contains(start))
     };
-    let early: Vec<&Location<'a>> =
-        prefixes.iter().copied().filter(|location| first(location)).collect();
-    prefixes.retain(|location| !early.iter().any(|other| std::ptr::eq(*other, *location)));
+    let (early, prefixes): (Vec<&Location<'a>>, Vec<_>) = prefixes.into_iter().partition(first);
     for location in early {
         region(level, location, within, true, spots);
     }
@@ -56,10 +67,6 @@ fn whole<'l, 'a>(level: &'l [Location<'a>], within: &[PathMatch], spots: &mut Ve
     for location in prefixes {
         region(level, location, within, false, spots);
     }
-}
-
-fn starts_with(location: &Location<'_>, other: &Location<'_>) -> bool {
-    matches!((location.path(), other.path()), (Some(path), Some(start)) if path.starts_with(start))
 }
 
 /// The paths whose longest prefix is this one.

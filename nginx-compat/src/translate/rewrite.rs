@@ -8,7 +8,9 @@ use proxy_config::steps::{
     Action, AfterRewrite, Condition, ConditionTest, PathKind, RewriteStep, SetVariable, Step,
 };
 
+use crate::translate::link;
 use crate::translate::regex::convert;
+use crate::translate::scope::Scope;
 use crate::translate::variable::{Names, Place, bare, is_legal, own_name};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
@@ -34,6 +36,15 @@ pub struct Program {
     pub always_ends: bool,
 }
 
+impl Program {
+    /// nginx checks a link when somebody first asks what it is worth.
+    fn check_link(&mut self, reading: &mut Reading<'_, '_>) {
+        if let Some(check) = reading.link.take() {
+            self.steps.push(Step { when: Vec::new(), then: vec![check] });
+        }
+    }
+}
+
 /// What a block's steps are read with.
 pub struct Reading<'r, 'a> {
     pub names: &'r mut Names<'a>,
@@ -43,6 +54,8 @@ pub struct Reading<'r, 'a> {
     pub content_type: Template,
     /// Whether the block passes requests on by itself, and so does every `if` in it.
     pub passes: bool,
+    /// Checks the link of a request, where one is checked.
+    pub link: Option<Action>,
     /// Makes the route of an `if` that holds more than rewriting, and gives its name.
     pub route_of_if:
         &'r mut dyn FnMut(&'a Directive, &mut Names<'a>, &mut Verdicts) -> Result<String, String>,
@@ -53,10 +66,34 @@ pub fn has_steps(block: &Directive) -> bool {
     flattened(block.children()).iter().any(|line| OWN.contains(&line.name.as_str()))
 }
 
+/// Whether a step of a block asks what a link is worth.
+fn asks_of_link(block: &Directive) -> bool {
+    let steps = flattened(block.children()).into_iter();
+    steps.filter(|line| OWN.contains(&line.name.as_str())).any(link::is_asked)
+}
+
+/// The check of links in the steps of a block. A server's own check links only where they ask; its locations do so for
+/// themselves.
+pub fn link(
+    block: &Directive,
+    scope: &Scope<'_>,
+    place: &Place,
+    names: &mut Names<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Option<Action>, String> {
+    match block.name == "location" || asks_of_link(block) {
+        true => link::check(scope, place, names, verdicts),
+        false => Ok(None),
+    }
+}
+
 /// Reads the steps of a block; the error names what cannot be translated.
 pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Result<Program, String> {
     let mut program = Program::default();
     let mut passed = false;
+    if !asks_of_link(block) {
+        program.check_link(reading);
+    }
     for line in flattened(block.children()) {
         if program.always_ends || !OWN.contains(&line.name.as_str()) {
             if program.always_ends && OWN.contains(&line.name.as_str()) {
@@ -64,6 +101,9 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
                 reading.verdicts.add(line, Verdict::ignored(why));
             }
             continue;
+        }
+        if link::is_asked(line) {
+            program.check_link(reading);
         }
         let step = match line.name.as_str() {
             "if" => reading.of_if(line),

@@ -24,7 +24,7 @@ use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
 use crate::translate::{
-    detour, except, fastcgi, files, identity, listen, regex, returned, server_name,
+    detour, except, fastcgi, files, identity, link, listen, regex, returned, server_name,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -181,7 +181,8 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
         site.steps.push(step);
     }
     of_named(&locations, site, work);
-    undecided(&locations, &spots, &named, work);
+    let decided = spots.iter().map(|spot| spot.location.directive.id).collect();
+    undecided(&locations, &decided, &named, work);
     let all = PathMatch::Prefix("/".to_owned());
     if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
         let route = remainder(&all, site, &place, work);
@@ -301,6 +302,7 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
         alias,
         origin,
         script: fastcgi::script(scope),
+        link: link::is_in_force(scope),
         vouches_for_none: identity::vouches_for_none(scope),
         ..Place::default()
     }
@@ -318,6 +320,7 @@ fn steps<'a>(
     let types = files::Types::of(scope, work.verdicts);
     let path = around.and_then(|(_, path)| path);
     let content_type = returned::content_type(block, path, &types, work.names);
+    let link = rewrite::link(block, scope, place, work.names, work.verdicts)?;
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
     let Work {
         files,
@@ -371,8 +374,15 @@ fn steps<'a>(
         Ok(name)
     };
     let passes = block.children().iter().any(|line| rewrite::passes(&line.name));
-    let mut reading =
-        Reading { names, verdicts, place, content_type, passes, route_of_if: &mut route_of_if };
+    let mut reading = Reading {
+        names,
+        verdicts,
+        place,
+        content_type,
+        passes,
+        link,
+        route_of_if: &mut route_of_if,
+    };
     rewrite::program(block, &mut reading)
 }
 
@@ -443,6 +453,7 @@ fn of_spot<'a>(spot: &Spot<'_, 'a>, site: &mut Site<'a>, work: &mut Work<'_, 'a>
 fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>) {
     const PASSES: [&str; 6] =
         ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
+    let paths: HashSet<&str> = locations.iter().filter_map(Location::path).collect();
     for location in locations {
         let Some(path) = location.path() else { continue };
         let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
@@ -450,7 +461,7 @@ fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>)
         let (Some(bare), true, Some(_)) = (bare, passes, order::matched(location)) else {
             continue;
         };
-        if locations.iter().any(|other| other.path() == Some(bare)) {
+        if paths.contains(bare) {
             continue;
         }
         site.steps.push(Step {
@@ -468,13 +479,13 @@ fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>)
 /// Verdicts for the locations that have no route.
 fn undecided(
     level: &[Location<'_>],
-    spots: &[Spot<'_, '_>],
+    decided: &HashSet<usize>,
     named: &Named,
     work: &mut Work<'_, '_>,
 ) {
     for location in level {
         let id = location.directive.id;
-        if !spots.iter().any(|spot| spot.location.directive.id == id) {
+        if !decided.contains(&id) {
             let verdict = match &location.kind {
                 Kind::Regex { pattern, ignore_case } => match regex::convert(pattern, *ignore_case)
                 {
@@ -501,7 +512,7 @@ fn undecided(
             };
             work.verdicts.add(location.directive, verdict);
         }
-        undecided(&location.nested, spots, named, work);
+        undecided(&location.nested, decided, named, work);
     }
 }
 

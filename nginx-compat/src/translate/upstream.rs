@@ -29,8 +29,8 @@ pub struct Pools<'a> {
     pub upstreams: BTreeMap<String, Upstream>,
     /// For each upstream the lines of the comment above it.
     pub origins: BTreeMap<String, Vec<String>>,
-    /// What each upstream was made for.
-    authorities: HashMap<String, String>,
+    /// The upstreams that were made for each block or address.
+    by_authority: HashMap<String, Vec<String>>,
 }
 
 impl<'a> Pools<'a> {
@@ -102,16 +102,15 @@ impl<'a> Pools<'a> {
         upstream: Upstream,
         origins: Vec<String>,
     ) -> String {
-        let same = |(name, known): &(&String, &Upstream)| {
-            **known == upstream && self.authorities.get(*name).is_some_and(|is| is == authority)
-        };
-        if let Some((name, _)) = self.upstreams.iter().find(same) {
+        let made = self.by_authority.entry(authority.to_owned()).or_default();
+        let same = |name: &&String| self.upstreams.get(*name).is_some_and(|is| *is == upstream);
+        if let Some(name) = made.iter().filter(same).min() {
             return name.clone();
         }
         let taken = |name: &str| self.upstreams.contains_key(name) || name == CLOSED;
         let name = unique(&slug(wanted), taken);
         self.upstreams.insert(name.clone(), upstream);
-        self.authorities.insert(name.clone(), authority.to_owned());
+        made.push(name.clone());
         if !origins.is_empty() {
             self.origins.insert(name.clone(), origins);
         }

@@ -70,11 +70,26 @@ pub fn slug(text: &str) -> String {
     slug.trim_matches(['-', '_']).to_owned()
 }
 
-/// The name, or with the first number behind it that makes it new.
+/// The name, or with a number behind it that makes it new: the first, where numbers were given out in order.
 pub fn unique(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let name = if name.is_empty() { "unnamed" } else { name };
-    let numbered = (2..).map(|number| format!("{name}-{number}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+    if !taken(name) {
+        return name.to_owned();
+    }
+    let numbered = |number: u64| format!("{name}-{number}");
+    // Numbers are given out in order: the first that is free is looked for between one that is not and one that is.
+    let (mut below, mut free) = (1, 2);
+    while taken(&numbered(free)) {
+        (below, free) = (free, free * 2);
+    }
+    while free - below > 1 {
+        let middle = below + (free - below) / 2;
+        match taken(&numbered(middle)) {
+            true => below = middle,
+            false => free = middle,
+        }
+    }
+    numbered(free)
 }
 
 #[cfg(test)]
@@ -110,6 +125,12 @@ mod tests {
         assert_eq!(slug("/_/"), "");
         assert_eq!(unique("a", |name| ["a", "a-2"].contains(&name)), "a-3");
         assert_eq!(unique("", |_| false), "unnamed");
+        let mut names = std::collections::HashSet::new();
+        for number in 2..50 {
+            let name = unique("b", |name| name == "b" || names.contains(name));
+            assert_eq!(name, format!("b-{number}"));
+            names.insert(name);
+        }
     }
 
     #[test]

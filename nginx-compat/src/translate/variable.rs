@@ -10,6 +10,7 @@ use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
 use crate::translate::fastcgi::Script;
+use crate::translate::link;
 use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::regex::convert;
@@ -44,6 +45,9 @@ const SAME: &[(&str, &str)] = &[
     ("date_gmt", "date_gmt"),
     ("connection_requests", "connection_requests"),
     ("hostname", "machine"),
+    ("connections_active", "connections_open"),
+    ("connections_waiting", "connections_waiting"),
+    ("connections_writing", "requests_under_way"),
     ("msec", "now"),
     ("proxy_protocol_addr", "introduced"),
     ("proxy_protocol_port", "introduced_port"),
@@ -107,6 +111,8 @@ pub struct Place {
     pub page: bool,
     /// How scripts are found in paths.
     pub script: Script,
+    /// Whether links are checked there.
+    pub link: bool,
     /// Whether no certificate is taken for verified there.
     pub vouches_for_none: bool,
     /// Variables that `auth_request_set` makes, each with the header it comes from.
@@ -301,6 +307,11 @@ impl<'a> Names<'a> {
             }
             ("fastcgi_script_name", _) => self.script(place, "script_name"),
             ("fastcgi_path_info", _) => self.script(place, "path_info"),
+            (link::WORTH | link::EXPIRES, _) => match place.link {
+                true => variable(name),
+                false => Ok(Meaning::Text(String::new())),
+            },
+            ("connections_reading", _) => Ok(Meaning::Text("0".to_owned())),
             ("nginx_version", _) => Ok(Meaning::Text(NGINX_VERSION.to_owned())),
             ("request_filename", _) => self.file(place, verdicts).map(Meaning::Template),
             ("proxy_host", Some((host, _))) => Ok(Meaning::Text(host.clone())),

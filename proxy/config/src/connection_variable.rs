@@ -1,9 +1,11 @@
-//! Variables of the connection a request came on: TLS, the client's certificate, a PROXY protocol header, the clock.
+//! Variables of the connection a request came on, and of the process: TLS, the client's certificate, a PROXY protocol
+//! header, the clock, how much is going on.
 
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use crate::facts::Facts;
+use crate::load::Load;
 use crate::proved::Certificate;
 
 /// One of them.
@@ -30,12 +32,18 @@ pub enum ConnectionVariable {
     Now,
     DateGmt,
     Machine,
+    Open,
+    Accepted,
+    Handled,
+    AllRequests,
+    UnderWay,
+    Waiting,
 }
 
 use ConnectionVariable as V;
 
 /// Their names, and what they are.
-pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 21] = [
+pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 27] = [
     ("connection", V::Number, "number of the connection, counted by the process"),
     (
         "connection_requests",
@@ -73,6 +81,12 @@ pub const CONNECTION_VARIABLES: [(&str, ConnectionVariable, &str); 21] = [
     ("now", V::Now, "seconds since 1970, with milliseconds"),
     ("date_gmt", V::DateGmt, "date and time as in `Friday, 27-Nov-2026 16:09:24 GMT`"),
     ("machine", V::Machine, "name of this machine"),
+    ("connections_open", V::Open, "client connections of this process that are open"),
+    ("connections_accepted", V::Accepted, "client connections it has accepted"),
+    ("connections_handled", V::Handled, "those of them that it did not refuse"),
+    ("connections_waiting", V::Waiting, "those open that wait for a request"),
+    ("requests_total", V::AllRequests, "requests it has had, those under way included"),
+    ("requests_under_way", V::UnderWay, "requests under way"),
 ];
 
 pub(crate) fn named(name: &str) -> Option<ConnectionVariable> {
@@ -88,6 +102,9 @@ impl ConnectionVariable {
         let tls = |of: fn(&crate::facts::Tls) -> &str| connection.tls.map_or("", of).to_owned();
         let introduced = connection.introduced;
         let shown = |value: Option<String>| value.unwrap_or_default();
+        let load = |of: fn(&Load) -> u64| {
+            shown(connection.figures.map(|figures| of(&figures.0.load()).to_string()))
+        };
         let value = match self {
             V::Number => shown(connection.number.map(|number| number.to_string())),
             V::Requests => shown(connection.requests.map(|count| count.to_string())),
@@ -126,6 +143,12 @@ impl ConnectionVariable {
             }
             V::DateGmt => connection.now.map(long_date).unwrap_or_default(),
             V::Machine => connection.machine.to_owned(),
+            V::Open => load(|load| load.open),
+            V::Accepted => load(|load| load.accepted),
+            V::Handled => load(|load| load.handled),
+            V::AllRequests => load(|load| load.requests),
+            V::UnderWay => load(|load| load.under_way),
+            V::Waiting => load(Load::waiting),
         };
         text.push_str(&value);
     }

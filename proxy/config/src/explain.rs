@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::facts::{Captures, Facts, Maps};
 use crate::host::normalize_host;
 use crate::lane::LaneName;
+use crate::leads::Leads;
 use crate::listener::Listener;
 use crate::matching::{Mismatch, Router, Target, normalize_path};
 use crate::program::Walk;
@@ -231,7 +232,8 @@ impl Request<'_> {
     /// steps that ask for a file find none.
     fn way(&self, target: &Target<'_>) -> (End, Walk) {
         let config = self.config;
-        let rules = config.routes.iter().map(|route| RouteRules::new(config, route));
+        let leads = Leads::new(config);
+        let rules = config.routes.iter().map(|route| RouteRules::new(&leads, route));
         let rules: Vec<RouteRules> =
             rules.map(|rules| rules.expect("templates are validated")).collect();
         let map = way::Map {
@@ -261,7 +263,7 @@ impl Request<'_> {
             set: &walk.variables,
             ..Facts::of(*target, &walk.captures, &maps)
         };
-        let rules = RouteRules::new(config, route).expect("templates are validated");
+        let rules = RouteRules::new(&Leads::new(config), route).expect("templates are validated");
         let own = || rules.reply.as_ref().map(|reply| reply.render(&facts));
         let reply = replied.or_else(own).map(|reply| {
             let to = reply.headers.iter().find(|(name, _)| name == http::header::LOCATION);

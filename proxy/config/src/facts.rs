@@ -9,6 +9,8 @@ use http::HeaderMap;
 
 use crate::address::IpNetwork;
 use crate::config::Config;
+use crate::leads::Leads;
+use crate::load::Figures;
 use crate::map::Map;
 use crate::matching::Target;
 use crate::pattern::ValueMatch;
@@ -57,6 +59,8 @@ pub struct Connection<'a> {
     pub tls: Option<&'a Tls>,
     /// Name of this machine.
     pub machine: &'a str,
+    /// Who knows how much is going on.
+    pub figures: Option<Figures<'a>>,
 }
 
 /// What a TLS handshake has agreed on.
@@ -244,8 +248,8 @@ impl Maps {
     /// A map that validation refuses is left out.
     pub fn new(config: &Config) -> Maps {
         let maps = &config.maps;
-        let names = maps.keys().map(String::as_str).collect();
-        let scope = Scope { maps: names, routes: &config.routes, ..Scope::default() };
+        let leads = Leads::new(config);
+        let scope = leads.scope();
         let compile = |map: &Map| {
             let case = |case: &crate::map::MapCase| {
                 let value = Compiled::new(&case.value.0, &case_scope(&scope, &case.when)).ok()?;
@@ -344,7 +348,7 @@ fn murmur_hash2(data: &[u8]) -> u32 {
 
 /// What the value of a case may use: the captures of its own expression.
 pub(crate) fn case_scope<'a>(scope: &Scope<'a>, when: &ValueMatch) -> Scope<'a> {
-    let mut scope = Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
+    let mut scope = Scope { maps: scope.maps.clone(), set: scope.set, ..Scope::default() };
     if let ValueMatch::Regex(regex) = when
         && let Ok(regex) = regex.compile()
     {

@@ -9,8 +9,8 @@
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
-//! 8. [`template`], [`rewriting`], [`header_edits`], [`late`], [`detours`], [`route_rules`]: what a route makes of a request, from
-//!    its [`facts`]; before that, its [`steps`], made ready as a [`program`], along a [`way`].
+//! 8. [`template`], [`leads`], [`rewriting`], [`header_edits`], [`late`], [`detours`], [`route_rules`]: what a route makes of a request, from
+//!    its [`facts`]; before that, its [`steps`], made ready as a [`program`] ([`link_check`] is one of them), along a [`way`].
 //! 9. [`problem`], [`render`]: what is wrong, where, and what to do about it.
 //! 10. [`schema`], [`mod@reference`]: JSON Schema and the Markdown page, from the same types.
 
@@ -35,7 +35,10 @@ pub mod host;
 pub mod includes;
 pub mod lane;
 pub mod late;
+pub mod leads;
+pub mod link_check;
 pub mod listener;
+pub mod load;
 pub mod log_line;
 pub mod map;
 pub mod matching;
@@ -68,6 +71,7 @@ pub mod suggest;
 pub mod support;
 mod support_bodies;
 mod support_buffers;
+mod support_links;
 mod support_naming;
 mod support_values;
 pub mod telemetry;

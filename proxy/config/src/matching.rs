@@ -96,19 +96,23 @@ enum PathTest {
 impl Router {
     pub fn new(config: &Config) -> Router {
         let routes: Vec<CompiledRoute> = config.routes.iter().map(CompiledRoute::new).collect();
-        let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
-        for host in routes.iter().flat_map(|route| &route.hosts) {
-            if let HostTest::Exact(host) = host {
-                by_host.entry(host.clone()).or_default();
-            }
-        }
-        for (host, candidates) in &mut by_host {
-            candidates.extend((0..routes.len()).filter(|at| routes[*at].takes_host(host)));
-        }
         let open = |route: &CompiledRoute| {
             route.hosts.is_empty() || route.hosts.iter().any(|h| !matches!(h, HostTest::Exact(_)))
         };
-        let other_hosts = (0..routes.len()).filter(|at| open(&routes[*at])).collect();
+        let other_hosts: Vec<usize> = (0..routes.len()).filter(|at| open(&routes[*at])).collect();
+        let mut by_host: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, route) in routes.iter().enumerate() {
+            for host in &route.hosts {
+                if let HostTest::Exact(host) = host {
+                    by_host.entry(host.clone()).or_default().push(at);
+                }
+            }
+        }
+        for (host, candidates) in &mut by_host {
+            candidates.extend(other_hosts.iter().filter(|at| routes[**at].takes_host(host)));
+            candidates.sort_unstable();
+            candidates.dedup();
+        }
         Router { routes, by_host, other_hosts }
     }
 

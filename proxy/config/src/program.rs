@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::facts::{Captures, Facts};
+use crate::link_check::LinkCheck;
 use crate::matching::{decoded_text, encode_path};
 use crate::pattern::Template;
 use crate::route_rules::{RenderedReply, Reply};
@@ -93,6 +94,7 @@ enum TestKind {
 #[derive(Clone, Debug)]
 enum Order {
     Set(String, Compiled),
+    CheckLink(LinkCheck),
     Rewrite(Rewriter),
     Reply(Reply),
     Route(String),
@@ -170,7 +172,7 @@ impl Walk {
     }
 
     /// The facts of the request as it is now.
-    fn now<'a>(&'a self, facts: &Facts<'a>) -> Facts<'a> {
+    pub(crate) fn now<'a>(&'a self, facts: &Facts<'a>) -> Facts<'a> {
         let mut now = *facts;
         now.target.path = &self.path;
         now.target.query = &self.query;
@@ -230,6 +232,7 @@ impl Order {
         let compiled = |text: &Template| Compiled::new(&text.0, scope);
         Ok(match action {
             Action::Set(set) => Order::Set(set.name.clone(), compiled(&set.to)?),
+            Action::CheckLink(check) => Order::CheckLink(LinkCheck::new(check, scope)?),
             Action::Rewrite(rewrite) => Order::Rewrite(Rewriter {
                 find: rewrite.find.compile().expect("checked when it was read"),
                 to: compiled(&rewrite.to)?,
@@ -252,6 +255,7 @@ impl Order {
                 let value = to.render(&walk.now(facts));
                 walk.variables.set(name, value);
             }
+            Order::CheckLink(check) => check.follow(facts, walk),
             Order::Rewrite(rewriter) => return rewriter.follow(facts, walk),
             Order::Reply(reply) => {
                 return Flow::End(Outcome::Reply(reply.render(&walk.now(facts))));

@@ -20,7 +20,7 @@ impl Rewriting {
             Rewrite::To(to) => Rewriting::To(Compiled::new(&to.0, scope)?),
             Rewrite::Regex(rewrite) => {
                 let mut own =
-                    Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
+                    Scope { maps: scope.maps.clone(), set: scope.set, ..Scope::default() };
                 let regex = rewrite.find.compile().expect("checked when it was read");
                 own.add(&regex);
                 Rewriting::Find(regex, Compiled::new(&rewrite.replace.0, &own)?)

@@ -6,14 +6,13 @@ use crate::config::Config;
 use crate::detours::{Page, Tries};
 use crate::facts::Facts;
 use crate::header_edits::{Edits, fields, rendered};
-use crate::host::HostPattern;
-use crate::pattern::{Regex, Template, ValueMatch};
+use crate::leads::Leads;
+use crate::pattern::Template;
 use crate::program::Program;
 use crate::rewriting::Rewriting;
-use crate::route::{PathMatch, Route};
+use crate::route::Route;
 use crate::route_access::Auth;
-use crate::route_action::{Redirect, Respond, TryStep};
-use crate::steps::{Action, ConditionTest};
+use crate::route_action::{Redirect, Respond};
 use crate::template::{Compiled, Scope, TemplateError};
 
 /// An answer written in the document, or a redirect.
@@ -180,70 +179,9 @@ pub struct RenderedTexts {
     pub substitutions: Vec<(String, String)>,
 }
 
-/// The expressions that may have captured something of a request on a route.
-fn expressions(route: &Route) -> impl Iterator<Item = &Regex> {
-    let when = &route.when;
-    let paths = when.paths.iter().chain(&when.within).filter_map(|path| match path {
-        PathMatch::Regex(regex) => Some(regex),
-        _ => None,
-    });
-    let hosts = when.hosts.iter().filter_map(|host| match host {
-        HostPattern::Regex(host) => Some(&host.regex),
-        HostPattern::Name(_) => None,
-    });
-    let headers = when.headers.iter().filter_map(|field| match &field.value {
-        Some(ValueMatch::Regex(regex)) => Some(regex),
-        _ => None,
-    });
-    let conditions = route.steps.iter().flat_map(|step| &step.when);
-    let tests = conditions.filter_map(|condition| match &condition.is {
-        Some(ConditionTest::Regex(regex)) => Some(regex),
-        _ => None,
-    });
-    let actions = route.steps.iter().flat_map(|step| &step.then);
-    let finds = actions.filter_map(|action| match action {
-        Action::Rewrite(rewrite) => Some(&rewrite.find),
-        _ => None,
-    });
-    paths.chain(hosts).chain(headers).chain(tests).chain(finds)
-}
-
-/// Whether a request may come from one route to another: by name, or along a passage of the same hosts.
-fn leads_to(from: &Route, to: &Route) -> bool {
-    if !to.is_by_name_only() {
-        let (from_when, to_when) = (&from.when, &to.when);
-        return !from.has_action()
-            && from_when.hosts == to_when.hosts
-            && from_when.listeners == to_when.listeners;
-    }
-    let mut actions = from.steps.iter().flat_map(|step| &step.then);
-    let mut tries = from.tries.iter();
-    let mut pages = from.error_pages.iter();
-    actions.any(|action| matches!(action, Action::Route(name) if *name == to.name))
-        || tries.any(|step| matches!(step, TryStep::Route(name) if *name == to.name))
-        || pages.any(|page| page.route.as_ref() == Some(&to.name))
-}
-
-/// What the templates of a route may name: also what was captured on the way to it.
-pub fn scope<'a>(config: &'a Config, route: &Route) -> Scope<'a> {
-    let mut scope = Scope {
-        maps: config.maps.keys().map(String::as_str).collect(),
-        routes: &config.routes,
-        ..Scope::default()
-    };
-    let elsewhere =
-        config.routes.iter().filter(|other| leads_to(other, route)).flat_map(expressions);
-    for regex in expressions(route).chain(elsewhere) {
-        if let Ok(regex) = regex.compile() {
-            scope.add(&regex);
-        }
-    }
-    scope
-}
-
 impl RouteRules {
-    pub fn new(config: &Config, route: &Route) -> Result<RouteRules, TemplateError> {
-        let scope = scope(config, route);
+    pub fn new(leads: &Leads<'_>, route: &Route) -> Result<RouteRules, TemplateError> {
+        let scope = leads.scope_of(route);
         let of_answer = Scope { answer: true, ..scope.clone() };
         let edits = |edits: &Option<_>, scope: &Scope<'_>| match edits {
             Some(edits) => Edits::new(edits, scope),
@@ -265,7 +203,7 @@ impl RouteRules {
             response_headers: edits(&route.response_headers, &of_answer)?,
             tries: Tries::new(&route.tries, &scope)?,
             pages: pages?.into_iter().flatten().collect(),
-            texts: Texts::new(config, route, &scope)?,
+            texts: Texts::new(leads.config, route, &scope)?,
         })
     }
 

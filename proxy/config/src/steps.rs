@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::link_check::CheckLink;
 use crate::pattern::{Regex, Template};
 use crate::route_action::{Redirect, Respond};
 
@@ -60,6 +61,8 @@ pub enum PathKind {
 pub enum Action {
     /// Gives a variable a value; it is `$NAME` in all that follows, and empty before.
     Set(SetVariable),
+    /// Checks a link that was signed for nginx's `secure_link`, and sets a variable to what it is worth.
+    CheckLink(CheckLink),
     /// Changes path and query, or redirects, when an expression finds a match in the path.
     Rewrite(RewriteStep),
     /// Answers.
@@ -72,6 +75,18 @@ pub enum Action {
     Stop,
     /// Closes the connection without an answer.
     Close,
+}
+
+impl Action {
+    /// The variables it sets.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let (first, second) = match self {
+            Action::Set(set) => (Some(set.name.as_str()), None),
+            Action::CheckLink(check) => (Some(check.name.as_str()), check.expires.as_deref()),
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// A variable and its value.

@@ -94,6 +94,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
         "routes[].steps[].then[]",
         &[
             "{set: ...}",
+            "{check_link: ...}",
             "{rewrite: ...}",
             "{respond: ...}",
             "{redirect: ...}",
@@ -102,6 +103,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
             "close",
         ],
     ),
+    ("routes[].steps[].then[].check_link.by", &["{text: ...}", "{path: ...}"]),
     ("routes[].steps[].then[].rewrite.after", &["go_on", "again", "stay"]),
     ("routes[].forwarded_headers", &["add", "pass_on"]),
     ("routes[].access.rules[]", &["{allow: ...}", "{deny: ...}"]),

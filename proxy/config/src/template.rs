@@ -4,14 +4,13 @@
 //! rendered in the form it was forwarded in: a path keeps its escapes, so that a value can neither
 //! end a header nor begin a tag of HTML.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::connection_variable::{self, CONNECTION_VARIABLES, ConnectionVariable};
 use crate::facts::{Captures, Facts};
 use crate::late::{AnswerVariable, Late, Piece};
-use crate::route::Route;
-use crate::steps::Action;
 use crate::suggest;
 
 /// A template made ready.
@@ -114,8 +113,8 @@ pub struct Scope<'a> {
     pub captures: Vec<String>,
     /// How many numbered captures there are, `$0` not counted.
     pub numbers: usize,
-    /// Routes whose steps may set variables.
-    pub routes: &'a [Route],
+    /// Variables that steps set.
+    pub set: Option<&'a HashSet<&'a str>>,
     /// Whether variables of the answer are known.
     pub answer: bool,
 }
@@ -129,9 +128,7 @@ impl Scope<'_> {
     }
 
     fn is_set(&self, name: &str) -> bool {
-        let steps = self.routes.iter().flat_map(|route| &route.steps);
-        let mut actions = steps.flat_map(|step| &step.then);
-        actions.any(|action| matches!(action, Action::Set(set) if set.name == name))
+        self.set.is_some_and(|set| set.contains(name))
     }
 
     /// Makes the captures of an expression known; numbers are those of the largest one.

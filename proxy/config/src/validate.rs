@@ -153,6 +153,9 @@ impl Findings<'_> {
         section: &str,
         known: &BTreeMap<String, T>,
     ) {
+        if known.contains_key(name) {
+            return;
+        }
         let written = self.root.child(section).and_then(Node::as_map).unwrap_or(&[]);
         let written = written.iter().map(|entry| entry.key.text.as_str());
         let names: BTreeSet<&str> = known.keys().map(String::as_str).chain(written).collect();

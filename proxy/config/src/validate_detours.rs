@@ -3,23 +3,24 @@
 use http::HeaderName;
 
 use crate::config::Config;
+use crate::leads::Leads;
 use crate::pattern::Template;
 use crate::route::Route;
 use crate::route_access::{Auth, AuthSubrequest};
 use crate::route_action::{ErrorPage, TryStep};
-use crate::route_rules::scope;
 use crate::template::{Compiled, Scope};
 use crate::validate::{Findings, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    let leads = Leads::new(config);
     for (index, route) in config.routes.iter().enumerate() {
         let path = item("routes", index);
-        let scope = scope(config, route);
+        let scope = leads.scope_of(route);
         for (index, page) in route.error_pages.iter().enumerate() {
             let place = item(format!("{path}.error_pages"), index);
-            check_page(config, page, &scope, &place, findings);
+            check_page(&leads, page, &scope, &place, findings);
         }
-        check_tries(config, route, &scope, &format!("{path}.try"), findings);
+        check_tries(&leads, route, &scope, &format!("{path}.try"), findings);
         if let Some(Auth::Subrequest(auth)) = &route.auth {
             check_auth(config, auth, &format!("{path}.auth.subrequest"), findings);
         }
@@ -27,7 +28,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_page(
-    config: &Config,
+    leads: &Leads<'_>,
     page: &ErrorPage,
     scope: &Scope<'_>,
     place: &str,
@@ -43,7 +44,7 @@ fn check_page(
             findings.add(place, "it does not say what stands in for the errors", hint);
         }
         (Some(path), None) => check_target(path, scope, &format!("{place}.path"), findings),
-        (None, Some(name)) => check_route(config, name, &format!("{place}.route"), findings),
+        (None, Some(name)) => check_route(leads, name, &format!("{place}.route"), findings),
         (Some(_), Some(_)) => findings.add_related(
             &format!("{place}.route"),
             "`path` and `route` cannot both stand in for an error",
@@ -69,7 +70,7 @@ fn check_page(
 }
 
 fn check_tries(
-    config: &Config,
+    leads: &Leads<'_>,
     route: &Route,
     scope: &Scope<'_>,
     path: &str,
@@ -86,7 +87,7 @@ fn check_tries(
             TryStep::File(file) => check_target(file, scope, &format!("{place}.file"), findings),
             TryStep::Path(to) => check_target(to, scope, &format!("{place}.path"), findings),
             TryStep::Route(name) => {
-                check_route(config, name, &format!("{place}.route"), findings);
+                check_route(leads, name, &format!("{place}.route"), findings);
             }
             TryStep::Status(status) => {
                 findings.status(format!("{place}.status"), *status, 400, 599);
@@ -109,9 +110,10 @@ fn check_target(path: &Template, scope: &Scope<'_>, place: &str, findings: &mut 
     }
 }
 
-fn check_route(config: &Config, name: &str, place: &str, findings: &mut Findings<'_>) {
-    if !config.routes.iter().any(|route| route.name == name) {
-        let names: Vec<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
+fn check_route(leads: &Leads<'_>, name: &str, place: &str, findings: &mut Findings<'_>) {
+    if !leads.has_route(name) {
+        let routes = &leads.config.routes;
+        let names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         let hint = match crate::suggest::closest(name, names.iter().copied()) {
             Some(closest) => format!("did you mean `{closest}`?"),
             None => format!("routes are {}", crate::suggest::list(&names)),

@@ -3,17 +3,15 @@
 use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::ending::ENDINGS;
+use crate::leads::Leads;
 use crate::log_line::LogLine;
 use crate::suggest;
 use crate::template::{Compiled, Scope};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
-    let scope = Scope {
-        maps: config.maps.keys().map(String::as_str).collect(),
-        routes: &config.routes,
-        ..Scope::default()
-    };
+    let leads = Leads::new(config);
+    let scope = leads.scope();
     check_log(&config.access_log, &scope, "access_log", findings);
     for (name, log) in &config.access_logs {
         check_log(log, &scope, &child("access_logs", name), findings);

@@ -1,5 +1,7 @@
 //! Rules for routes.
 
+use std::collections::HashMap;
+
 use crate::config::Config;
 use crate::host::{HostName, HostPattern};
 use crate::matching::normalize_path;
@@ -18,10 +20,12 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             "add one: `- { name: all, upstream: NAME }`",
         );
     }
+    let mut named: HashMap<&str, usize> = HashMap::new();
     for (index, route) in config.routes.iter().enumerate() {
         let path = item("routes", index);
         findings.name(format!("{path}.name"), &route.name, "a route");
-        if let Some(earlier) = config.routes[..index].iter().position(|r| r.name == route.name) {
+        let earlier = *named.entry(&route.name).or_insert(index);
+        if earlier != index {
             findings.add_related(
                 &format!("{path}.name"),
                 format!("two routes are named `{}`", route.name),
@@ -79,8 +83,10 @@ fn host_key(pattern: &HostPattern) -> String {
 }
 
 fn twice(values: &[String], path: &str, findings: &mut Findings<'_>) {
+    let mut listed: HashMap<&String, usize> = HashMap::new();
     for (index, value) in values.iter().enumerate() {
-        if let Some(earlier) = values[..index].iter().position(|other| other == value) {
+        let earlier = *listed.entry(value).or_insert(index);
+        if earlier != index {
             findings.add_related(
                 &item(path, index),
                 format!("`{value}` is listed twice"),

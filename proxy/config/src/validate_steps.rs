@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::config::Config;
-use crate::route_rules::scope;
+use crate::leads::Leads;
+use crate::link_check::{CheckLink, LinkProof};
 use crate::steps::{Action, ConditionTest, Step};
 use crate::template::{Scope, VARIABLES};
 use crate::validate::{Findings, item};
@@ -11,11 +12,12 @@ use crate::validate_templates::{header_value, headers, template};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     let names: BTreeSet<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
+    let leads = Leads::new(config);
     for (index, route) in config.routes.iter().enumerate() {
         if route.steps.is_empty() {
             continue;
         }
-        let scope = scope(config, route);
+        let scope = leads.scope_of(route);
         for (at, step) in route.steps.iter().enumerate() {
             let path = item(format!("{}.steps", item("routes", index)), at);
             check_step(step, &scope, &names, &path, findings);
@@ -59,6 +61,9 @@ fn check_action(
             check_name(&set.name, &format!("{path}.set.name"), findings);
             template(&set.to, scope, &format!("{path}.set.to"), findings);
         }
+        Action::CheckLink(check) => {
+            check_link(check, scope, &format!("{path}.check_link"), findings);
+        }
         Action::Rewrite(rewrite) => {
             template(&rewrite.to, scope, &format!("{path}.rewrite.to"), findings);
             if let Some(status) = rewrite.redirect {
@@ -86,6 +91,28 @@ fn check_action(
             }
         }
         Action::Stop | Action::Close => {}
+    }
+}
+
+fn check_link(check: &CheckLink, scope: &Scope<'_>, path: &str, findings: &mut Findings<'_>) {
+    check_name(&check.name, &format!("{path}.name"), findings);
+    if let Some(name) = &check.expires {
+        check_name(name, &format!("{path}.expires"), findings);
+        if *name == check.name {
+            let hint = "give the time a variable of its own";
+            findings.add(format!("{path}.expires"), "one variable cannot be both", hint);
+        }
+    }
+    match &check.by {
+        LinkProof::Text(text) => {
+            template(&text.given, scope, &format!("{path}.by.text.given"), findings);
+            template(&text.md5_of, scope, &format!("{path}.by.text.md5_of"), findings);
+        }
+        LinkProof::Path(proof) if proof.word.is_empty() => {
+            let hint = "write the word that links were signed with";
+            findings.add(format!("{path}.by.path.word"), "anybody could sign a link", hint);
+        }
+        LinkProof::Path(_) => {}
     }
 }
 

@@ -7,21 +7,21 @@ use http::{HeaderName, HeaderValue};
 use crate::config::Config;
 use crate::facts::case_scope;
 use crate::header_edits::NOT_EDITABLE;
+use crate::leads::Leads;
 use crate::map::Map;
 use crate::pattern::Template;
 use crate::route::{PathMatch, Route};
 use crate::route_access::Auth;
 use crate::route_action::{HeaderEdits, Rewrite};
-use crate::route_rules::scope;
 use crate::template::{Compiled, Scope};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
+    let leads = Leads::new(config);
     for (index, route) in config.routes.iter().enumerate() {
-        check_route(config, route, &item("routes", index), findings);
+        check_route(&leads, route, &item("routes", index), findings);
     }
-    let maps = config.maps.keys().map(String::as_str).collect();
-    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+    let scope = leads.scope();
     for (name, limit) in &config.rate_limits {
         if let Some(text) = &limit.key_text {
             template(text, &scope, &format!("{}.key_text", child("rate_limits", name)), findings);
@@ -103,8 +103,8 @@ pub(crate) fn template(
     }
 }
 
-fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
-    let scope = scope(config, route);
+fn check_route(leads: &Leads<'_>, route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let scope = leads.scope_of(route);
     if let Some(redirect) = &route.redirect {
         header_value(&redirect.to, &scope, &format!("{path}.redirect.to"), findings);
     }
@@ -277,8 +277,7 @@ fn check_rewrite(
             }
         }
         Rewrite::Regex(rewrite) => {
-            let mut own =
-                Scope { maps: scope.maps.clone(), routes: scope.routes, ..Scope::default() };
+            let mut own = Scope { maps: scope.maps.clone(), set: scope.set, ..Scope::default() };
             if let Ok(regex) = rewrite.find.compile() {
                 own.add(&regex);
             }

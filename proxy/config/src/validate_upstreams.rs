@@ -2,6 +2,7 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
+use crate::leads::Leads;
 use crate::template::{Compiled, Scope};
 use crate::upstream::{Balance, FastCgi, Resolve, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
 use crate::upstream_health::{HealthChecks, Probe, Retries};
@@ -15,11 +16,12 @@ const SERVICE_BYTES_MAX: usize = 127;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     findings.names("upstreams", &config.upstreams, "an upstream");
+    let leads = Leads::new(config);
     for (name, upstream) in &config.upstreams {
         let path = child("upstreams", name);
         check_servers(config, upstream, &path, findings);
         check_balance(upstream, &path, findings);
-        check_protocol(config, upstream, &path, findings);
+        check_protocol(&leads, upstream, &path, findings);
         check_limits(upstream, &path, findings);
         if let Some(sticky) = &upstream.sticky {
             check_sticky(sticky, &format!("{path}.sticky"), findings);
@@ -85,9 +87,8 @@ fn check_balance(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_protocol(config: &Config, upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
-    let maps = config.maps.keys().map(String::as_str).collect();
-    let scope = Scope { maps, routes: &config.routes, ..Scope::default() };
+fn check_protocol(leads: &Leads<'_>, upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    let scope = leads.scope();
     let is_fastcgi = upstream.protocol == Some(UpstreamProtocol::Fastcgi);
     if is_fastcgi && upstream.fastcgi.is_none() {
         let hint = "add `fastcgi: { root: /path/of/scripts }`";

@@ -28,6 +28,7 @@ use crate::fill::{Answer, Fill, Interest, Known};
 use crate::hop;
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
+use crate::rules;
 use crate::video::ahead;
 use crate::video::reload::without_directives;
 use crate::video::role::{Format, Role};
@@ -223,19 +224,41 @@ fn key(policy: &Policy, head: &RequestHeader, tls: bool, text: Option<&str>) -> 
         return Key { uri: text.into(), extras: Arc::default() };
     }
     let scheme = if tls { "https" } else { "http" };
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let target = std::str::from_utf8(head.raw_path()).unwrap_or_default();
-    policy.key.key(scheme, host, target, &head.headers)
+    policy.key.key(scheme, host(head), target, &head.headers)
 }
 
 /// The key of a request, which is another for each server that requests name, unless the policy says all of it.
 fn own_key(policy: &Policy, head: &RequestHeader, exchange: &Exchange) -> Key {
     let texts = &exchange.ruled.texts;
     let key = key(policy, head, exchange.tls.is_some(), texts.cache_key.as_deref());
-    match (&texts.cache_key, &texts.server) {
-        (None, Some(server)) => key.at(server),
-        _ => key,
+    if texts.cache_key.is_some() {
+        return key;
     }
+    let key = match asked_of_script(head, exchange) {
+        Some(asked) => key.of_script(policy.key.uri(scheme(exchange), host(head), &asked)),
+        None => key,
+    };
+    match &texts.server {
+        Some(server) => key.at(server),
+        None => key,
+    }
+}
+
+/// What the client asked for, where that is not what the request has become and a script answers: it is told both, and one
+/// script makes every page of a site.
+fn asked_of_script(head: &RequestHeader, exchange: &Exchange) -> Option<String> {
+    exchange.upstream.as_ref()?.gateway.as_ref()?;
+    let asked = rules::asked_for(head, exchange);
+    (asked.as_bytes() != head.raw_path()).then(|| asked.into_owned())
+}
+
+fn scheme(exchange: &Exchange) -> &'static str {
+    if exchange.tls.is_some() { "https" } else { "http" }
+}
+
+fn host(head: &RequestHeader) -> &str {
+    head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
 
 /// Whether the request is a blocking reload of a live playlist.
@@ -519,19 +542,18 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
 pub fn invalidate(
     policy: &Policy,
     request: &RequestHeader,
-    (tls, text): (bool, Option<&str>),
+    exchange: &Exchange,
     response: &ResponseHeader,
 ) {
     if request.method.is_safe() || response.status.as_u16() >= 400 {
         return;
     }
-    let own = key(policy, request, tls, text);
+    let own = own_key(policy, request, exchange);
     policy.cache.invalidate(&own.uri);
     for group in invalidated_groups(&response.headers, &own.uri) {
         policy.cache.invalidate_tag(&group);
     }
-    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if tls { "https" } else { "http" };
+    let (scheme, host) = (scheme(exchange), host(request));
     for name in [LOCATION, CONTENT_LOCATION] {
         let named = response.headers.get(name).and_then(|value| value.to_str().ok());
         let Some(named) = named else { continue };

@@ -23,6 +23,12 @@ impl Key {
         Key { extras, ..self }
     }
 
+    /// The same of a script that another URI has led to.
+    pub fn of_script(self, asked: Arc<str>) -> Key {
+        let extras = [&self.extras, &b"\0script="[..], self.uri.as_bytes()].concat().into();
+        Key { uri: asked, extras }
+    }
+
     pub fn cost(&self) -> u64 {
         (self.uri.len() + self.extras.len()) as u64
     }

@@ -313,3 +313,33 @@ fn scripts_are_asked_over_a_unix_socket() {
     ));
     assert_eq!(client.response(false).unwrap().json()["body"], 300_000);
 }
+
+/// One script makes every page of a site, and knows them apart by what the client asked for.
+#[test]
+fn pages_of_one_script_are_cached_apart() {
+    let page = "<?php header('Cache-Control: max-age=60'); file_put_contents('../runs', 'x', FILE_APPEND); \
+                echo $_SERVER['REQUEST_URI'];";
+    let php = PhpServer::start(&[("index.php", page)]);
+    let proxy = Proxy::start(&format!(
+        "{}caches: {{ main: {{ memory_max: 16MiB }} }}\ncache_policies: {{ p: {{ cache: main }} }}\n\
+         routes:\n\
+         - {{ name: script, match: {{ paths: [ {{ exact: /index.php }} ] }}, upstream: php, cache_policy: p }}\n\
+         - {{ name: site, files: {{ root: {} }}, try: [ {{ file: $path }}, {{ path: /index.php }} ] }}",
+        upstream(&php, ""),
+        php.root(),
+    ));
+    let mut client = proxy.client();
+    let runs = || fs::read(php.dir.path().join("runs")).unwrap().len();
+    for _ in 0..2 {
+        for target in ["/posts/1", "/posts/2", "/posts/2?page=3", "/index.php"] {
+            assert_eq!(ask(&mut client, &format!("GET {target}"), "").text(), target);
+        }
+    }
+    assert_eq!(runs(), 4);
+    // What has changed is the page that was asked for.
+    ask(&mut client, "POST /posts/1", "Content-Length: 0\r\n");
+    for target in ["/posts/1", "/posts/2"] {
+        assert_eq!(ask(&mut client, &format!("GET {target}"), "").text(), target);
+    }
+    assert_eq!(runs(), 6);
+}
