@@ -191,9 +191,9 @@ pub struct EdgeSection {
     /// AWS: the instances that run the proxy.
     #[serde(default)]
     pub instances: Option<Fleet>,
-    /// AWS: what stands before it [default: application].
+    /// AWS: what stands before it.
     #[serde(default)]
-    pub balancer: Option<Balancer>,
+    pub balancer: Balancer,
     /// AWS: private networks whose clients reach it, by peering or a VPN: `[10.0.0.0/8]`. With it the
     /// balancer has private addresses, and nothing of the estate is reached from the internet.
     #[serde(default)]

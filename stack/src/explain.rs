@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::check::{named_in, properties};
 use crate::document::Loaded;
 use crate::environment;
+use crate::environment::aws::Balancer;
 use crate::estate::EstatePlan;
 use crate::template::{Resource, Template};
 
@@ -178,7 +179,12 @@ fn decided(loaded: &Loaded, plan: &EstatePlan) -> Vec<Explanation> {
         let why = "the engine's long-term version when this was released; nothing but the file changes it";
         add("database.version", database.engine.version().to_owned(), why.to_owned());
     }
-    let why = "known bad addresses and input are refused before the proxy sees them";
+    let why = match plan.estate.edge.balancer {
+        Balancer::Application => {
+            "known bad addresses and input are refused before the proxy sees them"
+        }
+        _ => "a balancer of connections takes none",
+    };
     add("edge.waf", plan.estate.edge.waf.to_string(), why.to_owned());
     for endpoint in &plan.endpoints {
         let key = format!("network.endpoints.{}", endpoint.service);

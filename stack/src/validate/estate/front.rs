@@ -11,8 +11,7 @@ pub(super) fn faults(tree: &Tree, aws: &Aws, document: &Document, proxy: &Config
     problems.extend(certificate(tree, aws, document));
     problems.extend(reached(tree, document));
     let edge = &document.edge;
-    let balancer = edge.balancer.unwrap_or_default();
-    if edge.waf == Some(true) && balancer != Balancer::Application {
+    if edge.waf == Some(true) && edge.balancer != Balancer::Application {
         let message = "a balancer of connections takes no firewall";
         let hint = "leave `waf` out; `cdn.firewall` is one before the CDN";
         problems.push(Problem::new("edge.waf", tree.place_of("edge.waf"), message).hint(hint));
@@ -49,7 +48,7 @@ fn reached(tree: &Tree, document: &Document) -> Vec<Problem> {
 /// The secret that holds the certificate: there where TLS ends at the proxy, and only there.
 fn certificate(tree: &Tree, aws: &Aws, document: &Document) -> Option<Problem> {
     let edge = &document.edge;
-    let passes = edge.balancer == Some(Balancer::Passthrough);
+    let passes = edge.balancer == Balancer::Passthrough;
     let (path, message, hint) = match &edge.certificate {
         None if passes => {
             let message = "`edge.certificate` is missing: TLS ends at the proxy".to_owned();
@@ -78,7 +77,7 @@ fn certificate(tree: &Tree, aws: &Aws, document: &Document) -> Option<Problem> {
 fn listeners(tree: &Tree, document: &Document, proxy: &Config) -> Vec<Problem> {
     let node = tree.get("edge.proxy.listeners");
     let span = |name: &str| node.and_then(|node| node.child(name)).or(node).map(|node| node.span);
-    let passes = document.edge.balancer == Some(Balancer::Passthrough);
+    let passes = document.edge.balancer == Balancer::Passthrough;
     let mut problems = Vec::new();
     for (index, (name, listener)) in proxy.listeners.iter().enumerate() {
         let path = format!("edge.proxy.listeners.{name}");
