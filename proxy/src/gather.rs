@@ -1,5 +1,5 @@
-//! Small bodies are taken in before their request takes its place in a lane: a client that sends one slowly keeps a
-//! connection, and no place that somebody else could have.
+//! In a lane that is half full, small bodies are taken in before their request takes its place: clients that send slowly
+//! keep connections, and no more places than half. In one with room, a request flows as its client makes it.
 //!
 //! Whoever reads the body afterwards finds its beginning here ([`Gathered::take`]), pingora's proxying in its own
 //! buffer for repeating requests.
@@ -57,7 +57,7 @@ impl Drop for Room {
     }
 }
 
-/// Waits for the client's body where it is small and the client does not wait itself.
+/// Waits for the client's body where its lane is crowded, it is small and the client does not wait itself.
 pub async fn small_body(
     state: &State,
     session: &mut Session,
@@ -65,7 +65,8 @@ pub async fn small_body(
 ) -> Result<(), Failure> {
     let head = session.req_header();
     let is_small = declared(head).is_some_and(|length| (1..=BODY_MAX).contains(&length));
-    if !is_small || head.headers.contains_key(EXPECT) || exchange.trail.is_inside {
+    let is_crowded = exchange.route.as_ref().is_some_and(|route| route.lane.is_half_full());
+    if !is_small || !is_crowded || head.headers.contains_key(EXPECT) || exchange.trail.is_inside {
         return Ok(());
     }
     while !session.is_body_done() {
