@@ -137,7 +137,9 @@ fn defaults(tree: &Tree, docs: &[KeyDoc]) -> Vec<Explanation> {
         }
         for doc in docs {
             let (parent, name) = doc.pattern.rsplit_once('.').unwrap_or(("", &doc.pattern));
-            let Some(value) = doc.default.as_ref().filter(|_| tree::fits(parent, &path)) else {
+            // Nothing is no default: such a key is unset, or decided from others.
+            let value = doc.default.as_ref().filter(|value| *value != "null");
+            let Some(value) = value.filter(|_| tree::fits(parent, &path)) else {
                 continue;
             };
             if name != "*" && node.child(name).is_none() {

@@ -211,3 +211,18 @@ fn a_pipeline_checks_plans_and_deploys_the_file_it_was_made_for() {
     let output = forebay(&root, &["pipeline", "github", "environments/local.yaml"]);
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn a_value_is_a_default_or_decided_and_never_nothing() {
+    let told = |key: &str, file: &str| {
+        out(&forebay(&environments(), &["explain", key, &format!("{file}.yaml")]))
+    };
+    let balancer = told("edge.balancer", "production");
+    assert!(balancer.starts_with("edge.balancer = application\n    the default\n"), "{balancer}");
+    let firewall = told("edge.waf", "stream-api");
+    assert!(firewall.starts_with("edge.waf = false\n    decided by Forebay\n"), "{firewall}");
+    let rotation = told("cache.rotate", "staging");
+    assert!(rotation.contains("written at") && rotation.contains("= 30d"), "{rotation}");
+    let unset = told("edge.certificate", "production");
+    assert!(unset.starts_with("edge.certificate: not written"), "{unset}");
+}
