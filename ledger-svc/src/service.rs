@@ -116,7 +116,6 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let gauges = Gauges { connections, in_flight };
     let (gate, open) = guard::gate(&options, main.1, &reader, &handle, &metrics).await?;
     shouting.extend(open);
-    let ring = gate.ring.clone();
     let (stop, stopped) = watch::channel(false);
     let handle = Arc::new(handle);
     let app = App {
@@ -132,7 +131,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
         stopping: stopped.clone(),
     };
-    let beside = beside(&app, &options, ring, &stopped)?;
+    let beside = beside(&app, &options, app.gate.ring.clone(), &stopped)?;
     let (admin_stop, admin_stopped) = watch::channel(false);
     let admin_limits = server::Limits {
         connections_max: ADMIN_CONNECTIONS_MAX,
