@@ -203,7 +203,7 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
         }
     });
     let lost_pools = lost.difference(&reached).cloned().collect();
-    Stated { uncompressed, some_uncached, lost_pools, logs_differ, ..Stated::default() }
+    Stated { uncompressed, some_uncached, logs_differ, lost_pools, ..Stated::default() }
 }
 
 type Ports = BTreeMap<SocketAddr, SocketAddr>;
