@@ -38,7 +38,7 @@ bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB
 	@tools/install.sh test
 	cargo bench --locked -p forebay-ledger --bench ledger
 
-bench-stack: ## What making production's templates costs, beside the CDK for the same architecture
+bench-stack: ## What making production's templates costs, beside the CDK for the same architecture; writes docs/BENCHMARKS-STACK.md
 	@tools/install.sh up
 	cargo build --release --locked -p forebay-stack
 	npm ci --prefix tests/bench/cdk --no-audit --no-fund --loglevel=error || echo "going on without the CDK"

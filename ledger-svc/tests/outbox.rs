@@ -338,7 +338,9 @@ async fn a_stream_goes_on_where_it_was_left(server: &Server) {
     assert_eq!(rest, all[148..], "what was seen last goes before the address");
     free().await;
     let later = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        while api.metric("forebay_ledger_event_streams").await < 0.5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         id(&api.transfer("later", &moving("eur:credit", "eur:debit", "1")).await)
     };
     let (new, booked) = tokio::join!(streamed(from(""), 1), later);

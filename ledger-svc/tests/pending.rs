@@ -181,7 +181,7 @@ async fn a_pending_transfer_expires_by_itself_and_not_before(server: &Server) {
     let past = api.transfer("past", &expiring(Duration::ZERO)).await;
     assert_eq!(past.problem(), "expires-in-past");
     let late = id(&api.transfer("late", &expiring(Duration::from_secs(3600))).await);
-    let soon = id(&api.transfer("soon", &expiring(Duration::from_millis(1500))).await);
+    let soon = id(&api.transfer("soon", &expiring(Duration::from_secs(4))).await);
     assert_eq!(api.figures("eur:debit").await[3], "20.00");
     // Nobody writes anything; the service books it when its time has come.
     let began = Instant::now();
@@ -202,10 +202,10 @@ async fn a_pending_transfer_expires_by_itself_and_not_before(server: &Server) {
     assert!(api.metric("forebay_ledger_transfers_expired_total").await > 0.9);
 
     // What falls due while no service runs is released by the next one.
-    id(&api.transfer("away", &expiring(Duration::from_millis(700))).await);
+    id(&api.transfer("away", &expiring(Duration::from_secs(2))).await);
     let database = running.database;
     running.service.stop().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    tokio::time::sleep(Duration::from_millis(2050)).await;
     let again = Running::start(options(&database.url), database).await;
     let began = Instant::now();
     while again.api.figures("eur:debit").await[3] != "10.00" {

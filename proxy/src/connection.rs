@@ -154,13 +154,17 @@ impl Connections {
         }
     }
 
-    /// The stream with its PROXY protocol header read, where the listener expects one.
+    /// Whether the listener expects a PROXY protocol header.
+    fn is_introduced(&self) -> bool {
+        let generation = self.state.current();
+        let listener = generation.config.listeners.get(&self.name);
+        listener.is_some_and(|listener| listener.proxy_protocol.is_some())
+    }
+
+    /// The stream with its PROXY protocol header read.
     async fn introduced(&self, stream: Stream) -> Option<(Stream, Option<proxy_protocol::Ends>)> {
         let generation = self.state.current();
         let listener = generation.config.listeners.get(&self.name)?;
-        if listener.proxy_protocol.is_none() {
-            return Some((stream, None));
-        }
         let mut stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let patience = self.timeouts.handshake.as_std();
         match tokio::time::timeout(patience, introduce(&mut stream, listener)).await {
@@ -178,8 +182,7 @@ impl Connections {
 
     /// The stream requests are read from, and who is at its other end; `None` when the client did not
     /// get that far.
-    async fn open(&self, stream: Stream) -> Option<(Stream, Caller)> {
-        let Some(acceptor) = &self.acceptor else { return Some((stream, Caller::default())) };
+    async fn open(&self, stream: Stream, acceptor: &LiveAcceptor) -> Option<(Stream, Caller)> {
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = acceptor.load_full();
         let handshake = acceptor.tls_handshake(*stream);
@@ -216,6 +219,26 @@ impl Connections {
                 None
             }
         }
+    }
+
+    /// From the first byte to the last; `None` when the client did not get as far as a request.
+    async fn serve(&self, mut stream: Stream) -> Option<()> {
+        let mut introduced = None;
+        if self.is_introduced() {
+            (stream, introduced) = Box::pin(self.introduced(stream)).await?;
+        }
+        let mut caller = Caller::default();
+        if let Some(acceptor) = &self.acceptor {
+            (stream, caller) = Box::pin(self.open(stream, acceptor)).await?;
+        }
+        caller.introduced = introduced;
+        caller.number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        if Box::pin(self.speaks_http2(&mut stream)).await? {
+            Box::pin(self.http2(stream, caller, &self.closing)).await;
+        } else {
+            self.http1(stream, caller, &self.closing).await;
+        }
+        Some(())
     }
 
     async fn speaks_http2(&self, stream: &mut Stream) -> Option<bool> {
@@ -259,7 +282,7 @@ impl Connections {
             let served = requests.process_new_http(session, shutdown).await;
             let Some(reused) = served else {
                 if let Some(departure) = departing.left() {
-                    hop::drive(&self.requests.runtimes, None, departure.run()).await;
+                    Box::pin(hop::drive(&self.requests.runtimes, None, departure.run())).await;
                 }
                 return;
             };
@@ -374,23 +397,20 @@ async fn starts_with_preface(stream: &mut Stream) -> std::io::Result<bool> {
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let shutdown = &self.closing;
-        let _under_way = self.drain.connection();
+        let under_way = self.drain.connection();
         self.accepted.inc();
-        let _open = Gauged::new(&self.open);
+        let open = Gauged::new(&self.open);
         if self.open.get() > self.connections_max {
             self.refused.inc();
             return None;
         }
-        let (stream, introduced) = self.introduced(stream).await?;
-        let (mut stream, caller) = self.open(stream).await?;
-        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        let caller = Caller { introduced, number, ..caller };
-        if self.speaks_http2(&mut stream).await? {
-            self.http2(stream, caller, shutdown).await;
-        } else {
-            self.http1(stream, caller, shutdown).await;
-        }
+        let connections = Arc::clone(self);
+        // In a task of its own: pingora's has room for a handshake of its own, and would keep it as long as the
+        // connection is open.
+        tokio::spawn(async move {
+            let _counted = (under_way, open);
+            connections.serve(stream).await;
+        });
         None
     }
 
@@ -403,16 +423,16 @@ impl ServerApp for Connections {
 }
 
 /// Counts a gauge up for as long as it lives.
-struct Gauged<'a>(&'a IntGauge);
+struct Gauged(IntGauge);
 
-impl<'a> Gauged<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
+impl Gauged {
+    fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
-        Self(gauge)
+        Self(gauge.clone())
     }
 }
 
-impl Drop for Gauged<'_> {
+impl Drop for Gauged {
     fn drop(&mut self) {
         self.0.dec();
     }

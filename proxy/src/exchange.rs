@@ -15,6 +15,7 @@ use crate::connection::Caller;
 use crate::detour::Trail;
 use crate::drain::UnderWay;
 use crate::fill::origin::Contact;
+use crate::gather::Gathered;
 use crate::generation::{Generation, State};
 use crate::lane::Seat;
 use crate::mirror::Mirroring;
@@ -55,6 +56,8 @@ pub struct Exchange {
     pub tempo: Option<(Arc<Tempo>, Tempo)>,
     /// The rate of its response, on a route that has one of its own.
     pub rate: Option<Arc<OwnRate>>,
+    /// What has come of its body before it had a place in its lane.
+    pub gathered: Gathered,
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
@@ -114,6 +117,7 @@ impl Exchange {
             route: None,
             tempo: None,
             rate: None,
+            gathered: Gathered::default(),
             permit: None,
             at_origin: None,
             limits: Passage::default(),

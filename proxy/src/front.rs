@@ -172,7 +172,9 @@ impl Door {
             };
             guest.served += 1;
             guest.read.advance(whole.head_length + whole.body_length);
-            if !self.serve(stream, &mut guest.read, whole, arrival, deed).await {
+            // Apart, so that a connection that waits for a request has no room for one.
+            let served = Box::pin(self.serve(stream, &mut guest.read, whole, arrival, deed)).await;
+            if !served {
                 return Passed::Over;
             }
         }

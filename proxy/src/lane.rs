@@ -130,6 +130,11 @@ impl Lane {
         self.sit_down(&self.places, TO_CLIENT).await
     }
 
+    /// Whether half of its places are taken.
+    pub fn is_half_full(&self) -> bool {
+        self.places.are_half_taken()
+    }
+
     /// Takes a place if one is free; who gets none has not asked.
     pub fn admit_now(&self) -> Option<Seat> {
         let permit = self.places.enter_now()?;

@@ -59,6 +59,7 @@ pub mod flv;
 pub mod framing;
 pub mod front;
 pub mod gate;
+pub mod gather;
 pub mod generation;
 pub mod guard;
 pub mod headers;

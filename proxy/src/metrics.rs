@@ -7,7 +7,8 @@ pub mod family;
 pub mod traffic;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
@@ -45,6 +46,8 @@ pub struct Metrics {
     pub lane_waiting: IntGaugeVec,
     pub lane_waits: IntCounterVec,
     pub lane_origin_requests: IntGaugeVec,
+    /// Bytes of small bodies whose requests wait for the rest of them, or have what came before their place.
+    pub gathered: IntGauge,
     pub lane_memory: IntGaugeVec,
     pub lane_memory_max: IntGaugeVec,
     pub lane_paced_bytes: IntCounterVec,
@@ -153,6 +156,7 @@ impl Metrics {
             lane_waiting: gauge("forebay_proxy_lane_waiting"),
             lane_waits: counter("forebay_proxy_lane_waits_total"),
             lane_origin_requests: gauge("forebay_proxy_lane_origin_requests"),
+            gathered: gauge("forebay_proxy_gathered_bodies_bytes").with_label_values::<&str>(&[]),
             lane_memory: gauge("forebay_proxy_lane_memory_bytes"),
             lane_memory_max: gauge("forebay_proxy_lane_memory_max_bytes"),
             lane_paced_bytes: counter("forebay_proxy_lane_paced_bytes_total"),

@@ -21,8 +21,8 @@ use crate::upstream::naming;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
-    assemble, auth_request, bodies, buffer, content, lane, mirror, rate_limit, relay, rules, trace,
-    tunnel,
+    assemble, auth_request, bodies, buffer, content, gather, lane, mirror, rate_limit, relay,
+    rules, trace, tunnel,
 };
 
 impl Edge {
@@ -64,6 +64,7 @@ impl Edge {
         trace::enter(session.req_header_mut(), exchange);
         tunnel::consider(session, exchange);
         bodies::offer(session, exchange);
+        gather::small_body(&self.state, session, exchange).await?;
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {

@@ -129,6 +129,12 @@ impl Places {
         self.admit_waiting();
     }
 
+    /// Whether half of the places are taken.
+    pub fn are_half_taken(&self) -> bool {
+        let state = self.state.lock();
+        state.inside >= state.limits.inside_max / 2
+    }
+
     /// Enters now, or waits as long as the limits allow. Dropping the future leaves the queue.
     pub async fn enter(self: &Arc<Self>) -> Result<Permit, Full> {
         let (mut place, patience, ticket) = {

@@ -78,7 +78,8 @@ fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
-    let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    let protocols: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+    let protocols = if http2 { protocols } else { &protocols[1..] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.ignore_client_order = !tls.cipher_suites.is_empty();
     let tickets = tls.session_tickets.clone().unwrap_or_default();

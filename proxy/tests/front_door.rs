@@ -1,13 +1,14 @@
 //! What is answered at the front door is what would be answered behind it.
 
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::caching::{answer, cached};
 use crate::client::Response;
-use crate::harness::{Proxy, dead_address, eventually};
+use crate::harness::{PATIENCE, Proxy, dead_address, eventually};
 use crate::origin::Origin;
 
 const FIELDS: &str = "Cache-Control: max-age=600\r\nETag: \"v1\"\r\nVary: X-Tongue\r\nX-Own: yes\r\n\
@@ -277,9 +278,11 @@ fn a_reload_holds_for_the_next_request_of_an_open_connection() {
 
 #[test]
 fn a_full_lane_sheds_hits_too() {
-    let origin = Origin::start(|exchange| {
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let origin = Origin::start(move |exchange| {
         if exchange.target() == "/slow" {
-            std::thread::sleep(Duration::from_secs(2));
+            released.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         }
         answer(exchange, "Cache-Control: max-age=600\r\n", "x")
     });
@@ -298,6 +301,7 @@ fn a_full_lane_sheds_hits_too() {
     slow.send("GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n");
     origin.wait_for_requests(2);
     assert_eq!(proxy.get("/a").status, 503);
+    release.send(()).unwrap();
     assert_eq!(slow.response(false).unwrap().status, 200);
     assert_eq!(answered(&proxy), 1.0);
 }

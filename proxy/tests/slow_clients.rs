@@ -82,3 +82,31 @@ fn connections_above_the_limit_are_closed_and_counted() {
         client.read_exact(&mut answer).ok().filter(|()| &answer == b"HTTP/1.1 200")
     });
 }
+
+#[test]
+fn a_small_body_that_drips_takes_nobodys_place() {
+    let origin = Origin::start(|exchange| {
+        let Some(body) = exchange.body() else { return false };
+        exchange.answer(&format!("{} {}", exchange.target(), String::from_utf8_lossy(&body)))
+    });
+    let proxy = Proxy::start(&format!(
+        "{}\nlanes: {{ interactive: {{ requests_max: 1, waiting_max: 0 }} }}",
+        to(&[origin.address])
+    ));
+    let mut slow: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut slow {
+        client.send("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    }
+    let gathered = "forebay_proxy_gathered_bodies_bytes";
+    eventually("what has come so far", || (proxy.metric(gathered) == 100.0).then_some(()));
+    let post = "POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(proxy.client().ask(post).text(), "/quick hi");
+    nobody_is_in_a_lane(&proxy);
+    assert_eq!(origin.requests(), 1, "nothing is asked for what has not come");
+    for client in &mut slow {
+        client.send("world");
+        assert_eq!(client.response(false).unwrap().text(), "/slow helloworld");
+        nobody_is_in_a_lane(&proxy);
+    }
+    eventually("nothing held", || (proxy.metric(gathered) == 0.0).then_some(()));
+}

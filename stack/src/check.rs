@@ -9,6 +9,8 @@ mod reachability;
 mod references;
 mod zones;
 
+pub use reachability::is_public;
+
 use std::fmt;
 
 use serde_json::Value;

@@ -90,6 +90,8 @@ pub struct Edge {
     pub origin: Option<ServerAddress>,
     pub instances: Fleet,
     pub balancer: Balancer,
+    /// The private networks whose clients reach it; empty where everybody may.
+    pub only_from: Vec<String>,
     /// The secret with the certificate, where TLS ends at the proxy: its ARN.
     pub certificate: Option<String>,
     pub waf: bool,
@@ -192,6 +194,10 @@ pub struct EdgeSection {
     /// AWS: what stands before it [default: application].
     #[serde(default)]
     pub balancer: Option<Balancer>,
+    /// AWS: private networks whose clients reach it, by peering or a VPN: `[10.0.0.0/8]`. With it the
+    /// balancer has private addresses, and nothing of the estate is reached from the internet.
+    #[serde(default)]
+    pub only_from: Vec<String>,
     /// AWS: with `balancer: passthrough`, the secret of Secrets Manager whose JSON has `certificate` (the
     /// chain, leaf first) and `key`, both PEM: its ARN. Instances look every hour whether it changed.
     #[serde(default)]

@@ -17,7 +17,7 @@ use endpoints::Endpoint;
 use flows::Flow;
 use instance::{InstanceFile, RenderError};
 use parameters::Parameter;
-use subnets::Subnet;
+use subnets::{Subnet, Tier};
 
 /// How many days CloudWatch can keep logs, of those that make sense here.
 pub const RETENTION_DAYS: [u64; 12] = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365];
@@ -79,6 +79,11 @@ impl EstatePlan {
             Nat::One => Some(0),
             Nat::None => None,
         }
+    }
+
+    /// The subnets that the balancer before the edge stands in.
+    pub fn balancer_tier(&self) -> Tier {
+        if self.estate.edge.only_from.is_empty() { Tier::Public } else { Tier::Edge }
     }
 
     /// Whether private instances reach nothing but AWS's own services.

@@ -79,7 +79,11 @@ fn of_estate(plan: &EstatePlan, ways: Vec<Way>) -> Picture {
     }
     let mut bands = vec![Band { name: "internet".to_owned(), rows: beyond }];
     for tier in Tier::ALL {
-        let parties = Party::ALL.into_iter().filter(|party| party.tier() == Some(tier));
+        let stands_in = |party: Party| match party {
+            Party::Balancer => Some(plan.balancer_tier()),
+            party => party.tier(),
+        };
+        let parties = Party::ALL.into_iter().filter(|party| stands_in(*party) == Some(tier));
         let rows: Vec<Row> = parties
             .filter(|party| plan.flows.iter().any(|it| it.from == *party || it.to == *party))
             .map(|party| row(plan, party))
@@ -98,7 +102,9 @@ fn of_estate(plan: &EstatePlan, ways: Vec<Way>) -> Picture {
 }
 
 fn outside(plan: &EstatePlan) -> Row {
+    let only_from = &plan.estate.edge.only_from;
     let detail = match &plan.estate.edge.origin {
+        _ if !only_from.is_empty() => format!("clients in {}", only_from.join(", ")),
         None if plan.is_isolated() => "viewers, clients; nobody is called from inside".to_owned(),
         Some(origin) => format!("viewers, clients, AWS, the origin {origin}"),
         None => "viewers, clients, AWS".to_owned(),

@@ -109,6 +109,23 @@ fn a_way_out_by_hand_is_found() {
 }
 
 #[test]
+fn an_edge_for_private_networks_is_reached_by_nobody_else() {
+    let (_, templates) = made(ISOLATED);
+    let balancer = properties(&templates, "Balancer");
+    assert_eq!(balancer["Scheme"], "internal");
+    let subnet = json!({ "Fn::ImportValue": "isolated-network-EdgeSubnetA" });
+    assert_eq!(balancer["Subnets"][0], subnet, "beside the instances");
+    let rules = properties(&templates, "BalancerGroup")["SecurityGroupIngress"].clone();
+    let ranges: Vec<&Value> = rules.as_array().unwrap().iter().map(|it| &it["CidrIp"]).collect();
+    assert_eq!(ranges, ["10.0.0.0/8", "192.168.4.0/22", "10.0.0.0/8", "192.168.4.0/22"]);
+    let told = findings(ISOLATED, |templates| {
+        let group = templates[0].resources.get_mut("BalancerGroup").unwrap();
+        group.properties["SecurityGroupIngress"][0]["CidrIp"] = json!("0.0.0.0/0");
+    });
+    assert!(told.contains("and the balancer is for private networks"), "{told}");
+}
+
+#[test]
 fn a_balancer_of_connections_tells_the_proxy_who_asks() {
     let (plan, templates) = made(STREAM);
     assert_eq!(properties(&templates, "Balancer")["Type"], "network");

@@ -16,7 +16,7 @@ pub enum Kind {
 
 /// Types of the shipped environments that ministack refuses. In their place it is given something that
 /// does nothing, and the template is given back as it was.
-pub const UNKNOWN_TO_MINISTACK: [&str; 12] = [
+pub const UNKNOWN_TO_MINISTACK: [&str; 13] = [
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
     "AWS::Backup::BackupSelection",
@@ -28,6 +28,7 @@ pub const UNKNOWN_TO_MINISTACK: [&str; 12] = [
     "AWS::EC2::NatGateway",
     "AWS::EC2::SecurityGroupEgress",
     "AWS::EC2::SecurityGroupIngress",
+    "AWS::SecretsManager::RotationSchedule",
     "AWS::WAFv2::WebACLAssociation",
 ];
 

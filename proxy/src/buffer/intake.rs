@@ -17,9 +17,10 @@ pub async fn next_part(
     exchange: &mut Exchange,
 ) -> Result<Option<Bytes>, Failure> {
     // Where there is nothing more to read, pingora would wait for the client to leave.
-    let part = match session.is_body_done() {
-        true => None,
-        false => {
+    let part = match exchange.gathered.take() {
+        Some(part) => Some(part),
+        None if session.is_body_done() => None,
+        None => {
             let read = session.downstream_session.read_body_or_idle(false).await;
             read.map_err(|error| Failure::of(&error.into_down()))?
         }

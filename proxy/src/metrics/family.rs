@@ -175,6 +175,12 @@ pub const FAMILIES: &[Family] = &[
         "Requests of a lane at origins now; origin_concurrency_max bounds them.",
     ),
     family(
+        "forebay_proxy_gathered_bodies_bytes",
+        Kind::Gauge,
+        &[],
+        "Small request bodies taken in before their request had its place in a lane; 64 MiB at most.",
+    ),
+    family(
         "forebay_proxy_lane_memory_bytes",
         Kind::Gauge,
         &["lane"],

@@ -17,16 +17,17 @@ const members = await Promise.all(
     (way) =>
       new Promise((joined) => {
         const socket = io(url, { ...way, forceNew: true, reconnection: false });
-        const member = { socket, heard: [], polled: false, upgraded: false };
+        const member = { socket, heard: [], polled: false };
+        const polls = !way.transports;
+        const ready = () => socket.connected && member.polled === polls && joined(member);
+        socket.io.engine.once("upgrade", () => {
+          member.polled = true;
+          ready();
+        });
         socket.on("connect_error", failed("connect"));
         socket.on("disconnect", failed("disconnect"));
         socket.on("said", (_, text) => member.heard.push(text));
-        socket.on("connect", () => {
-          const engine = socket.io.engine;
-          member.polled = engine.transport.name === "polling";
-          engine.once("upgrade", () => joined(member));
-          if (!member.polled) joined(member);
-        });
+        socket.on("connect", ready);
       }),
   ),
 );

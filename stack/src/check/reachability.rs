@@ -40,6 +40,7 @@ const MAY_CALL: [(&str, &[&str]); 12] = [
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(open_to_nobody(templates));
     for template in templates {
         findings.extend(open_to_the_world(template));
         findings.extend(routed_to_the_world(template));
@@ -96,6 +97,21 @@ fn open_to_the_world(template: &Template) -> Vec<Finding> {
     findings
 }
 
+/// A balancer with private addresses, whose group lets the internet in all the same.
+fn open_to_nobody(templates: &[Template]) -> Vec<Finding> {
+    let find = |id: &str| templates.iter().find_map(|it| Some((it, it.resources.get(id)?)));
+    let (Some((_, balancer)), Some((template, group))) = (find("Balancer"), find("BalancerGroup"))
+    else {
+        return Vec::new();
+    };
+    let public = |rule: &&Value| rule["CidrIp"].as_str().is_some_and(is_public);
+    if balancer.properties["Scheme"] != "internal" || !rules_of(group).iter().any(public) {
+        return Vec::new();
+    }
+    let message = "lets the internet in, and the balancer is for private networks";
+    vec![finding(template, "BalancerGroup", message)]
+}
+
 /// What a resource lets into a security group.
 fn rules_of(resource: &Resource) -> Vec<&Value> {
     match resource.kind.as_ref() {
@@ -109,7 +125,7 @@ fn rules_of(resource: &Resource) -> Vec<&Value> {
 
 /// Whether a range holds an address that is not private (RFC 1918, RFC 4193). What is no range is
 /// taken for a public one.
-fn is_public(range: &str) -> bool {
+pub fn is_public(range: &str) -> bool {
     let Some((address, length)) = range.split_once('/') else { return true };
     let Ok(length) = length.parse::<u8>() else { return true };
     match address.parse::<std::net::IpAddr>() {

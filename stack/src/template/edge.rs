@@ -83,7 +83,7 @@ fn balancer(template: &mut Template, plan: &EstatePlan) {
     let on = |key: &str, value: Value| json!({ "Key": key, "Value": value });
     let properties = json!({
         "Type": "application",
-        "Scheme": "internet-facing",
+        "Scheme": front::scheme(plan),
         "Subnets": subnets,
         "SecurityGroups": [import(plan, Stack::Network, "BalancerGroup")],
         "LoadBalancerAttributes": [

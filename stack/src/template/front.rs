@@ -8,7 +8,6 @@ use super::value::{attribute, import, reference};
 use super::{Resource, Stack, Template};
 use crate::environment::aws::Balancer;
 use crate::estate::document::READY_PATH;
-use crate::estate::subnets::Tier;
 use crate::estate::{EstatePlan, PROXY_PLAIN_PORT, PROXY_PORT, instance};
 
 const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
@@ -24,10 +23,15 @@ pub(super) fn add(template: &mut Template, plan: &EstatePlan) {
     alarms(template, plan);
 }
 
-/// The subnets the internet reaches.
+/// Where the balancer stands: where the internet reaches it, or beside the instances.
 pub(super) fn subnets(plan: &EstatePlan) -> Vec<Value> {
-    let public = plan.subnets.iter().filter(|subnet| subnet.tier == Tier::Public);
-    public.map(|subnet| import(plan, Stack::Network, &subnet.id())).collect()
+    let own = plan.subnets.iter().filter(|subnet| subnet.tier == plan.balancer_tier());
+    own.map(|subnet| import(plan, Stack::Network, &subnet.id())).collect()
+}
+
+/// Whether the balancer has public addresses.
+pub(super) fn scheme(plan: &EstatePlan) -> &'static str {
+    if plan.estate.edge.only_from.is_empty() { "internet-facing" } else { "internal" }
 }
 
 /// What instances of the edge are targets of.
@@ -57,12 +61,12 @@ fn balancer(template: &mut Template, plan: &EstatePlan) {
     }
     let properties = json!({
         "Type": "network",
-        "Scheme": "internet-facing",
+        "Scheme": scheme(plan),
         "Subnets": subnets(plan),
         "SecurityGroups": [import(plan, Stack::Network, "BalancerGroup")],
         "LoadBalancerAttributes": attributes,
     });
-    let why = "the only thing of the estate the internet reaches";
+    let why = "the only thing of the estate that clients reach";
     let mut balancer = Resource::new(BALANCER, why, properties);
     if !ends_tls {
         let why = "a network balancer logs TLS listeners only; who connected is in the flow logs";

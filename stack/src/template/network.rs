@@ -185,7 +185,7 @@ fn groups(template: &mut Template, plan: &EstatePlan) {
             .flows
             .iter()
             .filter(|flow| flow.to == party && flow.from == Party::Internet)
-            .map(|flow| rule(flow, json!({ "CidrIp": "0.0.0.0/0" })))
+            .flat_map(|flow| clients(plan).into_iter().map(|range| rule(flow, range)))
             .collect();
         let mut group = json!({
             "GroupDescription": party.what(),
@@ -218,6 +218,14 @@ fn groups(template: &mut Template, plan: &EstatePlan) {
         let inward = side(&to, "SourceSecurityGroupId", &from);
         let kind = "AWS::EC2::SecurityGroupIngress";
         template.add(format!("{end}In"), Resource::new(kind, flow.why, inward));
+    }
+}
+
+/// Where clients are: everywhere, or in the private networks that the file names.
+fn clients(plan: &EstatePlan) -> Vec<Value> {
+    match plan.estate.edge.only_from.as_slice() {
+        [] => vec![json!({ "CidrIp": "0.0.0.0/0" })],
+        ranges => ranges.iter().map(|range| json!({ "CidrIp": range })).collect(),
     }
 }
 

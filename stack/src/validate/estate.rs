@@ -18,7 +18,7 @@ use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
 use crate::estate::parameters;
 
 /// Sections and keys that mean something on AWS only.
-const FOR_AWS: [&str; 24] = [
+const FOR_AWS: [&str; 25] = [
     "aws",
     "network",
     "database",
@@ -40,6 +40,7 @@ const FOR_AWS: [&str; 24] = [
     "edge.origin",
     "edge.instances",
     "edge.balancer",
+    "edge.only_from",
     "edge.certificate",
     "edge.waf",
     "ledger.instances",
@@ -371,6 +372,7 @@ pub(super) fn complete(
             origin: edge.origin.clone().filter(|_| to_origin),
             instances,
             balancer: edge.balancer.unwrap_or_default(),
+            only_from: edge.only_from.clone(),
             certificate: edge.certificate.clone(),
             waf: edge.waf.unwrap_or(edge.balancer.unwrap_or_default() == Balancer::Application),
         },

@@ -70,6 +70,8 @@ pub struct Outcome {
     pub crowd: usize,
     /// How often the peer had closed all connections of an attack, which then came again.
     pub ended: usize,
+    /// Whether the attacker's own probe of what it attacks was answered.
+    pub probed: Option<bool>,
     /// For idle connections: KiB of the peer's memory for each, and of TCP buffers at both ends.
     pub kib_each: Option<(f64, f64)>,
 }
@@ -82,13 +84,14 @@ pub fn measure(bench: &Bench, peer: &Peer, load: Load) -> Result<Vec<(&'static s
         |running: &Running<'_>, time| transactions(running.address, load.requests_per_second, time);
     ask(&running, WARM_UP)?;
     let latency = ask(&running, bench.duration)?;
-    outcomes.push(("alone", Outcome { latency, crowd: 0, ended: 0, kib_each: None }));
+    outcomes.push(("alone", Outcome { latency, crowd: 0, ended: 0, probed: None, kib_each: None }));
     for attack in &ATTACKS {
         let attacker = Attacker::start(bench, &running, attack, load.attackers)?;
         let crowd = attacker.wait_until_there(load.attackers)?;
         let latency = ask(&running, bench.duration)?;
-        let ended = attacker.stop()?;
-        outcomes.push((attack.name, Outcome { latency, crowd, ended, kib_each: None }));
+        let (ended, probed) = attacker.stop()?;
+        let probed = Some(probed);
+        outcomes.push((attack.name, Outcome { latency, crowd, ended, probed, kib_each: None }));
     }
     drop(running);
     let running = Running::start(bench, peer, "crowd")?;
@@ -114,7 +117,7 @@ fn idle(
     let each = |before: u64, after: u64| (after as f64 - before as f64) / 1024.0 / count as f64;
     let kib_each = Some((each(before.0, after.0), each(before.1, after.1)));
     let latency = ask(running.bench.duration)?;
-    Ok(Outcome { latency, crowd: crowd.count(), ended: 0, kib_each })
+    Ok(Outcome { latency, crowd: crowd.count(), ended: 0, probed: None, kib_each })
 }
 
 /// Connections that this process and the peer may each have, with as many files as the kernel lets them.
@@ -179,13 +182,11 @@ impl Attacker {
         }
     }
 
-    /// Ends it; says how often all its connections had been closed. An error when its own probes had no answer.
-    fn stop(self) -> Result<usize> {
+    /// Ends it; says how often all its connections had been closed, and whether its own last probe, for what it
+    /// attacks, was answered.
+    fn stop(self) -> Result<(usize, bool)> {
         let said = self.said()?;
-        let available = said.rsplit_once("service available:").context("no report")?.1;
-        let available = plain(available.lines().next().unwrap_or_default());
-        ensure!(available.trim() == "YES", "{}: {}", self.name, last_lines(&said));
-        Ok(said.matches(ENDED).count())
+        Ok((said.matches(ENDED).count(), is_available(&said).context("no report")?))
     }
 }
 
@@ -197,6 +198,17 @@ impl Drop for Attacker {
         }
         let _ = self.child.wait();
     }
+}
+
+/// Whether its probes were answered, by the last report that is whole.
+fn is_available(said: &str) -> Option<bool> {
+    said.lines().rev().find_map(|line| {
+        match plain(line).split_once("service available:")?.1.trim() {
+            "YES" => Some(true),
+            "NO" => Some(false),
+            _ => None,
+        }
+    })
 }
 
 /// The last number behind this word, whatever colours stand between them.
@@ -212,15 +224,10 @@ fn plain(text: &str) -> String {
     parts.fold(first, |all, part| all + part.split_once('m').map_or("", |(_, rest)| rest))
 }
 
-fn last_lines(said: &str) -> String {
-    let lines: Vec<String> = said.lines().rev().take(5).map(plain).collect();
-    lines.join(" / ")
-}
-
 /// The table of one peer.
 pub fn table(name: &str, outcomes: &[(&str, Outcome)]) -> String {
     let mut text = format!(
-        "| {name} | crowd | ended | requests | failed | p50 ms | p99 | p99.9 | KiB each | TCP buffers |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        "| {name} | crowd | ended | probe | requests | failed | p50 ms | p99 | p99.9 | KiB each | TCP buffers |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
     );
     for (what, of) in outcomes {
         let ms = |us: u64| format!("{:.2}", us as f64 / 1000.0);
@@ -231,6 +238,7 @@ pub fn table(name: &str, outcomes: &[(&str, Outcome)]) -> String {
         let cells = [
             of.crowd.to_string(),
             of.ended.to_string(),
+            of.probed.map_or("–", |probed| if probed { "yes" } else { "no" }).to_owned(),
             latency.requests.to_string(),
             latency.failures.to_string(),
             ms(latency.p50_us),
@@ -272,6 +280,7 @@ mod tests {
             latency: Latency { p99_us, failures, ..Latency::default() },
             crowd: 7,
             ended: 5,
+            probed: Some(true),
             kib_each,
         };
         let said = |outcome| breaches(&[("idle", outcome)], 100.0, 4.0);
@@ -283,7 +292,7 @@ mod tests {
         );
         let text = table("Forebay", &[("idle", outcome(1_500, 0, Some((0.5, 0.0))))]);
         assert!(
-            text.ends_with("| idle | 7 | 5 | 0 | 0 | 0.00 | 1.50 | 0.00 | 0.50 | 0.00 |\n"),
+            text.ends_with("| idle | 7 | 5 | yes | 0 | 0 | 0.00 | 1.50 | 0.00 | 0.50 | 0.00 |\n"),
             "{text}"
         );
     }
@@ -294,6 +303,9 @@ mod tests {
         assert_eq!(last_count(said, "connected:"), Some(1975));
         assert_eq!(last_count(said, "error:"), Some(0));
         assert_eq!(last_count(said, "closed:"), None);
-        assert_eq!(last_lines("\u{1b}[0mfirst\nlast\u{1b}[0m\n"), "last / first");
+        let available = "service available:\u{1b}[1;32m   \u{1b}[1;32mNO\u{1b}[0m\n";
+        assert_eq!(is_available(&format!("{available}\u{1b}[0mservice available:")), Some(false));
+        assert_eq!(is_available(&available.replace("NO", "YES")), Some(true));
+        assert_eq!(is_available(said), None);
     }
 }

@@ -2,18 +2,46 @@
 
 use proxy_config::{Config, Problem, Tree};
 
+use crate::check::is_public;
 use crate::environment::Document;
 use crate::environment::aws::{Aws, Balancer};
 
 pub(super) fn faults(tree: &Tree, aws: &Aws, document: &Document, proxy: &Config) -> Vec<Problem> {
     let mut problems = listeners(tree, document, proxy);
     problems.extend(certificate(tree, aws, document));
+    problems.extend(reached(tree, document));
     let edge = &document.edge;
     let balancer = edge.balancer.unwrap_or_default();
     if edge.waf == Some(true) && balancer != Balancer::Application {
         let message = "a balancer of connections takes no firewall";
         let hint = "leave `waf` out; `cdn.firewall` is one before the CDN";
         problems.push(Problem::new("edge.waf", tree.place_of("edge.waf"), message).hint(hint));
+    }
+    problems
+}
+
+/// Who reaches it: ranges of private networks, and then no CDN, which stands on the internet.
+fn reached(tree: &Tree, document: &Document) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let ranges = &document.edge.only_from;
+    for (number, range) in ranges.iter().enumerate() {
+        // The network has no addresses of IPv6.
+        if is_public(range) || range.contains(':') {
+            let path = format!("edge.only_from[{number}]");
+            let message = format!("`{range}` is not a range of a private network");
+            let hint = "write one of those of RFC 1918: `10.0.0.0/8`";
+            problems.push(Problem::new(path.clone(), tree.place_of(&path), message).hint(hint));
+        }
+    }
+    let asks = |origin: &str| origin == "edge";
+    let cdn = document.cdn.as_ref().filter(|cdn| {
+        asks(&cdn.otherwise.origin) || cdn.behaviours.iter().any(|it| asks(&it.origin))
+    });
+    if cdn.is_some() && !ranges.is_empty() {
+        let message = "the CDN asks the edge, which the internet does not reach";
+        let hint = "leave `only_from` out, or let the CDN ask buckets and functions only";
+        let place = tree.place_of("edge.only_from");
+        problems.push(Problem::new("edge.only_from", place, message).hint(hint));
     }
     problems
 }
