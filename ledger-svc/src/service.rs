@@ -134,11 +134,6 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     };
     let beside = beside(&app, &options, ring, &stopped)?;
     let (admin_stop, admin_stopped) = watch::channel(false);
-    let admin_limits = server::Limits {
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        drain_timeout: Duration::ZERO,
-        ..options.server
-    };
     Ok(Service {
         listen: main.1,
         admin_listen: admin.1,
@@ -156,7 +151,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
             admin.0,
             None,
             admin::router(app),
-            admin_limits,
+            of_admin(options.server),
             Gauges::unwatched(),
             admin_stopped,
         )),
@@ -165,6 +160,12 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         beside,
         shouting,
     })
+}
+
+/// The admin listener's own limits.
+fn of_admin(limits: server::Limits) -> server::Limits {
+    let connections_max = ADMIN_CONNECTIONS_MAX;
+    server::Limits { connections_max, drain_timeout: Duration::ZERO, ..limits }
 }
 
 /// How much of what there may be, beside how much there is.
