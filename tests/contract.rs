@@ -104,6 +104,22 @@ fn what_nginx_compat_writes_the_proxy_takes() {
     }
 }
 
+/// What the guide tells people to write is taken as it stands.
+#[test]
+fn the_documents_of_the_migration_guide_are_right() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let guide = std::fs::read_to_string(repository().join("docs/MIGRATING-FROM-NGINX.md"));
+    let guide = guide.expect("it is there");
+    let documents: Vec<&str> =
+        guide.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(documents.len(), 2, "one in front of both, one that shifts");
+    for text in documents {
+        let file = folder.path().join("front.yaml");
+        std::fs::write(&file, text).expect("it is writable");
+        printed("forebay-proxy", &["check", &file.display().to_string()]);
+    }
+}
+
 #[test]
 fn a_starter_environment_is_right_as_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -38,9 +38,11 @@ fn translated_sites_answer_as_nginx_does() {
     }
 }
 
-/// Sites that convert, but do not yet answer as nginx does or are not asked, and why.
-const NOT_ALIKE: [(&str, &str); 1] =
-    [("mastodon.conf", "a page for errors that is cached under its own name by nginx")];
+/// Sites that convert, but do not yet answer as nginx does, and why.
+const NOT_ALIKE: [(&str, &str); 1] = [(
+    "mastodon.conf",
+    "it tells how the cache dealt with a request, which goes by host here; pages compressed by two programs differ",
+)];
 
 /// Configurations as their projects document them: each converts, loads, and answers as nginx does.
 #[test]
@@ -115,13 +117,12 @@ fn hold(site: &str) -> Result<(), String> {
     if !converted.status.success() {
         return Err(format!("{site} is not converted: {said}"));
     }
-    let reason = NOT_ALIKE.iter().find(|(name, _)| *name == site).map(|(_, reason)| *reason);
     let checked = binaries::command("forebay-proxy").arg("check").arg(&yaml).output();
     let checked = checked.expect("forebay-proxy runs");
     if !checked.status.success() {
         return Err(format!("{site} does not load: {}", String::from_utf8_lossy(&checked.stderr)));
     }
-    if reason.is_some() {
+    if NOT_ALIKE.iter().any(|(name, _)| *name == site) {
         return Ok(());
     }
     let (output, account) = replay(&sites.join(site).display().to_string(), &[]);

@@ -46,6 +46,7 @@ pub mod secure;
 pub mod server_name;
 pub mod sieve;
 pub mod site;
+pub mod slices;
 pub mod status_page;
 pub mod upgrade;
 pub mod upstream;

@@ -436,3 +436,24 @@ fn answers_of_scripts_are_cached_as_fastcgi_cache_says() {
     assert!(config.cache_policies.is_empty());
     assert!(lost.iter().any(|line| line.contains("there is no fastcgi_cache_key")), "{lost:?}");
 }
+
+#[test]
+fn large_answers_are_kept_in_slices() {
+    let http = "proxy_cache_path /tmp/c keys_zone=film:1m max_size=100m;";
+    let server = "slice 1m; location / { proxy_pass http://10.0.0.1; proxy_cache film; proxy_cache_valid 200 206 1h; \
+                  proxy_cache_key $uri$is_args$args$slice_range; proxy_set_header Range $slice_range; }";
+    let (config, lost) = config(http, server);
+    assert!(lost.is_empty(), "{lost:?}");
+    let policy = serde_json::to_string(&config.cache_policies["film"]).expect("a policy is JSON");
+    let slices = r#""slices":{"size":"1MiB","read_ahead":0,"object_min":"1MiB"}"#;
+    assert!(policy.contains(slices), "{policy}");
+    assert!(!route(&config, "/").contains("range"), "{}", route(&config, "/"));
+    // In a cache without room, and without a cache, nothing is cut.
+    for (zone, cache) in [("max_size=1m", "proxy_cache film;"), ("", "")] {
+        let http = format!("proxy_cache_path /tmp/c keys_zone=film:1m {zone};");
+        let server = format!("location / {{ slice 1m; proxy_pass http://10.0.0.1; {cache} }}");
+        let (config, lost) = self::config(&http, &server);
+        assert!(config.cache_policies.values().all(|policy| policy.slices.is_none()));
+        assert!(lost.iter().any(|line| line.starts_with("slice 1m")), "{lost:?}");
+    }
+}

@@ -22,6 +22,10 @@ pub struct Stated {
     pub uncompressed: bool,
     /// Some location of the configuration goes uncached.
     pub some_uncached: bool,
+    /// What was asked for.
+    pub asked: String,
+    /// Some log is not kept as nginx keeps it.
+    pub logs_differ: bool,
     /// Pools that only untranslated directives lead to.
     pub lost_pools: BTreeSet<String>,
 }
@@ -137,10 +141,13 @@ fn upstream(
         let uncached = nginx.is_empty() && stated.some_uncached && !stated.cached;
         let is_head = forebay.is_empty() && nginx.iter().all(|seen| seen.method == "HEAD");
         let is_foreign = |seen: &Seen| echo::normal(&seen.target) != seen.target;
+        let path = |target: &str| echo::normal(target.split('?').next().unwrap_or_default());
+        let is_elsewhere = |seen: &Seen| path(&seen.target) != path(&stated.asked);
+        let led = forebay.is_empty() && nginx.iter().all(is_elsewhere);
         let one_form = forebay.is_empty() && nginx.iter().all(is_foreign);
         let why = match () {
             () if stated.cached => Some("the cache keeps by its own rules; see proxy_cache"),
-            () if stated.some_cached && nginx.is_empty() => {
+            () if stated.some_cached && (nginx.is_empty() || led) => {
                 Some("a page that is led to is cached by rules of its own; see proxy_cache")
             }
             () if stated.some_cached && is_head => Some("HEAD is answered from what GET fetched"),

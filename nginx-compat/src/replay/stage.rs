@@ -10,17 +10,18 @@ use anyhow::Context as _;
 use crate::include::Includes;
 use crate::parse::parse_bytes;
 use crate::replay::echo::Echo;
+use crate::replay::log_lines;
 use crate::replay::requests::Request;
 use crate::translate::listen;
+use crate::translate::value::slug;
 use crate::tree::{Body, Directive, Document, Word, flattened, walk};
 
 /// Directives of the process and of files outside, which must not act here.
-const DROPPED: [&str; 22] = [
+const DROPPED: [&str; 21] = [
     "user",
     "pid",
     "lock_file",
     "error_log",
-    "access_log",
     "open_log_file_cache",
     "daemon",
     "master_process",
@@ -42,6 +43,8 @@ const DROPPED: [&str; 22] = [
 
 pub struct Stage<'a> {
     pub folder: &'a Path,
+    /// Whose logs its lines go to.
+    pub side: &'static str,
     /// Where each address of the configuration listens instead.
     pub ports: &'a BTreeMap<SocketAddr, SocketAddr>,
     pub echo: &'a Echo,
@@ -81,7 +84,7 @@ impl Stage<'_> {
             text.push_str("user root;");
         }
         let frame = parse(&text)?;
-        let mut files = format!("access_log off; client_body_temp_path {folder}/body;");
+        let mut files = format!("client_body_temp_path {folder}/body;");
         for kind in ["proxy", "fastcgi", "uwsgi", "scgi"] {
             files.push_str(&format!("{kind}_temp_path {folder}/{kind};"));
         }
@@ -118,6 +121,11 @@ impl Stage<'_> {
                     "upstream" => self.upstream(directive),
                     _ => self.moved(inner, name)?,
                 };
+                if name == "http" {
+                    let is_logged = inner.iter().any(|line| line.name == "access_log");
+                    let frame = log_lines::frame(self.folder, self.side, is_logged);
+                    inner.splice(0..0, parse(&frame)?);
+                }
                 if name == "server" && listens(directive).is_empty() {
                     let port = self.ports[&listen::ASSUMED];
                     inner.splice(0..0, parse(&format!("listen {port};"))?);
@@ -139,6 +147,8 @@ impl Stage<'_> {
         match name {
             _ if dropped => return false,
             "listen" => return self.listen(directive),
+            "access_log" => self.log(directive),
+            "log_format" => format(directive),
             "proxy_cache_path" | "fastcgi_cache_path" => self.cache_path(directive),
             "proxy_pass" => self.pass(directive),
             "fastcgi_pass" => self.script(directive),
@@ -180,11 +190,26 @@ impl Stage<'_> {
             .collect()
     }
 
+    /// Writes at once, to a file of this side, in a format that is steady.
+    fn log(&self, line: &mut Directive) {
+        let Some(place) = line.arguments.first().cloned().filter(|word| word.text != "off") else {
+            return;
+        };
+        let path = log_lines::file(self.folder, self.side, &slug(&place.text));
+        let others = line.arguments.drain(1..).collect::<Vec<_>>();
+        line.arguments[0].text = path.display().to_string();
+        let format = others.iter().find(|word| !word.text.contains('=') && word.text != "gzip");
+        let own = format.map(|word| word.text.as_str()).filter(|name| *name != "combined");
+        let text = own.unwrap_or(log_lines::FORMAT).to_owned();
+        line.arguments.push(Word { text, place: place.place });
+        line.arguments.extend(others.into_iter().filter(|word| word.text.starts_with("if=")));
+    }
+
     fn cache_path(&self, line: &mut Directive) {
         let zone =
             line.texts().find_map(|word| word.strip_prefix("keys_zone=")).unwrap_or_default();
         let zone = zone.split(':').next().unwrap_or_default();
-        let path = self.folder.join("cache").join(crate::translate::value::slug(zone));
+        let path = self.folder.join("cache").join(slug(zone));
         if let Some(word) = line.arguments.first_mut() {
             word.text = path.display().to_string();
         }
@@ -211,6 +236,15 @@ impl Stage<'_> {
             word.text = format!("http://{}{uri}", self.echo.address(authority));
         }
     }
+}
+
+/// With the number of the request before it, and nothing in it that is never the same twice.
+fn format(line: &mut Directive) {
+    let mut words = line.arguments.iter_mut().skip(1).filter(|w| !w.text.starts_with("escape="));
+    if let Some(first) = words.next() {
+        first.text = format!("$http_x_replay {}", log_lines::steady(&first.text));
+    }
+    words.for_each(|word| word.text = log_lines::steady(&word.text));
 }
 
 /// Where the files of a path are instead.

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::replay::log_lines::NUMBER;
 use crate::replay::requests::Request;
 
 /// Longest answer that is compared; what is behind it is not read.
@@ -19,18 +20,20 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Asks, and reads until the other side closes. The error is what a client would have seen.
-pub fn ask(address: SocketAddr, request: &Request) -> Result<Answer, String> {
+/// Asks by this number, and reads until the other side closes. The error is what a client would have seen.
+pub fn ask(address: SocketAddr, request: &Request, number: usize) -> Result<Answer, String> {
     let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
-    let bytes = exchange(&mut stream, request).map_err(|error| error.to_string())?;
+    let bytes = exchange(&mut stream, request, number).map_err(|error| error.to_string())?;
     answer(&bytes, request.method == "HEAD").ok_or_else(|| "no answer that is HTTP".to_owned())
 }
 
-fn exchange(stream: &mut TcpStream, request: &Request) -> io::Result<Vec<u8>> {
+fn exchange(stream: &mut TcpStream, request: &Request, number: usize) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let Request { method, target, host, body, .. } = request;
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: replay\r\n");
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: replay\r\n{NUMBER}: {number}\r\n"
+    );
     for (name, value) in &request.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

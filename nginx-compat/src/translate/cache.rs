@@ -11,6 +11,7 @@ use crate::place::Files;
 use crate::translate::cache_policy::{self, Lines};
 use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
+use crate::translate::slices;
 use crate::translate::value::{size, slug, time, unique};
 use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
@@ -29,6 +30,12 @@ struct Zone<'a> {
     directive: &'a Directive,
     max: Option<ByteSize>,
     inactive: Duration,
+}
+
+impl Zone<'_> {
+    fn memory_max(&self) -> ByteSize {
+        self.max.map_or(MEMORY_MAX, |max| max.min(MEMORY_MAX))
+    }
 }
 
 /// The zones of a configuration, and what came of those in use.
@@ -67,13 +74,20 @@ impl<'a> Caches<'a> {
         let line = lines.one("cache").filter(|line| !line.has("off"))?;
         let zone = place.zone.as_deref().filter(|_| family == PROXY);
         let name = zone.unwrap_or_else(|| line.argument(0).unwrap_or_default());
-        let policy = match self.zones.get(name) {
+        let zone = self.zones.get(name);
+        let room = zone.map_or(MEMORY_MAX, Zone::memory_max);
+        let policy = match zone {
             Some(zone) => cache_policy::read(lines, zone.inactive, (place, names), verdicts),
             None if name.is_empty() => return None,
             None => Err(format!("no {family}_cache_path has the zone {name:?}")),
         };
         match policy {
             Ok((policy, differences)) => {
+                let slices = match family {
+                    PROXY => slices::slices(location, room, verdicts),
+                    _ => None,
+                };
+                let policy = CachePolicy { slices, ..policy };
                 verdicts.add(line, Verdict::with_differences(&differences));
                 Some(self.insert(name, policy, line, verdicts, files))
             }
@@ -124,8 +138,10 @@ impl<'a> Caches<'a> {
         if self.caches.contains_key(&name) {
             return name;
         }
-        let memory_max = zone.max.map_or(MEMORY_MAX, |max| max.min(MEMORY_MAX));
+        let memory_max = zone.memory_max();
         let cache = Cache::in_memory(memory_max);
+        let object_memory_max = cache.object_memory_max.min(memory_max);
+        let cache = Cache { object_memory_max, ..cache };
         let text = format!(
             "answers up to {} are kept in {memory_max} of memory, not on disk, the least recently \
              asked for going first; after a restart it is empty",

@@ -4,11 +4,12 @@ use proxy_config::cache_policy::{CacheKey, QueryKey};
 
 use crate::translate::cache_policy::Lines;
 use crate::translate::proxy_pass::FASTCGI;
+use crate::translate::slices;
 use crate::translate::variable::{Names, Place};
 use crate::verdict::{Verdict, Verdicts};
 
-const HOST_COUNTS: &str =
-    "answers are kept by scheme and host of the request; nginx goes by what its key names";
+const HOST_COUNTS: &str = "answers are kept by scheme and host of the request, and once where several paths lead to \
+                            one; nginx goes by what its key names";
 
 /// The key in effect. The error says what of it is not understood: a part left out would give one
 /// client another's answer.
@@ -25,7 +26,8 @@ pub fn read(
         differences.push(HOST_COUNTS.to_owned());
         return Ok(CacheKey::default());
     };
-    let text = line.argument(0).unwrap_or_default();
+    let text = slices::whole(lines.scope, line.argument(0).unwrap_or_default());
+    let text = text.as_str();
     let Ok((key, names_host)) = parse(text) else {
         // What has no parts here is the whole key, as it is in nginx.
         let text = names.text(text, place, verdicts)?;

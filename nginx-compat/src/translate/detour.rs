@@ -113,10 +113,14 @@ pub fn pages(
     new_name: &mut dyn FnMut(&str) -> String,
 ) -> Pages {
     let mut found = Pages { pages: Vec::new(), redirects: Vec::new() };
-    let intercept = scope
-        .one("proxy_intercept_errors")
-        .or_else(|| scope.one("fastcgi_intercept_errors"))
-        .filter(|_| !scope.effective("error_page").is_empty());
+    let intercept =
+        scope.one("proxy_intercept_errors").or_else(|| scope.one("fastcgi_intercept_errors"));
+    let has_pages = !scope.effective("error_page").is_empty();
+    if let Some(line) = intercept.filter(|_| !has_pages) {
+        let why = "without an error_page it does nothing in nginx either";
+        verdicts.add(line, Verdict::ignored(why));
+    }
+    let intercept = intercept.filter(|_| has_pages);
     let upstream_errors = intercept.is_some_and(|line| line.has("on"));
     if let Some(line) = intercept {
         verdicts.add(line, Verdict::exact());

@@ -4,6 +4,7 @@ use proxy_config::pattern::Template;
 use proxy_config::route_action::HeaderEdits;
 
 use crate::translate::scope::Scope;
+use crate::translate::slices;
 use crate::translate::variable::{Names, Place};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -24,6 +25,10 @@ pub fn edits(
     };
     // Those two are `upgrade`'s.
     for line in lines.iter().filter(|line| !is_ways(line)) {
+        if slices::is_own_range(scope, line) {
+            verdicts.add(line, Verdict::exact());
+            continue;
+        }
         let verdict = match one(line, place, names, verdicts) {
             Ok((Some((name, value)), verdict)) => {
                 edits.set.insert(name, value);

@@ -224,7 +224,11 @@ impl<'a> Reading<'_, 'a> {
         let redirects = [301, 302, 303, 307, 308].contains(&status);
         Ok(match text {
             Some(to) if redirects => Action::Redirect(Redirect { to: self.location(to)?, status }),
-            _ if status == 444 => Action::Close,
+            _ if status == 444 => {
+                let text = "the connection is closed; the log has status 000 for it";
+                self.verdicts.add(line, Verdict::approximate(text));
+                Action::Close
+            }
             _ if !(200..600).contains(&status) => {
                 return Err(format!("{status} is no status Forebay answers with"));
             }

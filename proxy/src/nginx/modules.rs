@@ -94,8 +94,8 @@ const MODULES: &[Module] = &[
         Location,
         "secure_link $arg_s,$arg_e; secure_link_md5 \"$secure_link_expires$uri x\";",
     ),
-    extra("http_slice_module", Location, "slice 1m;"),
-    extra("http_stub_status_module", Location, "stub_status;"),
+    extra("http_slice_module", Http, "proxy_cache_path c keys_zone=k:1m; proxy_cache k; slice 1m;"),
+    extra("http_stub_status_module", Server, "location /figures { stub_status; }"),
     extra("http_perl_module", Location, "perl a::b;"),
     extra("mail", Main, "mail { server { listen 25; protocol smtp; } }"),
     extra("stream", Main, "stream { server { listen 53; proxy_pass 127.0.0.1:9; } }"),
@@ -183,6 +183,7 @@ mod tests {
         assert!(version().starts_with("nginx version: nginx/1."));
         assert!(line("--with-http_ssl_module"));
         assert!(line("--with-http_v2_module"));
+        assert!(line("--with-http_stub_status_module") && line("--with-http_slice_module"));
         assert!(!line("--without-http_proxy_module"));
         assert!(!line("--without-http-cache"));
         assert!(!line("--with-mail"));
