@@ -40,7 +40,8 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn books_are_kept_over_tls_and_a_new_certificate_needs_no_restart() {
-    let database = Server::start(Engine::Sqlite, &[]).await.database().await;
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let database = server.database().await;
     let folder = database.directory.clone();
     let (certificate, key) = issue(&folder);
     let more = ["--tls-certificate", text(&certificate), "--tls-key", text(&key)];
