@@ -119,6 +119,9 @@ impl<'a> Logs<'a> {
                     "logs go to files whose name is plain text, or to standard output".into()
                 );
             }
+            path if path.is_empty() || path.ends_with('/') || path.contains('\0') => {
+                return Err("nginx refuses it: a log is a file, and this names none".into());
+            }
             path if path.contains('/') => LogTarget::File(path.into()),
             path => LogTarget::File(format!("./{path}").into()),
         };

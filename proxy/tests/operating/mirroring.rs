@@ -66,7 +66,8 @@ fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
         assert_eq!(proxy.get("/").text(), "real");
     }
     assert_eq!(count(&proxy, "left_out"), 3.0);
-    assert_eq!(proxy.metric("forebay_proxy_mirror_requests_in_flight{route=\"all\"}"), 2.0);
+    let in_flight = "forebay_proxy_mirror_requests_in_flight{route=\"all\"}";
+    eventually("copies under way", || (proxy.metric(in_flight) == 2.0).then_some(()));
     release.store(true, Ordering::SeqCst);
     eventually("copies", || (count(&proxy, "answered") >= 2.0).then_some(()));
 
