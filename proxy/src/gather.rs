@@ -1,10 +1,10 @@
 //! In a lane that is half full, small bodies are taken in before their request takes its place: clients that send slowly
 //! keep connections, and no more places than half. In one with room, a request flows as its client makes it.
 //!
-//! Whoever reads the body afterwards finds its beginning here ([`Gathered::take`]), pingora's proxying in its own
-//! buffer for repeating requests.
+//! What has come lies in pingora's own buffer for repeating requests. Its proxying begins with that by itself; who reads the
+//! body here asks [`Gathered::take`] first.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::EXPECT;
 use pingora::proxy::Session;
 use prometheus::IntGauge;
@@ -22,15 +22,15 @@ const ALL_MAX: i64 = 64 * 1024 * 1024;
 /// What has come of a body before its request had a place.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    bytes: BytesMut,
     room: Vec<Room>,
+    taken: bool,
 }
 
 impl Gathered {
     /// The bytes, once; `None` when there are none.
-    pub fn take(&mut self) -> Option<Bytes> {
-        let bytes = self.bytes.split().freeze();
-        (!bytes.is_empty()).then_some(bytes)
+    pub fn take(&mut self, session: &Session) -> Option<Bytes> {
+        let is_due = !self.room.is_empty() && !std::mem::replace(&mut self.taken, true);
+        is_due.then(|| session.downstream_session.get_retry_buffer()).flatten()
     }
 }
 
@@ -42,12 +42,11 @@ struct Room {
 }
 
 impl Room {
-    /// `None` when there is not so much.
-    fn take(held: &IntGauge, bytes: usize) -> Option<Room> {
-        let bytes = i64::try_from(bytes).ok()?;
+    /// For what has come already; says whether there is room for more.
+    fn take(held: &IntGauge, bytes: usize) -> (Room, bool) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         held.add(bytes);
-        let room = Room { held: held.clone(), bytes };
-        (held.get() <= ALL_MAX).then_some(room)
+        (Room { held: held.clone(), bytes }, held.get() < ALL_MAX)
     }
 }
 
@@ -65,18 +64,20 @@ pub async fn small_body(
 ) -> Result<(), Failure> {
     let head = session.req_header();
     let is_small = declared(head).is_some_and(|length| (1..=BODY_MAX).contains(&length));
-    let is_crowded = exchange.route.as_ref().is_some_and(|route| route.lane.is_half_full());
-    if !is_small || !is_crowded || head.headers.contains_key(EXPECT) || exchange.trail.is_inside {
+    if !is_small || head.headers.contains_key(EXPECT) || exchange.trail.is_inside {
+        return Ok(());
+    }
+    if !exchange.route.as_ref().is_some_and(|route| route.lane.is_half_full()) {
         return Ok(());
     }
     while !session.is_body_done() {
         session.downstream_session.enable_retry_buffering();
         let read = session.downstream_session.read_body_or_idle(false).await;
         let Some(part) = read.map_err(|error| Failure::of(&error.into_down()))? else { break };
-        exchange.gathered.bytes.extend_from_slice(&part);
-        match Room::take(&state.metrics.gathered, part.len()) {
-            Some(room) => exchange.gathered.room.push(room),
-            None => break,
+        let (room, is_within) = Room::take(&state.metrics.gathered, part.len());
+        exchange.gathered.room.push(room);
+        if !is_within {
+            break;
         }
     }
     Ok(())
@@ -90,20 +91,12 @@ mod tests {
     fn all_bodies_together_have_so_much_room_and_give_it_back() {
         let held = IntGauge::new("held", "bytes").unwrap();
         let most = usize::try_from(ALL_MAX).unwrap();
-        let (almost, rest) = (Room::take(&held, most - 1), Room::take(&held, 1));
-        assert!(almost.is_some() && rest.is_some());
-        assert!(Room::take(&held, 1).is_none());
-        assert_eq!(held.get(), ALL_MAX);
-        drop(almost);
-        assert!(Room::take(&held, 1).is_some());
-        drop(rest);
+        let (almost, is_within) = Room::take(&held, most - 1);
+        assert!(is_within);
+        let (rest, is_within) = Room::take(&held, 1);
+        assert!(!is_within && held.get() == ALL_MAX);
+        drop((almost, rest));
+        assert!(Room::take(&held, 1).1);
         assert_eq!(held.get(), 0);
-    }
-
-    #[test]
-    fn what_was_gathered_is_taken_once() {
-        let mut gathered = Gathered { bytes: BytesMut::from("body"), room: Vec::new() };
-        assert_eq!(gathered.take().as_deref(), Some(&b"body"[..]));
-        assert_eq!(gathered.take(), None);
     }
 }

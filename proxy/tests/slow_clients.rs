@@ -85,13 +85,23 @@ fn connections_above_the_limit_are_closed_and_counted() {
 
 #[test]
 fn a_small_body_that_drips_takes_nobodys_place() {
+    drips_beside_others("");
+}
+
+/// The same where the proxy reads the body itself.
+#[test]
+fn nor_where_a_policy_holds_bodies() {
+    drips_beside_others(", buffer_policy: whole");
+}
+
+fn drips_beside_others(more: &str) {
     let origin = Origin::start(|exchange| {
         let Some(body) = exchange.body() else { return false };
         exchange.answer(&format!("{} {}", exchange.target(), String::from_utf8_lossy(&body)))
     });
     let proxy = Proxy::start(&format!(
-        "{}\nlanes: {{ interactive: {{ requests_max: 1, waiting_max: 0 }} }}",
-        to(&[origin.address])
+        "{}\nlanes: {{ interactive: {{ requests_max: 1, waiting_max: 0 }} }}\nbuffer_policies: {{ whole: {{ preset: api }} }}",
+        to(&[origin.address]).replace("upstream: u }", &format!("upstream: u{more} }}"))
     ));
     let mut slow: Vec<_> = (0..20).map(|_| proxy.client()).collect();
     for client in &mut slow {

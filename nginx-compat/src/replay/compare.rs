@@ -114,9 +114,11 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
     found
 }
 
-/// Whether a client that was heard got no answer.
+/// Whether the connection of a client that was heard was closed. One that is left waiting is another matter.
 fn closed(why: &str) -> bool {
-    !why.starts_with("connect:")
+    ["no answer that is HTTP", "Connection reset", "Broken pipe"]
+        .iter()
+        .any(|so| why.starts_with(so))
 }
 
 /// nginx's redirect to a location's path with its slash, which the report names at the location.
@@ -324,12 +326,21 @@ mod tests {
                 ("body", false),
             ]
         );
-        let gone = Err("reset".to_owned());
+        let gone = Err("Connection reset by peer (os error 104)".to_owned());
         assert_eq!(causes(&compare((&plain, &a), (&gone, &[]), &stated)), [("no answer", false)]);
-        let [shut, deaf] =
-            ["no answer that is HTTP", "connect: refused"].map(|why| Err(why.to_owned()));
+        let [shut, deaf, hung] = [
+            "no answer that is HTTP",
+            "connect: Connection refused (os error 111)",
+            "Resource temporarily unavailable (os error 11)",
+        ]
+        .map(|why| Err(why.to_owned()));
         assert_eq!(compare((&gone, &[]), (&shut, &[]), &stated), []);
-        assert_eq!(causes(&compare((&gone, &[]), (&deaf, &[]), &stated)), [("no answer", false)]);
+        for other in [&deaf, &hung] {
+            assert_eq!(
+                causes(&compare((&gone, &[]), (other, &[]), &stated)),
+                [("no answer", false)]
+            );
+        }
     }
 
     #[test]

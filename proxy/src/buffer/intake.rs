@@ -17,7 +17,7 @@ pub async fn next_part(
     exchange: &mut Exchange,
 ) -> Result<Option<Bytes>, Failure> {
     // Where there is nothing more to read, pingora would wait for the client to leave.
-    let part = match exchange.gathered.take() {
+    let part = match exchange.gathered.take(session) {
         Some(part) => Some(part),
         None if session.is_body_done() => None,
         None => {

@@ -1,7 +1,9 @@
 // A chat server: what one member of the room says, all of its members hear. Prints its port.
+import { createServer } from "node:http";
 import { Server } from "socket.io";
 
-const chat = new Server({ serveClient: false });
+const server = createServer();
+const chat = new Server(server, { serveClient: false });
 chat.on("connection", (member) => {
   member.join("room");
   member.on("say", (text, heard) => {
@@ -9,5 +11,4 @@ chat.on("connection", (member) => {
     heard(chat.sockets.adapter.rooms.get("room").size);
   });
 });
-chat.listen(0);
-chat.httpServer.on("listening", () => console.log(chat.httpServer.address().port));
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));

@@ -69,6 +69,13 @@ fn nghttp_uploads_downloads_and_sends_many_streams_at_once() {
     let url = format!("http://{}/up", proxy.public);
     let upload = said("nghttp", &["-d", &file.display().to_string(), &url]);
     assert_eq!(upload, "/up 300000");
+    // In a lane that is half full with one request, its body comes before it has its place.
+    let lanes = "lanes: { interactive: { requests_max: 1 } }";
+    let crowded = Proxy::start(&format!("{}\n{lanes}", to(&[origin.address])));
+    std::fs::write(&file, vec![b'x'; 60_000]).unwrap();
+    let url = format!("http://{}/small", crowded.public);
+    let small = said("nghttp", &["-d", &file.display().to_string(), &url]);
+    assert_eq!(small, "/small 60000");
     let many = said("nghttp", &["-m", "40", &format!("http://{}/down", proxy.public)]);
     assert_eq!(many, BODY.repeat(40));
     let verbose = said("nghttp", &["-nv", &format!("http://{}/down", proxy.public)]);

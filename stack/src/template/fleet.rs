@@ -116,24 +116,13 @@ fn role(template: &mut Template, plan: &EstatePlan, fleet: &FleetParts<'_>) {
     // The action knows no resources; the namespace is what can be narrowed.
     metrics["Condition"] =
         json!({ "StringEquals": { "cloudwatch:namespace": instance::namespace(plan) } });
-    let mut session = policy::allow(
-        &[
-            "ssm:UpdateInstanceInformation",
-            "ssmmessages:CreateControlChannel",
-            "ssmmessages:CreateDataChannel",
-            "ssmmessages:OpenControlChannel",
-            "ssmmessages:OpenDataChannel",
-        ],
-        &json!("*"),
-    );
-    session["Sid"] = "SessionsInsteadOfSsh".into();
     let mut statements = vec![
         policy::allow(
             &["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
             &attribute(&format!("{word}Logs"), "Arn"),
         ),
         metrics,
-        session,
+        policy::sessions(),
         policy::allow(&["s3:GetObject"], &arn(&format!("s3:::{}/forebay/*", plan.aws().releases))),
     ];
     statements.extend(fleet.statements.iter().cloned());

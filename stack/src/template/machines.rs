@@ -63,17 +63,6 @@ fn role(template: &mut Template, plan: &EstatePlan) {
         "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:container-instance/${Name}/*",
         { "Name": reference("Cluster") },
     ] });
-    let mut session = policy::allow(
-        &[
-            "ssm:UpdateInstanceInformation",
-            "ssmmessages:CreateControlChannel",
-            "ssmmessages:CreateDataChannel",
-            "ssmmessages:OpenControlChannel",
-            "ssmmessages:OpenDataChannel",
-        ],
-        &json!("*"),
-    );
-    session["Sid"] = "SessionsInsteadOfSsh".into();
     let joins = [
         "ecs:DeregisterContainerInstance",
         "ecs:RegisterContainerInstance",
@@ -86,7 +75,7 @@ fn role(template: &mut Template, plan: &EstatePlan) {
         policy::allow(&["ecs:DiscoverPollEndpoint"], &json!("*")),
         policy::allow(&joins, &cluster),
         policy::allow(&hears, &machines),
-        session,
+        policy::sessions(),
     ];
     let why = format!("what machines of {} may do: run the tasks they are told", plan.name);
     let role = policy::role("ec2.amazonaws.com", &why, &statements)

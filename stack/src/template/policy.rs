@@ -9,6 +9,21 @@ pub fn allow(actions: &[&str], resources: &Value) -> Value {
     json!({ "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
+/// What the agent of Systems Manager may do, so that people have sessions and no SSH. The actions know no resources.
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html>
+pub fn sessions() -> Value {
+    let actions = [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ];
+    let mut statement = allow(&actions, &json!("*"));
+    statement["Sid"] = "SessionsInsteadOfSsh".into();
+    statement
+}
+
 /// A role for a service, with one inline policy.
 pub fn role(service: &str, why: &str, statements: &[Value]) -> Resource {
     let trust = json!({

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::page::{self, Run};
 use crate::peer::{Peer, shipped};
+use crate::program::{Programs, ended};
 use crate::results::Results;
 use crate::running::{Bench, Running};
 use crate::workload::{ALL, Workload, named};
@@ -32,9 +33,8 @@ pub struct Options {
     /// A further peer, as a file.
     #[arg(long, value_name = "FILE")]
     peer: Vec<PathBuf>,
-    /// Where forebay-proxy is, when it is not beside this program.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
     /// Write the page to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -42,19 +42,12 @@ pub struct Options {
 
 /// Exit codes: 0 measured, 1 not; a peer that cannot be measured is told on the page.
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("forebay-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("forebay-bench", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
-    raise_descriptor_limit();
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let bench = Bench::new(options.programs.as_deref(), duration)?;
+    let bench = Bench::new(options.programs.folder.as_deref(), duration)?;
     let workloads = workloads(&options.workloads)?;
     let peers = peers(options)?;
     let mut present = Vec::new();
@@ -131,13 +124,4 @@ fn peers(options: &Options) -> Result<Vec<Peer>> {
     }
     peers.retain(|peer| options.peers.is_empty() || options.peers.contains(&peer.name));
     Ok(peers)
-}
-
-/// Thousands of connections are held at once.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Refused, connections fail and say so.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -11,7 +11,7 @@ use proxy_load::account::tcp_buffers;
 use proxy_load::held::Held;
 use proxy_load::latency::Latency;
 use proxy_load::transactions::transactions;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process_group};
 
 use crate::cost::request;
 use crate::peer::{Peer, Places};
@@ -105,7 +105,7 @@ fn idle(
     load: Load,
     ask: impl Fn(Duration) -> std::io::Result<Latency>,
 ) -> Result<Outcome> {
-    let count = load.idle.min(files_max()?);
+    let count = load.idle.min(connections_max());
     let once = request("kept", 1024, "");
     drop(Held::idle(running.address, FIRST, &once).context("idle connections")?);
     sleep(SETTLE);
@@ -120,13 +120,10 @@ fn idle(
     Ok(Outcome { latency, crowd: crowd.count(), ended: 0, probed: None, kib_each })
 }
 
-/// Connections that this process and the peer may each have, with as many files as the kernel lets them.
-fn files_max() -> Result<usize> {
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.or(limit.current).unwrap_or(u64::MAX);
-    let all = Rlimit { current: Some(most), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, all).context("the limit of open files")?;
-    Ok(usize::try_from(most.saturating_sub(FILES_BESIDE)).unwrap_or(usize::MAX))
+/// Connections that this process and the peer may each have.
+fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(FILES_BESIDE)).unwrap_or(usize::MAX)
 }
 
 /// slowhttptest under way.

@@ -1,6 +1,6 @@
 //! What each workload costs, Forebay beside its peers, on this machine.
 //!
-//! 1. [`command`]: which peers, which workloads, how long, how often.
+//! 1. [`command`]: which peers, which workloads, how long, how often; [`program`]: what all command lines share.
 //! 2. [`peer`]: a peer is one file in `peers/`: how it is started and the files it needs.
 //! 3. [`running`]: a peer under way, on one processor, before an origin on the others.
 //! 4. [`workload`]: the list; [`cost`] (processor time), [`secure`] (that of TLS), [`hold`] (memory of connections) and
@@ -22,6 +22,7 @@ pub mod events;
 pub mod hold;
 pub mod page;
 pub mod peer;
+pub mod program;
 pub mod results;
 pub mod running;
 pub mod secure;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use proxy_load::account::Account;
 use proxy_load::origin::Origin;
 use proxy_load::processors::Split;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::peer::{Peer, Places, Reload, fill_in};
 use crate::secure;
@@ -36,6 +36,7 @@ pub struct Bench {
 impl Bench {
     /// Without `programs` they are beside the program that runs.
     pub fn new(programs: Option<&Path>, duration: Duration) -> Result<Bench> {
+        raise_files_max();
         let own = std::env::current_exe().context("this program has no path")?;
         let programs = programs.or(own.parent()).map(PathBuf::from).unwrap_or_default();
         let split = Split::one_for_the_proxy();
@@ -69,6 +70,14 @@ impl Bench {
         let line = text.lines().find(|line| line.chars().any(|c| c.is_ascii_digit()))?;
         Some(line.chars().take(60).collect())
     }
+}
+
+/// As many connections as the kernel lets this process have, and the peers that it starts.
+fn raise_files_max() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused, connections fail and say so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// It runs for as long as this lives.

@@ -1,7 +1,6 @@
 //! `crowd`: ordinary requests beside attackers that are slow on purpose and beside 20,000 idle connections, through
 //! Forebay and through nginx; fails when Forebay's are held up or one fails.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 use forebay_bench::crowd::{Load, breaches, measure, table};
 use forebay_bench::peer::Peer;
+use forebay_bench::program::{Programs, ended};
 use forebay_bench::running::Bench;
 
 /// Slow attackers and idle connections, and what ordinary requests notice of them.
@@ -36,24 +36,17 @@ struct Options {
     /// Memory for each idle connection, in KiB.
     #[arg(long, value_name = "KIB", default_value = "4")]
     idle_max: f64,
-    /// Where forebay-proxy is, when it is not beside this program.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("crowd: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("crowd", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let bench = Bench::new(options.programs.as_deref(), duration)?;
+    let bench = Bench::new(options.programs.folder.as_deref(), duration)?;
     let load = Load {
         requests_per_second: options.requests,
         attackers: options.attackers,

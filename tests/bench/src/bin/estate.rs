@@ -1,13 +1,13 @@
 //! `estate`: transfers to a real ledger on MariaDB beside viewers of video, through Forebay and through one nginx in
 //! front of both; fails when Forebay's transfers do not stay within their bounds.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use forebay_bench::estate::{Bounds, Load, measure, peers, table};
+use forebay_bench::program::{Programs, chosen, ended};
 use forebay_bench::running::Bench;
 
 /// Money and video on one estate: the ledger's latency alone and beside video.
@@ -32,32 +32,18 @@ struct Options {
     /// The same in multiples of the one alone.
     #[arg(long, value_name = "TIMES", default_value = "1.25")]
     ratio_max: f64,
-    /// Where Forebay's programs are, when they are not beside this one.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("estate: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("estate", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
     let duration = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
-    let bench = Bench::new(options.programs.as_deref(), duration)?;
-    let mut all = peers()?;
-    if let Some(unknown) = options.peers.iter().find(|name| all.iter().all(|p| p.name != **name)) {
-        bail!("there is no peer {unknown}");
-    }
-    let wanted = |name: &String| options.peers.is_empty() || options.peers.contains(name);
-    all.retain(|peer| {
-        peer.name == "Forebay" || (wanted(&peer.name) && bench.version(peer).is_some())
-    });
+    let bench = Bench::new(options.programs.folder.as_deref(), duration)?;
+    let all = chosen(&bench, peers()?, &options.peers)?;
     let load = Load { transfers_per_second: options.transfers, viewers: options.viewers };
     let outcomes: Vec<_> = all
         .iter()

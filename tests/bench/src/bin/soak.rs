@@ -1,11 +1,11 @@
 //! `forebay-soak --minutes 30`: the proxy at its memory budget for long; fails when what it holds grows.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
+use forebay_bench::program::{Programs, ended};
 use forebay_bench::running::Bench;
 use forebay_bench::soak::soak;
 
@@ -16,24 +16,17 @@ struct Options {
     /// How long.
     #[arg(long, value_name = "MINUTES", default_value = "30")]
     minutes: f64,
-    /// Where forebay-proxy is, when it is not beside this program.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("forebay-soak: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("forebay-soak", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
     let length = Duration::try_from_secs_f64(options.minutes * 60.0).context("--minutes")?;
-    let bench = Bench::new(options.programs.as_deref(), length)?;
+    let bench = Bench::new(options.programs.folder.as_deref(), length)?;
     let verdict = soak(&bench, length, |at, bytes| {
         println!("{:8.1} s  {:7.1} MB", at.as_secs_f64(), bytes as f64 / 1e6);
     })?;

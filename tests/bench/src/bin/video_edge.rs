@@ -1,14 +1,14 @@
 //! `video-edge`: the cases that matter at the edge of a video service, Forebay beside its peers; fails when Forebay
 //! does not come to what it must.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use forebay_bench::edge::rows::{ALL, Case};
 use forebay_bench::edge::{measure, peers, table};
+use forebay_bench::program::{Programs, chosen, ended};
 use forebay_bench::running::Bench;
 
 /// Herds, dying origins, slow clients, playlists, large files: Forebay beside its peers.
@@ -21,31 +21,17 @@ struct Options {
     /// Only these cases: herd,dying,...
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     cases: Vec<String>,
-    /// Where forebay-proxy is, when it is not beside this program.
-    #[arg(long, value_name = "FOLDER")]
-    programs: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("video-edge: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended("video-edge", run(&Options::parse()))
 }
 
 fn run(options: &Options) -> Result<()> {
-    let bench = Bench::new(options.programs.as_deref(), Duration::from_secs(1))?;
-    let mut all = peers()?;
-    if let Some(unknown) = options.peers.iter().find(|name| all.iter().all(|p| p.name != **name)) {
-        bail!("there is no peer {unknown}");
-    }
-    let wanted = |name: &String| options.peers.is_empty() || options.peers.contains(name);
-    all.retain(|peer| {
-        peer.name == "Forebay" || (wanted(&peer.name) && bench.version(peer).is_some())
-    });
+    let bench = Bench::new(options.programs.folder.as_deref(), Duration::from_secs(1))?;
+    let all = chosen(&bench, peers()?, &options.peers)?;
     let names: Vec<String> = all.iter().map(|peer| peer.name.clone()).collect();
     let cases = cases(&options.cases)?;
     let measured = |case: &&Case| all.iter().map(|peer| measure(&bench, peer, case)).collect();
