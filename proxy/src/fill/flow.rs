@@ -191,26 +191,40 @@ impl Flow {
         state.blocks.forget_before(slowest);
     }
 
-    /// The body is whole. When it was kept, returns it for the store.
-    pub fn finish(&self) -> Option<Arc<Body>> {
+    /// The body with these bytes behind what has come, for the store, when it was kept. Readers see neither them nor the
+    /// end before [`Flow::finish`]: who has the whole of an answer finds it stored.
+    pub fn whole(&self, last: &Bytes) -> Option<Arc<Body>> {
         let mut state = self.state.lock();
-        state.end = Some(Ok(()));
-        let body = match std::mem::replace(&mut state.held, Held::Nothing) {
-            Held::Lease(mut lease) => {
-                state.blocks = std::mem::take(&mut state.blocks).joined();
-                lease.shrink_to(state.blocks.cost());
-                let body = Arc::new(Body { blocks: state.blocks.clone(), lease });
-                state.held = Held::Body(Arc::clone(&body));
-                Some(body)
-            }
+        let mut lease = match std::mem::replace(&mut state.held, Held::Nothing) {
+            Held::Lease(lease) => lease,
             other => {
                 state.held = other;
-                None
+                return None;
             }
         };
+        let mut blocks = state.blocks.clone();
+        blocks.push(last.clone());
+        let blocks = blocks.joined();
+        lease.shrink_to(blocks.cost());
+        let body = Arc::new(Body { blocks, lease });
+        state.held = Held::Body(Arc::clone(&body));
+        Some(body)
+    }
+
+    /// These are the last bytes.
+    pub fn finish(&self, last: Bytes) {
+        let mut state = self.state.lock();
+        let stored = match &state.held {
+            Held::Body(body) => Some(body.blocks.clone()),
+            Held::Nothing | Held::Lease(_) => None,
+        };
+        match stored {
+            Some(blocks) => state.blocks = blocks,
+            None => state.blocks.push(last),
+        }
+        state.end = Some(Ok(()));
         drop(state);
         self.arrived.send_replace(());
-        body
     }
 
     /// Every reader that wants more than there is sees a broken transfer at once.

@@ -429,6 +429,14 @@ impl Reply {
         })
     }
 
+    /// Whether it is known already that nothing follows what was read.
+    pub fn is_done(&mut self) -> bool {
+        match &mut self.source {
+            Source::Http(session, ..) => session.response_done(),
+            Source::Script(_) => false,
+        }
+    }
+
     /// Whoever is to come back to this server is told so by this value of `Set-Cookie`.
     pub fn sticky_cookie(&self, tls: bool) -> Option<String> {
         self.upstream.sticky_cookie(&self.attempts, tls)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
     AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName,
 };
@@ -156,9 +157,10 @@ impl Job {
             hop::to(self.origin.lane.place()).await;
         }
         match Box::pin(self.read_all(&mut reply, head, flow, skip)).await {
-            Ok(Ok(())) => {
+            Ok(Ok(last)) => {
                 ending.result = "whole";
-                self.store(head, flow, head_lease, ending.asked_ms);
+                self.store(head, flow, &last, head_lease, ending.asked_ms);
+                flow.finish(last);
                 reply.release().await;
             }
             Ok(Err(failure)) => {
@@ -270,15 +272,16 @@ impl Job {
         flow
     }
 
-    /// Reads the body into the flow, over as many connections as the budget allows.
+    /// Reads the body into the flow, over as many connections as the budget allows. Where it is known which bytes are
+    /// the last of one that is kept, they are given back.
     async fn read_all(
         &self,
         reply: &mut Reply,
         head: &Head,
         flow: &Arc<Flow>,
         mut skip: u64,
-    ) -> Result<Result<(), Failure>, Stopped> {
-        let mut resumes_left = self.policy.resumes_max;
+    ) -> Result<Result<Bytes, Failure>, Stopped> {
+        let (mut resumes_left, mut last) = (self.policy.resumes_max, Bytes::new());
         loop {
             let kept = || flow.is_kept();
             let finishes = || kept() && self.finishes(flow.received(), head.length);
@@ -288,18 +291,26 @@ impl Job {
                     let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
                     skip -= skipped as u64;
                     let _ = bytes.split_to(skipped);
-                    let there = flow.received() + bytes.len() as u64;
+                    let there = flow.received() + (last.len() + bytes.len()) as u64;
                     if head.length.is_some_and(|length| there > length) {
                         return Ok(Err(Failure::UpstreamBroken));
                     }
+                    if bytes.is_empty() {
+                        continue;
+                    }
                     self.admit(flow, bytes.len() as u64);
-                    flow.push(bytes);
+                    match reply.is_done() && flow.is_kept() {
+                        true => last = bytes,
+                        false => flow.push(bytes),
+                    }
                 }
-                Ok(None) if skip > 0 || head.length.is_some_and(|l| l != flow.received()) => {
-                    return Ok(Err(Failure::UpstreamBroken));
+                Ok(None) => {
+                    let there = flow.received() + last.len() as u64;
+                    let is_short = skip > 0 || head.length.is_some_and(|length| length != there);
+                    return Ok(if is_short { Err(Failure::UpstreamBroken) } else { Ok(last) });
                 }
-                Ok(None) => return Ok(Ok(())),
                 Err(failure) => {
+                    last = Bytes::new();
                     let resuming = Box::pin(self.resume(head, flow.received(), &mut resumes_left));
                     let Some((next, rest)) = self.unless_left(resuming, finishes).await? else {
                         return Ok(Err(failure));
@@ -365,8 +376,16 @@ impl Job {
         }))
     }
 
-    fn store(&self, head: &Arc<Head>, flow: &Arc<Flow>, head_lease: Option<Lease>, asked_ms: u64) {
-        let body = flow.finish();
+    /// Stores what is to be stored, ahead of readers that have all of it.
+    fn store(
+        &self,
+        head: &Arc<Head>,
+        flow: &Arc<Flow>,
+        last: &Bytes,
+        head_lease: Option<Lease>,
+        asked_ms: u64,
+    ) {
+        let body = flow.whole(last);
         let (Some(body), Some(times), Some(head_lease)) = (body, head.times, head_lease) else {
             return;
         };

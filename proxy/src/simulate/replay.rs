@@ -288,7 +288,7 @@ impl Replay<'_> {
             flow.push(Bytes::from_static(&ZEROS[..part]));
             left -= part as u64;
         }
-        let body = flow.finish()?;
+        let body = flow.whole(&Bytes::new())?;
         let key = filling.fill.key.clone();
         Some(Arc::new(Stored::new(key, Arc::new(head), assessed, body, head_lease)))
     }
