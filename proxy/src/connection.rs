@@ -270,9 +270,9 @@ impl Connections {
         loop {
             let mut read = BytesMut::new();
             if let Some(door) = self.door.as_ref().filter(|_| settings.is_none()) {
-                match door.receive(&mut stream, &mut guest, requests_max, &mut leaving).await {
+                match door.receive(stream, &mut guest, requests_max, &mut leaving).await {
                     Passed::Over => return,
-                    Passed::On(bytes) => read = bytes,
+                    Passed::On(left, bytes) => (stream, read) = (left, bytes),
                 }
             }
             let last = guest.served + 1 >= requests_max;

@@ -96,7 +96,7 @@ impl Guest {
 pub enum Passed {
     Over,
     /// Its next request begins with these bytes, and is not for the door.
-    On(BytesMut),
+    On(Stream, BytesMut),
 }
 
 /// The head that was sent.
@@ -132,7 +132,7 @@ impl Door {
     /// ends an idle connection.
     pub async fn receive(
         &self,
-        stream: &mut Stream,
+        mut stream: Stream,
         guest: &mut Guest,
         requests_max: u64,
         leaving: &mut Pin<&mut impl Future<Output = ()>>,
@@ -142,7 +142,7 @@ impl Door {
             let is_last = guest.served + 1 >= requests_max;
             let shut = is_last || state.drain.has_begun();
             if shut || !state.generation.load().routes.has_plain() {
-                return Passed::On(std::mem::take(&mut guest.read));
+                return Passed::On(stream, std::mem::take(&mut guest.read));
             }
             let mut reads = 0;
             let begins = loop {
@@ -155,10 +155,12 @@ impl Door {
                     break begins;
                 }
                 let leaving = leaving.as_mut();
-                let waiting = Waiting { idle: self.idle, stream, guest, leaving };
+                let waiting = Waiting { idle: self.idle, stream: &mut stream, guest, leaving };
                 match waiting.for_bytes().await {
                     Ok(0) | Err(_) if guest.read.is_empty() => return Passed::Over,
-                    Ok(0) | Err(_) => return Passed::On(std::mem::take(&mut guest.read)),
+                    Ok(0) | Err(_) => {
+                        return Passed::On(stream, std::mem::take(&mut guest.read));
+                    }
                     Ok(_) => reads += 1,
                 }
             };
@@ -168,14 +170,15 @@ impl Door {
             };
             let Some((whole, arrival, deed)) = considered else {
                 self.handed_on.inc();
-                return Passed::On(std::mem::take(&mut guest.read));
+                return Passed::On(stream, std::mem::take(&mut guest.read));
             };
             guest.served += 1;
             guest.read.advance(whole.head_length + whole.body_length);
             // Apart, so that a connection that waits for a request has no room for one.
-            let served = Box::pin(self.serve(stream, &mut guest.read, whole, arrival, deed)).await;
-            if !served {
-                return Passed::Over;
+            let client = Client::new(stream, std::mem::take(&mut guest.read), &arrival.route.lane);
+            match Box::pin(self.serve(client, whole, arrival, deed)).await {
+                Some((open, ahead)) => (stream, guest.read) = (open, ahead),
+                None => return Passed::Over,
             }
         }
     }
@@ -206,18 +209,16 @@ impl Door {
         Some((whole, arrival, deed))
     }
 
-    /// Does it and records it; says whether the connection can go on.
+    /// Does it and records it; gives the connection back, with what was read ahead, when it can go on.
     async fn serve(
         &self,
-        stream: &mut Stream,
-        ahead: &mut BytesMut,
+        mut client: Client,
         whole: Box<Whole>,
         arrival: Arrival,
         deed: Deed,
-    ) -> bool {
-        let Arrival { mut exchange, route } = arrival;
+    ) -> Option<(Stream, BytesMut)> {
+        let mut exchange = arrival.exchange;
         let head = &whole.head;
-        let mut client = Client { stream, ahead, lane: &route.lane, sent: None, bytes_out: 0 };
         let limited = match rate_limit::keys(head, &exchange, &self.edge.listener) {
             Some(keys) => {
                 let wait = async |time| client.stays(tokio::time::sleep(time)).await;
@@ -225,11 +226,14 @@ impl Door {
             }
             None => Ok(()),
         };
-        let done = match (limited, deed) {
-            (Err(failure), _) => Err(failure),
-            (Ok(()), Deed::Hit(hit)) => send(&mut client, head, hit, &mut exchange).await,
+        let (mut client, done) = match (limited, deed) {
+            (Err(failure), _) => (client, Err(failure)),
+            (Ok(()), Deed::Hit(hit)) => {
+                count(&hit.policy, &mut exchange, Verdict::Hit);
+                hit.send(&self.edge.state.runtimes, client, head, &mut exchange).await
+            }
             (Ok(()), Deed::Pass(body)) => {
-                Box::pin(pass::pass(&self.edge, &mut client, head, body, &mut exchange)).await
+                Box::pin(pass::pass(&self.edge, client, head, body, &mut exchange)).await
             }
         };
         let mut goes_on = done.is_ok();
@@ -239,20 +243,20 @@ impl Door {
         }
         (exchange.permit, exchange.at_origin) = (None, None);
         exchange.limits.leave();
-        let Client { sent, bytes_out, .. } = client;
+        let Client { stream, ahead, sent, bytes_out, .. } = client;
         let sent = sent.as_ref().map(|sent| match sent {
             Sent::Head(head) => finish::Sent::Head(head),
             Sent::AsStored(sent) => finish::Sent::AsStored(sent),
         });
         let moved = Moved { head, sent, bytes_in: whole.body_length, bytes_out };
         finish::record(&self.edge, &moved, false, &mut exchange);
-        goes_on
+        goes_on.then_some((stream, ahead))
     }
 
     /// Answers a failure where nothing was sent; says whether the connection can go on.
     async fn fail(
         &self,
-        client: &mut Client<'_>,
+        client: &mut Client,
         head: &RequestHeader,
         failure: &Failure,
         exchange: &mut Exchange,
@@ -283,22 +287,6 @@ impl Door {
             tracing::warn!(%request_id, %failure, failure = failure.name(), "request failed");
         }
     }
-}
-
-async fn send(
-    client: &mut Client<'_>,
-    head: &RequestHeader,
-    hit: Hit,
-    exchange: &mut Exchange,
-) -> Result<(), Failure> {
-    count(&hit.policy, exchange, Verdict::Hit);
-    let Client { stream, lane, bytes_out, .. } = client;
-    let sent = hit.send(head, exchange, stream, lane, |exchange, bytes| {
-        exchange.first_byte.get_or_insert_with(|| exchange.begun.elapsed());
-        *bytes_out += bytes;
-    });
-    client.sent = Some(sent.await?);
-    Ok(())
 }
 
 /// Reads what is there into a buffer. A connection that waits holds no room for it: idle ones are many.

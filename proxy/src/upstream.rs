@@ -17,6 +17,7 @@ pub mod resolve;
 pub mod retry;
 mod seat;
 pub mod server;
+pub mod sips;
 pub mod transport;
 mod unverified;
 

@@ -248,12 +248,20 @@ fn a_lane_holds_no_more_requests_than_its_memory_can() {
     let held =
         |series| proxy.metric(&format!("forebay_proxy_lane_memory_{series}{{lane=\"bulk\"}}"));
     assert_eq!((held("bytes"), held("max_bytes")), (0.0, 2097152.0));
-    let mut clients: Vec<_> = (0..2).map(|_| proxy.client()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    let mut ask = || {
+        let mut client = proxy.client();
         client.send("GET /film/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    origin.wait_for_requests(2);
-    assert_eq!(held("bytes"), 2097152.0);
+        clients.push(client);
+        origin.wait_for_requests(clients.len());
+    };
+    ask();
+    // How much one takes is said where it is passed through.
+    let each = held("bytes");
+    assert!((2.0 * 65536.0..=1048576.0).contains(&each), "{each}");
+    let most = (2097152.0 / each).floor();
+    (1..most as usize).for_each(|_| ask());
+    assert_eq!(held("bytes"), most * each);
     assert_eq!(proxy.get("/film/2").status, 503);
     assert_eq!(proxy.get("/pay").status, 200);
     drop(release);

@@ -275,6 +275,6 @@ fn a_keys_bytes_are_paced_however_many_answers_they_are() {
         let before = paced();
         assert!(before >= 200_000.0, "{before}, {route}");
         assert_eq!(with(&proxy, "/1", "X-Key: b\r\n").status, 200);
-        assert_eq!(paced(), before, "another key waits for nobody, {route}");
+        assert!(paced() < before + 50_000.0, "another key's first bytes wait for nobody, {route}");
     }
 }

@@ -134,6 +134,8 @@ pub struct Reply {
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
     pub unframed: bool,
+    /// What [`Reply::read_lent`] lends that does not lie where it was read.
+    lent: Bytes,
 }
 
 /// Who is asked, in one attempt.
@@ -312,6 +314,7 @@ impl Origin {
                 seat: None,
                 head,
                 unframed: !framed,
+                lent: Bytes::new(),
             });
         }
         session.shutdown().await;
@@ -399,6 +402,7 @@ impl Reply {
             seat: None,
             head,
             unframed: false,
+            lent: Bytes::new(),
         }
     }
 
@@ -427,6 +431,38 @@ impl Reply {
             self.upstream.failed(&mut self.attempts, fault.kind, false);
             fault.failure
         })
+    }
+
+    /// The same as it lies where it was read, with no copy where the server speaks HTTP/1.
+    pub async fn read_lent(&mut self) -> Result<Option<&[u8]>, Failure> {
+        if self.is_done() {
+            // As ever when it is heard of.
+            self.seat = None;
+            return Ok(None);
+        }
+        if !matches!(&self.source, Source::Http(session, ..) if session.as_http1().is_some()) {
+            let read = self.read().await?;
+            return Ok(read.map(|part| {
+                self.lent = part;
+                &*self.lent
+            }));
+        }
+        let Source::Http(session, ..) = &mut self.source else { return Ok(None) };
+        let HttpSession::H1(session) = &mut **session else { return Ok(None) };
+        let reading = async { Ok(session.read_body_ref().await) };
+        match self.patience.within(reading).await? {
+            Ok(Some(part)) => Ok(Some(part)),
+            Ok(None) => {
+                self.seat = None;
+                Ok(None)
+            }
+            Err(error) => {
+                self.seat = None;
+                let fault = UpstreamFault::of(error, false);
+                self.upstream.failed(&mut self.attempts, fault.kind, false);
+                Err(fault.failure)
+            }
+        }
     }
 
     /// Whether it is known already that nothing follows what was read.

@@ -3,11 +3,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
 
 use crate::cache::answer::{at_hand, hit_status};
@@ -16,17 +16,18 @@ use crate::cache::now_ms;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
 use crate::cache::serve::{Response, Source, part, respond_to};
-use crate::detour;
 use crate::exchange::Exchange;
 use crate::front::arrival::Arrival;
 use crate::front::as_stored::AsStored;
 use crate::front::head::write;
+use crate::front::pass::Client;
 use crate::front::{HEAD_BYTES, Sent};
-use crate::lane::Lane;
 use crate::prompt::QUANTUM_BYTES;
 use crate::rate_limit::Quota;
 use crate::respond::Failure;
 use crate::rules::edit_response;
+use crate::runtimes::Handles;
+use crate::{detour, hop};
 
 /// A stored answer, and what this request gets of it.
 pub struct Hit {
@@ -50,45 +51,53 @@ pub fn find(head: &RequestHeader, arrival: &Arrival) -> Option<Hit> {
     let policy = exchange.cache_policy.as_ref()?;
     let now_ms = now_ms();
     let (stored, fresh_for_ms) = at_hand(head, policy, exchange.tls.is_some(), now_ms)?;
-    let is_large = stored.length() > QUANTUM_BYTES as u64;
-    if is_large || detour::after(exchange, &stored.head.response).is_some() {
+    if detour::after(exchange, &stored.head.response).is_some() {
         return None;
     }
     Some(Hit { policy: Arc::clone(policy), stored, now_ms, fresh_for_ms })
 }
 
 impl Hit {
-    /// Sends the head with the first bytes of the body in one write, then the rest. Tells how many bytes of
-    /// the body each write had.
+    /// Sends the head with the first bytes of the body in one write, then the rest; what is large moves where its
+    /// lane's bodies do.
     ///
     /// Errors: `Internal` when no head can be made, `ClientGone` when it cannot be sent.
     pub async fn send(
         self,
+        runtimes: &Handles,
+        mut client: Client,
         head: &RequestHeader,
         exchange: &mut Exchange,
-        stream: &mut Stream,
-        lane: &Lane,
-        mut told: impl FnMut(&mut Exchange, usize),
-    ) -> Result<Sent, Failure> {
-        let Ready { mut head, first, end, sent } = self.ready(head, exchange)?;
-        let gone = |_: io::Error| Failure::ClientGone;
-        let mut at = first;
-        loop {
-            let body = if at < end { part(&self.stored, at, end) } else { Bytes::new() };
-            if body.is_empty() && at < end {
-                return Err(Failure::ClientGone);
+    ) -> (Client, Result<(), Failure>) {
+        let Ready { head, first, end, sent } = match self.ready(head, exchange) {
+            Ok(ready) => ready,
+            Err(failure) => return (client, Err(failure)),
+        };
+        client.sent = Some(sent);
+        let is_large = end - first > QUANTUM_BYTES as u64;
+        let mut sending = Sending { client, stored: self.stored, head, first_byte: None };
+        let place = sending.client.lane.place();
+        let moved;
+        (sending, moved) = match is_large {
+            true => {
+                let work = async move {
+                    hop::to(place).await;
+                    let moved = sending.run(first, end).await;
+                    (sending, moved)
+                };
+                hop::drive(runtimes, None, work).await
             }
-            lane.pace.wait(body.len()).await;
-            let length = body.len();
-            let written = stream.write_all_buf(&mut std::mem::take(&mut head).chain(body)).await;
-            written.map_err(gone)?;
-            told(exchange, length);
-            at += length as u64;
-            if at >= end {
-                stream.flush().await.map_err(gone)?;
-                return Ok(sent);
+            false => {
+                let moved = sending.run(first, end).await;
+                (sending, moved)
             }
+        };
+        let Sending { mut client, first_byte, .. } = sending;
+        exchange.first_byte = first_byte.map(|at| at.duration_since(exchange.begun));
+        if first_byte.is_none() {
+            client.sent = None;
         }
+        (client, moved.map_err(|_| Failure::ClientGone))
     }
 
     /// The head as the route has its clients see it.
@@ -114,6 +123,37 @@ impl Hit {
         let mut wire = BytesMut::with_capacity(HEAD_BYTES);
         write(&head, true, &mut wire);
         Ok(Ready { head: wire.freeze(), first, end, sent: Sent::Head(Box::new(head)) })
+    }
+}
+
+/// A stored answer on its way to a client.
+struct Sending {
+    client: Client,
+    stored: Arc<Stored>,
+    /// What is still to be written ahead of the body.
+    head: Bytes,
+    first_byte: Option<Instant>,
+}
+
+impl Sending {
+    async fn run(&mut self, first: u64, end: u64) -> io::Result<()> {
+        let mut at = first;
+        loop {
+            let body = if at < end { part(&self.stored, at, end) } else { Bytes::new() };
+            if body.is_empty() && at < end {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let length = body.len();
+            self.client.lane.pace.wait(length).await;
+            let stream = &mut self.client.stream;
+            stream.write_all_buf(&mut std::mem::take(&mut self.head).chain(body)).await?;
+            self.first_byte.get_or_insert_with(Instant::now);
+            self.client.bytes_out += length;
+            at += length as u64;
+            if at >= end {
+                return stream.flush().await;
+            }
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! A request passed through at the door: the proxy asks the upstream by itself and sends on what comes. It is for
-//! requests that are there whole, to upstreams that speak HTTP/1; bodies of answers move here only on
-//! the latency runtime.
+//! requests that are there whole, to upstreams that speak HTTP/1. Large bodies of answers move where their lane's do.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::TRANSFER_ENCODING;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
@@ -21,9 +21,10 @@ use crate::front::arrival::Arrival;
 use crate::front::head::write;
 use crate::front::{HEAD_BYTES, READ_BYTES, Sent, read_some};
 use crate::lane::Lane;
+use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::runtimes::Place;
-use crate::{detour, relay};
+use crate::{detour, hop, relay};
 
 /// Whether the door asks the upstream of such a request.
 pub fn is_for_door(arrival: &Arrival) -> bool {
@@ -33,16 +34,15 @@ pub fn is_for_door(arrival: &Arrival) -> bool {
         && exchange.cache_policy.is_none()
         && exchange.ruled.reply.is_none()
         && route.rules.pages.is_empty()
-        && route.lane.place() == Place::Latency
         && !detour::may_follow(exchange)
 }
 
 /// The client's side of one request.
-pub struct Client<'a> {
-    pub stream: &'a mut Stream,
+pub struct Client {
+    pub stream: Stream,
     /// What it has sent of requests to come.
-    pub ahead: &'a mut BytesMut,
-    pub lane: &'a Lane,
+    pub ahead: BytesMut,
+    pub lane: Arc<Lane>,
     /// The head sent, and bytes of its body.
     pub sent: Option<Sent>,
     pub bytes_out: usize,
@@ -53,11 +53,39 @@ pub struct Client<'a> {
 /// Errors: what is to be answered instead, or, when a head was sent, what broke the answer off.
 pub async fn pass(
     edge: &Edge,
-    client: &mut Client<'_>,
+    mut client: Client,
     head: &RequestHeader,
     body: Option<Bytes>,
     exchange: &mut Exchange,
-) -> Result<(), Failure> {
+) -> (Client, Result<(), Failure>) {
+    let opened = match ask(edge, &mut client, head, body, exchange).await {
+        Ok(reply) => open(&mut client, head, reply, exchange),
+        Err(failure) => Err(failure),
+    };
+    let answer = match opened {
+        Ok(answer) => answer,
+        Err(failure) => return (client, Err(failure)),
+    };
+    let place = client.lane.place();
+    if place == Place::Latency || answer.is_small() {
+        let sent = client.send(answer).await;
+        return (client, sent);
+    }
+    let work = async move {
+        hop::to(place).await;
+        let sent = client.send(answer).await;
+        (client, sent)
+    };
+    hop::drive(&edge.state.runtimes, None, work).await
+}
+
+async fn ask(
+    edge: &Edge,
+    client: &mut Client,
+    head: &RequestHeader,
+    body: Option<Bytes>,
+    exchange: &mut Exchange,
+) -> Result<Reply, Failure> {
     let origin = edge.origin_without_scripts(head, exchange).ok_or(Failure::Internal)?;
     let question = Question { body, ..relay::question(head, exchange) };
     let mut contact = Contact::default();
@@ -68,7 +96,16 @@ pub async fn pass(
         client.until(&interim, asking.as_mut()).await
     };
     exchange.met(contact);
-    let mut reply = reply??;
+    reply?
+}
+
+/// Makes the head of the answer, as the route has its clients see it.
+fn open(
+    client: &mut Client,
+    head: &RequestHeader,
+    reply: Reply,
+    exchange: &mut Exchange,
+) -> Result<Answer, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let has_body = relay::has_body(&head.method, &reply.head);
@@ -76,14 +113,30 @@ pub async fn pass(
     let settled = relay::settle_head(&mut answer, exchange, cookie, has_body);
     settled.map_err(|_| Failure::Internal)?;
     let is_chunked = answer.headers.contains_key(TRANSFER_ENCODING);
+    let length = || reply.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let length = length();
     let mut out = BytesMut::with_capacity(HEAD_BYTES);
     write(&answer, true, &mut out);
     client.sent = Some(Sent::Head(Box::new(answer)));
     exchange.first_byte = Some(exchange.begun.elapsed());
-    let last = client.send(&mut reply, has_body, is_chunked, out).await?;
-    // Before the client has it all and asks again.
-    reply.release().await;
-    client.write(last).await.map_err(|_| Failure::ClientGone)
+    Ok(Answer { reply, has_body, is_chunked, length, out })
+}
+
+/// An upstream's answer on its way to the client.
+struct Answer {
+    reply: Reply,
+    has_body: bool,
+    is_chunked: bool,
+    /// Bytes of its body, where they are known.
+    length: Option<usize>,
+    /// Written, and not sent yet.
+    out: BytesMut,
+}
+
+impl Answer {
+    fn is_small(&self) -> bool {
+        !self.has_body || self.length.is_some_and(|length| length <= QUANTUM_BYTES)
+    }
 }
 
 /// What came of waiting.
@@ -92,7 +145,11 @@ enum Met<T> {
     Interim,
 }
 
-impl Client<'_> {
+impl Client {
+    pub fn new(stream: Stream, ahead: BytesMut, lane: &Arc<Lane>) -> Client {
+        Client { stream, ahead, lane: Arc::clone(lane), sent: None, bytes_out: 0 }
+    }
+
     /// Waits for something, or for the client to leave.
     pub async fn stays<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
         self.until(&Mutex::default(), pin!(work)).await
@@ -130,7 +187,7 @@ impl Client<'_> {
     /// Ready when the client has left. What it sends ahead is kept, as far as there is room.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
         while self.ahead.len() < READ_BYTES {
-            match ready!(read_some(self.stream, self.ahead, context)) {
+            match ready!(read_some(&mut self.stream, &mut self.ahead, context)) {
                 Ok(0) | Err(_) => return Poll::Ready(Failure::ClientGone),
                 Ok(_) => {}
             }
@@ -138,51 +195,62 @@ impl Client<'_> {
         Poll::Pending
     }
 
-    /// Sends what `out` has, and the body behind it; returns what is still to be written.
-    async fn send(
-        &mut self,
-        reply: &mut Reply,
-        has_body: bool,
-        is_chunked: bool,
-        mut out: BytesMut,
-    ) -> Result<BytesMut, Failure> {
-        let gone = |_: io::Error| Failure::ClientGone;
-        if !has_body {
-            return Ok(out);
+    /// Sends what is written of an answer, and the body behind it, and gives the upstream's connection back.
+    async fn send(&mut self, mut answer: Answer) -> Result<(), Failure> {
+        if answer.has_body {
+            self.send_body(&mut answer).await?;
         }
+        let Answer { reply, out, .. } = answer;
+        // Before the client has it all and asks again.
+        reply.release().await;
+        self.write(out).await.map_err(|_| Failure::ClientGone)
+    }
+
+    /// Sends a body but for its end.
+    async fn send_body(&mut self, answer: &mut Answer) -> Result<(), Failure> {
+        let gone = |_: io::Error| Failure::ClientGone;
+        let Answer { reply, is_chunked, length: left, out, .. } = answer;
         loop {
-            let part = match self.part(reply, &mut out).await {
+            let part = match self.part(reply, out).await {
                 Ok(Some(part)) => part,
                 Ok(None) => break,
                 Err(failure) => {
                     // What came before the fault is the client's.
-                    self.write(out).await.map_err(gone)?;
+                    self.write(std::mem::take(out)).await.map_err(gone)?;
                     return Err(failure);
                 }
             };
             self.lane.pace.wait(part.len()).await;
             self.bytes_out += part.len();
-            if !part.is_empty() {
-                frame(&part, is_chunked, &mut out);
-            }
-            if out.len() >= READ_BYTES {
-                self.write(std::mem::take(&mut out)).await.map_err(gone)?;
+            *left = left.and_then(|left| left.checked_sub(part.len()));
+            let is_last = *left == Some(0);
+            if is_last || part.len() < READ_BYTES {
+                frame(part, *is_chunked, out);
+                if !is_last && out.len() >= READ_BYTES {
+                    self.write(std::mem::take(out)).await.map_err(gone)?;
+                }
+            } else {
+                // Large parts are not copied.
+                begin_frame(part, *is_chunked, out);
+                let mut both = std::mem::take(out).chain(part);
+                self.stream.write_all_buf(&mut both).await.map_err(gone)?;
+                end_frame(*is_chunked, out);
             }
         }
-        if is_chunked {
+        if *is_chunked {
             out.put_slice(b"0\r\n\r\n");
         }
-        Ok(out)
+        Ok(())
     }
 
     /// The next part of a body. What is there already goes out with what was written before it; who has to
     /// wait sends that first.
-    async fn part(
+    async fn part<'a>(
         &mut self,
-        reply: &mut Reply,
+        reply: &'a mut Reply,
         out: &mut BytesMut,
-    ) -> Result<Option<Bytes>, Failure> {
-        let mut reading = pin!(reply.read());
+    ) -> Result<Option<&'a [u8]>, Failure> {
+        let mut reading = pin!(reply.read_lent());
         let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
         if let Poll::Ready(part) = at_once {
             return part;
@@ -200,11 +268,22 @@ impl Client<'_> {
 
 /// Appends a part of a body, as a chunk where the body is chunked (RFC 9112 section 7.1).
 fn frame(part: &[u8], is_chunked: bool, into: &mut BytesMut) {
-    if !is_chunked {
-        into.extend_from_slice(part);
+    if part.is_empty() {
         return;
     }
-    into.extend_from_slice(format!("{:X}\r\n", part.len()).as_bytes());
+    begin_frame(part, is_chunked, into);
     into.extend_from_slice(part);
-    into.extend_from_slice(b"\r\n");
+    end_frame(is_chunked, into);
+}
+
+fn begin_frame(part: &[u8], is_chunked: bool, into: &mut BytesMut) {
+    if is_chunked {
+        into.extend_from_slice(format!("{:X}\r\n", part.len()).as_bytes());
+    }
+}
+
+fn end_frame(is_chunked: bool, into: &mut BytesMut) {
+    if is_chunked {
+        into.extend_from_slice(b"\r\n");
+    }
 }

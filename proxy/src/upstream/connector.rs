@@ -2,10 +2,13 @@
 
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::{Connector as AnyVersion, v1};
+use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 
 use crate::upstream::POOL_CONNECTIONS_MAX;
+use crate::upstream::sips::Sips;
 
 /// Connects to servers, and keeps connections that are not used.
 pub struct Connector {
@@ -31,10 +34,10 @@ impl Connector {
             return Box::pin(self.others.get_http_session(peer)).await;
         }
         if let Some(session) = self.h1.reused_http_session(peer).await {
-            return Ok((HttpSession::H1(session), true));
+            return Ok((sipping(session, peer), true));
         }
         let (session, reused) = Box::pin(self.h1.get_http_session(peer)).await?;
-        Ok((HttpSession::H1(session), reused))
+        Ok((sipping(session, peer), reused))
     }
 
     /// Keeps the connection, if another request may be sent on it.
@@ -47,6 +50,17 @@ impl Connector {
             session => self.others.release_http_session(session, peer, idle).await,
         }
     }
+}
+
+/// The session, which has not begun, on a stream that is read in [`Sips`].
+fn sipping(session: client::HttpSession, peer: &HttpPeer) -> HttpSession {
+    HttpSession::H1(match Sips::reads(session.stream()) {
+        true => session,
+        false => {
+            let stream: Stream = Box::new(Sips::of(session.into_inner()));
+            client::HttpSession::new_with_options(stream, peer)
+        }
+    })
 }
 
 fn is_h1(peer: &HttpPeer) -> bool {

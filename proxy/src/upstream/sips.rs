@@ -1,0 +1,195 @@
+//! The stream of a server that is asked by the proxy itself. Small bites come first: who does not read what
+//! it asked for holds one of them, and not as much as one read can bring.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once at first.
+const SIP_BYTES: usize = 16 * 1024;
+/// From here on reads are as large as they come: more than what the kernel takes in for a client that does not read.
+const PROVED_BYTES: usize = 128 * 1024;
+
+/// A stream whose answers are read in small pieces until this many bytes of one have found a taker.
+#[derive(Debug)]
+pub struct Sips {
+    stream: Stream,
+    /// Since the last write, that is, of this answer.
+    read_bytes: usize,
+}
+
+impl Sips {
+    pub fn of(stream: Stream) -> Sips {
+        Sips { stream, read_bytes: 0 }
+    }
+
+    /// Whether this stream is one already.
+    pub fn reads(stream: &Stream) -> bool {
+        (**stream).as_any().is::<Sips>()
+    }
+}
+
+impl AsyncRead for Sips {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read_bytes >= PROVED_BYTES || into.remaining() <= SIP_BYTES {
+            let before = into.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(context, into);
+            self.read_bytes = self.read_bytes.saturating_add(into.filled().len() - before);
+            return read;
+        }
+        // The room beyond stays untouched: it is nobody's memory yet.
+        let mut sip = ReadBuf::new(into.initialize_unfilled_to(SIP_BYTES));
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut sip);
+        let count = sip.filled().len();
+        into.advance(count);
+        self.read_bytes += count;
+        read
+    }
+}
+
+impl AsyncWrite for Sips {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.read_bytes = 0;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.read_bytes = 0;
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Sips {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Sips {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl Ssl for Sips {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Sips {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.stream.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.stream.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Sips {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.stream.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Sips {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.stream.set_socket_digest(digest);
+    }
+}
+
+#[async_trait]
+impl Peek for Sips {
+    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
+        self.stream.try_peek(into).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    async fn reads(stream: &mut Stream, count: usize) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        let mut space = vec![0; 64 * 1024];
+        for _ in 0..count {
+            lengths.push(stream.read(&mut space).await.unwrap());
+        }
+        lengths
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_in_small_pieces_until_it_has_found_a_taker_and_the_next_one_too() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let mut stream: Stream = Box::new(Sips::of(Box::new(ours)));
+        assert!(Sips::reads(&stream));
+        for _ in 0..2 {
+            stream.write_all(b"more").await.unwrap();
+            theirs.write_all(&vec![0; 400_000]).await.unwrap();
+            let first = reads(&mut stream, PROVED_BYTES / SIP_BYTES).await;
+            assert!(first.iter().all(|length| *length == SIP_BYTES), "{first:?}");
+            assert_eq!(reads(&mut stream, 2).await, [64 * 1024; 2]);
+            let rest = 400_000 - PROVED_BYTES - 2 * 64 * 1024;
+            stream.read_exact(&mut vec![0; rest]).await.unwrap();
+        }
+    }
+}
