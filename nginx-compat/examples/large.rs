@@ -1,5 +1,6 @@
 //! How long a large configuration takes: `cargo run --release -p forebay-nginx --example large`. Reads, translates and
-//! reports 1,000 to 100,000 lines of three kinds, and prints the best of five times of each.
+//! reports 1,000 to 100,000 lines of three kinds, and prints the best of five times of each. `-- tenants 10000` does one
+//! of them once, for a profiler.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -80,6 +81,12 @@ type Make = fn(usize) -> String;
 fn main() {
     let kinds: [(&str, Make); 3] =
         [("alike", alike), ("tenants", tenants), ("locations", locations)];
+    let mut wanted = std::env::args().skip(1);
+    if let (Some(kind), Some(Ok(lines))) = (wanted.next(), wanted.next().map(|text| text.parse())) {
+        let made = kinds.iter().find(|(name, _)| *name == kind).map(|(_, make)| make(lines));
+        println!("{:.1} ms", time_of(&made.unwrap_or_default()).as_secs_f64() * 1e3);
+        return;
+    }
     for (name, make) in kinds {
         for lines in [1_000, 10_000, 100_000] {
             let text = make(lines);

@@ -13,6 +13,7 @@ pub mod programs;
 pub mod requests;
 pub mod script;
 pub mod stage;
+pub mod stated;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,14 +26,16 @@ use proxy_config::address::ListenAddress;
 use proxy_config::matching::{Router, Target};
 
 use crate::replay::account::Account;
-use crate::replay::compare::{Difference, Stated, compare};
+use crate::replay::compare::{Difference, compare};
 use crate::replay::echo::Echo;
+use crate::replay::log_lines::Excuse;
 use crate::replay::programs::Program;
 use crate::replay::requests::Request;
 use crate::replay::stage::{Stage, addresses};
+use crate::replay::stated::Stated;
 use crate::translate::upstream::CLOSED;
 use crate::translate::{Translation, translate};
-use crate::tree::{Document, walk};
+use crate::tree::{Directive, Document, flattened, walk};
 use crate::verdict::Exactness;
 
 /// Whose logs are whose.
@@ -96,7 +99,9 @@ pub fn replay(
         config: &config,
         router: Router::new(&config),
         ports: &proxy_ports,
+        blocks: &translation.origins.blocks,
         foretold: foretold(&staged, &translation, &echo),
+        uncached: Uncached::of(&staged, &translation),
     };
     let found = judge.ask_both(requests, &echo, (&nginx_ports, &proxy_ports));
     proxy.stop();
@@ -106,20 +111,18 @@ pub fn replay(
     let lines = by_proxy.values_mut().flatten();
     lines.for_each(|line| *line = with_ports_of(&nginx_ports, &proxy_ports, line));
     let mut account = Account::new(requests.len());
-    for (number, mut differences, closed) in found {
-        let stated = match closed {
-            true => Some("a connection that is closed is logged otherwise; see return 444"),
-            false => judge.of_lines(&differences),
-        };
+    for (number, mut differences) in found {
+        let answers = tells_otherwise(&differences);
+        let excuse = Excuse { other_logs: &judge.foretold.other_logs, answers };
         let asked = (number, requests[number].target.as_str());
-        differences.extend(log_lines::difference(asked, &by_nginx, &by_proxy, stated));
+        differences.extend(log_lines::difference(asked, &by_nginx, &by_proxy, excuse));
         account.add(&requests[number], differences);
     }
     Ok(account.sorted())
 }
 
-/// The number of a request, how the answers to it differ, and whether neither answered.
-type Found = (usize, Vec<Difference>, bool);
+/// The number of a request, and how the answers to it differ.
+type Found = (usize, Vec<Difference>);
 
 /// The two listen on ports of their own, which answers may name.
 fn same_ports(
@@ -167,29 +170,56 @@ struct Judge<'a> {
     config: &'a Config,
     router: Router,
     ports: &'a BTreeMap<SocketAddr, SocketAddr>,
+    /// The directive that each route stands for, by its id.
+    blocks: &'a [usize],
     /// What is said of the configuration as a whole.
     foretold: Stated,
+    uncached: Uncached,
 }
 
-/// Pools that nothing translated leads to, and whether a location goes without its cache.
+/// Which locations go without the cache they name.
+#[derive(Default)]
+struct Uncached {
+    /// Ids of the blocks that name it themselves.
+    blocks: BTreeSet<usize>,
+    /// One that locations inherit goes unused: any of them may be meant.
+    anywhere: bool,
+}
+
+impl Uncached {
+    fn of(staged: &Document, translation: &Translation) -> Uncached {
+        let mut uncached = Uncached::default();
+        walk(&staged.directives, &mut |block| {
+            let lost = flattened(block.children()).into_iter().any(|line| {
+                line.name.ends_with("_cache") && is(translation, line, Exactness::Unsupported)
+            });
+            match block.name.as_str() {
+                _ if !lost => {}
+                "location" => drop(uncached.blocks.insert(block.id)),
+                _ => uncached.anywhere = true,
+            }
+        });
+        uncached
+    }
+}
+
+fn is(translation: &Translation, line: &Directive, least: Exactness) -> bool {
+    translation.verdicts.get(line).is_some_and(|verdict| verdict.exactness >= least)
+}
+
+/// Pools that nothing translated leads to, logs that are kept otherwise, answers that are not compressed.
 fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated {
     let (mut lost, mut reached) = (BTreeSet::new(), BTreeSet::new());
-    let (mut some_uncached, mut uncompressed, mut logs_differ) = (false, false, false);
-    walk(&staged.directives, &mut |directive| {
-        let unsupported = translation
-            .verdicts
-            .get(directive)
-            .is_some_and(|verdict| verdict.exactness == Exactness::Unsupported);
-        some_uncached |= unsupported && directive.name == "proxy_cache";
-        uncompressed |= unsupported && directive.name == "gzip";
-        let differs = translation
-            .verdicts
-            .get(directive)
-            .is_some_and(|verdict| verdict.exactness >= Exactness::Approximate);
-        logs_differ |= differs && ["access_log", "log_format"].contains(&directive.name.as_str());
-        let url = match directive.name.as_str() {
-            "proxy_pass" => directive.argument(0).and_then(|url| url.strip_prefix("http://")),
-            "fastcgi_pass" => directive.argument(0),
+    let (mut uncompressed, mut other_logs, mut formats) = (false, BTreeSet::new(), BTreeSet::new());
+    walk(&staged.directives, &mut |line| {
+        let unsupported = is(translation, line, Exactness::Unsupported);
+        uncompressed |= unsupported && line.name == "gzip";
+        if line.name == "log_format" && is(translation, line, Exactness::Approximate) {
+            formats.extend(line.argument(0));
+        }
+        let url = match line.name.as_str() {
+            "proxy_pass" => line.argument(0).and_then(|url| url.strip_prefix("http://")),
+            "fastcgi_pass" => line.argument(0),
             _ => None,
         };
         if let Some(url) = url {
@@ -202,8 +232,25 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
             };
         }
     });
+    walk(&staged.directives, &mut |line| {
+        let has_other_format = line.argument(1).is_some_and(|name| formats.contains(name));
+        let differs = has_other_format || is(translation, line, Exactness::Approximate);
+        if line.name == "access_log" && differs {
+            let file = line.argument(0).and_then(|path| path.rsplit('/').next());
+            other_logs.extend(file.map(str::to_owned));
+        }
+    });
     let lost_pools = lost.difference(&reached).cloned().collect();
-    Stated { uncompressed, some_uncached, logs_differ, lost_pools, ..Stated::default() }
+    Stated { uncompressed, other_logs, lost_pools, ..Stated::default() }
+}
+
+/// Why lines of logs may differ, where answers do. What an upstream is told stands in no line.
+fn tells_otherwise(differences: &[Difference]) -> Option<&'static str> {
+    let shows = |cause: &str| {
+        cause.starts_with("status ")
+            || ["no answer", "upstream", "requests to the upstream"].contains(&cause)
+    };
+    differences.iter().any(|found| shows(&found.cause)).then_some("the answers differ")
 }
 
 type Ports = BTreeMap<SocketAddr, SocketAddr>;
@@ -231,20 +278,9 @@ impl Judge<'_> {
             let stated = self.stated(request);
             let differences =
                 compare((&by_nginx, &seen_by_nginx), (&by_proxy, &seen_by_proxy), &stated);
-            found.push((number, differences, by_nginx.is_err() && by_proxy.is_err()));
+            found.push((number, differences));
         }
         found
-    }
-
-    /// Why lines of the log may differ, where answers differ so.
-    fn of_lines(&self, differences: &[Difference]) -> Option<&'static str> {
-        match () {
-            () if self.foretold.logs_differ => {
-                Some("a log is kept otherwise; see access_log and log_format")
-            }
-            () if !differences.is_empty() => Some("the answers differ"),
-            () => None,
-        }
     }
 
     fn stated(&self, request: &Request) -> Stated {
@@ -261,15 +297,20 @@ impl Judge<'_> {
             // No translated route asks for a header.
             headers: None,
         };
-        let route = self.router.find(&target).map(|index| &self.config.routes[index]);
-        let closed = route.is_some_and(|route| route.upstream.as_deref() == Some(CLOSED));
-        let caches = self.config.routes.iter().any(|route| route.cache_policy.is_some());
+        let index = self.router.find(&target);
+        let route = index.map(|index| &self.config.routes[index]);
+        let block = index.and_then(|index| self.blocks.get(index));
+        let caches = !self.config.cache_policies.is_empty();
+        let policy = route.and_then(|route| route.cache_policy.as_ref());
+        let policy = policy.and_then(|name| self.config.cache_policies.get(name));
         Stated {
             asked: request.target.clone(),
+            not_translated: route.is_some_and(|route| route.upstream.as_deref() == Some(CLOSED)),
+            uncached: policy.is_none()
+                && (self.uncached.anywhere
+                    || block.is_some_and(|id| self.uncached.blocks.contains(id))),
             some_cached: caches,
-            not_translated: closed,
-            no_route: route.is_none(),
-            cached: route.is_some_and(|route| route.cache_policy.is_some()),
+            head_is_passed_on: policy.is_some_and(|policy| !policy.fill.for_head),
             ..self.foretold.clone()
         }
     }
@@ -290,4 +331,31 @@ fn free_ports(listens: &[SocketAddr]) -> anyhow::Result<BTreeMap<SocketAddr, Soc
         .context("no free port")?;
     ports.sort_unstable();
     Ok(listens.iter().copied().zip(ports).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_line_shows_excuses_it() {
+        let of = |cause: &str| {
+            let (cause, text) = (cause.to_owned(), String::new());
+            tells_otherwise(&[Difference {
+                cause,
+                nginx: text.clone(),
+                forebay: text,
+                stated: None,
+            }])
+        };
+        for shown in ["status 200 became 502", "no answer", "upstream", "requests to the upstream"]
+        {
+            assert_eq!(of(shown), Some("the answers differ"), "{shown}");
+        }
+        for hidden in
+            ["host to the upstream", "target to the upstream", "x of the answer", "Location"]
+        {
+            assert_eq!(of(hidden), None, "{hidden}");
+        }
+    }
 }

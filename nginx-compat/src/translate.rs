@@ -13,10 +13,12 @@ pub mod cache_policy;
 pub mod certificates;
 pub mod client;
 pub mod detour;
+pub mod error_log;
 pub mod except;
 pub mod fastcgi;
 pub mod files;
 pub mod geo;
+pub mod grpc;
 pub mod guard;
 pub mod gzip;
 pub mod host;
@@ -35,6 +37,7 @@ pub mod patience;
 pub mod proxy_pass;
 pub mod rate;
 pub mod redirected;
+pub mod referer;
 pub mod regex;
 pub mod request_header;
 pub mod response_header;
@@ -101,17 +104,14 @@ pub struct Origins {
 
 pub fn translate(document: &Document) -> Translation {
     let mut verdicts = Verdicts::default();
-    let http: Vec<&Directive> =
-        flattened(&document.directives).into_iter().filter(|d| d.name == "http").collect();
+    let outside = flattened(&document.directives);
+    let http: Vec<&Directive> = outside.iter().copied().filter(|d| d.name == "http").collect();
     let blocks: Vec<&Directive> = http.iter().flat_map(|h| flattened(h.children())).collect();
-    let named = |names: &[&str]| -> Vec<&Directive> {
-        blocks.iter().copied().filter(|block| names.contains(&block.name.as_str())).collect()
-    };
-    let mut pools = Pools::new(&named(&["upstream"]));
-    let mut caches = cache::Caches::new(&named(&cache::PATHS), &mut verdicts);
-    let mut limits = Limits::new(&named(&["limit_req_zone", "limit_conn_zone"]));
+    let mut pools = Pools::new(&named(&blocks, &["upstream"]));
+    let mut caches = cache::Caches::new(&named(&blocks, &cache::PATHS), &mut verdicts);
+    let mut limits = Limits::new(&named(&blocks, &["limit_req_zone", "limit_conn_zone"]));
     let (mut types, mut buffers) = (Types::default(), Buffers::default());
-    let mut logs = Logs::new(&http);
+    let mut logs = Logs::new(&outside);
     let mut sites = sites(&http, &mut verdicts);
     let mut names = Names::new(&document.directives);
     let (mut taken, mut by_name) = (HashSet::new(), Vec::new());
@@ -136,6 +136,7 @@ pub fn translate(document: &Document) -> Translation {
     let count = listeners.listeners.len();
     let mut routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = logs.main(&mut names, &mut verdicts);
+    let error_log = logs.errors.main(&mut verdicts);
     route::say_server_names(&mut routes, &sites, names.needs_server_name);
     server_verdicts(&sites, &units, &mut verdicts);
     pools.keep_only(routes.routes.iter().filter_map(|route| route.upstream.as_ref()));
@@ -151,6 +152,8 @@ pub fn translate(document: &Document) -> Translation {
             maps: names.maps,
             media_types: types.0,
             access_logs: logs.named,
+            error_log,
+            error_logs: logs.errors.named,
             buffer_policies: buffers.policies,
             lanes: lanes(buffers.spill),
             ..bare(admin, access_log)
@@ -170,6 +173,10 @@ pub fn translate(document: &Document) -> Translation {
     }
     verdicts.complete(document);
     Translation { notes: notes(config.is_some()), config, verdicts, origins }
+}
+
+fn named<'a>(blocks: &[&'a Directive], names: &[&str]) -> Vec<&'a Directive> {
+    blocks.iter().copied().filter(|block| names.contains(&block.name.as_str())).collect()
 }
 
 fn sites<'a>(http: &[&'a Directive], verdicts: &mut Verdicts) -> Vec<Site<'a>> {
@@ -206,6 +213,8 @@ fn bare(admin: Admin, access_log: AccessLog) -> Config {
         admin,
         access_log,
         access_logs: BTreeMap::new(),
+        error_log: Vec::new(),
+        error_logs: BTreeMap::new(),
         error_answers: ErrorAnswers::default(),
         shutdown: Shutdown::default(),
         telemetry: None,
@@ -249,8 +258,10 @@ fn notes(translated: bool) -> Vec<String> {
     if !translated {
         return Vec::new();
     }
-    let notes =
-        ["Forebay passes paths on in their normal form (dot segments, // and needless escapes \
-         resolved), as it matched them; nginx passes them on as they came"];
+    let notes = [
+        "Forebay passes paths on, logs and caches them in their normal form (dot segments, // and needless escapes \
+         resolved), as it matched them; nginx passes them on as they came",
+        "pages of errors say `Cache-Control: no-store`, so that no cache keeps them; nginx says nothing",
+    ];
     notes.into_iter().map(str::to_owned).collect()
 }

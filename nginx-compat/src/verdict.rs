@@ -73,16 +73,19 @@ impl Verdict {
     }
 }
 
-/// The verdicts found so far, by directive.
+/// The verdicts found so far, by the ids of directives.
 #[derive(Debug, Default)]
-pub struct Verdicts(HashMap<usize, Verdict>);
+pub struct Verdicts(Vec<Option<Verdict>>);
 
 impl Verdicts {
     /// Adds a verdict. A directive that is in effect at several places keeps the worst, and all
     /// differences of that rank.
     pub fn add(&mut self, directive: &Directive, verdict: Verdict) {
-        let Some(known) = self.0.get_mut(&directive.id) else {
-            self.0.insert(directive.id, verdict);
+        if self.0.len() <= directive.id {
+            self.0.resize(directive.id + 1, None);
+        }
+        let Some(known) = &mut self.0[directive.id] else {
+            self.0[directive.id] = Some(verdict);
             return;
         };
         if verdict.exactness > known.exactness {
@@ -93,7 +96,7 @@ impl Verdicts {
     }
 
     pub fn get(&self, directive: &Directive) -> Option<&Verdict> {
-        self.0.get(&directive.id)
+        self.0.get(directive.id)?.as_ref()
     }
 
     /// Gives every directive that has none yet its verdict by the table, so that none is left out.
@@ -116,7 +119,9 @@ impl Verdicts {
                 Body::Include(_) => outer.cloned(),
                 _ => Some(verdict.clone()),
             };
-            self.0.entry(directive.id).or_insert(verdict);
+            if self.get(directive).is_none() {
+                self.add(directive, verdict);
+            }
             self.complete_block(directive.children(), inside, outer.as_ref());
         }
     }

@@ -246,6 +246,8 @@ impl Cache {
             }
             (Plan::Unanswerable, _) => Step::Unanswerable,
             (_, stale) => {
+                // Without asking whether it is still good, what was never fresh is of no use.
+                let stale = stale.filter(|s| policy.revalidate || s.times().was_fresh());
                 let step = self.fetch(&mut inner, asking, policy, now_ms, stale);
                 self.series.fills_in_progress.set(i64::try_from(inner.fills_count).unwrap_or(0));
                 step

@@ -21,6 +21,7 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
 use crate::connection::{Ends, caller, whole_seconds};
 use crate::detour;
+use crate::error_logs;
 use crate::exchange::Exchange;
 use crate::finish::{self, Moved};
 use crate::generation::State;
@@ -177,7 +178,9 @@ impl Edge {
         let failure = exchange.failure.take();
         let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
         let failure = failure.unwrap_or_else(|| Failure::of(error));
-        let notable = !failure.is_the_clients();
+        let route = exchange.route.as_ref().map(|route| route.index);
+        let is_told = exchange.generation.logs.errors.hear(route);
+        let notable = !failure.is_the_clients() && !is_told;
         if notable && self.state.moderation.may_tell() {
             let request_id = &exchange.request_id;
             tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
@@ -513,6 +516,7 @@ impl ProxyHttp for Edge {
         if !exchange.tunnel.has_departed && !exchange.trail.is_inside {
             finish::record(self, &Moved::by(session), error.is_some(), exchange);
         }
+        error_logs::tell(&self.state, session.req_header(), exchange).written().await;
     }
 
     /// `fail_to_proxy` has said it, with the request's id.

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
+use proxy_config::late::cache_state;
 
+use crate::cache::serve::CACHE_STATUS;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::front::as_stored::AsStored;
@@ -42,6 +44,17 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => head_bytes(head),
             Sent::AsStored(sent) => sent.head().len() as u64,
+        }
+    }
+
+    /// What the last to have put it there says of how the cache dealt with it.
+    fn cache_status(self) -> Option<String> {
+        match self {
+            Sent::Head(head) => {
+                let value = head.headers.get_all(CACHE_STATUS).iter().next_back()?;
+                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+            }
+            Sent::AsStored(sent) => sent.text(&CACHE_STATUS),
         }
     }
 
@@ -211,7 +224,11 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
     };
     let ended = |of: &Ending| match of {
         Ending::User => user(head),
-        Ending::CacheState => exchange.cache.map(|verdict| verdict.state().to_owned()),
+        Ending::CacheState => {
+            let verdict = exchange.cache?;
+            let said = moved.sent.and_then(Sent::cache_status);
+            Some(said.map_or(verdict.state(), |said| cache_state(&said)).to_owned())
+        }
         Ending::UpstreamStatus => exchange.upstream_status.map(|status| status.to_string()),
         Ending::BytesSent => {
             let head = moved.sent.map_or(0, Sent::bytes);

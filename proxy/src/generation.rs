@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use proxy_config::Config;
 use proxy_config::lane::{LaneName, Spill};
 
-use crate::access_log::AccessLog;
 use crate::admin::tokens::Tokens;
 use crate::buffer::Policies;
 use crate::buffer::spill::Place;
@@ -17,6 +16,7 @@ use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::Drain;
 use crate::lane::{Budget, Lanes};
+use crate::line_writer::LineWriter;
 use crate::load::Totals;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -101,7 +101,8 @@ pub struct State {
     pub renewals: Renewals,
     /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
     pub connector: Arc<Connector>,
-    pub access_log: AccessLog,
+    pub access_log: LineWriter,
+    pub error_log: LineWriter,
     pub drain: Drain,
     pub moderation: Moderation,
     pub slowest: Slowest,

@@ -20,7 +20,7 @@
 //!    compresses, on the bulk runtime.
 //!    A page that includes others is put together by [`assemble`], its parts asked for [`inside`].
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
-//! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`access_log`] writes.
+//! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`line_writer`] writes; why it failed in the [`error_logs`], to files or by [`syslog`].
 //!
 //! Beside the way: [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`upgrade`] (another program takes over), [`notify`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
@@ -29,7 +29,6 @@
 
 pub mod absolute;
 pub mod accept_encoding;
-pub mod access_log;
 pub mod admin;
 pub mod assemble;
 pub mod auth_request;
@@ -48,6 +47,7 @@ pub mod disguise;
 pub mod dns;
 pub mod drain;
 pub mod edge;
+pub mod error_logs;
 pub mod error_page;
 pub mod exchange;
 pub mod fastcgi;
@@ -67,6 +67,7 @@ pub mod hop;
 pub mod inside;
 pub mod introduction;
 pub mod lane;
+pub mod line_writer;
 pub mod listen;
 pub mod listing;
 pub mod load;
@@ -81,7 +82,7 @@ pub mod onward;
 pub mod operator_log;
 pub mod pace;
 pub mod parts;
-pub mod path;
+pub use proxy_config::target as path;
 pub mod places;
 pub mod prompt;
 pub mod protected;
@@ -102,6 +103,7 @@ pub mod signed;
 pub mod simulate;
 pub mod slowest;
 pub mod split;
+pub mod syslog;
 pub mod tls;
 pub mod top;
 pub mod trace;

@@ -19,7 +19,8 @@ use proxy_config::template::{Compiled, TemplateError};
 use proxy_config::units::Percent;
 use thiserror::Error;
 
-use crate::access_log::{AccessLog, Sink};
+use crate::error_logs::ErrorLogs;
+use crate::line_writer::{LineWriter, Sink};
 use crate::log_entry::{Entry, json};
 use crate::redact::Redaction;
 
@@ -29,7 +30,7 @@ const WHOLE: u16 = 10_000;
 /// Why logs cannot be written.
 #[derive(Debug, Error)]
 pub enum LogFault {
-    #[error("the access log {path} cannot be opened: {error}")]
+    #[error("the log {path} cannot be opened: {error}")]
     Open { path: String, error: io::Error },
     #[error("a line of {path} cannot be made: {error}")]
     Line { path: String, error: TemplateError },
@@ -51,6 +52,7 @@ pub struct Logs {
     main: Vec<Arc<Log>>,
     /// For each route that names some, by its place in the document.
     of_routes: Vec<Option<Vec<Arc<Log>>>>,
+    pub errors: ErrorLogs,
 }
 
 impl Logs {
@@ -96,7 +98,8 @@ impl Logs {
             let names = route.access_logs.as_ref()?.iter();
             Some(names.filter_map(|name| named.get(name.as_str()).cloned()).collect())
         });
-        Ok(Logs { main, of_routes: of_routes.collect() })
+        let errors = ErrorLogs::open(config, before.map(|before| &before.errors))?;
+        Ok(Logs { main, of_routes: of_routes.collect(), errors })
     }
 
     /// Every place that lines go to, once.
@@ -115,7 +118,7 @@ impl Logs {
     /// line or a condition needs them.
     pub fn write<'f>(
         &self,
-        to: &AccessLog,
+        to: &LineWriter,
         route: Option<usize>,
         facts: impl Fn() -> Facts<'f>,
         entry: &Entry<'_>,
@@ -194,6 +197,16 @@ impl Log {
     }
 }
 
+/// The status sent; where none was, what nginx has for it: 444 for a connection that a route closes, 499 for a client that left.
+fn status(entry: &Entry<'_>) -> u16 {
+    match (entry.status, entry.error) {
+        (Some(status), _) => status,
+        (None, Some("closed")) => 444,
+        (None, Some("client_gone")) => 499,
+        (None, _) => 0,
+    }
+}
+
 /// What a line names, from the entry where it has it.
 fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -202,9 +215,7 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
         None => String::new(),
     };
     match of {
-        Ending::Status => {
-            entry.status.map_or_else(|| "000".to_owned(), |status| status.to_string())
-        }
+        Ending::Status => format!("{:03}", status(entry)),
         Ending::BytesOut => entry.bytes_out.to_string(),
         Ending::BytesIn => entry.bytes_in.to_string(),
         Ending::RequestLine => {

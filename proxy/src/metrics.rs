@@ -4,6 +4,7 @@
 pub mod buffering;
 pub mod compression;
 pub mod family;
+pub mod logs;
 pub mod traffic;
 
 use prometheus::{
@@ -14,11 +15,12 @@ use prometheus::{
 use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
+use crate::metrics::logs::LOG_FAMILIES;
 use crate::metrics::traffic::TrafficMetrics;
 
 /// Every family, each in one table.
 fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(BUFFER_FAMILIES).chain(traffic::FAMILIES)
+    FAMILIES.iter().chain(BUFFER_FAMILIES).chain(traffic::FAMILIES).chain(LOG_FAMILIES)
 }
 
 /// Handles to the families, made once per process.
@@ -118,6 +120,8 @@ pub struct Metrics {
     pub admin_refused: IntCounterVec,
     pub access_log_dropped: IntCounterVec,
     pub access_log_write_errors: IntCounterVec,
+    pub error_log_dropped: IntCounterVec,
+    pub error_log_write_errors: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -227,6 +231,8 @@ impl Metrics {
             admin_refused: counter("forebay_proxy_admin_refused_total"),
             access_log_dropped: counter("forebay_proxy_access_log_dropped_total"),
             access_log_write_errors: counter("forebay_proxy_access_log_write_errors_total"),
+            error_log_dropped: counter("forebay_proxy_error_log_dropped_total"),
+            error_log_write_errors: counter("forebay_proxy_error_log_write_errors_total"),
             registry: registry.clone(),
         };
         metrics.start_at_zero();
@@ -247,6 +253,8 @@ impl Metrics {
         }
         self.access_log_dropped.with_label_values::<&str>(&[]);
         self.access_log_write_errors.with_label_values::<&str>(&[]);
+        self.error_log_dropped.with_label_values::<&str>(&[]);
+        self.error_log_write_errors.with_label_values::<&str>(&[]);
     }
 
     /// The Prometheus text exposition (version 0.0.4).

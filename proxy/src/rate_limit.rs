@@ -68,6 +68,8 @@ pub struct Passage {
     pub quota: Option<Quota>,
     /// The first limit that the request was over, in a dry run too.
     pub over: Option<String>,
+    /// Requests its key has asked too many by then.
+    pub excess: f64,
 }
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers: limits, and what is left of them.
@@ -108,6 +110,7 @@ impl Limits {
     /// Puts the sizes of tables into force.
     pub fn set_limits(&self, limits: &BTreeMap<String, RateLimit>, metrics: &Metrics) {
         for (name, limit) in limits {
+            let name = limit.zone.as_ref().unwrap_or(name);
             self.named(name, metrics).set_keys_max(limit.keys_max);
         }
     }
@@ -141,7 +144,7 @@ impl Limit {
                     .expect("validation refuses templates that cannot be rendered")
             }),
             config: config.clone(),
-            counts: limits.named(name, metrics),
+            counts: limits.named(config.zone.as_deref().unwrap_or(name), metrics),
             requests: metrics.rate_limit_requests.clone(),
             paced: metrics.rate_limit_paced_bytes.with_label_values(&[name]),
             cluster_failures: metrics.rate_limit_cluster_failures.clone(),
@@ -168,10 +171,11 @@ impl Limit {
     /// `None`: Redis cannot be asked, and the limit says that requests are refused then.
     async fn ask(&self, key: &Key, pace: &Pace) -> Option<Verdict> {
         let Some(redis) = &self.redis else { return Some(self.counts.ask(*key, pace)) };
-        let unavailable = match redis.ask(&self.name, key, pace).await {
-            Ok(verdict) => return Some(verdict),
-            Err(unavailable) => unavailable,
-        };
+        let unavailable =
+            match redis.ask(self.config.zone.as_deref().unwrap_or(&self.name), key, pace).await {
+                Ok(verdict) => return Some(verdict),
+                Err(unavailable) => unavailable,
+            };
         self.cluster_failures.with_label_values(&[&self.name]).inc();
         if let Unavailable::Failed(error) = &unavailable {
             tracing::warn!(limit = self.name, %error, "the Redis of a rate limit does not answer");
@@ -324,6 +328,12 @@ async fn hold_against(limit: &Limit, key: &Key, passage: &mut Passage, quota: &m
         None => (Said::Unavailable, true),
     };
     if is_over {
+        let wait_ns = match (&said, verdict) {
+            (Said::Over { retry_ns }, Some(Verdict::Over { .. })) => pace.delay_max_ns + retry_ns,
+            (Said::Over { retry_ns: wait_ns } | Said::Passes { wait_ns }, _) => *wait_ns,
+            (Said::Unavailable, _) => 0,
+        };
+        passage.excess = pace.excess(wait_ns);
         passage.over.get_or_insert_with(|| limit.name.clone());
     }
     said

@@ -332,7 +332,7 @@ fn is_plain(route: &proxy_config::Route, config: &Config, rules: &RouteRules) ->
         || route.force_ranges
         || route.chunked;
     let is_asked_otherwise = route.ask.is_some() || route.client.is_some();
-    let is_worded = !rules.texts.is_empty();
+    let is_worded = !rules.texts.is_a_key_at_most();
     !(is_worded
         || is_edited
         || is_asked_otherwise

@@ -182,7 +182,7 @@ pub fn protocol(version: http::Version) -> &'static str {
 }
 
 /// The name of this machine, as it was when it was first asked for.
-fn machine() -> &'static str {
+pub fn machine() -> &'static str {
     static NAME: LazyLock<String> =
         LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
     &NAME

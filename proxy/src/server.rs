@@ -27,7 +27,6 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::access_log::{self, Writer};
 use crate::admin::Admin;
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::buffer::Policies;
@@ -39,6 +38,7 @@ use crate::edge::Edge;
 use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
+use crate::line_writer::{self, Writer};
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
 use crate::logs::{LogFault, Logs};
 use crate::metrics::Metrics;
@@ -122,7 +122,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     let mut files: Vec<PathBuf> = sockets.listeners.values().filter_map(Socket::file).collect();
     let metrics = Metrics::new();
     let runtimes = Runtimes::start(&metrics)?;
-    let (state, log_writer) = prepare(config, metrics, runtimes.handles())?;
+    let (state, log_writers) = prepare(config, metrics, runtimes.handles())?;
     let (stop, stopping) = watch::channel(false);
     let (close, closing) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
@@ -160,7 +160,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
         Ok(())
     });
     runtimes.stop();
-    log_writer.stop(LOG_FLUSH_MAX);
+    log_writers.into_iter().for_each(|writer| writer.stop(LOG_FLUSH_MAX));
     for path in files {
         // Gone already is gone enough.
         let _ = std::fs::remove_file(path);
@@ -184,7 +184,7 @@ fn prepare(
     config: Config,
     metrics: Metrics,
     runtimes: Handles,
-) -> Result<(Arc<State>, Writer), StartFault> {
+) -> Result<(Arc<State>, [Writer; 2]), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
     let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
@@ -205,7 +205,8 @@ fn prepare(
         let _entered = runtimes.of(Place::Latency).enter();
         generation.enter_into_force(&metrics, &lanes, &caches, &limits, &buffers);
     }
-    let (access_log, writer) = access_log::start(&metrics)?;
+    let (access_log, of_requests) = line_writer::of_requests(&metrics)?;
+    let (error_log, of_failures) = line_writer::of_failures(&metrics)?;
     let author = Author { cause: Cause::Start, by: None, note: None };
     let mut history = History::default();
     history.add(record(generation.number, author, &generation.config, &generation.config));
@@ -222,6 +223,7 @@ fn prepare(
         renewals: Renewals::default(),
         connector: Arc::default(),
         access_log,
+        error_log,
         drain: Drain::default(),
         moderation: Moderation::default(),
         slowest: Slowest::default(),
@@ -231,7 +233,7 @@ fn prepare(
         history: Mutex::new(history),
         tokens: ArcSwap::from_pointee(tokens),
     };
-    Ok((Arc::new(state), writer))
+    Ok((Arc::new(state), [of_requests, of_failures]))
 }
 
 /// Starts a service per listener, and the admin service, which goes on while others drain.
@@ -395,7 +397,9 @@ async fn reload_and_tell(state: &Arc<State>, read: &Read) {
 async fn reopen_logs(state: &Arc<State>, reopen: &Reopen) {
     let (on, reopen) = (Arc::clone(state), Arc::clone(reopen));
     let reopened = tokio::task::spawn_blocking(move || {
-        on.access_log.reopen(on.current().logs.sinks());
+        let logs = &on.current().logs;
+        on.access_log.reopen(logs.sinks());
+        on.error_log.reopen(logs.errors.sinks());
         reopen();
     });
     if reopened.await.is_ok() {

@@ -449,6 +449,8 @@ impl Upstream {
     /// closed already says nothing about the server.
     pub fn failed(&self, attempts: &mut Attempts, kind: &str, stale: bool) {
         if !stale {
+            let server = self.server_name(attempts).unwrap_or_default().to_owned();
+            attempts.failures.push((server, kind.to_owned()));
             attempts.tried.said(if kind.ends_with("timeout") { 504 } else { 502 });
         }
         self.failures.with_label_values(&[self.name.as_str(), kind]).inc();

@@ -1,34 +1,10 @@
 //! Two answers and what the upstream saw of each: how they differ, and whether that was foretold.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
-use crate::replay::echo::{self, Seen};
+use crate::replay::echo::Seen;
+use crate::replay::stated::{self, Stated};
 use crate::replay::wire::Answer;
-
-/// What the report says of a request before it is asked.
-#[derive(Clone, Debug, Default)]
-pub struct Stated {
-    /// Its location is not translated and answers 502.
-    pub not_translated: bool,
-    /// No route takes it: nginx looks for files under its root.
-    pub no_route: bool,
-    /// Its route caches, by rules of its own where the report says so.
-    pub cached: bool,
-    /// Some route of the configuration caches.
-    pub some_cached: bool,
-    /// Answers are not compressed although the configuration says so.
-    pub uncompressed: bool,
-    /// Some location of the configuration goes uncached.
-    pub some_uncached: bool,
-    /// What was asked for.
-    pub asked: String,
-    /// Some log is not kept as nginx keeps it.
-    pub logs_differ: bool,
-    /// Pools that only untranslated directives lead to.
-    pub lost_pools: BTreeSet<String>,
-}
 
 /// One difference. Those with the same cause are one matter for whoever reads the account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,10 +33,6 @@ const OWN_FIELDS: [&str; 10] = [
     "via",
 ];
 
-/// What Forebay adds to each request; the report's notes say so.
-const ADDED: [&str; 5] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
-
 /// Fields of a request that belong to the connection to the upstream.
 const HOP_FIELDS: [&str; 4] = ["connection", "keep-alive", "te", "transfer-encoding"];
 
@@ -74,16 +46,11 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
         (a, b) => return vec![difference("no answer", &outcome(a), &outcome(b), None)],
     };
     let mut found = Vec::new();
-    let stated_status = match () {
-        () if stated.not_translated => Some("the location is not translated"),
-        () if stated.no_route => Some("paths without a location are not looked up as files"),
-        () if by_nginx.status == 301 && by_forebay.status != 301 => redirect(by_nginx),
-        () => None,
-    };
     if by_nginx.status != by_forebay.status {
         let cause = format!("status {} became {}", by_nginx.status, by_forebay.status);
         let (a, b) = (by_nginx.status.to_string(), by_forebay.status.to_string());
-        found.push(difference(&cause, &a, &b, stated_status));
+        let why = stated::status(by_nginx, by_forebay, stated);
+        found.push(difference(&cause, &a, &b, why));
         return found;
     }
     if stated.not_translated {
@@ -96,7 +63,7 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
     if !seen_by_nginx.is_empty() || by_nginx.status < 300 {
         let why = stated.uncompressed.then_some("Forebay does not compress here; see gzip");
         headers(by_nginx, by_forebay, why, &mut found);
-        if by_nginx.body != by_forebay.body {
+        if stated::decoded(by_nginx) != stated::decoded(by_forebay) {
             let [a, b] = [by_nginx, by_forebay].map(|answer| excerpt(&answer.body));
             let coded = !field(by_nginx, "content-encoding").is_empty();
             found.push(difference("body", &a, &b, why.filter(|_| coded)));
@@ -105,10 +72,8 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
         ((by_nginx.status, field(by_nginx, "location")), field(by_forebay, "location"))
     {
         let (from, to) = (path_of(&a), path_of(&b));
-        let normal = (echo::normal(from) == echo::normal(to))
-            .then_some("Forebay passes paths on in their normal form");
         if from != to {
-            found.push(difference("Location", &a, &b, normal));
+            found.push(difference("Location", &a, &b, stated::path(from, to)));
         }
     }
     found
@@ -121,16 +86,6 @@ fn closed(why: &str) -> bool {
         .any(|so| why.starts_with(so))
 }
 
-/// nginx's redirect to a location's path with its slash, which the report names at the location.
-fn redirect(by_nginx: &Answer) -> Option<&'static str> {
-    let location = field(by_nginx, "location");
-    location
-        .split('?')
-        .next()?
-        .ends_with('/')
-        .then_some("nginx redirects to the path with its slash")
-}
-
 /// Whether what the client got can be held side by side after it.
 fn upstream(
     nginx: &[Seen],
@@ -140,27 +95,13 @@ fn upstream(
 ) -> bool {
     if nginx.len() != forebay.len() {
         let [a, b] = [nginx, forebay].map(|seen| format!("{} requests", seen.len()));
-        let uncached = nginx.is_empty() && stated.some_uncached && !stated.cached;
-        let is_head = forebay.is_empty() && nginx.iter().all(|seen| seen.method == "HEAD");
-        let is_foreign = |seen: &Seen| echo::normal(&seen.target) != seen.target;
-        let path = |target: &str| echo::normal(target.split('?').next().unwrap_or_default());
-        let is_elsewhere = |seen: &Seen| path(&seen.target) != path(&stated.asked);
-        let led = forebay.is_empty() && nginx.iter().all(is_elsewhere);
-        let one_form = forebay.is_empty() && nginx.iter().all(is_foreign);
-        let why = match () {
-            () if stated.cached => Some("the cache keeps by its own rules; see proxy_cache"),
-            () if stated.some_cached && (nginx.is_empty() || led) => {
-                Some("a page that is led to is cached by rules of its own; see proxy_cache")
-            }
-            () if stated.some_cached && is_head => Some("HEAD is answered from what GET fetched"),
-            () if stated.some_cached && one_form => {
-                Some("Forebay caches by paths in their normal form")
-            }
-            () if uncached => Some("a location goes uncached; see proxy_cache"),
-            () => None,
-        };
-        found.push(difference("requests to the upstream", &a, &b, why));
-        return !uncached;
+        found.push(difference(
+            "requests to the upstream",
+            &a,
+            &b,
+            stated::count(nginx, forebay, stated),
+        ));
+        return !stated.uncached;
     }
     for (a, b) in nginx.iter().zip(forebay) {
         if a.pool != b.pool {
@@ -169,28 +110,25 @@ fn upstream(
             found.push(difference("upstream", &a.pool, &b.pool, why));
             return false;
         }
-        let normal = (echo::normal(&a.target) == echo::normal(&b.target))
-            .then_some("Forebay passes paths on in their normal form");
         if a.target != b.target {
-            found.push(difference("target to the upstream", &a.target, &b.target, normal));
+            let why = stated::path(&a.target, &b.target);
+            found.push(difference("target to the upstream", &a.target, &b.target, why));
         }
         if a.method != b.method {
-            let why = (stated.cached && a.method == "GET" && b.method == "HEAD")
-                .then_some("nginx asks with GET for what it caches");
-            found.push(difference("method to the upstream", &a.method, &b.method, why));
+            found.push(difference("method to the upstream", &a.method, &b.method, None));
         }
         if a.body != b.body {
             let (a, b) = (excerpt(&a.body), excerpt(&b.body));
             found.push(difference("body to the upstream", &a, &b, None));
         }
-        request_fields(&a.headers, &b.headers, stated, found);
+        request_fields(&a.headers, &b.headers, found);
     }
     true
 }
 
 type Fields = [(String, String)];
 
-fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut Vec<Difference>) {
+fn request_fields(nginx: &Fields, forebay: &Fields, found: &mut Vec<Difference>) {
     for name in names(nginx, forebay) {
         if HOP_FIELDS.contains(&name) {
             continue;
@@ -200,20 +138,11 @@ fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut
             continue;
         }
         let why = match name {
-            name if ADDED.contains(&name) => Some("Forebay adds it to every request"),
-            "if-modified-since" | "if-none-match" if stated.cached => {
-                Some("the cache asks whether what it has is still good")
-            }
             // They frame the client's message, and say nothing that scripts are not told otherwise.
             "http_connection" | "http_content_length" | "http_content_type" => continue,
             // The two are asked on connections of their own.
             "remote_port" => continue,
-            "request_uri" | "path_info" | "script_name" | "script_filename" | "document_uri"
-                if echo::normal(&a) == echo::normal(&b) =>
-            {
-                Some("Forebay passes paths on in their normal form")
-            }
-            "host" => Some("Forebay passes Host on as it came"),
+            "request_uri" | "path_info" => stated::path(&a, &b),
             // nginx sends a length of nothing for a request without a body, Forebay none.
             "content-length" if [a.as_str(), b.as_str()].iter().all(|v| ["", "0"].contains(v)) => {
                 continue;
@@ -239,6 +168,7 @@ fn headers(
         let tags = name == "etag" && !a.is_empty() && !b.is_empty();
         if a != b && !tags && !OWN_FIELDS.contains(&name) {
             let why = uncompressed.filter(|_| CODED.contains(&name));
+            let why = why.or_else(|| stated::field(name, &a, &b, nginx.status));
             found.push(difference(&format!("{name} of the answer"), &a, &b, why));
         }
     }
@@ -321,7 +251,7 @@ mod tests {
             causes(&compare((&plain, &a), (&other, &b), &stated)),
             [
                 ("target to the upstream", false),
-                ("host to the upstream", true),
+                ("host to the upstream", false),
                 ("x of the answer", false),
                 ("body", false),
             ]
@@ -354,15 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_location_is_foretold_and_an_open_one_is_not() {
-        let (ok, bad) = (answer(200, &[], ""), answer(502, &[], ""));
-        let closed = Stated { not_translated: true, ..Stated::default() };
-        let of = |stated: &Stated| compare((&ok, &[]), (&bad, &[]), stated);
-        assert_eq!(causes(&of(&closed)), [("status 200 became 502", true)]);
-        assert_eq!(causes(&of(&Stated::default())), [("status 200 became 502", false)]);
-    }
-
-    #[test]
     fn own_pages_may_differ_and_their_location_may_not() {
         let stated = Stated::default();
         let a = answer(301, &[("location", "http://h:1/x/")], "nginx");
@@ -370,5 +291,30 @@ mod tests {
         let c = answer(301, &[("location", "/y/")], "");
         assert_eq!(compare((&a, &[]), (&b, &[]), &stated), []);
         assert_eq!(causes(&compare((&a, &[]), (&c, &[]), &stated)), [("Location", false)]);
+        let [bent, straight] =
+            ["http://h/%7Ex", "http://h/~x"].map(|to| answer(301, &[("location", to)], ""));
+        assert_eq!(causes(&compare((&bent, &[]), (&straight, &[]), &stated)), [("Location", true)]);
+        assert_eq!(
+            causes(&compare((&straight, &[]), (&bent, &[]), &stated)),
+            [("Location", false)]
+        );
+    }
+
+    #[test]
+    fn what_scripts_and_servers_are_told_differs_by_the_normal_form_of_the_target_alone() {
+        let ok = answer(200, &[], "");
+        let told = |uri: &str, file: &str| {
+            seen("p", uri, &[("request_uri", uri), ("script_filename", file)])
+        };
+        let of = |a: &[Seen], b: &[Seen]| {
+            let found = compare((&ok, a), (&ok, b), &Stated::default());
+            found.into_iter().map(|d| (d.cause, d.stated.is_some())).collect::<Vec<_>>()
+        };
+        let target = |stated| ("target to the upstream".to_owned(), stated);
+        let uri = |stated| ("request_uri to the upstream".to_owned(), stated);
+        assert_eq!(of(&told("/%7Ea", "/f"), &told("/~a", "/f")), [target(true), uri(true)]);
+        assert_eq!(of(&told("/~a", "/f"), &told("/%7Ea", "/f")), [target(false), uri(false)]);
+        let file = ("script_filename to the upstream".to_owned(), false);
+        assert_eq!(of(&told("/a", "/f%7E"), &told("/a", "/f~")), [file]);
     }
 }

@@ -121,14 +121,12 @@ fn run(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-/// A target with its path in normal form: how it was written on the way is looked at by itself.
+/// A target in the form in which the proxy passes it on; one that it refuses stays as it is.
 pub fn normal(target: &str) -> String {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (target, String::new()),
-    };
-    let path = proxy_config::matching::normalize_path(path);
-    format!("{}{query}", String::from_utf8_lossy(&path))
+    match proxy_config::target::normalize_target(target.as_bytes()) {
+        Ok(normal) => String::from_utf8_lossy(&normal).into_owned(),
+        Err(_) => target.to_owned(),
+    }
 }
 
 fn read(stream: &mut TcpStream, pool: &str) -> io::Result<Option<Seen>> {

@@ -1,11 +1,12 @@
 //! Lines of access logs: what each of the two wrote about the same request. Both log by the configuration's own formats,
 //! with what is never the same twice taken out, and with the number of the request before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::replay::compare::Difference;
 use crate::replay::echo;
+use crate::replay::stated::LOGGED_IN_NORMAL_FORM;
 
 /// The header that brings the number along.
 pub const NUMBER: &str = "X-Replay";
@@ -102,12 +103,21 @@ pub fn read(of: &Path, side: &str) -> Lines {
     lines
 }
 
-/// How the lines about one request differ; `stated` says why that was to be expected.
+/// What excuses lines that differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Excuse<'a> {
+    /// Names of the logs that are kept otherwise.
+    pub other_logs: &'a BTreeSet<String>,
+    /// Why the two have other things to tell; none where their answers are alike.
+    pub answers: Option<&'static str>,
+}
+
+/// How the lines about one request differ, and whether that was to be expected.
 pub fn difference(
     (number, target): (usize, &str),
     nginx: &Lines,
     forebay: &Lines,
-    stated: Option<&'static str>,
+    excuse: Excuse<'_>,
 ) -> Option<Difference> {
     let nothing = Vec::new();
     let [a, b] = [nginx, forebay].map(|side| side.get(&number).unwrap_or(&nothing));
@@ -117,19 +127,24 @@ pub fn difference(
     };
     // Whatever else a line says, the path in it may stand there in its normal form.
     let normal = echo::normal(target);
-    let one_form = |lines: &[String]| {
-        let whole = |line: &String| line.replace(target, &normal).replace("%20", " ");
-        lines.iter().map(whole).collect::<Vec<_>>()
+    let in_one_form: Vec<String> = a.iter().map(|line| line.replace(target, &normal)).collect();
+    let is_kept = |line: &&String| {
+        let log = line.split_once(": ").map_or("", |(log, _)| log);
+        !excuse.other_logs.contains(log)
     };
-    let stated = match one_form(a) == one_form(b) {
-        true => Some("Forebay logs paths in their normal form"),
-        false => stated,
+    let kept = |lines: &[String]| lines.iter().filter(is_kept).cloned().collect::<Vec<_>>();
+    let why = match () {
+        () if in_one_form == *b => Some(LOGGED_IN_NORMAL_FORM),
+        () if kept(&in_one_form) == kept(b) => {
+            Some("a log is kept otherwise; see access_log and log_format")
+        }
+        () => excuse.answers,
     };
     (a != b).then(|| Difference {
         cause: "lines of the log".to_owned(),
         nginx: said(a),
         forebay: said(b),
-        stated,
+        stated: why,
     })
 }
 
@@ -158,14 +173,31 @@ mod tests {
             std::fs::write(file(folder.path(), side, log), text).unwrap();
         }
         let [nginx, forebay] = ["nginx", "forebay"].map(|side| read(folder.path(), side));
-        assert_eq!(difference((1, "/"), &nginx, &forebay, None), None);
-        let found = difference((0, "/x"), &nginx, &forebay, None).unwrap();
+        let none = BTreeSet::new();
+        let plain = Excuse { other_logs: &none, answers: None };
+        assert_eq!(difference((1, "/"), &nginx, &forebay, plain), None);
+        let found = difference((0, "/x"), &nginx, &forebay, plain).unwrap();
         assert_eq!((found.nginx.as_str(), found.forebay.as_str()), ("a.log: one", "b.log: one"));
         assert_eq!(found.stated, None);
-        let [nginx, forebay] =
-            ["GET /%7Ea", "GET /~a"].map(|line| Lines::from([(0, vec![line.to_owned()])]));
-        let found = difference((0, "/%7Ea"), &nginx, &forebay, None).unwrap();
-        assert_eq!(found.stated, Some("Forebay logs paths in their normal form"));
-        assert_eq!(difference((2, "/"), &nginx, &forebay, None), None, "neither has one");
+        assert_eq!(difference((2, "/"), &nginx, &forebay, plain), None, "neither has one");
+    }
+
+    #[test]
+    fn lines_are_excused_by_what_makes_them_differ_and_by_nothing_else() {
+        let of = |a: &str, b: &str, excuse| {
+            let [a, b] = [a, b].map(|line| Lines::from([(0, vec![line.to_owned()])]));
+            difference((0, "/%7Ea"), &a, &b, excuse).unwrap().stated
+        };
+        let (none, main) = (BTreeSet::new(), BTreeSet::from(["main.log".to_owned()]));
+        let plain = Excuse { other_logs: &none, answers: None };
+        let (foreign, normal) = ("main.log: GET /%7Ea 200", "main.log: GET /~a 200");
+        assert_eq!(of(foreign, normal, plain), Some(LOGGED_IN_NORMAL_FORM));
+        assert_eq!(of(normal, foreign, plain), None, "nginx's in normal form, Forebay's not");
+        assert_eq!(of(foreign, "main.log: GET /~a 404", plain), None, "another status");
+        let of_main = Excuse { other_logs: &main, ..plain };
+        assert!(of(foreign, "main.log: something else", of_main).is_some());
+        assert_eq!(of("shop.log: a", "shop.log: b", of_main), None, "another log");
+        let of_answers = Excuse { answers: Some("the answers differ"), ..plain };
+        assert_eq!(of("shop.log: a", "shop.log: b", of_answers), Some("the answers differ"));
     }
 }

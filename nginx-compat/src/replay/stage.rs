@@ -13,7 +13,7 @@ use crate::replay::echo::Echo;
 use crate::replay::log_lines;
 use crate::replay::requests::Request;
 use crate::translate::listen;
-use crate::translate::value::slug;
+use crate::translate::value::{slug, time};
 use crate::tree::{Body, Directive, Document, Word, flattened, walk};
 
 /// Directives of the process and of files outside, which must not act here.
@@ -40,6 +40,9 @@ const DROPPED: [&str; 21] = [
     "ssl",
     "http2",
 ];
+
+/// How long answers stay fresh at least.
+const LASTING_MS: u64 = 3_600_000;
 
 pub struct Stage<'a> {
     pub folder: &'a Path,
@@ -150,8 +153,10 @@ impl Stage<'_> {
             "access_log" => self.log(directive),
             "log_format" => format(directive),
             "proxy_cache_path" | "fastcgi_cache_path" => self.cache_path(directive),
+            "proxy_cache_valid" | "fastcgi_cache_valid" => lasting(directive),
             "proxy_pass" => self.pass(directive),
             "fastcgi_pass" => self.script(directive),
+            "grpc_pass" => self.calls(directive),
             "root" | "alias" => {
                 if let Some(word) = directive.arguments.first_mut() {
                     word.text = moved_path(self.folder, &word.text);
@@ -223,6 +228,19 @@ impl Stage<'_> {
         }
     }
 
+    /// `grpc://host:port` or `host:port`, unless the host is the name of a pool. TLS is taken off here, too.
+    fn calls(&self, line: &mut Directive) {
+        let Some(word) = line.arguments.first_mut() else { return };
+        let authority = word.text.split_once("://").map_or(word.text.as_str(), |(_, rest)| rest);
+        let moved = match self.pools.iter().any(|pool| pool == authority) {
+            true => authority.to_owned(),
+            false => self.echo.address(authority).to_string(),
+        };
+        if !authority.contains('$') {
+            word.text = format!("grpc://{moved}");
+        }
+    }
+
     /// `http://host:port/uri`, unless the host is the name of a pool.
     fn pass(&self, line: &mut Directive) {
         let Some(word) = line.arguments.first_mut() else { return };
@@ -235,6 +253,14 @@ impl Stage<'_> {
             let authority = authority.trim_start_matches("unix:");
             word.text = format!("http://{}{uri}", self.echo.address(authority));
         }
+    }
+}
+
+/// What is fresh for less than a replay lasts would be fresh on one side and stale on the other.
+fn lasting(line: &mut Directive) {
+    let Some(word) = line.arguments.last_mut() else { return };
+    if time(&word.text).is_some_and(|time| !time.is_zero() && time.as_millis() < LASTING_MS) {
+        word.text = "1h".to_owned();
     }
 }
 

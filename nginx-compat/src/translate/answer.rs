@@ -18,8 +18,8 @@ use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
-    access, auth, bodies, by_request, client, fastcgi, files, guard, gzip, mirror, proxy_pass,
-    rate, redirected, request_header, response_header, status_page, upgrade, value,
+    access, auth, bodies, by_request, client, fastcgi, files, grpc, guard, gzip, mirror,
+    proxy_pass, rate, redirected, request_header, response_header, status_page, upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -67,9 +67,12 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
             Some(pass) => fastcgi::passed(here, pass, work).inspect_err(|why| {
                 work.verdicts.add(pass, Verdict::unsupported(why.clone()));
             })?,
-            None => match here.handler("stub_status") {
-                Some(line) => status_page::route(line, work)?,
-                None => of_files(here, work)?,
+            None => match (here.handler("grpc_pass"), here.handler("stub_status")) {
+                (Some(pass), _) => grpc::passed(here, pass, work).inspect_err(|why| {
+                    work.verdicts.add(pass, Verdict::unsupported(why.clone()));
+                })?,
+                (None, Some(line)) => status_page::route(line, work)?,
+                (None, None) => of_files(here, work)?,
             },
         },
     };
@@ -77,6 +80,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
     let mirror = mirror::copy(here, work);
     let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
+    let error_logs = work.logs.errors.of(here.scope, route.files.is_some(), work.verdicts);
     let internal = here.scope.own("internal").first();
     if let Some(line) = internal {
         work.verdicts.add(line, Verdict::exact());
@@ -95,6 +99,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         (route.client, route.compression) = (client.clone(), compression.clone());
         (route.gunzip, route.substitutions) = (gunzip.clone(), substitutions.clone());
         route.includes.clone_from(&includes);
+        route.error_logs.clone_from(&error_logs);
         route.auth.clone_from(&asked.auth);
         route.mirror.clone_from(&mirror);
     }
@@ -104,6 +109,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         auth: asked.auth,
         rate_limits,
         access_logs,
+        error_logs,
         compression,
         gunzip,
         substitutions,
@@ -211,7 +217,7 @@ fn passed<'a>(
     target: &Target<'_>,
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
-    let place = Place { proxy: Some(target.names()), ..here.place.clone() };
+    let place = Place { proxy: Some(target.names()), proxy_tls: target.tls, ..here.place.clone() };
     let timeouts = timeouts(here.scope, PROXY, work.verdicts);
     let upstream = work.pools.name_of(target, here.scope, timeouts, work.verdicts, work.files)?;
     let rewrite = target.rewrite(here.path, &place, work.names, work.verdicts)?;
@@ -230,7 +236,8 @@ fn asking<'a>(
 ) -> Route {
     proxy_pass::settings(here.scope, &mut differences, work.verdicts);
     work.verdicts.add(pass, Verdict::with_differences(&differences));
-    let request_headers = request_header::edits(here.scope, place, work.names, work.verdicts);
+    let request_headers =
+        request_header::edits((PROXY, here.scope), place, work.names, work.verdicts);
     let upgrades = upgrade::upgrades(here.scope, place, work.names, work.verdicts);
     let response_headers =
         response_header::edits(here.scope, Some(PROXY), place, work.names, work.verdicts);
@@ -342,6 +349,7 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
         response_header::edits(here.scope, None, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
+    route.error_logs = work.logs.errors.of(here.scope, false, work.verdicts);
     route.compression = gzip::compression(here.scope, work.verdicts);
     route.substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
     route.includes = bodies::includes(here.scope, work.verdicts);

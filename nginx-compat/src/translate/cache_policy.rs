@@ -5,6 +5,7 @@ use proxy_config::pattern::Template;
 use proxy_config::units::Duration;
 
 use crate::translate::cache_key;
+use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
 use crate::translate::value::time;
 use crate::translate::variable::{Names, Place};
@@ -58,6 +59,9 @@ impl<'a> Lines<'_, 'a> {
     }
 }
 
+/// The report says so of caches that are not asked to make GET of HEAD; replays look for it there.
+pub const HEAD_IS_PASSED_ON: &str = "HEAD is passed on each time and what it brings is not kept";
+
 /// Freshness by status, as the lines of `proxy_cache_valid` say together.
 #[derive(Debug, Default, PartialEq)]
 struct Valid {
@@ -86,6 +90,7 @@ pub fn read(
     let (stale_if_error, stale_while_revalidate) = stale(lines, inactive, verdicts);
     let fill = fill(lines, verdicts, &mut differences);
     rest(lines, verdicts);
+    let uses_min = uses_min(lines, verdicts);
     let by_status = valid.by_status.iter();
     let policy = CachePolicy {
         key,
@@ -103,6 +108,8 @@ pub fn read(
         fill,
         bypass,
         no_store,
+        uses_min,
+        invalidate: false,
         ..CachePolicy::in_cache("")
     };
     Ok((policy, differences))
@@ -240,6 +247,15 @@ fn fill(lines: Lines<'_, '_>, verdicts: &mut Verdicts, differences: &mut Vec<Str
                 .to_owned(),
         ),
     }
+    fill.revalidate = lines.one("cache_revalidate").is_some_and(|line| line.has("on"));
+    let converts = lines.one("cache_convert_head");
+    fill.for_head = lines.family == PROXY && !converts.is_some_and(|line| line.has("off"));
+    if let Some(line) = converts {
+        verdicts.add(line, Verdict::exact());
+    }
+    if !fill.for_head {
+        differences.push(HEAD_IS_PASSED_ON.to_owned());
+    }
     if let Some(line) = lines.one("cache_lock_timeout") {
         match line.argument(0).and_then(time).filter(|wait| wait.as_millis() > 0) {
             Some(wait) => {
@@ -252,6 +268,18 @@ fn fill(lines: Lines<'_, '_>, verdicts: &mut Verdicts, differences: &mut Vec<Str
     fill
 }
 
+/// Requests for an answer up to the one that is kept.
+fn uses_min(lines: Lines<'_, '_>, verdicts: &mut Verdicts) -> u32 {
+    let Some(line) = lines.one("cache_min_uses") else { return 1 };
+    let count = line.argument(0).and_then(|text| text.parse().ok()).filter(|count| *count > 0);
+    let verdict = match count {
+        Some(_) => Verdict::exact(),
+        None => Verdict::unsupported("it is no number above zero"),
+    };
+    verdicts.add(line, verdict);
+    count.unwrap_or(1)
+}
+
 fn rest(lines: Lines<'_, '_>, verdicts: &mut Verdicts) {
     let mut say = |name: &str, verdict: fn(&Directive) -> Verdict| {
         if let Some(line) = lines.one(name) {
@@ -261,21 +289,10 @@ fn rest(lines: Lines<'_, '_>, verdicts: &mut Verdicts) {
     say("cache_lock_age", |_| {
         Verdict::ignored("a shared request that stalls ends by the upstream's own timeouts")
     });
-    say("cache_revalidate", |line| match line.has("on") {
-        true => Verdict::exact(),
-        false => Verdict::approximate("stale answers with a validator are asked for conditionally"),
-    });
-    say("cache_convert_head", |line| match line.has("off") {
-        true => Verdict::approximate("HEAD is answered from what GET fetched"),
-        false => Verdict::exact(),
-    });
+    say("cache_revalidate", |_| Verdict::exact());
     say("cache_methods", |line| match line.has("POST") {
         true => Verdict::approximate("only GET and HEAD are answered from the cache"),
         false => Verdict::exact(),
-    });
-    say("cache_min_uses", |line| match line.argument(0) {
-        Some("1") => Verdict::exact(),
-        _ => Verdict::approximate("answers are kept from the first request on"),
     });
     say("cache_max_range_offset", |_| {
         Verdict::approximate("a range into what is not there yet fetches the whole, however far in")

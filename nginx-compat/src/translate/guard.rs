@@ -7,10 +7,9 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 11] = [
+const HANDLERS: [&str; 10] = [
     "uwsgi_pass",
     "scgi_pass",
-    "grpc_pass",
     "memcached_pass",
     "empty_gif",
     "mp4",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use proxy_config::error_log::Severity;
 use proxy_config::rate_limit::{RateLimit, WhenMissing, WhenOver};
 use proxy_config::units::{Duration, Per, Rate};
 
@@ -87,6 +88,7 @@ impl<'a> Limits<'a> {
         let mut limit = RateLimit {
             key: Vec::new(),
             key_text: Some(key),
+            zone: Some(zone_name.to_owned()),
             rate: None,
             burst: 1,
             concurrency_max: None,
@@ -100,6 +102,7 @@ impl<'a> Limits<'a> {
             told: false,
             when_missing: WhenMissing::Pass,
             status: status(line, scope, verdicts),
+            log_level: log_level(line, scope, verdicts),
         };
         let mut differences = Vec::new();
         if line.name == "limit_conn" {
@@ -171,6 +174,14 @@ fn status(line: &Directive, scope: &Scope<'_>, verdicts: &mut Verdicts) -> u16 {
     let Some(written) = scope.one(&name) else { return STATUS };
     verdicts.add(written, Verdict::exact());
     written.argument(0).and_then(|status| status.parse().ok()).unwrap_or(STATUS)
+}
+
+fn log_level(line: &Directive, scope: &Scope<'_>, verdicts: &mut Verdicts) -> Severity {
+    let Some(written) = scope.one(&format!("{}_log_level", line.name)) else {
+        return Severity::default();
+    };
+    verdicts.add(written, Verdict::exact());
+    written.argument(0).and_then(Severity::named).unwrap_or_default()
 }
 
 fn dry_run(line: &Directive, scope: &Scope<'_>, verdicts: &mut Verdicts) -> bool {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use proxy_config::access_log::{AccessLog, LogEscape, LogFormat, LogTarget};
 use proxy_config::pattern::Template;
 
+use crate::translate::error_log::{self, ErrorLogs};
 use crate::translate::log_variable;
 use crate::translate::scope::Scope;
 use crate::translate::value::{slug, unique};
@@ -22,12 +23,15 @@ pub struct Logs<'a> {
     pub named: BTreeMap<String, AccessLog>,
     /// The names of those that lead to the same place.
     by_target: HashMap<String, Vec<String>>,
+    pub errors: ErrorLogs<'a>,
 }
 
 impl<'a> Logs<'a> {
-    pub fn new(http: &[&'a Directive]) -> Logs<'a> {
-        let mut logs = Logs::default();
-        for line in http.iter().flat_map(|http| flattened(http.children())) {
+    /// `outside` is what stands outside any block.
+    pub fn new(outside: &[&'a Directive]) -> Logs<'a> {
+        let mut logs = Logs { errors: ErrorLogs::new(outside), ..Logs::default() };
+        let http = outside.iter().filter(|line| line.name == "http");
+        for line in http.flat_map(|http| flattened(http.children())) {
             match (line.name.as_str(), line.argument(0)) {
                 ("log_format", Some(name)) => drop(logs.formats.insert(name, line)),
                 ("access_log", _) => logs.main.push(line),
@@ -93,6 +97,7 @@ impl<'a> Logs<'a> {
             LogTarget::File(path) => {
                 path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
             }
+            LogTarget::Syslog(_) => Some("syslog".to_owned()),
             other => Some(other.to_string()),
         };
         let name = slug(&file.unwrap_or_default());
@@ -114,16 +119,13 @@ impl<'a> Logs<'a> {
             "off" => return Ok(None),
             "/dev/stdout" => LogTarget::Stdout,
             "/dev/stderr" => LogTarget::Stderr,
-            path if path.starts_with("syslog:") || path.contains('$') => {
+            path if path.contains('$') => {
                 return Err(
-                    "logs go to files whose name is plain text, or to standard output".into()
+                    "logs go to files whose name is plain text, to syslog or to standard output"
+                        .into(),
                 );
             }
-            path if path.is_empty() || path.ends_with('/') || path.contains('\0') => {
-                return Err("nginx refuses it: a log is a file, and this names none".into());
-            }
-            path if path.contains('/') => LogTarget::File(path.into()),
-            path => LogTarget::File(format!("./{path}").into()),
+            path => error_log::target(path)?,
         };
         let (mut differences, mut when, mut format) = (Vec::new(), None, "combined");
         for word in line.texts().skip(1) {

@@ -11,6 +11,7 @@ use crate::verdict::{Verdict, Verdicts};
 
 pub const PROXY: &str = "proxy";
 pub const FASTCGI: &str = "fastcgi";
+pub const GRPC: &str = "grpc";
 
 /// What can be passed on: `host:port` or the name of an upstream block, and the path in its place.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,9 @@
-//! `proxy_set_header`: what a location makes of the headers of requests.
+//! `proxy_set_header` and `grpc_set_header`: what a location makes of the headers of requests.
 
 use proxy_config::pattern::Template;
 use proxy_config::route_action::HeaderEdits;
 
+use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
 use crate::translate::slices;
 use crate::translate::variable::{Names, Place};
@@ -12,13 +13,13 @@ use crate::verdict::{Verdict, Verdicts};
 /// The edits in effect. nginx takes the lines of one level only, and sends the upstream's name as
 /// Host unless one of them says otherwise.
 pub fn edits(
-    scope: &Scope<'_>,
+    (family, scope): (&str, &Scope<'_>),
     place: &Place,
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
 ) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
-    let lines = scope.effective("proxy_set_header");
+    let lines = scope.effective(&format!("{family}_set_header"));
     let is_ways = |line: &&&Directive| {
         let name = line.argument(0).unwrap_or_default();
         ["upgrade", "connection"].iter().any(|way| name.eq_ignore_ascii_case(way))
@@ -39,7 +40,7 @@ pub fn edits(
         };
         verdicts.add(line, verdict);
     }
-    if let Some(line) = scope.one("proxy_pass_request_headers") {
+    if let Some(line) = scope.one("proxy_pass_request_headers").filter(|_| family == PROXY) {
         verdicts.add(line, Verdict::exact());
         edits.remove_all = line.has("off");
     }

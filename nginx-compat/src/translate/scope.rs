@@ -1,6 +1,5 @@
 //! What is in effect at a place: nginx takes a directive from the innermost level that has it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::tree::{Directive, flattened};
@@ -9,22 +8,27 @@ use crate::tree::{Directive, flattened};
 #[derive(Debug)]
 pub struct Scope<'a> {
     block: &'a Directive,
-    own: HashMap<&'a str, Vec<&'a Directive>>,
+    /// By name. There are few names in a block: looking through them is quicker than hashing one.
+    own: Vec<(&'a str, Vec<&'a Directive>)>,
     outer: Option<Rc<Scope<'a>>>,
 }
 
 impl<'a> Scope<'a> {
     pub fn of(block: &'a Directive, outer: Option<&Rc<Scope<'a>>>) -> Rc<Scope<'a>> {
-        let mut own: HashMap<&str, Vec<&Directive>> = HashMap::new();
+        let mut own: Vec<(&str, Vec<&Directive>)> = Vec::new();
         for directive in flattened(block.children()) {
-            own.entry(&directive.name).or_default().push(directive);
+            match own.iter_mut().find(|(name, _)| *name == directive.name) {
+                Some((_, all)) => all.push(directive),
+                None => own.push((&directive.name, vec![directive])),
+            }
         }
         Rc::new(Scope { block, own, outer: outer.cloned() })
     }
 
     /// Those of this level only.
     pub fn own(&self, name: &str) -> &[&'a Directive] {
-        self.own.get(name).map_or(&[], Vec::as_slice)
+        let found = self.own.iter().find(|(own, _)| *own == name);
+        found.map_or(&[], |(_, all)| all.as_slice())
     }
 
     /// Those of the innermost level that has any.
@@ -63,7 +67,7 @@ impl<'a> Scope<'a> {
     }
 
     pub fn own_names(&self) -> impl Iterator<Item = &'a str> {
-        self.own.keys().copied()
+        self.own.iter().map(|(name, _)| *name)
     }
 
     pub fn outer(&self) -> Option<&Rc<Scope<'a>>> {

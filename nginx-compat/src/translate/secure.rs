@@ -1,11 +1,11 @@
-//! `proxy_ssl_*`: TLS to an upstream.
+//! `proxy_ssl_*` and `grpc_ssl_*`: TLS to an upstream.
 
 use std::path::PathBuf;
 
 use proxy_config::listener::TlsVersion;
 use proxy_config::upstream::{ClientIdentity, UpstreamTls};
 
-use crate::translate::proxy_pass::Target;
+use crate::translate::proxy_pass::{PROXY, Target};
 use crate::translate::scope::Scope;
 use crate::verdict::{Verdict, Verdicts};
 
@@ -15,8 +15,9 @@ pub fn tls(
     scope: &Scope<'_>,
     verdicts: &mut Verdicts,
 ) -> Result<UpstreamTls, String> {
+    let find = |name: &str| scope.one(&name.replacen(PROXY, target.family, 1));
     let mut say = |name: &str, verdict: Verdict| {
-        scope.one(name).into_iter().for_each(|line| verdicts.add(line, verdict.clone()));
+        find(name).into_iter().for_each(|line| verdicts.add(line, verdict.clone()));
     };
     for name in ["proxy_ssl_verify", "proxy_ssl_server_name", "proxy_ssl_name"] {
         say(name, Verdict::exact());
@@ -28,8 +29,8 @@ pub fn tls(
     }
     say("proxy_ssl_crl", Verdict::unsupported("revocation of servers is not asked about"));
     say("proxy_ssl_protocols", Verdict::approximate("TLS 1.2 and 1.3 are spoken"));
-    let on = |name: &str| scope.one(name).is_some_and(|line| line.has("on"));
-    let one = |name: &str| scope.one(name).and_then(|line| line.argument(0));
+    let on = |name: &str| find(name).is_some_and(|line| line.has("on"));
+    let one = |name: &str| find(name).and_then(|line| line.argument(0));
     let (verify, names) = (on("proxy_ssl_verify"), on("proxy_ssl_server_name"));
     let host = target.names().0;
     let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
@@ -53,7 +54,7 @@ pub fn tls(
         "proxy_ssl_certificate_key",
         "proxy_ssl_password_file",
     ] {
-        scope.one(name).into_iter().for_each(|line| verdicts.add(line, Verdict::exact()));
+        find(name).into_iter().for_each(|line| verdicts.add(line, Verdict::exact()));
     }
     let client_certificate = certificate.zip(key).map(|(certificate, key)| ClientIdentity {
         certificate,

@@ -24,7 +24,7 @@ use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
 use crate::translate::{
-    detour, except, fastcgi, files, identity, link, listen, regex, returned, server_name,
+    detour, except, fastcgi, files, identity, link, listen, referer, regex, returned, server_name,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -285,6 +285,11 @@ fn origin(scope: &Scope<'_>, server_name: &str) -> Option<String> {
     is("port_in_redirect", "off").then(|| format!("${{scheme}}://{host}"))
 }
 
+/// As they are written.
+fn server_names(site: &Site<'_>) -> Vec<String> {
+    site.name_lines.iter().flat_map(|line| line.texts()).map(str::to_owned).collect()
+}
+
 fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
     let one = |name: &str| scope.one(name).and_then(|line| line.argument(0)).map(str::to_owned);
     let alias = files::inherited_alias(scope).and_then(|(line, holder)| {
@@ -303,6 +308,7 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
         origin,
         script: fastcgi::script(scope),
         link: link::is_in_force(scope),
+        referers: referer::words(scope, &server_names(site)),
         vouches_for_none: identity::vouches_for_none(scope),
         ..Place::default()
     }
@@ -320,6 +326,7 @@ fn steps<'a>(
     let types = files::Types::of(scope, work.verdicts);
     let path = around.and_then(|(_, path)| path);
     let content_type = returned::content_type(block, path, &types, work.names);
+    referer::say(scope, work.verdicts);
     let link = rewrite::link(block, scope, place, work.names, work.verdicts)?;
     let (own_named, own_locations) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
     let Work {
@@ -451,11 +458,30 @@ fn of_spot<'a>(spot: &Spot<'_, 'a>, site: &mut Site<'a>, work: &mut Work<'_, 'a>
 /// nginx redirects `/api` to `/api/` when a location `/api/` passes requests on and none is for
 /// `/api`.
 fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>) {
+    let mut paths = HashSet::new();
+    all_paths(locations, &mut paths);
+    slashes_of(locations, &paths, site, work);
+}
+
+/// Those that stand in locations of paths, too: nginx looks there before it looks for expressions.
+fn all_paths<'l>(level: &'l [Location<'_>], paths: &mut HashSet<&'l str>) {
+    for location in level {
+        paths.extend(location.path());
+        all_paths(&location.nested, paths);
+    }
+}
+
+fn slashes_of(
+    level: &[Location<'_>],
+    paths: &HashSet<&str>,
+    site: &mut Site<'_>,
+    work: &Work<'_, '_>,
+) {
     const PASSES: [&str; 6] =
         ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
-    let paths: HashSet<&str> = locations.iter().filter_map(Location::path).collect();
-    for location in locations {
+    for location in level {
         let Some(path) = location.path() else { continue };
+        slashes_of(&location.nested, paths, site, work);
         let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty());
         let passes = PASSES.iter().any(|name| !location.scope.own(name).is_empty());
         let (Some(bare), true, Some(_)) = (bare, passes, order::matched(location)) else {

@@ -11,7 +11,7 @@ use proxy_config::upstream::{FastCgi, Server, Upstream, UpstreamProtocol, Upstre
 use crate::place::Files;
 use crate::translate::balance::{self, Fails};
 use crate::translate::fastcgi;
-use crate::translate::proxy_pass::Target;
+use crate::translate::proxy_pass::{GRPC, Target};
 use crate::translate::scope::Scope;
 use crate::translate::secure;
 use crate::translate::value::{slug, time, unique};
@@ -84,6 +84,9 @@ impl<'a> Pools<'a> {
         let mut upstream = upstream;
         if target.tls {
             upstream.tls = Some(secure::tls(target, scope, verdicts)?);
+        }
+        if target.family == GRPC {
+            upstream.protocol = Some(UpstreamProtocol::Http2);
         }
         if let Some(script) = script {
             let kept = self.block(authority).and_then(fastcgi::keepalive).unwrap_or(0);

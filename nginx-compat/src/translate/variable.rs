@@ -13,6 +13,7 @@ use crate::translate::fastcgi::Script;
 use crate::translate::link;
 use crate::translate::lookup;
 use crate::translate::redirected::literal;
+use crate::translate::referer;
 use crate::translate::regex::convert;
 use crate::translate::value::{slug, unique};
 use crate::tree::{Directive, walk};
@@ -105,12 +106,16 @@ pub struct Place {
     pub is_text: bool,
     /// `$proxy_host` and `$proxy_port`.
     pub proxy: Option<(String, String)>,
+    /// Whether it is asked over TLS.
+    pub proxy_tls: bool,
     /// Whether it is about an answer, which is there by then.
     pub answer: bool,
     /// Whether it is what an answer written here says, which may stand in for that of an upstream.
     pub page: bool,
     /// How scripts are found in paths.
     pub script: Script,
+    /// Whose pages may link there, where that is said.
+    pub referers: Option<Vec<String>>,
     /// Whether links are checked there.
     pub link: bool,
     /// Whether no certificate is taken for verified there.
@@ -120,6 +125,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The scheme its upstream is asked by.
+    pub fn asked_by(&self) -> &'static str {
+        if self.proxy_tls { "https" } else { "http" }
+    }
+
     pub fn origin(&self) -> &str {
         self.origin.as_deref().unwrap_or("${origin}")
     }
@@ -248,6 +258,27 @@ impl<'a> Names<'a> {
         Ok(Meaning::Template(format!("${{{name}}}")))
     }
 
+    /// `$ssl_client_verify` where no certificate is taken for verified.
+    fn never_verified(&mut self) -> Meaning {
+        let to = |value: &str| Template(value.to_owned());
+        let when = ValueMatch::Exact("NONE".to_owned());
+        let shown = MapCase { when, value: to("NONE") };
+        let map = lookup::plain(to("${client_verified}"), vec![shown]);
+        let default = to("FAILED:unable to get issuer certificate");
+        self.maps.insert("client_unverified".to_owned(), Map { default, ..map });
+        Meaning::Template("${client_unverified}".to_owned())
+    }
+
+    /// `$invalid_referer`: a map of its own for each list of words.
+    fn invalid_referer(&mut self, words: &[String]) -> Result<Meaning, String> {
+        let map = referer::map(words)?;
+        let same = |name: &str| self.maps.get(name).is_none_or(|known| *known == map);
+        let name = unique("invalid-referer", |name| !same(&name.replace('-', "_")));
+        let name = name.replace('-', "_");
+        self.maps.insert(name.clone(), map);
+        Ok(Meaning::Template(format!("${{{name}}}")))
+    }
+
     /// Whether an expression captures something under this name, and no step sets it.
     pub fn is_captured(&self, name: &str) -> bool {
         self.own.contains(name) && !self.set.contains_key(name) && !self.sources.contains_key(name)
@@ -264,15 +295,7 @@ impl<'a> Names<'a> {
             return variable("path_text");
         }
         if name == "ssl_client_verify" && place.vouches_for_none {
-            let to = |value: &str| Template(value.to_owned());
-            let shown = proxy_config::map::MapCase {
-                when: ValueMatch::Exact("NONE".to_owned()),
-                value: to("NONE"),
-            };
-            let map = lookup::plain(to("${client_verified}"), vec![shown]);
-            let default = to("FAILED:unable to get issuer certificate");
-            self.maps.insert("client_unverified".to_owned(), Map { default, ..map });
-            return variable("client_unverified");
+            return Ok(self.never_verified());
         }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);
@@ -310,6 +333,10 @@ impl<'a> Names<'a> {
             (link::WORTH | link::EXPIRES, _) => match place.link {
                 true => variable(name),
                 false => Ok(Meaning::Text(String::new())),
+            },
+            (referer::INVALID, _) => match &place.referers {
+                Some(words) => self.invalid_referer(words),
+                None => Ok(Meaning::Text(String::new())),
             },
             ("connections_reading", _) => Ok(Meaning::Text("0".to_owned())),
             ("nginx_version", _) => Ok(Meaning::Text(NGINX_VERSION.to_owned())),

@@ -8,13 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::pattern::Template;
+use crate::syslog::{SCHEME, Syslog};
 use crate::units::{Percent, UnitError, unit_error};
 
 /// Where and how requests are logged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
-    /// `stdout`, `stderr`, `off`, or a file (reopened on SIGUSR1).
+    /// `stdout`, `stderr`, `off`, a file (reopened on SIGUSR1), or `syslog:server=...`.
     pub path: LogTarget,
     /// What a line looks like; without it, JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +83,7 @@ pub enum LogTarget {
     Stderr,
     Off,
     File(PathBuf),
+    Syslog(Syslog),
 }
 
 impl fmt::Display for LogTarget {
@@ -91,6 +93,7 @@ impl fmt::Display for LogTarget {
             LogTarget::Stderr => f.write_str("stderr"),
             LogTarget::Off => f.write_str("off"),
             LogTarget::File(path) => path.display().fmt(f),
+            LogTarget::Syslog(syslog) => syslog.fmt(f),
         }
     }
 }
@@ -103,12 +106,13 @@ impl FromStr for LogTarget {
             "stdout" => Ok(LogTarget::Stdout),
             "stderr" => Ok(LogTarget::Stderr),
             "off" => Ok(LogTarget::Off),
+            text if text.starts_with(SCHEME) => text[SCHEME.len()..].parse().map(LogTarget::Syslog),
             path if path.contains('/') && !path.ends_with('/') && !path.contains('\0') => {
                 Ok(LogTarget::File(path.into()))
             }
             _ => Err(unit_error(
                 format!("`{text}` is not a place to log to"),
-                "write `stdout`, `stderr`, `off`, or a file with its directory: `/var/log/forebay/access.log`",
+                "write `stdout`, `stderr`, `off`, a file with its directory (`/var/log/forebay/access.log`), or `syslog:server=ADDRESS`",
             )),
         }
     }
@@ -127,7 +131,7 @@ pub enum LogFormat {
 }
 
 crate::written::written_as_text!(LogTarget, "LogTarget", {
-    "description": "Where to log: `stdout`, `stderr`, `off`, or a file.",
+    "description": "Where to log: `stdout`, `stderr`, `off`, a file, or `syslog:server=ADDRESS` with `,facility=`, `,severity=`, `,tag=` and `,nohostname`.",
     "type": "string",
-    "examples": ["stdout", "/var/log/forebay/access.log"]
+    "examples": ["stdout", "/var/log/forebay/access.log", "syslog:server=unix:/dev/log,tag=forebay"]
 });

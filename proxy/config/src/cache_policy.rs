@@ -38,6 +38,9 @@ pub struct CachePolicy {
     /// Requests for an object up to the one whose answer is stored; those before it go to the origin one by one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub uses_min: u32,
+    /// Whether a POST, PUT or DELETE that succeeds makes what is kept of its URI out of date (RFC 9111 section 4.4).
+    #[serde(default = "yes", skip_serializing_if = "crate::written::is_true")]
+    pub invalidate: bool,
     /// Headers whose values are tags to purge by.
     #[serde(default = "tag_headers", skip_serializing_if = "are_usual_tag_headers")]
     pub tag_headers: Vec<String>,
@@ -60,10 +63,15 @@ impl CachePolicy {
             slices: None,
             body_max: None,
             uses_min: one(),
+            invalidate: true,
             tag_headers: tag_headers(),
             video: None,
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u32 {
@@ -96,8 +104,13 @@ pub struct CacheKey {
     pub headers: Vec<String>,
     /// Cookies that count.
     pub cookies: Vec<String>,
+    /// What counts in place of scheme, host and route (`http://backend`): what is asked of the upstream with the same path
+    /// and query is the same, whoever asks. A purge finds it by this and the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Text with variables that takes the place of scheme, host, path and all else: requests with the same text are the
-    /// same, whatever their route. A purge by URL does not find what is stored under it.
+    /// same, whatever their route. A purge by URL finds what is stored under it where the text is
+    /// that URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Template>,
 }
@@ -109,6 +122,7 @@ impl Default for CacheKey {
             query_order: true,
             headers: Vec::new(),
             cookies: Vec::new(),
+            origin: None,
             text: None,
         }
     }
@@ -197,6 +211,13 @@ pub struct FillRules {
     pub finish_past: Percent,
     /// Times a broken fill is resumed with `Range` and `If-Range`.
     pub resumes_max: u32,
+    /// Whether HEAD for what is not stored begins a fill too, which asks with GET; otherwise it goes to the origin as it is.
+    #[serde(skip_serializing_if = "crate::written::is_default")]
+    pub for_head: bool,
+    /// Whether the origin is asked if a stale answer is still good (`If-None-Match`, `If-Modified-Since`); otherwise it is
+    /// asked for the whole.
+    #[serde(skip_serializing_if = "crate::written::is_true")]
+    pub revalidate: bool,
 }
 
 impl Default for FillRules {
@@ -207,6 +228,8 @@ impl Default for FillRules {
             without_readers: WithoutReaders::FinishWhenPast,
             finish_past: Percent::whole(50),
             resumes_max: 2,
+            for_head: false,
+            revalidate: true,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::buffer_policy::BufferPolicy;
 use crate::cache::Cache;
 use crate::cache_policy::CachePolicy;
 use crate::error_answers::ErrorAnswers;
+use crate::error_log::ErrorLog;
 use crate::lane::Lanes;
 use crate::listener::Listener;
 use crate::map::Map;
@@ -71,6 +72,12 @@ pub struct Config {
     /// Further logs, by name, for routes that say `access_logs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub access_logs: BTreeMap<String, AccessLog>,
+    /// Names under `error_logs`: where it is said why requests failed whose route says nothing of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub error_log: Vec<String>,
+    /// Logs of failures, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub error_logs: BTreeMap<String, ErrorLog>,
     /// What the proxy's own answers look like when something is wrong.
     #[serde(default, skip_serializing_if = "crate::written::is_default")]
     pub error_answers: ErrorAnswers,

@@ -5,7 +5,11 @@ use crate::template::{Compiled, Scope, TemplateError, split_name};
 
 /// What such text may name besides the variables of templates, and what it is.
 pub const ENDINGS: [(&str, Ending, &str); 25] = [
-    ("answer_status", Ending::Status, "status sent; 000 when the client left before one was"),
+    (
+        "answer_status",
+        Ending::Status,
+        "status sent; else 444 where a route closed the connection, 499 where the client left, 000",
+    ),
     ("bytes_out", Ending::BytesOut, "bytes of the response's body"),
     ("bytes_sent", Ending::BytesSent, "the same with its head, as HTTP/1 has it"),
     ("bytes_in", Ending::BytesIn, "bytes of the request's body"),

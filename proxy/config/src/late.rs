@@ -98,7 +98,22 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 /// What the last member of `Cache-Status` (RFC 9211) says, as nginx would.
 fn cache_status(headers: &HeaderMap) -> &'static str {
     let field = headers.get_all("cache-status").iter().next_back();
-    let text = field.and_then(|field| field.to_str().ok()).unwrap_or_default();
+    cache_state(field.and_then(|field| field.to_str().ok()).unwrap_or_default())
+}
+
+/// The same of such a field.
+pub fn cache_state(text: &str) -> &'static str {
+    /// Why a request has nothing to do with the cache.
+    const UNFIT: [&str; 4] =
+        ["detail=method", "detail=body", "detail=precondition", "detail=no_host"];
+    /// Why one goes beside it that might have.
+    const PASSED: [&str; 5] = [
+        "detail=uncacheable",
+        "detail=waited",
+        "detail=head",
+        "detail=fills_full",
+        "detail=uses_min",
+    ];
     let own = text.rsplit(',').next().unwrap_or(text);
     let has = |word: &str| own.split(';').any(|part| part.trim() == word);
     match () {
@@ -107,7 +122,9 @@ fn cache_status(headers: &HeaderMap) -> &'static str {
         () if has("hit") && own.contains("ttl=-") => "STALE",
         () if has("hit") => "HIT",
         () if has("fwd=stale") => "EXPIRED",
-        () if has("fwd=bypass") || has("fwd=method") || has("fwd=request") => "BYPASS",
+        () if UNFIT.into_iter().any(has) || has("fwd=method") || has("fwd=request") => "",
+        () if PASSED.into_iter().any(has) => "MISS",
+        () if has("fwd=bypass") => "BYPASS",
         () => "MISS",
     }
 }
@@ -140,6 +157,9 @@ mod tests {
             ("forebay; fwd=stale; fwd-status=304", "REVALIDATED"),
             ("forebay; fwd=stale; fwd-status=200", "EXPIRED"),
             ("forebay; fwd=bypass", "BYPASS"),
+            ("forebay; fwd=bypass; stored", "BYPASS"),
+            ("forebay; fwd=bypass; detail=method", ""),
+            ("forebay; fwd=bypass; detail=uncacheable", "MISS"),
         ] {
             headers.insert("cache-status", HeaderValue::from_static(field));
             assert_eq!(cache_status(&headers), expected, "{field}");

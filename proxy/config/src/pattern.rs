@@ -1,5 +1,6 @@
 //! Patterns over text: regular expressions, and values that are matched in one of several ways.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -28,8 +29,23 @@ impl Regex {
     }
 }
 
+/// The same few expressions may stand in thousands of routes: those compiled last are kept.
 fn compile(text: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build()
+    const KEPT_MAX: usize = 32;
+    thread_local! {
+        static KEPT: RefCell<Vec<regex::Regex>> = const { RefCell::new(Vec::new()) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        if let Some(known) = kept.iter().find(|known| known.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let made = regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build()?;
+        if kept.len() >= KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push(made.clone());
+        Ok(made)
+    })
 }
 
 impl fmt::Display for Regex {

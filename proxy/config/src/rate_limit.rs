@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error_log::Severity;
 use crate::pattern::Template;
 use crate::units::{ByteRate, Duration, Rate};
 
@@ -17,6 +18,9 @@ pub struct RateLimit {
     /// Text with variables as one more part of the key; missing when it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_text: Option<Template>,
+    /// Limits of the same zone count together: what a key has taken under one of them it has taken under all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// How often, on average (GCRA).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
@@ -57,6 +61,9 @@ pub struct RateLimit {
     /// Status of a refusal.
     #[serde(default = "status")]
     pub status: u16,
+    /// How grave a refusal is in error logs; a delay is one level less.
+    #[serde(default, skip_serializing_if = "crate::written::is_default")]
+    pub log_level: Severity,
 }
 
 fn yes() -> bool {

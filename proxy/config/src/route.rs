@@ -134,6 +134,9 @@ pub struct Route {
     /// Logs that have its requests in place of `access_log`; names under `access_logs`, `[]` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_logs: Option<Vec<String>>,
+    /// Logs that say why its requests failed, in place of those of `error_log`; names under `error_logs`, `[]` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_logs: Option<Vec<String>>,
 }
 
 impl Route {
@@ -177,6 +180,7 @@ impl Route {
             timeouts: None,
             upgrades: None,
             access_logs: None,
+            error_logs: None,
         }
     }
 }

@@ -134,6 +134,11 @@ impl Texts {
             && self.substitutions.is_empty()
     }
 
+    /// Whether there is nothing but perhaps the key of a cache.
+    pub fn is_a_key_at_most(&self) -> bool {
+        Texts { cache_key: None, ..self.clone() }.is_empty()
+    }
+
     pub fn render(&self, facts: &Facts<'_>) -> RenderedTexts {
         let text = |text: &Option<Compiled>| text.as_ref().map(|text| text.render(facts));
         let holds = |texts: &[Compiled]| {

@@ -116,6 +116,11 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("access_log.escape", &["hex", "json", "none"]),
     ("access_logs.*.format", &["json", "combined", "{template: ...}"]),
     ("access_logs.*.escape", &["hex", "json", "none"]),
+    ("error_logs.*.level", &["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]),
+    (
+        "rate_limits.*.log_level",
+        &["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"],
+    ),
     ("admin.tokens[].role", &["viewer", "operator"]),
     ("error_answers", &["problem_json", "html"]),
     ("access_log.format", &["json", "combined", "{template: ...}"]),

@@ -16,7 +16,10 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     for (name, log) in &config.access_logs {
         check_log(log, &scope, &child("access_logs", name), findings);
     }
+    check_names(&config.error_log, config, "error_log", findings);
     for (index, route) in config.routes.iter().enumerate() {
+        let path = format!("{}.error_logs", item("routes", index));
+        check_names(route.error_logs.as_deref().unwrap_or_default(), config, &path, findings);
         for (at, name) in route.access_logs.iter().flatten().enumerate() {
             if config.access_logs.contains_key(name) {
                 continue;
@@ -29,6 +32,19 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             };
             findings.add(path, format!("there is no `{name}` under `access_logs`"), hint);
         }
+    }
+}
+
+fn check_names(names: &[String], config: &Config, path: &str, findings: &mut Findings<'_>) {
+    for (at, name) in names.iter().enumerate() {
+        if config.error_logs.contains_key(name) {
+            continue;
+        }
+        let hint = match suggest::closest(name, config.error_logs.keys().map(String::as_str)) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => "name a log under `error_logs`, or write `[]` for none".to_owned(),
+        };
+        findings.add(item(path, at), format!("there is no `{name}` under `error_logs`"), hint);
     }
 }
 

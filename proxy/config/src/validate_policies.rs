@@ -85,6 +85,18 @@ fn check_cache_policy(
     findings: &mut Findings<'_>,
 ) {
     findings.must_exist(format!("{path}.cache"), &policy.cache, "caches", &config.caches);
+    if let Some(origin) = &policy.key.origin {
+        let wrong = origin.is_empty() || !origin.bytes().all(|b| b.is_ascii_graphic() && b != b'?');
+        let message = match (wrong, policy.key.text.is_some()) {
+            (true, _) => Some(format!("`{origin}` is no origin")),
+            (_, true) => Some("with `text` nothing else counts".to_owned()),
+            (false, false) => None,
+        };
+        if let Some(message) = message {
+            let hint = "write one such as `http://backend`, or leave it out";
+            findings.add(format!("{path}.key.origin"), message, hint);
+        }
+    }
     findings.not_zero(format!("{path}.uses_min"), policy.uses_min);
     for status in policy.freshness.ttl_by_status.keys() {
         let is_status = status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status));

@@ -75,6 +75,11 @@ macro_rules! written_as_text {
 }
 pub(crate) use written_as_text;
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+pub(crate) fn is_true(value: &bool) -> bool {
+    *value
+}
+
 /// For values that need not be written, as they would be without.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

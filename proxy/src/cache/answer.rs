@@ -110,9 +110,11 @@ pub async fn answer(
     origin: &Origin,
 ) -> Result<detour::Next, Failure> {
     let next = Next::of(session.req_header(), exchange, policy, origin);
-    let has_body = !session.is_body_empty();
+    // Of a request that was led to a page the body is left behind.
+    let is_led = exchange.trail.without_body;
+    let has_body = !session.is_body_empty() && !is_led;
     let head = session.req_header();
-    let unfit = unfit(head).or_else(|| has_body.then_some("body"));
+    let unfit = unfit(head, is_led).or_else(|| has_body.then_some("body"));
     let found = match unfit.or_else(|| keyless(head)) {
         Some(reason) => Ok(Found::Pass(reason)),
         None => find(session, exchange, policy, origin).await,
@@ -183,14 +185,14 @@ pub fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
 pub fn at_hand(
     head: &RequestHeader,
     policy: &Policy,
-    tls: bool,
+    (tls, text): (bool, Option<&str>),
     now_ms: u64,
 ) -> Option<(Arc<Stored>, i64)> {
-    if policy.video.is_some() || unfit(head).is_some() || keyless(head).is_some() {
+    if policy.video.is_some() || unfit(head, false).is_some() || keyless(head).is_some() {
         return None;
     }
     let said = Directives::of_request(&head.headers);
-    let key = key(policy, head, tls, None);
+    let key = key(policy, head, tls, text);
     let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
     let fresh_for_ms = stored.times().fresh_for_ms(now_ms);
     Some((stored, fresh_for_ms))
@@ -202,7 +204,7 @@ pub fn hit_status(left_ms: i64) -> String {
 }
 
 /// Why a request cannot be answered from a cache, whatever is in it.
-fn unfit(head: &RequestHeader) -> Option<&'static str> {
+fn unfit(head: &RequestHeader, is_bodiless: bool) -> Option<&'static str> {
     let has_length = head.headers.get(CONTENT_LENGTH).is_some_and(|value| value != "0");
     if head.method != Method::GET && head.method != Method::HEAD {
         return Some("method");
@@ -210,7 +212,8 @@ fn unfit(head: &RequestHeader) -> Option<&'static str> {
     if conditional::is_for_origin(&head.headers) {
         return Some("precondition");
     }
-    (has_length || head.headers.contains_key(TRANSFER_ENCODING)).then_some("body")
+    let has_body = has_length || head.headers.contains_key(TRANSFER_ENCODING);
+    (has_body && !is_bodiless).then_some("body")
 }
 
 fn keyless(head: &RequestHeader) -> Option<&'static str> {
@@ -311,8 +314,9 @@ async fn find(
         return Ok(Found::Pass("no_store"));
     }
     let key = own_key(policy, head, exchange);
-    // What is not to be stored begins no fill, as HEAD begins none.
-    let is_head = head.method == Method::HEAD || exchange.ruled.texts.cache_no_store;
+    // What is not to be stored begins no fill, as HEAD begins none unless the policy says so.
+    let is_head =
+        (head.method == Method::HEAD && !policy.for_head) || exchange.ruled.texts.cache_no_store;
     let held = held(policy, head, &key)?;
     // A reload is held by the origin: all wait for the one who asked, as long as the fill lasts.
     let wait_max = if held { RELOAD_WAIT_MAX } else { policy.collapse_wait_max };
@@ -520,10 +524,14 @@ fn stand_in(stale: Option<Arc<Stored>>, policy: &Policy, said: &Directives) -> O
 /// The client's request as a fill asks it: a GET for the whole.
 fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Question {
     let mut head = head.clone();
+    if head.method == Method::HEAD {
+        head.set_method(Method::GET);
+    }
     for name in conditional::LEFT_OUT {
         head.remove_header(&name);
     }
     head.remove_header(&CONTENT_LENGTH);
+    head.remove_header(&TRANSFER_ENCODING);
     Question {
         head,
         body: None,
@@ -545,7 +553,7 @@ pub fn invalidate(
     exchange: &Exchange,
     response: &ResponseHeader,
 ) {
-    if request.method.is_safe() || response.status.as_u16() >= 400 {
+    if !policy.invalidates || request.method.is_safe() || response.status.as_u16() >= 400 {
         return;
     }
     let own = own_key(policy, request, exchange);

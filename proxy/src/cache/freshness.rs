@@ -130,6 +130,11 @@ impl Times {
         now_ms < self.fresh_until_ms && !self.always_ask
     }
 
+    /// Whether it was when it came.
+    pub fn was_fresh(&self) -> bool {
+        self.arrived_ms < self.fresh_until_ms
+    }
+
     /// Freshness left; negative when stale.
     pub fn fresh_for_ms(&self, now_ms: u64) -> i64 {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);

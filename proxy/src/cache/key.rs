@@ -40,6 +40,8 @@ pub struct Rules {
     /// What all keys of the route have before what requests differ in: routes of one URI may tell requests
     /// apart by headers, or rewrite several URIs to one.
     route: Arc<[u8]>,
+    /// In place of scheme and host.
+    origin: Option<Arc<str>>,
     query: QueryKey,
     query_order: bool,
     headers: Vec<HeaderName>,
@@ -53,9 +55,12 @@ impl Rules {
     pub fn new(config: &CacheKey, route: &str) -> Rules {
         let names = config.headers.iter();
         let mut of_route = Vec::new();
-        add(&mut of_route, "route", route.as_bytes());
+        if config.origin.is_none() {
+            add(&mut of_route, "route", route.as_bytes());
+        }
         Rules {
             route: of_route.into(),
+            origin: config.origin.as_deref().map(Arc::from),
             query: config.query.clone(),
             query_order: config.query_order,
             headers: names
@@ -78,10 +83,14 @@ impl Rules {
     pub fn uri(&self, scheme: &str, host: &str, target: &str) -> Arc<str> {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         let mut uri = String::with_capacity(scheme.len() + 3 + host.len() + target.len());
-        uri.push_str(scheme);
-        uri.push_str("://");
-        uri.push_str(host);
-        uri[scheme.len() + 3..].make_ascii_lowercase();
+        if let Some(origin) = &self.origin {
+            uri.push_str(origin);
+        } else {
+            uri.push_str(scheme);
+            uri.push_str("://");
+            uri.push_str(host);
+            uri[scheme.len() + 3..].make_ascii_lowercase();
+        }
         uri.push_str(path);
         if let Some(query) = query.and_then(|query| self.query(query)) {
             uri.push('?');
@@ -170,6 +179,17 @@ mod tests {
             let got = uri(query, order, target);
             assert_eq!(got, format!("http://a.example{expected}"), "{target}");
         }
+    }
+
+    #[test]
+    fn an_origin_stands_for_scheme_host_and_route() {
+        let origin = Some("http://backend".to_owned());
+        let config = CacheKey { origin, ..CacheKey::default() };
+        let of = |route: &str, host: &str| {
+            Rules::new(&config, route).key("https", host, "/x?b=1", &HeaderMap::new())
+        };
+        assert_eq!(of("all", "a.example"), of("other", "b.example"));
+        assert_eq!(&*of("all", "a.example").uri, "http://backend/x?b=1");
     }
 
     #[test]

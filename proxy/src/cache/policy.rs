@@ -29,12 +29,18 @@ pub struct Policy {
     /// From 0.0 to 1.0.
     pub finish_past: f64,
     pub resumes_max: u32,
+    /// Whether HEAD begins a fill.
+    pub for_head: bool,
+    /// Whether it is asked if a stale answer is still good.
+    pub revalidate: bool,
     /// Largest body stored at all, whole or in slices.
     pub body_max: Option<u64>,
     /// Requests for an object up to the one whose answer is stored.
     pub uses_min: u32,
     pub slices: Option<slices::Rules>,
     pub tag_headers: Vec<HeaderName>,
+    /// Whether what changes something makes its URI out of date.
+    pub invalidates: bool,
     pub video: Option<video::Rules>,
 }
 
@@ -67,8 +73,11 @@ impl Policy {
             without_readers: config.fill.without_readers,
             finish_past: config.fill.finish_past.as_fraction(),
             resumes_max: config.fill.resumes_max,
+            for_head: config.fill.for_head,
+            revalidate: config.fill.revalidate,
             body_max: config.body_max.map(proxy_config::units::ByteSize::as_bytes),
             uses_min: config.uses_min,
+            invalidates: config.invalidate,
             slices: config.slices.as_ref().map(|slices| slices::Rules {
                 size: slices.size.as_bytes(),
                 read_ahead: u64::from(slices.read_ahead),

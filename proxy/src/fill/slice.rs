@@ -70,7 +70,8 @@ pub struct Asked {
 impl Job {
     /// Asks for the object: for a part of it where it may be large, for the whole where that is no use.
     pub(super) async fn ask(&self, contact: &mut Contact, asked_ms: u64) -> Result<Asked, Failure> {
-        let stored = self.stale.as_ref().map(|stale| &stale.head.response.headers);
+        let stale = self.stale.as_ref().filter(|_| self.policy.revalidate);
+        let stored = stale.map(|stale| &stale.head.response.headers);
         let conditions = stored.map(validators).unwrap_or_default();
         let tell = |head| self.fill.tell(head);
         let rules = self.policy.slices;

@@ -50,7 +50,8 @@ pub fn find(head: &RequestHeader, arrival: &Arrival) -> Option<Hit> {
     let exchange = &arrival.exchange;
     let policy = exchange.cache_policy.as_ref()?;
     let now_ms = now_ms();
-    let (stored, fresh_for_ms) = at_hand(head, policy, exchange.tls.is_some(), now_ms)?;
+    let named = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
+    let (stored, fresh_for_ms) = at_hand(head, policy, named, now_ms)?;
     if detour::after(exchange, &stored.head.response).is_some() {
         return None;
     }

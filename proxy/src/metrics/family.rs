@@ -581,16 +581,4 @@ pub const FAMILIES: &[Family] = &[
         "Changes refused by the admin API: reason is no_tokens (none configured), token (missing or \
          wrong) or role.",
     ),
-    family(
-        "forebay_proxy_access_log_dropped_total",
-        Kind::Counter,
-        &[],
-        "Access log lines dropped because the queue to the writer was full.",
-    ),
-    family(
-        "forebay_proxy_access_log_write_errors_total",
-        Kind::Counter,
-        &[],
-        "Failed writes to the access log, or failed attempts to reopen it.",
-    ),
 ];

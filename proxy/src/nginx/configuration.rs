@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use forebay_nginx::check::check;
 use forebay_nginx::parse::parse_file_after;
 use forebay_nginx::report::Report;
-use forebay_nginx::translate::{Translation, translate};
+use forebay_nginx::translate::{Translation, error_log, translate};
 use forebay_nginx::tree::Document;
 use proxy_config::Config;
+use proxy_config::access_log::LogTarget;
 use proxy_config::error_answers::ErrorAnswers;
+use proxy_config::error_log::{ErrorLog, Severity};
 use proxy_config::units::Duration;
 
 use super::options::Options;
@@ -26,6 +28,8 @@ const NO_LIMIT: u64 = 24 * 3600 * 1000;
 pub struct Source {
     pub file: PathBuf,
     globals: String,
+    /// Where errors are told unless the file says otherwise.
+    error_log: String,
 }
 
 /// A configuration that the proxy can run.
@@ -40,7 +44,11 @@ pub struct Loaded {
 
 impl Source {
     pub fn new(options: &Options) -> Source {
-        Source { file: options.configuration.clone(), globals: options.globals.clone() }
+        Source {
+            file: options.configuration.clone(),
+            globals: options.globals.clone(),
+            error_log: options.error_log.clone(),
+        }
     }
 
     /// Reads the settings alone, as much of them as can be read.
@@ -85,7 +93,7 @@ impl Source {
                 format!("\"{}\" is kept but for this: {} in {place}", item.name, item.text)
             })
             .collect();
-        let config = configuration(translation, &settings)?;
+        let config = configuration(translation, &settings, &self.error_log)?;
         Ok(Loaded { config, settings, files: names(&document), differences })
     }
 }
@@ -97,7 +105,11 @@ fn names(document: &Document) -> Vec<String> {
     all.filter(|name| name.starts_with('/')).collect()
 }
 
-fn configuration(translation: Translation, settings: &Settings) -> Result<Config, Vec<String>> {
+fn configuration(
+    translation: Translation,
+    settings: &Settings,
+    error_log: &str,
+) -> Result<Config, Vec<String>> {
     let Some(mut config) = translation.config else {
         return Err(vec!["nothing in the configuration serves HTTP".to_owned()]);
     };
@@ -105,10 +117,25 @@ fn configuration(translation: Translation, settings: &Settings) -> Result<Config
     config.admin.address =
         admin.parse().map_err(|_| vec![format!("{ADMIN}={admin} is not an address")])?;
     as_nginx_is(&mut config);
+    if config.error_log.is_empty() {
+        log_errors(&mut config, error_log)?;
+    }
     config.shutdown.drain = Duration::millis(settings.stop_within.unwrap_or(NO_LIMIT));
     // As `forebay-proxy run` would read it: what the proxy checks of documents holds here, too.
     let source = proxy_config::Source::new("the translation of nginx.conf", config.to_yaml());
     Config::load(source).map_err(|problems| vec![problems.to_string()])
+}
+
+/// Requests that fail are told of in the log of the command line, or the default.
+fn log_errors(config: &mut Config, target: &str) -> Result<(), Vec<String>> {
+    let name = "default".to_owned();
+    let path = match target {
+        "stderr" => LogTarget::Stderr,
+        target => error_log::target(target).map_err(|fault| vec![fault])?,
+    };
+    config.error_log.push(name.clone());
+    config.error_logs.insert(name, ErrorLog { path, level: Severity::default() });
+    Ok(())
 }
 
 /// What nginx does without being told. A translation that is to run as Forebay's own document need

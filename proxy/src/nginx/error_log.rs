@@ -9,86 +9,76 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forebay_nginx::include::reason;
+use proxy_config::access_log::LogTarget;
+pub use proxy_config::error_log::Severity as Level;
+use proxy_config::syslog::SCHEME;
+use proxy_config::units::UnitError;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// nginx's levels, the gravest last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Debug,
-    Info,
-    Notice,
-    Warn,
-    Error,
-    Crit,
-    Alert,
-    Emerg,
-}
+use crate::syslog::Sender;
 
-impl Level {
-    const ALL: [(Level, &'static str); 8] = [
-        (Level::Debug, "debug"),
-        (Level::Info, "info"),
-        (Level::Notice, "notice"),
-        (Level::Warn, "warn"),
-        (Level::Error, "error"),
-        (Level::Crit, "crit"),
-        (Level::Alert, "alert"),
-        (Level::Emerg, "emerg"),
-    ];
-
-    pub fn named(name: &str) -> Option<Level> {
-        Level::ALL.iter().find(|(_, is)| *is == name).map(|(level, _)| *level)
-    }
-
-    fn name(self) -> &'static str {
-        Level::ALL.iter().find(|(level, _)| *level == self).map_or("", |(_, name)| name)
-    }
-
-    /// Nothing of the proxy is graver than an error: what is, ends the process and is said by it.
-    fn of(level: tracing::Level) -> Level {
-        match level {
-            tracing::Level::ERROR => Level::Error,
-            tracing::Level::WARN => Level::Warn,
-            tracing::Level::INFO => Level::Notice,
-            _ => Level::Debug,
-        }
+/// Nothing of the proxy is graver than an error: what is, ends the process and is said by it.
+fn level_of(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warn,
+        tracing::Level::INFO => Level::Notice,
+        _ => Level::Debug,
     }
 }
 
 /// One target of the log.
-#[derive(Debug)]
 pub struct Sink {
     level: Level,
-    /// None: standard error.
-    file: Option<(PathBuf, File)>,
+    to: To,
+}
+
+enum To {
+    Stderr,
+    File(PathBuf, File),
+    Syslog(LogTarget, Sender),
 }
 
 impl Sink {
-    /// `target` is a path or `stderr`; the error names it as nginx does.
+    /// `target` is a path, `stderr` or what syslog is named by; the error names it as nginx does.
     pub fn open(target: &str, level: Level) -> Result<Sink, String> {
         if target == "stderr" {
-            return Ok(Sink { level, file: None });
+            return Ok(Sink { level, to: To::Stderr });
+        }
+        if target.starts_with(SCHEME) {
+            let target: LogTarget = target.parse().map_err(|fault: UnitError| fault.message)?;
+            return Sink::open_syslog(&target, level);
         }
         let path = PathBuf::from(target);
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| open_failed(target, &error))?;
-        Ok(Sink { level, file: Some((path, file)) })
+        Ok(Sink { level, to: To::File(path, file) })
     }
 
-    fn write(&self, line: &[u8]) {
+    fn open_syslog(target: &LogTarget, level: Level) -> Result<Sink, String> {
+        let LogTarget::Syslog(of) = target else { return Err(format!("{target} is no syslog")) };
+        let sender = Sender::open(of).map_err(|error| format!("{target}: {}", reason(&error)))?;
+        Ok(Sink { level, to: To::Syslog(target.clone(), sender) })
+    }
+
+    fn write(&self, line: &[u8], level: Level) {
         // There is no place left to say that this fails.
-        let _ = match &self.file {
-            Some((_, file)) => (&mut &*file).write_all(line),
-            None => io::stderr().write_all(line),
+        let _ = match &self.to {
+            To::File(_, file) => (&mut &*file).write_all(line),
+            To::Stderr => io::stderr().write_all(line),
+            To::Syslog(_, sender) => sender.send(line, Some(level)),
         };
     }
 
     fn file(&self) -> Option<&File> {
-        self.file.as_ref().map(|(_, file)| file)
+        match &self.to {
+            To::File(_, file) => Some(file),
+            To::Stderr | To::Syslog(..) => None,
+        }
     }
 }
 
@@ -100,8 +90,9 @@ pub fn open_failed(path: &str, error: &io::Error) -> String {
 /// Says what ends the process, or keeps it from starting: in the log, and on standard error.
 pub fn tell(sinks: &[Sink], level: Level, text: &str) {
     let line = line(level, None, text);
-    for sink in sinks.iter().filter(|sink| sink.level <= level && sink.file.is_some()) {
-        sink.write(line.as_bytes());
+    let is_stderr = |sink: &Sink| matches!(sink.to, To::Stderr);
+    for sink in sinks.iter().filter(|sink| sink.level <= level && !is_stderr(sink)) {
+        sink.write(line.as_bytes(), level);
     }
     eprintln!("nginx: [{}] {text}", level.name());
 }
@@ -146,9 +137,10 @@ impl ErrorLog {
         let now = self.0.load();
         let reopened: Result<Vec<Sink>, String> = now
             .iter()
-            .map(|sink| match &sink.file {
-                Some((path, _)) => Sink::open(&path.to_string_lossy(), sink.level),
-                None => Sink::open("stderr", sink.level),
+            .map(|sink| match &sink.to {
+                To::File(path, _) => Sink::open(&path.to_string_lossy(), sink.level),
+                To::Stderr => Sink::open("stderr", sink.level),
+                To::Syslog(target, _) => Sink::open_syslog(target, sink.level),
             })
             .collect();
         match reopened {
@@ -173,7 +165,7 @@ impl ErrorLog {
 
     /// Below warnings, libraries say what concerns only those who work on them.
     fn takes(&self, metadata: &Metadata<'_>) -> bool {
-        let level = Level::of(*metadata.level());
+        let level = level_of(*metadata.level());
         let own = metadata.target().starts_with("forebay_proxy");
         level >= self.lowest() && (own || level >= Level::Warn)
     }
@@ -198,12 +190,12 @@ impl<S: Subscriber> Layer<S> for ErrorLog {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let level = Level::of(*event.metadata().level());
+        let level = level_of(*event.metadata().level());
         let mut said = Said::default();
         event.record(&mut said);
         let line = line(level, said.connection, &said.text());
         for sink in self.0.load().iter().filter(|sink| sink.level <= level) {
-            sink.write(line.as_bytes());
+            sink.write(line.as_bytes(), level);
         }
     }
 }
@@ -286,7 +278,7 @@ mod tests {
 
     #[test]
     fn errors_of_the_system_are_numbered() {
-        let fault = Sink::open("/nowhere/at/all.log", Level::Error).unwrap_err();
+        let fault = Sink::open("/nowhere/at/all.log", Level::Error).err().unwrap();
         assert_eq!(fault, "open() \"/nowhere/at/all.log\" failed (2: No such file or directory)");
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use forebay_nginx::translate::value::time;
 use forebay_nginx::tree::{Directive, Document, flattened};
+use proxy_config::syslog::{SCHEME, Syslog};
 
 use super::error_log::Level;
 use super::options::PID;
@@ -67,11 +68,13 @@ fn error_logs(main: &[&Directive], document: &Document) -> Result<Vec<(String, L
 fn error_log(line: &Directive, document: &Document) -> Result<(String, Level), String> {
     let place = || document.files.line(line.end);
     let target = line.argument(0).unwrap_or_default();
-    if target.starts_with("syslog:") || target.starts_with("memory:") {
-        return Err(format!(
-            "errors are logged to files and stderr, not to \"{target}\" in {}",
-            place()
-        ));
+    if target.starts_with("memory:") {
+        let why = "errors are logged to files, stderr and syslog, not to";
+        return Err(format!("{why} \"{target}\" in {}", place()));
+    }
+    if let Some(syslog) = target.strip_prefix(SCHEME) {
+        let read: Result<Syslog, _> = syslog.parse();
+        read.map_err(|fault| format!("{} in {}", fault.message, place()))?;
     }
     let level = match line.argument(1) {
         None => Level::Error,
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_at_its_place() {
         for text in
-            ["\nerror_log a loud;", "\nerror_log syslog:server=a;", "\nworker_shutdown_timeout x;"]
+            ["\nerror_log a loud;", "\nerror_log syslog:tag=a;", "\nworker_shutdown_timeout x;"]
         {
             assert!(settings(text).unwrap_err().ends_with(" in n.conf:2"), "{text}");
         }

@@ -56,6 +56,11 @@ impl Pace {
         self.burst_ns(self.burst).saturating_sub(debt_ns) / self.interval_ns
     }
 
+    /// Requests that a key has asked more than it has been paid back for, where it would wait so long.
+    pub fn excess(&self, wait_ns: u64) -> f64 {
+        self.burst_ns(self.burst - 1).saturating_add(wait_ns) as f64 / self.interval_ns as f64
+    }
+
     fn burst_ns(&self, requests: u32) -> u64 {
         self.interval_ns.saturating_mul(u64::from(requests))
     }

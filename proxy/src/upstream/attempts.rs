@@ -26,6 +26,8 @@ pub struct Attempts {
     pub wish: Wish,
     /// The servers asked, and what they said.
     pub tried: Tried,
+    /// The servers that failed, and how: as labels of the metric are called.
+    pub failures: Vec<(String, String)>,
     /// Index of the server of the current attempt.
     pub(super) server: Option<usize>,
     pub(super) failed: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Lines about requests on their way to files: a writer thread behind a bounded queue. When the
+//! Lines about requests on their way to files and syslog: a writer thread behind a bounded queue. When the
 //! queue is full the line is dropped and counted: a slow disk never slows a request.
 
 use std::fs::{File, OpenOptions};
@@ -11,55 +11,86 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus::IntCounter;
+use prometheus::{IntCounter, IntCounterVec};
 use proxy_config::access_log::LogTarget;
+use proxy_config::error_log::Severity;
 use rustix::fs::OFlags;
+use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
+use crate::syslog::Sender;
 
 /// Lines that may wait for the writer, about 4 MiB.
 const QUEUE_LINES_MAX: usize = 8192;
 
 enum Order {
-    Line(Arc<Sink>, Vec<u8>),
+    Line(Arc<Sink>, Line),
     Reopen(Vec<Arc<Sink>>),
     Stop,
+}
+
+/// A line with its end.
+struct Line {
+    text: Vec<u8>,
+    severity: Option<Severity>,
+    /// Told once it is written.
+    written: Option<oneshot::Sender<()>>,
 }
 
 /// A place lines go to, open. Only the writer thread writes.
 pub struct Sink {
     target: LogTarget,
-    open: Mutex<Option<BufWriter<Box<dyn Write + Send>>>>,
+    open: Mutex<Open>,
+}
+
+enum Open {
+    Nothing,
+    Stream(BufWriter<Box<dyn Write + Send>>),
+    Syslog(Sender),
+}
+
+impl Open {
+    fn stream(to: impl Write + Send + 'static) -> Open {
+        Open::Stream(BufWriter::new(Box::new(to)))
+    }
 }
 
 impl Sink {
     /// Opens a target without writing to it, so that a reload can refuse one that cannot be opened.
     pub fn open(target: &LogTarget) -> io::Result<Sink> {
-        let open: Option<Box<dyn Write + Send>> = match target {
-            LogTarget::Off => None,
-            LogTarget::Stdout => Some(Box::new(io::stdout())),
-            LogTarget::Stderr => Some(Box::new(io::stderr())),
-            LogTarget::File(path) => Some(Box::new(open_file(path)?)),
+        let open = match target {
+            LogTarget::Off => Open::Nothing,
+            LogTarget::Stdout => Open::stream(io::stdout()),
+            LogTarget::Stderr => Open::stream(io::stderr()),
+            LogTarget::File(path) => Open::stream(open_file(path)?),
+            LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
         };
-        Ok(Sink { target: target.clone(), open: Mutex::new(open.map(BufWriter::new)) })
+        Ok(Sink { target: target.clone(), open: Mutex::new(open) })
     }
 
     pub fn target(&self) -> &LogTarget {
         &self.target
     }
 
-    fn write(&self, line: &[u8]) -> io::Result<()> {
-        self.open.lock().as_mut().map_or(Ok(()), |open| open.write_all(line))
+    fn write(&self, line: &Line) -> io::Result<()> {
+        match &mut *self.open.lock() {
+            Open::Nothing => Ok(()),
+            Open::Stream(stream) => stream.write_all(&line.text),
+            Open::Syslog(sender) => sender.send(&line.text, line.severity),
+        }
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.open.lock().as_mut().map_or(Ok(()), Write::flush)
+        match &mut *self.open.lock() {
+            Open::Stream(stream) => stream.flush(),
+            Open::Nothing | Open::Syslog(_) => Ok(()),
+        }
     }
 
     fn reopen(&self) -> io::Result<()> {
         self.flush()?;
         if let LogTarget::File(path) = &self.target {
-            *self.open.lock() = Some(BufWriter::new(Box::new(open_file(path)?)));
+            *self.open.lock() = Open::stream(open_file(path)?);
         }
         Ok(())
     }
@@ -74,11 +105,11 @@ fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// How long lines are gathered: waking a thread for each costs more than writing it.
+/// How long lines about requests are gathered: waking a thread for each costs more than writing it.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// The way to the writer thread.
-pub struct AccessLog {
+pub struct LineWriter {
     orders: SyncSender<Order>,
     dropped: IntCounter,
 }
@@ -89,20 +120,50 @@ pub struct Writer {
     thread: JoinHandle<()>,
 }
 
-/// Starts the writer thread.
-pub fn start(metrics: &Metrics) -> io::Result<(AccessLog, Writer)> {
-    let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
-    let errors = metrics.access_log_write_errors.with_label_values::<&str>(&[]);
-    let thread = std::thread::Builder::new()
-        .name("access-log".to_owned())
-        .spawn(move || write_lines(&inbox, &errors))?;
-    let dropped = metrics.access_log_dropped.with_label_values::<&str>(&[]);
-    Ok((AccessLog { orders: orders.clone(), dropped }, Writer { orders, thread }))
+/// Starts the writer thread of access logs.
+pub fn of_requests(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
+    let counters = [&metrics.access_log_dropped, &metrics.access_log_write_errors];
+    start("access-log", GATHER, counters)
 }
 
-impl AccessLog {
+/// Starts the writer thread of error logs, whose lines are few and written at once.
+pub fn of_failures(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
+    let counters = [&metrics.error_log_dropped, &metrics.error_log_write_errors];
+    start("error-log", Duration::ZERO, counters)
+}
+
+fn start(
+    name: &'static str,
+    gather: Duration,
+    counters: [&IntCounterVec; 2],
+) -> io::Result<(LineWriter, Writer)> {
+    let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
+    let [dropped, errors] = counters.map(|counter| counter.with_label_values::<&str>(&[]));
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || write_lines(&inbox, (name, gather), &errors))?;
+    Ok((LineWriter { orders: orders.clone(), dropped }, Writer { orders, thread }))
+}
+
+impl LineWriter {
     /// Hands a line with its end to the writer.
-    pub fn write(&self, sink: &Arc<Sink>, line: Vec<u8>) {
+    pub fn write(&self, sink: &Arc<Sink>, text: Vec<u8>) {
+        self.hand_on(sink, Line { text, severity: None, written: None });
+    }
+
+    /// The same for a line that is this grave; says when it is written.
+    pub fn tell(
+        &self,
+        sink: &Arc<Sink>,
+        text: Vec<u8>,
+        severity: Severity,
+    ) -> oneshot::Receiver<()> {
+        let (written, told) = oneshot::channel();
+        self.hand_on(sink, Line { text, severity: Some(severity), written: Some(written) });
+        told
+    }
+
+    fn hand_on(&self, sink: &Arc<Sink>, line: Line) {
         if self.orders.try_send(Order::Line(Arc::clone(sink), line)).is_err() {
             self.dropped.inc();
         }
@@ -133,16 +194,21 @@ impl Writer {
     }
 }
 
-fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
+fn write_lines(
+    inbox: &Receiver<Order>,
+    (name, gather): (&'static str, Duration),
+    errors: &IntCounter,
+) {
     let note = |done: io::Result<()>| {
         if let Err(error) = done {
             if errors.get() == 0 {
-                tracing::error!(%error, "the access log cannot be written; further errors are counted");
+                tracing::error!(%error, name, "a log cannot be written; further errors are counted");
             }
             errors.inc();
         }
     };
     let mut written: Vec<Arc<Sink>> = Vec::new();
+    let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
     let mut is_over = false;
     while !is_over && let Ok(order) = inbox.recv() {
         let mut next = Some(order);
@@ -150,6 +216,7 @@ fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
             match order {
                 Order::Line(sink, line) => {
                     note(sink.write(&line));
+                    waiting.extend(line.written);
                     if !written.iter().any(|known| Arc::ptr_eq(known, &sink)) {
                         written.push(sink);
                     }
@@ -163,7 +230,11 @@ fn write_lines(inbox: &Receiver<Order>, errors: &IntCounter) {
             next = inbox.try_recv().ok();
         }
         written.drain(..).for_each(|sink| note(sink.flush()));
-        std::thread::sleep(GATHER);
+        // Who has not waited for it is told for nothing.
+        for told in waiting.drain(..) {
+            let _ = told.send(());
+        }
+        std::thread::sleep(gather);
     }
 }
 
@@ -179,7 +250,7 @@ mod tests {
         let path = dir.path().join("access.log");
         let metrics = Metrics::new();
         let sink = Arc::new(Sink::open(&LogTarget::File(path.clone())).unwrap());
-        let (log, writer) = start(&metrics).unwrap();
+        let (log, writer) = of_requests(&metrics).unwrap();
         log.write(&sink, json(&entry("/one")));
         log.reopen(vec![Arc::clone(&sink)]);
         log.write(&sink, json(&Entry { user_agent: Some("a\"b\n\u{1b}"), ..entry("/two") }));
@@ -206,11 +277,21 @@ mod tests {
         assert!(Sink::open(&LogTarget::File(path)).is_ok());
     }
 
+    #[tokio::test]
+    async fn who_tells_of_a_failure_knows_when_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("error.log");
+        let sink = Arc::new(Sink::open(&LogTarget::File(path.clone())).unwrap());
+        let (log, _writer) = of_failures(&Metrics::new()).unwrap();
+        log.tell(&sink, b"one\n".to_vec(), Severity::Error).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\n");
+    }
+
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (orders, _inbox) = sync_channel(1);
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let log = AccessLog { orders, dropped: dropped.clone() };
+        let log = LineWriter { orders, dropped: dropped.clone() };
         let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
         log.write(&sink, json(&entry("/kept")));
         log.write(&sink, json(&entry("/dropped")));
