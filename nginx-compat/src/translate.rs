@@ -112,6 +112,7 @@ pub fn translate(document: &Document) -> Translation {
     let mut limits = Limits::new(&named(&blocks, &["limit_req_zone", "limit_conn_zone"]));
     let (mut types, mut buffers) = (Types::default(), Buffers::default());
     let mut logs = Logs::new(&outside);
+    let error_log = logs.errors.main(&mut verdicts);
     let mut sites = sites(&http, &mut verdicts);
     let mut names = Names::new(&document.directives);
     let (mut taken, mut by_name) = (HashSet::new(), Vec::new());
@@ -136,7 +137,6 @@ pub fn translate(document: &Document) -> Translation {
     let count = listeners.listeners.len();
     let mut routes = route::routes(&sites, &units, count, by_name, &mut taken, &mut pools);
     let access_log = logs.main(&mut names, &mut verdicts);
-    let error_log = logs.errors.main(&mut verdicts);
     route::say_server_names(&mut routes, &sites, names.needs_server_name);
     server_verdicts(&sites, &units, &mut verdicts);
     pools.keep_only(routes.routes.iter().filter_map(|route| route.upstream.as_ref()));

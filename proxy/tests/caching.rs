@@ -502,3 +502,38 @@ fn what_is_not_asked_for_often_enough_is_not_stored() {
     let last = ask(&proxy, "/b", "");
     assert_eq!(status(&last), "forebay; fwd=bypass; detail=uses_min");
 }
+
+#[test]
+fn an_origin_in_the_key_makes_one_of_all_hosts_and_head_fetches_for_all() {
+    let origin = counting("Cache-Control: max-age=60\r\n");
+    let policy = ", key: { origin: 'http://u' }, fill: { for_head: true }, invalidate: false";
+    let proxy = Proxy::start(&cached(&origin, policy));
+    let ask = |method: &str, host: &str| {
+        let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+        proxy.client().ask(&format!("{method} /x HTTP/1.1\r\nHost: {host}\r\n{length}\r\n"))
+    };
+    let head = ask("HEAD", "a.example");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("1")));
+    let stored = || status(&ask("GET", "b.example")).starts_with("forebay; hit");
+    eventually("it is stored", || stored().then_some(()));
+    assert_eq!(ask("GET", "b.example").text(), "1");
+    // Nothing makes it out of date here.
+    assert_eq!(ask("POST", "a.example").text(), "2");
+    assert_eq!((ask("GET", "a.example").text().as_str(), origin.requests()), ("1", 2));
+}
+
+#[test]
+fn what_is_stale_is_asked_for_whole_where_the_policy_does_not_ask_about_it() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let origin = Origin::start(move |exchange| {
+        let condition = exchange.header("if-none-match").map(str::to_owned);
+        seen.lock().unwrap().push(condition);
+        answer(exchange, "Cache-Control: max-age=0\r\nETag: \"v\"\r\n", "body")
+    });
+    let proxy = Proxy::start(&cached(&origin, ", fill: { revalidate: false }"));
+    for _ in 0..2 {
+        assert_eq!(ask(&proxy, "/x", "").text(), "body");
+    }
+    assert_eq!(*asked.lock().unwrap(), [None, None]);
+}

@@ -21,6 +21,7 @@ mod dates;
 mod detours;
 mod disk;
 mod downstream_tls;
+mod error_logs;
 mod exposition;
 mod failures;
 mod filling;

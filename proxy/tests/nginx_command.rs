@@ -235,6 +235,13 @@ fn a_daemon_serves_when_its_caller_returns_and_obeys_s() {
     nginx.says("error.log", "reloaded");
     assert_eq!(nginx.run(&["-s", "quit"]).0, Some(0));
     eventually("the pid file to go", || (!nginx.path("nginx.pid").exists()).then_some(()));
+
+    // Names on the command line begin where it was called.
+    let folder = nginx.dir.path();
+    let mut command = Command::new(nginx.path("nginx"));
+    command.current_dir(folder.parent().unwrap()).arg("-p").arg(folder.file_name().unwrap());
+    assert!(command.args(["-c", "nginx.conf", "-e", "early.log"]).status().unwrap().success());
+    assert_eq!(nginx.get("/").text(), "ok");
 }
 
 #[test]

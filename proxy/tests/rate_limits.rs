@@ -278,3 +278,20 @@ fn a_keys_bytes_are_paced_however_many_answers_they_are() {
         assert!(paced() < before + 50_000.0, "another key's first bytes wait for nobody, {route}");
     }
 }
+
+#[test]
+fn limits_of_one_zone_count_together() {
+    let origin = Origin::saying("ok");
+    let upstream = upstream(&[origin.address]);
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {upstream} }}
+rate_limits:
+  strict: {{ key: [client], rate: 1/h, zone: one }}
+  lenient: {{ key: [client], rate: 1/h, burst: 2, status: 503, zone: one }}
+routes:
+  - {{ name: a, match: {{ paths: [ {{ prefix: /a }} ] }}, upstream: u, rate_limits: [strict] }}
+  - {{ name: b, upstream: u, rate_limits: [lenient] }}"
+    ));
+    let statuses = ["/b", "/a", "/b", "/b", "/a"].map(|path| proxy.get(path).status);
+    assert_eq!(statuses, [200, 429, 200, 503, 429]);
+}

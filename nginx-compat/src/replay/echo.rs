@@ -92,6 +92,10 @@ fn serve(mut stream: TcpStream, pool: &str, seen: &Requests) -> io::Result<()> {
         return run(stream, pool, seen);
     }
     let Some(request) = read(&mut stream, pool)? else { return Ok(()) };
+    // Who calls by gRPC begins with HTTP/2 (RFC 9113 section 3.4), which is not spoken here: the call fails.
+    if request.method == "PRI" {
+        return Ok(());
+    }
     let Seen { method, target, body, .. } = &request;
     let said = format!("{pool}: {method} {}, {} bytes\n", normal(target), body.len());
     let shown = if method == "HEAD" { "" } else { said.as_str() };

@@ -154,12 +154,12 @@ mod tests {
         let config = translate(&document).config.unwrap();
         assert_eq!(config.error_log, ["main"]);
         let of = |path: &str| {
-            let is = |route: &&proxy_config::Route| route.name.contains(path);
+            let is = |route: &&proxy_config::Route| route.name.ends_with(path);
             config.routes.iter().find(is).unwrap().error_logs.clone()
         };
-        assert_eq!(of("a"), Some(vec!["stderr".to_owned(), "syslog".to_owned()]));
-        assert_eq!(of("c"), None);
-        let quiet = of("b").unwrap();
+        assert_eq!(of("-a"), Some(vec!["stderr".to_owned(), "syslog".to_owned()]));
+        assert_eq!(of("-c"), None);
+        let quiet = of("b-exact").unwrap();
         let level =
             |name: &str| (config.error_logs[name].path.to_string(), config.error_logs[name].level);
         assert_eq!(level(&quiet[0]), ("./main.log".to_owned(), Severity::Crit));

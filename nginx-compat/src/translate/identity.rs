@@ -1,9 +1,13 @@
 //! `ssl_verify_client` of a server: what its routes demand of the certificate that its listener asked for.
 
-use proxy_config::pattern::Template;
+use std::collections::BTreeMap;
+
+use proxy_config::map::{Map, MapCase};
+use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::steps::{Action, Condition, ConditionTest, Step};
 
 use crate::translate::answer::answered;
+use crate::translate::lookup;
 use crate::translate::scope::Scope;
 
 /// Statuses that nginx has for them, to be caught by `error_page`; without one, clients see 400.
@@ -11,6 +15,16 @@ const WRONG: u16 = 495;
 const MISSING: u16 = 496;
 const BAD_REQUEST: u16 = 400;
 const MISDIRECTED: u16 = 421;
+
+/// `$ssl_client_verify` where no certificate is taken for verified.
+pub fn unverified(maps: &mut BTreeMap<String, Map>) -> String {
+    let to = |value: &str| Template(value.to_owned());
+    let shown = MapCase { when: ValueMatch::Exact("NONE".to_owned()), value: to("NONE") };
+    let map = lookup::plain(to("${client_verified}"), vec![shown]);
+    let default = to("FAILED:unable to get issuer certificate");
+    maps.insert("client_unverified".to_owned(), Map { default, ..map });
+    "${client_unverified}".to_owned()
+}
 
 /// What comes before all else in a server that verifies its clients.
 pub fn steps(scope: &Scope<'_>) -> Vec<Step> {

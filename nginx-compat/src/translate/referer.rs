@@ -1,12 +1,15 @@
 //! `valid_referers`: `$invalid_referer` says whether a link to a place stands on somebody else's page.
 
-use proxy_config::map::MapCase;
+use std::collections::BTreeMap;
+
+use proxy_config::map::{Map, MapCase};
 use proxy_config::pattern::{Template, ValueMatch};
 
 use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::regex::convert;
 use crate::translate::scope::Scope;
+use crate::translate::value::unique;
 use crate::verdict::{Verdict, Verdicts};
 
 /// The variable.
@@ -34,8 +37,19 @@ pub fn say(scope: &Scope<'_>, verdicts: &mut Verdicts) {
     }
 }
 
+/// `$invalid_referer` there: a map of its own for each list of words.
+pub fn invalid(words: &[String], maps: &mut BTreeMap<String, Map>) -> Result<String, String> {
+    let map = map(words)?;
+    let same = |name: &str| maps.get(name).is_none_or(|known| *known == map);
+    let name = unique("invalid-referer", |name| !same(&name.replace('-', "_")));
+    let name = name.replace('-', "_");
+    let template = format!("${{{name}}}");
+    maps.insert(name, map);
+    Ok(template)
+}
+
 /// `1` for a referrer that is none of these, else nothing.
-pub fn map(words: &[String]) -> Result<proxy_config::map::Map, String> {
+fn map(words: &[String]) -> Result<Map, String> {
     let mut cases = Vec::new();
     let case = |when, value: &str| MapCase { when, value: Template(value.to_owned()) };
     let none = words.iter().any(|word| word == "none");
@@ -49,7 +63,7 @@ pub fn map(words: &[String]) -> Result<proxy_config::map::Map, String> {
     let blocked = words.iter().any(|word| word == "blocked");
     let map = lookup::plain(Template("${header_referer}".to_owned()), cases);
     let default = Template(if blocked { "" } else { "1" }.to_owned());
-    Ok(proxy_config::map::Map { default, ..map })
+    Ok(Map { default, ..map })
 }
 
 /// The expression of referrers that a word allows; nothing for those that say it of none at all.

@@ -10,6 +10,7 @@ use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
 use crate::translate::fastcgi::Script;
+use crate::translate::identity;
 use crate::translate::link;
 use crate::translate::lookup;
 use crate::translate::redirected::literal;
@@ -258,27 +259,6 @@ impl<'a> Names<'a> {
         Ok(Meaning::Template(format!("${{{name}}}")))
     }
 
-    /// `$ssl_client_verify` where no certificate is taken for verified.
-    fn never_verified(&mut self) -> Meaning {
-        let to = |value: &str| Template(value.to_owned());
-        let when = ValueMatch::Exact("NONE".to_owned());
-        let shown = MapCase { when, value: to("NONE") };
-        let map = lookup::plain(to("${client_verified}"), vec![shown]);
-        let default = to("FAILED:unable to get issuer certificate");
-        self.maps.insert("client_unverified".to_owned(), Map { default, ..map });
-        Meaning::Template("${client_unverified}".to_owned())
-    }
-
-    /// `$invalid_referer`: a map of its own for each list of words.
-    fn invalid_referer(&mut self, words: &[String]) -> Result<Meaning, String> {
-        let map = referer::map(words)?;
-        let same = |name: &str| self.maps.get(name).is_none_or(|known| *known == map);
-        let name = unique("invalid-referer", |name| !same(&name.replace('-', "_")));
-        let name = name.replace('-', "_");
-        self.maps.insert(name.clone(), map);
-        Ok(Meaning::Template(format!("${{{name}}}")))
-    }
-
     /// Whether an expression captures something under this name, and no step sets it.
     pub fn is_captured(&self, name: &str) -> bool {
         self.own.contains(name) && !self.set.contains_key(name) && !self.sources.contains_key(name)
@@ -295,7 +275,7 @@ impl<'a> Names<'a> {
             return variable("path_text");
         }
         if name == "ssl_client_verify" && place.vouches_for_none {
-            return Ok(self.never_verified());
+            return Ok(Meaning::Template(identity::unverified(&mut self.maps)));
         }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);
@@ -335,7 +315,7 @@ impl<'a> Names<'a> {
                 false => Ok(Meaning::Text(String::new())),
             },
             (referer::INVALID, _) => match &place.referers {
-                Some(words) => self.invalid_referer(words),
+                Some(words) => referer::invalid(words, &mut self.maps).map(Meaning::Template),
                 None => Ok(Meaning::Text(String::new())),
             },
             ("connections_reading", _) => Ok(Meaning::Text("0".to_owned())),

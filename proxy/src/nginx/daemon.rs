@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Marks the second process.
@@ -17,13 +18,15 @@ pub fn is_behind() -> bool {
     std::env::var_os(BEHIND).is_some()
 }
 
-/// Starts the process behind this one and waits until it serves; `false`: it has said why not.
-pub fn launch() -> io::Result<bool> {
+/// Starts the process behind this one, from where this one was called, and waits until it serves; `false`: it has said
+/// why not.
+pub fn launch(called_in: &Path) -> io::Result<bool> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let mut behind = Command::new(std::env::current_exe()?)
         .arg0(name)
         .args(arguments)
+        .current_dir(called_in)
         .env(BEHIND, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -62,6 +62,8 @@ pub struct Options {
     pub error_log: String,
     /// Directives that stand ahead of the file's.
     pub globals: String,
+    /// Where relative names on the command line begin.
+    pub called_in: PathBuf,
 }
 
 /// Reads the command line; the error is what nginx would say.
@@ -113,6 +115,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Options, Strin
         error_log: error_log.unwrap_or_else(|| ERROR_LOG.to_owned()),
         prefix,
         globals,
+        called_in: here,
     })
 }
 

@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<(), Told> {
     }
     let behind = !loaded.settings.in_foreground;
     if behind && !daemon::is_behind() {
-        return match daemon::launch() {
+        return match daemon::launch(&options.called_in) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Told),
             Err(error) => Err(refuse(&format!("the process cannot be started: {error}"))),
