@@ -260,7 +260,7 @@ fn a_lane_holds_no_more_requests_than_its_memory_can() {
     let each = held("bytes");
     assert!((2.0 * 65536.0..=1048576.0).contains(&each), "{each}");
     let most = (2097152.0 / each).floor();
-    (1..most as usize).for_each(|_| ask());
+    (1_u32..).map(f64::from).take_while(|count| *count < most).for_each(|_| ask());
     assert_eq!(held("bytes"), most * each);
     assert_eq!(proxy.get("/film/2").status, 503);
     assert_eq!(proxy.get("/pay").status, 200);
