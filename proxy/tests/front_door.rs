@@ -1,7 +1,7 @@
 //! What is answered at the front door is what would be answered behind it.
 
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{LazyLock, Mutex};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,9 +14,13 @@ use crate::origin::Origin;
 const FIELDS: &str = "Cache-Control: max-age=600\r\nETag: \"v1\"\r\nVary: X-Tongue\r\nX-Own: yes\r\n\
                       Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
+/// More than is sent in one turn.
+static LARGE: LazyLock<String> =
+    LazyLock::new(|| (0..40_000).map(|number| format!("{number:05}")).collect());
+
 /// Requests that find something in the cache once `GET /a` was answered, some that do not, and some that pass
 /// through.
-const REQUESTS: [(&str, &str, &str); 36] = [
+const REQUESTS: [(&str, &str, &str); 45] = [
     ("GET", "/a", ""),
     ("HEAD", "/a", ""),
     ("GET", "/a", "Connection: keep-alive\r\n"),
@@ -53,6 +57,15 @@ const REQUESTS: [(&str, &str, &str); 36] = [
     ("GET", "/dead/a", ""),
     ("GET", "/plain/limited/sized", ""),
     ("GET", "/plain/limited/sized", ""),
+    ("GET", "/large", ""),
+    ("GET", "/large", ""),
+    ("HEAD", "/large", ""),
+    ("GET", "/large", "Range: bytes=10-149999\r\n"),
+    ("GET", "/large", "Range: bytes=-100\r\n"),
+    ("GET", "/film/large", ""),
+    ("HEAD", "/film/large", ""),
+    ("GET", "/film/pieces", ""),
+    ("GET", "/film/cut", ""),
 ];
 
 fn sections(origin: &Origin) -> String {
@@ -64,6 +77,7 @@ rate_limits: {{ few: {{ rate: 1/h, key: [ client ] }} }}
 routes:
   - {{ name: limited, match: {{ paths: [ {{ prefix: /plain/limited/ }} ] }}, upstream: u, rate_limits: [ few ] }}
   - {{ name: plain, match: {{ paths: [ {{ prefix: /plain/ }} ] }}, upstream: u, response_headers: {{ set: {{ X-Path: '${{path}}' }} }} }}
+  - {{ name: film, match: {{ paths: [ {{ prefix: /film/ }} ] }}, upstream: u, lane: bulk }}
   - {{ name: dead, match: {{ paths: [ {{ prefix: /dead/ }} ] }}, upstream: dead }}
   - {{ name: closed, match: {{ paths: [ {{ prefix: /closed/ }} ] }}, upstream: u, lane: bulk, cache_policy: p, access: {{ deny: [ 127.0.0.0/8 ] }} }}
   - name: all
@@ -94,6 +108,20 @@ fn origin() -> Origin {
             }
             Some("broken") => {
                 exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+                return false;
+            }
+            Some("large") => return answer(exchange, FIELDS, &LARGE),
+            Some("pieces") => {
+                let chunks = LARGE.as_bytes().chunks(70_000);
+                let chunk = |bytes: &[u8]| {
+                    format!("{:x}\r\n{}\r\n", bytes.len(), String::from_utf8_lossy(bytes))
+                };
+                let body: String = chunks.map(chunk).collect();
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n")
+            }
+            Some("cut") => {
+                exchange
+                    .write(format!("HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n{}", *LARGE));
                 return false;
             }
             Some("none") => says("HTTP/1.1 204 No Content\r\n\r\n"),
@@ -202,7 +230,7 @@ fn the_door_changes_no_answer_no_line_and_no_count() {
             series("forebay_proxy_lane_requests_in_flight"),
         ];
         assert!(counts.iter().all(|series| !series.is_empty()), "{counts:?}");
-        let expected = if setting == "on" { (12.0, 15.0) } else { (0.0, 0.0) };
+        let expected = if setting == "on" { (16.0, 19.0) } else { (0.0, 0.0) };
         assert_eq!((answered(&proxy), by_door(&proxy, "passed_through")), expected);
         told.push((answers, lines, counts, origin.requests()));
     }
