@@ -51,6 +51,8 @@ pub enum Act {
     SetLimits {
         account: String,
         account_id: i64,
+        /// Those it must still have; here and below, none where whatever there is may be changed.
+        seen: Option<Limits>,
         limits: Limits,
     },
     Close(NewClose),
@@ -59,13 +61,22 @@ pub enum Act {
         key: NewKey,
         keys_max: usize,
     },
-    RevokeKey(i64),
+    RevokeKey {
+        id: i64,
+        seen: Option<ApiKey>,
+    },
     CreateEndpoint {
         endpoint: NewEndpoint,
         endpoints_max: usize,
     },
-    RemoveEndpoint(i64),
-    ResumeEndpoint(i64),
+    RemoveEndpoint {
+        id: i64,
+        seen: Option<Endpoint>,
+    },
+    ResumeEndpoint {
+        id: i64,
+        seen: Option<Endpoint>,
+    },
     CreateSet(SetBody),
     AddMembers(NewMembers),
     ImportStatement(NewStatement),
@@ -95,6 +106,8 @@ pub struct Deed {
 pub enum Acted {
     Currency(Created<CurrencyBody>),
     LimitsSet,
+    /// It is no longer what was seen; nothing was done.
+    Changed,
     Closing(Closing),
     Key(ApiKeyRow),
     TooManyKeys,

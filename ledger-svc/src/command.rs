@@ -213,6 +213,9 @@ struct ServeArgs {
     /// Event streams open at once; further ones get 503
     #[arg(long, default_value_t = outbox::Limits::USUAL.streams_max, value_name = "STREAMS", value_parser = count)]
     event_streams_max: usize,
+    /// Exports under way at once; further ones get 503
+    #[arg(long, default_value_t = http::EXPORTS_MAX_DEFAULT, value_name = "EXPORTS", value_parser = count)]
+    exports_max: usize,
     /// Entries in one transfer at most
     #[arg(long, default_value_t = ENTRIES_MAX_DEFAULT, value_name = "ENTRIES", value_parser = count)]
     entries_max: usize,
@@ -225,7 +228,7 @@ struct ServeArgs {
     /// Connections held open at once; further ones wait in the kernel
     #[arg(long, default_value_t = 1024, value_name = "CONNECTIONS", value_parser = count)]
     connections_max: usize,
-    /// For a request's body to arrive; then 408
+    /// For a request's body to arrive, then 408; and for a client to take more of an export, which then breaks off
     #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
     body_timeout: Duration,
     /// For a request to be answered; then 503
@@ -265,6 +268,7 @@ impl ServeArgs {
                 entries_max: self.entries_max,
                 batch_max: self.batch_max,
                 keys_max: self.keys_max,
+                exports_max: self.exports_max,
                 body_timeout: self.body_timeout,
                 request_timeout: self.request_timeout,
             },

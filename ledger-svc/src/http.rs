@@ -10,12 +10,14 @@ pub mod closes;
 pub mod currencies;
 pub mod etag;
 pub mod events;
+pub mod exports;
 pub mod extract;
 pub mod imports;
 pub mod keys;
 pub mod lines;
 pub mod observe;
 pub mod openapi;
+pub mod precondition;
 pub mod problem;
 pub mod reconciliation;
 pub mod reports;
@@ -46,11 +48,15 @@ use crate::outbox;
 use crate::outbox::deliver::Changes;
 use crate::outbox::tail::Tail;
 use crate::service::signing::Signer;
-use crate::store::Reader;
+use crate::store::{DatabaseUrl, Reader};
 use crate::writer;
 
 /// API keys in force, unless `--keys-max` says otherwise.
 pub const KEYS_MAX_DEFAULT: usize = 10_000;
+
+/// Exports under way at once, unless `--exports-max` says otherwise. Each has a connection to the database, and a
+/// moment of it that is kept.
+pub const EXPORTS_MAX_DEFAULT: usize = 2;
 
 /// What a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// API keys in force.
     pub keys_max: usize,
+    /// Exports under way at once.
+    pub exports_max: usize,
     pub body_timeout: Duration,
     pub request_timeout: Duration,
 }
@@ -69,6 +77,8 @@ pub struct Limits {
 /// What handlers work with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
+    /// For what reads all of it in one moment.
+    pub database: DatabaseUrl,
     pub reader: Reader,
     pub writer: Arc<writer::Handle>,
     pub metrics: Metrics,
@@ -81,6 +91,8 @@ pub struct App {
     pub changes: Changes,
     /// Places for event streams.
     pub streams: Arc<Semaphore>,
+    /// Places for exports.
+    pub exports: Arc<Semaphore>,
     /// Turns true at a stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -91,7 +103,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(accounts::create, accounts::list))
         .routes(routes!(accounts::get))
         .routes(routes!(accounts::balance))
-        .routes(routes!(accounts::set_limits))
+        .routes(routes!(accounts::limits, accounts::set_limits))
         .routes(routes!(accounts::entries))
         .routes(routes!(statements::statement))
         .routes(routes!(statements::statement_csv))
@@ -107,6 +119,10 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reports::trial_balance_as_of))
         .routes(routes!(reports::balance_as_of))
         .routes(routes!(reports::journal))
+        .routes(routes!(exports::entries))
+        .routes(routes!(exports::accounts))
+        .routes(routes!(exports::beancount))
+        .routes(routes!(exports::ledger))
         .routes(routes!(closes::create, closes::list))
         .routes(routes!(closes::get))
         .routes(routes!(closes::balances))
@@ -148,6 +164,7 @@ pub fn router(app: App) -> Router {
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
         .layer(middleware::from_fn(etag::tag))
+        .layer(middleware::from_fn(precondition::none_ignored))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(DefaultBodyLimit::max(app.limits.body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), auth::check))

@@ -21,6 +21,7 @@ pub mod batch;
 pub mod chain;
 pub mod close;
 pub mod command;
+pub mod exporting;
 pub mod http;
 pub mod importing;
 pub mod interchange;

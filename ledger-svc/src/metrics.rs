@@ -254,6 +254,18 @@ const EVENT_STREAMS_CAPACITY: Row = Row {
     labels: &[],
     help: "Most event streams that may be open (--event-streams-max).",
 };
+const EXPORTS: Row = Row {
+    name: "forebay_ledger_exports",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Exports under way.",
+};
+const EXPORTS_CAPACITY: Row = Row {
+    name: "forebay_ledger_exports_capacity",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Most exports that may be under way (--exports-max).",
+};
 const BUILD: Row = Row {
     name: "forebay_ledger_build_info",
     kind: Kind::Gauge,
@@ -274,7 +286,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 41] = [
+const TABLE: [&Row; 43] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -313,6 +325,8 @@ const TABLE: [&Row; 41] = [
     &EVENTS_DELIVERED,
     &EVENT_STREAMS,
     &EVENT_STREAMS_CAPACITY,
+    &EXPORTS,
+    &EXPORTS_CAPACITY,
     &BUILD,
     &DATABASE,
     &UNSAFE_DURABILITY,
@@ -371,6 +385,8 @@ pub struct Registered {
     pub events_delivered: prometheus::IntCounter,
     pub event_streams: prometheus::IntGauge,
     pub event_streams_capacity: prometheus::IntGauge,
+    pub exports: prometheus::IntGauge,
+    pub exports_capacity: prometheus::IntGauge,
     /// Set once, by engine.
     pub database: IntGaugeVec,
     pub unsafe_durability: prometheus::IntGauge,
@@ -424,6 +440,8 @@ impl Metrics {
             event_streams: gauges(&registry, &EVENT_STREAMS).with_label_values(&none),
             event_streams_capacity: gauges(&registry, &EVENT_STREAMS_CAPACITY)
                 .with_label_values(&none),
+            exports: gauges(&registry, &EXPORTS).with_label_values(&none),
+            exports_capacity: gauges(&registry, &EXPORTS_CAPACITY).with_label_values(&none),
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,

@@ -119,6 +119,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let (stop, stopped) = watch::channel(false);
     let handle = Arc::new(handle);
     let app = App {
+        database: options.database.clone(),
         signer: Signer::of(options.signing.as_ref(), &reader, &handle, &metrics),
         reader: reader.clone(),
         writer: handle,
@@ -129,6 +130,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         tail: Tail::default(),
         changes: deliver::Changes::default(),
         streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
+        exports: Arc::new(Semaphore::new(options.http.exports_max)),
         stopping: stopped.clone(),
     };
     let beside = beside(&app, &options, app.gate.ring.clone(), &stopped)?;
@@ -173,6 +175,7 @@ fn announce_capacities(metrics: &Metrics, options: &Options) {
     metrics.connections_capacity.set(capacity(options.server.connections_max));
     metrics.keys_capacity.set(capacity(options.http.keys_max));
     metrics.webhooks_capacity.set(capacity(options.outbox.endpoints_max));
+    metrics.exports_capacity.set(capacity(options.http.exports_max));
     metrics.event_streams_capacity.set(capacity(options.outbox.streams_max));
 }
 

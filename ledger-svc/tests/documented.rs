@@ -89,6 +89,7 @@ fn every_error_response_is_a_problem_and_every_kind_is_documented() {
             if status.as_str() < "400" {
                 let kind = match path.rsplit_once('.') {
                     Some((_, "csv")) => "text/csv",
+                    Some((_, "beancount" | "ledger")) => "text/plain",
                     Some((_, "ndjson")) => "application/x-ndjson",
                     _ if path == "/v1/events" => "text/event-stream",
                     _ => "application/json",

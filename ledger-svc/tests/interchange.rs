@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::binary::binary;
 use crate::engine::{Database, Engine, Server, on_every_engine};
 use crate::pending::{holding, id};
-use crate::running::{moving, open_pair};
+use crate::running::{Api, moving, open_pair};
 
 on_every_engine!(
     what_one_ledger_writes_another_books,
@@ -32,7 +32,7 @@ fn file(database: &Database, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
-fn exported(database: &Database, format: &str) -> String {
+pub fn exported(database: &Database, format: &str) -> String {
     let (code, text, error) = run(&["export", "--database", &database.url, "--format", format]);
     assert_eq!(code, 0, "{format}: {error}");
     text
@@ -58,7 +58,13 @@ fn said(text: &str) -> Vec<String> {
 /// A database with transfers of several sorts, whose texts are hard to write.
 async fn booked(server: &Server) -> Database {
     let running = server.running().await;
-    let api = &running.api;
+    booked_by(&running.api).await;
+    running.service.stop().await.unwrap();
+    running.database
+}
+
+/// The same by a service that runs.
+pub async fn booked_by(api: &Api) {
     open_pair(api).await;
     api.post("/v1/currencies", &json!({"code": "POINTS", "scale": 1})).await;
     for (code, side) in [("expenses:own_fees", "debit"), ("0", "credit")] {
@@ -79,8 +85,6 @@ async fn booked(server: &Server) -> Database {
     ]});
     id(&api.transfer("b", &both).await);
     id(&api.transfer("held", &holding("eur:credit", "eur:debit", "7")).await);
-    running.service.stop().await.unwrap();
-    running.database
 }
 
 async fn what_one_ledger_writes_another_books(server: &Server) {
@@ -162,7 +166,7 @@ async fn a_text_is_booked_by_the_service_as_a_whole(server: &Server) {
     // One that is refused keeps all others out.
     let limits = json!({"balance_min": "0"});
     let set = api.request(reqwest::Method::PUT, "/v1/accounts/assets:cash/limits").json(&limits);
-    assert_eq!(crate::running::answer(set).await.status, 200);
+    assert_eq!(crate::running::answer(set.header("if-match", "*")).await.status, 200);
     let two = "2026-03-01 * \"B\"\n  Assets:Cash  1.00 EUR\n  Income:Sales\n2026-03-02 * \"C\"\n  Assets:Cash  -99.00 EUR\n  Income:Sales\n";
     let refused = send(two, json!({})).await;
     assert_eq!(

@@ -56,6 +56,7 @@ const READ: &[&str] = &[
     "listAccounts",
     "getAccount",
     "getBalance",
+    "getLimits",
     "listEntries",
     "getStatement",
     "getStatementCsv",
@@ -98,7 +99,17 @@ const POST: &[&str] = &[
     "createAccountSet",
     "addMembers",
 ];
-const AUDIT: &[&str] = &["listKeys", "getKey", "listAuditLog", "listWebhooks", "getWebhook"];
+const AUDIT: &[&str] = &[
+    "listKeys",
+    "getKey",
+    "listAuditLog",
+    "listWebhooks",
+    "getWebhook",
+    "exportEntries",
+    "exportAccounts",
+    "exportBeancount",
+    "exportLedger",
+];
 const ADMINISTER: &[&str] = &[
     "createCurrency",
     "setLimits",
@@ -278,7 +289,9 @@ async fn administration_is_written_down(server: &Server) {
         assert_eq!(send(Method::POST, "/v1/accounts", body).await.status, 201);
     }
     let limits = json!({"balance_min": "-5", "balance_max": null});
-    assert_eq!(send(Method::PUT, "/v1/accounts/eur:debit/limits", limits).await.status, 200);
+    let path = "/v1/accounts/eur:debit/limits";
+    let set = with(api, admin.reveal(), Method::PUT, path).header("if-match", "*");
+    assert_eq!(answer(set.json(&limits)).await.status, 200);
     assert_eq!(
         send(Method::POST, "/v1/closes", json!({"through": "2026-01-31"})).await.status,
         201

@@ -43,7 +43,8 @@ impl Api {
 
     async fn limits(&self, code: &str, limits: &Value) -> Answer {
         let path = format!("/v1/accounts/{code}/limits");
-        crate::running::answer(self.request(reqwest::Method::PUT, &path).json(limits)).await
+        let put = self.request(reqwest::Method::PUT, &path).header("if-match", "*");
+        crate::running::answer(put.json(limits)).await
     }
 }
 

@@ -56,6 +56,7 @@ pub fn options(url: &str) -> Options {
             entries_max: 1000,
             batch_max: 1000,
             keys_max: 1000,
+            exports_max: 2,
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
         },

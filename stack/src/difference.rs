@@ -2,8 +2,9 @@
 //! resource and property by property, with what each change does. Pure, and offline.
 //!
 //! [`effect`] knows what a change does to a resource, [`spread`] what a replacement takes with it,
-//! [`guard`] what is refused, [`drifted`] what becomes of changes by hand, [`told`] how it is said.
+//! [`guard`] what is refused, [`confirmed`] where CloudFormation says otherwise, [`drifted`] what becomes of changes by hand, [`told`] how it is said.
 
+pub mod confirmed;
 pub mod drifted;
 pub mod effect;
 pub mod guard;

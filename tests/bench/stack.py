@@ -63,8 +63,8 @@ def main():
         out = pathlib.Path(folder)
         ours, theirs = out / "ours", out / "theirs"
         command = [binary, "synth", environments / "production.yaml", "-o", ours]
-        written = lines(environments / "production.yaml", "#") + lines(environments / "base.yaml", "#")
-        rows.append(("Forebay", written, cost(command, {}), templates(ours, ".json")))
+        own, shared = (lines(environments / f"{name}.yaml", "#") for name in ("production", "base"))
+        rows.append(("Forebay", f"{own} + {shared} shared", cost(command, {}), templates(ours, ".json")))
         if (HERE / "cdk/node_modules").exists():
             command = ["node", HERE / "cdk/app.js"]
             figures = cost(command, {"CDK_OUTDIR": str(theirs)})
@@ -83,7 +83,8 @@ PAGE = """# What templates cost
 
 Written by `make bench-stack` on {date}: do not edit it. {machine}; the least of {runs} runs, {load} processes ready in the minute
 before the end. Seconds and memory are of the one process. The CDK makes the same architecture (`tests/bench/cdk/app.js`) as plain JavaScript:
-neither its command nor a TypeScript compiler is counted.
+neither its command nor a TypeScript compiler is counted. Input lines are those that are neither empty nor comments only: of production's
+own file, and of `base.yaml`, which all environments of the estate share; of `app.js` for the CDK, whose file has no part that others share.
 
 `forebay synth environments/production.yaml`, with every offline check; asked for are 0.1 processor seconds and 50 MiB at most.
 
@@ -91,8 +92,8 @@ neither its command nor a TypeScript compiler is counted.
 
 `forebay check`, every offline check of an environment; asked for is less than a second.
 
-| environment | resources | processor s | s | peak MiB |
-|---|---|---|---|---|
+| environment | lines | resources | processor s | s | peak MiB |
+|---|---|---|---|---|---|
 {checks}
 """
 
@@ -109,7 +110,7 @@ def told_check(binary, path):
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([binary, "synth", path, "-o", folder], check=True, stdout=subprocess.DEVNULL)
         resources, _, _ = templates(pathlib.Path(folder), ".json")
-    return f"| {path.stem} | {resources} | {seconds:.3f} | {whole:.3f} | {memory:.0f} |"
+    return f"| {path.stem} | {lines(path, '#')} | {resources} | {seconds:.3f} | {whole:.3f} | {memory:.0f} |"
 
 
 def machine():

@@ -93,7 +93,7 @@ fn create(args: &CreateArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
-    match done(&args.database, Act::RevokeKey(args.id))? {
+    match done(&args.database, Act::RevokeKey { id: args.id, seen: None })? {
         Acted::Revoked(key) => print(&format!("key {} ({}) is revoked\n", key.id, key.name)),
         Acted::RevokedBefore(key) => {
             print(&format!("key {} ({}) was revoked before\n", key.id, key.name))

@@ -17,7 +17,7 @@ pub enum Permission {
     Read,
     /// Adds to the books.
     Post,
-    /// Looks at keys and at what administrators did.
+    /// Looks at keys, at what administrators did, and at everything at once.
     Audit,
     Administer,
 }
@@ -35,6 +35,7 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("listEntries", Read),
     ("getStatement", Read),
     ("getStatementCsv", Read),
+    ("getLimits", Read),
     ("setLimits", Administer),
     ("createTransfer", Post),
     ("createBatch", Post),
@@ -49,6 +50,10 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("getTrialBalanceAsOf", Read),
     ("getBalanceAsOf", Read),
     ("listJournal", Read),
+    ("exportEntries", Audit),
+    ("exportAccounts", Audit),
+    ("exportBeancount", Audit),
+    ("exportLedger", Audit),
     ("createClose", Administer),
     ("listCloses", Read),
     ("getClose", Read),

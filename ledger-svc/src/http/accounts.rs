@@ -10,13 +10,14 @@ use utoipa::IntoParams;
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
+use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::account::{AccountBody, LimitsBody};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
 use crate::metadata::{Filter, MetadataError};
 use crate::money::signed_minor;
-use crate::posting::Limits;
+use crate::posting::{Limits, Standing};
 use crate::report::{Account, AccountBalance, AccountEntry, Page};
 use crate::store::Created;
 use crate::writer::Known;
@@ -127,10 +128,29 @@ pub async fn balance(
     Ok(Json(AccountBalance::of(code, &standing)))
 }
 
+/// Get an account's limits
+#[utoipa::path(
+    get, path = "/v1/accounts/{code}/limits", operation_id = "getLimits", tag = "chart",
+    params(("code" = String, Path, description = "The account's code")),
+    responses((status = 200, description = "The limits in force", body = LimitsBody))
+)]
+pub async fn limits(
+    State(app): State<App>,
+    Segment(code): Segment,
+) -> Result<Json<LimitsBody>, Problem> {
+    let standing = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+    Ok(Json(in_force(code, &standing)))
+}
+
+fn in_force(code: String, standing: &Standing) -> LimitsBody {
+    let AccountBalance { balance_min, balance_max, .. } = AccountBalance::of(code, standing);
+    LimitsBody { balance_min, balance_max }
+}
+
 /// Set an account's limits
 ///
 /// They replace the ones before and hold for every transfer from now on. An account that is outside
-/// them already may still move towards them.
+/// them already may still move towards them. `If-Match` says which limits they replace.
 #[utoipa::path(
     put, path = "/v1/accounts/{code}/limits", operation_id = "setLimits", tag = "chart",
     params(("code" = String, Path, description = "The account's code")),
@@ -141,6 +161,7 @@ pub async fn set_limits(
     State(app): State<App>,
     Segment(code): Segment,
     actor: Actor,
+    precondition: Precondition,
     body: JsonBytes,
 ) -> Result<Json<AccountBalance>, Problem> {
     let body: LimitsBody = json::read(&body.0)?;
@@ -161,9 +182,14 @@ pub async fn set_limits(
         let detail = "balance_min is above balance_max; no balance could satisfy both";
         return Err(Problem::new(Kind::InvalidBody, detail).at("balance_min".into()));
     }
-    let act = Act::SetLimits { account: code.clone(), account_id: account.account_id, limits };
+    // Last, as RFC 9110, 13.2.1 has it: what would be refused anyway is refused for its own reason.
+    let precondition = precondition.required("GET /v1/accounts/{code}/limits")?;
+    let seen = precondition.seen(in_force(code.clone(), &account))?.map(|_| account.limits);
+    let account_id = account.account_id;
+    let act = Act::SetLimits { account: code.clone(), account_id, seen, limits };
     match app.writer.act(act, actor).await? {
         Acted::LimitsSet => {}
+        Acted::Changed => return Err(changed()),
         other => return Err(unexpected(&other)),
     }
     app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
 
 use super::problem::{Kind, Problem};
 
@@ -33,6 +34,11 @@ pub async fn tag(request: Request, next: Next) -> Response {
     }
     insert(&mut parts.headers, &tag);
     Response::from_parts(parts, Body::from(bytes))
+}
+
+/// The tag of an answer that is this as JSON.
+pub fn of(answer: &impl Serialize) -> String {
+    tag_of(&serde_json::to_vec(answer).expect("strings and numbers serialise"))
 }
 
 /// Two hashes of 64 bits each. Nobody gains by two answers that are tagged alike, so what is quick is enough.

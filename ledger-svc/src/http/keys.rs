@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor, AuditEntry};
 use crate::json;
@@ -84,7 +85,8 @@ pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<Ap
 
 /// Revoke an API key
 ///
-/// No request with it is answered any more once this one is. Revoking it again answers the same.
+/// No request with it is answered any more once this one is. Revoking it again answers the same. With `If-Match` it is
+/// revoked only while it is as `GET /v1/keys/{id}` told it.
 #[utoipa::path(
     post, path = "/v1/keys/{id}/revoke", operation_id = "revokeKey", tag = "administration",
     params(("id" = String, Path, description = "The key's number")),
@@ -94,9 +96,12 @@ pub async fn revoke(
     State(app): State<App>,
     Segment(id): Segment,
     actor: Actor,
+    precondition: Precondition,
 ) -> Result<Json<ApiKey>, Problem> {
     let id: i64 = id.parse().map_err(|_| missing())?;
-    match app.writer.act(Act::RevokeKey(id), actor).await? {
+    let seen = precondition.seen(app.reader.key(id).await?.ok_or_else(missing)?)?;
+    match app.writer.act(Act::RevokeKey { id, seen }, actor).await? {
+        Acted::Changed => Err(changed()),
         Acted::Revoked(key) | Acted::RevokedBefore(key) => {
             app.gate.ring.remove(id);
             Ok(Json(key))

@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 
 use super::access;
+use super::precondition::COMPARED;
 use super::problem::{self, KINDS, Kind};
 
 #[derive(OpenApi)]
@@ -44,6 +45,8 @@ const ALWAYS: &[Kind] = &[
     Kind::DatabaseUnavailable,
     Kind::TimedOut,
 ];
+/// Any operation that changes something: a tag it does not compare is refused.
+const CHANGING: &[Kind] = &[Kind::PreconditionFailed];
 /// Any operation with a body.
 const BODY: &[Kind] = &[
     Kind::MalformedRequest,
@@ -52,6 +55,7 @@ const BODY: &[Kind] = &[
     Kind::BodyTooLarge,
     Kind::UnsupportedMediaType,
     Kind::InvalidBody,
+    Kind::PreconditionFailed,
     Kind::QueueFull,
     Kind::Stopping,
 ];
@@ -75,6 +79,7 @@ const POSTING: &[Kind] = &[
     Kind::PeriodClosed,
     Kind::ExpiresInPast,
 ];
+const EXPORTING: &[Kind] = &[Kind::Unwritable, Kind::TooManyExports];
 const FOLLOWING: &[Kind] = &[Kind::TransferNotFound];
 
 /// Every operation and the groups of problems it may end with.
@@ -88,7 +93,8 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("listEntries", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("getStatement", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("getStatementCsv", &[ALWAYS, OF_ACCOUNT, LISTING]),
-    ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount]]),
+    ("getLimits", &[ALWAYS, OF_ACCOUNT]),
+    ("setLimits", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidAmount, Kind::PreconditionRequired]]),
     ("createTransfer", &[ALWAYS, BODY, KEY, POSTING]),
     (
         "createBatch",
@@ -106,7 +112,7 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
             ],
         ],
     ),
-    ("streamBatch", &[ALWAYS, &[Kind::UnsupportedMediaType]]),
+    ("streamBatch", &[ALWAYS, CHANGING, &[Kind::UnsupportedMediaType]]),
     ("createImport", &[ALWAYS, BODY, &[Kind::InvalidText, Kind::UnknownCurrency]]),
     (
         "postTransfer",
@@ -134,6 +140,10 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("getTrialBalanceAsOf", &[ALWAYS, LISTING]),
     ("getBalanceAsOf", &[ALWAYS, OF_ACCOUNT, LISTING]),
     ("listJournal", &[ALWAYS, LISTING]),
+    ("exportEntries", &[ALWAYS, EXPORTING]),
+    ("exportAccounts", &[ALWAYS, EXPORTING]),
+    ("exportBeancount", &[ALWAYS, EXPORTING]),
+    ("exportLedger", &[ALWAYS, EXPORTING]),
     ("createClose", &[ALWAYS, BODY, &[Kind::PeriodClosed, Kind::PeriodNotOver]]),
     ("listCloses", &[ALWAYS, LISTING]),
     ("getClose", &[ALWAYS, OF_CLOSE]),
@@ -159,14 +169,14 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("createKey", &[ALWAYS, BODY, &[Kind::TooManyKeys]]),
     ("listKeys", &[ALWAYS, LISTING]),
     ("getKey", &[ALWAYS, OF_KEY]),
-    ("revokeKey", &[ALWAYS, OF_KEY, &[Kind::QueueFull, Kind::Stopping]]),
+    ("revokeKey", &[ALWAYS, CHANGING, OF_KEY, &[Kind::QueueFull, Kind::Stopping]]),
     ("listAuditLog", &[ALWAYS, LISTING]),
     ("streamEvents", &[ALWAYS, LISTING, &[Kind::TooManyStreams]]),
     ("createWebhook", &[ALWAYS, BODY, &[Kind::TooManyWebhooks]]),
     ("listWebhooks", &[ALWAYS, LISTING]),
     ("getWebhook", &[ALWAYS, OF_WEBHOOK]),
-    ("removeWebhook", &[ALWAYS, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
-    ("resumeWebhook", &[ALWAYS, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
+    ("removeWebhook", &[ALWAYS, CHANGING, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
+    ("resumeWebhook", &[ALWAYS, CHANGING, OF_WEBHOOK, &[Kind::QueueFull, Kind::Stopping]]),
 ];
 
 /// The problems an operation may end with.
@@ -180,7 +190,12 @@ pub fn problems_of(operation_id: &str) -> Vec<Kind> {
 
 /// Adds the problems to a document made from the handlers.
 pub fn with_problems(mut document: Document) -> Document {
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        for operation in [&mut item.post, &mut item.put].into_iter().flatten() {
+            if COMPARED.contains(&path.as_str()) {
+                add_precondition(operation);
+            }
+        }
         for operation in [&mut item.get, &mut item.post, &mut item.put].into_iter().flatten() {
             add_problems(operation);
         }
@@ -207,8 +222,30 @@ pub fn with_problems(mut document: Document) -> Document {
     document
 }
 
-/// What is read as a whole has a tag, and who has it already is told so.
+/// What is changed may be compared with what was seen.
+fn add_precondition(operation: &mut Operation) {
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    let needed = problems_of(id).contains(&Kind::PreconditionRequired);
+    let what = "The `ETag` of what is changed, as it was read; `*` for whatever there is";
+    let description = match needed {
+        true => format!("{what}. Without it the answer is 428"),
+        false => what.to_owned(),
+    };
+    let parameter = ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+}
+
+/// What is read as a whole has a tag, and who has it already is told so; what is sent while it is read has none.
 fn add_tag(operation: &mut Operation) {
+    if operation.operation_id.as_deref().is_some_and(|id| id.starts_with("export")) {
+        return;
+    }
     let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { return };
     if !answer.content.contains_key("application/json") && !answer.content.contains_key("text/csv")
     {

@@ -39,6 +39,8 @@ pub enum Kind {
     TooManyKeys,
     TooManyWebhooks,
     MatchRefused,
+    Unwritable,
+    PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -52,6 +54,7 @@ pub enum Kind {
     HoldExceeded,
     ExpiresInPast,
     PeriodNotOver,
+    PreconditionRequired,
     TooManyRequests,
     HeadersTooLarge,
     Internal,
@@ -60,6 +63,7 @@ pub enum Kind {
     DatabaseUnavailable,
     TimedOut,
     TooManyStreams,
+    TooManyExports,
 }
 
 /// A row of the table.
@@ -84,7 +88,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 47] = [
+pub const KINDS: [KindRow; 51] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -262,6 +266,20 @@ pub const KINDS: [KindRow; 47] = [
         "One of them is matched already, is not of this account, or both sides come to different sums.",
     ),
     row(
+        Kind::Unwritable,
+        409,
+        "unwritable",
+        "The books cannot be written so",
+        "`detail` names what this format has no way to say; CSV can say everything.",
+    ),
+    row(
+        Kind::PreconditionFailed,
+        412,
+        "precondition-failed",
+        "It is not what was seen",
+        "It is no longer what `If-Match` names, or has no tag; nothing was done. Read it again and decide anew.",
+    ),
+    row(
         Kind::BodyTooLarge,
         413,
         "body-too-large",
@@ -353,6 +371,13 @@ pub const KINDS: [KindRow; 47] = [
         "A period is closed through a day that is over in UTC.",
     ),
     row(
+        Kind::PreconditionRequired,
+        428,
+        "precondition-required",
+        "What is replaced must have been seen",
+        "Send `If-Match` with the `ETag` of what is replaced, or `*` for whatever there is.",
+    ),
+    row(
         Kind::TooManyRequests,
         429,
         "too-many-requests",
@@ -407,6 +432,13 @@ pub const KINDS: [KindRow; 47] = [
         "too-many-streams",
         "Too many event streams are open",
         "Wait for `Retry-After` seconds and ask again.",
+    ),
+    row(
+        Kind::TooManyExports,
+        503,
+        "too-many-exports",
+        "Too many exports are under way",
+        "Wait for `Retry-After` seconds and ask again, or raise the service's `--exports-max`.",
     ),
 ];
 

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
+use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
@@ -91,6 +92,7 @@ pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<En
 /// Remove a webhook
 ///
 /// Nothing is posted to it from now on, but for a delivery that is on its way. Removing it again answers the same.
+/// With `If-Match` it is removed only while it is as `GET /v1/webhooks/{id}` told it, how far it has come included.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/remove", operation_id = "removeWebhook", tag = "events",
     params(("id" = String, Path, description = "The webhook's number")),
@@ -100,15 +102,19 @@ pub async fn remove(
     State(app): State<App>,
     Segment(id): Segment,
     actor: Actor,
+    precondition: Precondition,
 ) -> Result<Json<Endpoint>, Problem> {
-    let removed = acted(&app, Act::RemoveEndpoint(number(&id)?), actor).await?;
+    let id = number(&id)?;
+    let seen = seen(&app, id, &precondition).await?;
+    let removed = acted(&app, Act::RemoveEndpoint { id, seen }, actor).await?;
     app.changes.changed();
     Ok(Json(removed))
 }
 
 /// Resume a webhook
 ///
-/// One that is suspended goes on where it stopped; any other stays as it is.
+/// One that is suspended goes on where it stopped; any other stays as it is. With `If-Match`, only while it is as it was
+/// told.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/resume", operation_id = "resumeWebhook", tag = "events",
     params(("id" = String, Path, description = "The webhook's number")),
@@ -118,18 +124,30 @@ pub async fn resume(
     State(app): State<App>,
     Segment(id): Segment,
     actor: Actor,
+    precondition: Precondition,
 ) -> Result<Json<Endpoint>, Problem> {
-    let resumed = acted(&app, Act::ResumeEndpoint(number(&id)?), actor).await?;
+    let id = number(&id)?;
+    let seen = seen(&app, id, &precondition).await?;
+    let resumed = acted(&app, Act::ResumeEndpoint { id, seen }, actor).await?;
     if resumed.failures == 0 {
         app.changes.resumed(resumed.id);
     }
     Ok(Json(resumed))
 }
 
+async fn seen(
+    app: &App,
+    id: i64,
+    precondition: &Precondition,
+) -> Result<Option<Endpoint>, Problem> {
+    precondition.seen(app.reader.endpoint(id).await?.ok_or_else(missing)?)
+}
+
 async fn acted(app: &App, act: Act, actor: Actor) -> Result<Endpoint, Problem> {
     match app.writer.act(act, actor).await? {
         Acted::Endpoint(endpoint) => Ok(endpoint),
         Acted::NoSuchEndpoint => Err(missing()),
+        Acted::Changed => Err(changed()),
         other => Err(unexpected(&other)),
     }
 }

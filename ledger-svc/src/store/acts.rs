@@ -117,21 +117,25 @@ impl Batch<'_> {
                 let booked = created.created().cloned().map(Booked::Currency);
                 (Acted::Currency(created), booked.into_iter().collect())
             }
-            Act::SetLimits { account_id, limits, .. } => {
-                let row = self.set_limits(*account_id, *limits, now).await?;
-                (Acted::LimitsSet, vec![Booked::Limits(row)])
+            Act::SetLimits { account_id, seen, limits, .. } => {
+                match self.set_limits(*account_id, *seen, *limits, now).await? {
+                    Some(row) => (Acted::LimitsSet, vec![Booked::Limits(row)]),
+                    None => (Acted::Changed, Vec::new()),
+                }
             }
             Act::Close(new) => {
                 let (closing, row) = self.create_close(new, now).await?;
                 (Acted::Closing(closing), row.map(Booked::Close).into_iter().collect())
             }
             Act::CreateKey { key, keys_max } => self.create_key(key, *keys_max, now).await?,
-            Act::RevokeKey(id) => self.revoke_key(*id, now).await?,
+            Act::RevokeKey { id, seen } => self.revoke_key(*id, seen.as_ref(), now).await?,
             Act::CreateEndpoint { endpoint, endpoints_max } => {
                 self.create_endpoint(endpoint, *endpoints_max, now).await?
             }
-            Act::RemoveEndpoint(id) => self.remove_endpoint(*id, now).await?,
-            Act::ResumeEndpoint(id) => self.resume_endpoint(*id).await?,
+            Act::RemoveEndpoint { id, seen } => {
+                self.remove_endpoint(*id, seen.as_ref(), now).await?
+            }
+            Act::ResumeEndpoint { id, seen } => self.resume_endpoint(*id, seen.as_ref()).await?,
             Act::CreateSet(body) => self.store_set(body, now).await?,
             Act::AddMembers(new) => self.store_members(new, now).await?,
             Act::ImportStatement(new) => self.store_statement(new, now).await?,
@@ -180,14 +184,19 @@ impl Batch<'_> {
     async fn revoke_key(
         &mut self,
         id: i64,
+        seen: Option<&ApiKey>,
         now: Timestamp,
     ) -> Result<(Acted, Vec<Booked>), StoreError> {
         let sql = KEY.replace('?', &id.to_string());
         let Some((key, revoked, used)) = self.query(&sql, known).await?.pop() else {
             return Ok((Acted::NoSuchKey, Vec::new()));
         };
+        let current = listed((key.clone(), revoked, used))?;
+        if seen.is_some_and(|seen| *seen != current) {
+            return Ok((Acted::Changed, Vec::new()));
+        }
         if revoked.is_some() {
-            return Ok((Acted::RevokedBefore(listed((key, revoked, used))?), Vec::new()));
+            return Ok((Acted::RevokedBefore(current), Vec::new()));
         }
         let row = RevocationRow { key_id: id, revoked_at_us: now.as_microsecond() };
         self.insert(&[rows::of_revocation(row)]).await?;

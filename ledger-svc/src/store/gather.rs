@@ -32,10 +32,12 @@ const KEYS_APART: &str =
     "SELECT transfer_seq FROM idempotency_keys ORDER BY transfer_seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
+const LIMITS: &str =
+    "SELECT balance_min_minor, balance_max_minor FROM balances WHERE account_id = ?";
 
 #[cfg(test)]
 pub const STATEMENTS: &[&str] =
-    &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS];
+    &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS, LIMITS];
 
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
@@ -176,13 +178,23 @@ impl Batch<'_> {
         Ok(Created::New(created))
     }
 
-    /// Puts limits on an account from now on.
+    /// Puts limits on an account from now on; none where it has others than `seen`.
     pub async fn set_limits(
         &mut self,
         account_id: i64,
+        seen: Option<Limits>,
         limits: Limits,
         now: Timestamp,
-    ) -> Result<LimitsRow, StoreError> {
+    ) -> Result<Option<LimitsRow>, StoreError> {
+        if let Some(seen) = seen {
+            let sql = LIMITS.replace('?', &account_id.to_string());
+            let in_force = |row: &dyn Columns| {
+                Ok(Limits { min_minor: row.long_if_any(0)?, max_minor: row.long_if_any(1)? })
+            };
+            if self.query(&sql, in_force).await?.pop() != Some(seen) {
+                return Ok(None);
+            }
+        }
         let id = self.query(NEXT_LIMITS, |row| row.long(0)).await?.pop().unwrap_or(1);
         let row = LimitsRow { id, account_id, limits, set_at_us: now.as_microsecond() };
         self.insert(&[rows::of_limits(&row)]).await?;
@@ -192,7 +204,7 @@ impl Batch<'_> {
             "UPDATE balances SET balance_min_minor = {min}, balance_max_minor = {max} WHERE account_id = {account_id}"
         ))
         .await?;
-        Ok(row)
+        Ok(Some(row))
     }
 
     /// Appends to the chain.

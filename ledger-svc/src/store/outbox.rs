@@ -208,13 +208,18 @@ impl Batch<'_> {
     pub(super) async fn remove_endpoint(
         &mut self,
         id: i64,
+        seen: Option<&Endpoint>,
         now: Timestamp,
     ) -> Result<(Acted, Vec<Booked>), StoreError> {
         let Some((row, progress, removed)) = self.endpoint(id).await? else {
             return Ok((Acted::NoSuchEndpoint, Vec::new()));
         };
+        let current = listed((row.clone(), progress.clone(), removed))?;
+        if seen.is_some_and(|seen| *seen != current) {
+            return Ok((Acted::Changed, Vec::new()));
+        }
         if removed.is_some() {
-            return Ok((Acted::Endpoint(listed((row, progress, removed))?), Vec::new()));
+            return Ok((Acted::Endpoint(current), Vec::new()));
         }
         let removal = RemovalRow { endpoint_id: id, removed_at_us: now.as_microsecond() };
         self.insert(&[rows::of_removal(removal)]).await?;
@@ -226,12 +231,17 @@ impl Batch<'_> {
     pub(super) async fn resume_endpoint(
         &mut self,
         id: i64,
+        seen: Option<&Endpoint>,
     ) -> Result<(Acted, Vec<Booked>), StoreError> {
         let Some((row, progress, removed)) = self.endpoint(id).await? else {
             return Ok((Acted::NoSuchEndpoint, Vec::new()));
         };
+        let current = listed((row.clone(), progress.clone(), removed))?;
+        if seen.is_some_and(|seen| *seen != current) {
+            return Ok((Acted::Changed, Vec::new()));
+        }
         if removed.is_some() || progress.suspended_at_us.is_none() {
-            return Ok((Acted::Endpoint(listed((row, progress, removed))?), Vec::new()));
+            return Ok((Acted::Endpoint(current), Vec::new()));
         }
         let delivered_seq = progress.delivered_seq;
         let progress = Progress { endpoint_id: id, delivered_seq, ..Progress::default() };

@@ -205,10 +205,13 @@ impl Gathered {
         self.writes
     }
 
-    /// Limits that are to be set, by account.
-    pub fn limits(&self) -> Vec<(i64, Limits)> {
-        let limits = self.deeds.iter().filter_map(|deed| match &deed.act {
-            Act::SetLimits { account_id, limits, .. } => Some((*account_id, *limits)),
+    /// Limits that were set, by account.
+    pub fn limits(&self, acted: &[Acted]) -> Vec<(i64, Limits)> {
+        let deeds = self.deeds.iter().zip(acted);
+        let limits = deeds.filter_map(|(deed, became)| match (&deed.act, became) {
+            (Act::SetLimits { account_id, limits, .. }, Acted::LimitsSet) => {
+                Some((*account_id, *limits))
+            }
             _ => None,
         });
         limits.collect()

@@ -167,7 +167,7 @@ impl Running {
         metrics.accounts_known.set(i64::try_from(self.memory.accounts()).unwrap_or(i64::MAX));
         count(&outcome, metrics);
         self.expiry = self.memory.next_expiry_us().map(instant_of);
-        self.balances.committed(&outcome.balances, &gathered.limits(), began);
+        self.balances.committed(&outcome.balances, &gathered.limits(&outcome.acted), began);
         gathered.answer(outcome);
     }
 

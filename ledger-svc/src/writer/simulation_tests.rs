@@ -116,7 +116,7 @@ async fn chart(path: &Path) {
     let c = opened.reader.standing("c").await.unwrap().unwrap();
     let limits = posting::Limits { min_minor: Some(0), max_minor: None };
     let (account, account_id) = ("c".to_owned(), c.account_id);
-    let act = Act::SetLimits { account, account_id, limits };
+    let act = Act::SetLimits { account, account_id, seen: None, limits };
     handle.act(act, Actor::Anybody).await.unwrap();
     drop(handle);
     writer.await.unwrap().unwrap();

@@ -86,6 +86,17 @@ impl Cloud {
         Ok(found)
     }
 
+    /// How many stacks the account has in the region.
+    pub async fn count_stacks(&self) -> Result<usize, CloudError> {
+        let mut pages = self.client.describe_stacks().into_paginator().items().send();
+        let mut count = 0;
+        while let Some(stack) = pages.next().await {
+            stack.map_err(|error| failure("the stacks of the account", &error))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// The template a stack was last given.
     pub async fn template(&self, name: &str) -> Result<Held, CloudError> {
         let what = format!("the template of {name}");

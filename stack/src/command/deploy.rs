@@ -11,6 +11,7 @@ use super::{EnvironmentFile, Failure, runtime, say};
 use crate::cloud::Put;
 use crate::deploy::order;
 use crate::deploy::run::Deployment;
+use crate::deploy::show::Show;
 use crate::difference::{self, guard, told};
 use crate::estate::EstatePlan;
 use crate::release::Release;
@@ -89,7 +90,11 @@ async fn deploy(asked: &Deploy) -> Result<(), Failure> {
         look: asked.look.every,
     };
     let mut signals = StopSignals::listen()?;
-    deployment.run(&waves, &mut signals, &say).await.map_err(failed)?;
+    let show = Show::of(&estate.plan.name, &waves.concat(), say);
+    let done = deployment.run(&waves, &mut signals, &show).await;
+    // Its last picture before anything that comes under it.
+    drop(show);
+    done.map_err(failed)?;
     say(&format!("{} is deployed", estate.plan.name));
     Ok(())
 }

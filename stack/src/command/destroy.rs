@@ -10,6 +10,7 @@ use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
 use crate::deploy::order;
 use crate::deploy::run::Deployment;
+use crate::deploy::show::Show;
 use crate::difference;
 use crate::signals::StopSignals;
 use crate::template::Stack;
@@ -82,5 +83,8 @@ async fn destroy(asked: &Destroy) -> Result<(), Failure> {
         look: asked.look.every,
     };
     let mut signals = StopSignals::listen()?;
-    deployment.run(&waves, &mut signals, &say).await.map_err(failed)
+    let show = Show::of(name, &waves.concat(), say);
+    let done = deployment.run(&waves, &mut signals, &show).await;
+    drop(show);
+    done.map_err(failed)
 }

@@ -77,16 +77,8 @@ async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
         }
         Ok(who) => findings.push(well(format!("credentials of {} as {}", who.account, who.arn))),
     }
-    findings.push(match cloud.limits().await {
-        Ok(limits) => {
-            let stacks = limits.iter().find(|(name, _)| name == "StackLimit").map(|(_, max)| *max);
-            match stacks {
-                Some(max) => well(format!("{} allows {max} stacks", aws.region)),
-                None => well(format!("{} answers", aws.region)),
-            }
-        }
-        Err(error) => ill(error.to_string()),
-    });
+    let standing = standing(&cloud, &plan.name).await;
+    findings.push(room_for_stacks(&cloud, &aws.region, templates.len(), standing.len()).await);
     images(&cloud, &aws.region, &templates, &mut findings).await;
     quotas(&cloud, &templates, &mut findings).await;
     archives(&cloud, &plan, &mut findings).await;
@@ -97,15 +89,35 @@ async fn look(asked: &Doctor) -> Result<Vec<Finding>, Failure> {
             Err(error) => ill(error.to_string()),
         });
     }
+    findings.extend(standing);
+    Ok(findings)
+}
+
+/// Each stack of the environment that exists, and how it is.
+async fn standing(cloud: &Cloud, name: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
     for stack in Stack::ALL {
-        let name = format!("{}-{}", plan.name, stack.word());
-        match cloud.stack(&name).await {
-            Ok(Some(state)) => findings.push(standing(&state)),
+        match cloud.stack(&format!("{name}-{}", stack.word())).await {
+            Ok(Some(state)) => found.push(of_a_stack(&state)),
             Ok(None) => {}
-            Err(error) => findings.push(ill(error.to_string())),
+            Err(error) => found.push(ill(error.to_string())),
         }
     }
-    Ok(findings)
+    found
+}
+
+/// Whether the account has room for the stacks that are yet to be made.
+async fn room_for_stacks(cloud: &Cloud, region: &str, wanted: usize, there: usize) -> Finding {
+    let (limits, used) = match (cloud.limits().await, cloud.count_stacks().await) {
+        (Ok(limits), Ok(used)) => (limits, used),
+        (Err(error), _) | (_, Err(error)) => return ill(error.to_string()),
+    };
+    let limit = limits.iter().find(|(name, _)| name == "StackLimit").map(|(_, max)| *max);
+    let Some(max) = limit else { return well(format!("{region} answers")) };
+    let new = wanted.saturating_sub(there);
+    let text =
+        format!("{new} new stacks, {used} there are, of {max} the account may have in {region}");
+    if usize::try_from(max).is_ok_and(|max| used + new <= max) { well(text) } else { ill(text) }
 }
 
 /// Whether the images that instances begin with exist in the region.
@@ -121,6 +133,9 @@ async fn images(cloud: &Cloud, region: &str, templates: &[Template], found: &mut
 
 /// Whether the account may have what the estate may come to need.
 async fn quotas(cloud: &Cloud, templates: &[Template], found: &mut Vec<Finding>) {
+    // Each service would have to be asked for it in its own way.
+    let note = "the quotas below are held against this estate alone: what else the account runs is not counted";
+    found.push(unseen(note));
     for Need { service, code, what, count } in quotas::needs(templates) {
         let allowed = match cloud.quota(service, code).await {
             Ok(allowed) => allowed,
@@ -156,7 +171,7 @@ async fn archives(cloud: &Cloud, plan: &EstatePlan, found: &mut Vec<Finding>) {
     }
 }
 
-fn standing(state: &StackState) -> Finding {
+fn of_a_stack(state: &StackState) -> Finding {
     let protected = if state.protected { "" } else { ", not protected from deletion" };
     let text = format!("{} is {}{protected}", state.name, state.status);
     let settled = state.is_well() || state.status == "UPDATE_ROLLBACK_COMPLETE";

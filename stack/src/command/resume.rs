@@ -6,6 +6,7 @@ use super::estate::{OnAws, failed};
 use super::look::Look;
 use super::{EnvironmentFile, Failure, runtime, say};
 use crate::deploy::run::Follow;
+use crate::deploy::show::Show;
 use crate::deploy::told;
 use crate::signals::StopSignals;
 
@@ -47,7 +48,16 @@ async fn resume(asked: &Resume) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
     let follow = Follow { cloud: &estate.cloud, look: asked.look.every };
     let mut failures = Vec::new();
-    follow.until_still(&begun, &mut signals, &say, &mut failures).await.map_err(failed)?;
+    let names: Vec<String> = begun.iter().map(|(name, _)| name.clone()).collect();
+    let show = Show::of(&estate.plan.name, &names, say);
+    names.iter().for_each(|name| show.begin(name, "the rollback goes on"));
+    let done = follow.until_still(&begun, &mut signals, &show, &mut failures).await;
+    // Taken back is what was asked for here.
+    let taken_back =
+        failures.iter().filter(|(_, state)| state.status == "UPDATE_ROLLBACK_COMPLETE");
+    taken_back.for_each(|(name, _)| show.end(name, true, "update rollback complete"));
+    drop(show);
+    done.map_err(failed)?;
     for (name, state) in &failures {
         if state.status == "UPDATE_ROLLBACK_COMPLETE" {
             continue;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::run::{DeployError, Deployment, now};
+use super::show::Show;
 use crate::cloud::{CloudError, Parameter, Proposal};
 use crate::signals::StopSignals;
 
@@ -14,11 +15,11 @@ impl Deployment<'_> {
         &self,
         name: &str,
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
     ) -> Result<i64, DeployError> {
         let held = self.cloud.template(name).await?;
         if let Some(template) = unprotected(&held.template) {
-            say(&format!("{name}: what protects its resources is taken off"));
+            show.say(&format!("{name}: what protects its resources is taken off"));
             let keys = held.template["Parameters"].as_object().into_iter().flatten();
             let parameters: BTreeMap<String, Parameter> =
                 keys.map(|(key, _)| (key.clone(), Parameter::Kept)).collect();
@@ -26,11 +27,13 @@ impl Deployment<'_> {
             let (bucket, tags) = (self.bucket, self.tags);
             let proposal =
                 Proposal { stack: name, body: &body, bucket, new: false, parameters, tags };
-            let begun = self.change(&proposal).await?;
+            let begun = self.change(&proposal, show).await?;
             let begun: Vec<(String, i64)> =
                 begun.into_iter().map(|since| (name.to_owned(), since)).collect();
-            self.follow(&begun, signals, say).await?;
+            self.follow(&begun, signals, show).await?;
         }
+        show.begin(name, "it is deleted");
+        show.expect(name, held.template["Resources"].as_object().map_or(0, serde_json::Map::len));
         Ok(self.delete(name).await?)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::order::Waves;
+use super::show::Show;
 use super::{policy, told};
 use crate::cloud::{Cloud, CloudError, Parameter, Proposal, ProposedChange, StackState};
 use crate::difference::guard;
@@ -42,24 +43,24 @@ pub struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
-    /// Makes, changes and deletes stacks, wave by wave. `say` gets a line at a time.
+    /// Makes, changes and deletes stacks, wave by wave.
     pub async fn run(
         &self,
         waves: &Waves,
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
     ) -> Result<(), DeployError> {
         for wave in waves {
             let mut begun = Vec::new();
             for name in wave {
                 let template = self.templates.iter().find(|it| it.name == *name);
                 let since = match template {
-                    Some(template) => self.begin(template, signals, say).await?,
-                    None => Some(self.begin_deletion(name, signals, say).await?),
+                    Some(template) => self.begin(template, signals, show).await?,
+                    None => Some(self.begin_deletion(name, signals, show).await?),
                 };
                 begun.extend(since.map(|since| (name.clone(), since)));
             }
-            self.follow(&begun, signals, say).await?;
+            self.follow(&begun, signals, show).await?;
             for (name, _) in &begun {
                 if let Some(template) = self.templates.iter().find(|it| it.name == *name) {
                     self.cloud.protect(name, true).await?;
@@ -74,9 +75,9 @@ impl Deployment<'_> {
         &self,
         stacks: &[(String, i64)],
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
     ) -> Result<(), DeployError> {
-        Follow { cloud: self.cloud, look: self.look }.to_the_end(stacks, signals, say).await
+        Follow { cloud: self.cloud, look: self.look }.to_the_end(stacks, signals, show).await
     }
 
     /// Sets a stack's change going; the time from which its events count, or none when CloudFormation
@@ -85,7 +86,7 @@ impl Deployment<'_> {
         &self,
         template: &Template,
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
     ) -> Result<Option<i64>, DeployError> {
         let name = &template.name;
         let mut state = self.cloud.stack(name).await?;
@@ -99,36 +100,62 @@ impl Deployment<'_> {
             return Err(DeployError::Refused(message));
         }
         if state.as_ref().is_some_and(StackState::is_empty_shell) {
-            say(&format!("{name} was never made whole: its shell is deleted first"));
+            show.say(&format!("{name} was never made whole: its shell is deleted first"));
+            show.begin(name, "its shell is deleted");
             let since = self.delete(name).await?;
-            self.follow(&[(name.clone(), since)], signals, say).await?;
+            self.follow(&[(name.clone(), since)], signals, show).await?;
             state = None;
         }
-        let parameters = self.parameters_of(template, state.as_ref())?;
+        let body = template.to_hand_over();
+        let proposal = self.proposal(template, &body, state.as_ref())?;
         if state.is_some() {
             self.cloud.guard(name, &policy::of(template, self.allowed)).await?;
         }
-        let body = template.to_hand_over();
-        let proposal = Proposal {
-            stack: name,
-            body: &body,
-            bucket: self.bucket,
-            new: state.is_none(),
-            parameters,
-            tags: self.tags,
-        };
-        let begun = self.change(&proposal).await?;
+        let begun = self.change(&proposal, show).await?;
         if begun.is_none() {
-            say(&format!("{name}: nothing to change"));
+            show.say(&format!("{name}: nothing to change"));
+            show.end(name, true, "nothing to change");
         }
         Ok(begun)
     }
 
-    /// Proposes a change set, looks what CloudFormation makes of it, and sets it going.
-    pub(super) async fn change(&self, of: &Proposal<'_>) -> Result<Option<i64>, DeployError> {
-        let name = of.stack;
+    /// What is proposed for a stack that is as `state` says, or is yet to be made.
+    pub(super) fn proposal<'p>(
+        &'p self,
+        template: &'p Template,
+        body: &'p str,
+        state: Option<&StackState>,
+    ) -> Result<Proposal<'p>, DeployError> {
+        Ok(Proposal {
+            stack: &template.name,
+            body,
+            bucket: self.bucket,
+            new: state.is_none(),
+            parameters: self.parameters_of(template, state)?,
+            tags: self.tags,
+        })
+    }
+
+    /// A change set, and its changes once it is made; none when there is nothing to change.
+    pub(super) async fn proposed(
+        &self,
+        of: &Proposal<'_>,
+    ) -> Result<(String, Option<Vec<ProposedChange>>), DeployError> {
         let id = self.cloud.propose(&change_set_name(), of).await?;
-        let Some(changes) = self.ready(name, &id).await? else {
+        let changes = self.ready(of.stack, &id).await?;
+        Ok((id, changes))
+    }
+
+    /// Proposes a change set, looks what CloudFormation makes of it, and sets it going.
+    pub(super) async fn change(
+        &self,
+        of: &Proposal<'_>,
+        show: &Show,
+    ) -> Result<Option<i64>, DeployError> {
+        let name = of.stack;
+        show.begin(name, "a change set is made");
+        let (id, changes) = self.proposed(of).await?;
+        let Some(changes) = changes else {
             self.cloud.withdraw(name, &id).await?;
             return Ok(None);
         };
@@ -147,6 +174,7 @@ impl Deployment<'_> {
                 lost.join(", ")
             )));
         }
+        show.expect(name, changes.len());
         // A second back: the clock here may be ahead of AWS's.
         let since = now() - 1_000;
         self.cloud.execute(name, &id).await?;
@@ -229,14 +257,14 @@ impl Follow<'_> {
         &self,
         stacks: &[(String, i64)],
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
     ) -> Result<(), DeployError> {
         let mut failed = Vec::new();
-        self.until_still(stacks, signals, say, &mut failed).await?;
+        self.until_still(stacks, signals, show, &mut failed).await?;
         if failed.is_empty() {
             return Ok(());
         }
-        failed.iter().for_each(|(name, state)| say(&told::where_it_stands(name, state)));
+        failed.iter().for_each(|(name, state)| show.say(&told::where_it_stands(name, state)));
         Err(DeployError::Failed(failed.into_iter().map(|(name, _)| name).collect()))
     }
 
@@ -246,7 +274,7 @@ impl Follow<'_> {
         &self,
         stacks: &[(String, i64)],
         signals: &mut StopSignals,
-        say: &dyn Fn(&str),
+        show: &Show,
         failed: &mut Vec<(String, StackState)>,
     ) -> Result<(), DeployError> {
         let Some(start) = stacks.iter().map(|(_, since)| *since).min() else { return Ok(()) };
@@ -258,17 +286,23 @@ impl Follow<'_> {
             for stack in open {
                 let (name, since) = stack;
                 // The state first: what happens after it is seen in the next look.
-                let Some(state) = self.cloud.stack(name).await? else { continue };
+                let Some(state) = self.cloud.stack(name).await? else {
+                    show.end(name, true, "deleted");
+                    continue;
+                };
                 let found = self.cloud.events(name, *since).await?;
                 for event in found.iter().filter(|it| !seen.contains(&it.id)) {
-                    say(&told::line(event, start));
+                    show.event(event, start);
                 }
                 seen.extend(found.iter().map(|event| event.id.clone()));
                 if state.is_busy() {
                     still.push(stack);
-                } else if !state.is_well() {
+                    continue;
+                }
+                show.end(name, state.is_well(), &told::status(&state.status));
+                if !state.is_well() {
                     if let Some(event) = told::cause(&found) {
-                        say(&format!(
+                        show.say(&format!(
                             "{name} failed: {} {}: {}",
                             event.kind, event.resource, event.reason
                         ));
@@ -287,25 +321,23 @@ impl Follow<'_> {
                         return Err(DeployError::Stopped);
                     }
                     stopping = true;
-                    self.take_back(&open, say).await?;
+                    self.take_back(&open, show).await?;
                 }
             }
         }
     }
 
-    async fn take_back(
-        &self,
-        open: &[&(String, i64)],
-        say: &dyn Fn(&str),
-    ) -> Result<(), DeployError> {
+    async fn take_back(&self, open: &[&(String, i64)], show: &Show) -> Result<(), DeployError> {
         for (name, _) in open {
             let state = self.cloud.stack(name).await?;
             let status = state.map(|state| state.status).unwrap_or_default();
             if status == "UPDATE_IN_PROGRESS" {
-                say(&format!("{name}: the update is taken back; Ctrl-C again stops looking"));
+                show.say(&format!("{name}: the update is taken back; Ctrl-C again stops looking"));
                 self.cloud.cancel(name).await?;
             } else {
-                say(&format!("{name}: {status} cannot be taken back; Ctrl-C again stops looking"));
+                show.say(&format!(
+                    "{name}: {status} cannot be taken back; Ctrl-C again stops looking"
+                ));
             }
         }
         Ok(())

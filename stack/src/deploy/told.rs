@@ -11,35 +11,36 @@ const BAR: i64 = 40;
 
 /// `01:07  data   Database   created`: when after the start, where, what.
 pub fn line(event: &Event, start: i64) -> String {
-    let seconds = (event.at - start).max(0) / 1000;
     let name = if event.is_of_the_stack() { "(stack)" } else { &event.resource };
-    let mut line = format!(
-        "{:02}:{:02}  {:<24} {:<30} {}",
-        seconds / 60,
-        seconds % 60,
-        event.stack,
-        name,
-        status(&event.status)
-    );
+    let (at, status) = (clock(event.at - start), status(&event.status));
+    let mut line = format!("{at}  {:<24} {name:<30} {status}", event.stack);
     if event.is_failure() && !event.reason.is_empty() {
         let _ = write!(line, ": {}", event.reason);
     }
     line
 }
 
-fn status(status: &str) -> String {
+/// `01:07` of milliseconds; hours are minutes too, and before the start is at it.
+pub(super) fn clock(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    format!("{:02}:{:02}", seconds / 60, seconds % 60)
+}
+
+pub(super) fn status(status: &str) -> String {
     status.to_lowercase().replace('_', " ")
+}
+
+/// Whether a failure is but the consequence of another.
+pub(super) fn is_echo(event: &Event) -> bool {
+    event.reason.contains("cancelled")
+        || event.reason.starts_with("The following resource(s) failed")
+        || event.reason.is_empty()
 }
 
 /// The failure that began it: the first one that is not the echo of another.
 pub fn cause(events: &[Event]) -> Option<&Event> {
-    let echo = |event: &Event| {
-        event.reason.contains("cancelled")
-            || event.reason.starts_with("The following resource(s) failed")
-            || event.reason.is_empty()
-    };
     let mut failures = events.iter().filter(|event| event.is_failure());
-    let first = failures.clone().find(|event| !event.is_of_the_stack() && !echo(event));
+    let first = failures.clone().find(|event| !event.is_of_the_stack() && !is_echo(event));
     first.or_else(|| failures.next())
 }
 

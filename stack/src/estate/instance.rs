@@ -52,23 +52,25 @@ const AGENT: Source = source!("cloudwatch-agent.json", json);
 const ROTATE: Source = source!("logrotate.conf", plain);
 
 /// Every template that a team may replace by its own.
+const SOURCES: [Source; 13] = [
+    FETCH,
+    BOOT,
+    PROXY_UNIT,
+    LEDGER_UNIT,
+    LEDGER_DATABASE,
+    PROXY_CACHE,
+    PROXY_CERTIFICATE,
+    PROXY_REFRESH,
+    REFRESH_UNIT,
+    REFRESH_TIMER,
+    MACHINE,
+    AGENT,
+    ROTATE,
+];
+
+/// The names of the templates that a team may replace by its own.
 pub fn template_names() -> [&'static str; 13] {
-    [
-        FETCH,
-        BOOT,
-        PROXY_UNIT,
-        LEDGER_UNIT,
-        LEDGER_DATABASE,
-        PROXY_CACHE,
-        PROXY_CERTIFICATE,
-        PROXY_REFRESH,
-        REFRESH_UNIT,
-        REFRESH_TIMER,
-        MACHINE,
-        AGENT,
-        ROTATE,
-    ]
-    .map(|source| source.name)
+    SOURCES.map(|source| source.name)
 }
 
 /// What the templates may name.
@@ -299,10 +301,15 @@ fn json(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
     out.write_all(serde_json::Value::from(text).to_string().as_bytes())
 }
 
-/// For units and logrotate, whose lines end a value and where `%` begins a specifier.
+/// For units and logrotate, where `%` begins a specifier. What would end a word there, or begin a
+/// variable, is refused: the two kinds of file, and places in a unit, read quoting differently.
 fn plain(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
-    let kept: String = text.chars().filter(|c| !c.is_control()).collect();
-    out.write_all(kept.replace('%', "%%").as_bytes())
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,~".contains(c);
+    if let Some(other) = text.chars().find(|c| !harmless(*c)) {
+        let message = format!("`{}` is nothing a unit can hold", other.escape_debug());
+        return Err(std::io::Error::other(message));
+    }
+    out.write_all(text.replace('%', "%%").as_bytes())
 }
 
 #[cfg(test)]
@@ -320,7 +327,10 @@ mod tests {
         assert_eq!(escaped(shell, "a'; rm -rf /; '"), r"'a'\''; rm -rf /; '\'''");
         assert_eq!(escaped(shell, "${AWS::X}"), "'$''{AWS::X}'");
         assert_eq!(escaped(json, "a\", \"b\n"), r#""a\", \"b\n""#);
-        assert_eq!(escaped(plain, "x\nExecStart=/bin/sh %n"), "xExecStart=/bin/sh %%n");
+        assert_eq!(escaped(plain, "/run/a-b_c.d:1%n"), "/run/a-b_c.d:1%%n");
+        for text in ["x\nExecStart=/bin/sh", "a b", "a\"b", "a'b", "a\\b", "$HOME", "`id`", "a;b"] {
+            assert!(plain(text, &mut Vec::new()).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -330,11 +340,73 @@ mod tests {
         assert!(told.starts_with("fetch.sh cannot be rendered"), "{told}");
     }
 
+    /// Everything that ends or begins something in a shell, in JSON or for CloudFormation.
+    const HOSTILE: &str = "a'b \"c\" $HOME ${AWS::Region} `id` $(id) \\ \n%n}} end";
+
+    /// Every place of every file, filled with what would do harm: where the value is put in quotes of its
+    /// kind the file is what it is with any other value, and nothing of it is left.
+    #[test]
+    fn a_value_that_would_do_harm_stays_a_value_in_every_file() {
+        let all = |text: &str| {
+            let texts = [
+                "binary",
+                "launch_template",
+                "group",
+                "region",
+                "releases",
+                "log_group",
+                "namespace",
+                "ready_url",
+                "listen",
+                "admin_listen",
+                "scheme",
+                "tls",
+                "document",
+                "cache_url",
+                "certificate_secret",
+                "certificate_file",
+                "certificate_key_file",
+            ];
+            let texts = texts.map(|name| (name, serde_json::Value::from(text)));
+            let flags = ["cache", "certificate", "refresh", "authorities"];
+            let flags = flags.map(|name| (name, serde_json::Value::from(true)));
+            texts.into_iter().chain(flags).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        for source in SOURCES {
+            let Source { name, text, escape } = source;
+            let harmless = rendered(name, text, escape, &all("harmless")).unwrap();
+            let hostile = rendered(name, text, escape, &all(HOSTILE));
+            if !text.contains("{{") {
+                assert_eq!(hostile.unwrap(), harmless, "{name}");
+                continue;
+            }
+            if !name.ends_with(".sh") && !name.ends_with(".json") {
+                assert!(hostile.is_err(), "{name} holds what a unit cannot");
+                continue;
+            }
+            let hostile = hostile.unwrap();
+            let (theirs, ours) = (escaped(escape, HOSTILE), escaped(escape, "harmless"));
+            assert_eq!(hostile.replace(&theirs, &ours), harmless, "{name}");
+            assert!(!hostile.contains("${AWS::Region}") || name.ends_with(".json"), "{name}");
+            if name.ends_with(".sh") {
+                let shell = std::process::Command::new("sh").args(["-n", "-c", &hostile]).output();
+                let shell = shell.unwrap();
+                assert!(
+                    shell.status.success(),
+                    "{name}: {}",
+                    String::from_utf8_lossy(&shell.stderr)
+                );
+            } else {
+                let agent: serde_json::Value = serde_json::from_str(&hostile).unwrap();
+                assert_eq!(agent["metrics"]["namespace"], HOSTILE);
+            }
+        }
+    }
+
     #[test]
     fn a_shell_reads_back_what_was_written() {
-        let text = "a'b \"c\" $HOME ${x} `id` \\ \n end";
-        let script = format!("printf %s {}", escaped(shell, text));
+        let script = format!("printf %s {}", escaped(shell, HOSTILE));
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), HOSTILE);
     }
 }

@@ -52,7 +52,7 @@ fn days(time: proxy_config::units::Duration) -> u64 {
 
 fn vault(template: &mut Template, plan: &EstatePlan, backup: &Backup) {
     let mut properties = json!({
-        "BackupVaultName": plan.name,
+        "BackupVaultName": vault_name(&plan.name),
         "EncryptionKeyArn": import(plan, Stack::Network, "Key"),
     });
     if backup.lock {
@@ -132,4 +132,9 @@ fn role(plan: &EstatePlan, backup: &Backup) -> Resource {
         "lets AWS Backup make and copy snapshots",
         &[snapshots, into, key],
     )
+}
+
+/// The environment's name; a vault's has two characters at least.
+fn vault_name(name: &str) -> String {
+    if name.len() < 2 { format!("{name}-snapshots") } else { name.to_owned() }
 }

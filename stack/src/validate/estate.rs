@@ -6,6 +6,7 @@ mod front;
 mod isolation;
 mod machines;
 mod overrides;
+mod unused;
 mod work;
 
 use proxy_config::{Config, Problem, Tree};
@@ -356,6 +357,7 @@ pub(super) fn complete(
     problems.extend(of_one_zone(tree, &aws, document));
     problems.extend(front::faults(tree, &aws, document, proxy));
     problems.extend(isolation::faults(tree, document, proxy));
+    problems.extend(unused::faults(tree, document, proxy));
     let fleet = edge.instances.clone();
     let (Some(domain), Some(hosted_zone), Some(instances), true) =
         (edge.domain.clone(), edge.hosted_zone.clone(), fleet, problems.is_empty())

@@ -43,7 +43,7 @@ impl Stage {
         fs::write(self.folder.path().join("forebay.yaml"), text).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
         command.args(arguments);
         if ["deploy", "destroy", "drift", "resume"].contains(&arguments[0]) {
@@ -163,6 +163,37 @@ fn what_holds_data_is_replaced_only_when_named() {
 }
 
 #[test]
+fn a_plan_is_confirmed_by_change_sets_that_are_never_executed() {
+    let stage = Stage::deployed(Script::default());
+    stage.write("database: { storage: 300GiB }");
+    let before = stage.fake.calls("ExecuteChangeSet").len();
+    let plan = ["plan", "forebay.yaml", "--confirm", "--look", "10ms"];
+    let (told, code) = stage.run(&plan);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("production-data: CloudFormation would do the same"), "{told}");
+    assert_eq!(stage.fake.calls("DeleteChangeSet"), ["production-data"]);
+    stage.script(|script| script.replaces = Some("Database".to_owned()));
+    let (told, code) = stage.run(&plan);
+    assert_eq!(code, Some(1), "{told}");
+    for part in [
+        "production-data: CloudFormation says otherwise",
+        "  Database  AWS::RDS::DBInstance  replacement, foretold was in place",
+        "refused: production-data/Database holds data and CloudFormation says replacement",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let (told, _) = stage.run(&[&plan[..], &["-o", "json"]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["confirmed"][0]["disagreements"][0]["proposed"], "replacement");
+    let (told, _) = stage.run(&[&plan[..], &["--allow-replacement", "Database"]].concat());
+    assert!(!told.contains("refused"), "{told}");
+    assert_eq!(stage.fake.calls("ExecuteChangeSet").len(), before, "nothing is set going");
+    stage.write("");
+    let (told, code) = stage.run(&plan);
+    assert_eq!((told.as_str(), code), ("nothing to change\n", Some(0)));
+}
+
+#[test]
 fn the_wrong_account_is_told_before_anything_else() {
     let stage = Stage::of(Script { account: "999999999999".to_owned(), ..Script::default() });
     for command in ["deploy", "plan", "destroy", "events", "drift", "resume"] {
@@ -243,9 +274,11 @@ fn events_are_lines_or_a_chart_and_the_doctor_looks_at_everything() {
     assert!(told.starts_with("production-app\n") && told.contains('█'), "{told}");
     let (told, code) = stage.run(&["doctor", "forebay.yaml"]);
     assert_eq!(code, Some(0), "{told}");
-    for part in
-        ["credentials of 123456789012", "allows 2000 stacks", "production-data is CREATE_COMPLETE"]
-    {
+    for part in [
+        "credentials of 123456789012",
+        "0 new stacks, 4 there are, of 2000 the account may have in eu-central-1",
+        "production-data is CREATE_COMPLETE",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
 }

@@ -206,6 +206,11 @@ fn of_a_stack(
 ) -> Answer {
     let missing = || ("ValidationError", format!("Stack with id {name} does not exist"));
     match action {
+        "DescribeStacks" if name.is_empty() => {
+            let shown = state.stacks.iter().map(|(name, stack)| shown(name, stack));
+            let all: String = shown.map(|it| format!("<member>{it}</member>")).collect();
+            Ok(format!("<Stacks>{all}</Stacks>"))
+        }
         "DescribeStacks" => {
             let stack = state.stacks.get_mut(name).ok_or_else(missing)?;
             look(stack);

@@ -7,3 +7,4 @@ mod beside;
 mod cases;
 mod fake;
 mod releases;
+mod terminal;

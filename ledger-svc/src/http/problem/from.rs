@@ -2,6 +2,7 @@
 
 use super::{Kind, Problem};
 use crate::account::NameError;
+use crate::exporting::ExportError;
 use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
@@ -173,5 +174,16 @@ impl From<StoreError> for Problem {
             _ => Kind::DatabaseUnavailable,
         };
         Self::new(kind, "the database could not be read")
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Store(error) => error.into(),
+            ExportError::Unwritable(_) | ExportError::Transfer { .. } => {
+                Self::new(Kind::Unwritable, error.to_string())
+            }
+        }
     }
 }
