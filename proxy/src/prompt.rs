@@ -5,18 +5,21 @@
 //! Nor does it wait for ever: a head has a time to arrive as a whole, however it drips, and a write
 //! has a time to get on. And what is read is held against [`Framing`] before pingora sees it.
 //!
+//! Small writes leave together: a head and a short body are one packet. What they wait in is there while they wait, so
+//! that an idle connection has none.
+//!
 //! Nor does it keep a thread for itself: after a quantum of bytes it lets the other tasks go first.
 
 use std::error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -42,6 +45,9 @@ pub const QUANTUM_BYTES: usize = 64 * 1024;
 
 /// Bytes read at once where heads are settled.
 const READ_BYTES: usize = 4096;
+
+/// Writes that wait for each other have no more than this: what fits into a packet.
+const TOGETHER_BYTES: usize = 1460;
 
 /// Slices of a vectored write that are looked at; pingora's chunks have three.
 const SLICES_MAX: usize = 8;
@@ -71,6 +77,8 @@ impl Patience {
 #[derive(Debug)]
 pub struct Prompt {
     stream: Stream,
+    /// Written, and not sent yet.
+    together: BytesMut,
     /// Bytes were written since the last flush.
     owed: bool,
     /// The date of the next head.
@@ -132,6 +140,7 @@ impl Prompt {
     ) -> Self {
         Self {
             stream,
+            together: BytesMut::new(),
             owed: false,
             dating: Dating::default(),
             head: Bytes::new(),
@@ -146,9 +155,52 @@ impl Prompt {
         }
     }
 
-    /// The stream itself, for who reads no more requests from it; none where what was read was malformed.
+    /// The stream itself, for who reads no more requests from it; none where what was read was malformed, or what was
+    /// written is not sent.
     pub fn release(self) -> Option<Stream> {
-        self.fault.is_none().then_some(self.stream)
+        (self.fault.is_none() && self.together.is_empty()).then_some(self.stream)
+    }
+
+    /// Writes, or keeps what is small for a flush.
+    fn poll_put(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_put_all(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_put_all(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        if self.together.len() + length > TOGETHER_BYTES {
+            ready!(self.poll_send(context))?;
+        }
+        if length > TOGETHER_BYTES {
+            return match slices {
+                [whole] => Pin::new(&mut self.stream).poll_write(context, whole),
+                _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            };
+        }
+        slices.iter().for_each(|slice| self.together.extend_from_slice(slice));
+        Poll::Ready(Ok(length))
+    }
+
+    /// Sends what was kept.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.together.is_empty() {
+            let sent = Pin::new(&mut self.stream).poll_write(context, &self.together);
+            match ready!(sent)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.together.advance(count),
+            }
+        }
+        self.together = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_and_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn wrote(
@@ -254,7 +306,7 @@ impl AsyncRead for Prompt {
         if self.owed {
             // A flush that has to wait goes on with the next poll; reading need not wait for it. A
             // flush that fails is met again by the next write.
-            self.owed = Pin::new(&mut self.stream).poll_flush(context).is_pending();
+            self.owed = self.poll_send_and_flush(context).is_pending();
         }
         if let Some(due) = &mut self.head_due
             && due.as_mut().poll(context).is_ready()
@@ -302,12 +354,12 @@ impl AsyncWrite for Prompt {
             self.head = head;
         }
         if self.head.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+            let written = self.poll_put(context, bytes);
             return self.wrote(context, written);
         }
         // As many bytes as were given, the date among them in place of another.
         let head = self.head.slice(..self.head.len().min(bytes.len()));
-        let written = Pin::new(&mut self.stream).poll_write(context, &head);
+        let written = self.poll_put(context, &head);
         if let Poll::Ready(Ok(count)) = written {
             self.head.advance(count);
         }
@@ -323,7 +375,7 @@ impl AsyncWrite for Prompt {
             return Poll::Pending;
         }
         let (first, count) = one_turn(bytes);
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, &first[..count]);
+        let written = self.poll_put_all(context, &first[..count]);
         self.wrote(context, written)
     }
 
@@ -332,13 +384,16 @@ impl AsyncWrite for Prompt {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        let flushed = self.poll_send_and_flush(context);
         self.owed &= flushed.is_pending();
         self.in_time(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        let shut = match self.poll_send(context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_shutdown(context),
+            other => other,
+        };
         self.in_time(context, shut)
     }
 }
@@ -372,6 +427,8 @@ pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<F
 #[async_trait]
 impl Shutdown for Prompt {
     async fn shutdown(&mut self) {
+        // Who cannot be told the rest is not told it.
+        let _ = poll_fn(|context| self.poll_send(context)).await;
         self.stream.shutdown().await;
     }
 }
@@ -441,7 +498,34 @@ impl Peek for Prompt {
 mod tests {
     use std::io::IoSlice;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt, duplex};
+
     use super::*;
+
+    #[tokio::test]
+    async fn small_writes_leave_together_in_their_order_and_leave_nothing_behind() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let patience = Patience::new("l", &ListenerTimeouts::default(), &Metrics::new());
+        let mut prompt = Prompt::http1(Box::new(ours), patience, false);
+        let large = vec![b'x'; 2 * TOGETHER_BYTES];
+        prompt.write_all(b"head, ").await.unwrap();
+        prompt.write_all(b"body").await.unwrap();
+        let mut seen = [0; 64];
+        let early = tokio::time::timeout(Duration::from_millis(10), theirs.read(&mut seen)).await;
+        assert!(early.is_err(), "{early:?}");
+        prompt.flush().await.unwrap();
+        let count = theirs.read(&mut seen).await.unwrap();
+        assert_eq!(&seen[..count], b"head, body");
+        assert_eq!(prompt.together.capacity(), 0);
+        prompt.write_all(b"first").await.unwrap();
+        prompt.write_all(&large).await.unwrap();
+        let last = [IoSlice::new(b"la"), IoSlice::new(b"st")];
+        assert_eq!(prompt.write_vectored(&last).await.unwrap(), 4);
+        AsyncWriteExt::shutdown(&mut prompt).await.unwrap();
+        let mut rest = Vec::new();
+        theirs.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, [b"first", &large[..], b"last"].concat());
+    }
 
     #[test]
     fn a_vectored_write_is_cut_at_the_quantum() {

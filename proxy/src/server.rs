@@ -252,12 +252,17 @@ fn serve(
     for (name, socket) in sockets.listeners {
         let Some(listener) = config.listeners.get(&name) else { continue };
         let app = connections(&name, listener, state, (runtimes, closing.clone()));
-        let read_buffer = if listener.tls.is_some() { TLS_READ_BYTES } else { 0 };
-        start(runtimes, name, socket, app, read_buffer, stopping.clone());
+        // Cleartext is read as it comes, and put together where it is written (`prompt`).
+        let buffers = match listener.tls.is_some() {
+            true => L4BufferSettings::default().read(TLS_READ_BYTES),
+            false => L4BufferSettings::unbuffered(),
+        };
+        start(runtimes, name, socket, app, buffers, stopping.clone());
     }
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);
-    start(runtimes, "admin".to_owned(), sockets.admin, admin, 0, until_the_end);
+    let buffers = L4BufferSettings::default().read(0);
+    start(runtimes, "admin".to_owned(), sockets.admin, admin, buffers, until_the_end);
     runtimes.latency.spawn(async move { never.closed().await });
 }
 
@@ -295,7 +300,7 @@ fn start<A>(
     name: String,
     socket: Socket,
     app: A,
-    read_buffer: usize,
+    buffers: L4BufferSettings,
     stopping: watch::Receiver<bool>,
 ) where
     A: pingora::apps::ServerApp + Send + Sync + 'static,
@@ -303,7 +308,6 @@ fn start<A>(
     let mut service = Service::new(name.clone(), app);
     let backlog = socket.backlog();
     let (listener, fds) = socket.into_service();
-    let buffers = L4BufferSettings::default().read(read_buffer);
     service.add_listener(listener.l4_buffer(buffers));
     runtimes.latency.spawn(async move {
         let mut serving = pin!(service.start_service(Some(fds), stopping, 1));
