@@ -15,7 +15,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use pingora::protocols::{
 use pingora::proxy::Session;
 use prometheus::IntCounter;
 use proxy_config::listener::ListenerTimeouts;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
 use tokio::time::{Sleep, sleep};
 
 use crate::absolute::Intake;
@@ -124,8 +124,9 @@ impl Prompt {
 
     /// `of_target`: the host of an absolute target takes the place of another.
     pub fn http1(stream: Stream, patience: Patience, of_target: bool) -> Self {
-        let intake = of_target.then(Intake::default);
-        Self { intake, ..Self::new(stream, patience, Some(Framing::default()), None) }
+        let mut prompt = Self::new(stream, patience, Some(Framing::default()), None);
+        prompt.intake = of_target.then(Intake::default);
+        prompt
     }
 
     pub fn http2(stream: Stream, patience: Patience, company: Arc<Company>) -> Self {
@@ -157,8 +158,11 @@ impl Prompt {
 
     /// The stream itself, for who reads no more requests from it; none where what was read was malformed, or what was
     /// written is not sent.
-    pub fn release(self) -> Option<Stream> {
-        (self.fault.is_none() && self.together.is_empty()).then_some(self.stream)
+    pub fn release(mut self) -> Option<Stream> {
+        let is_fit = self.fault.is_none() && self.together.is_empty();
+        // What is dropped here has a stream to nobody instead.
+        let stream = std::mem::replace(&mut self.stream, Box::new(duplex(1).0));
+        is_fit.then_some(stream)
     }
 
     /// Writes, or keeps what is small for a flush.
@@ -294,6 +298,14 @@ impl Prompt {
         } else if self.head_due.is_none() {
             self.head_due = Some(Box::pin(sleep(self.patience.head)));
         }
+    }
+}
+
+/// What a client is owed goes out before its connection ends, as far as the kernel takes it at once.
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = self.poll_send_and_flush(&mut context);
     }
 }
 
@@ -498,7 +510,7 @@ impl Peek for Prompt {
 mod tests {
     use std::io::IoSlice;
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
     use super::*;
 
@@ -525,6 +537,18 @@ mod tests {
         let mut rest = Vec::new();
         theirs.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, [b"first", &large[..], b"last"].concat());
+    }
+
+    #[tokio::test]
+    async fn what_was_written_goes_out_with_the_connection() {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let patience = Patience::new("l", &ListenerTimeouts::default(), &Metrics::new());
+        let mut prompt = Prompt::http1(Box::new(ours), patience, false);
+        prompt.write_all(b"head").await.unwrap();
+        drop(prompt);
+        let mut rest = Vec::new();
+        theirs.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"head");
     }
 
     #[test]

@@ -146,6 +146,8 @@ fn slowest(figures: &Figures) -> Option<Table> {
 
 fn number(value: f64) -> String {
     match value {
+        // The sum of no floats is -0.
+        0.0 => "0".to_owned(),
         value if value == value.trunc() => format!("{value}"),
         value if value >= 100.0 => format!("{value:.0}"),
         value => format!("{value:.1}"),
@@ -182,6 +184,7 @@ mod tests {
 
     #[test]
     fn quantities_are_short() {
+        assert_eq!(number([0.0; 0].iter().sum()), "0");
         assert_eq!([number(0.0), number(1.25), number(123.4)], ["0", "1.2", "123"]);
         assert_eq!(
             [millis(None), millis(Some(2.5)), millis(Some(250.0))],
