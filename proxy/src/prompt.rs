@@ -440,7 +440,11 @@ pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<F
 impl Shutdown for Prompt {
     async fn shutdown(&mut self) {
         // Who cannot be told the rest is not told it.
-        let _ = poll_fn(|context| self.poll_send(context)).await;
+        let sent = |context: &mut Context<'_>| {
+            let sent = self.poll_send(context);
+            self.in_time(context, sent)
+        };
+        let _ = poll_fn(sent).await;
         self.stream.shutdown().await;
     }
 }

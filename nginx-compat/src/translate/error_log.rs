@@ -7,7 +7,7 @@ use proxy_config::error_log::{ErrorLog, Severity};
 use proxy_config::syslog::SCHEME;
 
 use crate::translate::scope::Scope;
-use crate::translate::value::{slug, unique};
+use crate::translate::value::{name_of_target, unique};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -95,14 +95,7 @@ impl<'a> ErrorLogs<'a> {
         if let Some((name, _)) = self.named.iter().find(|(_, known)| **known == log) {
             return name.clone();
         }
-        let file = match &log.path {
-            LogTarget::File(path) => {
-                path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
-            }
-            LogTarget::Syslog(_) => Some("syslog".to_owned()),
-            other => Some(other.to_string()),
-        };
-        let name = unique(&slug(&file.unwrap_or_default()), |name| self.named.contains_key(name));
+        let name = unique(&name_of_target(&log.path), |name| self.named.contains_key(name));
         self.named.insert(name.clone(), log);
         name
     }

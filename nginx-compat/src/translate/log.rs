@@ -8,7 +8,7 @@ use proxy_config::pattern::Template;
 use crate::translate::error_log::{self, ErrorLogs};
 use crate::translate::log_variable;
 use crate::translate::scope::Scope;
-use crate::translate::value::{slug, unique};
+use crate::translate::value::{name_of_target, unique};
 use crate::translate::variable::{Names, Place};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
@@ -93,15 +93,7 @@ impl<'a> Logs<'a> {
         if let Some(name) = there.iter().find(|name| self.named.get(*name) == Some(&log)) {
             return name.clone();
         }
-        let file = match &log.path {
-            LogTarget::File(path) => {
-                path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
-            }
-            LogTarget::Syslog(_) => Some("syslog".to_owned()),
-            other => Some(other.to_string()),
-        };
-        let name = slug(&file.unwrap_or_default());
-        let name = unique(&name, |name| self.named.contains_key(name));
+        let name = unique(&name_of_target(&log.path), |name| self.named.contains_key(name));
         there.push(name.clone());
         self.named.insert(name.clone(), log);
         name

@@ -1,5 +1,6 @@
 //! Values as nginx writes them.
 
+use proxy_config::access_log::LogTarget;
 use proxy_config::units::{ByteSize, Duration};
 
 /// A time: `60`, `60s`, `1m30s`, `250ms`, `1h 30m`. Units descend; a number alone is seconds.
@@ -51,6 +52,18 @@ pub fn size(text: &str) -> Option<ByteSize> {
         _ => 1,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).map(ByteSize::bytes)
+}
+
+/// What a log is called by where it goes to.
+pub fn name_of_target(target: &LogTarget) -> String {
+    let name = match target {
+        LogTarget::File(path) => {
+            path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        }
+        LogTarget::Syslog(_) => "syslog".to_owned(),
+        other => other.to_string(),
+    };
+    slug(&name)
 }
 
 /// A name made of what was written: lower case, `-` for everything else, at most 50 characters, so

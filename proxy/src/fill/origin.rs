@@ -134,8 +134,6 @@ pub struct Reply {
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
     pub unframed: bool,
-    /// What [`Reply::read_lent`] lends that does not lie where it was read.
-    lent: Bytes,
 }
 
 /// Who is asked, in one attempt.
@@ -314,7 +312,6 @@ impl Origin {
                 seat: None,
                 head,
                 unframed: !framed,
-                lent: Bytes::new(),
             });
         }
         session.shutdown().await;
@@ -402,7 +399,6 @@ impl Reply {
             seat: None,
             head,
             unframed: false,
-            lent: Bytes::new(),
         }
     }
 
@@ -433,22 +429,17 @@ impl Reply {
         })
     }
 
-    /// The same as it lies where it was read, with no copy where the server speaks HTTP/1.
+    /// The same of a server that speaks HTTP/1, lent from where it was read.
+    ///
+    /// Errors: `Internal` for another server, besides those of reading.
     pub async fn read_lent(&mut self) -> Result<Option<&[u8]>, Failure> {
         if self.is_done() {
             // As ever when it is heard of.
             self.seat = None;
             return Ok(None);
         }
-        if !matches!(&self.source, Source::Http(session, ..) if session.as_http1().is_some()) {
-            let read = self.read().await?;
-            return Ok(read.map(|part| {
-                self.lent = part;
-                &*self.lent
-            }));
-        }
-        let Source::Http(session, ..) = &mut self.source else { return Ok(None) };
-        let HttpSession::H1(session) = &mut **session else { return Ok(None) };
+        let Source::Http(session, ..) = &mut self.source else { return Err(Failure::Internal) };
+        let HttpSession::H1(session) = &mut **session else { return Err(Failure::Internal) };
         let reading = async { Ok(session.read_body_ref().await) };
         match self.patience.within(reading).await? {
             Ok(Some(part)) => Ok(Some(part)),

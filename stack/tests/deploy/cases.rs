@@ -23,6 +23,17 @@ fn production() -> PathBuf {
 }
 
 impl Stage {
+    /// An update of the database comes next, which fails, and so does taking it back.
+    pub fn about_to_fail() -> Stage {
+        let stage = Stage::deployed(Script::default());
+        stage.script(|script| {
+            script.fails = Some(("Database".to_owned(), "no room".to_owned()));
+            script.rollback_fails = true;
+        });
+        stage.write("database: { storage: 300GiB }");
+        stage
+    }
+
     pub fn of(script: Script) -> Stage {
         let account =
             if script.account.is_empty() { ACCOUNT.to_owned() } else { script.account.clone() };
@@ -216,12 +227,7 @@ fn nobody_to_ask_is_no_consent() {
 
 #[test]
 fn a_rollback_that_failed_is_resumed_with_what_is_skipped() {
-    let stage = Stage::deployed(Script::default());
-    stage.script(|script| {
-        script.fails = Some(("Database".to_owned(), "no room".to_owned()));
-        script.rollback_fails = true;
-    });
-    stage.write("database: { storage: 300GiB }");
+    let stage = Stage::about_to_fail();
     let (told, code) = stage.deploy(&[]);
     assert_eq!(code, Some(1));
     assert!(told.contains("UPDATE_ROLLBACK_FAILED; `forebay resume` goes on with it"), "{told}");

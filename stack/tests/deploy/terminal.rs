@@ -80,12 +80,7 @@ fn a_failure_stays_in_the_tree_and_its_cause_above_it() {
 
 #[test]
 fn what_is_resumed_and_what_is_deleted_are_trees_too() {
-    let stage = Stage::deployed(Script::default());
-    stage.script(|script| {
-        script.fails = Some(("Database".to_owned(), "no room".to_owned()));
-        script.rollback_fails = true;
-    });
-    stage.write("database: { storage: 300GiB }");
+    let stage = Stage::about_to_fail();
     let (told, code) = stage.deploy(&[]);
     assert_eq!(code, Some(1), "{told}");
     let (told, code) = on_a_terminal(&stage, (30, 100), "resume forebay.yaml --skip Database");
