@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
+use crate::upstream::short;
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -218,6 +219,11 @@ impl Failure {
     }
 }
 
+/// A request that cannot be written as it is.
+pub fn unsendable() -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, "the target has bytes that end it").into_up()
+}
+
 /// What a body that cannot be encoded ends a response with.
 pub fn encoding_failed(error: std::io::Error) -> Box<Error> {
     Error::because(ErrorType::InternalError, "a response could not be compressed", error).into_in()
@@ -271,6 +277,20 @@ impl UpstreamFault {
         let kind = failure_kind(error.etype());
         tracing::debug!(%error, "an attempt at the upstream failed");
         UpstreamFault { failure: Failure::of(&error), kind, stale }
+    }
+
+    /// A short answer that is not whole. What could not be sent on a pooled connection may be sent again.
+    pub fn of_short(fault: &short::Fault, reused: bool) -> UpstreamFault {
+        use short::Fault as F;
+        tracing::debug!(%fault, "an attempt at the upstream failed");
+        let (failure, kind, stale) = match fault {
+            F::SentLate => (Failure::UpstreamTimeout, "write_timeout", false),
+            F::ReadLate => (Failure::UpstreamTimeout, "read_timeout", false),
+            F::Send(_) => (Failure::UpstreamBroken, "write", reused),
+            F::Read(_) | F::CutOff => (Failure::UpstreamBroken, "read", false),
+            F::Field => (Failure::UpstreamBroken, "response", false),
+        };
+        UpstreamFault { failure, kind, stale }
     }
 
     /// A connection that is not as the upstream must have it.

@@ -263,10 +263,9 @@ impl Origin {
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
     ) -> Result<Box<Reply>, Stop> {
-        let fault = |error| UpstreamFault::of(error, asked.reused);
         let (connection, is_sent) = match connection {
             Connection::H1(stream) if is_brief(question, fields) => {
-                match self.ask_briefly(stream, &asked, question, fields).await.map_err(fault)? {
+                match self.ask_briefly(stream, &asked, question, fields).await? {
                     Began::Short(answer) => {
                         let Answer { head, body } = *answer;
                         return Ok(self.reply(Source::Short(body), asked, head, true));
@@ -349,13 +348,15 @@ impl Origin {
         asked: &Asked<'_>,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> pingora::Result<Began> {
+    ) -> Result<Began, UpstreamFault> {
         let server = self.upstream.host(asked.attempts);
-        let request = wire::bytes(question, fields, server, asked.last)?;
+        let request = wire::bytes(question, fields, server, asked.last);
+        let request = request.map_err(|error| UpstreamFault::of(error, asked.reused))?;
+        let fault = |fault| UpstreamFault::of_short(&fault, asked.reused);
         let options = &asked.peer.options;
         let or_read = |time: Option<Duration>| time.unwrap_or(self.patience.read);
-        short::send(&mut stream, &request, or_read(options.write_timeout)).await?;
-        let mut began = short::read(stream, or_read(options.read_timeout)).await?;
+        short::send(&mut stream, &request, or_read(options.write_timeout)).await.map_err(fault)?;
+        let mut began = short::read(stream, or_read(options.read_timeout)).await.map_err(fault)?;
         if let Began::Short(answer) = &mut began {
             answer.body.patience = self.patience.read;
             if self.upstream.x_accel {
@@ -469,7 +470,7 @@ impl Reply {
             }
             Source::Short(body) => {
                 let read = body.part().await;
-                (read.map_err(|error| UpstreamFault::of(error, false)), body.is_done())
+                (read.map_err(|fault| UpstreamFault::of_short(&fault, false)), body.is_done())
             }
             Source::Script(conversation) => (conversation.read().await, false),
         };
@@ -494,9 +495,15 @@ impl Reply {
         }
         let reading = async {
             match &mut self.source {
-                Source::Short(body) => Ok(body.lend().await),
+                Source::Short(body) => {
+                    let lent = body.lend().await;
+                    Ok(lent.map_err(|fault| UpstreamFault::of_short(&fault, false)))
+                }
                 Source::Http(session) => match &mut **session {
-                    HttpSession::H1(session) => Ok(session.read_body_ref().await),
+                    HttpSession::H1(session) => {
+                        let lent = session.read_body_ref().await;
+                        Ok(lent.map_err(|error| UpstreamFault::of(error, false)))
+                    }
                     _ => Err(Failure::Internal),
                 },
                 Source::Script(_) => Err(Failure::Internal),
@@ -508,9 +515,8 @@ impl Reply {
                 self.seat = None;
                 Ok(None)
             }
-            Err(error) => {
+            Err(fault) => {
                 self.seat = None;
-                let fault = UpstreamFault::of(error, false);
                 self.upstream.failed(&mut self.attempts, fault.kind, false);
                 Err(fault.failure)
             }

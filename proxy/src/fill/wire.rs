@@ -3,13 +3,13 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Version};
-use pingora::ErrorType::InvalidHTTPHeader;
+use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::http_req_header_to_wire;
-use pingora::{Error, Result};
 
 use crate::fill::origin::Question;
 use crate::headers::{self, Downstream};
+use crate::respond::unsendable;
 use crate::rules::edit_request;
 
 /// Room for a head of ordinary length.
@@ -69,8 +69,7 @@ pub fn bytes(
             if last {
                 head.insert_header(CONNECTION, "close")?;
             }
-            let odd = || Error::explain(InvalidHTTPHeader, "the target has bytes that end it");
-            http_req_header_to_wire(&head).ok_or_else(odd)?
+            http_req_header_to_wire(&head).ok_or_else(unsendable)?
         }
     };
     if let Some(body) = &question.body {

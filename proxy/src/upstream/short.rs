@@ -2,16 +2,16 @@
 //! connection, and the body is lent from where it was read. What is anything else is given back to be read from its first
 //! byte by pingora, which knows every form of an answer.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use httparse::{EMPTY_HEADER, Response, Status};
-use pingora::ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
 use pingora::http::ResponseHeader;
 use pingora::time::timeout;
-use pingora::{Error, OrErr};
+use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::headers::HOP_BY_HOP;
@@ -24,6 +24,23 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 /// Fields of a head that is read here.
 const FIELDS_MAX: usize = 64;
+
+/// Why an answer is not whole.
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error("the request could not be sent in time")]
+    SentLate,
+    #[error("the request could not be sent: {0}")]
+    Send(io::Error),
+    #[error("nothing was read in time")]
+    ReadLate,
+    #[error("the answer could not be read: {0}")]
+    Read(io::Error),
+    #[error("the connection was closed before the body was whole")]
+    CutOff,
+    #[error("the head has a field that cannot be one")]
+    Field,
+}
 
 /// What a server's first bytes begin.
 pub enum Began {
@@ -52,24 +69,23 @@ pub struct Short {
 
 /// Sends a request.
 ///
-/// Errors: `WriteError`, and `WriteTimedout` after this time.
-pub async fn send(stream: &mut Sips, request: &[u8], patience: Duration) -> pingora::Result<()> {
+/// Errors: `Send`, and `SentLate` after this time.
+pub async fn send(stream: &mut Sips, request: &[u8], patience: Duration) -> Result<(), Fault> {
     let sending = async {
         stream.write_all(request).await?;
         stream.flush().await
     };
     let sent = timeout(patience, sending).await;
-    let sent = sent.map_err(|_| Error::explain(WriteTimedout, "while sending a request"))?;
-    sent.or_err(WriteError, "while sending a request")
+    sent.map_err(|_| Fault::SentLate)?.map_err(Fault::Send)
 }
 
 /// Reads what comes first of the answer to a request other than HEAD.
 ///
-/// Errors: `ReadTimedout` after this time.
-pub async fn read(mut stream: Box<Sips>, patience: Duration) -> pingora::Result<Began> {
+/// Errors: `ReadLate` after this time, `Field`.
+pub async fn read(mut stream: Box<Sips>, patience: Duration) -> Result<Began, Fault> {
     let mut read = BytesMut::with_capacity(READ_BYTES);
     let came = timeout(patience, stream.read_buf(&mut read)).await;
-    let came = came.map_err(|_| Error::explain(ReadTimedout, "while reading response headers"))?;
+    let came = came.map_err(|_| Fault::ReadLate)?;
     // A fault is found again by who reads on, who knows what it means for the connection.
     let begun = came.ok().filter(|count| *count > 0).and_then(|_| begin(&read));
     let Some(Begun { head_length, body_length, fields, status, reason }) = begun else {
@@ -77,7 +93,7 @@ pub async fn read(mut stream: Box<Sips>, patience: Duration) -> pingora::Result<
         return Ok(Began::Other(stream));
     };
     let lines = read.split_to(head_length).freeze();
-    let head = head(&lines, status, reason.as_deref(), &fields)?;
+    let head = head(&lines, status, reason.as_deref(), &fields).ok_or(Fault::Field)?;
     let body = Short { stream, read, lent: BytesMut::new(), left: body_length, patience };
     Ok(Began::Short(Box::new(Answer { head, body })))
 }
@@ -163,34 +179,33 @@ fn head(
     status: u16,
     reason: Option<&str>,
     fields: &[Field],
-) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(status, Some(fields.len()))?;
+) -> Option<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(fields.len())).ok()?;
     head.set_version(Version::HTTP_11);
     if reason.is_some() {
-        head.set_reason_phrase(reason)?;
+        head.set_reason_phrase(reason).ok()?;
     }
     for Field { name, value } in fields {
-        let value = HeaderValue::from_maybe_shared(lines.slice(value.0..value.1));
-        let value = value.or_err(pingora::ErrorType::InvalidHTTPHeader, "a field of a response")?;
-        head.append_header(lines.slice(name.0..name.1), value)?;
+        let value = HeaderValue::from_maybe_shared(lines.slice(value.0..value.1)).ok()?;
+        head.append_header(lines.slice(name.0..name.1), value).ok()?;
     }
-    Ok(head)
+    Some(head)
 }
 
 impl Short {
     /// The next bytes of the body; `None` when there are no more.
     ///
-    /// Errors: `ConnectionClosed` where the body is cut off, `ReadError`, `ReadTimedout`.
-    pub async fn lend(&mut self) -> pingora::Result<Option<&[u8]>> {
+    /// Errors: `CutOff`, `Read`, `ReadLate`.
+    pub async fn lend(&mut self) -> Result<Option<&[u8]>, Fault> {
         Ok(self.next().await?.map(|part| &**part))
     }
 
     /// The same, given away.
-    pub async fn part(&mut self) -> pingora::Result<Option<Bytes>> {
+    pub async fn part(&mut self) -> Result<Option<Bytes>, Fault> {
         Ok(self.next().await?.map(|part| part.split().freeze()))
     }
 
-    async fn next(&mut self) -> pingora::Result<Option<&mut BytesMut>> {
+    async fn next(&mut self) -> Result<Option<&mut BytesMut>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -199,9 +214,8 @@ impl Short {
             self.read.reserve(READ_BYTES.min(self.left));
             let mut rest = (&mut self.stream).take(self.left as u64);
             let came = timeout(self.patience, rest.read_buf(&mut self.read)).await;
-            let came = came.map_err(|_| Error::explain(ReadTimedout, "while reading a body"))?;
-            if came.or_err(ReadError, "while reading a body")? == 0 {
-                return Error::e_explain(ConnectionClosed, "before a body was whole");
+            if came.map_err(|_| Fault::ReadLate)?.map_err(Fault::Read)? == 0 {
+                return Err(Fault::CutOff);
             }
         }
         self.lent = self.read.split();
@@ -252,8 +266,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&wire).unwrap(), lines);
         assert_eq!(body.lend().await.unwrap(), Some(&b"he"[..]));
         assert!(!body.is_done());
-        let cut_off = body.lend().await.unwrap_err();
-        assert_eq!(cut_off.etype(), &ConnectionClosed);
+        assert!(matches!(body.lend().await, Err(Fault::CutOff)));
     }
 
     #[tokio::test]
