@@ -116,6 +116,12 @@ fn hold(site: &str) -> Result<(), String> {
     }
     let (output, account) = replay(&sites.join(site).display().to_string(), &[]);
     let said = String::from_utf8_lossy(&output.stderr);
+    // What speaks HTTP/2 is asked by it, and nothing else.
+    let text = std::fs::read_to_string(sites.join(site)).expect("it was written");
+    let over_http2 = account["over_http2"].as_u64() > Some(0);
+    if over_http2 != text.contains(" http2;") {
+        return Err(format!("{site} is asked by other protocols than it speaks: {account:#}"));
+    }
     if account["unexplained"] != 0 || account["requests"].as_u64() < Some(10) {
         return Err(format!("{site}: {said}\n{account:#}"));
     }

@@ -19,7 +19,7 @@ as_root() {
 
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
-[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server script:bsdutils mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest"
+[ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server script:bsdutils mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest certbot:certbot pebble:pebble start-stop-daemon:dpkg"
 [ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy slowhttptest:slowhttptest"
 
 missing=""
@@ -34,6 +34,9 @@ has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 # nginx's program is on an administrator's PATH only.
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 [ "$purpose" != up ] && ! has_nginx && missing="$missing nginx-light"
+# certbot's plugin for nginx is a package of Python.
+has_plugin() { ! has certbot || python3 -c 'import certbot_nginx' 2>/dev/null; }
+[ "$purpose" = test ] && { has certbot && has_plugin || missing="$missing python3-certbot-nginx"; }
 # php-fpm's program has the version of PHP in its name.
 has_php() { ls /usr/sbin/php-fpm* >/dev/null 2>&1; }
 [ "$purpose" = test ] && ! has_php && missing="$missing php-fpm"
@@ -70,7 +73,7 @@ fi
 fatal=""
 for program in cargo cc cmake; do has "$program" || fatal="$fatal $program"; done
 if [ "$purpose" = test ]; then
-    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server valgrind h2load nghttp slowhttptest; do has "$program" || fatal="$fatal $program"; done
+    for program in ffmpeg npm node chromium curl setpriv mariadbd redis-server valgrind h2load nghttp slowhttptest certbot pebble; do has "$program" || fatal="$fatal $program"; done
     has_postgres || fatal="$fatal postgresql"
     has_nginx || fatal="$fatal nginx"
     has_php || fatal="$fatal php-fpm"

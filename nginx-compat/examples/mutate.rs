@@ -5,11 +5,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use forebay_nginx::include::Includes;
-use forebay_nginx::parse::parse_bytes;
-use forebay_nginx::report::Report;
-use forebay_nginx::translate::translate;
-use forebay_nginx::{check, print};
+#[path = "../tests/fuzzed/targets.rs"]
+mod targets;
 
 /// Changes of one text.
 const CHANGES_MAX: usize = 6;
@@ -105,22 +102,8 @@ fn changed(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 
 /// Whether anything came of it.
 fn goes_through(text: &[u8]) -> bool {
-    let parsed = parse_bytes("mutated.conf", text, Includes::Unfollowed);
-    check::check(&parsed.document);
-    if parsed.problems.is_empty() {
-        let printed = print::print(&parsed.document.directives);
-        let again = parse_bytes("printed.conf", printed.as_bytes(), Includes::Unfollowed);
-        assert_eq!(print::print(&again.document.directives), printed);
-    }
-    let translation = translate(&parsed.document);
-    let report = Report::new(&parsed.document, &translation);
-    assert_eq!(report.items.len(), parsed.document.count);
-    let Some(config) = &translation.config else { return false };
-    let source = proxy_config::Source::new("mutated", config.to_yaml());
-    if let Err(problems) = proxy_config::Config::load(source) {
-        panic!("{problems}\n{}", String::from_utf8_lossy(text));
-    }
-    true
+    targets::lexer(text);
+    targets::translation(text)
 }
 
 fn main() {

@@ -2,12 +2,13 @@
 //! recording upstream: what a report claims, held against what happens.
 //!
 //! [`stage`] moves the configuration onto loopback, [`requests`] says what to ask, [`programs`]
-//! runs the two, [`echo`] is the upstream, [`wire`] asks, [`compare`] finds differences (purely)
+//! runs the two, [`echo`] is the upstream, [`wire`] and [`http2`] ask, [`compare`] finds differences (purely)
 //! and [`account`] groups them by cause. [`log_lines`] are compared when both have ended.
 
 pub mod account;
 pub mod compare;
 pub mod echo;
+pub mod http2;
 pub mod log_lines;
 pub mod programs;
 pub mod requests;
@@ -16,7 +17,7 @@ pub mod stage;
 pub mod stated;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ use crate::replay::echo::Echo;
 use crate::replay::log_lines::Excuse;
 use crate::replay::programs::Program;
 use crate::replay::requests::Request;
-use crate::replay::stage::{Stage, addresses};
+use crate::replay::stage::{Door, Ports, Stage, addresses};
 use crate::replay::stated::Stated;
 use crate::translate::upstream::CLOSED;
 use crate::translate::{Translation, translate};
@@ -64,9 +65,11 @@ pub fn replay(
     }
     let echo = Echo::start().context("the recording upstream cannot listen")?;
     let pools = stage::pools(document);
-    let listens = addresses(document);
-    let nginx_ports = free_ports(&listens)?;
-    let proxy_ports = free_ports(&listens)?;
+    let speaking = stage::speaking_http2(document);
+    let doors = doors(&addresses(document), &speaking);
+    let nginx_ports = free_ports(&doors)?;
+    let proxy_ports = free_ports(&doors)?;
+    let requests = &requests::with_http2(requests, &speaking);
 
     let for_nginx = Stage {
         folder: folder.path(),
@@ -110,7 +113,8 @@ pub fn replay(
     let mut by_proxy = log_lines::read(folder.path(), FOREBAY);
     let lines = by_proxy.values_mut().flatten();
     lines.for_each(|line| *line = with_ports_of(&nginx_ports, &proxy_ports, line));
-    let mut account = Account::new(requests.len());
+    let over_http2 = requests.iter().filter(|request| request.http2).count();
+    let mut account = Account::new(requests.len(), over_http2);
     for (number, mut differences) in found {
         let answers = tells_otherwise(&differences);
         let excuse = Excuse { other_logs: &judge.foretold.other_logs, answers };
@@ -128,8 +132,8 @@ type Found = (usize, Vec<Difference>);
 fn same_ports(
     answer: &mut Result<wire::Answer, String>,
     seen: &mut [echo::Seen],
-    nginx: &BTreeMap<SocketAddr, SocketAddr>,
-    proxy: &BTreeMap<SocketAddr, SocketAddr>,
+    nginx: &Ports,
+    proxy: &Ports,
 ) {
     let fields = seen.iter_mut().flat_map(|seen| &mut seen.headers);
     let own = answer.iter_mut().flat_map(|answer| &mut answer.headers);
@@ -144,11 +148,7 @@ fn same_ports(
 }
 
 /// A text of Forebay's with nginx's ports.
-fn with_ports_of(
-    nginx: &BTreeMap<SocketAddr, SocketAddr>,
-    proxy: &BTreeMap<SocketAddr, SocketAddr>,
-    text: &str,
-) -> String {
+fn with_ports_of(nginx: &Ports, proxy: &Ports, text: &str) -> String {
     let mut text = text.to_owned();
     for (listen, theirs) in proxy {
         let Some(ours) = nginx.get(listen) else { continue };
@@ -169,7 +169,7 @@ fn proxy_config_of(translation: &Translation) -> anyhow::Result<Config> {
 struct Judge<'a> {
     config: &'a Config,
     router: Router,
-    ports: &'a BTreeMap<SocketAddr, SocketAddr>,
+    ports: &'a Ports,
     /// The directive that each route stands for, by its id.
     blocks: &'a [usize],
     /// What is said of the configuration as a whole.
@@ -253,7 +253,19 @@ fn tells_otherwise(differences: &[Difference]) -> Option<&'static str> {
     differences.iter().any(|found| shows(&found.cause)).then_some("the answers differ")
 }
 
-type Ports = BTreeMap<SocketAddr, SocketAddr>;
+fn door(request: &Request) -> Door {
+    Door { listen: request.listen, http2: request.http2 }
+}
+
+/// The doors of these addresses, in their order.
+fn doors(listens: &[SocketAddr], speaking: &BTreeSet<SocketAddr>) -> Vec<Door> {
+    let first = |listen: &SocketAddr| Door { listen: *listen, http2: false };
+    let second = |door: &Door| Door { http2: true, ..*door };
+    let spoken = |door: &Door| speaking.contains(&door.listen);
+    let mut doors: Vec<Door> = listens.iter().map(first).collect();
+    doors.extend(doors.iter().filter(|door| spoken(door)).map(second).collect::<Vec<_>>());
+    doors
+}
 
 impl Judge<'_> {
     /// Asks both all requests, one after the other.
@@ -265,8 +277,8 @@ impl Judge<'_> {
     ) -> Vec<Found> {
         let mut found = Vec::new();
         for (number, request) in requests.iter().enumerate() {
-            let (Some(nginx_at), Some(proxy_at)) =
-                (nginx_ports.get(&request.listen), proxy_ports.get(&request.listen))
+            let door = door(request);
+            let (Some(nginx_at), Some(proxy_at)) = (nginx_ports.get(&door), proxy_ports.get(&door))
             else {
                 continue;
             };
@@ -285,7 +297,7 @@ impl Judge<'_> {
 
     fn stated(&self, request: &Request) -> Stated {
         let listener = self.config.listeners.iter().find(|(_, listener)| {
-            listener.address.socket().as_ref() == self.ports.get(&request.listen)
+            listener.address.socket().as_ref() == self.ports.get(&door(request))
         });
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let target = Target {
@@ -316,10 +328,10 @@ impl Judge<'_> {
     }
 }
 
-/// A free loopback port for each address, all different (they are held until all are known) and in
+/// A free loopback port for each door, all different (they are held until all are known) and in
 /// the order of the addresses, which decides where a translation has to choose.
-fn free_ports(listens: &[SocketAddr]) -> anyhow::Result<BTreeMap<SocketAddr, SocketAddr>> {
-    let held = listens
+fn free_ports(doors: &[Door]) -> anyhow::Result<Ports> {
+    let held = doors
         .iter()
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()
@@ -330,7 +342,7 @@ fn free_ports(listens: &[SocketAddr]) -> anyhow::Result<BTreeMap<SocketAddr, Soc
         .collect::<std::io::Result<Vec<_>>>()
         .context("no free port")?;
     ports.sort_unstable();
-    Ok(listens.iter().copied().zip(ports).collect())
+    Ok(doors.iter().copied().zip(ports).collect())
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use forebay_nginx::include::Includes;
 use forebay_nginx::parse::{Parsed, parse_bytes};
-use forebay_nginx::report::Report;
-use forebay_nginx::translate::translate;
-use forebay_nginx::{check, print, tree};
+use forebay_nginx::{print, tree};
 use proptest::prelude::*;
+
+#[path = "fuzzed/targets.rs"]
+mod targets;
 
 fn parse(bytes: &[u8]) -> Parsed {
     parse_bytes("generated", bytes, Includes::Unfollowed)
@@ -13,18 +14,8 @@ fn parse(bytes: &[u8]) -> Parsed {
 
 /// All the way; nothing may panic, nothing may be left out, and what comes out must load.
 fn survives(bytes: &[u8]) {
-    let parsed = parse(bytes);
-    check::check(&parsed.document);
-    let translation = translate(&parsed.document);
-    let report = Report::new(&parsed.document, &translation);
-    assert_eq!(report.items.len(), parsed.document.count);
-    if let Some(config) = &translation.config {
-        let yaml = config.to_yaml();
-        let source = proxy_config::Source::new("generated", yaml.as_str());
-        if let Err(problems) = proxy_config::Config::load(source) {
-            panic!("{problems}\n{}", String::from_utf8_lossy(bytes));
-        }
-    }
+    targets::lexer(bytes);
+    targets::translation(bytes);
 }
 
 const SAMPLES: [&str; 8] = [

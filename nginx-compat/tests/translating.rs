@@ -149,6 +149,18 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     ),
     ("location /f/ { flv; root /srv; }", "/f/x", &[r#""flv":true"#]),
     (
+        "location / { mp4; mp4_max_buffer_size 2m; root /srv; }",
+        "/",
+        &[r#""mp4":{"tables_max":"2MiB"}"#],
+    ),
+    (
+        "etag off; if_modified_since before; location / { root /srv; }",
+        "/",
+        &[r#""media_types":"types","index_anew":true,"hidden":true,"etag":false"#],
+    ),
+    ("location / { if_modified_since off; root /srv; }", "/", &[r#""if_modified_since":"off""#]),
+    ("location / { root /srv; }", "/", &[r#""if_modified_since":"exact""#]),
+    (
         "location /x { mirror /copy; proxy_pass http://10.0.0.1; } location = /copy { internal; proxy_pass http://10.0.0.2$request_uri; }",
         "/x",
         &[r#""mirror":{"upstream":"10-0-0-2","share":"100%""#],
@@ -157,6 +169,16 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "mirror /copy/a; location /x { proxy_pass http://10.0.0.1; } location /copy { internal; mirror off; proxy_pass http://10.0.0.2/to; }",
         "/x",
         &[r#""mirror":{"upstream":"10-0-0-2","path":"/to/a${question_mark}${query}""#],
+    ),
+    (
+        "location /x { mirror /a; mirror /b; mirror_request_body off; proxy_pass http://10.0.0.1; } \
+         location /a { proxy_pass http://10.0.0.2$request_uri; } location /b { proxy_pass http://10.0.0.3/c; }",
+        "/x",
+        &[
+            r#""mirror":{"upstream":"10-0-0-2","#,
+            r#""body":false"#,
+            r#""others":[{"upstream":"10-0-0-3","path":"/c${question_mark}${query}"}]"#,
+        ],
     ),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
     (
@@ -456,4 +478,30 @@ fn large_answers_are_kept_in_slices() {
         assert!(config.cache_policies.values().all(|policy| policy.slices.is_none()));
         assert!(lost.iter().any(|line| line.starts_with("slice 1m")), "{lost:?}");
     }
+}
+
+#[test]
+fn handshakes_are_refused_for_the_names_of_a_server() {
+    let of = |first: &str, second: &str| {
+        let http = format!(
+            "server {{ listen 443 ssl{first}; server_name bad.example; ssl_reject_handshake on; }} \
+             server {{ listen 443 ssl{second}; server_name good.example; ssl_certificate /c; \
+             ssl_certificate_key /k; return 204; }}"
+        );
+        let (config, lost) = config(&http, "listen 80; return 204;");
+        assert!(lost.is_empty(), "{lost:?}");
+        let tls = config.listeners["port-443"].tls.clone().expect("TLS");
+        let refused = tls.refused.expect("names");
+        assert_eq!((tls.certificates.len(), refused.hosts.len()), (1, 1));
+        refused.unknown
+    };
+    assert!(of("", "") && of(" default_server", ""), "the default server refuses");
+    assert!(!of("", " default_server"));
+    // A port where nobody is let in.
+    let alone = "server { listen 443 ssl default_server; ssl_reject_handshake on; }";
+    let (config, lost) = config(alone, "listen 80; return 204;");
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(
+        config.listeners["port-443"].tls.as_ref().is_some_and(|tls| tls.certificates.is_empty())
+    );
 }

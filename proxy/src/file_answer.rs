@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::file_rules::ModifiedSince;
 use proxy_config::matching::normalize_path;
 
 use crate::buffer::tempo::Pacing;
@@ -26,7 +27,7 @@ use crate::listing::{self, Entry};
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::rules::edit_response;
-use crate::{hop, local};
+use crate::{hop, local, mp4};
 
 /// Bytes read from a file at once.
 const PART_BYTES_MAX: u64 = 128 * 1024;
@@ -157,17 +158,15 @@ pub async fn send(
         let head = built(StatusCode::PRECONDITION_FAILED)?;
         return local::send(session, exchange, head, Bytes::new()).await;
     }
-    if is_not_modified(&request.headers, &head.headers) {
+    if is_had(&request.headers, &head.headers, files.if_modified_since) {
         head.set_status(StatusCode::NOT_MODIFIED).map_err(|_| Failure::Internal)?;
         head.remove_header(&CONTENT_TYPE);
         return local::send(session, exchange, head, Bytes::new()).await;
     }
-    let query = request.uri.query().unwrap_or_default();
-    let opening = match files.flv {
-        true => Opening::asked_for(query, file.length),
-        false => Opening::WHOLE,
-    };
-    let length = opening.length(file.length);
+    let query = request.uri.query().unwrap_or_default().to_owned();
+    let opening = opening(&file, files, query).await?;
+    let request = session.req_header();
+    let length = opening.length();
     let range = match has_body
         && files.ranges_max != Some(0)
         && range_counts(&request.headers, &head.headers)
@@ -204,6 +203,24 @@ pub async fn send(
     }
 }
 
+/// Where a film begins and ends.
+async fn opening(file: &OpenFile, files: &Files, query: String) -> Result<Opening, Failure> {
+    if let (Some(mp4), Some(wanted)) = (&files.mp4, mp4::asked_for(&query)) {
+        let (length, tables_max) = (file.length, mp4.tables_max.as_bytes());
+        let film = file.file.try_clone().map_err(|_| Failure::Internal)?;
+        let cut = move || mp4::cut(&film, length, wanted, tables_max);
+        let cut = tokio::task::spawn_blocking(cut).await.map_err(|_| Failure::Internal)?;
+        return cut.map_err(|fault| {
+            tracing::warn!(film = file.name, "{fault}");
+            Failure::Internal
+        });
+    }
+    Ok(match files.flv {
+        true => Opening::asked_for(&query, file.length),
+        false => Opening::whole(file.length),
+    })
+}
+
 fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result<(), Failure> {
     let set = head.set_status(status).and_then(|()| head.insert_header("Content-Range", place));
     set.map_err(|_| Failure::Internal)
@@ -212,7 +229,9 @@ fn in_part(head: &mut ResponseHeader, status: StatusCode, place: &str) -> Result
 fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(10))?;
     head.insert_header(CONTENT_TYPE, files.media_type(&file.name))?;
-    head.insert_header("ETag", format!("\"{}\"", file.version))?;
+    if files.etag {
+        head.insert_header("ETag", format!("\"{}\"", file.version))?;
+    }
     head.insert_header("Last-Modified", httpdate::fmt_http_date(file.modified))?;
     if files.ranges_max != Some(0) {
         head.insert_header(ACCEPT_RANGES, "bytes")?;
@@ -225,6 +244,20 @@ fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
         head.insert_header("Vary", "Accept-Encoding")?;
     }
     Ok(head)
+}
+
+/// Whether the client has the file already.
+fn is_had(request: &HeaderMap, response: &HeaderMap, by_date: ModifiedSince) -> bool {
+    let is_by_tag = request.contains_key(IF_NONE_MATCH);
+    is_not_modified(request, response)
+        && (is_by_tag
+            || match by_date {
+                ModifiedSince::Off => false,
+                ModifiedSince::Before => true,
+                ModifiedSince::Exact => {
+                    request.get(IF_MODIFIED_SINCE) == response.get(LAST_MODIFIED)
+                }
+            })
 }
 
 /// Whether the request's preconditions hold (RFC 9110 sections 13.1.1 and 13.1.4).
@@ -256,7 +289,7 @@ async fn stream(
     let mut at = first;
     if let Some(lead) = opening.lead_between(at, end) {
         at += lead.len() as u64;
-        let written = session.write_response_body(Some(Bytes::from_static(lead)), at == end).await;
+        let written = session.write_response_body(Some(lead), at == end).await;
         written.map_err(|_| Failure::ClientGone)?;
     }
     while at < end {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
+use proxy_config::file_rules::{ModifiedSince, Mp4};
 use proxy_config::matching::normalize_path;
 use proxy_config::route_action::{Gzipped, GzippedTo, Listing, MediaTypes};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -32,6 +33,10 @@ pub struct Files {
     pub index_anew: bool,
     /// Films begin at `?start=`.
     pub flv: bool,
+    /// Films are cut to `?start=` and `?end=`.
+    pub mp4: Option<Mp4>,
+    pub etag: bool,
+    pub if_modified_since: ModifiedSince,
     pub gzipped: Option<Gzipped>,
     pub listing: Option<Listing>,
     pub ranges_max: Option<u32>,
@@ -75,6 +80,9 @@ impl Files {
             hidden: config.hidden,
             index_anew: config.index_anew,
             flv: config.flv,
+            mp4: config.mp4.clone(),
+            etag: config.etag,
+            if_modified_since: config.if_modified_since,
             gzipped: config.gzipped.clone(),
             listing: config.listing.clone(),
             ranges_max: config.ranges_max,
@@ -307,6 +315,9 @@ mod tests {
             hidden: false,
             index_anew: false,
             flv: false,
+            mp4: None,
+            etag: true,
+            if_modified_since: ModifiedSince::default(),
             gzipped: None,
             listing: None,
             ranges_max: None,

@@ -1,7 +1,6 @@
 //! What is in force: one configuration and everything made from it, replaced as a whole by a
 //! reload, and the state of the process that outlives every configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,6 +16,7 @@ use crate::compress::Encoding;
 use crate::drain::Drain;
 use crate::lane::{Budget, Lanes};
 use crate::line_writer::LineWriter;
+use crate::listening::Listening;
 use crate::load::Totals;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -25,7 +25,6 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::Handles;
 use crate::slowest::Slowest;
-use crate::tls::LiveAcceptor;
 use crate::tls::tickets::TicketKeys;
 use crate::tuning::history::History;
 use crate::upstream::connector::Connector;
@@ -106,7 +105,7 @@ pub struct State {
     pub drain: Drain,
     pub moderation: Moderation,
     pub slowest: Slowest,
-    pub acceptors: BTreeMap<String, LiveAcceptor>,
+    pub listening: Listening,
     pub ticket_keys: TicketKeys,
     pub generation: ArcSwap<Generation>,
     /// What has been in force. Whoever changes it holds this lock.

@@ -97,7 +97,8 @@ fn prepare(descriptor: &OwnedFd, is_tcp: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
+/// Binds a socket that nobody has bound.
+pub fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
     let fault =
         |why: String| BindFault { what: what.to_owned(), address: address.to_string(), why };
     let bound = match address {
@@ -143,16 +144,19 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-impl Sockets {
-    /// The same sockets once more, each with the name it is handed over under.
-    pub fn duplicates(&self) -> io::Result<Vec<(String, OwnedFd)>> {
-        let listeners = self.listeners.iter().map(|(name, socket)| (name.as_str(), socket));
-        let all = listeners.chain([(ADMIN, &self.admin)]);
-        all.map(|(name, socket)| Ok((name.to_owned(), socket.descriptor.try_clone()?))).collect()
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> OwnedFd {
+        socket.descriptor
     }
 }
 
 impl Socket {
+    /// The same socket once more.
+    pub fn duplicate(&self) -> io::Result<Socket> {
+        let descriptor = self.descriptor.try_clone()?;
+        Ok(Socket { descriptor, address: self.address.clone(), backlog_max: self.backlog_max })
+    }
+
     /// What a pingora service listens to: it takes a descriptor in this table over when its listener is
     /// added under the same address.
     pub fn into_service(self) -> (ListenerConfig, ListenFds) {
@@ -207,13 +211,8 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    pub fn of(sockets: &Sockets) -> Self {
-        let listeners = sockets.listeners.iter();
-        Self {
-            listeners: listeners.map(|(name, s)| (name.clone(), s.address.to_string())).collect(),
-            admin: sockets.admin.address.to_string(),
-            pid: std::process::id(),
-        }
+    pub fn of(listeners: BTreeMap<String, String>, admin: String) -> Self {
+        Self { listeners, admin, pid: std::process::id() }
     }
 
     /// Removes the file, unless another process has written it since.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::lane::LaneName;
@@ -39,7 +40,9 @@ const WHOLE: u16 = 10_000;
 
 /// Where copies of a route's requests go.
 pub struct Mirror {
-    upstream: Arc<Upstream>,
+    /// Answers of the first may be compared.
+    upstreams: Vec<Arc<Upstream>>,
+    has_body: bool,
     share: u16,
     body_max: usize,
     places: Arc<Semaphore>,
@@ -51,7 +54,7 @@ pub struct Mirror {
 /// What a request has to do with a copy of it.
 #[derive(Default)]
 pub struct Mirroring {
-    copying: Option<Copying>,
+    copying: Vec<Copying>,
     ours: Option<Ours>,
 }
 
@@ -78,7 +81,7 @@ pub struct Copying {
 impl Mirror {
     pub fn new(
         config: &Config,
-        upstream: Arc<Upstream>,
+        upstreams: Vec<Arc<Upstream>>,
         route: &str,
         servers: &Servers,
         metrics: &Metrics,
@@ -93,7 +96,8 @@ impl Mirror {
         };
         let places = usize::try_from(config.in_flight_max).unwrap_or(usize::MAX);
         Mirror {
-            upstream,
+            upstreams,
+            has_body: config.body,
             share: config.share.hundredths(),
             body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
@@ -106,50 +110,82 @@ impl Mirror {
         self.report.as_ref()
     }
 
-    /// A place for a copy of this request, if it is one of the share and there is one.
+    /// Whether a request is one of the share.
+    fn takes_one(&self) -> bool {
+        self.share >= WHOLE || fastrand::u16(0..WHOLE) < self.share
+    }
+
+    /// A place for a copy, if there is one.
     fn place(&self) -> Option<OwnedSemaphorePermit> {
-        if self.share < WHOLE && fastrand::u16(0..WHOLE) >= self.share {
-            return None;
-        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.inspect_err(|_| self.counts.left_out.inc()).ok()
     }
 }
 
-/// Begins a copy of the request, and sends it if there is no body to come.
+/// Begins copies of the request, and sends them if there is no body to come.
 pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
     let Some(route) = exchange.route.clone() else { return };
     let Some(mirror) = route.mirror.as_ref().filter(|_| exchange.trail.is_fresh()) else { return };
-    let Some(place) = mirror.place() else { return };
-    let caller = Caller::for_upstream(session, exchange, &edge.listener, &mirror.upstream);
-    let head = session.req_header();
-    let proved = &exchange.proved;
-    let asking = Asking { client: exchange.client, route: &route.name, head, proved };
-    let comparison = mirror.report.as_ref().map(|report| {
-        let asked = Asked {
-            time: jiff::Timestamp::now().to_string(),
-            request_id: exchange.request_id.clone(),
-            method: head.method.to_string(),
-            path: head.uri.path().to_owned(),
+    if !mirror.takes_one() {
+        return;
+    }
+    let bodiless =
+        !mirror.has_body || detour::is_bodiless(session, exchange) || session.is_body_empty();
+    for (index, upstream) in mirror.upstreams.iter().enumerate() {
+        let path = exchange.ruled.texts.mirrors.get(index).cloned().flatten();
+        let Some(mut copying) = copy(edge, session, exchange, (mirror, upstream), path) else {
+            continue;
         };
-        Comparison::new(Arc::clone(report), asked)
-    });
-    let ours = comparison.clone().map(Ours::new);
+        if let Some(report) = mirror.report.as_ref().filter(|_| index == 0) {
+            let asked = asked(session.req_header(), exchange);
+            let comparison = Comparison::new(Arc::clone(report), asked);
+            exchange.mirroring.ours = Some(Ours::new(Arc::clone(&comparison)));
+            copying.comparison = Some(comparison);
+        }
+        match bodiless {
+            true => copying.send(),
+            false => exchange.mirroring.copying.push(copying),
+        }
+    }
+}
+
+fn asked(head: &RequestHeader, exchange: &Exchange) -> Asked {
+    Asked {
+        time: jiff::Timestamp::now().to_string(),
+        request_id: exchange.request_id.clone(),
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+    }
+}
+
+/// A copy for one upstream, where there is a place for it.
+fn copy(
+    edge: &Edge,
+    session: &mut Session,
+    exchange: &Exchange,
+    (mirror, upstream): (&Mirror, &Arc<Upstream>),
+    path: Option<String>,
+) -> Option<Copying> {
+    let place = mirror.place()?;
+    let caller = Caller::for_upstream(session, exchange, &edge.listener, upstream);
+    let head = session.req_header();
+    let (proved, route) = (&exchange.proved, exchange.route.as_ref()?);
+    let asking = Asking { client: exchange.client, route: &route.name, head, proved };
     let mut question = Question { caller: caller.clone(), ..relay::question(head, exchange) };
-    if let Some(path) = &exchange.ruled.texts.mirror {
+    if let Some(path) = path {
         let form = normalize_target(path.as_bytes()).ok();
         if form.and_then(|form| question.head.set_raw_path(&form).ok()).is_none() {
             // The template came to no path: a copy for any other would mislead whoever compares.
             mirror.counts.failed.inc();
-            return;
+            return None;
         }
     }
-    let copying = Copying {
+    Some(Copying {
         origin: Origin {
             connector: Arc::clone(&edge.state.connector),
-            wish: mirror.upstream.wish(&asking),
-            patience: Patience::of(mirror.upstream.timeouts(), None),
-            upstream: Arc::clone(&mirror.upstream),
+            wish: upstream.wish(&asking),
+            patience: Patience::of(upstream.timeouts(), None),
+            upstream: Arc::clone(upstream),
             runtimes: edge.state.runtimes.clone(),
             lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
             buffering: edge.state.buffers.named(None, &edge.state.metrics),
@@ -161,36 +197,29 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
         body_max: mirror.body_max,
         place,
         counts: mirror.counts.clone(),
-        comparison,
-    };
-    exchange.mirroring.ours = ours;
-    let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
-    match bodiless {
-        true => copying.send(),
-        false => exchange.mirroring.copying = Some(copying),
-    }
+        comparison: None,
+    })
 }
 
 /// A part of the request's body passes by.
 pub fn body(mirroring: &mut Mirroring, part: Option<&Bytes>, is_last: bool) {
-    let Some(copy) = mirroring.copying.as_mut() else { return };
     let part = part.map_or(&[][..], |part| part);
-    if copy.body.len() + part.len() > copy.body_max {
-        copy.counts.too_large.inc();
-        mirroring.copying = None;
-        return;
-    }
-    copy.body.extend_from_slice(part);
-    if is_last && let Some(copy) = mirroring.copying.take() {
-        copy.send();
+    mirroring.copying.retain_mut(|copy| {
+        let fits = copy.body.len() + part.len() <= copy.body_max;
+        match fits {
+            true => copy.body.extend_from_slice(part),
+            false => copy.counts.too_large.inc(),
+        }
+        fits
+    });
+    if is_last {
+        mirroring.copying.drain(..).for_each(Copying::send);
     }
 }
 
 /// The body is sent again from its beginning.
 pub fn restart(mirroring: &mut Mirroring) {
-    if let Some(copy) = &mut mirroring.copying {
-        copy.body.clear();
-    }
+    mirroring.copying.iter_mut().for_each(|copy| copy.body.clear());
 }
 
 /// A part of the answer passes by, as the upstream sent it.

@@ -27,6 +27,8 @@ use options::{Options, Task};
 
 /// Does what the command line says; 0 when it went well, 1 when not, as nginx has it.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // Scripts that signal nginx look for a process of that name; nothing else is lost without it.
+    let _ = rustix::thread::set_name(c"nginx");
     let options = match options::parse(arguments) {
         Ok(options) => options,
         Err(fault) => {

@@ -5,16 +5,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use proxy_config::listener::Listener;
 use proxy_config::{Config, Problems, Source};
 use thiserror::Error;
 
 use crate::admin::tokens::{TokenFault, Tokens};
 use crate::generation::{Generation, State};
+use crate::listen::BindFault;
 use crate::logs::{LogFault, Logs};
 use crate::protected::{self, PathFault};
 use crate::route::RouteFault;
-use crate::tls::{self, TlsFault};
+use crate::tls::TlsFault;
 use crate::tuning::differences;
 use crate::tuning::history::{Cause, History, Record};
 
@@ -31,6 +31,8 @@ pub enum ReloadFault {
     NeedsRestart(String),
     #[error(transparent)]
     Log(#[from] LogFault),
+    #[error(transparent)]
+    Bind(#[from] BindFault),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error(transparent)]
@@ -54,7 +56,7 @@ pub struct Author {
 }
 
 /// Puts a document that was read again into force; returns the number of the new generation.
-pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
+pub fn reload(state: &Arc<State>, config: Config) -> Result<u64, ReloadFault> {
     let author = Author { cause: Cause::Reload, by: None, note: None };
     put_in_force(state, config, author, &mut state.history.lock())
 }
@@ -63,40 +65,34 @@ pub fn reload(state: &State, config: Config) -> Result<u64, ReloadFault> {
 /// name look-ups. In-flight requests finish on the generation they began with. Who holds the history
 /// is the only one who changes anything.
 pub fn put_in_force(
-    state: &State,
+    state: &Arc<State>,
     config: Config,
     author: Author,
     history: &mut History,
 ) -> Result<u64, ReloadFault> {
     let current = state.current();
-    if let Some(what) = needs_restart(&current.config, &config) {
-        return Err(ReloadFault::NeedsRestart(what));
+    // Who tells the proxy what to do must find it where it was.
+    if current.config.admin.address != config.admin.address {
+        return Err(ReloadFault::NeedsRestart("`admin.address`".to_owned()));
     }
-    let acceptors = config
-        .listeners
-        .iter()
-        .map(|(name, listener)| {
-            Ok((name.clone(), tls::acceptor(name, listener, &state.ticket_keys)?))
-        })
-        .collect::<Result<Vec<_>, TlsFault>>()?;
     let logs = Logs::open(&config, Some(&current.logs))?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let number = current.number + 1;
-    let State { metrics, lanes, caches, limits, servers, buffers, .. } = state;
+    let State { metrics, lanes, caches, limits, servers, buffers, .. } = &**state;
     let record = record(number, author, &current.config, &config);
     let generation =
         Generation::new((number, config, logs), metrics, lanes, caches, limits, servers, buffers)?;
+    let listeners = state.listening.prepare(&generation.config, &state.ticket_keys)?;
 
     generation.enter_into_force(metrics, lanes, caches, limits, buffers);
     state.probes.replace(generation.routes.watches(), &state.connector);
     state.renewals.replace(generation.routes.names());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
-    for (name, acceptor) in acceptors {
-        if let (Some(live), Some(acceptor)) = (state.acceptors.get(&name), acceptor) {
-            live.store(Arc::new(acceptor));
-        }
+    // It fails where the process may open no more files.
+    if let Err(error) = state.listening.apply(listeners, state) {
+        tracing::error!(%error, "not every listener could be opened");
     }
     history.add(record);
     Ok(number)
@@ -114,78 +110,5 @@ pub fn record(number: u64, author: Author, before: &Config, config: &Config) -> 
         note,
         changes: differences(&written(before), &written(config)),
         config: Arc::new(config.clone()),
-    }
-}
-
-/// What of a change needs sockets that are bound at start only.
-fn needs_restart(old: &Config, new: &Config) -> Option<String> {
-    if old.admin.address != new.admin.address {
-        return Some("`admin.address`".to_owned());
-    }
-    let names = old.listeners.keys().chain(new.listeners.keys());
-    for name in names {
-        let (Some(was), Some(is)) = (old.listeners.get(name), new.listeners.get(name)) else {
-            return Some(format!("which listeners there are (`listeners.{name}`)"));
-        };
-        let socket = |listener: &Listener| {
-            let Listener { address, http2, tls, connections_max, backlog_max, timeouts, .. } =
-                listener;
-            let limits = (*connections_max, *backlog_max);
-            (address.clone(), *http2, tls.is_some(), limits, timeouts.clone())
-        };
-        if socket(was) != socket(is) {
-            return Some(format!(
-                "address, http2, use of TLS, connections_max, backlog_max and timeouts of `listeners.{name}`"
-            ));
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Config {
-        let text = format!(
-            "version: 1\n{text}\nupstreams: {{ u: {{ servers: [ {{ address: 127.0.0.1:1 }} ] }} }}\nroutes: [ {{ name: r, upstream: u }} ]\n"
-        );
-        match Config::load(Source::new("test.yaml", text)) {
-            Ok(config) => config,
-            Err(problems) => panic!("{problems}"),
-        }
-    }
-
-    #[test]
-    fn only_sockets_need_a_restart() {
-        let old = config("listeners: { a: { address: 127.0.0.1:8080 } }");
-        let cases = [
-            (
-                "listeners: { a: { address: 127.0.0.1:8080 } }\nlanes: { bulk: { requests_max: 1 } }",
-                None,
-            ),
-            ("listeners: { a: { address: 127.0.0.1:8081 } }", Some("listeners.a")),
-            ("listeners: { a: { address: 127.0.0.1:8080, http2: false } }", Some("listeners.a")),
-            (
-                "listeners: { a: { address: 127.0.0.1:8080 }, b: { address: 127.0.0.1:8081 } }",
-                Some("listeners.b"),
-            ),
-            (
-                "listeners: { a: { address: 127.0.0.1:8080, timeouts: { idle: 5s } } }",
-                Some("timeouts of `listeners.a`"),
-            ),
-            ("listeners: { b: { address: 127.0.0.1:8080 } }", Some("listeners.a")),
-            (
-                "listeners: { a: { address: 127.0.0.1:8080 } }\nadmin: { address: 127.0.0.1:9999 }",
-                Some("admin.address"),
-            ),
-        ];
-        for (text, expected) in cases {
-            let got = needs_restart(&old, &config(text));
-            match expected {
-                None => assert_eq!(got, None, "{text}"),
-                Some(part) => assert!(got.is_some_and(|got| got.contains(part)), "{text}"),
-            }
-        }
     }
 }

@@ -357,7 +357,9 @@ fn others(
         _ => None,
     };
     let mirror = route.mirror.as_ref().and_then(|mirror| {
-        Some(Mirror::new(mirror, named(&mirror.upstream)?, &route.name, servers, metrics))
+        let others = mirror.others.iter().filter_map(|other| named(&other.upstream));
+        let upstreams = std::iter::once(named(&mirror.upstream)?).chain(others).collect();
+        Some(Mirror::new(mirror, upstreams, &route.name, servers, metrics))
     });
     (auth_request, mirror)
 }

@@ -3,25 +3,17 @@
 //! Pingora's `Server` is not used: its graceful stop sleeps a fixed time, a QUIT means upgrade to
 //! it, and its listeners panic when a port is taken. Its services run just as well here.
 
-use std::future::poll_fn;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::apps::HttpServerOptions;
 use pingora::listeners::L4BufferSettings;
-use pingora::proxy::http_proxy;
-use pingora::server::configuration::ServerConf;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
 use proxy_config::Config;
-use proxy_config::listener::Listener;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -32,14 +24,12 @@ use crate::admin::tokens::{TokenFault, Tokens};
 use crate::buffer::Policies;
 use crate::cache::Caches;
 use crate::compress::Encoding;
-use crate::connection::{Connections, Requests};
 use crate::drain::{Deadlines, Drain};
-use crate::edge::Edge;
-use crate::front::{self, Door};
 use crate::generation::{Generation, State};
 use crate::lane::Lanes;
 use crate::line_writer::{self, Writer};
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
+use crate::listening::{self, Change, Listening, TOLD};
 use crate::logs::{LogFault, Logs};
 use crate::metrics::Metrics;
 use crate::notify;
@@ -51,22 +41,14 @@ use crate::route::RouteFault;
 use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::slowest::Slowest;
+use crate::tls::TlsFault;
 use crate::tls::tickets::TicketKeys;
-use crate::tls::{self, TlsFault};
 use crate::tuning::history::{Cause, History};
-use crate::upgrade::{Arrival, Succession};
+use crate::upgrade::{Arrival, Succession, UpgradeFault};
 use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
 use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;
-use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
-
-/// What is read at once from a client that speaks TLS: a record. Without TLS a request's head and body have
-/// buffers of their own, and another before them would be a copy more and 64 KiB for each idle connection.
-const TLS_READ_BYTES: usize = 16 * 1024;
-
-/// How long clients of a process that was replaced are told before connections are closed.
-const TOLD: Duration = Duration::from_secs(1);
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -80,11 +62,20 @@ pub type Reopen = Arc<dyn Fn() + Send + Sync>;
 /// Called when every socket is bound, requests are served and signals are heard; an error ends it.
 pub type Ready = Box<dyn FnOnce(&Addresses) -> Result<(), StartFault>>;
 
+/// Called when a reload has changed where is listened.
+pub type Moved = Arc<dyn Fn(&Addresses) + Send + Sync>;
+
 /// What the ways of running the proxy do differently.
 pub struct Manner {
-    pub read: Read,
     pub ready: Ready,
+    pub orders: Orders,
+}
+
+/// What signals ask for.
+pub struct Orders {
+    pub read: Read,
     pub reopen: Reopen,
+    pub moved: Moved,
 }
 
 /// Why the proxy did not start.
@@ -114,36 +105,34 @@ pub enum StartFault {
 
 /// Runs the proxy until a signal ends it.
 pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
-    let Manner { read, ready, reopen } = manner;
+    let Manner { ready, orders } = manner;
     raise_descriptor_limit();
     let mut arrival = Arrival::now().map_err(StartFault::TakeOver)?;
-    let sockets = bind(&config, &mut arrival.inherited)?;
-    let succession = Succession::of(&sockets)?;
-    let addresses = Addresses::of(&sockets);
-    let mut files: Vec<PathBuf> = sockets.listeners.values().filter_map(Socket::file).collect();
+    let Sockets { listeners, admin } = bind(&config, &mut arrival.inherited)?;
     let metrics = Metrics::new();
     let runtimes = Runtimes::start(&metrics)?;
-    let (state, log_writers) = prepare(config, metrics, runtimes.handles())?;
-    let (stop, stopping) = watch::channel(false);
-    let (close, closing) = watch::channel(false);
+    let (state, opening, log_writers) = prepare(config, listeners, metrics, runtimes.handles())?;
     let draining = Arc::new(AtomicBool::new(false));
-    serve(&runtimes, sockets, &state, (&stopping, &closing), &draining);
+    let at = admin.address.to_string();
+    serve(&runtimes, opening, admin, &state, &draining)?;
+    let succession = Arc::new(Succession::now()?);
 
+    let mut files = Vec::new();
     let end = runtimes.latency.block_on(async {
         let mut signals = Signals::listen()?;
+        let addresses = Addresses::of(state.listening.addresses(), at);
         ready(&addresses)?;
         tracing::info!(listeners = ?addresses.listeners, admin = addresses.admin, "serving");
         arrival.serves();
         notify::ready();
         notify::keep_telling(&state.runtimes);
-        let succession = Arc::new(succession);
-        let end = obey(&mut signals, &state, &read, &reopen, &succession).await;
-        // Who holds the sockets holds the queues of those who connect.
-        drop(succession);
+        let end = obey(&mut signals, &state, &orders, &addresses.admin, &succession).await;
+        if end != End::Stopped {
+            state.drain.begin();
+        }
+        files = state.listening.stop();
         if end == End::Replaced {
             // Nobody else is let in; who is there and goes on asking is told that his connection ends.
-            state.drain.begin();
-            let _ = stop.send(true);
             tokio::time::sleep(TOLD).await;
             files.clear();
         } else {
@@ -151,11 +140,8 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
         }
         if end != End::Stopped {
             draining.store(true, Ordering::Release);
-            state.drain.begin();
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
-            // Nobody listening any more is as good as being told.
-            let _ = stop.send(true);
-            let _ = close.send(true);
+            state.listening.close();
             drain(&mut signals, &state).await;
         }
         Ok(())
@@ -183,19 +169,15 @@ fn raise_descriptor_limit() {
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(
     config: Config,
+    sockets: BTreeMap<String, Socket>,
     metrics: Metrics,
     runtimes: Handles,
-) -> Result<(Arc<State>, [Writer; 2]), StartFault> {
+) -> Result<(Arc<State>, Change, [Writer; 2]), StartFault> {
     let (lanes, caches) = (Lanes::default(), Caches::default());
     let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
     let ticket_keys = TicketKeys::default();
-    let mut acceptors = std::collections::BTreeMap::new();
-    for (name, listener) in &config.listeners {
-        if let Some(acceptor) = tls::acceptor(name, listener, &ticket_keys)? {
-            acceptors.insert(name.clone(), Arc::new(ArcSwap::from_pointee(acceptor)));
-        }
-    }
+    let opening = listening::first(&config, sockets, &ticket_keys)?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
@@ -228,100 +210,35 @@ fn prepare(
         drain: Drain::default(),
         moderation: Moderation::default(),
         slowest: Slowest::default(),
-        acceptors,
+        listening: Listening::default(),
         ticket_keys,
         generation: ArcSwap::from_pointee(generation),
         history: Mutex::new(history),
         tokens: ArcSwap::from_pointee(tokens),
     };
-    Ok((Arc::new(state), [of_requests, of_failures]))
+    Ok((Arc::new(state), opening, [of_requests, of_failures]))
 }
 
-/// Starts a service per listener, and the admin service, which goes on while others drain.
+/// Opens the listeners, and the admin service, which goes on while others drain.
 fn serve(
     runtimes: &Runtimes,
-    sockets: Sockets,
+    opening: Change,
+    socket: Socket,
     state: &Arc<State>,
-    (stopping, closing): (&watch::Receiver<bool>, &watch::Receiver<bool>),
     draining: &Arc<AtomicBool>,
-) {
+) -> io::Result<()> {
     let current = state.current();
     let _on_runtime = runtimes.latency.enter();
     state.probes.replace(current.routes.watches(), &state.connector);
     state.renewals.replace(current.routes.names());
-    let config = &current.config;
-    for (name, socket) in sockets.listeners {
-        let Some(listener) = config.listeners.get(&name) else { continue };
-        let app = connections(&name, listener, state, (runtimes, closing.clone()));
-        // Cleartext is read as it comes, and put together where it is written (`prompt`).
-        let buffers = match listener.tls.is_some() {
-            true => L4BufferSettings::default().read(TLS_READ_BYTES),
-            false => L4BufferSettings::unbuffered(),
-        };
-        start(runtimes, name, socket, app, buffers, stopping.clone());
-    }
+    state.listening.keep_admin(&socket)?;
+    state.listening.apply(opening, state)?;
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);
     let buffers = L4BufferSettings::default().read(0);
-    start(runtimes, "admin".to_owned(), sockets.admin, admin, buffers, until_the_end);
+    listening::start("admin".to_owned(), socket, admin, buffers, until_the_end);
     runtimes.latency.spawn(async move { never.closed().await });
-}
-
-fn connections(
-    name: &str,
-    listener: &Listener,
-    state: &Arc<State>,
-    (runtimes, closing): (&Runtimes, watch::Receiver<bool>),
-) -> Connections {
-    let conf = ServerConf {
-        threads: runtimes.latency.metrics().num_workers(),
-        max_retries: ATTEMPTS_MAX,
-        upstream_keepalive_pool_size: POOL_CONNECTIONS_MAX,
-        ..ServerConf::default()
-    };
-    let timeouts = listener.timeouts.clone();
-    let edge =
-        || Edge { listener: name.to_owned(), timeouts: timeouts.clone(), state: Arc::clone(state) };
-    // Made in any case: its metrics say that it took nothing.
-    let door = Some(Door::new(edge())).filter(|_| front::is_open());
-    let mut proxy = http_proxy(&Arc::new(conf), edge());
-    let mut options = HttpServerOptions::default();
-    // `request` refuses it, in the proxy's own words.
-    options.allow_connect_method_proxying = true;
-    options.h2c = listener.http2;
-    options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
-    proxy.server_options = Some(options);
-    let acceptor = state.acceptors.get(name).cloned();
-    let requests = Requests::new(Arc::new(proxy), runtimes.handles());
-    Connections::new(name, listener, requests, acceptor, (closing, door), state)
-}
-
-fn start<A>(
-    runtimes: &Runtimes,
-    name: String,
-    socket: Socket,
-    app: A,
-    buffers: L4BufferSettings,
-    stopping: watch::Receiver<bool>,
-) where
-    A: pingora::apps::ServerApp + Send + Sync + 'static,
-{
-    let mut service = Service::new(name.clone(), app);
-    let backlog = socket.backlog();
-    let (listener, fds) = socket.into_service();
-    service.add_listener(listener.l4_buffer(buffers));
-    runtimes.latency.spawn(async move {
-        let mut serving = pin!(service.start_service(Some(fds), stopping, 1));
-        // The first poll listens.
-        let begun = poll_fn(|context| Poll::Ready(serving.as_mut().poll(context))).await;
-        let applied = backlog.and_then(|backlog| backlog.map_or(Ok(()), |backlog| backlog.apply()));
-        if let Err(error) = applied {
-            tracing::warn!(listener = name, %error, "backlog_max has no effect");
-        }
-        if begun.is_pending() {
-            serving.await;
-        }
-    });
+    Ok(())
 }
 
 /// Why serving ends.
@@ -337,16 +254,16 @@ enum End {
 async fn obey(
     signals: &mut Signals,
     state: &Arc<State>,
-    read: &Read,
-    reopen: &Reopen,
+    orders: &Orders,
+    admin: &str,
     succession: &Arc<Succession>,
 ) -> End {
     loop {
         match signals.next().await {
-            Wish::Reload => reload_and_tell(state, read).await,
-            Wish::ReopenLogs => reopen_logs(state, reopen).await,
+            Wish::Reload => reload_and_tell(state, orders, admin).await,
+            Wish::ReopenLogs => reopen_logs(state, &orders.reopen).await,
             Wish::Upgrade => {
-                if is_replaced(succession).await {
+                if is_replaced(state, succession).await {
                     return End::Replaced;
                 }
             }
@@ -357,9 +274,13 @@ async fn obey(
 }
 
 /// Starts the program again. Signals that come meanwhile are obeyed afterwards.
-async fn is_replaced(succession: &Arc<Succession>) -> bool {
-    let of = Arc::clone(succession);
-    let begun = tokio::task::spawn_blocking(move || of.begin()).await;
+async fn is_replaced(state: &Arc<State>, succession: &Arc<Succession>) -> bool {
+    let (of, state) = (Arc::clone(succession), Arc::clone(state));
+    let begin = move || {
+        let sockets = state.listening.duplicates().map_err(UpgradeFault::HandOver)?;
+        of.begin(&sockets)
+    };
+    let begun = tokio::task::spawn_blocking(begin).await;
     match begun {
         Ok(Ok(process)) => {
             tracing::info!(process, "another process serves");
@@ -377,13 +298,19 @@ async fn is_replaced(succession: &Arc<Succession>) -> bool {
     }
 }
 
-async fn reload_and_tell(state: &Arc<State>, read: &Read) {
+async fn reload_and_tell(state: &Arc<State>, orders: &Orders, admin: &str) {
     notify::reloading();
-    let (on, read) = (Arc::clone(state), Arc::clone(read));
+    let before = state.listening.addresses();
+    let (on, read) = (Arc::clone(state), Arc::clone(&orders.read));
     let done = tokio::task::spawn_blocking(move || reload(&on, read()?)).await;
     let result = match done {
         Ok(Ok(generation)) => {
             tracing::info!(generation, "reloaded");
+            let now = state.listening.addresses();
+            if now != before {
+                tracing::info!(listeners = ?now, "listening elsewhere than before");
+                (orders.moved)(&Addresses::of(now, admin.to_owned()));
+            }
             "ok"
         }
         Ok(Err(fault)) => {

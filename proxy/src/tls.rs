@@ -63,7 +63,7 @@ fn server_config(
 ) -> Result<ServerConfig, String> {
     pingora::tls::install_default_crypto_provider();
     let provider = Arc::new(provider(&tls.cipher_suites));
-    let certificates = Certificates::read(&tls.certificates, &provider)?;
+    let certificates = Certificates::read(&tls.certificates, tls.refused.as_ref(), &provider)?;
     let mut binding = Sha256::new();
     binding.update(format!("{name}\n{:?}\n{:?}", tls.minimum_version, tls.client_certificates));
     let versions: &[_] = match tls.minimum_version {

@@ -23,7 +23,6 @@ use rustix::net::{
 };
 use thiserror::Error;
 
-use crate::listen::Sockets;
 use crate::listen::inherited::Inherited;
 
 /// Where the new process finds the old.
@@ -51,20 +50,19 @@ pub enum UpgradeFault {
     Late,
 }
 
-/// What a successor needs: the sockets, and which program to start.
+/// Which program a successor is.
 pub struct Succession {
-    sockets: Vec<(String, OwnedFd)>,
     /// As it was when this process started: the file may be another by now.
     program: PathBuf,
 }
 
 impl Succession {
-    pub fn of(sockets: &Sockets) -> io::Result<Succession> {
-        Ok(Succession { sockets: sockets.duplicates()?, program: std::env::current_exe()? })
+    pub fn now() -> io::Result<Succession> {
+        Ok(Succession { program: std::env::current_exe()? })
     }
 
-    /// Starts the program again and waits until it serves; returns its process id. Blocks.
-    pub fn begin(&self) -> Result<u32, UpgradeFault> {
+    /// Starts the program again, hands these sockets over and waits until it serves; returns its process id. Blocks.
+    pub fn begin(&self, sockets: &[(String, OwnedFd)]) -> Result<u32, UpgradeFault> {
         let name = format!("forebay-upgrade-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let address = SocketAddr::from_abstract_name(&name).map_err(UpgradeFault::HandOver)?;
         let door = UnixListener::bind_addr(&address).map_err(UpgradeFault::HandOver)?;
@@ -83,32 +81,36 @@ impl Succession {
             .stdin(Stdio::null())
             .spawn()
             .map_err(UpgradeFault::Start)?;
-        let serves = self.hand_over(&door, &mut child);
+        let serves = hand_over(&door, &mut child, sockets);
         if serves.is_err() {
             let _ = child.kill();
             let _ = child.wait();
         }
         serves.map(|()| child.id())
     }
+}
 
-    fn hand_over(&self, door: &UnixListener, child: &mut Child) -> Result<(), UpgradeFault> {
-        let deadline = Instant::now() + START_MAX;
-        let mut stream = until(deadline, child, || door.accept().map(|(stream, _)| stream))?;
-        let peer = sockopt::socket_peercred(&stream);
-        let is_child = peer.is_ok_and(|peer| {
-            u32::try_from(peer.pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == child.id())
-        });
-        if !is_child {
-            return Err(UpgradeFault::HandOver(io::ErrorKind::PermissionDenied.into()));
-        }
-        send(&stream, &self.sockets).map_err(UpgradeFault::HandOver)?;
-        stream.set_nonblocking(true).map_err(UpgradeFault::HandOver)?;
-        let mut word = [0];
-        let read = until(deadline, child, || stream.read(&mut word))?;
-        match read == 1 && word[0] == SERVING {
-            true => Ok(()),
-            false => Err(UpgradeFault::Ended),
-        }
+fn hand_over(
+    door: &UnixListener,
+    child: &mut Child,
+    sockets: &[(String, OwnedFd)],
+) -> Result<(), UpgradeFault> {
+    let deadline = Instant::now() + START_MAX;
+    let mut stream = until(deadline, child, || door.accept().map(|(stream, _)| stream))?;
+    let peer = sockopt::socket_peercred(&stream);
+    let is_child = peer.is_ok_and(|peer| {
+        u32::try_from(peer.pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == child.id())
+    });
+    if !is_child {
+        return Err(UpgradeFault::HandOver(io::ErrorKind::PermissionDenied.into()));
+    }
+    send(&stream, sockets).map_err(UpgradeFault::HandOver)?;
+    stream.set_nonblocking(true).map_err(UpgradeFault::HandOver)?;
+    let mut word = [0];
+    let read = until(deadline, child, || stream.read(&mut word))?;
+    match read == 1 && word[0] == SERVING {
+        true => Ok(()),
+        false => Err(UpgradeFault::Ended),
     }
 }
 

@@ -171,3 +171,22 @@ fn only_the_suites_of_the_document_are_spoken() {
     let failures = "forebay_proxy_tls_handshake_failures_total{listener=\"public\"}";
     eventually("the failure counted", || (proxy.metric(failures) == 1.0).then_some(()));
 }
+
+#[test]
+fn names_are_refused_in_the_handshake() {
+    let authority = Authority::new();
+    let (good, origin) = (authority.issue("good", &["*.shop.example"]), Origin::saying("ok"));
+    let certificates = format!("certificates: [ {} ]", good.yaml());
+    let tls = format!("{certificates}, refused: {{ unknown: true, hosts: [ bad.shop.example ] }}");
+    let proxy = proxy(&origin, &tls);
+    let config = client(&authority, None, &[&TLS13, &TLS12]);
+    run(async {
+        let mut stream = connect(&proxy, &config, "good.shop.example").await.unwrap();
+        assert_eq!(get(&mut stream, "/").await, Some(200));
+        for name in ["bad.shop.example", "other.test"] {
+            let fault = connect(&proxy, &config, name).await.unwrap_err().to_string();
+            assert!(fault.contains("AccessDenied"), "{fault}");
+        }
+    });
+    assert!(proxy.metric("forebay_proxy_tls_handshake_failures_total{listener=\"public\"}") >= 2.0);
+}

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+mod hooks;
+
 use crate::client::{Client, Response};
 use crate::harness::{BINARY, eventually};
 use crate::origin::Origin;

@@ -118,3 +118,84 @@ fn a_film_in_flv_begins_where_it_is_asked_for() {
     let head = proxy.client().ask("HEAD /film.flv?start=4 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((head.status, head.header("content-length")), (200, Some("19")));
 }
+
+#[test]
+fn tags_and_dates_are_judged_as_they_are_told() {
+    let (later, earlier) = ("Fri, 01 Jan 2100 00:00:00 GMT", "Sat, 01 Jan 2000 00:00:00 GMT");
+    for (how, of_the_date, of_a_later) in [
+        ("", 304, 304),
+        (", if_modified_since: before", 304, 304),
+        (", if_modified_since: exact", 304, 200),
+        (", if_modified_since: off", 200, 200),
+    ] {
+        let (proxy, root) = start(&format!(", etag: false{how}"));
+        fs::write(root.path().join("a.txt"), "a").unwrap();
+        let plain = proxy.get("/a.txt");
+        assert!(plain.header("etag").is_none(), "{plain:?}");
+        let own = plain.header("last-modified").unwrap().to_owned();
+        for (date, expected) in [(own.as_str(), of_the_date), (later, of_a_later), (earlier, 200)] {
+            let asked = ask(&proxy, "GET /a.txt", &format!("If-Modified-Since: {date}\r\n"));
+            assert_eq!(asked.status, expected, "{how} {date}");
+        }
+    }
+    // A tag counts whatever is said of dates.
+    let (proxy, root) = start(", if_modified_since: off");
+    fs::write(root.path().join("a.txt"), "a").unwrap();
+    let tag = proxy.get("/a.txt").header("etag").unwrap().to_owned();
+    let asked = ask(&proxy, "GET /a.txt", &format!("If-None-Match: {tag}\r\n"));
+    assert_eq!(asked.status, 304);
+}
+
+/// Seconds of each stream, as ffprobe sees them.
+fn durations(film: &std::path::Path) -> Vec<f64> {
+    let mut command = std::process::Command::new("ffprobe");
+    command.args(["-v", "error", "-show_entries", "stream=duration", "-of", "csv=p=0"]).arg(film);
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    text.lines().map(|line| line.trim_end_matches(',').parse().unwrap()).collect()
+}
+
+#[test]
+fn a_film_in_mp4_is_cut_to_the_times_that_are_asked_for() {
+    let (proxy, root) = start(", mp4: {}");
+    let made = std::process::Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=duration=4:size=160x120:rate=15",
+        ])
+        .args(["-f", "lavfi", "-i", "sine=duration=6", "-map", "0", "-map", "1", "-g", "15"])
+        .args(["-pix_fmt", "yuv420p", "-c:v", "mpeg4", "-c:a", "aac"])
+        .arg(root.path().join("film.mp4"))
+        .status();
+    assert!(made.unwrap().success());
+    let cut = |query: &str| {
+        let answer = proxy.get(&format!("/film.mp4{query}"));
+        assert_eq!(answer.status, 200, "{query}");
+        let file = root.path().join("cut.mp4");
+        fs::write(&file, &answer.body).unwrap();
+        durations(&file)
+    };
+    for (query, expected) in [
+        ("", [4.0, 6.0]),
+        ("?start=0", [4.0, 6.0]),
+        ("?start=1.5", [2.5, 4.5]),
+        ("?start=1&end=3", [2.0, 2.0]),
+        ("?end=2.5", [2.5, 2.5]),
+        ("?end=5", [4.0, 5.0]),
+    ] {
+        let got = cut(query);
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() < 0.15;
+        assert!(got.len() == 2 && got.iter().zip(&expected).all(near), "{query}: {got:?}");
+    }
+    assert_eq!(cut("?start=5").len(), 1, "the picture is over");
+    assert_eq!(proxy.get("/film.mp4?start=6.5").status, 500);
+    // A part of what is cut is a part of that.
+    let whole = proxy.get("/film.mp4?start=2").body;
+    let part = ask(&proxy, "GET /film.mp4?start=2", "Range: bytes=100-299\r\n");
+    assert_eq!((part.status, part.body.as_slice()), (206, &whole[100..300]));
+    assert_eq!(proxy.get("/a.js?start=1").status, 500, "no film");
+}

@@ -14,6 +14,8 @@ const EXAMPLES_MAX: usize = 3;
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     pub requests: usize,
+    /// Of them, those asked by HTTP/2, where the configuration speaks it.
+    pub over_http2: usize,
     pub alike: usize,
     /// Requests with differences that the report states, and no others.
     pub as_stated: usize,
@@ -37,8 +39,8 @@ pub struct Example {
 }
 
 impl Account {
-    pub fn new(requests: usize) -> Account {
-        Account { requests, alike: 0, as_stated: 0, unexplained: 0, causes: Vec::new() }
+    pub fn new(requests: usize, over_http2: usize) -> Account {
+        Account { requests, over_http2, alike: 0, as_stated: 0, unexplained: 0, causes: Vec::new() }
     }
 
     pub fn add(&mut self, request: &Request, differences: Vec<Difference>) {
@@ -92,9 +94,13 @@ impl Account {
             }
         }
         let Account { requests, alike, as_stated, unexplained, .. } = self;
+        let by = match self.over_http2 {
+            0 => String::new(),
+            count => format!(" ({count} over HTTP/2)"),
+        };
         let _ = writeln!(
             text,
-            "{requests} requests: {alike} alike, {as_stated} different as the report states, \
+            "{requests} requests{by}: {alike} alike, {as_stated} different as the report states, \
              {unexplained} with unexplained differences"
         );
         text

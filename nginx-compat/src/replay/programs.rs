@@ -1,13 +1,14 @@
 //! nginx and forebay-proxy as child processes: started, awaited, stopped.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+
+use crate::replay::stage::Ports;
 
 const START_MAX: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ impl Program {
         binary: &Path,
         folder: &Path,
         file: &Path,
-        ports: &BTreeMap<SocketAddr, SocketAddr>,
+        ports: &Ports,
     ) -> anyhow::Result<Program> {
         let mut command = Command::new(binary);
         command.arg("-p").arg(folder).arg("-c").arg(file).arg("-e").arg(folder.join("error.log"));
@@ -34,7 +35,7 @@ impl Program {
         binary: &Path,
         folder: &Path,
         file: &Path,
-        ports: &BTreeMap<SocketAddr, SocketAddr>,
+        ports: &Ports,
     ) -> anyhow::Result<Program> {
         let mut command = Command::new(binary);
         command.arg("run").arg(file);
@@ -72,7 +73,7 @@ fn start(
     name: &'static str,
     mut command: Command,
     said: &PathBuf,
-    ports: &BTreeMap<SocketAddr, SocketAddr>,
+    ports: &Ports,
 ) -> anyhow::Result<Program> {
     let output = File::create(said).context("the replay's folder cannot be written")?;
     let program = command.get_program().to_string_lossy().into_owned();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use crate::replay::http2::can_say;
 use crate::translate::listen;
 use crate::tree::{Body, Directive, Document, flattened, walk};
 
@@ -18,10 +19,12 @@ pub struct Request {
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
+    /// Asked by HTTP/2, and not by HTTP/1.1.
+    pub http2: bool,
 }
 
 impl Request {
-    fn get(listen: SocketAddr, host: &str, target: &str) -> Request {
+    pub fn get(listen: SocketAddr, host: &str, target: &str) -> Request {
         Request {
             listen,
             host: host.to_owned(),
@@ -29,13 +32,23 @@ impl Request {
             target: target.to_owned(),
             headers: Vec::new(),
             body: String::new(),
+            http2: false,
         }
     }
 
     /// `GET shop.example/cart`
     pub fn heading(&self) -> String {
-        format!("{} {}{}", self.method, self.host, self.target)
+        let over = if self.http2 { " over HTTP/2" } else { "" };
+        format!("{} {}{}{over}", self.method, self.host, self.target)
     }
+}
+
+/// The same by HTTP/2, behind them, where the listener speaks it and HTTP/2 can say it.
+pub fn with_http2(requests: &[Request], speaking: &BTreeSet<SocketAddr>) -> Vec<Request> {
+    let sayable = |request: &&Request| speaking.contains(&request.listen) && can_say(request);
+    let again = requests.iter().filter(sayable).cloned();
+    let again = again.map(|request| Request { http2: true, ..request });
+    requests.iter().cloned().chain(again).collect()
 }
 
 /// For every server, name and location: the path itself, beside it, below it, without its slash,
@@ -223,6 +236,16 @@ mod tests {
             assert!(asked(heading), "{heading}");
         }
         assert!(requests.iter().all(|request| request.listen.port() == 81));
+    }
+
+    #[test]
+    fn what_a_listener_of_http2_is_asked_it_is_asked_by_it_too() {
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let requests = [81, 82].map(|port| Request::get(at(port), "a.example", "/x"));
+        let all = with_http2(&requests, &BTreeSet::from([at(82)]));
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[2].heading(), "GET a.example/x over HTTP/2");
+        assert_eq!(all[2].listen, at(82));
     }
 
     #[test]

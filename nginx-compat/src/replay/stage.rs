@@ -44,12 +44,21 @@ const DROPPED: [&str; 21] = [
 /// How long answers stay fresh at least.
 const LASTING_MS: u64 = 3_600_000;
 
+/// An address of the configuration, and what is spoken at one of its ports on loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Door {
+    pub listen: SocketAddr,
+    pub http2: bool,
+}
+
+/// Where each door is instead.
+pub type Ports = BTreeMap<Door, SocketAddr>;
+
 pub struct Stage<'a> {
     pub folder: &'a Path,
     /// Whose logs its lines go to.
     pub side: &'static str,
-    /// Where each address of the configuration listens instead.
-    pub ports: &'a BTreeMap<SocketAddr, SocketAddr>,
+    pub ports: &'a Ports,
     pub echo: &'a Echo,
     /// Names of `upstream` blocks.
     pub pools: &'a [String],
@@ -69,6 +78,23 @@ pub fn addresses(document: &Document) -> Vec<SocketAddr> {
         }
     });
     found.into_iter().collect()
+}
+
+/// The addresses where HTTP/2 is spoken: where one server of an address speaks it, all do.
+pub fn speaking_http2(document: &Document) -> BTreeSet<SocketAddr> {
+    let mut found = BTreeSet::new();
+    walk(&document.directives, &mut |directive| {
+        if directive.name != "server" || !matches!(directive.body, Body::Block(_)) {
+            return;
+        }
+        let lines = flattened(directive.children());
+        let is_on = lines.iter().any(|line| line.name == "http2" && line.has("on"));
+        let of = lines.iter().filter(|line| line.name == "listen");
+        let of = of.filter_map(|line| listen::parse(line).ok());
+        let of = of.filter(|listen| listen.http2 || is_on);
+        found.extend(of.filter_map(|listen| listen.address.socket()));
+    });
+    found
 }
 
 fn listens(server: &Directive) -> Vec<&Directive> {
@@ -130,14 +156,29 @@ impl Stage<'_> {
                     inner.splice(0..0, parse(&frame)?);
                 }
                 if name == "server" && listens(directive).is_empty() {
-                    let port = self.ports[&listen::ASSUMED];
+                    let port = self.ports[&Door { listen: listen::ASSUMED, http2: false }];
                     inner.splice(0..0, parse(&format!("listen {port};"))?);
                 }
                 new.body = Body::Block(inner);
             }
+            let by_http2 = self.by_http2(directive, &new);
             moved.push(new);
+            moved.extend(by_http2);
         }
         Ok(moved)
+    }
+
+    /// Without TLS nginx speaks one protocol at a port: that of HTTP/2 is another.
+    fn by_http2(&self, line: &Directive, moved: &Directive) -> Option<Directive> {
+        let is_listen = line.name == "listen";
+        let listen = is_listen.then(|| listen::parse(line).ok()?.address.socket()).flatten()?;
+        let port = self.ports.get(&Door { listen, http2: true })?;
+        let mut line = moved.clone();
+        let first = line.arguments.first_mut()?;
+        first.text = port.to_string();
+        let word = Word { text: "http2".to_owned(), ..first.clone() };
+        line.arguments.push(word);
+        Some(line)
     }
 
     /// Moves what a directive itself says; `false` when it has no place here.
@@ -171,7 +212,9 @@ impl Stage<'_> {
     fn listen(&self, line: &mut Directive) -> bool {
         let address = listen::parse(line).ok().and_then(|listen| listen.address.socket());
         let Some(address) = address else { return false };
-        let Some(port) = self.ports.get(&address) else { return false };
+        let Some(port) = self.ports.get(&Door { listen: address, http2: false }) else {
+            return false;
+        };
         line.arguments[0].text = port.to_string();
         line.arguments.retain(|word| {
             let name = word.text.split('=').next().unwrap_or_default();

@@ -1,15 +1,16 @@
-//! One request on a connection of its own, as raw as it was written, and its answer.
+//! One request by HTTP/1.1 on a connection of its own, as raw as it was written, and its answer.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::replay::http2;
 use crate::replay::log_lines::NUMBER;
 use crate::replay::requests::Request;
 
 /// Longest answer that is compared; what is behind it is not read.
-const ANSWER_BYTES_MAX: u64 = 8 << 20;
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const ANSWER_BYTES_MAX: u64 = 8 << 20;
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An answer as a client sees it, its body with transfer codings taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub struct Answer {
 
 /// Asks by this number, and reads until the other side closes. The error is what a client would have seen.
 pub fn ask(address: SocketAddr, request: &Request, number: usize) -> Result<Answer, String> {
+    if request.http2 {
+        return http2::ask(address, request, number);
+    }
     let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
     let bytes = exchange(&mut stream, request, number).map_err(|error| error.to_string())?;
     answer(&bytes, request.method == "HEAD").ok_or_else(|| "no answer that is HTTP".to_owned())

@@ -15,11 +15,11 @@ use crate::translate::value::time;
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
 
-/// Adds what a server of the listener says of TLS. The error says why the listener cannot be opened for it.
+/// Adds what a server of the listener says of TLS. `is_first`: it is the default where none says that it is. The error says why the listener cannot be opened for it.
 pub fn tls(
     listener: &mut Listener,
     site: &Site<'_>,
-    is_default: bool,
+    (is_default, is_first): (bool, bool),
     verdicts: &mut Verdicts,
 ) -> Result<(), String> {
     let tls = listener.tls.get_or_insert_with(empty);
@@ -29,6 +29,9 @@ pub fn tls(
     minimum_version(tls, &site.scope, verdicts);
     tickets(tls, &site.scope, verdicts);
     client_certificates(tls, &site.scope, verdicts);
+    if refused(tls, site, is_default || is_first, verdicts) {
+        return Ok(());
+    }
     let certificates = site.scope.effective("ssl_certificate");
     let keys = site.scope.effective("ssl_certificate_key");
     if certificates.is_empty() || certificates.len() != keys.len() {
@@ -53,9 +56,40 @@ pub fn tls(
     }
 }
 
+/// `ssl_reject_handshake`: nobody is shown a certificate for the names of this server.
+fn refused(
+    tls: &mut ListenerTls,
+    site: &Site<'_>,
+    is_default: bool,
+    verdicts: &mut Verdicts,
+) -> bool {
+    let Some(line) = site.scope.one("ssl_reject_handshake") else { return false };
+    if !line.has("on") {
+        verdicts.add(line, Verdict::exact());
+        return false;
+    }
+    let (names, expressions): (Vec<_>, Vec<_>) =
+        site.hosts.iter().partition(|host| matches!(host, HostPattern::Name(_)));
+    let verdict = match expressions.is_empty() {
+        true => {
+            Verdict::approximate("the alert is access_denied in the place of unrecognized_name")
+        }
+        false => Verdict::unsupported("names of an expression are not refused"),
+    };
+    verdicts.add(line, verdict);
+    let refused = tls.refused.get_or_insert_default();
+    refused.unknown |= is_default;
+    refused.hosts.extend(names.into_iter().filter_map(|host| match host {
+        HostPattern::Name(name) => Some(name.clone()),
+        HostPattern::Regex(_) => None,
+    }));
+    true
+}
+
 fn empty() -> ListenerTls {
     ListenerTls {
         certificates: Vec::new(),
+        refused: None,
         minimum_version: TlsVersion::V1_2,
         cipher_suites: Vec::new(),
         client_certificates: None,
@@ -113,7 +147,8 @@ fn add(
         known.password_file = known.password_file.take().or(password_file);
         return Verdict::exact();
     }
-    if hosts.is_empty() && !tls.certificates.is_empty() && !is_default {
+    let others = !tls.certificates.is_empty() || tls.refused.as_ref().is_some_and(|r| r.unknown);
+    if hosts.is_empty() && others && !is_default {
         return Verdict::ignored("no name leads to its server, so nobody is shown it");
     }
     let files = CertificateFiles { certificate, key, password_file, hosts };

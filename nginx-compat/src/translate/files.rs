@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use proxy_config::file_rules::{ModifiedSince, Mp4};
 use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
 use proxy_config::route_action::{
@@ -11,7 +12,7 @@ use proxy_config::route_action::{
 
 use crate::translate::location::{self, Kind};
 use crate::translate::scope::Scope;
-use crate::translate::value::unique;
+use crate::translate::value::{size, unique};
 use crate::translate::variable::{Names, Place};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
@@ -77,6 +78,29 @@ fn flv(scope: &Scope<'_>, around: Option<&Scope<'_>>, verdicts: &mut Verdicts) -
     line.inspect(|line| verdicts.add(line, Verdict::exact())).is_some()
 }
 
+/// `mp4`, which is not inherited.
+fn mp4(scope: &Scope<'_>, around: Option<&Scope<'_>>, verdicts: &mut Verdicts) -> Option<Mp4> {
+    let own = scope.own("mp4").first();
+    let line = own.or_else(|| around.and_then(|around| around.own("mp4").first()))?;
+    verdicts.add(line, Verdict::exact());
+    if let Some(line) = scope.one("mp4_buffer_size") {
+        verdicts.add(line, Verdict::ignored("tables are read at once, as long as they are"));
+    }
+    if let Some(line) = scope.one("mp4_start_key_frame") {
+        verdicts.add(
+            line,
+            match line.has("on") {
+                true => Verdict::unsupported("films begin at the very frame that is asked for"),
+                false => Verdict::exact(),
+            },
+        );
+    }
+    let max = scope.one("mp4_max_buffer_size");
+    max.iter().for_each(|line| verdicts.add(line, Verdict::exact()));
+    let tables_max = max.and_then(|line| line.argument(0)).and_then(size);
+    Some(tables_max.map_or_else(Mp4::default, |tables_max| Mp4 { tables_max }))
+}
+
 /// What `root` or `alias` of a place come to; none when it has neither. The error says why no file
 /// of it may be served.
 pub fn files(
@@ -122,6 +146,9 @@ pub fn files(
         hidden: true,
         index_anew: true,
         flv: flv(scope, around, verdicts),
+        mp4: mp4(scope, around, verdicts),
+        etag: etag(scope, verdicts),
+        if_modified_since: modified_since(scope, verdicts),
     };
     Ok(Some(Found { files, rewrite }))
 }
@@ -229,6 +256,23 @@ fn listing(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Listing> {
         local_time: scope.one("autoindex_localtime").is_some_and(|line| line.has("on")),
         rounded_sizes: scope.one("autoindex_exact_size").is_some_and(|line| line.has("off")),
     })
+}
+
+fn etag(scope: &Scope<'_>, verdicts: &mut Verdicts) -> bool {
+    let Some(line) = scope.one("etag") else { return true };
+    verdicts.add(line, Verdict::exact());
+    !line.has("off")
+}
+
+/// `if_modified_since`, which is `exact` where nobody says otherwise.
+fn modified_since(scope: &Scope<'_>, verdicts: &mut Verdicts) -> ModifiedSince {
+    let Some(line) = scope.one("if_modified_since") else { return ModifiedSince::Exact };
+    verdicts.add(line, Verdict::exact());
+    match line.argument(0) {
+        Some("off") => ModifiedSince::Off,
+        Some("before") => ModifiedSince::Before,
+        _ => ModifiedSince::Exact,
+    }
 }
 
 fn ranges_max(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Result<Option<u32>, String> {

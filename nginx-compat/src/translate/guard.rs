@@ -7,12 +7,11 @@ use crate::tree::Directive;
 use crate::verdict::is_neutral;
 
 /// Answer or change the request, in the location itself.
-const HANDLERS: [&str; 10] = [
+const HANDLERS: [&str; 9] = [
     "uwsgi_pass",
     "scgi_pass",
     "memcached_pass",
     "empty_gif",
-    "mp4",
     "random_index",
     "perl",
     "echo",
@@ -21,7 +20,7 @@ const HANDLERS: [&str; 10] = [
 ];
 
 /// Protect or change the request, wherever they are in effect.
-const GUARDS: [&str; 4] = ["auth_jwt", "ssl_reject_handshake", "modsecurity", "js_access"];
+const GUARDS: [&str; 3] = ["auth_jwt", "modsecurity", "js_access"];
 
 /// The directive that keeps a location closed, if any.
 pub fn closes<'a>(location: &Scope<'a>) -> Option<&'a Directive> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use proxy_config::address::ListenAddress;
-use proxy_config::listener::{Listener, ProxyProtocolIn};
+use proxy_config::listener::{Listener, ListenerTls, ProxyProtocolIn};
 
 use crate::place::Files;
 use crate::translate::host::Open;
@@ -36,6 +36,11 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
         .filter(|(site, listen)| listen.tls || switched_on(&site.scope, "ssl"))
         .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
         .collect();
+    // Without one that says so, the first server of an address is its default.
+    let chosen: BTreeSet<String> = listens()
+        .filter(|(_, listen)| listen.default_server)
+        .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
+        .collect();
     for (index, site) in sites.iter().enumerate() {
         if !site.is_live() {
             share(site, index, &addresses, &mut found);
@@ -49,6 +54,7 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
             }
             let name = name(&address);
             let here = found.sites.entry(name.clone()).or_default();
+            let is_first = here.is_empty() && !chosen.contains(&name);
             here.push((index, listen.default_server));
             let listener = found
                 .listeners
@@ -64,7 +70,9 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
             client::client(&site.scope, listener, verdicts);
             patience::patience(&site.scope, listener, verdicts);
             let outcome = match tls.contains(&name) {
-                true => certificates::tls(listener, site, listen.default_server, verdicts),
+                true => {
+                    certificates::tls(listener, site, (listen.default_server, is_first), verdicts)
+                }
                 false => Ok(()),
             };
             if let Some(line) = listen.directive {
@@ -83,12 +91,17 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
     }
     // A listener that was to speak TLS and has no certificate must not speak cleartext instead.
     found.listeners.retain(|name, listener| {
-        !tls.contains(name) || listener.tls.as_ref().is_some_and(|tls| !tls.certificates.is_empty())
+        !tls.contains(name) || listener.tls.as_ref().is_some_and(is_spoken)
     });
     let open = &found.listeners;
     found.origins.retain(|name, _| open.contains_key(name));
     found.sites.retain(|name, _| open.contains_key(name));
     found
+}
+
+/// Whether anything is shown to anybody, or all are refused.
+fn is_spoken(tls: &ListenerTls) -> bool {
+    !tls.certificates.is_empty() || tls.refused.as_ref().is_some_and(|refused| refused.unknown)
 }
 
 /// A site that is not translated keeps its hosts where others are open.

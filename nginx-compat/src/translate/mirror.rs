@@ -1,7 +1,7 @@
-//! `mirror`: a copy of each request for another location, which passes it on.
+//! `mirror`: copies of each request for other locations, which pass them on.
 
 use proxy_config::pattern::Template;
-use proxy_config::route_action::Mirror;
+use proxy_config::route_action::{Mirror, OtherMirror};
 use proxy_config::units::{ByteSize, Percent};
 
 use crate::translate::answer::Here;
@@ -18,42 +18,52 @@ const BODY_MAX: ByteSize = ByteSize::kib(64);
 /// What keeps each request's query.
 const WITH_QUERY: &str = "${question_mark}${query}";
 
-/// The copy that requests of a place have, if any.
+/// The copies that requests of a place have, if any.
 pub fn copy<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Option<Mirror> {
     let lines = here.scope.effective("mirror");
     if let Some(off) = lines.iter().find(|line| line.has("off")) {
         work.verdicts.add(off, Verdict::exact());
         return None;
     }
-    let (line, others) = lines.split_first()?;
-    for other in others {
-        let why = "one copy is made of a request, that of the first `mirror`";
-        work.verdicts.add(other, Verdict::unsupported(why));
-    }
-    let bodies = here.scope.one("mirror_request_body");
-    if let Some(bodies) = bodies {
-        let verdict = match bodies.has("off") {
-            true => Verdict::unsupported("copies have the bodies of their requests"),
-            false => Verdict::exact(),
-        };
-        work.verdicts.add(bodies, verdict);
-    }
-    let uri = line.argument(0).unwrap_or_default();
-    match made(uri, here, work) {
-        Ok(mirror) => {
-            let differs = "copies have the headers that the place's own upstream is sent, Host included; at most 64 are \
-                           under way, with bodies of 64 KiB at most";
-            work.verdicts.add(line, Verdict::approximate(differs));
-            Some(mirror)
-        }
-        Err(why) => {
-            work.verdicts.add(line, Verdict::unsupported(why));
-            None
+    let mut copies = Vec::new();
+    let mut body = true;
+    for line in lines {
+        let uri = line.argument(0).unwrap_or_default();
+        match made(uri, here, work) {
+            Ok((copy, has_body)) => {
+                let differs = "copies have the headers that the place's own upstream is sent, Host included; at most 64 \
+                               are under way, with bodies of 64 KiB at most";
+                work.verdicts.add(line, Verdict::approximate(differs));
+                copies.push(copy);
+                body &= has_body;
+            }
+            Err(why) => work.verdicts.add(line, Verdict::unsupported(why)),
         }
     }
+    if let Some(line) = here.scope.one("mirror_request_body") {
+        work.verdicts.add(line, Verdict::exact());
+        body &= !line.has("off");
+    }
+    let mut copies = copies.into_iter();
+    let OtherMirror { upstream, path } = copies.next()?;
+    Some(Mirror {
+        upstream,
+        path,
+        share: Percent::whole(100),
+        compare: false,
+        in_flight_max: IN_FLIGHT_MAX,
+        body,
+        body_max: BODY_MAX,
+        others: copies.collect(),
+    })
 }
 
-fn made<'a>(uri: &str, here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Mirror, String> {
+/// Where one copy goes, and whether with its body.
+fn made<'a>(
+    uri: &str,
+    here: &Here<'_, 'a>,
+    work: &mut Work<'_, 'a>,
+) -> Result<(OtherMirror, bool), String> {
     // Of prefixes the longest counts.
     let found = here.locations.iter().filter(|(path, _)| uri.starts_with(path.as_str()));
     let found = found.max_by_key(|(path, _)| path.len());
@@ -70,16 +80,12 @@ fn made<'a>(uri: &str, here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<M
         Some(to) if to.contains('$') => work.names.text(to, here.place, work.verdicts)?,
         Some(to) => Template(format!("{}{}{WITH_QUERY}", plain(to), plain(&uri[path.len()..]))),
     };
+    let bodies = inner.one("proxy_pass_request_body");
+    bodies.iter().for_each(|line| work.verdicts.add(line, Verdict::exact()));
     let timeouts = timeouts(inner, PROXY, work.verdicts);
     let upstream = work.pools.name_of(&target, inner, timeouts, work.verdicts, work.files)?;
-    Ok(Mirror {
-        upstream,
-        path: Some(asked).filter(|asked| asked.0 != "${request_uri}"),
-        share: Percent::whole(100),
-        compare: false,
-        in_flight_max: IN_FLIGHT_MAX,
-        body_max: BODY_MAX,
-    })
+    let path = Some(asked).filter(|asked| asked.0 != "${request_uri}");
+    Ok((OtherMirror { upstream, path }, bodies.is_none_or(|line| !line.has("off"))))
 }
 
 fn plain(text: &str) -> String {

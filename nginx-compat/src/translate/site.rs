@@ -186,7 +186,9 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     let all = PathMatch::Prefix("/".to_owned());
     if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
         let route = remainder(&all, site, &place, work);
-        let is_filler = route.respond.is_some();
+        // A server that refuses handshakes has nothing to answer, and is one all the same.
+        let refuses = site.scope.one("ssl_reject_handshake").is_some_and(|line| line.has("on"));
+        let is_filler = route.respond.is_some() && !refuses;
         site.steps.push(Step { paths: vec![all], is_filler, ..everywhere(Ok(route)) });
     }
 }

@@ -31,6 +31,7 @@ pub mod error_log;
 pub mod explain;
 pub mod facts;
 mod fields;
+pub mod file_rules;
 pub mod header_edits;
 pub mod host;
 pub mod includes;

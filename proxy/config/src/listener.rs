@@ -102,6 +102,9 @@ pub struct ListenerTls {
     /// one name the first is shown whose signatures the client can verify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateFiles>,
+    /// Names for which no handshake is finished (alert `access_denied`, RFC 8446 section 6.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedNames>,
     /// Oldest TLS version accepted.
     #[serde(default)]
     pub minimum_version: TlsVersion,
@@ -120,6 +123,18 @@ pub struct ListenerTls {
     /// Whether a fresh OCSP response is sent with the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp_stapling: Option<bool>,
+}
+
+/// Server names (SNI, RFC 6066 section 3) that clients ask for in vain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefusedNames {
+    /// Whether clients are refused that ask for no name, or for one that no certificate is for. Without it they are
+    /// shown the first certificate.
+    pub unknown: bool,
+    /// Names that are refused though a certificate is for them (`*.` for any name below).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostName>,
 }
 
 /// A certificate chain and its key, as PEM files.

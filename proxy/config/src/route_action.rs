@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::file_rules::{ModifiedSince, Mp4};
 use crate::pattern::{Regex, Template};
 use crate::rate_limit::RequestKey;
 use crate::status_match::StatusMatch;
@@ -100,9 +101,22 @@ pub struct Files {
     /// Whether films in FLV begin where `?start=BYTE` says, behind a header of their own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flv: bool,
+    /// Films in MP4 that are cut to what `?start=SECONDS&end=SECONDS` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mp4: Option<Mp4>,
     /// Whether names that begin with a dot are served too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
+    /// Whether files have an `ETag`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub etag: bool,
+    /// When `If-Modified-Since` says that the client has it already; it counts only without `If-None-Match`.
+    #[serde(default, skip_serializing_if = "ModifiedSince::is_default")]
+    pub if_modified_since: ModifiedSince,
+}
+
+fn is_yes(is: &bool) -> bool {
+    *is
 }
 
 /// Types of files by the endings of their names.
@@ -318,9 +332,34 @@ pub struct Mirror {
     /// Copies under way at once; above it no copy is made.
     #[serde(default = "in_flight_max")]
     pub in_flight_max: u32,
+    /// Whether copies have the bodies of their requests; without, they are sent as soon as a request comes.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub body: bool,
     /// Largest body that is copied; requests with a larger one are not.
     #[serde(default = "mirrored_body_max")]
     pub body_max: ByteSize,
+    /// Further upstreams, each with a copy of what is copied; what they answer is not compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherMirror>,
+}
+
+/// One more upstream that gets copies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtherMirror {
+    /// A name under `upstreams`.
+    pub upstream: String,
+    /// Path and query it is asked for; without it, those that the client asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Template>,
+}
+
+impl Mirror {
+    /// The paths that its upstreams are asked for, its own first.
+    pub fn paths(&self) -> impl Iterator<Item = Option<&Template>> {
+        let others = self.others.iter().map(|other| other.path.as_ref());
+        std::iter::once(self.path.as_ref()).chain(others)
+    }
 }
 
 fn mirrored_body_max() -> ByteSize {

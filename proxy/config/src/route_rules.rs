@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::rewriting::Rewriting;
 use crate::route::Route;
 use crate::route_access::Auth;
-use crate::route_action::{Redirect, Respond};
+use crate::route_action::{Mirror, Redirect, Respond};
 use crate::template::{Compiled, Scope, TemplateError};
 
 /// An answer written in the document, or a redirect.
@@ -69,7 +69,7 @@ pub struct Texts {
     /// Which server is asked, where the upstream leaves that to requests.
     pub server: Option<Compiled>,
     /// What copies are asked for.
-    pub mirror: Option<Compiled>,
+    pub mirrors: Vec<Option<Compiled>>,
     pub cache_key: Option<Compiled>,
     pub cache_bypass: Vec<Compiled>,
     pub cache_no_store: Vec<Compiled>,
@@ -108,12 +108,12 @@ impl Texts {
             users,
             body: body.map(compiled).transpose()?,
             server: route.server.as_ref().map(compiled).transpose()?,
-            mirror: route
+            mirrors: route
                 .mirror
-                .as_ref()
-                .and_then(|mirror| mirror.path.as_ref())
-                .map(compiled)
-                .transpose()?,
+                .iter()
+                .flat_map(Mirror::paths)
+                .map(|path| path.map(compiled).transpose())
+                .collect::<Result<_, _>>()?,
             cache_key: key.map(compiled).transpose()?,
             cache_bypass: all(policy.map_or(&[], |policy| &policy.bypass))?,
             cache_no_store: all(policy.map_or(&[], |policy| &policy.no_store))?,
@@ -127,7 +127,7 @@ impl Texts {
             && self.users.is_none()
             && self.body.is_none()
             && self.server.is_none()
-            && self.mirror.is_none()
+            && self.mirrors.iter().all(Option::is_none)
             && self.cache_key.is_none()
             && self.cache_bypass.is_empty()
             && self.cache_no_store.is_empty()
@@ -155,7 +155,7 @@ impl Texts {
                 .map(|(file, realm)| (file.render(facts), realm.render(facts))),
             body: text(&self.body),
             server: text(&self.server),
-            mirror: text(&self.mirror),
+            mirrors: self.mirrors.iter().map(text).collect(),
             cache_key: text(&self.cache_key),
             cache_bypass: holds(&self.cache_bypass),
             cache_no_store: holds(&self.cache_no_store),
@@ -177,7 +177,7 @@ pub struct RenderedTexts {
     pub users: Option<(String, String)>,
     pub body: Option<String>,
     pub server: Option<String>,
-    pub mirror: Option<String>,
+    pub mirrors: Vec<Option<String>>,
     pub cache_key: Option<String>,
     pub cache_bypass: bool,
     pub cache_no_store: bool,

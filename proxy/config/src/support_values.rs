@@ -3,6 +3,7 @@
 /// Values of supported keys that are acted on, where a key has a fixed set of them.
 pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
+    ("routes[].files.if_modified_since", &["off", "before", "exact"]),
     ("listeners.*.tls.client_certificates.mode", &["required", "optional", "asked"]),
     ("listeners.*.proxy_protocol", &["optional", "required", "read"]),
     (

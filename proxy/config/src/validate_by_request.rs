@@ -88,6 +88,9 @@ fn check_route(config: &Config, route: &Route, path: &str, findings: &mut Findin
         .collect();
     if let Some(mirror) = &route.mirror {
         others.push((format!("{path}.mirror.upstream"), &mirror.upstream));
+        others.extend(mirror.others.iter().enumerate().map(|(at, other)| {
+            (format!("{}.upstream", item(format!("{path}.mirror.others"), at)), &other.upstream)
+        }));
     }
     if let Some(Auth::Subrequest(auth)) = &route.auth {
         others.push((format!("{path}.auth.subrequest.upstream"), &auth.upstream));

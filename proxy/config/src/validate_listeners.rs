@@ -82,7 +82,8 @@ fn check_belief(listener: &Listener, path: &str, findings: &mut Findings<'_>) {
 }
 
 fn check_tls(tls: &ListenerTls, path: &str, findings: &mut Findings<'_>) {
-    if tls.certificates.is_empty() && tls.acme.is_none() {
+    let refuses_all = tls.refused.as_ref().is_some_and(|refused| refused.unknown);
+    if tls.certificates.is_empty() && tls.acme.is_none() && !refuses_all {
         findings.add(
             path,
             "TLS needs a certificate",

@@ -214,6 +214,10 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
     if let Some(mirror) = &route.mirror {
         let place = format!("{path}.mirror.upstream");
         findings.must_exist(place, &mirror.upstream, "upstreams", upstreams);
+        for (index, other) in mirror.others.iter().enumerate() {
+            let place = format!("{}.upstream", item(format!("{path}.mirror.others"), index));
+            findings.must_exist(place, &other.upstream, "upstreams", upstreams);
+        }
         findings.not_zero(format!("{path}.mirror.in_flight_max"), mirror.in_flight_max);
         if mirror.compare && (route.cache_policy.is_some() || !asks_upstream(route)) {
             let message = "only what an upstream answers to this very request can be compared";

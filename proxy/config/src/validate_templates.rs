@@ -12,7 +12,7 @@ use crate::map::Map;
 use crate::pattern::Template;
 use crate::route::{PathMatch, Route};
 use crate::route_access::Auth;
-use crate::route_action::{HeaderEdits, Rewrite};
+use crate::route_action::{HeaderEdits, Mirror, Rewrite};
 use crate::template::{Compiled, Scope};
 use crate::validate::{Findings, child, item};
 
@@ -144,11 +144,16 @@ fn check_more(route: &Route, scope: &Scope<'_>, path: &str, findings: &mut Findi
         template(&pair.find, scope, &format!("{place}.find"), findings);
         template(&pair.with, scope, &format!("{place}.with"), findings);
     }
-    if let Some(to) = route.mirror.as_ref().and_then(|mirror| mirror.path.as_ref()) {
-        template(to, scope, &format!("{path}.mirror.path"), findings);
+    for (index, to) in route.mirror.iter().flat_map(Mirror::paths).enumerate() {
+        let Some(to) = to else { continue };
+        let place = match index {
+            0 => format!("{path}.mirror.path"),
+            other => format!("{}.path", item(format!("{path}.mirror.others"), other - 1)),
+        };
+        template(to, scope, &place, findings);
         if !to.0.starts_with(['/', '$']) {
             let hint = format!("write `/{}`", to.0);
-            findings.add(format!("{path}.mirror.path"), "a path begins with `/`", hint);
+            findings.add(place, "a path begins with `/`", hint);
         }
     }
     if let Some(server) = &route.server {

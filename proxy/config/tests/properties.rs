@@ -51,6 +51,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
 fn listeners() -> impl Strategy<Value = BTreeMap<String, Listener>> {
     let tls = prop::option::of(("/[ -~]{1,20}", any::<bool>())).prop_map(|tls| {
         tls.map(|(file, newest)| ListenerTls {
+            refused: None,
             certificates: vec![CertificateFiles {
                 certificate: format!("{file}.pem").into(),
                 key: format!("{file}.key").into(),

@@ -76,7 +76,7 @@ pub fn history(history: &History) -> Value {
 }
 
 /// Does what is asked, or says what it would do. Blocks as a reload does.
-pub fn obey(state: &State, order: Order, by: &str) -> Result<Value, OrderFault> {
+pub fn obey(state: &Arc<State>, order: Order, by: &str) -> Result<Value, OrderFault> {
     // Held until the end, so that nothing is in force that this change has not seen.
     let mut history = state.history.lock();
     let current = state.current();

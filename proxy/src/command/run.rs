@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Document, Fault, load};
 use crate::listen::Addresses;
 use crate::reload::document;
-use crate::server::{Manner, StartFault};
+use crate::server::{Manner, Orders, StartFault};
 use crate::{operator_log, server};
 
 #[derive(Debug, Args)]
@@ -30,14 +30,24 @@ pub fn run(options: &Options) -> Result<(), Fault> {
     let config = load(&file)?;
     operator_log::start(&options.log_level)
         .map_err(|error| Fault::Usage(format!("--log-level `{}`: {error}", options.log_level)))?;
-    let addresses_file = options.addresses_file.clone();
+    let (addresses_file, rewritten) =
+        (options.addresses_file.clone(), options.addresses_file.clone());
+    let moved = move |addresses: &Addresses| {
+        let written = rewritten.as_ref().map_or(Ok(()), |path| addresses.write(path));
+        if let Err(error) = written {
+            tracing::error!(%error, "--addresses-file cannot be written, and names what was");
+        }
+    };
     let manner = Manner {
-        read: Arc::new(move || document(&file)),
         ready: Box::new(move |addresses| match addresses_file {
             Some(path) => addresses.write(&path).map_err(|error| StartFault::Told { path, error }),
             None => Ok(()),
         }),
-        reopen: Arc::new(|| {}),
+        orders: Orders {
+            read: Arc::new(move || document(&file)),
+            reopen: Arc::new(|| {}),
+            moved: Arc::new(moved),
+        },
     };
     server::run(config, manner)?;
     if let Some(path) = &options.addresses_file {

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use crate::listen::write_whole;
 use crate::logs::Logs;
 use crate::reload::ReloadFault;
-use crate::server::{self, Manner, StartFault};
+use crate::server::{self, Manner, Orders, StartFault};
 use crate::tls;
 use crate::tls::tickets::TicketKeys;
 
@@ -60,14 +60,17 @@ fn serve(
     let (told, told_pid, reading) = (log.clone(), pid.clone(), log.clone());
     let (reopening, options) = (log.clone(), options.clone());
     let manner = Manner {
-        read: Arc::new(move || read_again(&source, &options, &reading)),
         ready: Box::new(move |_| {
             let fault = |error| StartFault::Told { path: told_pid.clone(), error };
             let text = format!("{}\n", std::process::id());
             write_whole(&told_pid, text.as_bytes()).map_err(fault)?;
             if behind { told.take_stderr(daemon::serving).map_err(fault) } else { Ok(()) }
         }),
-        reopen: Arc::new(move || reopening.reopen()),
+        orders: Orders {
+            read: Arc::new(move || read_again(&source, &options, &reading)),
+            reopen: Arc::new(move || reopening.reopen()),
+            moved: Arc::new(|_| {}),
+        },
     };
     let end = server::run(loaded.config, manner);
     end.map_err(|fault| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proxy_config::host::HostName;
-use proxy_config::listener::CertificateFiles;
+use proxy_config::listener::{CertificateFiles, RefusedNames};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,17 +16,21 @@ use x509_parser::extensions::GeneralName;
 
 use crate::tls::keys::private_key;
 
-/// The certificates of a listener. Names are lower case; wildcards begin with `*.`.
+/// The certificates of a listener. Names are lower case; wildcards begin with `*.`. Names that are refused have none.
 #[derive(Debug)]
 pub struct Certificates {
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// Shown when no name fits: the first of the document.
-    default: Arc<CertifiedKey>,
+    /// Shown when no name fits: the first of the document, unless such clients are refused.
+    default: Option<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
     /// Reads the files. Errors say which of them is wrong, and how.
-    pub fn read(files: &[CertificateFiles], provider: &CryptoProvider) -> Result<Self, String> {
+    pub fn read(
+        files: &[CertificateFiles],
+        refused: Option<&RefusedNames>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, String> {
         let mut by_name: HashMap<String, Vec<Arc<CertifiedKey>>> = HashMap::new();
         let mut default = None;
         let mut of_certificates = Vec::new();
@@ -50,7 +54,15 @@ impl Certificates {
                 by_name.entry(name).or_default().push(Arc::clone(&key));
             }
         }
-        Ok(Self { by_name, default: default.ok_or("there is no certificate")? })
+        for host in refused.map_or(&[][..], |refused| &refused.hosts) {
+            by_name.insert(host.canonical(), Vec::new());
+        }
+        match refused.is_some_and(|refused| refused.unknown) {
+            true => default = None,
+            false if default.is_none() => return Err("there is no certificate".to_owned()),
+            false => {}
+        }
+        Ok(Self { by_name, default })
     }
 
     /// The certificates for this name: its own, else those of the nearest wildcard.
@@ -73,7 +85,7 @@ impl Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello.server_name().and_then(|name| self.named(name));
-        let candidates = named.unwrap_or(std::slice::from_ref(&self.default));
+        let candidates = named.unwrap_or(self.default.as_slice());
         // A host may have an ECDSA and an RSA certificate, for clients old and new.
         let signs =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
@@ -161,9 +173,9 @@ mod tests {
             made(dir.path(), "hosts", &["unused.example"], &["*.b.example", "B.example"]),
         ];
         let provider = rustls::crypto::ring::default_provider();
-        let all = Certificates::read(&files, &provider).unwrap();
+        let all = Certificates::read(&files, None, &provider).unwrap();
         let shown = |name: &str| {
-            let key = all.named(name).map_or(&all.default, |keys| &keys[0]);
+            let key = all.named(name).map_or(all.default.as_ref().unwrap(), |keys| &keys[0]);
             let position =
                 files.iter().position(|files| chain(&files.certificate).unwrap()[0] == key.cert[0]);
             position.unwrap()
@@ -184,6 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn names_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let provider = rustls::crypto::ring::default_provider();
+        let files = [made(dir.path(), "wild", &["unused.example"], &["*.a.example"])];
+        let hosts = vec!["bad.a.example".parse().unwrap()];
+        for unknown in [false, true] {
+            let refused = RefusedNames { unknown, hosts: hosts.clone() };
+            let all = Certificates::read(&files, Some(&refused), &provider).unwrap();
+            assert!(all.named("BAD.a.example").is_some_and(<[_]>::is_empty));
+            assert_eq!(all.named("good.a.example").map(<[_]>::len), Some(1));
+            assert!(all.named("other.example").is_none());
+            assert_eq!(all.default.is_none(), unknown);
+        }
+        let nobody = RefusedNames { unknown: true, hosts: Vec::new() };
+        assert!(Certificates::read(&[], Some(&nobody), &provider).is_ok());
+        assert!(Certificates::read(&[], None, &provider).is_err());
+    }
+
+    #[test]
     fn wrong_files_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let provider = rustls::crypto::ring::default_provider();
@@ -193,7 +224,7 @@ mod tests {
         let absent =
             CertificateFiles { certificate: dir.path().join("absent.pem"), ..good.clone() };
         for (files, part) in [(mixed, "other.key"), (absent, "absent.pem cannot be read")] {
-            let fault = Certificates::read(&[files], &provider).unwrap_err();
+            let fault = Certificates::read(&[files], None, &provider).unwrap_err();
             assert!(fault.contains(part), "{fault}");
         }
     }

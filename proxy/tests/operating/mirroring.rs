@@ -53,6 +53,33 @@ fn another_upstream_gets_a_copy_of_each_request() {
 }
 
 #[test]
+fn several_upstreams_get_copies_with_or_without_bodies() {
+    for (settings, kept) in [("", "hello"), (", body: false", "")] {
+        let (origin, shadow) = (Origin::saying("real"), Origin::saying("shadow"));
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let of_other = Arc::clone(&seen);
+        let other = Origin::start(move |exchange| {
+            let Some(body) = exchange.body() else { return false };
+            let line = exchange.head.lines().next().unwrap().to_owned();
+            of_other.lock().unwrap().push(format!("{line} {}", String::from_utf8_lossy(&body)));
+            exchange.answer("other")
+        });
+        let more =
+            format!(", others: [ {{ upstream: other, path: '/copy$request_uri' }} ]{settings}");
+        let text = document(&origin, shadow.address, &more).replace(
+            "upstreams: {",
+            &format!("upstreams: {{ other: {{ servers: [ {{ address: '{}' }} ] }},", other.address),
+        );
+        let proxy = Proxy::start(&text);
+        let ask = "POST /p?q HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(proxy.client().ask(ask).text(), "real");
+        eventually("copies", || (count(&proxy, "answered") >= 2.0).then_some(()));
+        assert_eq!(shadow.requests(), 1);
+        assert_eq!(*seen.lock().unwrap(), [format!("POST /copy/p?q HTTP/1.1 {kept}")]);
+    }
+}
+
+#[test]
 fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
     let origin = Origin::saying("real");
     let release = Arc::new(AtomicBool::new(false));

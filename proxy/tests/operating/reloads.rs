@@ -1,8 +1,10 @@
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use crate::harness::{Proxy, to};
+use crate::client::Client;
+use crate::harness::{Proxy, eventually, to};
 use crate::origin::Origin;
 
 #[test]
@@ -41,7 +43,55 @@ fn a_wrong_document_changes_nothing() {
 }
 
 #[test]
-fn another_address_needs_a_restart_and_says_so() {
+fn listeners_are_opened_changed_and_closed() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::before(&[origin.address]);
+    let written = std::fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
+    let address_of = |name: &str| -> Option<SocketAddr> {
+        let text = std::fs::read_to_string(proxy.path("addresses.json")).unwrap();
+        let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
+        addresses["listeners"][name].as_str().map(|address| address.parse().unwrap())
+    };
+    let with = |listeners: &str| {
+        let public = "public: { address: '127.0.0.1:0'";
+        let text = written.replace(&format!("{public} }}"), &format!("{public} {listeners} }}"));
+        assert_ne!(text, written);
+        std::fs::write(proxy.path("proxy.yaml"), text).unwrap();
+        proxy.reload()
+    };
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = proxy.client();
+    assert_eq!(client.ask(ask).status, 200);
+
+    assert!(with("}, more: { address: '127.0.0.1:0'"), "{}", proxy.stderr());
+    let more = eventually("another address", || address_of("more"));
+    let mut other = Client::to(more);
+    assert_eq!(other.ask(ask).text(), "ok");
+    assert_eq!(client.ask(ask).status, 200, "who was there stays");
+    assert_eq!(address_of("public"), Some(proxy.public));
+
+    // What serves is another, at the same socket; who waits for nothing is sent away.
+    assert!(with(", timeouts: { idle: 5s } }, more: { address: '127.0.0.1:0'"));
+    assert_eq!((address_of("public"), address_of("more")), (Some(proxy.public), Some(more)));
+    assert_eq!(proxy.get("/").text(), "ok");
+    assert!(client.is_closed());
+    assert_eq!(other.ask(ask).status, 200);
+
+    let other_program = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("}}, more: {{ address: '{}'", other_program.local_addr().unwrap());
+    assert!(!with(&taken));
+    assert!(proxy.stderr().contains("listener `more` cannot listen on"), "{}", proxy.stderr());
+    assert_eq!(other.ask(ask).status, 200, "nothing has changed");
+
+    std::fs::write(proxy.path("proxy.yaml"), &written).unwrap();
+    assert!(proxy.reload());
+    eventually("a closed port", || TcpStream::connect(more).is_err().then_some(()));
+    assert!(other.is_closed());
+    assert_eq!((address_of("more"), proxy.get("/").status), (None, 200));
+}
+
+#[test]
+fn another_admin_address_needs_a_restart_and_says_so() {
     let origin = Origin::saying("ok");
     let proxy = Proxy::before(&[origin.address]);
     let text = std::fs::read_to_string(proxy.path("proxy.yaml")).unwrap();

@@ -61,6 +61,7 @@ fn told_who_asks(listener: &mut Listener, estate: &Estate) {
 
 fn tls() -> ListenerTls {
     ListenerTls {
+        refused: None,
         certificates: vec![CertificateFiles {
             certificate: PathBuf::from(CERTIFICATE),
             key: PathBuf::from(CERTIFICATE_KEY),
