@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::gathered::{Gathered, Outcome};
+use super::ids::Ids;
 use super::memory::Memory;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
-use crate::store::{self, Ahead, StoreError};
+use crate::store::{self, Ahead, Inserts, StoreError};
 
 /// A decided batch.
 pub struct Prepared {
     verdicts: Vec<Vec<Verdict>>,
     changes: Changes,
+    /// What writes them, until it is sent; nothing where there is nothing to write.
+    inserts: Option<Result<Inserts, StoreError>>,
     /// Whether its keys were not looked up: the index tells if one of them is known.
     pub unchecked: bool,
 }
@@ -26,6 +28,7 @@ pub async fn prepare(
     ahead: &Ahead,
     gathered: &Gathered,
     memory: &mut Memory,
+    ids: &mut Ids,
     wary: bool,
 ) -> Option<Prepared> {
     let now = Timestamp::now();
@@ -55,20 +58,21 @@ pub async fn prepare(
         memory.snapshot.books.accounts.0.extend(standings);
     }
     let (verdicts, mut changes) =
-        batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
+        batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
     changes.chain(&mut memory.snapshot.head);
     memory.opened(&changes);
     memory.keys = requests().map(|request| request.key.clone()).collect();
-    Some(Prepared { verdicts, changes, unchecked })
+    let inserts = (!changes.transfers.is_empty()).then(|| ahead.inserts(&changes));
+    Some(Prepared { verdicts, changes, inserts, unchecked })
 }
 
 impl Prepared {
     /// Writes and commits what was decided. Says how long the commit took.
-    pub async fn write(&self, store: &mut store::Writer) -> Result<Duration, StoreError> {
+    pub async fn write(&mut self, store: &mut store::Writer) -> Result<Duration, StoreError> {
         let mut batch = store.begin().await?;
         batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
-        if !self.changes.transfers.is_empty() {
-            batch.write(&self.changes, &[]).await?;
+        if let Some(inserts) = self.inserts.take() {
+            batch.insert_made(inserts?).await?;
         }
         let began = Instant::now();
         batch.commit().await?;
