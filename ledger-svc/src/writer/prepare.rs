@@ -59,11 +59,28 @@ pub async fn prepare(
     }
     let (verdicts, mut changes) =
         batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
+    if unchecked && knows_refused(ahead, gathered, &verdicts).await {
+        // It was booked before, and is to be answered as it was then. What was decided is void, and so is what memory
+        // made of it.
+        *memory = Memory::default();
+        memory.wary = true;
+        return None;
+    }
     changes.chain(&mut memory.snapshot.head);
     memory.opened(&changes);
     memory.keys = requests().map(|request| request.key.clone()).collect();
     let inserts = (!changes.transfers.is_empty()).then(|| ahead.inserts(&changes));
     Some(Prepared { verdicts, changes, inserts, unchecked })
+}
+
+/// Whether a key is known of a request that would be refused now: nothing is inserted for it, so no index would tell.
+/// True where that cannot be found out.
+async fn knows_refused(ahead: &Ahead, gathered: &Gathered, verdicts: &[Vec<Verdict>]) -> bool {
+    let requests = gathered.groups.iter().flat_map(|group| &group.requests);
+    let refused =
+        requests.zip(verdicts.iter().flatten()).filter(|(_, verdict)| !verdict.is_booked());
+    let keys: Vec<&str> = refused.map(|(request, _)| request.key.as_str()).collect();
+    !keys.is_empty() && ahead.knows_any(&keys).await.unwrap_or(true)
 }
 
 impl Prepared {

@@ -182,7 +182,10 @@ impl Running {
         self.balances.in_doubt();
     }
 
-    fn is_wary(&self) -> bool {
+    fn is_wary(&mut self) -> bool {
+        if std::mem::take(&mut self.memory.wary) {
+            self.wary_until = Some(Instant::now() + WARY_FOR);
+        }
         self.wary_until.is_some_and(|until| Instant::now() < until)
     }
 
