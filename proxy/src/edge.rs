@@ -285,7 +285,7 @@ impl ProxyHttp for Edge {
         let mut turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
         Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
-        Ok(Box::new(turn.peer))
+        Ok(turn.peer)
     }
 
     fn fail_to_connect(
@@ -314,7 +314,8 @@ impl ProxyHttp for Edge {
         exchange.reused = Some(reused);
         if let Some(upstream) = &exchange.upstream {
             exchange.last_on_connection = upstream.connected(reused, Some(connection));
-            if !upstream.accepts(digest) {
+            let tls = digest.and_then(|digest| digest.ssl_digest.as_deref());
+            if !upstream.accepts(tls) {
                 let why = "the server's TLS is older than the upstream allows";
                 return Err(Error::explain(ErrorType::TLSHandshakeFailure, why).into_up());
             }

@@ -12,6 +12,7 @@ pub mod origin;
 pub mod resume;
 pub mod slice;
 pub mod task;
+pub mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -99,7 +99,7 @@ pub struct State {
     pub servers: Servers,
     pub probes: Probes,
     pub renewals: Renewals,
-    /// Connections of fills; what passes through has a pool per listener in pingora's proxy.
+    /// Connections of what this proxy asks by itself; what pingora's proxy asks has a pool per listener there.
     pub connector: Arc<Connector>,
     pub access_log: LineWriter,
     pub error_log: LineWriter,

@@ -11,12 +11,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use bytes::{BufMut, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use proxy_config::route::ForwardedHeaders;
 
@@ -30,7 +31,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// Hop-by-hop fields. Transfer-Encoding is not among them: pingora frames each side by it, having
 /// decoded what it received.
-const HOP_BY_HOP: [HeaderName; 10] = [
+pub const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -99,6 +100,103 @@ pub fn to_upstream(
         }
     }
     head.insert_header(X_REQUEST_ID, downstream.request_id)
+}
+
+/// Fields that say what this proxy saw, where it says anything.
+const SEEN: [HeaderName; 5] =
+    [X_FORWARDED_FOR, FORWARDED, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID];
+
+/// Writes the fields of a request as [`to_upstream`] makes them, those that are added last.
+pub fn write_to_upstream(
+    head: &RequestHeader,
+    downstream: &Downstream<'_>,
+    server: &str,
+    into: &mut BytesMut,
+) {
+    let headers = &head.headers;
+    let mut off = to_take_off(headers);
+    off.extend(disguise::twins_of_vouched(headers));
+    if downstream.forwarded != ForwardedHeaders::PassOn {
+        // Who is not named to the upstream takes nothing off the lists either.
+        let lists = if downstream.client.is_some() { 0 } else { 2 };
+        off.extend(SEEN[lists..].iter().filter(|name| headers.contains_key(*name)).cloned());
+    }
+    let mut names = headers.iter().map(|(name, _)| name);
+    let written = head.map(|name, value| {
+        if names.next().is_some_and(|name| !off.contains(name)) {
+            let name = match &name {
+                HeaderNameVariant::Case(name) => name.as_slice(),
+                HeaderNameVariant::Titled(name) => name.as_bytes(),
+            };
+            put_field(name, value.as_bytes(), into);
+        }
+        Ok(())
+    });
+    debug_assert!(written.is_ok(), "nothing above fails");
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    if host.is_none() {
+        put_field(b"Host", server.as_bytes(), into);
+    }
+    if downstream.forwarded == ForwardedHeaders::PassOn {
+        return;
+    }
+    let scheme: &[u8] = if downstream.tls { b"https" } else { b"http" };
+    if let Some(client) = downstream.client {
+        put_list(headers, &X_FORWARDED_FOR, into);
+        put_address(client, into);
+        into.put_slice(b"\r\n");
+        put_list(headers, &FORWARDED, into);
+        into.put_slice(b"for=");
+        let (before, after): (&[u8], &[u8]) =
+            if client.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
+        into.put_slice(before);
+        put_address(client, into);
+        into.put_slice(after);
+        if let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) {
+            into.put_slice(b";host=\"");
+            into.put_slice(host.as_bytes());
+            into.put_u8(b'"');
+        }
+        into.put_slice(b";proto=");
+        into.put_slice(scheme);
+        into.put_slice(b"\r\n");
+    }
+    put_field(X_FORWARDED_PROTO.as_str().as_bytes(), scheme, into);
+    if let Some(host) = host {
+        put_field(X_FORWARDED_HOST.as_str().as_bytes(), host, into);
+    }
+    put_field(X_REQUEST_ID.as_str().as_bytes(), downstream.request_id.as_bytes(), into);
+}
+
+fn put_field(name: &[u8], value: &[u8], into: &mut BytesMut) {
+    into.put_slice(name);
+    into.put_slice(b": ");
+    into.put_slice(value);
+    into.put_slice(b"\r\n");
+}
+
+/// Begins a list with the entries there are.
+fn put_list(headers: &HeaderMap, name: &HeaderName, into: &mut BytesMut) {
+    into.put_slice(name.as_str().as_bytes());
+    into.put_slice(b": ");
+    for value in headers.get_all(name) {
+        into.put_slice(value.as_bytes());
+        into.put_slice(b", ");
+    }
+}
+
+/// Writes an address; those of version 4 without the machinery of formatting, which would cost more than the field.
+pub fn put_address(address: IpAddr, into: &mut impl BufMut) {
+    let IpAddr::V4(address) = address else {
+        into.put_slice(address.to_string().as_bytes());
+        return;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            into.put_u8(b'.');
+        }
+        into.put_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
 }
 
 /// Whether whoever asks can read trailers, which gRPC cannot do without.

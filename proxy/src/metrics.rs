@@ -76,6 +76,7 @@ pub struct Metrics {
     pub upstream_probes: IntCounterVec,
     pub introductions_refused: IntCounterVec,
     pub key_fetches: IntCounterVec,
+    pub upstream_idle: IntGauge,
     pub upstream_waiting: IntGaugeVec,
     pub upstream_refused: IntCounterVec,
     pub upstream_first_byte_seconds: HistogramVec,
@@ -187,6 +188,8 @@ impl Metrics {
             upstream_probes: counter("forebay_proxy_upstream_probes_total"),
             key_fetches: counter("forebay_proxy_key_fetches_total"),
             introductions_refused: counter("forebay_proxy_proxy_protocol_refused_total"),
+            upstream_idle: gauge("forebay_proxy_upstream_connections_idle")
+                .with_label_values::<&str>(&[]),
             upstream_waiting: gauge("forebay_proxy_upstream_connections_waiting"),
             upstream_refused: counter("forebay_proxy_upstream_connections_refused_total"),
             upstream_first_byte_seconds: histogram("forebay_proxy_upstream_first_byte_seconds"),

@@ -59,7 +59,7 @@ pub async fn asked(
     origin: &Origin,
     question: &Question,
     fields: &[(HeaderName, HeaderValue)],
-) -> Result<Reply, Failure> {
+) -> Result<Box<Reply>, Failure> {
     let mut contact = Contact::default();
     let (tell, mut told) = mpsc::channel(INTERIM_MAX);
     // The origin tells no more than this.
@@ -101,7 +101,7 @@ pub fn room(exchange: &Exchange) -> Result<Option<Body>, Failure> {
 pub async fn answer(
     session: &mut Session,
     exchange: &mut Exchange,
-    reply: Reply,
+    reply: Box<Reply>,
     held: Option<Body>,
 ) -> Result<Next, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
@@ -162,7 +162,7 @@ pub async fn unless_gone<T>(
 async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
-    mut reply: Reply,
+    mut reply: Box<Reply>,
     held: Option<Body>,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
@@ -199,7 +199,7 @@ async fn send(
 }
 
 /// Reads an upstream's answer as its policy lets it.
-async fn take_in(mut reply: Reply, body: &Body) {
+async fn take_in(mut reply: Box<Reply>, body: &Body) {
     loop {
         body.readable().await;
         match reply.read().await {

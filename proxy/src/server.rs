@@ -55,6 +55,7 @@ use crate::tls::tickets::TicketKeys;
 use crate::tls::{self, TlsFault};
 use crate::tuning::history::{Cause, History};
 use crate::upgrade::{Arrival, Succession};
+use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
 use crate::upstream::resolve::Renewals;
 use crate::upstream::server::Servers;
@@ -212,6 +213,7 @@ fn prepare(
     history.add(record(generation.number, author, &generation.config, &generation.config));
     let state = State {
         encoding: Encoding::new(&metrics),
+        connector: Arc::new(Connector::new(metrics.upstream_idle.clone())),
         metrics,
         lanes,
         buffers,
@@ -221,7 +223,6 @@ fn prepare(
         servers,
         probes: Probes::default(),
         renewals: Renewals::default(),
-        connector: Arc::default(),
         access_log,
         error_log,
         drain: Drain::default(),

@@ -180,7 +180,7 @@ async fn open(
     session: &mut Session,
     exchange: &mut Exchange,
     origin: &Origin,
-    reply: Reply,
+    reply: Box<Reply>,
     mut head: ResponseHeader,
 ) -> Result<(), Failure> {
     if let Some(cookie) = reply.sticky_cookie(exchange.tls.is_some()) {

@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod balance;
 pub mod connector;
 pub mod health;
+pub mod idle;
 pub mod naming;
 pub mod patience;
 pub mod pool;
@@ -17,6 +18,7 @@ pub mod resolve;
 pub mod retry;
 mod seat;
 pub mod server;
+pub mod short;
 pub mod sips;
 pub mod transport;
 mod unverified;
@@ -27,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use pingora::protocols::Digest;
+use pingora::protocols::tls::SslDigest;
 use pingora::upstreams::peer::HttpPeer;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
@@ -91,7 +93,7 @@ pub struct Upstream {
 
 /// A server's turn: where to connect, and the request's place there while it lasts.
 pub struct Turn {
-    pub peer: HttpPeer,
+    pub peer: Box<HttpPeer>,
     pub in_use: InUse,
 }
 
@@ -252,7 +254,7 @@ impl Upstream {
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
             attempts.repeat_fresh = false;
             let seat = &self.seats[server];
-            let mut peer = fresh(&seat.peer());
+            let mut peer = Box::new(fresh(&seat.peer()));
             self.transport.announce(&mut peer, attempts.wish.client);
             return Some(Turn { peer, in_use: seat.server.enter() });
         }
@@ -279,7 +281,7 @@ impl Upstream {
         attempts.server = Some(chosen);
         let seat = &self.seats[chosen];
         attempts.tried.ask(Arc::clone(&seat.server.name));
-        let mut peer = seat.peer();
+        let mut peer = Box::new(seat.peer());
         self.transport.announce(&mut peer, attempts.wish.client);
         if !self.keeps(seat) {
             peer.options.idle_timeout = Some(AT_ONCE);
@@ -410,8 +412,8 @@ impl Upstream {
     }
 
     /// Whether the connection is one this upstream allows.
-    pub fn accepts(&self, digest: Option<&Digest>) -> bool {
-        self.transport.accepts(digest)
+    pub fn accepts(&self, tls: Option<&SslDigest>) -> bool {
+        self.transport.accepts(tls)
     }
 
     pub fn timeouts(&self) -> &UpstreamTimeouts {

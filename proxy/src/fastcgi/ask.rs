@@ -12,7 +12,8 @@ use pingora::http::ResponseHeader;
 use crate::detour;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::conversation::{Conversation, Event};
-use crate::fill::origin::{Contact, Feed, Origin, Question, Reply, request_head};
+use crate::fill::origin::{Contact, Feed, Origin, Question, Reply};
+use crate::fill::wire::request_head;
 use crate::respond::{Failure, UpstreamFault};
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
@@ -80,7 +81,7 @@ pub async fn ask(
     question: &Question,
     fields: &[(HeaderName, HeaderValue)],
     contact: &mut Contact,
-) -> Result<Reply, Failure> {
+) -> Result<Box<Reply>, Failure> {
     let upstream = &origin.upstream;
     let harmless = question.is_harmless(upstream);
     let length = match &question.feed {

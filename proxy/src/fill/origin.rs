@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::{ALPN, Stream};
@@ -23,16 +23,18 @@ use crate::fastcgi::caller::Caller;
 use crate::fastcgi::conversation::Conversation;
 use crate::fill::feed;
 use crate::fill::flow::Window;
-use crate::headers::{self, Downstream};
+use crate::fill::wire::{self, request_head};
+use crate::headers;
 use crate::lane::memory::FILLING;
 use crate::lane::{Full, Lane, Seat};
 use crate::respond::{Failure, UpstreamFault};
-use crate::rules::edit_request;
 use crate::runtimes::Handles;
-use crate::upstream::connector::Connector;
+use crate::upstream::connector::{Berth, Connection, Connector};
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
+use crate::upstream::short::{self, Answer, Began, Short};
+use crate::upstream::sips::Sips;
 use crate::upstream::{Attempts, Upstream, Wish};
 use crate::video::ahead::Reach;
 
@@ -115,13 +117,16 @@ impl Question {
 
 /// Where the body of a reply comes from.
 enum Source {
-    Http(Box<HttpSession>, Box<HttpPeer>, Arc<Connector>),
+    Http(Box<HttpSession>),
+    Short(Short),
     Script(Box<Conversation>),
 }
 
 /// A response whose body is still to be read.
 pub struct Reply {
     source: Source,
+    /// Where its connection is kept.
+    way_back: Option<(Box<HttpPeer>, Arc<Connector>)>,
     upstream: Arc<Upstream>,
     attempts: Attempts,
     patience: Patience,
@@ -138,7 +143,7 @@ pub struct Reply {
 
 /// Who is asked, in one attempt.
 struct Asked<'a> {
-    peer: HttpPeer,
+    peer: Box<HttpPeer>,
     in_use: InUse,
     attempts: &'a Attempts,
     reused: bool,
@@ -163,7 +168,7 @@ impl Origin {
         fields: &[(HeaderName, HeaderValue)],
         contact: &mut Contact,
         tell: Tell<'_>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Box<Reply>, Failure> {
         let asking = Box::pin(self.ask_in_time(question, fields, contact, tell));
         self.patience.within(asking).await
     }
@@ -174,7 +179,7 @@ impl Origin {
         fields: &[(HeaderName, HeaderValue)],
         contact: &mut Contact,
         tell: Tell<'_>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Box<Reply>, Failure> {
         let seat = self.lane.ask_origin(FILLING).await.map_err(|Full| Failure::LaneFull)?;
         contact.attempts.wish = self.wish;
         if let Some(gateway) = &self.upstream.gateway {
@@ -196,9 +201,9 @@ impl Origin {
                 peer.options.alpn = ALPN::H1;
             }
             let begun = Instant::now();
-            let connected = self.connector.get_http_session(&peer).await;
+            let connected = self.connector.connect(&peer).await;
             let connected = connected.map_err(|error| UpstreamFault::of(error, false));
-            let (session, reused) = match connected.and_then(|made| self.allowed(made)) {
+            let (connection, reused) = match connected.and_then(|made| self.allowed(made)) {
                 Ok(connected) => connected,
                 Err(fault) => {
                     self.upstream.failed(&mut contact.attempts, fault.kind, false);
@@ -210,12 +215,11 @@ impl Origin {
             };
             contact.connect_time = Some(begun.elapsed());
             contact.reused = Some(reused);
-            let connection = session.stream().map(|stream| stream.id());
-            let last = self.upstream.connected(reused, connection);
+            let last = self.upstream.connected(reused, connection.id());
             let asked = Instant::now();
             let attempts = &contact.attempts;
             let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last, tell };
-            match self.converse(session, asking, question, fields).await {
+            match self.converse(connection, asking, question, fields).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
                     self.upstream.answered(&mut contact.attempts, status, asked.elapsed());
@@ -245,8 +249,8 @@ impl Origin {
     }
 
     /// Refuses a connection that the upstream's `tls` does not allow.
-    fn allowed(&self, made: (HttpSession, bool)) -> Result<(HttpSession, bool), UpstreamFault> {
-        match self.upstream.accepts(made.0.digest()) {
+    fn allowed(&self, made: (Connection, bool)) -> Result<(Connection, bool), UpstreamFault> {
+        match self.upstream.accepts(made.0.tls().as_deref()) {
             true => Ok(made),
             false => Err(UpstreamFault::unreachable()),
         }
@@ -254,25 +258,55 @@ impl Origin {
 
     async fn converse(
         &self,
-        mut session: HttpSession,
+        connection: Connection,
         asked: Asked<'_>,
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, Stop> {
+    ) -> Result<Box<Reply>, Stop> {
+        let fault = |error| UpstreamFault::of(error, asked.reused);
+        let (connection, is_sent) = match connection {
+            Connection::H1(stream) if is_brief(question, fields) => {
+                match self.ask_briefly(stream, &asked, question, fields).await.map_err(fault)? {
+                    Began::Short(answer) => {
+                        let Answer { head, body } = *answer;
+                        return Ok(self.reply(Source::Short(body), asked, head, true));
+                    }
+                    Began::Other(stream) => (Connection::H1(stream), true),
+                }
+            }
+            connection => (connection, false),
+        };
+        // Apart, so that the others have no room for a session.
+        Box::pin(self.converse_at_length(connection, is_sent, asked, question, fields)).await
+    }
+
+    /// The same in a session of pingora's; `is_sent` says that the server has heard all of the question.
+    async fn converse_at_length(
+        &self,
+        connection: Connection,
+        is_sent: bool,
+        asked: Asked<'_>,
+        question: &Question,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> Result<Box<Reply>, Stop> {
         let Asked { peer, in_use, attempts, reused, last, tell } = asked;
+        let fault = |error| UpstreamFault::of(error, reused);
+        let mut session = connection.into_session(&peer);
         session.set_read_timeout(peer.options.read_timeout);
         session.set_write_timeout(peer.options.write_timeout);
-        let fault = |error| UpstreamFault::of(error, reused);
-        let server = self.upstream.host(attempts);
-        let mut head = request_head(question, fields, server).map_err(fault)?;
         let http2 = session.as_http2().is_some();
-        if http2 {
-            self.upstream.transport().fit_http2(&mut head);
-        } else if last && !upgrades(fields) {
-            head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
+        let mut early = false;
+        if !is_sent {
+            let server = self.upstream.host(attempts);
+            let mut head = request_head(question, fields, server).map_err(fault)?;
+            if http2 {
+                self.upstream.transport().fit_http2(&mut head);
+            } else if last && !upgrades(fields) {
+                head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
+            }
+            session.write_request_header(Box::new(head)).await.map_err(fault)?;
+            early = feed::send_body(&mut session, question, &peer, reused).await?;
         }
-        session.write_request_header(Box::new(head)).await.map_err(fault)?;
-        let mut early = feed::send_body(&mut session, question, &peer, reused).await?;
         let last = last || early;
         for _ in 0..INTERIM_MAX {
             if !std::mem::take(&mut early) {
@@ -301,25 +335,57 @@ impl Origin {
                 self.settle(&mut head).map_err(fault)?;
             }
             session.set_read_timeout(Some(self.patience.read));
-            let connector = Arc::clone(&self.connector);
-            return Ok(Reply {
-                source: Source::Http(Box::new(session), Box::new(peer), connector),
-                upstream: Arc::clone(&self.upstream),
-                last,
-                attempts: attempts.clone(),
-                patience: self.patience.clone(),
-                in_use,
-                seat: None,
-                head,
-                unframed: !framed,
-            });
+            let asked = Asked { peer, in_use, attempts, reused, last, tell };
+            return Ok(self.reply(Source::Http(Box::new(session)), asked, head, framed));
         }
         session.shutdown().await;
         Err(Stop::Upstream(UpstreamFault::nonsense()))
     }
-}
 
-impl Origin {
+    /// Asks on a connection of HTTP/1 without a session of pingora's.
+    async fn ask_briefly(
+        &self,
+        mut stream: Box<Sips>,
+        asked: &Asked<'_>,
+        question: &Question,
+        fields: &[(HeaderName, HeaderValue)],
+    ) -> pingora::Result<Began> {
+        let server = self.upstream.host(asked.attempts);
+        let request = wire::bytes(question, fields, server, asked.last)?;
+        let options = &asked.peer.options;
+        let or_read = |time: Option<Duration>| time.unwrap_or(self.patience.read);
+        short::send(&mut stream, &request, or_read(options.write_timeout)).await?;
+        let mut began = short::read(stream, or_read(options.read_timeout)).await?;
+        if let Began::Short(answer) = &mut began {
+            answer.body.patience = self.patience.read;
+            if self.upstream.x_accel {
+                detour::settle(&mut answer.head);
+            }
+        }
+        Ok(began)
+    }
+
+    fn reply(
+        &self,
+        source: Source,
+        asked: Asked<'_>,
+        head: ResponseHeader,
+        framed: bool,
+    ) -> Box<Reply> {
+        Box::new(Reply {
+            source,
+            way_back: Some((asked.peer, Arc::clone(&self.connector))),
+            upstream: Arc::clone(&self.upstream),
+            last: asked.last,
+            attempts: asked.attempts.clone(),
+            patience: self.patience.clone(),
+            in_use: asked.in_use,
+            seat: None,
+            head,
+            unframed: !framed,
+        })
+    }
+
     /// Makes an answer's head what everybody here reads.
     fn settle(&self, head: &mut ResponseHeader) -> pingora::Result<()> {
         headers::from_upstream(head)?;
@@ -345,39 +411,16 @@ impl From<UpstreamFault> for Stop {
     }
 }
 
+/// Whether all of it can be sent at once, and its answer read without knowing what it is an answer to.
+fn is_brief(question: &Question, fields: &[(HeaderName, HeaderValue)]) -> bool {
+    let is_short = question.body.as_ref().is_none_or(|body| body.len() <= short::BODY_BYTES_MAX);
+    let is_whole = question.feed.is_none() && is_short;
+    is_whole && question.head.method != Method::HEAD && !upgrades(fields)
+}
+
 /// Whether a question with these fields would change the connection's protocol.
 fn upgrades(fields: &[(HeaderName, HeaderValue)]) -> bool {
     fields.iter().any(|(name, _)| *name == http::header::UPGRADE)
-}
-
-/// The question as it is put to a server.
-pub fn request_head(
-    question: &Question,
-    fields: &[(HeaderName, HeaderValue)],
-    server: &str,
-) -> pingora::Result<RequestHeader> {
-    let mut head = question.head.clone();
-    head.set_version(Version::HTTP_11);
-    let downstream = Downstream {
-        client: question.client,
-        tls: question.tls,
-        request_id: &question.request_id,
-        forwarded: question.forwarded,
-    };
-    headers::to_upstream(&mut head, &downstream, server)?;
-    edit_request(&mut head, &question.edits)?;
-    if let Some(body) = &question.body {
-        head.insert_header(http::header::CONTENT_LENGTH, body.len())?;
-    }
-    match question.feed.as_ref().map(|feed| feed.length) {
-        Some(Some(length)) => head.insert_header(http::header::CONTENT_LENGTH, length)?,
-        Some(None) => head.insert_header(http::header::TRANSFER_ENCODING, "chunked")?,
-        None => {}
-    }
-    for (name, value) in fields {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    Ok(head)
 }
 
 impl Reply {
@@ -387,10 +430,11 @@ impl Reply {
         origin: &Origin,
         attempts: Attempts,
         mut head: ResponseHeader,
-    ) -> Reply {
+    ) -> Box<Reply> {
         head.set_version(Version::HTTP_11);
-        Reply {
+        Box::new(Reply {
             source: Source::Script(Box::new(begun.conversation)),
+            way_back: None,
             upstream: Arc::clone(&origin.upstream),
             attempts,
             patience: origin.patience.clone(),
@@ -399,7 +443,13 @@ impl Reply {
             seat: None,
             head,
             unframed: false,
-        }
+        })
+    }
+
+    /// The head, for who sends it on; what is left is a bare 200.
+    pub fn take_head(&mut self) -> ResponseHeader {
+        let bare = ResponseHeader::build_no_case(StatusCode::OK, None);
+        std::mem::replace(&mut self.head, bare.expect("200 is a status"))
     }
 
     /// The next bytes of the body; `None` when it is whole by its framing.
@@ -410,12 +460,16 @@ impl Reply {
 
     async fn read_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
         let (read, done) = match &mut self.source {
-            Source::Http(session, ..) => {
+            Source::Http(session) => {
                 if session.response_done() {
                     return Ok(None);
                 }
                 let read = session.read_response_body().await;
                 (read.map_err(|error| UpstreamFault::of(error, false)), session.response_done())
+            }
+            Source::Short(body) => {
+                let read = body.part().await;
+                (read.map_err(|error| UpstreamFault::of(error, false)), body.is_done())
             }
             Source::Script(conversation) => (conversation.read().await, false),
         };
@@ -438,9 +492,16 @@ impl Reply {
             self.seat = None;
             return Ok(None);
         }
-        let Source::Http(session, ..) = &mut self.source else { return Err(Failure::Internal) };
-        let HttpSession::H1(session) = &mut **session else { return Err(Failure::Internal) };
-        let reading = async { Ok(session.read_body_ref().await) };
+        let reading = async {
+            match &mut self.source {
+                Source::Short(body) => Ok(body.lend().await),
+                Source::Http(session) => match &mut **session {
+                    HttpSession::H1(session) => Ok(session.read_body_ref().await),
+                    _ => Err(Failure::Internal),
+                },
+                Source::Script(_) => Err(Failure::Internal),
+            }
+        };
         match self.patience.within(reading).await? {
             Ok(Some(part)) => Ok(Some(part)),
             Ok(None) => {
@@ -459,7 +520,8 @@ impl Reply {
     /// Whether it is known already that nothing follows what was read.
     pub fn is_done(&mut self) -> bool {
         match &mut self.source {
-            Source::Http(session, ..) => session.response_done(),
+            Source::Http(session) => session.response_done(),
+            Source::Short(body) => body.is_done(),
             Source::Script(_) => false,
         }
     }
@@ -470,7 +532,7 @@ impl Reply {
     }
 
     /// Throws the body away: a small one is read, so that the connection can be used again.
-    pub async fn discard(mut self) {
+    pub async fn discard(mut self: Box<Self>) {
         let mut left = DISCARDED_MAX;
         while let Ok(Some(part)) = self.read().await {
             let Some(rest) = left.checked_sub(part.len()) else { break };
@@ -480,8 +542,8 @@ impl Reply {
     }
 
     /// The connection itself after a 101, what was read of it already, and what its use holds.
-    pub async fn into_stream(self) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
-        let Source::Http(session, ..) = self.source else { return None };
+    pub async fn into_stream(self: Box<Self>) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
+        let Source::Http(session) = self.source else { return None };
         let HttpSession::H1(mut session) = *session else { return None };
         // Only what came in one piece with the head is there without waiting.
         let early = tokio::select! {
@@ -493,23 +555,27 @@ impl Reply {
     }
 
     /// Gives the connection back when it can be used again; otherwise closes it.
-    pub async fn release(self) {
-        match self.source {
-            Source::Script(conversation) => conversation.release(),
-            Source::Http(mut session, peer, connector) => {
-                if self.last || !session.response_done() {
-                    session.shutdown().await;
-                    return;
-                }
-                connector.release_http_session(*session, &peer).await;
+    pub async fn release(self: Box<Self>) {
+        let Reply { source, way_back, last, .. } = *self;
+        match (source, way_back) {
+            (Source::Script(conversation), _) => conversation.release(),
+            (Source::Short(body), Some((peer, connector))) => {
+                body.release(last, Berth::of(&peer), &connector).await;
             }
+            (Source::Http(mut session), Some((peer, connector))) => {
+                match last || !session.response_done() {
+                    true => session.shutdown().await,
+                    false => connector.release_http_session(session, &peer).await,
+                }
+            }
+            // Only scripts have no way back.
+            (Source::Http(_) | Source::Short(_), None) => {}
         }
     }
 
     /// Closes the connection: the reply is not wanted.
-    async fn close(self) {
-        if let Source::Http(mut session, ..) = self.source {
-            session.shutdown().await;
-        }
+    async fn close(mut self: Box<Self>) {
+        self.last = true;
+        self.release().await;
     }
 }

@@ -63,7 +63,7 @@ pub struct Laid {
 /// The origin's reply to a fill.
 pub struct Asked {
     /// Always of the whole; when it is laid out, the body is not.
-    pub reply: Reply,
+    pub reply: Box<Reply>,
     pub laid: Option<Laid>,
 }
 
@@ -120,7 +120,7 @@ impl Job {
     }
 
     /// Stores the layout and lets the slice that came with it run on as a fill of its own.
-    pub(super) fn lay_out(&self, laid: Laid, reply: Reply, contact: &Contact) {
+    pub(super) fn lay_out(&self, laid: Laid, reply: Box<Reply>, contact: &Contact) {
         let Laid { mut head, layout, index, skip } = laid;
         let (cache, key) = (&self.policy.cache, &self.fill.key);
         head.layout = Some(layout);
@@ -159,7 +159,7 @@ impl Job {
     pub(super) async fn run_slice(
         &self,
         slice: &Slice,
-        begun: Option<(Reply, u64)>,
+        begun: Option<(Box<Reply>, u64)>,
         ending: &mut Ending<'_>,
     ) {
         let cache = &self.policy.cache;
@@ -203,7 +203,11 @@ impl Job {
     }
 
     /// Asks for a slice; anything but those bytes is a failure.
-    async fn open_slice(&self, slice: &Slice, contact: &mut Contact) -> Result<Reply, Failure> {
+    async fn open_slice(
+        &self,
+        slice: &Slice,
+        contact: &mut Contact,
+    ) -> Result<Box<Reply>, Failure> {
         let wanted = slice.rest(0);
         let fields = [wanted.span.field()];
         let reply = self.origin.ask(&self.question, &fields, contact, &|_| {}).await?;
@@ -224,7 +228,11 @@ impl Job {
     }
 
     /// Asks for the rest of a slice.
-    pub(super) async fn resume_slice(&self, slice: &Slice, received: u64) -> Option<(Reply, Rest)> {
+    pub(super) async fn resume_slice(
+        &self,
+        slice: &Slice,
+        received: u64,
+    ) -> Option<(Box<Reply>, Rest)> {
         let wanted = slice.rest(received);
         let mut fields = vec![wanted.span.field()];
         fields.extend(validator(slice.object()).map(|(_, value)| (IF_RANGE, value.clone())));

@@ -87,14 +87,14 @@ impl Job {
     }
 
     /// The same for a slice whose bytes are on their way, after so many others.
-    pub(super) fn start_with(self, begun: Option<(Reply, u64)>) {
+    pub(super) fn start_with(self, begun: Option<(Box<Reply>, u64)>) {
         let runtimes = self.origin.runtimes.clone();
         let latency = runtimes.of(Place::Latency).clone();
         let run = async move { Box::pin(self.run(begun)).await };
         latency.spawn(async move { hop::drive(&runtimes, None, run).await });
     }
 
-    async fn run(&self, begun: Option<(Reply, u64)>) {
+    async fn run(&self, begun: Option<(Box<Reply>, u64)>) {
         let asked_ms = now_ms();
         let mut ending = Ending { job: self, flow: None, asked_ms, result: "stopped" };
         if let Wants::Slice(slice) = &self.wants {
@@ -147,7 +147,7 @@ impl Job {
     /// Reads the body behind `skip` other bytes, and stores what is to be stored.
     pub(super) async fn receive(
         &self,
-        mut reply: Reply,
+        mut reply: Box<Reply>,
         (head, flow, head_lease): (&Arc<Head>, &Arc<Flow>, Option<Lease>),
         skip: u64,
         ending: &mut Ending<'_>,
@@ -315,7 +315,7 @@ impl Job {
                     let Some((next, rest)) = self.unless_left(resuming, finishes).await? else {
                         return Ok(Err(failure));
                     };
-                    *reply = next;
+                    *reply = *next;
                     skip = if let Rest::AfterSkipping(bytes) = rest { bytes } else { 0 };
                 }
             }
@@ -342,7 +342,12 @@ impl Job {
     }
 
     /// Asks for what is missing, as often as the budget allows.
-    async fn resume(&self, head: &Head, received: u64, left: &mut u32) -> Option<(Reply, Rest)> {
+    async fn resume(
+        &self,
+        head: &Head,
+        received: u64,
+        left: &mut u32,
+    ) -> Option<(Box<Reply>, Rest)> {
         while *left > 0 {
             *left -= 1;
             let asked = match &self.wants {
@@ -364,7 +369,7 @@ impl Job {
     }
 
     /// `None` when nothing could prove the rest to be the rest; within it, `None` when nobody answers.
-    async fn resume_whole(&self, head: &Head, received: u64) -> Option<Option<(Reply, Rest)>> {
+    async fn resume_whole(&self, head: &Head, received: u64) -> Option<Option<(Box<Reply>, Rest)>> {
         let headers = &head.response.headers;
         let fields = resume::fields(headers, received)?;
         let mut contact = Contact::default();

@@ -71,12 +71,13 @@ pub async fn pass(
         let sent = client.send(answer).await;
         return (client, sent);
     }
-    let work = async move {
+    // Apart, so that the others have no room for it.
+    let work = Box::pin(async move {
         hop::to(place).await;
         let sent = client.send(answer).await;
         (client, sent)
-    };
-    hop::drive(&edge.state.runtimes, None, work).await
+    });
+    Box::pin(hop::drive(&edge.state.runtimes, None, work)).await
 }
 
 async fn ask(
@@ -85,7 +86,7 @@ async fn ask(
     head: &RequestHeader,
     body: Option<Bytes>,
     exchange: &mut Exchange,
-) -> Result<Reply, Failure> {
+) -> Result<Box<Reply>, Failure> {
     let origin = edge.origin_without_scripts(head, exchange).ok_or(Failure::Internal)?;
     let question = Question { body, ..relay::question(head, exchange) };
     let mut contact = Contact::default();
@@ -103,18 +104,18 @@ async fn ask(
 fn open(
     client: &mut Client,
     head: &RequestHeader,
-    reply: Reply,
+    mut reply: Box<Reply>,
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let has_body = relay::has_body(&head.method, &reply.head);
-    let mut answer = reply.head.clone();
+    let length = || reply.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let length = length();
+    let mut answer = reply.take_head();
     let settled = relay::settle_head(&mut answer, exchange, cookie, has_body);
     settled.map_err(|_| Failure::Internal)?;
     let is_chunked = answer.headers.contains_key(TRANSFER_ENCODING);
-    let length = || reply.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-    let length = length();
     let mut out = BytesMut::with_capacity(HEAD_BYTES);
     write(&answer, true, &mut out);
     client.sent = Some(Sent::Head(Box::new(answer)));
@@ -124,7 +125,7 @@ fn open(
 
 /// An upstream's answer on its way to the client.
 struct Answer {
-    reply: Reply,
+    reply: Box<Reply>,
     has_body: bool,
     is_chunked: bool,
     /// Bytes of its body, where they are known.

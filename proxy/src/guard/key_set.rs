@@ -121,7 +121,7 @@ async fn fetch(url: &str, connector: &Connector) -> Result<Vec<u8>, String> {
     peer.options.connection_timeout = Some(PATIENCE);
     peer.options.read_timeout = Some(PATIENCE);
     let connected = connector.get_http_session(&peer).await;
-    let (mut session, _) = connected.map_err(|error| error.to_string())?;
+    let mut session = connected.map_err(|error| error.to_string())?;
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = authority.map_or(host, |authority| authority.as_str());
     let read = ask(&mut session, target, host).await.unwrap_or_else(|error| Err(error.to_string()));

@@ -288,6 +288,12 @@ pub const FAMILIES: &[Family] = &[
         "Upstream connections put to use: reused is true for one from the pool.",
     ),
     family(
+        "forebay_proxy_upstream_connections_idle",
+        Kind::Gauge,
+        &[],
+        "Connections to HTTP/1 servers kept for the next request this proxy asks by itself; 1024 at most.",
+    ),
+    family(
         "forebay_proxy_upstream_connections_waiting",
         Kind::Gauge,
         &["upstream"],

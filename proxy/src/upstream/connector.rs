@@ -1,66 +1,129 @@
 //! The connections that this proxy asks upstreams on by itself, shared by all that does.
 
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::{Connector as AnyVersion, v1};
-use pingora::protocols::Stream;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::connectors::http::Connector as AnyVersion;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{Ssl as _, UniqueID as _};
 use pingora::upstreams::peer::{HttpPeer, Peer};
+use prometheus::IntGauge;
 
 use crate::upstream::POOL_CONNECTIONS_MAX;
+use crate::upstream::idle::Idle;
 use crate::upstream::sips::Sips;
 
 /// Connects to servers, and keeps connections that are not used.
 pub struct Connector {
-    /// Servers that speak HTTP/1 alone. Taking an idle connection is little work, and connecting a great deal: here
-    /// what the second takes is only made room for when it is done.
-    h1: v1::Connector,
+    /// Servers that speak HTTP/1 alone: pingora connects, and what is kept is kept here.
+    h1: TransportConnector,
+    idle: Arc<Idle>,
     others: AnyVersion,
 }
 
-impl Default for Connector {
-    fn default() -> Connector {
-        let options = || Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX));
-        Connector { h1: v1::Connector::new(options()), others: AnyVersion::new(options()) }
+/// A connection nobody has asked anything on.
+pub enum Connection {
+    /// To a server that speaks HTTP/1 alone.
+    H1(Box<Sips>),
+    Other(Box<HttpSession>),
+}
+
+impl Connection {
+    pub fn id(&self) -> Option<RawFd> {
+        match self {
+            Connection::H1(stream) => Some(stream.id()),
+            Connection::Other(session) => session.stream().map(|stream| stream.id()),
+        }
+    }
+
+    /// What was agreed on, over TLS.
+    pub fn tls(&self) -> Option<Arc<SslDigest>> {
+        match self {
+            Connection::H1(stream) => stream.get_ssl_digest(),
+            Connection::Other(session) => session.digest()?.ssl_digest.clone(),
+        }
+    }
+
+    /// Pingora's session on it.
+    pub fn into_session(self, peer: &HttpPeer) -> HttpSession {
+        match self {
+            Connection::H1(stream) => {
+                HttpSession::H1(client::HttpSession::new_with_options(stream, peer))
+            }
+            Connection::Other(session) => *session,
+        }
+    }
+}
+
+/// Where a connection belongs when it carries no request, and how long it may stay there.
+#[derive(Clone, Copy)]
+pub struct Berth {
+    kind: u64,
+    time: Option<Duration>,
+}
+
+impl Berth {
+    pub fn of(peer: &HttpPeer) -> Berth {
+        Berth { kind: peer.reuse_hash(), time: peer.options.idle_timeout }
     }
 }
 
 impl Connector {
-    /// A session on an idle connection, or on a new one; says which.
+    /// `idle` counts the connections that are kept.
+    pub fn new(idle: IntGauge) -> Connector {
+        let options = || Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX));
+        Connector {
+            h1: TransportConnector::new(options()),
+            idle: Idle::new(idle),
+            others: AnyVersion::new(options()),
+        }
+    }
+
+    /// An idle connection, or a new one; says whether it was idle.
     ///
     /// Errors: pingora's, of connecting and of TLS.
-    pub async fn get_http_session(&self, peer: &HttpPeer) -> pingora::Result<(HttpSession, bool)> {
+    pub async fn connect(&self, peer: &HttpPeer) -> pingora::Result<(Connection, bool)> {
         if !is_h1(peer) {
-            return Box::pin(self.others.get_http_session(peer)).await;
+            let (session, reused) = Box::pin(self.others.get_http_session(peer)).await?;
+            return Ok((Connection::Other(Box::new(session)), reused));
         }
-        if let Some(session) = self.h1.reused_http_session(peer).await {
-            return Ok((sipping(session, peer), true));
+        if let Some(stream) = self.idle.take(peer.reuse_hash()) {
+            return Ok((Connection::H1(stream), true));
         }
-        let (session, reused) = Box::pin(self.h1.get_http_session(peer)).await?;
-        Ok((sipping(session, peer), reused))
+        let stream = Box::pin(self.h1.new_stream(peer)).await?;
+        Ok((Connection::H1(Box::new(Sips::of(stream))), false))
     }
 
-    /// Keeps the connection, if another request may be sent on it.
-    pub async fn release_http_session(&self, session: HttpSession, peer: &HttpPeer) {
-        let idle = peer.options.idle_timeout;
-        match session {
-            HttpSession::H1(session) if is_h1(peer) => {
-                self.h1.release_http_session(session, peer, idle).await;
+    /// Pingora's session on such a connection.
+    pub async fn get_http_session(&self, peer: &HttpPeer) -> pingora::Result<HttpSession> {
+        Ok(self.connect(peer).await?.0.into_session(peer))
+    }
+
+    /// Keeps the connection of a session, if another request may be sent on it.
+    pub async fn release_http_session(&self, session: Box<HttpSession>, peer: &HttpPeer) {
+        match *session {
+            HttpSession::H1(mut session) if is_h1(peer) => {
+                session.respect_keepalive();
+                // Apart, so that the others have no room for a session.
+                if let Some(stream) = Box::pin(session.reuse()).await.map(Sips::again) {
+                    self.release(stream, Berth::of(peer)).await;
+                }
             }
-            session => self.others.release_http_session(session, peer, idle).await,
+            session => {
+                let idle = peer.options.idle_timeout;
+                Box::pin(self.others.release_http_session(session, peer, idle)).await;
+            }
         }
     }
-}
 
-/// The session, which has not begun, on a stream that is read in [`Sips`].
-fn sipping(session: client::HttpSession, peer: &HttpPeer) -> HttpSession {
-    HttpSession::H1(match Sips::reads(session.stream()) {
-        true => session,
-        false => {
-            let stream: Stream = Box::new(Sips::of(session.into_inner()));
-            client::HttpSession::new_with_options(stream, peer)
-        }
-    })
+    /// Keeps a connection whose answer was read to its end.
+    pub async fn release(&self, stream: Box<Sips>, berth: Berth) {
+        self.idle.put(berth.kind, stream, berth.time).await;
+    }
 }
 
 fn is_h1(peer: &HttpPeer) -> bool {

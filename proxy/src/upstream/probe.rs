@@ -63,8 +63,9 @@ async fn probe(connector: &Connector, watch: &Watch) -> bool {
     if let Some(addresses) = &watch.addresses {
         addresses.place(&mut peer);
     }
-    let Ok((mut session, _)) = connector.get_http_session(&peer).await else { return false };
-    let allowed = watch.transport.accepts(session.digest());
+    let Ok(mut session) = connector.get_http_session(&peer).await else { return false };
+    let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+    let allowed = watch.transport.accepts(tls);
     let good = match &watch.checks.probe {
         _ if !allowed => false,
         Probe::Tcp => true,

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -25,18 +26,28 @@ const PROVED_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Sips {
     stream: Stream,
+    /// Read already, and given back: it comes first.
+    ahead: Bytes,
     /// Since the last write, that is, of this answer.
     read_bytes: usize,
 }
 
 impl Sips {
     pub fn of(stream: Stream) -> Sips {
-        Sips { stream, read_bytes: 0 }
+        Sips { stream, ahead: Bytes::new(), read_bytes: 0 }
     }
 
-    /// Whether this stream is one already.
-    pub fn reads(stream: &Stream) -> bool {
-        (**stream).as_any().is::<Sips>()
+    /// The same stream where it is one already.
+    pub fn again(stream: Stream) -> Box<Sips> {
+        if !(*stream).as_any().is::<Sips>() {
+            return Box::new(Sips::of(stream));
+        }
+        stream.into_any().downcast().expect("it was looked at")
+    }
+
+    /// Gives back what was read of it, for who reads it next.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        self.ahead = bytes;
     }
 }
 
@@ -46,6 +57,11 @@ impl AsyncRead for Sips {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(into.remaining());
+            into.put_slice(&self.ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         if self.read_bytes >= PROVED_BYTES || into.remaining() <= SIP_BYTES {
             let before = into.filled().len();
             let read = Pin::new(&mut self.stream).poll_read(context, into);
@@ -181,7 +197,6 @@ mod tests {
     async fn an_answer_is_read_in_small_pieces_until_it_has_found_a_taker_and_the_next_one_too() {
         let (ours, mut theirs) = duplex(1 << 20);
         let mut stream: Stream = Box::new(Sips::of(Box::new(ours)));
-        assert!(Sips::reads(&stream));
         for _ in 0..2 {
             stream.write_all(b"more").await.unwrap();
             theirs.write_all(&vec![0; 400_000]).await.unwrap();
@@ -191,5 +206,19 @@ mod tests {
             let rest = 400_000 - PROVED_BYTES - 2 * 64 * 1024;
             stream.read_exact(&mut vec![0; rest]).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_read_first() {
+        let (ours, mut theirs) = duplex(64);
+        let mut stream: Stream = Box::new(Sips::of(Box::new(ours)));
+        theirs.write_all(b"there").await.unwrap();
+        let mut sips = Sips::again(stream);
+        sips.put_back(Bytes::from_static(b"given "));
+        stream = sips;
+        let mut read = [0; 11];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"given there");
+        assert!((*Sips::again(stream).stream).as_any().is::<tokio::io::DuplexStream>());
     }
 }

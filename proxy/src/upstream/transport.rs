@@ -10,7 +10,8 @@ use http::Uri;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use pingora::http::RequestHeader;
-use pingora::protocols::{ALPN, Digest};
+use pingora::protocols::ALPN;
+use pingora::protocols::tls::SslDigest;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use proxy_config::address::ServerAddress;
@@ -177,11 +178,11 @@ impl Transport {
 
     /// Whether this connection is one the upstream allows: pingora takes every version of TLS that
     /// it knows.
-    pub fn accepts(&self, digest: Option<&Digest>) -> bool {
+    pub fn accepts(&self, made: Option<&SslDigest>) -> bool {
         let Some(tls) = self.tls.as_ref().filter(|_| self.unverified.is_none()) else {
             return true;
         };
-        let version = digest.and_then(|digest| digest.ssl_digest.as_ref()).map(|tls| &*tls.version);
+        let version = made.map(|made| &*made.version);
         match tls.minimum_version {
             TlsVersion::V1_2 => version.is_some(),
             TlsVersion::V1_3 => version.is_some_and(|version| version.ends_with("1_3")),

@@ -167,7 +167,7 @@ pub fn token(bytes: &[u8]) {
         let config = serde_json::from_value(config).unwrap();
         let tokens = Tokens::new(&config, &Servers::default(), &Metrics::new());
         let tokens = tokens.unwrap_or_else(|fault| panic!("{fault}"));
-        (tokens, good_token(), runtime(), Arc::default())
+        (tokens, good_token(), runtime(), Arc::new(Connector::new(Metrics::new().upstream_idle)))
     });
     let authorization = [&b"Bearer "[..], bytes].concat();
     let claims = runtime.block_on(tokens.check(Some(&authorization), None, connector));

@@ -1,0 +1,369 @@
+//! Short answers in HTTP/1.1, read without a session of pingora's: the head is made once, without what belongs to the
+//! connection, and the body is lent from where it was read. What is anything else is given back to be read from its first
+//! byte by pingora, which knows every form of an answer.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use http::{HeaderValue, Version};
+use httparse::{EMPTY_HEADER, Response, Status};
+use pingora::ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+use pingora::http::ResponseHeader;
+use pingora::time::timeout;
+use pingora::{Error, OrErr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::headers::HOP_BY_HOP;
+use crate::upstream::connector::{Berth, Connector};
+use crate::upstream::sips::Sips;
+
+/// Bytes of a body that is short.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes read at once. A head that does not come in one piece is pingora's.
+const READ_BYTES: usize = 8 * 1024;
+/// Fields of a head that is read here.
+const FIELDS_MAX: usize = 64;
+
+/// What a server's first bytes begin.
+pub enum Began {
+    Short(Box<Answer>),
+    /// Nothing of it is taken.
+    Other(Box<Sips>),
+}
+
+/// A short answer.
+pub struct Answer {
+    /// Without hop-by-hop fields.
+    pub head: ResponseHeader,
+    pub body: Short,
+}
+
+/// The body of a short answer.
+pub struct Short {
+    stream: Box<Sips>,
+    /// Read, and not lent yet.
+    read: BytesMut,
+    lent: BytesMut,
+    /// Bytes of the body that were not lent yet.
+    left: usize,
+    pub patience: Duration,
+}
+
+/// Sends a request.
+///
+/// Errors: `WriteError`, and `WriteTimedout` after this time.
+pub async fn send(stream: &mut Sips, request: &[u8], patience: Duration) -> pingora::Result<()> {
+    let sending = async {
+        stream.write_all(request).await?;
+        stream.flush().await
+    };
+    let sent = timeout(patience, sending).await;
+    let sent = sent.map_err(|_| Error::explain(WriteTimedout, "while sending a request"))?;
+    sent.or_err(WriteError, "while sending a request")
+}
+
+/// Reads what comes first of the answer to a request other than HEAD.
+///
+/// Errors: `ReadTimedout` after this time.
+pub async fn read(mut stream: Box<Sips>, patience: Duration) -> pingora::Result<Began> {
+    let mut read = BytesMut::with_capacity(READ_BYTES);
+    let came = timeout(patience, stream.read_buf(&mut read)).await;
+    let came = came.map_err(|_| Error::explain(ReadTimedout, "while reading response headers"))?;
+    // A fault is found again by who reads on, who knows what it means for the connection.
+    let begun = came.ok().filter(|count| *count > 0).and_then(|_| begin(&read));
+    let Some(Begun { head_length, body_length, fields, status, reason }) = begun else {
+        stream.put_back(read.freeze());
+        return Ok(Began::Other(stream));
+    };
+    let lines = read.split_to(head_length).freeze();
+    let head = head(&lines, status, reason.as_deref(), &fields)?;
+    let body = Short { stream, read, lent: BytesMut::new(), left: body_length, patience };
+    Ok(Began::Short(Box::new(Answer { head, body })))
+}
+
+/// The head of a short answer, as places in the bytes it came in.
+struct Begun {
+    head_length: usize,
+    body_length: usize,
+    status: u16,
+    /// Where it is not the usual one.
+    reason: Option<String>,
+    fields: Vec<Field>,
+}
+
+struct Field {
+    name: (usize, usize),
+    value: (usize, usize),
+}
+
+/// `None`: not all of a head, or not that of a short answer whose bytes could not be read in two ways.
+fn begin(bytes: &[u8]) -> Option<Begun> {
+    let mut parsed = [EMPTY_HEADER; FIELDS_MAX];
+    let mut response = Response::new(&mut parsed);
+    let Ok(Status::Complete(head_length)) = response.parse(bytes) else { return None };
+    let status = response.code.filter(|code| !matches!(code, 0..200 | 204 | 304 | 600..))?;
+    if response.version != Some(1) {
+        return None;
+    }
+    let place = |part: &[u8]| {
+        let from = part.as_ptr() as usize - bytes.as_ptr() as usize;
+        (from, from + part.len())
+    };
+    let mut length = None;
+    let mut fields = Vec::with_capacity(response.headers.len());
+    for field in response.headers.iter() {
+        let name = field.name.as_bytes();
+        match field_kind(name) {
+            Kind::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
+            Kind::Connection | Kind::HopByHop => return None,
+            Kind::KeepAlive => continue,
+            Kind::Length if length.is_none() => length = Some(digits(field.value)?),
+            Kind::Length => return None,
+            Kind::Other => {}
+        }
+        fields.push(Field { name: place(name), value: place(field.value) });
+    }
+    let body_length = length.filter(|length| *length <= BODY_BYTES_MAX)?;
+    // More than was promised is no answer to anything.
+    if bytes.len() - head_length > body_length {
+        return None;
+    }
+    let usual = http::StatusCode::from_u16(status).ok()?.canonical_reason();
+    let reason = response.reason.filter(|reason| Some(*reason) != usual).map(str::to_owned);
+    Some(Begun { head_length, body_length, status, reason, fields })
+}
+
+enum Kind {
+    Connection,
+    KeepAlive,
+    HopByHop,
+    Length,
+    Other,
+}
+
+fn field_kind(name: &[u8]) -> Kind {
+    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    match name.len() {
+        10 if is(&CONNECTION) => Kind::Connection,
+        10 if name.eq_ignore_ascii_case(b"keep-alive") => Kind::KeepAlive,
+        14 if is(&CONTENT_LENGTH) => Kind::Length,
+        _ if is(&TRANSFER_ENCODING) || HOP_BY_HOP.iter().any(is) => Kind::HopByHop,
+        _ => Kind::Other,
+    }
+}
+
+fn digits(value: &[u8]) -> Option<usize> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok())?
+}
+
+fn head(
+    lines: &Bytes,
+    status: u16,
+    reason: Option<&str>,
+    fields: &[Field],
+) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(fields.len()))?;
+    head.set_version(Version::HTTP_11);
+    if reason.is_some() {
+        head.set_reason_phrase(reason)?;
+    }
+    for Field { name, value } in fields {
+        let value = HeaderValue::from_maybe_shared(lines.slice(value.0..value.1));
+        let value = value.or_err(pingora::ErrorType::InvalidHTTPHeader, "a field of a response")?;
+        head.append_header(lines.slice(name.0..name.1), value)?;
+    }
+    Ok(head)
+}
+
+impl Short {
+    /// The next bytes of the body; `None` when there are no more.
+    ///
+    /// Errors: `ConnectionClosed` where the body is cut off, `ReadError`, `ReadTimedout`.
+    pub async fn lend(&mut self) -> pingora::Result<Option<&[u8]>> {
+        Ok(self.next().await?.map(|part| &**part))
+    }
+
+    /// The same, given away.
+    pub async fn part(&mut self) -> pingora::Result<Option<Bytes>> {
+        Ok(self.next().await?.map(|part| part.split().freeze()))
+    }
+
+    async fn next(&mut self) -> pingora::Result<Option<&mut BytesMut>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        if self.read.is_empty() {
+            self.lent.clear();
+            self.read.reserve(READ_BYTES.min(self.left));
+            let mut rest = (&mut self.stream).take(self.left as u64);
+            let came = timeout(self.patience, rest.read_buf(&mut self.read)).await;
+            let came = came.map_err(|_| Error::explain(ReadTimedout, "while reading a body"))?;
+            if came.or_err(ReadError, "while reading a body")? == 0 {
+                return Error::e_explain(ConnectionClosed, "before a body was whole");
+            }
+        }
+        self.lent = self.read.split();
+        self.left -= self.lent.len();
+        Ok(Some(&mut self.lent))
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Gives the connection back where its answer was read to the end, and closes it otherwise.
+    pub async fn release(mut self, last: bool, berth: Berth, connector: &Connector) {
+        match last || !self.is_done() {
+            true => drop(self.stream.shutdown().await),
+            false => connector.release(self.stream, berth).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora::protocols::http::v1::client;
+    use proptest::prelude::*;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn answered(text: &[u8]) -> Began {
+        let (ours, mut theirs) = duplex(1 << 20);
+        theirs.write_all(text).await.unwrap();
+        drop(theirs);
+        read(Box::new(Sips::of(Box::new(ours))), SECOND).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_short_answer_is_read_as_it_was_sent_but_for_what_is_the_connections() {
+        let text = b"HTTP/1.1 404 Gone Away\r\nServer: s\r\nConnection: Keep-Alive\r\nKeep-Alive: timeout=5\r\n\
+            X-Odd-CASE: a\r\nContent-Length: 5\r\nX-Odd-CASE: b\r\n\r\nhe";
+        let Began::Short(answer) = answered(text).await else { panic!("not short") };
+        let Answer { head, mut body } = *answer;
+        assert_eq!((head.status.as_u16(), head.get_reason_phrase()), (404, Some("Gone Away")));
+        let mut wire = BytesMut::new();
+        head.header_to_h1_wire(&mut wire);
+        let lines = "Server: s\r\nX-Odd-CASE: a\r\nX-Odd-CASE: b\r\nContent-Length: 5\r\n";
+        assert_eq!(std::str::from_utf8(&wire).unwrap(), lines);
+        assert_eq!(body.lend().await.unwrap(), Some(&b"he"[..]));
+        assert!(!body.is_done());
+        let cut_off = body.lend().await.unwrap_err();
+        assert_eq!(cut_off.etype(), &ConnectionClosed);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_lent_until_its_end_and_no_further() {
+        let (ours, mut theirs) = duplex(1 << 20);
+        theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n").await.unwrap();
+        let stream = Box::new(Sips::of(Box::new(ours)));
+        let Began::Short(answer) = read(stream, SECOND).await.unwrap() else { panic!() };
+        let mut body = answer.body;
+        theirs.write_all(&[7; 20_003]).await.unwrap();
+        let mut length = 0;
+        while let Some(part) = body.part().await.unwrap() {
+            assert!(part.iter().all(|byte| *byte == 7));
+            length += part.len();
+        }
+        assert_eq!((length, body.is_done()), (20_000, true));
+        let mut over = [0; 3];
+        body.stream.read_exact(&mut over).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn all_else_is_given_back_as_it_came() {
+        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
+        for text in [
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive, x\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nUpgrade: h2c\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTrailer: x\r\n\r\na",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: a\r\n b\r\n\r\na",
+            "nonsense\r\n\r\n",
+            &long,
+        ] {
+            let Began::Other(mut stream) = answered(text.as_bytes()).await else {
+                panic!("{text:?}")
+            };
+            let mut again = String::new();
+            stream.read_to_string(&mut again).await.unwrap();
+            assert_eq!(again, text);
+        }
+    }
+
+    /// What pingora reads: status, fields and body.
+    async fn by_pingora(text: &[u8]) -> Option<(u16, Vec<(String, Vec<u8>)>, Vec<u8>)> {
+        let (ours, mut theirs) = duplex(1 << 20);
+        theirs.write_all(text).await.ok()?;
+        drop(theirs);
+        let mut session = client::HttpSession::new(Box::new(ours));
+        session.read_response().await.ok()?;
+        let head = session.resp_header()?.clone();
+        let mut body = Vec::new();
+        while let Some(part) = session.read_body_bytes().await.ok()? {
+            body.extend_from_slice(&part);
+        }
+        Some((head.status.as_u16(), lasting(&head), body))
+    }
+
+    async fn by_us(text: &[u8]) -> Option<(u16, Vec<(String, Vec<u8>)>, Vec<u8>)> {
+        let Began::Short(answer) = answered(text).await else { return None };
+        let (head, mut short, mut body) = (answer.head, answer.body, Vec::new());
+        while let Some(part) = short.part().await.ok()? {
+            body.extend_from_slice(&part);
+        }
+        Some((head.status.as_u16(), lasting(&head), body))
+    }
+
+    /// The fields that go further.
+    fn lasting(head: &ResponseHeader) -> Vec<(String, Vec<u8>)> {
+        let fields = head.headers.iter();
+        let lasting = fields.filter(|(name, _)| !HOP_BY_HOP.contains(name));
+        lasting.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_short_is_what_pingora_reads(
+            first in prop::sample::select(vec![
+                "HTTP/1.1 200 OK", "HTTP/1.1 500", "HTTP/1.1 299 A b", "HTTP/1.0 200 OK", "HTTP/1.1 100 Continue", "HTTP/1.1 0200 OK",
+            ]),
+            fields in prop::collection::vec(prop::sample::select(vec![
+                "Content-Length: 3", "content-length:3 ", "Content-Length: 03", "Content-Length: 3, 3", "Content-Length : 3",
+                "Transfer-Encoding: chunked", "Connection: keep-alive", "Connection: close", "Keep-Alive: timeout=1",
+                "X-A: b", "x-a: \tc ", "Set-Cookie: a=b", "Set-Cookie: c=d", "X-Bin: \u{e9}", "X\u{e9}: a", ": a", " folded", "",
+            ]), 0..6),
+            end in prop::sample::select(vec!["\r\n", "\n", "\r"]),
+            body in prop::sample::select(vec!["", "ab", "abc", "abcd", "3\r\nabc\r\n0\r\n\r\n"]),
+        ) {
+            let mut text = format!("{first}\r\n");
+            fields.iter().for_each(|field| text.push_str(&format!("{field}{end}")));
+            text.push_str(&format!("\r\n{body}"));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                if let Some(ours) = by_us(text.as_bytes()).await {
+                    prop_assert_eq!(Some(ours), by_pingora(text.as_bytes()).await);
+                }
+                Ok(())
+            })?;
+        }
+    }
+}
