@@ -34,9 +34,10 @@ picture: ## Make the README's picture: a browser's view of a running environment
 	cargo build --release --locked --bins
 	tools/picture.sh "$(target_dir)/release/forebay" docs/images/stream-page.png
 
-bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes; processor time, growth
+LEDGER_GROW ?= 1000000
+bench-ledger: ## What the ledger does a second on SQLite, PostgreSQL and MariaDB, beside the disk's flushes; writes docs/BENCHMARKS-LEDGER.md
 	@tools/install.sh test
-	cargo bench --locked -p forebay-ledger --bench ledger
+	cargo bench --locked -p forebay-ledger --bench ledger -- --grow "$(LEDGER_GROW)" --write "$(CURDIR)/docs/BENCHMARKS-LEDGER.md"
 
 bench-stack: ## What making production's templates costs, beside the CDK for the same architecture; writes docs/BENCHMARKS-STACK.md
 	@tools/install.sh up

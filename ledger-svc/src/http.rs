@@ -29,11 +29,11 @@ pub mod transfers;
 pub mod view;
 pub mod webhooks;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,9 +74,13 @@ pub struct Limits {
     pub request_timeout: Duration,
 }
 
-/// What handlers work with. Cheap to clone.
+/// What handlers work with. It is cloned several times a request, so it is one pointer.
 #[derive(Clone, Debug)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// What an `App` is made of.
+#[derive(Debug)]
+pub struct Parts {
     /// For what reads all of it in one moment.
     pub database: DatabaseUrl,
     pub reader: Reader,
@@ -95,6 +99,20 @@ pub struct App {
     pub exports: Arc<Semaphore>,
     /// Turns true at a stop.
     pub stopping: watch::Receiver<bool>,
+}
+
+impl App {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 fn api() -> OpenApiRouter<App> {
@@ -163,11 +181,7 @@ pub fn router(app: App) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document()))
         .fallback(observe::not_found)
         .method_not_allowed_fallback(observe::method_not_allowed)
-        .layer(middleware::from_fn(etag::tag))
-        .layer(middleware::from_fn(precondition::none_ignored))
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(DefaultBodyLimit::max(app.limits.body_bytes_max))
-        .layer(middleware::from_fn_with_state(app.clone(), auth::check))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

@@ -118,7 +118,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     shouting.extend(open);
     let (stop, stopped) = watch::channel(false);
     let handle = Arc::new(handle);
-    let app = App {
+    let app = App::new(http::Parts {
         database: options.database.clone(),
         signer: Signer::of(options.signing.as_ref(), &reader, &handle, &metrics),
         reader: reader.clone(),
@@ -132,7 +132,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
         exports: Arc::new(Semaphore::new(options.http.exports_max)),
         stopping: stopped.clone(),
-    };
+    });
     let beside = beside(&app, &options, app.gate.ring.clone(), &stopped)?;
     let (admin_stop, admin_stopped) = watch::channel(false);
     Ok(Service {

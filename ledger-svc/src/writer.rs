@@ -4,6 +4,7 @@
 
 mod acts;
 mod gathered;
+mod ids;
 mod memory;
 mod prepare;
 mod published;
@@ -187,7 +188,7 @@ pub fn start(
     metrics
         .accounts_known_capacity
         .set(i64::try_from(limits.accounts_known_max).unwrap_or(i64::MAX));
-    let backlog = Arc::new(Backlog::default());
+    let backlog = Arc::new(Backlog::new(limits.batch_max));
     let balances = Published::new(limits.accounts_known_max, metrics.clone());
     let waiting = Waiting::new(waiting, Arc::clone(&backlog), limits.batch_max);
     let running = run::run(store, ahead, waiting, limits, balances.clone(), metrics.clone());

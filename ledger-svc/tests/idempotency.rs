@@ -20,6 +20,7 @@ async fn at_once(api: &Api, key: &str, bodies: Vec<serde_json::Value>) -> Vec<An
 
 on_every_engine!(
     a_replay_is_the_first_answer_byte_for_byte,
+    a_replay_is_the_first_answer_though_it_would_be_refused_now,
     sixteen_clients_with_one_key_and_body_post_once,
     sixteen_clients_with_one_key_and_other_bodies_post_one_of_them,
     a_bad_transfer_does_not_reject_its_neighbours,
@@ -52,6 +53,27 @@ async fn a_replay_is_the_first_answer_byte_for_byte(server: &Server) {
     assert_eq!(other.problem(), "idempotency-key-reused");
     assert_eq!(other.status, 409);
     assert_eq!(api.read("/v1/accounts/eur:debit/balance").await["balance"], "1.50");
+}
+
+async fn a_replay_is_the_first_answer_though_it_would_be_refused_now(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open_pair(api).await;
+    let mut once = moving("eur:credit", "eur:debit", "1.00");
+    once["expect"] = json!([{"account": "eur:debit", "balance": "0.00"}]);
+    let first = api.transfer("once", &once).await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    // Others in between, so that it is no key of the batch before any more.
+    for key in ["other", "another"] {
+        let other = api.transfer(key, &moving("eur:credit", "eur:debit", "1.00")).await;
+        assert_eq!(other.status, 201);
+    }
+    let again = api.transfer("once", &once).await;
+    assert_eq!((again.status.as_u16(), again.is_replay()), (201, true), "{}", again.body);
+    assert_eq!(again.body, first.body);
+    let refused = api.transfer("refused", &once).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert_eq!(api.read("/v1/accounts/eur:debit/balance").await["balance"], "3.00");
 }
 
 async fn sixteen_clients_with_one_key_and_body_post_once(server: &Server) {

@@ -3,7 +3,7 @@
 //! with one SQL transaction per transfer. Figures of different machines, or minutes, compare as ratios only;
 //! processor time per transfer says most on a machine that others use too.
 //!
-//! `make bench-ledger`, or `cargo bench -p forebay-ledger --bench ledger -- [ENGINE…] [--seconds N] [--grow N]`.
+//! `make bench-ledger`, or `cargo bench -p forebay-ledger --bench ledger -- [ENGINE…] [--seconds N] [--grow N] [--only ROW] [--write PAGE]`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -14,6 +14,8 @@ mod cost;
 mod engine;
 #[path = "ledger_load.rs"]
 mod load;
+#[path = "ledger_page.rs"]
+mod page;
 #[path = "ledger_peer.rs"]
 mod peer;
 #[path = "../../ledger-svc/tests/raw.rs"]
@@ -23,41 +25,82 @@ mod raw;
 mod running;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cost::{Serving, Spent};
+use cost::Serving;
 use engine::{Engine, Server};
-use load::{Load, Measured};
+use load::Load;
+use page::{Bar, Page};
 
 /// Between how many accounts transfers go.
 const ACCOUNTS: usize = 10_000;
 const SECONDS: u64 = 5;
-/// Transfers stored before the first figure is taken again. The target speaks of ten million; this takes a minute.
+/// Transfers stored before the first figure is taken again. The bar is for ten million (`--grow 10000000`), which takes minutes
+/// and ten gigabytes of disk on each engine.
 const GROWN: u64 = 1_000_000;
 
-fn main() {
-    let (mut engines, mut seconds, mut grown) = (Vec::new(), SECONDS, GROWN);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "sqlite" => engines.push(Engine::Sqlite),
-            "postgres" => engines.push(Engine::Postgres),
-            "mariadb" => engines.push(Engine::MariaDb),
-            "--seconds" => seconds = arguments.next().unwrap().parse().unwrap(),
-            "--grow" => grown = arguments.next().unwrap().parse().unwrap(),
-            // Cargo says so.
-            "--bench" => {}
-            other => {
-                panic!("{other} is no engine (sqlite, postgres, mariadb), --seconds N or --grow N")
+const UNIFORM: &str = "batches of 500";
+const HOT: &str = "hot: batches of 500 on one account";
+const STREAM: &str = "stream of lines";
+const SINGLES: &str = "one transfer a request";
+const BALANCES: &str = "balances read";
+const GROWING: &str = "growing";
+const GROWN_ROW: &str = "batches of 500, grown";
+
+/// What is asked for.
+struct Asked {
+    engines: Vec<Engine>,
+    time: Duration,
+    grown: u64,
+    /// Rows by the beginning of their names; all when there is none.
+    only: Vec<String>,
+    write: Option<PathBuf>,
+}
+
+impl Asked {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Self {
+        let time = Duration::from_secs(SECONDS);
+        let mut asked =
+            Self { engines: Vec::new(), time, grown: GROWN, only: Vec::new(), write: None };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "sqlite" => asked.engines.push(Engine::Sqlite),
+                "postgres" => asked.engines.push(Engine::Postgres),
+                "mariadb" => asked.engines.push(Engine::MariaDb),
+                "--seconds" => {
+                    asked.time = Duration::from_secs(arguments.next().unwrap().parse().unwrap());
+                }
+                "--grow" => asked.grown = arguments.next().unwrap().parse().unwrap(),
+                "--only" => asked.only.push(arguments.next().unwrap()),
+                "--write" => asked.write = arguments.next().map(PathBuf::from),
+                // Cargo says so.
+                "--bench" => {}
+                other => panic!(
+                    "{other} is no engine (sqlite, postgres, mariadb), --seconds N, --grow N, --only ROW or --write PAGE"
+                ),
             }
         }
+        if asked.engines.is_empty() {
+            asked.engines = vec![Engine::Sqlite, Engine::Postgres, Engine::MariaDb];
+        }
+        asked
     }
-    if engines.is_empty() {
-        engines = vec![Engine::Sqlite, Engine::Postgres, Engine::MariaDb];
+
+    fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| row.starts_with(only))
     }
+}
+
+fn main() {
+    let asked = Asked::read(std::env::args().skip(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    for engine in engines {
-        runtime.block_on(Box::pin(measure(engine, Duration::from_secs(seconds), grown)));
+    let mut page = Page::begin(&asked);
+    for engine in &asked.engines {
+        runtime.block_on(Box::pin(measure(*engine, &asked, &mut page)));
+    }
+    if let Some(path) = &asked.write {
+        page.write(path);
     }
 }
 
@@ -70,54 +113,57 @@ fn settings(engine: Engine) -> &'static [&'static str] {
     }
 }
 
-async fn measure(engine: Engine, time: Duration, grown: u64) {
+async fn measure(engine: Engine, asked: &Asked, page: &mut Page) {
     let server = Server::start(engine, settings(engine)).await;
     let flushes = flushes(&server.path("flush"), Duration::from_secs(1));
-    let alone = peer::one_transaction_each(&server.database().await, time).await;
-    println!(
-        "\n{engine:?}: {flushes:.0} flushes/s, {alone:.0} transfers/s with one SQL transaction each; load {}",
-        std::fs::read_to_string("/proc/loadavg").unwrap().trim()
-    );
-    println!(
-        "| | per second | p50 ms | p99 ms | µs each: clients | service | database | × flushes | × one each |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    let alone = peer::one_transaction_each(&server.database().await, asked.time).await;
+    page.engine(engine, flushes, alone);
     let serving = Serving::start(&server.database().await);
-    let load = Load::new(serving.listen, ACCOUNTS, time);
+    let load = Load::new(serving.listen, ACCOUNTS, asked.time);
     load.accounts().await;
-    let report = |what: &str, measured: Measured, before: Spent| {
-        let Measured { rate, p50, p99, count } = measured;
-        let spent = serving.spent() - before;
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / count;
-        println!(
-            "| {what} | {rate:.0} | {p50:.1} | {p99:.1} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1} |",
-            each(spent.clients),
-            each(spent.service),
-            each(spent.database),
-            rate / flushes,
-            rate / alone
-        );
-        rate
-    };
-    let spent = || serving.spent();
-    let before = spent();
-    let empty = report("batches of 500", load.batches(false).await, before);
-    let before = spent();
-    report("batches of 500, one hot account", load.batches(true).await, before);
-    let before = spent();
-    report("stream of lines", load.stream().await, before);
-    let before = spent();
-    report("one transfer a request", load.singles().await, before);
-    let before = spent();
-    report("balances", load.balances().await, before);
-    if grown > 0 {
-        let before = spent();
-        report(&format!("growing to {grown}"), load.grow(grown).await, before);
-        let before = spent();
-        let full = report("batches of 500", load.batches(false).await, before);
-        println!("{:.2} × the rate on an empty database", full / empty);
+    let mut uniform = 0.0;
+    for row in [UNIFORM, HOT, STREAM, SINGLES, BALANCES] {
+        if !asked.wants(row) {
+            continue;
+        }
+        if row == BALANCES {
+            load.warm().await;
+        }
+        let before = serving.spent();
+        let measured = match row {
+            UNIFORM => load.batches(false).await,
+            HOT => load.batches(true).await,
+            STREAM => load.stream().await,
+            SINGLES => load.singles().await,
+            _ => load.balances().await,
+        };
+        if row == UNIFORM {
+            uniform = measured.rate;
+        }
+        let bar = match row {
+            UNIFORM => Bar::least(50_000.0).and_p99_below(100.0),
+            HOT => Bar::least(uniform),
+            SINGLES => Bar::least(15_000.0).and_p99_below(50.0),
+            BALANCES => Bar::least(50_000.0),
+            _ => Bar::default(),
+        };
+        page.row(row, &measured, serving.spent() - before, bar);
     }
-    println!("the service had {} MiB at most", serving.peak_mib());
+    let peak = serving.peak_mib();
+    if asked.grown == 0 {
+        page.say(&format!("The service had {peak} MiB at most."));
+    } else {
+        let before = serving.spent();
+        let growing = load.grow(asked.grown).await;
+        page.row(GROWING, &growing, serving.spent() - before, Bar::default());
+        let before = serving.spent();
+        let full = load.batches(false).await;
+        page.row(GROWN_ROW, &full, serving.spent() - before, Bar::least(uniform * 0.8));
+        page.say(&format!(
+            "With {} transfers it does {:.2} times what it did empty. The service had {peak} MiB at most before it grew, {} in all.",
+            load.stored(), full.rate / uniform, serving.peak_mib()
+        ));
+    }
     serving.stop();
 }
 

@@ -32,6 +32,8 @@ pub struct Load {
     time: Duration,
     /// Keys are never used twice.
     next: Arc<AtomicU64>,
+    /// Numbers of reads, which book nothing.
+    reads: Arc<AtomicU64>,
 }
 
 /// A connection, and what it has read ahead.
@@ -116,16 +118,21 @@ fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+fn balance(account: u64) -> Vec<u8> {
+    format!("GET /v1/accounts/a:{account}/balance HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
+}
+
 impl Load {
     pub fn new(address: SocketAddr, accounts: usize, time: Duration) -> Self {
         let accounts = u64::try_from(accounts).unwrap();
-        Self { address, accounts, time, next: Arc::new(AtomicU64::new(0)) }
+        Self { address, accounts, time, next: Arc::default(), reads: Arc::default() }
     }
 
     /// Closed loops on so many connections; each request stands for `each`. `request` makes bytes of a
     /// number that is used once.
     async fn run(
         &self,
+        numbers: &Arc<AtomicU64>,
         connections: u64,
         each: u64,
         request: impl Fn(u64) -> Vec<u8> + Clone + Send + 'static,
@@ -134,7 +141,7 @@ impl Load {
         let mut clients = JoinSet::new();
         let began = Instant::now();
         for _ in 0..connections {
-            let (next, request) = (Arc::clone(&self.next), request.clone());
+            let (next, request) = (Arc::clone(numbers), request.clone());
             let (address, time) = (self.address, self.time);
             clients.spawn(async move {
                 let mut connection = Connection::open(address).await;
@@ -164,7 +171,7 @@ impl Load {
             body.push('}');
             post("/v1/batches", "prefer: return=minimal\r\n", &body)
         };
-        self.run(BATCH_CONNECTIONS, BATCH, request, |body| {
+        self.run(&self.next, BATCH_CONNECTIONS, BATCH, request, |body| {
             assert!(find(&body[..100], br#""refused":0"#).is_some(), "refused");
         })
         .await
@@ -202,6 +209,11 @@ impl Load {
         Measured { rate: if seconds > 0.0 { count / seconds } else { 0.0 }, count, ..last }
     }
 
+    /// Transfers sent so far, and so about as many as are stored.
+    pub fn stored(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     pub async fn singles(&self) -> Measured {
         let accounts = self.accounts;
         let request = move |number: u64| {
@@ -209,16 +221,21 @@ impl Load {
             transfer(&mut body, number, accounts, false);
             post("/v1/transfers", &format!("idempotency-key: s{number}\r\n"), &body)
         };
-        self.run(SINGLE_CONNECTIONS, 1, request, |_| {}).await
+        self.run(&self.next, SINGLE_CONNECTIONS, 1, request, |_| {}).await
+    }
+
+    /// Reads each balance once: from then on they are told from memory.
+    pub async fn warm(&self) {
+        let mut connection = Connection::open(self.address).await;
+        for account in 0..self.accounts {
+            connection.ask(&balance(account)).await;
+        }
     }
 
     pub async fn balances(&self) -> Measured {
         let accounts = self.accounts;
-        let request = move |number: u64| {
-            let account = number * 7919 % accounts;
-            format!("GET /v1/accounts/a:{account}/balance HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes()
-        };
-        self.run(READ_CONNECTIONS, 1, request, |_| {}).await
+        let request = move |number: u64| balance(number * 7919 % accounts);
+        self.run(&self.reads, READ_CONNECTIONS, 1, request, |_| {}).await
     }
 
     /// Two streams, each with so many lines under way.

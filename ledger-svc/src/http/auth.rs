@@ -1,8 +1,6 @@
-//! Who asks, and whether they may: a layer before every route. What it finds out, handlers are given as `Actor`.
+//! Who asks, and whether they may: asked before every route. What it finds out, handlers are given as `Actor`.
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, MatchedPath, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
@@ -26,7 +24,7 @@ pub enum Auth {
     Open,
 }
 
-/// What the layer judges by.
+/// What is judged by.
 #[derive(Debug)]
 pub struct Gate {
     pub auth: Auth,
@@ -39,17 +37,17 @@ const BEARER: &str = "Bearer realm=\"forebay-ledger\"";
 
 const BASIC: &str = "Basic realm=\"forebay-ledger: an API key as the password\", charset=\"UTF-8\"";
 
-/// The layer.
-pub async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    match judge(&app.gate, request.method(), path.as_deref(), request.headers()) {
+/// Puts who asks beside the request, or says why they may not.
+pub fn check(app: &App, request: &mut Request) -> Result<(), Problem> {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    match judge(&app.gate, request.method(), path, request.headers()) {
         Ok(actor) => {
             request.extensions_mut().insert(actor);
-            next.run(request).await
+            Ok(())
         }
         Err(problem) => {
             app.metrics.refusals.with_label_values(&[problem.kind.row().name]).inc();
-            problem.into_response()
+            Err(problem)
         }
     }
 }

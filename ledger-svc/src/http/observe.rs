@@ -3,20 +3,20 @@
 use std::any::Any;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, header};
 use prometheus::IntGauge;
 
-use super::App;
 use super::problem::{CONTENT_TYPE, KINDS, Kind, Problem};
+use super::{App, auth, etag, precondition};
 use crate::metrics::{Metrics, seconds};
 
 /// Label of requests that no route matches; their paths are anybody's invention.
 const UNMATCHED: &str = "unmatched";
 
-/// The outermost layer of the main listener.
+/// The layer around every route of the main listener.
 pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let _in_flight = InFlight::count(&app.metrics);
@@ -27,14 +27,18 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     };
     let answered = match headers_in_limits(request.headers(), &app) {
         Err(problem) => problem.into_response(),
-        Ok(()) => match tokio::time::timeout(app.limits.request_timeout, next.run(request)).await {
-            Ok(response) => as_problem(response),
-            Err(_) => Problem::new(
-                Kind::TimedOut,
-                format!("no answer within {} ms", app.limits.request_timeout.as_millis()),
-            )
-            .into_response(),
-        },
+        Ok(()) => {
+            match tokio::time::timeout(app.limits.request_timeout, judged(&app, request, next))
+                .await
+            {
+                Ok(response) => as_problem(response),
+                Err(_) => Problem::new(
+                    Kind::TimedOut,
+                    format!("no answer within {} ms", app.limits.request_timeout.as_millis()),
+                )
+                .into_response(),
+            }
+        }
     };
     let status = answered.status();
     if status.is_server_error() {
@@ -49,6 +53,19 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         .with_label_values(&[route.as_str(), method])
         .observe(seconds(began.elapsed()));
     answered
+}
+
+/// Who may not ask is answered before anything is done; what is answered is tagged. One layer and not one each: a layer
+/// copies the service behind it for every request.
+async fn judged(app: &App, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = auth::check(app, &mut request) {
+        return problem.into_response();
+    }
+    DefaultBodyLimit::max(app.limits.body_bytes_max).apply(&mut request);
+    if let Err(problem) = precondition::none_ignored(&request) {
+        return problem.into_response();
+    }
+    etag::tag(request, next).await
 }
 
 /// Counts a request until it is answered, or given up by its client.

@@ -4,8 +4,6 @@
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Request};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use serde::Serialize;
@@ -77,15 +75,15 @@ impl FromRequestParts<App> for Precondition {
 }
 
 /// Refuses a tag where there is none to compare it with: to do it all the same would be to ignore it.
-pub async fn none_ignored(request: Request, next: Next) -> Response {
+pub fn none_ignored(request: &Request) -> Result<(), Problem> {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let path = request.extensions().get::<axum::extract::MatchedPath>();
     let compared = path.is_some_and(|path| COMPARED.contains(&path.as_str()));
     if !reads && !compared && Precondition::of(request.headers()).names_tags() {
         let detail = "there is no tag of this to compare If-Match with; leave it out";
-        return Problem::new(Kind::PreconditionFailed, detail).into_response();
+        return Err(Problem::new(Kind::PreconditionFailed, detail));
     }
-    next.run(request).await
+    Ok(())
 }
 
 #[cfg(test)]

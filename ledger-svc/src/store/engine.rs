@@ -43,6 +43,13 @@ pub enum Ahead {
     Postgres(PgPool),
 }
 
+/// Statements that write rows, ready to be sent.
+pub enum Inserts {
+    Sqlite(Vec<sqlite::Insert>),
+    MySql(mysql::Inserts),
+    Postgres(Vec<postgres::Insert>),
+}
+
 /// A database opened for one service.
 #[derive(Debug)]
 pub struct Opened {
@@ -219,6 +226,14 @@ impl Ahead {
         }
     }
 
+    pub(super) fn inserts_of(&self, tables: &[Rows<'_>]) -> Result<Inserts, StoreError> {
+        Ok(match self {
+            Self::Sqlite(_) => Inserts::Sqlite(sqlite::inserts(tables)?),
+            Self::MySql(_) => Inserts::MySql(mysql::inserts(tables)),
+            Self::Postgres(_) => Inserts::Postgres(postgres::inserts(tables)?),
+        })
+    }
+
     pub async fn close(&self) {
         on!(Self, self, pool => pool.close().await);
     }
@@ -267,7 +282,22 @@ impl Batch<'_> {
     /// All the rows, or an error.
     pub(super) async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
         may_fail(Step::Insert)?;
-        on!(Self, self, batch => batch.insert(tables).await)
+        match self {
+            Self::Sqlite(batch) => batch.insert(sqlite::inserts(tables)?).await,
+            Self::MySql(batch) => batch.insert(mysql::inserts(tables)).await,
+            Self::Postgres(batch) => batch.insert(postgres::inserts(tables)?).await,
+        }
+    }
+
+    /// All the rows of statements made before, by the same engine.
+    pub async fn insert_made(&mut self, inserts: Inserts) -> Result<(), StoreError> {
+        may_fail(Step::Insert)?;
+        match (self, inserts) {
+            (Self::Sqlite(batch), Inserts::Sqlite(inserts)) => batch.insert(inserts).await,
+            (Self::MySql(batch), Inserts::MySql(inserts)) => batch.insert(inserts).await,
+            (Self::Postgres(batch), Inserts::Postgres(inserts)) => batch.insert(inserts).await,
+            _ => Err(StoreError::Engine("these statements are another engine's".into())),
+        }
     }
 
     pub(super) async fn currency(

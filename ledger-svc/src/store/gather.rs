@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::engine::{Ahead, Batch};
+use super::engine::{Ahead, Batch, Inserts};
 use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
@@ -243,6 +243,12 @@ impl Ahead {
     /// Whether any of the keys is used, as of the last commit.
     pub async fn knows_any(&self, keys: &[&str]) -> Result<bool, StoreError> {
         Ok(!self.look_up(List::Answers(keys), |_| Ok(())).await?.is_empty())
+    }
+
+    /// The statements that write changes which end no hold. To make them takes as long as to decide, and meanwhile the
+    /// database need not wait.
+    pub fn inserts(&self, changes: &Changes) -> Result<Inserts, StoreError> {
+        self.inserts_of(&rows::of_changes(changes))
     }
 
     /// The accounts of these codes, as of the last commit.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
-pub use self::write::{Batch, look_up};
+pub use self::write::{Batch, Insert, inserts, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;

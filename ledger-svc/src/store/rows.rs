@@ -55,6 +55,10 @@ pub enum Cell<'a> {
     Null,
     Long(i64),
     Text(&'a str),
+    /// A text that others hold too.
+    Shared(Arc<str>),
+    /// One of few.
+    Word(&'static str),
     /// A date, which needs no quoting in any engine.
     Plain(Arc<str>),
     Bytes(&'a [u8]),
@@ -386,10 +390,10 @@ fn transfers(changes: &Changes) -> Rows<'_> {
             Cell::Long(new.booked_at.as_microsecond()),
             Cell::Long(new.entry_id_first),
             Cell::Long(new.entries.len().try_into().unwrap_or(i64::MAX)),
-            Cell::Text(new.kind.as_str()),
+            Cell::Word(new.kind.as_str()),
             long_if_any(new.of_seq),
             long_if_any(new.expires_at.map(Timestamp::as_microsecond)),
-            keyed.map_or(Cell::Null, |keyed| Cell::Text(keyed.key.as_str())),
+            keyed.map_or(Cell::Null, |keyed| Cell::Shared(keyed.key.shared())),
             keyed.map_or(Cell::Null, |keyed| Cell::Bytes(&keyed.fingerprint)),
             Cell::Long(link.seq),
             Cell::Bytes(&link.hash),
@@ -413,7 +417,7 @@ fn entries(changes: &Changes) -> Rows<'_> {
             Cell::Long(seq),
             Cell::Long(entry.account_id),
             Cell::Long(entry.after.entries),
-            Cell::Text(entry.direction.as_str()),
+            Cell::Word(entry.direction.as_str()),
             Cell::Long(entry.amount_minor),
             Cell::Long(entry.after.debits_minor),
             Cell::Long(entry.after.credits_minor),
@@ -478,7 +482,7 @@ fn pending_entries(changes: &Changes) -> Rows<'_> {
             Cell::Long(id),
             Cell::Long(seq),
             Cell::Long(entry.account_id),
-            Cell::Text(entry.direction.as_str()),
+            Cell::Word(entry.direction.as_str()),
             Cell::Long(entry.amount_minor),
         ]
     });

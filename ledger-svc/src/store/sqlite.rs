@@ -18,7 +18,7 @@ pub use self::backup::copy;
 use self::lock::Lock;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
-pub use self::write::{Batch, look_up};
+pub use self::write::{Batch, Insert, inserts, look_up};
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::{Access, SqliteFile, StoreError, Synchronous};

@@ -54,17 +54,26 @@ pub struct Waiting {
 }
 
 /// How many writes wait, which a queue that holds several of them as one does not say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backlog {
     writes: AtomicUsize,
+    /// Writes of a whole batch.
+    batch_max: usize,
     more: Notify,
 }
 
 impl Backlog {
-    /// Before they are put into the queue.
+    pub fn new(batch_max: usize) -> Self {
+        Self { writes: AtomicUsize::new(0), batch_max, more: Notify::new() }
+    }
+
+    /// Before they are put into the queue. Wakes nobody for less than a whole batch: there may be as many to wake
+    /// for as there are requests.
     pub fn add(&self, writes: usize) {
-        self.writes.fetch_add(writes, Ordering::Relaxed);
-        self.more.notify_one();
+        let before = self.writes.fetch_add(writes, Ordering::Relaxed);
+        if before + writes >= self.batch_max {
+            self.more.notify_one();
+        }
     }
 
     /// When they are taken out.
@@ -163,7 +172,7 @@ impl Waiting {
     pub async fn enough(&self) {
         loop {
             let more = self.backlog.more.notified();
-            if self.backlog.writes.load(Ordering::Relaxed) >= self.batch_max {
+            if self.backlog.writes.load(Ordering::Relaxed) >= self.backlog.batch_max {
                 return;
             }
             more.await;

@@ -20,6 +20,8 @@ pub struct Memory {
     next_expiry_us: Option<i64>,
     /// Keys of the last batch, which may still be on its way.
     pub keys: HashSet<IdempotencyKey>,
+    /// A key was met that was known already.
+    pub wary: bool,
 }
 
 impl Memory {

@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use uuid::Uuid;
 
 use super::gathered::{Gathered, Outcome};
+use super::ids::Ids;
 use super::memory::Memory;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
-use crate::store::{self, Ahead, StoreError};
+use crate::store::{self, Ahead, Inserts, StoreError};
 
 /// A decided batch.
 pub struct Prepared {
     verdicts: Vec<Vec<Verdict>>,
     changes: Changes,
+    /// What writes them, until it is sent; nothing where there is nothing to write.
+    inserts: Option<Result<Inserts, StoreError>>,
     /// Whether its keys were not looked up: the index tells if one of them is known.
     pub unchecked: bool,
 }
@@ -26,6 +28,7 @@ pub async fn prepare(
     ahead: &Ahead,
     gathered: &Gathered,
     memory: &mut Memory,
+    ids: &mut Ids,
     wary: bool,
 ) -> Option<Prepared> {
     let now = Timestamp::now();
@@ -55,20 +58,38 @@ pub async fn prepare(
         memory.snapshot.books.accounts.0.extend(standings);
     }
     let (verdicts, mut changes) =
-        batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
+        batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
+    if unchecked && knows_refused(ahead, gathered, &verdicts).await {
+        // It was booked before, and is to be answered as it was then. What was decided is void, and so is what memory
+        // made of it.
+        *memory = Memory::default();
+        memory.wary = true;
+        return None;
+    }
     changes.chain(&mut memory.snapshot.head);
     memory.opened(&changes);
     memory.keys = requests().map(|request| request.key.clone()).collect();
-    Some(Prepared { verdicts, changes, unchecked })
+    let inserts = (!changes.transfers.is_empty()).then(|| ahead.inserts(&changes));
+    Some(Prepared { verdicts, changes, inserts, unchecked })
+}
+
+/// Whether a key is known of a request that would be refused now: nothing is inserted for it, so no index would tell.
+/// True where that cannot be found out.
+async fn knows_refused(ahead: &Ahead, gathered: &Gathered, verdicts: &[Vec<Verdict>]) -> bool {
+    let requests = gathered.groups.iter().flat_map(|group| &group.requests);
+    let refused =
+        requests.zip(verdicts.iter().flatten()).filter(|(_, verdict)| !verdict.is_booked());
+    let keys: Vec<&str> = refused.map(|(request, _)| request.key.as_str()).collect();
+    !keys.is_empty() && ahead.knows_any(&keys).await.unwrap_or(true)
 }
 
 impl Prepared {
     /// Writes and commits what was decided. Says how long the commit took.
-    pub async fn write(&self, store: &mut store::Writer) -> Result<Duration, StoreError> {
+    pub async fn write(&mut self, store: &mut store::Writer) -> Result<Duration, StoreError> {
         let mut batch = store.begin().await?;
         batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
-        if !self.changes.transfers.is_empty() {
-            batch.write(&self.changes, &[]).await?;
+        if let Some(inserts) = self.inserts.take() {
+            batch.insert_made(inserts?).await?;
         }
         let began = Instant::now();
         batch.commit().await?;

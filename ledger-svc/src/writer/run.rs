@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::gathered::{Gathered, Outcome, Waiting};
+use super::ids::Ids;
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
 use super::{Limits, Published, WriteError, acts};
@@ -44,6 +45,7 @@ pub async fn run(
         ahead,
         waiting,
         memory: Memory::default(),
+        ids: Ids::new(),
         balances,
         accounts_known_max: limits.accounts_known_max,
         failure_logged: None,
@@ -65,7 +67,8 @@ pub async fn run(
         running.memory.trim(running.accounts_known_max);
         let gathered = std::mem::take(&mut next);
         let wary = running.is_wary();
-        store = match prepare(&running.ahead, &gathered, &mut running.memory, wary).await {
+        let (memory, ids) = (&mut running.memory, &mut running.ids);
+        store = match prepare(&running.ahead, &gathered, memory, ids, wary).await {
             Some(prepared) => running.fly(store, gathered, prepared, &mut next).await?,
             None => running.under_the_lock(store, gathered).await?,
         };
@@ -79,6 +82,7 @@ struct Running {
     ahead: Ahead,
     waiting: Waiting,
     memory: Memory,
+    ids: Ids,
     balances: Published,
     accounts_known_max: usize,
     failure_logged: Option<Instant>,
@@ -96,7 +100,7 @@ impl Running {
         gathered: Gathered,
     ) -> Result<store::Writer, StoreError> {
         let began = Instant::now();
-        let committing = commit(&mut store, &gathered, &mut self.memory);
+        let committing = commit(&mut store, &gathered, &mut self.memory, &mut self.ids);
         let committed = tokio::time::timeout(BATCH_TIMEOUT, committing).await;
         match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
             Ok(outcome) => self.done(gathered, outcome, began),
@@ -130,7 +134,8 @@ impl Running {
                         self.waiting.top_up(next);
                         if self.memory.accounts() <= self.accounts_known_max {
                             let wary = self.is_wary();
-                            following = prepare(&self.ahead, next, &mut self.memory, wary).await;
+                            let (memory, ids) = (&mut self.memory, &mut self.ids);
+                            following = prepare(&self.ahead, next, memory, ids, wary).await;
                         }
                     }
                 }
@@ -177,7 +182,10 @@ impl Running {
         self.balances.in_doubt();
     }
 
-    fn is_wary(&self) -> bool {
+    fn is_wary(&mut self) -> bool {
+        if std::mem::take(&mut self.memory.wary) {
+            self.wary_until = Some(Instant::now() + WARY_FOR);
+        }
         self.wary_until.is_some_and(|until| Instant::now() < until)
     }
 
@@ -198,7 +206,7 @@ impl Running {
 /// On a task of its own, so that it goes on whatever the loop does meanwhile.
 async fn write(
     mut store: store::Writer,
-    prepared: Prepared,
+    mut prepared: Prepared,
 ) -> (store::Writer, Prepared, Result<Duration, StoreError>) {
     let written = tokio::time::timeout(BATCH_TIMEOUT, prepared.write(&mut store)).await;
     let written = written.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into())));
@@ -212,6 +220,7 @@ async fn commit(
     store: &mut store::Writer,
     gathered: &Gathered,
     memory: &mut Memory,
+    ids: &mut Ids,
 ) -> Result<Outcome, StoreError> {
     let now = Timestamp::now();
     let mut batch = store.begin().await?;
@@ -229,7 +238,7 @@ async fn commit(
     let created: Vec<Record<'_>> = (booked.iter().filter_map(act::Booked::record))
         .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
         .collect();
-    let posted = post(&mut batch, &created, gathered, memory, now).await?;
+    let posted = post(&mut batch, &created, gathered, memory, (now, ids)).await?;
     let began = Instant::now();
     batch.commit().await?;
     Ok(Outcome {
@@ -247,13 +256,13 @@ async fn post(
     created: &[Record<'_>],
     gathered: &Gathered,
     memory: &mut Memory,
-    now: Timestamp,
+    (now, ids): (Timestamp, &mut Ids),
 ) -> Result<Outcome, StoreError> {
     let mut wanted = wanted(gathered);
     memory.complete(&mut wanted, now);
     batch.lock_and_read(&wanted, &mut memory.snapshot).await?;
     let (verdicts, mut changes) =
-        batch::decide(&gathered.groups, &mut memory.snapshot, now, Uuid::now_v7);
+        batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
     let head = &mut memory.snapshot.head;
     let links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
     changes.chain(head);

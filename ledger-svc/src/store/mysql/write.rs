@@ -77,6 +77,22 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, MySql, MySqlArguments> {
     }
 }
 
+/// What writes some rows, and how many rows the server must say it changed.
+pub struct Inserts {
+    texts: Vec<String>,
+    least: u64,
+    most: u64,
+}
+
+/// The texts that write the rows.
+pub fn inserts(tables: &[Rows<'_>]) -> Inserts {
+    // A row that is replaced counts twice, or once when it says the same as before.
+    let least: u64 = tables.iter().map(|rows| rows.count() as u64).sum();
+    let replaced = tables.iter().filter(|rows| rows.table.clash != Clash::Fails);
+    let most = least + replaced.map(|rows| rows.count() as u64).sum::<u64>();
+    Inserts { texts: texts(tables), least, most }
+}
+
 impl Batch<'_> {
     pub async fn fence(&mut self) -> Result<(), StoreError> {
         let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1 FOR UPDATE")
@@ -122,13 +138,10 @@ impl Batch<'_> {
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())
     }
 
-    pub async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
-        // A row that is replaced counts twice, or once when it says the same as before.
-        let least: u64 = tables.iter().map(|rows| rows.count() as u64).sum();
-        let replaced = tables.iter().filter(|rows| rows.table.clash != Clash::Fails);
-        let most = least + replaced.map(|rows| rows.count() as u64).sum::<u64>();
+    pub async fn insert(&mut self, inserts: Inserts) -> Result<(), StoreError> {
+        let Inserts { texts, least, most } = inserts;
         let mut written = 0;
-        for text in texts(tables) {
+        for text in texts {
             written += self.run(text).await?;
         }
         if (least..=most).contains(&written) {
@@ -245,23 +258,29 @@ fn literal(text: &mut String, cell: &Cell<'_>) {
         Cell::Null => write!(text, "NULL"),
         Cell::Long(number) => write!(text, "{number}"),
         Cell::Plain(word) => write!(text, "'{word}'"),
-        Cell::Text(said) if said.bytes().all(is_harmless) => write!(text, "'{said}'"),
-        Cell::Text(said) => {
-            text.push_str("_utf8mb4 x'");
-            row::push_hex(text, said.as_bytes());
-            write!(text, "'")
-        }
-        Cell::Bytes(bytes) => {
-            text.push_str("x'");
-            row::push_hex(text, bytes);
-            write!(text, "'")
-        }
-        Cell::Uuid(id) => {
-            text.push_str("x'");
-            row::push_hex(text, id.as_bytes());
-            write!(text, "'")
-        }
+        Cell::Word(word) => write!(text, "'{word}'"),
+        Cell::Text(said) => return said_literal(text, said),
+        Cell::Shared(said) => return said_literal(text, said),
+        Cell::Bytes(bytes) => return bytes_literal(text, bytes),
+        Cell::Uuid(id) => return bytes_literal(text, id.as_bytes()),
     };
+}
+
+fn said_literal(text: &mut String, said: &str) {
+    if said.bytes().all(is_harmless) {
+        text.push('\'');
+        text.push_str(said);
+        text.push('\'');
+    } else {
+        text.push_str("_utf8mb4 ");
+        bytes_literal(text, said.as_bytes());
+    }
+}
+
+fn bytes_literal(text: &mut String, bytes: &[u8]) {
+    text.push_str("x'");
+    row::push_hex(text, bytes);
+    text.push('\'');
 }
 
 const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind,

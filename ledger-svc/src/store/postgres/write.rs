@@ -3,9 +3,10 @@
 //! A batch goes through one statement per table: each column travels as one array, because a
 //! statement per row costs a round trip each.
 
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
+use sqlx::{Arguments as _, AssertSqlSafe, Connection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::super::gather::List;
@@ -63,6 +64,26 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, Postgres, PgArguments> {
     }
 }
 
+/// A statement with what is bound to it.
+pub struct Insert {
+    sql: String,
+    arguments: PgArguments,
+    rows: u64,
+}
+
+/// The statements that write the rows: one for each table.
+pub fn inserts(tables: &[Rows<'_>]) -> Result<Vec<Insert>, StoreError> {
+    let insert = |rows: &Rows<'_>| {
+        let mut arguments = PgArguments::default();
+        for (place, (_, sort)) in rows.table.columns.iter().enumerate() {
+            let bound = bind(&mut arguments, rows, place, *sort);
+            bound.map_err(|error| StoreError::Engine(error.to_string()))?;
+        }
+        Ok(Insert { sql: statement(rows.table), arguments, rows: rows.count() as u64 })
+    };
+    tables.iter().map(insert).collect()
+}
+
 impl Batch<'_> {
     pub async fn fence(&mut self) -> Result<(), StoreError> {
         let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1 FOR UPDATE")
@@ -108,15 +129,12 @@ impl Batch<'_> {
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())
     }
 
-    pub async fn insert(&mut self, tables: &[Rows<'_>]) -> Result<(), StoreError> {
-        for rows in tables {
-            let mut query = sqlx::query(AssertSqlSafe(statement(rows.table)));
-            for (place, (_, sort)) in rows.table.columns.iter().enumerate() {
-                query = bound(query, rows, place, *sort);
-            }
+    pub async fn insert(&mut self, inserts: Vec<Insert>) -> Result<(), StoreError> {
+        for Insert { sql, arguments, rows } in inserts {
+            let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
             let written = query.execute(&mut *self.transaction).await?.rows_affected();
-            if written != rows.count() as u64 {
-                let found = format!("{written} rows instead of {}", rows.count());
+            if written != rows {
+                let found = format!("{written} rows instead of {rows}");
                 return Err(impossible("a batch", &found));
             }
         }
@@ -213,13 +231,16 @@ fn statement(table: &Table) -> String {
     }
 }
 
-type Bound<'q> = Query<'q, Postgres, PgArguments>;
-
 /// One column as an array.
-fn bound<'q>(query: Bound<'q>, rows: &Rows<'_>, place: usize, sort: Sort) -> Bound<'q> {
+fn bind(
+    arguments: &mut PgArguments,
+    rows: &Rows<'_>,
+    place: usize,
+    sort: Sort,
+) -> Result<(), BoxDynError> {
     let cells = rows.cells.iter().skip(place).step_by(rows.width());
     match sort {
-        Sort::Long => query.bind(
+        Sort::Long => arguments.add(
             cells
                 .map(|cell| match cell {
                     Cell::Long(number) => Some(*number),
@@ -227,16 +248,16 @@ fn bound<'q>(query: Bound<'q>, rows: &Rows<'_>, place: usize, sort: Sort) -> Bou
                 })
                 .collect::<Vec<Option<i64>>>(),
         ),
-        Sort::Text => query.bind(
+        Sort::Text => arguments.add(
             cells
                 .map(|cell| match cell {
-                    Cell::Text(text) => Some(*text),
-                    Cell::Plain(text) => Some(&**text),
+                    Cell::Text(text) | Cell::Word(text) => Some(*text),
+                    Cell::Plain(text) | Cell::Shared(text) => Some(&**text),
                     _ => None,
                 })
                 .collect::<Vec<Option<&str>>>(),
         ),
-        Sort::Bytes => query.bind(
+        Sort::Bytes => arguments.add(
             cells
                 .map(|cell| match cell {
                     Cell::Bytes(bytes) => Some(*bytes),
@@ -244,7 +265,7 @@ fn bound<'q>(query: Bound<'q>, rows: &Rows<'_>, place: usize, sort: Sort) -> Bou
                 })
                 .collect::<Vec<Option<&[u8]>>>(),
         ),
-        Sort::Uuid => query.bind(
+        Sort::Uuid => arguments.add(
             cells
                 .map(|cell| match cell {
                     Cell::Uuid(id) => Some(*id),
