@@ -34,9 +34,9 @@ has_postgres() { ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
 # nginx's program is on an administrator's PATH only.
 has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 [ "$purpose" != up ] && ! has_nginx && missing="$missing nginx-light"
-# certbot's plugin for nginx is a package of Python.
-has_plugin() { ! has certbot || python3 -c 'import certbot_nginx' 2>/dev/null; }
-[ "$purpose" = test ] && { has certbot && has_plugin || missing="$missing python3-certbot-nginx"; }
+# certbot's plugin for nginx is a package of Debian's Python, which need not be the first on PATH.
+has_plugin() { [ -d /usr/lib/python3/dist-packages/certbot_nginx ]; }
+[ "$purpose" = test ] && ! has_plugin && missing="$missing python3-certbot-nginx"
 # php-fpm's program has the version of PHP in its name.
 has_php() { ls /usr/sbin/php-fpm* >/dev/null 2>&1; }
 [ "$purpose" = test ] && ! has_php && missing="$missing php-fpm"

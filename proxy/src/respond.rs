@@ -338,9 +338,8 @@ pub async fn send(
     let has_body = session.req_header().method != http::Method::HEAD;
     let written = async {
         session.write_response_header(Box::new(head), !has_body).await?;
-        if has_body {
-            session.write_response_body(Some(body), true).await?;
-        }
+        // Without a body too: in HTTP/2 it is this that ends the stream.
+        session.write_response_body(has_body.then_some(body), true).await?;
         Ok::<(), Box<Error>>(())
     };
     match written.await {

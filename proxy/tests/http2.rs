@@ -71,6 +71,21 @@ fn prior_knowledge_on_the_plain_port() {
 }
 
 #[test]
+fn what_fails_is_said_to_who_asks_for_heads_alone_too() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Proxy::before(&[closed]);
+    run(async {
+        let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;
+        for method in ["HEAD", "GET", "HEAD"] {
+            let uri = "http://a.example/";
+            let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+            let (status, body) = ask(&mut sender, request).await;
+            assert_eq!((status, body.is_empty()), (StatusCode::BAD_GATEWAY, method == "HEAD"));
+        }
+    });
+}
+
+#[test]
 fn http2_can_be_switched_off() {
     let origin = Origin::saying("ok");
     let proxy = Proxy::with_listener(", http2: false", &to(&[origin.address]));

@@ -45,7 +45,10 @@ pub async fn begin(
                 contact.reused = Some(reused);
                 upstream.connected(reused, None);
                 let server = upstream.host(&contact.attempts);
-                let head = request_head(question, fields, server).map_err(|_| Failure::Internal)?;
+                let head = request_head(question, fields, server);
+                let mut head = head.map_err(|_| Failure::Internal)?;
+                // Scripts are told what the client speaks.
+                head.set_version(question.head.version);
                 let address = turn.peer._address.clone();
                 let conversation = Conversation::begin(
                     (gateway, &origin.patience),
