@@ -80,7 +80,7 @@ const MODULES: &[Module] = &[
     extra("http_sub_module", Location, "sub_filter a b;"),
     extra("http_dav_module", Location, "dav_methods PUT;"),
     extra("http_flv_module", Server, "root /a; location /f/ { flv; }"),
-    extra("http_mp4_module", Location, "mp4;"),
+    extra("http_mp4_module", Server, "root /a; location /f/ { mp4; }"),
     extra("http_gunzip_module", Location, "gunzip on;"),
     extra("http_gzip_static_module", Server, "root /a; location /g/ { gzip_static on; }"),
     extra(
