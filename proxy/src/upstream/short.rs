@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderValue, Version};
 use httparse::{EMPTY_HEADER, Response, Status};
@@ -92,7 +92,9 @@ pub async fn read(mut stream: Box<Sips>, patience: Duration) -> Result<Began, Fa
         stream.put_back(read.freeze());
         return Ok(Began::Other(stream));
     };
-    let lines = read.split_to(head_length).freeze();
+    // Heads and bodies may be kept for long: none of them keeps what was made room for beside it.
+    let lines = Bytes::copy_from_slice(&read[..head_length]);
+    read.advance(head_length);
     let head = head(&lines, status, reason.as_deref(), &fields).ok_or(Fault::Field)?;
     let body = Short { stream, read, lent: BytesMut::new(), left: body_length, patience };
     Ok(Began::Short(Box::new(Answer { head, body })))
@@ -200,12 +202,12 @@ impl Short {
         Ok(self.next().await?.map(|part| &**part))
     }
 
-    /// The same, given away.
+    /// The same, to keep.
     pub async fn part(&mut self) -> Result<Option<Bytes>, Fault> {
-        Ok(self.next().await?.map(|part| part.split().freeze()))
+        Ok(self.next().await?.map(|part| Bytes::copy_from_slice(part)))
     }
 
-    async fn next(&mut self) -> Result<Option<&mut BytesMut>, Fault> {
+    async fn next(&mut self) -> Result<Option<&BytesMut>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -220,7 +222,7 @@ impl Short {
         }
         self.lent = self.read.split();
         self.left -= self.lent.len();
-        Ok(Some(&mut self.lent))
+        Ok(Some(&self.lent))
     }
 
     pub fn is_done(&self) -> bool {
