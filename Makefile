@@ -47,7 +47,7 @@ bench-stack: ## What making production's templates costs, beside the CDK for the
 
 chaos: ## Faults of the ledger for long: thousands of simulated lives, fifty rounds of killed servers
 	@tools/install.sh test
-	FOREBAY_SEEDS=5000 FOREBAY_ROUNDS=50 cargo nextest run --locked -p forebay-ledger -E 'test(simulation) | test(/killed/)'
+	FOREBAY_SEEDS=5000 FOREBAY_ROUNDS=50 cargo nextest run --profile chaos --locked -p forebay-ledger -E 'test(simulation) | test(/killed/)'
 
 bench: ## Measure Forebay beside nginx, HAProxy, Varnish, ...; writes docs/BENCHMARKS.md (an idle machine, half an hour)
 	@tools/install.sh bench
