@@ -8,7 +8,6 @@
 //! - `X-Forwarded-Proto` and `X-Forwarded-Host` are set, never passed on: they state one fact.
 //! - `Host` goes on as sent. `X-Request-Id` goes on as logged.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
@@ -84,12 +83,12 @@ pub fn to_upstream(
     }
     let scheme = if downstream.tls { "https" } else { "http" };
     if let Some(client) = downstream.client {
-        let address = client.to_string();
-        let addresses = appended(&head.headers, &X_FORWARDED_FOR, &address);
-        head.insert_header(X_FORWARDED_FOR, addresses)?;
-        let element = forwarded_element(client, &address, host.as_ref(), scheme);
-        let elements = appended(&head.headers, &FORWARDED, &element);
-        head.insert_header(FORWARDED, elements)?;
+        let mut list = BytesMut::new();
+        put_addresses(&head.headers, client, &mut list);
+        head.insert_header(X_FORWARDED_FOR, &list[..])?;
+        list.clear();
+        put_elements(&head.headers, client, scheme, &mut list);
+        head.insert_header(FORWARDED, &list[..])?;
     }
     head.insert_header(X_FORWARDED_PROTO, scheme)?;
     match host {
@@ -140,28 +139,16 @@ pub fn write_to_upstream(
     if downstream.forwarded == ForwardedHeaders::PassOn {
         return;
     }
-    let scheme: &[u8] = if downstream.tls { b"https" } else { b"http" };
+    let scheme = if downstream.tls { "https" } else { "http" };
     if let Some(client) = downstream.client {
-        put_list(headers, &X_FORWARDED_FOR, into);
-        put_address(client, into);
+        begin_field(X_FORWARDED_FOR.as_str().as_bytes(), into);
+        put_addresses(headers, client, into);
         into.put_slice(b"\r\n");
-        put_list(headers, &FORWARDED, into);
-        into.put_slice(b"for=");
-        let (before, after): (&[u8], &[u8]) =
-            if client.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
-        into.put_slice(before);
-        put_address(client, into);
-        into.put_slice(after);
-        if let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) {
-            into.put_slice(b";host=\"");
-            into.put_slice(host.as_bytes());
-            into.put_u8(b'"');
-        }
-        into.put_slice(b";proto=");
-        into.put_slice(scheme);
+        begin_field(FORWARDED.as_str().as_bytes(), into);
+        put_elements(headers, client, scheme, into);
         into.put_slice(b"\r\n");
     }
-    put_field(X_FORWARDED_PROTO.as_str().as_bytes(), scheme, into);
+    put_field(X_FORWARDED_PROTO.as_str().as_bytes(), scheme.as_bytes(), into);
     if let Some(host) = host {
         put_field(X_FORWARDED_HOST.as_str().as_bytes(), host, into);
     }
@@ -169,16 +156,43 @@ pub fn write_to_upstream(
 }
 
 fn put_field(name: &[u8], value: &[u8], into: &mut BytesMut) {
-    into.put_slice(name);
-    into.put_slice(b": ");
+    begin_field(name, into);
     into.put_slice(value);
     into.put_slice(b"\r\n");
 }
 
-/// Begins a list with the entries there are.
-fn put_list(headers: &HeaderMap, name: &HeaderName, into: &mut BytesMut) {
-    into.put_slice(name.as_str().as_bytes());
+fn begin_field(name: &[u8], into: &mut BytesMut) {
+    into.put_slice(name);
     into.put_slice(b": ");
+}
+
+/// The addresses that requests came by, and one more.
+fn put_addresses(headers: &HeaderMap, client: IpAddr, into: &mut BytesMut) {
+    put_list(headers, &X_FORWARDED_FOR, into);
+    put_address(client, into);
+}
+
+/// The same of `Forwarded` (RFC 7239 section 4): addresses of version 6 in brackets and quotes, the host quoted for its
+/// port.
+fn put_elements(headers: &HeaderMap, client: IpAddr, scheme: &str, into: &mut BytesMut) {
+    put_list(headers, &FORWARDED, into);
+    let (before, after) = if client.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    into.put_slice(b"for=");
+    into.put_slice(before.as_bytes());
+    put_address(client, into);
+    into.put_slice(after.as_bytes());
+    // The host was checked to hold nothing that would need escaping inside quotes.
+    if let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) {
+        into.put_slice(b";host=\"");
+        into.put_slice(host.as_bytes());
+        into.put_u8(b'"');
+    }
+    into.put_slice(b";proto=");
+    into.put_slice(scheme.as_bytes());
+}
+
+/// The entries there are; several fields of that name become one.
+fn put_list(headers: &HeaderMap, name: &HeaderName, into: &mut BytesMut) {
     for value in headers.get_all(name) {
         into.put_slice(value.as_bytes());
         into.put_slice(b", ");
@@ -311,35 +325,6 @@ fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .filter(|name| !NEVER_NOMINATED.contains(&name.as_str()));
     nominated.chain(HOP_BY_HOP).filter(|name| headers.contains_key(name)).collect()
-}
-
-/// The list with one more entry; several fields of that name become one.
-fn appended(headers: &HeaderMap, name: &HeaderName, entry: &str) -> Vec<u8> {
-    let mut list = Vec::new();
-    for value in headers.get_all(name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(entry.as_bytes());
-    list
-}
-
-/// RFC 7239 section 4: IPv6 addresses in brackets and quotes, the host quoted for its port.
-fn forwarded_element(
-    client: IpAddr,
-    address: &str,
-    host: Option<&HeaderValue>,
-    scheme: &str,
-) -> String {
-    let client = match client {
-        IpAddr::V4(_) => Cow::Borrowed(address),
-        IpAddr::V6(_) => Cow::Owned(format!("\"[{address}]\"")),
-    };
-    // The host was checked to hold nothing that would need escaping inside quotes.
-    match host.and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("for={client};host=\"{host}\";proto={scheme}"),
-        None => format!("for={client};proto={scheme}"),
-    }
 }
 
 #[cfg(test)]

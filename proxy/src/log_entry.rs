@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::headers::put_address;
+
 /// Room for a line of ordinary length.
 const LINE_BYTES: usize = 768;
 /// `2026-01-01T00:00:00`
@@ -158,19 +160,10 @@ impl Line {
     }
 
     fn address(&mut self, address: Option<IpAddr>) {
-        match address {
-            None => {}
-            Some(IpAddr::V4(address)) => {
-                self.0.extend_from_slice(br#","client":""#);
-                for (place, octet) in address.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        self.0.push(b'.');
-                    }
-                    self.digits(u64::from(octet));
-                }
-                self.0.push(b'"');
-            }
-            Some(address) => self.text(r#","client":"#, Some(&address.to_string())),
+        if let Some(address) = address {
+            self.0.extend_from_slice(br#","client":""#);
+            put_address(address, &mut self.0);
+            self.0.push(b'"');
         }
     }
 

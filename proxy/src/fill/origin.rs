@@ -356,12 +356,11 @@ impl Origin {
         let options = &asked.peer.options;
         let or_read = |time: Option<Duration>| time.unwrap_or(self.patience.read);
         short::send(&mut stream, &request, or_read(options.write_timeout)).await.map_err(fault)?;
-        let mut began = short::read(stream, or_read(options.read_timeout)).await.map_err(fault)?;
-        if let Began::Short(answer) = &mut began {
-            answer.body.patience = self.patience.read;
-            if self.upstream.x_accel {
-                detour::settle(&mut answer.head);
-            }
+        let of_head = or_read(options.read_timeout);
+        let began = short::read(stream, of_head, self.patience.read).await;
+        let mut began = began.map_err(fault)?;
+        if let (Began::Short(answer), true) = (&mut began, self.upstream.x_accel) {
+            detour::settle(&mut answer.head);
         }
         Ok(began)
     }

@@ -64,7 +64,7 @@ pub struct Short {
     lent: BytesMut,
     /// Bytes of the body that were not lent yet.
     left: usize,
-    pub patience: Duration,
+    patience: Duration,
 }
 
 /// Sends a request.
@@ -79,12 +79,17 @@ pub async fn send(stream: &mut Sips, request: &[u8], patience: Duration) -> Resu
     sent.map_err(|_| Fault::SentLate)?.map_err(Fault::Send)
 }
 
-/// Reads what comes first of the answer to a request other than HEAD.
+/// Reads what comes first of the answer to a request other than HEAD: within `of_head`. What follows has `of_body` for
+/// each read.
 ///
-/// Errors: `ReadLate` after this time, `Field`.
-pub async fn read(mut stream: Box<Sips>, patience: Duration) -> Result<Began, Fault> {
+/// Errors: `ReadLate`, `Field`.
+pub async fn read(
+    mut stream: Box<Sips>,
+    of_head: Duration,
+    of_body: Duration,
+) -> Result<Began, Fault> {
     let mut read = BytesMut::with_capacity(READ_BYTES);
-    let came = timeout(patience, stream.read_buf(&mut read)).await;
+    let came = timeout(of_head, stream.read_buf(&mut read)).await;
     let came = came.map_err(|_| Fault::ReadLate)?;
     // A fault is found again by who reads on, who knows what it means for the connection.
     let begun = came.ok().filter(|count| *count > 0).and_then(|_| begin(&read));
@@ -96,7 +101,8 @@ pub async fn read(mut stream: Box<Sips>, patience: Duration) -> Result<Began, Fa
     let lines = Bytes::copy_from_slice(&read[..head_length]);
     read.advance(head_length);
     let head = head(&lines, status, reason.as_deref(), &fields).ok_or(Fault::Field)?;
-    let body = Short { stream, read, lent: BytesMut::new(), left: body_length, patience };
+    let (lent, left, patience) = (BytesMut::new(), body_length, of_body);
+    let body = Short { stream, read, lent, left, patience };
     Ok(Began::Short(Box::new(Answer { head, body })))
 }
 
@@ -252,7 +258,7 @@ mod tests {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(text).await.unwrap();
         drop(theirs);
-        read(Box::new(Sips::of(Box::new(ours))), SECOND).await.unwrap()
+        read(Box::new(Sips::of(Box::new(ours))), SECOND, SECOND).await.unwrap()
     }
 
     #[tokio::test]
@@ -276,7 +282,7 @@ mod tests {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n").await.unwrap();
         let stream = Box::new(Sips::of(Box::new(ours)));
-        let Began::Short(answer) = read(stream, SECOND).await.unwrap() else { panic!() };
+        let Began::Short(answer) = read(stream, SECOND, SECOND).await.unwrap() else { panic!() };
         let mut body = answer.body;
         theirs.write_all(&[7; 20_003]).await.unwrap();
         let mut length = 0;
