@@ -89,7 +89,7 @@ fn filled(count: usize) -> Store {
         let lease = store.reserve(Class::Small, BODY.len() as u64).expect("there is room");
         let mut blocks = Blocks::default();
         blocks.push(Bytes::from_static(BODY));
-        let body = Arc::new(Body { blocks, lease });
+        let body = Arc::new(Body { blocks, pages: None, lease });
         store.put(Arc::new(Stored::new(key, Arc::new(head), times, body, head_lease)), &request);
     }
     store

@@ -11,7 +11,7 @@
 //! ([`fan_out`]).
 //!
 //! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
-//! bytes), [`object`] (a stored answer).
+//! bytes), [`object`] (a stored answer), [`paged`] (bodies the kernel sends).
 
 pub mod answer;
 pub mod budget;
@@ -24,6 +24,7 @@ pub mod forgetting;
 pub mod freshness;
 pub mod key;
 pub mod object;
+pub mod paged;
 pub mod policy;
 pub mod purge;
 pub mod range;

@@ -35,6 +35,7 @@ use crate::rate_limit::key::Asking;
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
+use crate::upstream::connector::Carries;
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::way::{self, Way};
@@ -313,7 +314,8 @@ impl ProxyHttp for Edge {
         exchange.connected = Some(Instant::now());
         exchange.reused = Some(reused);
         if let Some(upstream) = &exchange.upstream {
-            exchange.last_on_connection = upstream.connected(reused, Some(connection));
+            exchange.last_on_connection =
+                upstream.connected(reused, Some(Carries::Known(connection)));
             let tls = digest.and_then(|digest| digest.ssl_digest.as_deref());
             if !upstream.accepts(tls) {
                 let why = "the server's TLS is older than the upstream allows";

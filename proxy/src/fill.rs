@@ -9,6 +9,7 @@ pub mod feed;
 pub mod flow;
 pub mod load;
 pub mod origin;
+pub mod reply;
 pub mod resume;
 pub mod slice;
 pub mod task;

@@ -8,6 +8,7 @@
 
 pub mod arrival;
 pub mod as_stored;
+mod direct;
 pub mod head;
 pub mod hit;
 pub mod pass;

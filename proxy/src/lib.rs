@@ -1,7 +1,7 @@
 //! The Forebay edge proxy. The way of a request:
 //!
 //! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on two [`runtimes`].
-//! 2. [`connection`]: PROXY protocol ([`introduction`]), TLS ([`tls`]), HTTP/1 or HTTP/2; here the front door will stand, ahead of
+//! 2. [`connection`]: PROXY protocol ([`introduction`]), TLS ([`tls`]), HTTP/1 or HTTP/2; on HTTP/1 the [`front`] door, ahead of
 //!    pingora's `HttpProxy`. A request with a large body may [`hop`] to the bulk runtime.
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`client_address`] ([`proxy_protocol`]), [`request`], [`path`]: who asks, and one valid form, or a refusal; the [`trace`] it is a part of.
@@ -67,6 +67,7 @@ pub mod hop;
 pub mod inside;
 pub mod introduction;
 pub mod lane;
+pub mod lent;
 pub mod line_writer;
 pub mod listen;
 pub mod listening;
@@ -91,6 +92,7 @@ pub mod protected;
 pub mod prove;
 pub mod proxy_protocol;
 pub mod rate_limit;
+pub mod raw;
 pub mod redact;
 pub mod relay;
 pub mod reload;
@@ -99,11 +101,13 @@ pub mod respond;
 pub mod route;
 pub mod rules;
 pub mod runtimes;
+pub mod sendfile;
 pub mod server;
 pub mod signals;
 pub mod signed;
 pub mod simulate;
 pub mod slowest;
+pub mod splice;
 pub mod split;
 pub mod syslog;
 pub mod tls;

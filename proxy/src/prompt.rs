@@ -10,6 +10,8 @@
 //!
 //! Nor does it keep a thread for itself: after a quantum of bytes it lets the other tasks go first.
 
+mod patience;
+
 use std::error;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -27,16 +29,17 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::proxy::Session;
-use prometheus::IntCounter;
-use proxy_config::listener::ListenerTimeouts;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
 use crate::absolute::Intake;
 use crate::dating::Dating;
 use crate::framing::{Framing, FramingFault};
 use crate::hop::{self, Company};
-use crate::metrics::Metrics;
+use crate::lent::{self, Lent, nobody};
+pub use crate::prompt::patience::Patience;
+use crate::prompt::patience::unread;
 use crate::respond::Failure;
 
 /// Bytes one connection moves before it is the others' turn: what a thread copies in some tens of
@@ -52,24 +55,34 @@ const TOGETHER_BYTES: usize = 1460;
 /// Slices of a vectored write that are looked at; pingora's chunks have three.
 const SLICES_MAX: usize = 8;
 
-/// How long a client may take, and where it is counted when it takes longer.
-#[derive(Clone, Debug)]
-pub struct Patience {
-    pub head: Duration,
-    pub write: Duration,
-    heads_late: IntCounter,
-    writes_late: IntCounter,
+/// Takes the socket out of a client's stream, as [`lent::take_out`] does; not while something waits to be written.
+pub fn lend(stream: &mut Stream) -> Option<Lent> {
+    let prompt = within(stream)?;
+    if !prompt.together.is_empty() || !prompt.head.is_empty() {
+        return None;
+    }
+    let mut lent = None;
+    change(stream, |prompt| lent = lent::take_out(&mut prompt.stream));
+    lent
 }
 
-impl Patience {
-    pub fn new(listener: &str, timeouts: &ListenerTimeouts, metrics: &Metrics) -> Self {
-        let late = |what| metrics.client_timeouts.with_label_values(&[listener, what]);
-        Self {
-            head: timeouts.head.as_std(),
-            write: timeouts.write.as_std(),
-            heads_late: late("head"),
-            writes_late: late("write"),
-        }
+/// Puts it back, for the runtime `home`.
+///
+/// Errors: as of [`lent::put_back`].
+pub fn give_back(stream: &mut Stream, lent: Lent, home: &Handle) -> io::Result<()> {
+    let mut put_back = Ok(());
+    change(stream, |prompt| put_back = lent::put_back(&mut prompt.stream, lent, home));
+    put_back
+}
+
+/// Does something with the client's stream that this is.
+fn change(stream: &mut Stream, how: impl FnOnce(&mut Prompt)) {
+    if within(stream).is_none() {
+        return;
+    }
+    if let Ok(mut prompt) = std::mem::replace(stream, nobody()).into_any().downcast::<Prompt>() {
+        how(&mut prompt);
+        *stream = prompt;
     }
 }
 
@@ -161,8 +174,12 @@ impl Prompt {
     pub fn release(mut self) -> Option<Stream> {
         let is_fit = self.fault.is_none() && self.together.is_empty();
         // What is dropped here has a stream to nobody instead.
-        let stream = std::mem::replace(&mut self.stream, Box::new(duplex(1).0));
+        let stream = std::mem::replace(&mut self.stream, nobody());
         is_fit.then_some(stream)
+    }
+
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// Writes, or keeps what is small for a flush.
@@ -247,7 +264,7 @@ impl Prompt {
             return Poll::Pending;
         }
         self.patience.writes_late.inc();
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        Poll::Ready(Err(unread()))
     }
 
     /// Follows what was read; from a fault on, nothing is handed on.
@@ -515,6 +532,11 @@ mod tests {
     use std::io::IoSlice;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
+
+    use proxy_config::listener::ListenerTimeouts;
+    use tokio::io::duplex;
+
+    use crate::metrics::Metrics;
 
     use super::*;
 

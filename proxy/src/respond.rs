@@ -17,7 +17,7 @@ use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
-use crate::upstream::short;
+use crate::upstream::delimited;
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -279,9 +279,9 @@ impl UpstreamFault {
         UpstreamFault { failure: Failure::of(&error), kind, stale }
     }
 
-    /// A short answer that is not whole. What could not be sent on a pooled connection may be sent again.
-    pub fn of_short(fault: &short::Fault, reused: bool) -> UpstreamFault {
-        use short::Fault as F;
+    /// An answer of known length that is not whole. What could not be sent on a pooled connection may be sent again.
+    pub fn of_delimited(fault: &delimited::Fault, reused: bool) -> UpstreamFault {
+        use delimited::Fault as F;
         tracing::debug!(%fault, "an attempt at the upstream failed");
         let (failure, kind, stale) = match fault {
             F::SentLate => (Failure::UpstreamTimeout, "write_timeout", false),

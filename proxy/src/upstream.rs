@@ -8,6 +8,7 @@ pub mod announce;
 pub mod attempts;
 pub mod balance;
 pub mod connector;
+pub mod delimited;
 pub mod health;
 pub mod idle;
 pub mod naming;
@@ -18,13 +19,11 @@ pub mod resolve;
 pub mod retry;
 mod seat;
 pub mod server;
-pub mod short;
 pub mod sips;
 pub mod transport;
 mod unverified;
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::rate_limit::key::{Asking, cookie};
 pub use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::balance::{Candidate, Rule};
+use crate::upstream::connector::Carries;
 use crate::upstream::naming::Directory;
 use crate::upstream::pool::{Pool, keeps};
 use crate::upstream::probe::Watch;
@@ -398,7 +398,7 @@ impl Upstream {
     }
 
     /// A connection is put to use; says whether this is the last request it may carry.
-    pub fn connected(&self, reused: bool, connection: Option<RawFd>) -> bool {
+    pub fn connected(&self, reused: bool, connection: Option<Carries>) -> bool {
         if reused {
             self.connects_reused.inc();
         } else {
@@ -406,7 +406,10 @@ impl Upstream {
         }
         let limits = self.config.connections.as_ref();
         match (limits.and_then(|limits| limits.requests_max), connection) {
-            (Some(max), Some(connection)) => self.pool.is_last(connection, reused, max),
+            (Some(max), Some(Carries::Requests(count))) => count >= max,
+            (Some(max), Some(Carries::Known(connection))) => {
+                self.pool.is_last(connection, reused, max)
+            }
             _ => false,
         }
     }

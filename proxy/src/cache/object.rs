@@ -12,6 +12,7 @@ use crate::cache::key::Key;
 use crate::cache::slices::Layout;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
+use crate::raw::Pages;
 
 /// What an answer costs beyond its bytes: its places in maps and orders, its structs.
 const OBJECT_OVERHEAD: u64 = 1024;
@@ -51,6 +52,8 @@ impl Head {
 #[derive(Debug)]
 pub struct Body {
     pub blocks: Blocks,
+    /// Where all of it lies, if it lies there.
+    pub pages: Option<Arc<Pages>>,
     /// Given back when the last reader is done with it.
     pub lease: Lease,
 }
@@ -69,6 +72,13 @@ impl Blocks {
             let begins = self.end;
             self.end += bytes.len() as u64;
             self.blocks.push_back((begins, bytes));
+        }
+    }
+
+    /// Lets go of what its blocks are parts of.
+    pub fn copy(&mut self) {
+        for (_, block) in &mut self.blocks {
+            *block = Bytes::copy_from_slice(block);
         }
     }
 
@@ -126,6 +136,14 @@ impl Blocks {
     /// What a body of these blocks costs.
     pub fn cost(&self) -> u64 {
         self.held() + self.count() * BLOCK_OVERHEAD
+    }
+}
+
+impl FromIterator<Bytes> for Blocks {
+    fn from_iter<T: IntoIterator<Item = Bytes>>(blocks: T) -> Blocks {
+        let mut these = Blocks::default();
+        blocks.into_iter().for_each(|block| these.push(block));
+        these
     }
 }
 

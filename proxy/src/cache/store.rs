@@ -395,7 +395,7 @@ mod tests {
         let lease = store.reserve(store.class_of(bytes), bytes)?;
         let mut blocks = Blocks::default();
         blocks.push(Bytes::from(vec![0; usize::try_from(bytes).unwrap()]));
-        let body = Arc::new(Body { blocks, lease });
+        let body = Arc::new(Body { blocks, pages: None, lease });
         let (times, head) = (Times::spent(store.uses), Arc::new(head));
         Ok(Arc::new(Stored::new(key(name), head, times, body, head_lease)))
     }

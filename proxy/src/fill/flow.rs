@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 use crate::cache::budget::Lease;
 use crate::cache::object::{Blocks, Body};
+use crate::cache::paged;
+use crate::raw::PagesWriter;
 use crate::respond::Failure;
 
 /// Bytes of a body that is not kept which may wait for their readers, without a policy.
@@ -99,12 +101,19 @@ impl State {
 
 pub struct Flow {
     state: Mutex<State>,
+    /// Writes what comes to where it stays, when that is in pages.
+    pages: Mutex<Option<PagesWriter>>,
     arrived: watch::Sender<()>,
     taken: watch::Sender<()>,
 }
 
 impl Flow {
     pub fn new(held: Held, window: Window) -> Arc<Flow> {
+        Flow::paged(held, window, None)
+    }
+
+    /// A body that is kept in these pages.
+    pub fn paged(held: Held, window: Window, pages: Option<PagesWriter>) -> Arc<Flow> {
         let state = State {
             blocks: Blocks::default(),
             end: None,
@@ -117,6 +126,7 @@ impl Flow {
         };
         Arc::new(Flow {
             state: Mutex::new(state),
+            pages: Mutex::new(pages),
             arrived: watch::Sender::new(()),
             taken: watch::Sender::new(()),
         })
@@ -148,6 +158,19 @@ impl Flow {
         !self.state.lock().windowed
     }
 
+    /// These bytes, which come next, as they are kept.
+    pub fn place(&self, bytes: Bytes) -> Bytes {
+        let mut pages = self.pages.lock();
+        let Some(writer) = pages.as_mut() else { return bytes };
+        let follows = writer.written() as u64 == self.received();
+        if let Some(placed) = follows.then(|| writer.write(&bytes).ok()).flatten() {
+            return placed;
+        }
+        // What lies there already stays readable; the body as a whole goes on in blocks.
+        *pages = None;
+        bytes
+    }
+
     pub fn push(&self, bytes: Bytes) {
         self.state.lock().blocks.push(bytes);
         self.arrived.send_replace(());
@@ -166,12 +189,13 @@ impl Flow {
 
     /// What the body costs as it stands, and what is leased for it.
     pub fn costs(&self) -> (u64, u64) {
+        let beside = if self.pages.lock().is_some() { paged::OVERHEAD } else { 0 };
         let state = self.state.lock();
         let leased = match &state.held {
             Held::Lease(lease) => lease.bytes(),
             _ => 0,
         };
-        (state.blocks.cost(), leased)
+        (state.blocks.cost() + beside, leased)
     }
 
     /// Gives the lease to `with` to be changed.
@@ -189,6 +213,10 @@ impl Flow {
         state.held = Held::Nothing;
         let slowest = state.slowest();
         state.blocks.forget_before(slowest);
+        // A block would keep all pages.
+        if self.pages.lock().take().is_some() {
+            state.blocks.copy();
+        }
     }
 
     /// The body with these bytes behind what has come, for the store, when it was kept. Readers see neither them nor the
@@ -204,9 +232,16 @@ impl Flow {
         };
         let mut blocks = state.blocks.clone();
         blocks.push(last.clone());
-        let blocks = blocks.joined();
-        lease.shrink_to(blocks.cost());
-        let body = Arc::new(Body { blocks, lease });
+        let pages = self.pages.lock().take();
+        let pages = pages.filter(|writer| writer.written() as u64 == blocks.end());
+        let beside = if pages.is_some() { paged::OVERHEAD } else { 0 };
+        let blocks = match &pages {
+            Some(writer) => Blocks::from_iter([writer.all()]),
+            None => blocks.joined(),
+        };
+        lease.shrink_to(blocks.cost() + beside);
+        let pages = pages.map(|writer| Arc::clone(writer.pages()));
+        let body = Arc::new(Body { blocks, pages, lease });
         state.held = Held::Body(Arc::clone(&body));
         Some(body)
     }

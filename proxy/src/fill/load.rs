@@ -7,6 +7,7 @@ use crate::cache::disk::index::Number;
 use crate::cache::disk::{Disk, Loaded, stale_since};
 use crate::cache::now_ms;
 use crate::cache::object::{Blocks, Body, Stored};
+use crate::cache::paged;
 use crate::cache::policy::Policy;
 use crate::fill::origin::Contact;
 use crate::fill::{Answer, Fill};
@@ -39,7 +40,7 @@ impl Load {
             let ending = Ending(Arc::clone(&self.fill), policy);
             let uri = &self.fill.key.uri;
             let Some(loaded) = self.disk.load(uri, self.number).await else { return };
-            let stored = self.stored(loaded, &ending.1);
+            let stored = self.stored(loaded, &ending.1).await;
             if stored.is_none() {
                 self.disk.count_read("no_room");
             }
@@ -47,7 +48,7 @@ impl Load {
         });
     }
 
-    fn stored(&self, loaded: Loaded, policy: &Policy) -> Option<Arc<Stored>> {
+    async fn stored(&self, loaded: Loaded, policy: &Policy) -> Option<Arc<Stored>> {
         let Loaded { start, head, body } = loaded;
         let times = head.times;
         let (key, head) = head.into_head()?;
@@ -56,12 +57,24 @@ impl Load {
             self.disk.remove(&key.uri, self.number);
             return None;
         }
-        let mut blocks = Blocks::default();
-        blocks.push(body);
-        let room = policy.cache.reserve(head.cost(&key), blocks.cost());
-        let (head_lease, lease) = room.ok()?;
+        let mut blocks = Blocks::from_iter([body]);
+        let cost = blocks.cost() + paged::beside(blocks.end());
+        let (head_lease, mut lease) = policy.cache.reserve(head.cost(&key), cost).ok()?;
         self.disk.count_read("loaded");
-        let body = Arc::new(Body { blocks, lease });
+        let mut pages = None;
+        if let Some(mut writer) = policy.cache.pages_for(Some(blocks.end())) {
+            let from = blocks.from(0);
+            // What is copied may be large.
+            let copying = tokio::task::spawn_blocking(move || writer.write(&from).map(|_| writer));
+            if let Ok(Ok(writer)) = copying.await {
+                blocks = Blocks::from_iter([writer.all()]);
+                pages = Some(Arc::clone(writer.pages()));
+            }
+        }
+        if pages.is_none() {
+            lease.shrink_to(blocks.cost());
+        }
+        let body = Arc::new(Body { blocks, pages, lease });
         let stored = Stored::new(key, Arc::new(head), times, body, head_lease);
         if let Some(since_ms) = stale_since(&start) {
             stored.make_stale(since_ms);

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::buffer_policy::Way;
 use proxy_config::header_edits::Rendered;
@@ -18,22 +17,22 @@ use proxy_config::route::ForwardedHeaders;
 use crate::buffer::Policy;
 use crate::buffer::body::Body;
 use crate::detour;
-use crate::fastcgi::ask::{self, Begun};
+use crate::fastcgi::ask;
 use crate::fastcgi::caller::Caller;
-use crate::fastcgi::conversation::Conversation;
 use crate::fill::feed;
 use crate::fill::flow::Window;
+use crate::fill::reply::{Reply, Source};
 use crate::fill::wire::{self, request_head};
 use crate::headers;
 use crate::lane::memory::FILLING;
-use crate::lane::{Full, Lane, Seat};
+use crate::lane::{Full, Lane};
 use crate::respond::{Failure, UpstreamFault};
 use crate::runtimes::Handles;
-use crate::upstream::connector::{Berth, Connection, Connector};
+use crate::upstream::connector::{Connection, Connector};
+use crate::upstream::delimited::{self, Answer, Began};
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
-use crate::upstream::short::{self, Answer, Began, Short};
 use crate::upstream::sips::Sips;
 use crate::upstream::{Attempts, Upstream, Wish};
 use crate::video::ahead::Reach;
@@ -41,8 +40,8 @@ use crate::video::ahead::Reach;
 /// Interim responses (1xx) read before an answer; more is an origin that never answers.
 pub const INTERIM_MAX: usize = 16;
 
-/// Bytes of an unwanted body that are read for the sake of the connection.
-const DISCARDED_MAX: usize = 64 * 1024;
+/// Bytes of a body that is sent with its head.
+const BRIEF_BYTES_MAX: usize = 64 * 1024;
 
 /// What is asked for, and on whose behalf.
 #[derive(Clone)]
@@ -115,32 +114,6 @@ impl Question {
     }
 }
 
-/// Where the body of a reply comes from.
-enum Source {
-    Http(Box<HttpSession>),
-    Short(Short),
-    Script(Box<Conversation>),
-}
-
-/// A response whose body is still to be read.
-pub struct Reply {
-    source: Source,
-    /// Where its connection is kept.
-    way_back: Option<(Box<HttpPeer>, Arc<Connector>)>,
-    upstream: Arc<Upstream>,
-    attempts: Attempts,
-    patience: Patience,
-    in_use: InUse,
-    last: bool,
-    /// Its place among its lane's requests to origins, until the connection breaks: what asks for the rest
-    /// takes one of its own.
-    seat: Option<Seat>,
-    /// Without hop-by-hop fields.
-    pub head: ResponseHeader,
-    /// The body ends with the connection: whether it is whole cannot be known.
-    pub unframed: bool,
-}
-
 /// Who is asked, in one attempt.
 struct Asked<'a> {
     peer: Box<HttpPeer>,
@@ -203,7 +176,7 @@ impl Origin {
             let begun = Instant::now();
             let connected = self.connector.connect(&peer).await;
             let connected = connected.map_err(|error| UpstreamFault::of(error, false));
-            let (connection, reused) = match connected.and_then(|made| self.allowed(made)) {
+            let (mut connection, reused) = match connected.and_then(|made| self.allowed(made)) {
                 Ok(connected) => connected,
                 Err(fault) => {
                     self.upstream.failed(&mut contact.attempts, fault.kind, false);
@@ -215,7 +188,7 @@ impl Origin {
             };
             contact.connect_time = Some(begun.elapsed());
             contact.reused = Some(reused);
-            let last = self.upstream.connected(reused, connection.id());
+            let last = self.upstream.connected(reused, connection.carries());
             let asked = Instant::now();
             let attempts = &contact.attempts;
             let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last, tell };
@@ -266,9 +239,9 @@ impl Origin {
         let (connection, is_sent) = match connection {
             Connection::H1(stream) if is_brief(question, fields) => {
                 match self.ask_briefly(stream, &asked, question, fields).await? {
-                    Began::Short(answer) => {
+                    Began::Delimited(answer) => {
                         let Answer { head, body } = *answer;
-                        return Ok(self.reply(Source::Short(body), asked, head, true));
+                        return Ok(self.reply(Source::Delimited(body), asked, head, true));
                     }
                     Began::Other(stream) => (Connection::H1(stream), true),
                 }
@@ -352,14 +325,16 @@ impl Origin {
         let server = self.upstream.host(asked.attempts);
         let request = wire::bytes(question, fields, server, asked.last);
         let request = request.map_err(|error| UpstreamFault::of(error, asked.reused))?;
-        let fault = |fault| UpstreamFault::of_short(&fault, asked.reused);
+        let fault = |fault| UpstreamFault::of_delimited(&fault, asked.reused);
         let options = &asked.peer.options;
         let or_read = |time: Option<Duration>| time.unwrap_or(self.patience.read);
-        short::send(&mut stream, &request, or_read(options.write_timeout)).await.map_err(fault)?;
+        delimited::send(&mut stream, &request, or_read(options.write_timeout))
+            .await
+            .map_err(fault)?;
         let of_head = or_read(options.read_timeout);
-        let began = short::read(stream, of_head, self.patience.read).await;
+        let began = delimited::read(stream, of_head, self.patience.read).await;
         let mut began = began.map_err(fault)?;
-        if let (Began::Short(answer), true) = (&mut began, self.upstream.x_accel) {
+        if let (Began::Delimited(answer), true) = (&mut began, self.upstream.x_accel) {
             detour::settle(&mut answer.head);
         }
         Ok(began)
@@ -413,174 +388,12 @@ impl From<UpstreamFault> for Stop {
 
 /// Whether all of it can be sent at once, and its answer read without knowing what it is an answer to.
 fn is_brief(question: &Question, fields: &[(HeaderName, HeaderValue)]) -> bool {
-    let is_short = question.body.as_ref().is_none_or(|body| body.len() <= short::BODY_BYTES_MAX);
-    let is_whole = question.feed.is_none() && is_short;
+    let is_small = question.body.as_ref().is_none_or(|body| body.len() <= BRIEF_BYTES_MAX);
+    let is_whole = question.feed.is_none() && is_small;
     is_whole && question.head.method != Method::HEAD && !upgrades(fields)
 }
 
 /// Whether a question with these fields would change the connection's protocol.
 fn upgrades(fields: &[(HeaderName, HeaderValue)]) -> bool {
     fields.iter().any(|(name, _)| *name == http::header::UPGRADE)
-}
-
-impl Reply {
-    /// The reply of a script whose head has come.
-    pub fn of_script(
-        begun: Begun,
-        origin: &Origin,
-        attempts: Attempts,
-        mut head: ResponseHeader,
-    ) -> Box<Reply> {
-        head.set_version(Version::HTTP_11);
-        Box::new(Reply {
-            source: Source::Script(Box::new(begun.conversation)),
-            way_back: None,
-            upstream: Arc::clone(&origin.upstream),
-            attempts,
-            patience: origin.patience.clone(),
-            in_use: begun.in_use,
-            last: false,
-            seat: None,
-            head,
-            unframed: false,
-        })
-    }
-
-    /// The head, for who sends it on; what is left is a bare 200.
-    pub fn take_head(&mut self) -> ResponseHeader {
-        let bare = ResponseHeader::build_no_case(StatusCode::OK, None);
-        std::mem::replace(&mut self.head, bare.expect("200 is a status"))
-    }
-
-    /// The next bytes of the body; `None` when it is whole by its framing.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
-        let patience = self.patience.clone();
-        patience.within(self.read_in_time()).await
-    }
-
-    async fn read_in_time(&mut self) -> Result<Option<Bytes>, Failure> {
-        let (read, done) = match &mut self.source {
-            Source::Http(session) => {
-                if session.response_done() {
-                    return Ok(None);
-                }
-                let read = session.read_response_body().await;
-                (read.map_err(|error| UpstreamFault::of(error, false)), session.response_done())
-            }
-            Source::Short(body) => {
-                let read = body.part().await;
-                (read.map_err(|fault| UpstreamFault::of_short(&fault, false)), body.is_done())
-            }
-            Source::Script(conversation) => (conversation.read().await, false),
-        };
-        // Before anybody can hear that this is the end: who has heard it finds the place free.
-        if done || !matches!(read, Ok(Some(_))) {
-            self.seat = None;
-        }
-        read.map_err(|fault| {
-            self.upstream.failed(&mut self.attempts, fault.kind, false);
-            fault.failure
-        })
-    }
-
-    /// The same of a server that speaks HTTP/1, lent from where it was read.
-    ///
-    /// Errors: `Internal` for another server, besides those of reading.
-    pub async fn read_lent(&mut self) -> Result<Option<&[u8]>, Failure> {
-        if self.is_done() {
-            // As ever when it is heard of.
-            self.seat = None;
-            return Ok(None);
-        }
-        let reading = async {
-            match &mut self.source {
-                Source::Short(body) => {
-                    let lent = body.lend().await;
-                    Ok(lent.map_err(|fault| UpstreamFault::of_short(&fault, false)))
-                }
-                Source::Http(session) => match &mut **session {
-                    HttpSession::H1(session) => {
-                        let lent = session.read_body_ref().await;
-                        Ok(lent.map_err(|error| UpstreamFault::of(error, false)))
-                    }
-                    _ => Err(Failure::Internal),
-                },
-                Source::Script(_) => Err(Failure::Internal),
-            }
-        };
-        match self.patience.within(reading).await? {
-            Ok(Some(part)) => Ok(Some(part)),
-            Ok(None) => {
-                self.seat = None;
-                Ok(None)
-            }
-            Err(fault) => {
-                self.seat = None;
-                self.upstream.failed(&mut self.attempts, fault.kind, false);
-                Err(fault.failure)
-            }
-        }
-    }
-
-    /// Whether it is known already that nothing follows what was read.
-    pub fn is_done(&mut self) -> bool {
-        match &mut self.source {
-            Source::Http(session) => session.response_done(),
-            Source::Short(body) => body.is_done(),
-            Source::Script(_) => false,
-        }
-    }
-
-    /// Whoever is to come back to this server is told so by this value of `Set-Cookie`.
-    pub fn sticky_cookie(&self, tls: bool) -> Option<String> {
-        self.upstream.sticky_cookie(&self.attempts, tls)
-    }
-
-    /// Throws the body away: a small one is read, so that the connection can be used again.
-    pub async fn discard(mut self: Box<Self>) {
-        let mut left = DISCARDED_MAX;
-        while let Ok(Some(part)) = self.read().await {
-            let Some(rest) = left.checked_sub(part.len()) else { break };
-            left = rest;
-        }
-        self.release().await;
-    }
-
-    /// The connection itself after a 101, what was read of it already, and what its use holds.
-    pub async fn into_stream(self: Box<Self>) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
-        let Source::Http(session) = self.source else { return None };
-        let HttpSession::H1(mut session) = *session else { return None };
-        // Only what came in one piece with the head is there without waiting.
-        let early = tokio::select! {
-            biased;
-            read = session.read_body_bytes() => read.ok()?.unwrap_or_default(),
-            () = std::future::ready(()) => Bytes::new(),
-        };
-        Some((session.into_inner(), early, (self.in_use, self.seat)))
-    }
-
-    /// Gives the connection back when it can be used again; otherwise closes it.
-    pub async fn release(self: Box<Self>) {
-        let Reply { source, way_back, last, .. } = *self;
-        match (source, way_back) {
-            (Source::Script(conversation), _) => conversation.release(),
-            (Source::Short(body), Some((peer, connector))) => {
-                body.release(last, Berth::of(&peer), &connector).await;
-            }
-            (Source::Http(mut session), Some((peer, connector))) => {
-                match last || !session.response_done() {
-                    true => session.shutdown().await,
-                    false => connector.release_http_session(session, &peer).await,
-                }
-            }
-            // Only scripts have no way back.
-            (Source::Http(_) | Source::Short(_), None) => {}
-        }
-    }
-
-    /// Closes the connection: the reply is not wanted.
-    async fn close(mut self: Box<Self>) {
-        self.last = true;
-        self.release().await;
-    }
 }

@@ -16,7 +16,8 @@ use crate::cache::slices::{Layout, Learned, Part, Probe, Span, is_part, learn, v
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::fill::flow::{Flow, Held};
-use crate::fill::origin::{Contact, Reply};
+use crate::fill::origin::Contact;
+use crate::fill::reply::Reply;
 use crate::fill::resume::Rest;
 use crate::fill::task::{Ending, Job, room_for};
 use crate::fill::{Answer, Interest};
@@ -131,7 +132,7 @@ impl Job {
             return self.fail(Failure::Internal, contact);
         };
         let length = head.length.unwrap_or(0);
-        let body = Arc::new(Body { blocks: Blocks::default(), lease });
+        let body = Arc::new(Body { blocks: Blocks::default(), pages: None, lease });
         let stored = Stored::new(key.clone(), Arc::new(head), times, body, head_lease);
         let stored = Arc::new(stored);
         let slice = cache.begin_slice(layout.key(key, index));
@@ -187,7 +188,8 @@ impl Job {
         };
         cache.count_slice(if slice.ahead { "read_ahead" } else { "fetched" });
         let (flow, head_lease) = if let Ok((head_lease, lease)) = room {
-            let flow = Flow::new(Held::Lease(lease), self.origin.window());
+            let pages = cache.pages_for(Some(slice.span.length()));
+            let flow = Flow::paged(Held::Lease(lease), self.origin.window(), pages);
             let answer = Answer::Shared(Arc::clone(&head), Arc::clone(&flow));
             self.fill.make_known(answer, &contact);
             (flow, Some(head_lease))

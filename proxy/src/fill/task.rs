@@ -14,11 +14,13 @@ use crate::cache::budget::Lease;
 use crate::cache::freshness::{Refusal, Times, assess, is_explicit};
 use crate::cache::now_ms;
 use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
+use crate::cache::paged;
 use crate::cache::policy::Policy;
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::fill::flow::{Flow, Held};
-use crate::fill::origin::{Contact, Origin, Question, Reply};
+use crate::fill::origin::{Contact, Origin, Question};
+use crate::fill::reply::Reply;
 use crate::fill::resume::{self, Rest};
 use crate::fill::slice::{Asked, Wants};
 use crate::fill::{Answer, Fill};
@@ -39,7 +41,7 @@ const KEPT_ON_304: [HeaderName; 5] =
 
 /// What is reserved for a body of so many bytes before it is there.
 pub fn room_for(body_bytes: u64) -> u64 {
-    body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD
+    body_bytes + (body_bytes / BYTES_PER_BLOCK + 1) * BLOCK_OVERHEAD + paged::beside(body_bytes)
 }
 
 /// All that a fill's task needs.
@@ -134,7 +136,8 @@ impl Job {
         let head = Arc::new(head);
         let (flow, head_lease) = match admitted {
             Ok((head_lease, body_lease)) => {
-                let flow = Flow::new(Held::Lease(body_lease), self.origin.window());
+                let pages = self.policy.cache.pages_for(head.length);
+                let flow = Flow::paged(Held::Lease(body_lease), self.origin.window(), pages);
                 let answer = Answer::Shared(Arc::clone(&head), Arc::clone(&flow));
                 self.fill.make_known(answer, &contact);
                 (flow, Some(head_lease))
@@ -299,6 +302,7 @@ impl Job {
                         continue;
                     }
                     self.admit(flow, bytes.len() as u64);
+                    let bytes = flow.place(bytes);
                     match reply.is_done() && flow.is_kept() {
                         true => last = bytes,
                         false => flow.push(bytes),

@@ -19,6 +19,7 @@ use crate::cache::serve::{Response, Source, part, respond_to};
 use crate::exchange::Exchange;
 use crate::front::arrival::Arrival;
 use crate::front::as_stored::AsStored;
+use crate::front::direct;
 use crate::front::head::write;
 use crate::front::pass::Client;
 use crate::front::{HEAD_BYTES, Sent};
@@ -138,6 +139,15 @@ struct Sending {
 
 impl Sending {
     async fn run(&mut self, first: u64, end: u64) -> io::Result<()> {
+        if end - first > QUANTUM_BYTES as u64
+            && let Some(pages) = &self.stored.body.pages
+        {
+            let Sending { client, head, first_byte, .. } = self;
+            let sending = direct::send_pages(client, head, pages, (first, end), first_byte);
+            if let Some(sent) = Box::pin(sending).await {
+                return sent;
+            }
+        }
         let mut at = first;
         loop {
             let body = if at < end { part(&self.stored, at, end) } else { Bytes::new() };

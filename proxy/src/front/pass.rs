@@ -13,11 +13,14 @@ use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
 
 use crate::edge::Edge;
 use crate::exchange::Exchange;
-use crate::fill::origin::{Contact, Question, Reply};
+use crate::fill::origin::{Contact, Question};
+use crate::fill::reply::Reply;
 use crate::front::arrival::Arrival;
+use crate::front::direct::{self, End};
 use crate::front::head::write;
 use crate::front::{HEAD_BYTES, READ_BYTES, Sent, read_some};
 use crate::lane::Lane;
@@ -40,6 +43,8 @@ pub fn is_for_door(arrival: &Arrival) -> bool {
 /// The client's side of one request.
 pub struct Client {
     pub stream: Stream,
+    /// The runtime that waits for it between requests.
+    pub home: Handle,
     /// What it has sent of requests to come.
     pub ahead: BytesMut,
     pub lane: Arc<Lane>,
@@ -147,8 +152,10 @@ enum Met<T> {
 }
 
 impl Client {
+    /// The client of a request that is served on the runtime this is called on.
     pub fn new(stream: Stream, ahead: BytesMut, lane: &Arc<Lane>) -> Client {
-        Client { stream, ahead, lane: Arc::clone(lane), sent: None, bytes_out: 0 }
+        let (home, lane) = (Handle::current(), Arc::clone(lane));
+        Client { stream, home, ahead, lane, sent: None, bytes_out: 0 }
     }
 
     /// Waits for something, or for the client to leave.
@@ -198,20 +205,34 @@ impl Client {
 
     /// Sends what is written of an answer, and the body behind it, and gives the upstream's connection back.
     async fn send(&mut self, mut answer: Answer) -> Result<(), Failure> {
-        if answer.has_body {
-            self.send_body(&mut answer).await?;
-        }
+        let end = match answer.has_body {
+            true => self.send_body(&mut answer).await?,
+            false => None,
+        };
         let Answer { reply, out, .. } = answer;
         // Before the client has it all and asks again.
         reply.release().await;
+        if let Some(end) = end {
+            return direct::send_end(self, end).await;
+        }
         self.write(out).await.map_err(|_| Failure::ClientGone)
     }
 
-    /// Sends a body but for its end.
-    async fn send_body(&mut self, answer: &mut Answer) -> Result<(), Failure> {
+    /// Sends a body but for its end, which is written, or on its way past the stream.
+    async fn send_body(&mut self, answer: &mut Answer) -> Result<Option<End>, Failure> {
         let gone = |_: io::Error| Failure::ClientGone;
         let Answer { reply, is_chunked, length: left, out, .. } = answer;
+        let is_large = left.is_some_and(|left| left > QUANTUM_BYTES);
+        // Tried once, when what came with the head is out of the way.
+        let mut goes_direct = is_large && !*is_chunked;
         loop {
+            if goes_direct && self.bytes_out > 0 {
+                goes_direct = false;
+                self.write(std::mem::take(out)).await.map_err(gone)?;
+                if let Some(way) = direct::way(self, reply) {
+                    return direct::move_rest(way, self, reply).await.map(Some);
+                }
+            }
             let part = match self.part(reply, out).await {
                 Ok(Some(part)) => part,
                 Ok(None) => break,
@@ -241,7 +262,7 @@ impl Client {
         if *is_chunked {
             out.put_slice(b"0\r\n\r\n");
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The next part of a body. What is there already goes out with what was written before it; who has to

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pingora::connectors::http::Connector as AnyVersion;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Ssl as _;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client;
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{Ssl as _, UniqueID as _};
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use prometheus::IntGauge;
 
@@ -32,11 +32,21 @@ pub enum Connection {
     Other(Box<HttpSession>),
 }
 
+/// How the requests of a connection are counted.
+#[derive(Clone, Copy)]
+pub enum Carries {
+    /// It has carried so many, with the one to come.
+    Requests(u32),
+    /// Whoever counts knows it by its descriptor.
+    Known(RawFd),
+}
+
 impl Connection {
-    pub fn id(&self) -> Option<RawFd> {
+    /// Counts a request that it is to carry; `None` where it carries many at once.
+    pub fn carries(&mut self) -> Option<Carries> {
         match self {
-            Connection::H1(stream) => Some(stream.id()),
-            Connection::Other(session) => session.stream().map(|stream| stream.id()),
+            Connection::H1(stream) => Some(Carries::Requests(stream.use_again())),
+            Connection::Other(session) => Some(Carries::Known(session.stream()?.id())),
         }
     }
 

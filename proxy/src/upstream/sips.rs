@@ -16,6 +16,9 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
+
+use crate::lent::{self, Lent};
 
 /// Bytes read at once at first.
 const SIP_BYTES: usize = 16 * 1024;
@@ -30,11 +33,13 @@ pub struct Sips {
     ahead: Bytes,
     /// Since the last write, that is, of this answer.
     read_bytes: usize,
+    /// Requests it has carried.
+    uses: u32,
 }
 
 impl Sips {
     pub fn of(stream: Stream) -> Sips {
-        Sips { stream, ahead: Bytes::new(), read_bytes: 0 }
+        Sips { stream, ahead: Bytes::new(), read_bytes: 0, uses: 0 }
     }
 
     /// The same stream where it is one already.
@@ -43,6 +48,34 @@ impl Sips {
             return Box::new(Sips::of(stream));
         }
         stream.into_any().downcast().expect("it was looked at")
+    }
+
+    /// Takes the socket out of it when nothing that was read waits here, as [`lent::take_out`] does.
+    pub fn lend(&mut self) -> Option<Lent> {
+        self.ahead.is_empty().then(|| lent::take_out(&mut self.stream))?
+    }
+
+    /// Puts it back, for the runtime `home`.
+    ///
+    /// Errors: as of [`lent::put_back`].
+    pub fn give_back(&mut self, lent: Lent, home: &Handle) -> io::Result<()> {
+        lent::put_back(&mut self.stream, lent, home)
+    }
+
+    /// Bytes of an answer that may be taken at once from the socket that was lent.
+    pub fn bite(&self) -> usize {
+        if self.read_bytes >= PROVED_BYTES { usize::MAX } else { SIP_BYTES }
+    }
+
+    /// So many bytes were taken from it.
+    pub fn bitten(&mut self, bytes: usize) {
+        self.read_bytes = self.read_bytes.saturating_add(bytes);
+    }
+
+    /// A request is sent on it; the first is number 1.
+    pub fn use_again(&mut self) -> u32 {
+        self.uses = self.uses.saturating_add(1);
+        self.uses
     }
 
     /// Gives back what was read of it, for who reads it next.

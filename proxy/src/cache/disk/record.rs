@@ -203,7 +203,7 @@ mod tests {
         let mut blocks = Blocks::default();
         blocks.push(Bytes::copy_from_slice(body));
         let lease = store.reserve(Class::Small, 0).unwrap();
-        let body = Arc::new(Body { blocks: blocks.clone(), lease });
+        let body = Arc::new(Body { blocks: blocks.clone(), pages: None, lease });
         let key = Key { uri: "http://a/é".into(), extras: value.into() };
         let lease = store.reserve(Class::Small, 0).unwrap();
         let mut bytes = write(&Stored::new(key, Arc::new(head), times, body, lease)).unwrap();

@@ -1,6 +1,7 @@
-//! Short answers in HTTP/1.1, read without a session of pingora's: the head is made once, without what belongs to the
-//! connection, and the body is lent from where it was read. What is anything else is given back to be read from its first
-//! byte by pingora, which knows every form of an answer.
+//! Answers in HTTP/1.1 whose body is delimited by its length (RFC 9112 section 6.2), read without a session of pingora's:
+//! the head is made once, without what belongs to the connection, and the body is lent from where it was read, or moved by
+//! the kernel without coming here. What is anything else is given back to be read from its first byte by pingora, which
+//! knows every form of an answer.
 
 use std::io;
 use std::time::Duration;
@@ -13,15 +14,18 @@ use pingora::http::ResponseHeader;
 use pingora::time::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
 
 use crate::headers::HOP_BY_HOP;
+use crate::lent::Lent;
+use crate::splice::Splice;
 use crate::upstream::connector::{Berth, Connector};
 use crate::upstream::sips::Sips;
 
-/// Bytes of a body that is short.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes read at once. A head that does not come in one piece is pingora's.
-const READ_BYTES: usize = 8 * 1024;
+/// Bytes read at first. A head that does not come in one piece is pingora's.
+const HEAD_BYTES: usize = 8 * 1024;
+/// Bytes of a body read at once.
+const READ_BYTES: usize = 64 * 1024;
 /// Fields of a head that is read here.
 const FIELDS_MAX: usize = 64;
 
@@ -44,26 +48,26 @@ pub enum Fault {
 
 /// What a server's first bytes begin.
 pub enum Began {
-    Short(Box<Answer>),
+    Delimited(Box<Answer>),
     /// Nothing of it is taken.
     Other(Box<Sips>),
 }
 
-/// A short answer.
+/// An answer whose length is known.
 pub struct Answer {
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
-    pub body: Short,
+    pub body: Body,
 }
 
-/// The body of a short answer.
-pub struct Short {
+/// What is left of its body.
+pub struct Body {
     stream: Box<Sips>,
     /// Read, and not lent yet.
     read: BytesMut,
     lent: BytesMut,
-    /// Bytes of the body that were not lent yet.
-    left: usize,
+    /// Bytes of it that were not lent yet.
+    left: u64,
     patience: Duration,
 }
 
@@ -88,7 +92,7 @@ pub async fn read(
     of_head: Duration,
     of_body: Duration,
 ) -> Result<Began, Fault> {
-    let mut read = BytesMut::with_capacity(READ_BYTES);
+    let mut read = BytesMut::with_capacity(HEAD_BYTES);
     let came = timeout(of_head, stream.read_buf(&mut read)).await;
     let came = came.map_err(|_| Fault::ReadLate)?;
     // A fault is found again by who reads on, who knows what it means for the connection.
@@ -102,14 +106,14 @@ pub async fn read(
     read.advance(head_length);
     let head = head(&lines, status, reason.as_deref(), &fields).ok_or(Fault::Field)?;
     let (lent, left, patience) = (BytesMut::new(), body_length, of_body);
-    let body = Short { stream, read, lent, left, patience };
-    Ok(Began::Short(Box::new(Answer { head, body })))
+    let body = Body { stream, read, lent, left, patience };
+    Ok(Began::Delimited(Box::new(Answer { head, body })))
 }
 
-/// The head of a short answer, as places in the bytes it came in.
+/// The head of such an answer, as places in the bytes it came in.
 struct Begun {
     head_length: usize,
-    body_length: usize,
+    body_length: u64,
     status: u16,
     /// Where it is not the usual one.
     reason: Option<String>,
@@ -121,7 +125,7 @@ struct Field {
     value: (usize, usize),
 }
 
-/// `None`: not all of a head, or not that of a short answer whose bytes could not be read in two ways.
+/// `None`: not all of a head, or not that of an answer of known length whose bytes could not be read in two ways.
 fn begin(bytes: &[u8]) -> Option<Begun> {
     let mut parsed = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = Response::new(&mut parsed);
@@ -148,9 +152,9 @@ fn begin(bytes: &[u8]) -> Option<Begun> {
         }
         fields.push(Field { name: place(name), value: place(field.value) });
     }
-    let body_length = length.filter(|length| *length <= BODY_BYTES_MAX)?;
+    let body_length = length?;
     // More than was promised is no answer to anything.
-    if bytes.len() - head_length > body_length {
+    if (bytes.len() - head_length) as u64 > body_length {
         return None;
     }
     let usual = http::StatusCode::from_u16(status).ok()?.canonical_reason();
@@ -177,7 +181,7 @@ fn field_kind(name: &[u8]) -> Kind {
     }
 }
 
-fn digits(value: &[u8]) -> Option<usize> {
+fn digits(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok())?
 }
@@ -200,7 +204,7 @@ fn head(
     Some(head)
 }
 
-impl Short {
+impl Body {
     /// The next bytes of the body; `None` when there are no more.
     ///
     /// Errors: `CutOff`, `Read`, `ReadLate`.
@@ -210,7 +214,14 @@ impl Short {
 
     /// The same, to keep.
     pub async fn part(&mut self) -> Result<Option<Bytes>, Fault> {
-        Ok(self.next().await?.map(|part| Bytes::copy_from_slice(part)))
+        if self.next().await?.is_none() {
+            return Ok(None);
+        }
+        // What is kept for long keeps little beside it.
+        let is_filled = self.lent.len() >= READ_BYTES / 2;
+        let part =
+            if is_filled { self.lent.split().freeze() } else { Bytes::copy_from_slice(&self.lent) };
+        Ok(Some(part))
     }
 
     async fn next(&mut self) -> Result<Option<&BytesMut>, Fault> {
@@ -219,20 +230,53 @@ impl Short {
         }
         if self.read.is_empty() {
             self.lent.clear();
-            self.read.reserve(READ_BYTES.min(self.left));
-            let mut rest = (&mut self.stream).take(self.left as u64);
+            let room = usize::try_from(self.left).unwrap_or(READ_BYTES);
+            self.read.reserve(READ_BYTES.min(room));
+            let mut rest = (&mut self.stream).take(self.left);
             let came = timeout(self.patience, rest.read_buf(&mut self.read)).await;
             if came.map_err(|_| Fault::ReadLate)?.map_err(Fault::Read)? == 0 {
                 return Err(Fault::CutOff);
             }
         }
         self.lent = self.read.split();
-        self.left -= self.lent.len();
+        self.left -= self.lent.len() as u64;
         Ok(Some(&self.lent))
     }
 
     pub fn is_done(&self) -> bool {
         self.left == 0
+    }
+
+    /// Takes out the socket that what is left comes from, when none of that waits here.
+    pub fn lend_socket(&mut self) -> Option<Lent> {
+        let is_clear = self.read.is_empty() && !self.is_done();
+        is_clear.then(|| self.stream.lend())?
+    }
+
+    /// Puts it back, for the runtime `home`.
+    ///
+    /// Errors: as of [`lent::put_back`](crate::lent::put_back).
+    pub fn put_back(&mut self, lent: Lent, home: &Handle) -> io::Result<()> {
+        self.stream.give_back(lent, home)
+    }
+
+    /// Takes the next bytes from that socket without reading them; says how many. 0 is the end.
+    ///
+    /// Errors: as of [`lend`](Body::lend).
+    pub async fn take_in(&mut self, splice: &Splice, bytes_max: usize) -> Result<usize, Fault> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let most = usize::try_from(self.left).unwrap_or(bytes_max).min(bytes_max);
+        let most = most.min(self.stream.bite());
+        let taken = timeout(self.patience, splice.take_in(most)).await;
+        let taken = taken.map_err(|_| Fault::ReadLate)?.map_err(Fault::Read)?;
+        if taken == 0 {
+            return Err(Fault::CutOff);
+        }
+        self.left -= taken as u64;
+        self.stream.bitten(taken);
+        Ok(taken)
     }
 
     /// Gives the connection back where its answer was read to the end, and closes it otherwise.
@@ -262,10 +306,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_answer_is_read_as_it_was_sent_but_for_what_is_the_connections() {
+    async fn an_answer_is_read_as_it_was_sent_but_for_what_is_the_connections() {
         let text = b"HTTP/1.1 404 Gone Away\r\nServer: s\r\nConnection: Keep-Alive\r\nKeep-Alive: timeout=5\r\n\
             X-Odd-CASE: a\r\nContent-Length: 5\r\nX-Odd-CASE: b\r\n\r\nhe";
-        let Began::Short(answer) = answered(text).await else { panic!("not short") };
+        let Began::Delimited(answer) = answered(text).await else { panic!("not taken") };
         let Answer { head, mut body } = *answer;
         assert_eq!((head.status.as_u16(), head.get_reason_phrase()), (404, Some("Gone Away")));
         let mut wire = BytesMut::new();
@@ -282,7 +326,9 @@ mod tests {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n").await.unwrap();
         let stream = Box::new(Sips::of(Box::new(ours)));
-        let Began::Short(answer) = read(stream, SECOND, SECOND).await.unwrap() else { panic!() };
+        let Began::Delimited(answer) = read(stream, SECOND, SECOND).await.unwrap() else {
+            panic!()
+        };
         let mut body = answer.body;
         theirs.write_all(&[7; 20_003]).await.unwrap();
         let mut length = 0;
@@ -297,7 +343,6 @@ mod tests {
 
     #[tokio::test]
     async fn all_else_is_given_back_as_it_came() {
-        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
         for text in [
             "",
             "HTTP/1.1 200 OK\r\nContent-Le",
@@ -319,7 +364,6 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX: a\r\n b\r\n\r\na",
             "nonsense\r\n\r\n",
-            &long,
         ] {
             let Began::Other(mut stream) = answered(text.as_bytes()).await else {
                 panic!("{text:?}")
@@ -346,9 +390,9 @@ mod tests {
     }
 
     async fn by_us(text: &[u8]) -> Option<(u16, Vec<(String, Vec<u8>)>, Vec<u8>)> {
-        let Began::Short(answer) = answered(text).await else { return None };
-        let (head, mut short, mut body) = (answer.head, answer.body, Vec::new());
-        while let Some(part) = short.part().await.ok()? {
+        let Began::Delimited(answer) = answered(text).await else { return None };
+        let (head, mut rest, mut body) = (answer.head, answer.body, Vec::new());
+        while let Some(part) = rest.part().await.ok()? {
             body.extend_from_slice(&part);
         }
         Some((head.status.as_u16(), lasting(&head), body))
@@ -363,7 +407,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_short_is_what_pingora_reads(
+        fn what_is_read_here_is_what_pingora_reads(
             first in prop::sample::select(vec![
                 "HTTP/1.1 200 OK", "HTTP/1.1 500", "HTTP/1.1 299 A b", "HTTP/1.0 200 OK", "HTTP/1.1 100 Continue", "HTTP/1.1 0200 OK",
             ]),
