@@ -17,6 +17,7 @@ pub use self::decide::decide;
 pub use self::new::{Changes, Day, Keyed, NewTransfer, STATUS_CREATED};
 use crate::chain::Head;
 use crate::posting::{Books, Rejection};
+use crate::trail::Trail;
 use crate::transfer::TransferRequest;
 
 /// Requests that came together.
@@ -98,6 +99,8 @@ pub struct Wanted<'a> {
 pub struct Snapshot {
     /// Those of the batch's accounts and transfers that exist, and accounts of batches before.
     pub books: Books,
+    /// The way back through the entries of the same accounts, by their ids.
+    pub trails: HashMap<i64, Trail>,
     /// Pending transfers whose time is up; of many, the earliest.
     pub due: Vec<Uuid>,
     /// Those of the batch's keys that were answered before.

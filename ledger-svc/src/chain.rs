@@ -18,6 +18,7 @@ use crate::posting::{Limits, PostedEntry};
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
 use crate::signature::SignatureRow;
+use crate::trail::Back;
 use crate::transfer::TransferKind;
 
 /// SHA-256.
@@ -91,6 +92,8 @@ pub struct EntryRow {
     pub number: i64,
     pub debits_after_minor: i64,
     pub credits_after_minor: i64,
+    /// Follows from the account's entries before it and is no part of the link.
+    pub back: Back,
 }
 
 /// A backdated entry as stored.
@@ -354,6 +357,7 @@ impl EntryRow {
             number: if_moved(entry.after.entries),
             debits_after_minor: if_moved(entry.after.debits_minor),
             credits_after_minor: if_moved(entry.after.credits_minor),
+            back: Back::default(),
         }
     }
 }
@@ -408,6 +412,7 @@ mod tests {
             number: 1,
             debits_after_minor: 5,
             credits_after_minor: 0,
+            back: Back::default(),
         };
         TransferRow {
             seq: 1,

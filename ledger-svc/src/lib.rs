@@ -37,6 +37,7 @@ pub mod report;
 pub mod service;
 pub mod signature;
 pub mod store;
+pub mod trail;
 pub mod transfer;
 pub mod verify;
 pub mod when;

@@ -36,11 +36,15 @@ mod source;
 mod sqlite;
 mod statement;
 mod stream;
+mod threading;
 mod url;
+mod way;
 
 use std::fmt;
 
 use thiserror::Error;
+
+use crate::trail;
 
 pub use as_of::{AsOf, Totals};
 pub use audit::{Audit, BackdatedDay, BalanceRow};
@@ -123,6 +127,12 @@ impl StoreError {
             | Self::Duplicate(_)
             | Self::Engine(_) => false,
         }
+    }
+}
+
+impl From<trail::Broken> for StoreError {
+    fn from(error: trail::Broken) -> Self {
+        Self::Corrupt(error.to_string())
     }
 }
 

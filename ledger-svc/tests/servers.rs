@@ -182,8 +182,9 @@ async fn what_is_posted_cannot_be_changed_by_sql_either(server: &Server) {
     }
     for sql in [
         "UPDATE balances SET debits_minor = -1",
-        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 0, 0, 0)",
-        "INSERT INTO entries VALUES (99, 1, 1, 99, 'sideways', 1, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 0, 0, 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'sideways', 1, 0, 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1, 0, 0, 99, 0)",
         // What keeps entries off it: the writer updates balances in the same SQL transaction.
         "INSERT INTO balances (account_id, debits_minor, credits_minor, entries) VALUES (77, 0, 0, 0)",
     ] {

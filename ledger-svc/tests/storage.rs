@@ -45,8 +45,7 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
         "INSERT OR REPLACE INTO transfers SELECT seq + 1, id, 'x', effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us, key, fingerprint, link_seq, link FROM transfers",
         "UPDATE entries SET amount_minor = 1",
         "DELETE FROM entries WHERE id = 1",
-        "INSERT OR REPLACE INTO entries SELECT id, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor FROM entries",
-        "INSERT OR REPLACE INTO entries SELECT id + 10, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor FROM entries",
+        "INSERT OR REPLACE INTO entries SELECT id, transfer_seq, account_id, number, direction, 5, debits_after_minor, credits_after_minor, previous_id, jump_id FROM entries",
         "UPDATE transfers SET key = 'x'",
         "INSERT OR REPLACE INTO transfers SELECT seq + 1, 'other', description, effective_date, booked_at_us, entry_id_first, entries, kind, of_seq, expires_at_us, key, fingerprint, link_seq, link FROM transfers",
         "UPDATE accounts SET currency = 'USD'",
@@ -66,10 +65,11 @@ async fn what_is_posted_cannot_be_changed_by_sql_either() {
     }
     for sql in [
         "UPDATE balances SET debits_minor = -1",
-        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 0, 0, 0)",
-        "INSERT INTO entries VALUES (99, 1, 1, 99, 'sideways', 1, 0, 0)",
-        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1.5, 0, 0)",
-        "INSERT INTO entries VALUES (99, 77, 1, 99, 'debit', 1, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 0, 0, 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'sideways', 1, 0, 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1.5, 0, 0, 0, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1, 0, 0, 99, 0)",
+        "INSERT INTO entries VALUES (99, 1, 1, 99, 'debit', 1, 0, 0, 2, 3)",
     ] {
         execute(&mut connection, sql).await.expect_err(sql);
     }

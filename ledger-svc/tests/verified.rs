@@ -189,12 +189,22 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "entries, id 3",
     ),
     (
+        "UPDATE entries SET jump_id = 0 WHERE id = 3",
+        "UPDATE entries SET jump_id = previous_id WHERE id = 3",
+        "entries, id 3",
+    ),
+    (
+        "UPDATE balances SET last_entry_id = last_entry_id - 2 WHERE account_id = 1",
+        "UPDATE balances SET last_entry_id = last_entry_id + 2 WHERE account_id = 1",
+        "balances, account_id 1",
+    ),
+    (
         "UPDATE entries SET account_id = 77 WHERE id = 2",
         "UPDATE entries SET account_id = 2 WHERE id = 2",
         "entries, id 2",
     ),
     (
-        "INSERT INTO entries (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor) VALUES (99, 7, 1, 99, 'debit', 1, 1, 1)",
+        "INSERT INTO entries (id, transfer_seq, account_id, number, direction, amount_minor, debits_after_minor, credits_after_minor, previous_id, jump_id) VALUES (99, 7, 1, 99, 'debit', 1, 1, 1, 0, 0)",
         "DELETE FROM entries WHERE id = 99",
         "entries, id 99",
     ),

@@ -224,7 +224,7 @@ impl<'a, N: FnMut() -> Uuid> Booking<'a, N> {
             Some((standing.account_id, standing.balance))
         });
         let transfers = std::mem::take(&mut self.transfers);
-        Changes { balances: balances.collect(), transfers, links: Vec::new() }
+        Changes { balances: balances.collect(), transfers, ..Changes::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a batch books: new transfers with all that belongs to them, as they are about to be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use crate::chain::{Head, Record};
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Balance, PostedEntry};
+use crate::trail::{Back, Broken, Trail};
 use crate::transfer::{IdempotencyKey, Transfer, TransferEntry, TransferKind};
 
 /// The status of every booked transfer, first time and replayed.
@@ -53,6 +54,10 @@ pub struct Changes {
     pub links: Vec<Head>,
     /// The final balance of every account touched, by account id.
     pub balances: BTreeMap<i64, Balance>,
+    /// Where each of the entries that count points, in their order, once they are threaded.
+    pub backs: Vec<Back>,
+    /// The last entry of every account touched, in the order of `balances`, once they are threaded.
+    pub last_ids: Vec<i64>,
 }
 
 impl Changes {
@@ -96,6 +101,24 @@ impl Changes {
     pub fn closed(&self) -> impl Iterator<Item = i64> {
         let settling = self.transfers.iter().filter(|new| new.kind.settles());
         settling.filter_map(|new| new.of_seq)
+    }
+
+    /// Finds where the entries point, and takes them into their accounts' trails. An error where a trail is not the one
+    /// that the balances go on from: nothing may be written then.
+    pub fn thread(&mut self, trails: &mut HashMap<i64, Trail>) -> Result<(), Broken> {
+        let mut backs = Vec::with_capacity(self.transfers.len() * 2);
+        for (id, _, entry) in self.moved() {
+            let trail = trails.entry(entry.account_id).or_default();
+            backs.push(trail.append(id));
+            trail.ends_at(entry.after.entries)?;
+        }
+        self.backs = backs;
+        for (account_id, balance) in &self.balances {
+            let trail = trails.entry(*account_id).or_default();
+            trail.ends_at(balance.entries)?;
+            self.last_ids.push(trail.last_id());
+        }
+        Ok(())
     }
 
     /// Appends the transfers to the chain.

@@ -17,6 +17,7 @@ fn snapshot(debits_minor: i64) -> Snapshot {
         normal: Side::Debit,
         balance: Balance { debits_minor, ..Balance::default() },
         limits: Limits::default(),
+        last_entry_id: 0,
     };
     let accounts = ACCOUNTS.iter().zip(1..).map(|(code, id)| ((*code).into(), standing(id)));
     let books = Books { accounts: Accounts(accounts.collect()), ..Books::default() };

@@ -31,6 +31,8 @@ pub struct Standing {
     pub normal: Side,
     pub balance: Balance,
     pub limits: Limits,
+    /// As it was read, 0 where there is none: what the writer knows since is in its trails.
+    pub last_entry_id: i64,
 }
 
 /// A limit that a posting would break, with the balance it would come to.

@@ -62,6 +62,7 @@ mod tests {
             normal: Side::Debit,
             balance,
             limits: Limits::default(),
+            last_entry_id: 0,
         };
         let accounts = Accounts([("a".to_owned(), standing)].into());
         let checked = |fields: &str| {

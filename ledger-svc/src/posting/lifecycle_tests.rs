@@ -62,7 +62,7 @@ fn opened() -> Books {
         let currency = Currency { code: "EUR".into(), scale: 2 };
         let balance = Balance::default();
         let normal = Side::Debit;
-        let standing = Standing { account_id, currency, normal, balance, limits };
+        let standing = Standing { account_id, currency, normal, balance, limits, last_entry_id: 0 };
         books.accounts.0.insert((*code).into(), standing);
     }
     books

@@ -29,6 +29,7 @@ fn accounts(balances: &[(i64, i64)]) -> Accounts {
                 ..Balance::default()
             },
             limits: Limits::default(),
+            last_entry_id: 0,
         };
         accounts.0.insert(row.0.into(), standing);
     }

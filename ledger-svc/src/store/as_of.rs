@@ -1,6 +1,6 @@
-//! Totals of accounts as of a time: of booking, or of effect. An account's entries are numbered in booking order
-//! and carry its totals, so where a time of booking falls is found by halving: look-ups by key, however many
-//! entries there are. What counts up to a day differs from what was booked by its end only by entries whose
+//! Totals of accounts as of a time: of booking, or of effect. Entries are numbered in booking order and carry their
+//! accounts' totals, so where a time of booking falls is found by halving, and each account's last entry before it by going
+//! back (`trail`): look-ups by key, however many entries there are. What counts up to a day differs from what was booked by its end only by entries whose
 //! two dates differ, and those are summed by day when they are booked (`backdated_days`).
 
 use std::collections::HashMap;
@@ -12,9 +12,8 @@ use jiff::tz::TimeZone;
 use super::StoreError;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
-use super::statement::Point;
 use crate::money::format_minor;
-use crate::posting::Standing;
+use crate::posting::{Balance, Standing};
 use crate::report::{AccountTotals, AsOfTrialBalance, BalanceAsOf, CurrencyTotals};
 
 /// Which entries count.
@@ -36,12 +35,19 @@ pub struct Totals {
 /// Accounts read at once where all are read.
 const PAGE: usize = 1000;
 
-const POINT: &str =
-    "SELECT e.account_id, e.number, t.booked_at_us, e.debits_after_minor, e.credits_after_minor
-     FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
-     WHERE e.account_id = ? AND e.number = ?";
+/// From an account's entry, which is later than the first parameter, back to its last that is not; or to its first.
+const BACK_TO: &str = "WITH RECURSIVE way (from_id, id, number, previous_id, jump_id) AS (
+        SELECT e.id, e.id, e.number, e.previous_id, e.jump_id FROM entries AS e WHERE e.id = ?
+        UNION ALL SELECT w.from_id, e.id, e.number, e.previous_id, e.jump_id
+        FROM way AS w
+        JOIN entries AS e ON e.number < w.number
+            AND e.id = CASE WHEN w.jump_id > ? THEN w.jump_id ELSE w.previous_id END
+        WHERE w.id > ?)
+     SELECT w.from_id, e.id, e.number, e.debits_after_minor, e.credits_after_minor
+     FROM way AS w JOIN entries AS e ON e.id = w.id
+     WHERE w.id <= ? OR w.number = 1";
 const STANDINGS_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
@@ -55,7 +61,7 @@ const SHIFTS: &str = "SELECT account_id,
      WHERE ((effective_date <= ? AND booked_date > ?) OR (effective_date > ? AND booked_date <= ?))";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[POINT, STANDINGS_AFTER, SHIFTS, LAST_BACKDATED];
+pub const STATEMENTS: &[&str] = &[BACK_TO, STANDINGS_AFTER, SHIFTS, LAST_BACKDATED];
 
 /// Where in a list that grows by time something falls: how many of `known..=end` come before it.
 #[derive(Clone, Copy, Debug)]
@@ -140,75 +146,49 @@ impl Reader {
         accounts: &[Standing],
         at: Timestamp,
     ) -> Result<Vec<Totals>, StoreError> {
-        let mut searches: Vec<Halving> =
-            accounts.iter().map(|account| Halving::new(account.balance.entries)).collect();
-        // Most accounts have nothing after it: one look at the last entry settles them.
-        let mut looking: Vec<(usize, i64)> = (0..)
-            .zip(accounts)
-            .map(|(index, account)| (index, account.balance.entries))
-            .filter(|(_, last)| *last > 0)
-            .collect();
-        let mut seen: HashMap<(i64, i64), Point> = HashMap::new();
-        let mut first = true;
-        while !looking.is_empty() {
-            let pairs: Vec<(i64, i64)> = looking
-                .iter()
-                .map(|(index, number)| (accounts[*index].account_id, *number))
-                .collect();
-            seen.extend(self.points(&pairs).await?);
-            for ((index, number), pair) in looking.iter().zip(&pairs) {
-                let point = seen.get(pair).ok_or_else(|| without_entry(*number))?;
-                let before = is_before(point.booked_at_us, at);
-                let search = &mut searches[*index];
-                if first && before {
-                    *search = Halving { known: *number, end: *number };
-                } else if !first {
-                    search.tell(before);
-                }
-            }
-            first = false;
-            looking = searches
-                .iter()
-                .enumerate()
-                .filter_map(|(index, search)| Some((index, search.next()?)))
-                .collect();
-        }
-        let totals = |(account, search): (&Standing, &Halving)| {
-            let entries = search.found();
-            if entries == 0 {
-                return Ok(Totals::default());
-            }
-            let point = seen.get(&(account.account_id, entries));
-            let Point { debits_minor, credits_minor, .. } =
-                point.ok_or_else(|| without_entry(entries))?;
-            Ok(Totals { debits_minor: *debits_minor, credits_minor: *credits_minor, entries })
+        let Some(last) = accounts.iter().map(|account| account.last_entry_id).max() else {
+            return Ok(Vec::new());
         };
-        accounts.iter().zip(&searches).map(totals).collect()
+        let end = self.entries_before(last, at).await?;
+        let mut later: Vec<i64> =
+            accounts.iter().map(|account| account.last_entry_id).filter(|id| *id > end).collect();
+        // A table that is looked through in its own order is read once.
+        later.sort_unstable();
+        let found = self.back_to(end, &later).await?;
+        let totals = |account: &Standing| {
+            let Balance { debits_minor, credits_minor, entries, .. } = account.balance;
+            if account.last_entry_id <= end {
+                return Ok(Totals { debits_minor, credits_minor, entries });
+            }
+            found.get(&account.last_entry_id).copied().ok_or_else(|| {
+                let what = "whose way back from its last entry is broken";
+                StoreError::Corrupt(format!("account {} {what}", account.account_id))
+            })
+        };
+        accounts.iter().map(totals).collect()
     }
 
-    /// Entries by account and number.
-    async fn points(&self, pairs: &[(i64, i64)]) -> Result<HashMap<(i64, i64), Point>, StoreError> {
+    /// For each of the entries, which are later, its account's totals up to the entry `end` of all accounts.
+    async fn back_to(&self, end: i64, later: &[i64]) -> Result<HashMap<i64, Totals>, StoreError> {
         let read = |row: &dyn Columns| {
-            let point = Point {
-                booked_at_us: row.long(2)?,
-                debits_minor: row.long(3)?,
-                credits_minor: row.long(4)?,
-            };
-            Ok(((row.long(0)?, row.long(1)?), point))
+            // The account's first entry is later too.
+            if row.long(1)? > end {
+                return Ok((row.long(0)?, Totals::default()));
+            }
+            let (debits_minor, credits_minor) = (row.long(3)?, row.long(4)?);
+            Ok((row.long(0)?, Totals { debits_minor, credits_minor, entries: row.long(2)? }))
         };
-        let rows = match pairs {
-            [(account, number)] => {
-                self.rows(POINT, &[Arg::Long(*account), Arg::Long(*number)], read).await?
+        let ends = [Arg::Long(end); 3];
+        let rows = match later {
+            [] => Vec::new(),
+            [one] => {
+                let [first, second, third] = ends;
+                self.rows(BACK_TO, &[Arg::Long(*one), first, second, third], read).await?
             }
             _ => {
-                let listed: Vec<String> =
-                    pairs.iter().map(|(account, number)| format!("({account},{number})")).collect();
-                let values = if matches!(self, Self::MySql(_)) { "" } else { "VALUES " };
-                let sql = POINT.replace(
-                    "e.account_id = ? AND e.number = ?",
-                    &format!("(e.account_id, e.number) IN ({values}{})", listed.join(",")),
-                );
-                self.rows_once(&sql, &[], read).await?
+                let ids: Vec<String> = later.iter().map(i64::to_string).collect();
+                let sql = BACK_TO.replacen("= ?", &format!("IN ({})", ids.join(",")), 1);
+                self.rows_once(&sql, &ends, read).await?
             }
         };
         Ok(rows.into_iter().collect())
@@ -322,10 +302,6 @@ fn shift(row: &dyn Columns) -> Result<(i64, Totals), StoreError> {
     let totals =
         Totals { debits_minor: row.long(1)?, credits_minor: row.long(2)?, entries: row.long(3)? };
     Ok((row.long(0)?, totals))
-}
-
-fn without_entry(number: i64) -> StoreError {
-    StoreError::Corrupt(format!("an account without its entry {number}"))
 }
 
 fn sum(sums: &mut Vec<(String, u8, i128, i128)>, account: &Standing, totals: Totals) {

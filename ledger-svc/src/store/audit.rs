@@ -21,6 +21,7 @@ use crate::posting::{Balance, Limits};
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
 use crate::signature::SignatureRow;
+use crate::trail::Back;
 
 /// Rows of one page.
 const PAGE: i64 = 1000;
@@ -42,6 +43,7 @@ pub struct BalanceRow {
     pub account_id: i64,
     pub balance: Balance,
     pub limits: Limits,
+    pub last_entry_id: i64,
 }
 
 impl Audit {
@@ -90,7 +92,12 @@ impl Audit {
             database: url.to_string(),
             reason: error.to_string(),
         })?;
-        migration::compare(&url.to_string(), sources, &applied)
+        migration::compare(&url.to_string(), sources, &applied)?;
+        if self.is_threaded().await? {
+            return Ok(());
+        }
+        let (database, url) = (url.to_string(), url.to_string());
+        Err(StoreError::Unmigrated { database, url })
     }
 
     pub async fn close(self) -> Result<(), StoreError> {
@@ -111,7 +118,7 @@ impl Audit {
     }
 
     /// `sql` has nothing in it that came from outside.
-    async fn rows<T>(
+    pub(super) async fn rows<T>(
         &mut self,
         sql: String,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
@@ -216,7 +223,7 @@ impl Audit {
 
     pub async fn balances(&mut self) -> Result<Vec<BalanceRow>, StoreError> {
         let sql = "SELECT account_id, debits_minor, credits_minor, entries, pending_debits_minor, pending_credits_minor,
-                balance_min_minor, balance_max_minor FROM balances ORDER BY account_id";
+                balance_min_minor, balance_max_minor, last_entry_id FROM balances ORDER BY account_id";
         self.rows(sql.to_owned(), |row| {
             Ok(BalanceRow {
                 account_id: row.long(0)?,
@@ -228,6 +235,7 @@ impl Audit {
                     pending_credits_minor: row.long(5)?,
                 },
                 limits: Limits { min_minor: row.long_if_any(6)?, max_minor: row.long_if_any(7)? },
+                last_entry_id: row.long(8)?,
             })
         })
         .await
@@ -289,16 +297,13 @@ impl Audit {
     /// Entries after the one with this id.
     pub async fn entries(&mut self, after: i64) -> Result<Vec<EntryRow>, StoreError> {
         let sql = format!(
-            "SELECT id, transfer_seq, account_id, direction, amount_minor, number, debits_after_minor, credits_after_minor
+            "SELECT id, transfer_seq, account_id, direction, amount_minor, number, debits_after_minor, credits_after_minor,
+                previous_id, jump_id
              FROM entries WHERE id > {after} ORDER BY id LIMIT {PAGE}"
         );
         self.rows(sql, |row| {
-            Ok(EntryRow {
-                number: row.long(5)?,
-                debits_after_minor: row.long(6)?,
-                credits_after_minor: row.long(7)?,
-                ..pending_entry(row)?
-            })
+            let back = Back { previous_id: row.long(8)?, jump_id: row.long(9)? };
+            Ok(EntryRow { back, ..entry(row)? })
         })
         .await
     }
@@ -556,6 +561,16 @@ fn own_key(row: &dyn Columns) -> Result<KeyRow, StoreError> {
     })
 }
 
+/// An entry that counts, without where it points.
+pub(super) fn entry(row: &dyn Columns) -> Result<EntryRow, StoreError> {
+    Ok(EntryRow {
+        number: row.long(5)?,
+        debits_after_minor: row.long(6)?,
+        credits_after_minor: row.long(7)?,
+        ..pending_entry(row)?
+    })
+}
+
 fn pending_entry(row: &dyn Columns) -> Result<EntryRow, StoreError> {
     Ok(EntryRow {
         id: row.long(0)?,
@@ -566,5 +581,6 @@ fn pending_entry(row: &dyn Columns) -> Result<EntryRow, StoreError> {
         number: 0,
         debits_after_minor: 0,
         credits_after_minor: 0,
+        back: Back::default(),
     })
 }

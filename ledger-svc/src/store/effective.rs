@@ -11,6 +11,7 @@ use super::StoreError;
 use super::as_of::{AsOf, Totals, end_of};
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
+use super::way::along;
 use crate::account::Side;
 use crate::money::format_minor;
 use crate::posting::Standing;
@@ -32,14 +33,16 @@ pub struct Place {
     credits_minor: i64,
 }
 
-const SAME_DAY: &str =
+/// With what those that are backdated are left out by.
+const SAME_DAY: &str = along!(
     "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
-        e.amount_minor, e.debits_after_minor, e.credits_after_minor
-     FROM entries AS e
+        e.amount_minor, e.debits_after_minor, e.credits_after_minor, d.id
+     FROM way AS w
+     JOIN entries AS e ON e.id = w.id
      JOIN transfers AS t ON t.seq = e.transfer_seq
      LEFT JOIN backdated_entries AS d ON d.id = e.id
-     WHERE e.account_id = ? AND e.number > ? AND e.number <= ? AND d.id IS NULL
-     ORDER BY e.number LIMIT ?";
+     WHERE w.number <= ? ORDER BY w.number"
+);
 const BACKDATED: &str =
     "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
         e.amount_minor, e.debits_after_minor, e.credits_after_minor
@@ -140,8 +143,10 @@ impl Reader {
         let last = self.booked_before(accounts, end_of(last_day)).await?[0].entries;
         let line = |row: &dyn Columns| Ok((row::entry(account, row)?, row.long(6)?));
         let (id, most) = (Arg::Long(account.account_id), Arg::Long(one_more(limit)));
-        let after = Arg::Long(place.number.clamp(first, of_day.max(first)));
-        let same_day = self.rows(SAME_DAY, &[id, after, Arg::Long(last), most], line).await?;
+        let numbers = (place.number.clamp(first, of_day.max(first)), last);
+        let if_same_day =
+            |row: &dyn Columns| if row.is_null(9)? { line(row).map(Some) } else { Ok(None) };
+        let same_day = self.along(SAME_DAY, account, numbers, one_more(limit), if_same_day).await?;
         // Dates are compared as text, which orders years 0 to 9999.
         let from = if place.date.year() < 0 { String::new() } else { place.date.to_string() };
         let to = match last_day.tomorrow() {

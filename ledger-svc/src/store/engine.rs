@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::row::Columns;
 use super::rows::Rows;
 use super::url::{DatabaseUrl, SqliteFile};
-use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite};
+use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite, threading};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::chain::{Head, Record};
 use crate::report::Account;
@@ -78,8 +78,8 @@ pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, 
         DatabaseUrl::MySql(server) => mysql::migrate(server, allow_unsafe).await,
         DatabaseUrl::Postgres(server) => postgres::migrate(server, allow_unsafe).await,
     }?;
-    if !is_chained(url).await? {
-        // Opening chains what is there.
+    if !is_complete(url).await? {
+        // Opening does the rest.
         let opened = open(url, Access { migrate: true, allow_unsafe }).await?;
         opened.reader.close().await;
         opened.ahead.close().await;
@@ -105,11 +105,26 @@ pub async fn read_only(url: &DatabaseUrl) -> Result<Reader, StoreError> {
     })
 }
 
-async fn is_chained(url: &DatabaseUrl) -> Result<bool, StoreError> {
+/// Whether everything that is there is chained and has its way back.
+async fn is_complete(url: &DatabaseUrl) -> Result<bool, StoreError> {
     let mut audit = Audit::open(url).await?;
-    let chained = audit.is_chained().await?;
+    let complete = audit.is_threaded().await? && audit.is_chained().await?;
     audit.close().await?;
-    Ok(chained)
+    Ok(complete)
+}
+
+/// What the statements of the migrations leave to be done to what earlier versions booked.
+async fn complete(url: &DatabaseUrl, writer: &mut Writer) -> Result<(), StoreError> {
+    let mut audit = Audit::open(url).await?;
+    let (threaded, chained) = (audit.is_threaded().await?, audit.is_chained().await?);
+    audit.close().await?;
+    if !threaded {
+        threading::thread(writer).await?;
+    }
+    if !chained {
+        chain_what_is_there(url, writer).await?;
+    }
+    Ok(())
 }
 
 /// Gives everything that was booked before there was a chain its links, in one SQL transaction: the
@@ -170,12 +185,12 @@ pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreErro
             )
         }
     };
-    if !is_chained(url).await? {
+    if !is_complete(url).await? {
         if !access.migrate {
             let (database, url) = (url.to_string(), url.to_string());
             return Err(StoreError::Unmigrated { database, url });
         }
-        chain_what_is_there(url, &mut writer).await?;
+        complete(url, &mut writer).await?;
     }
     Ok(Opened { writer, reader, ahead, unsafe_settings })
 }

@@ -16,6 +16,7 @@ use crate::batch::{Changes, Snapshot, Wanted};
 use crate::chain::{Head, LimitsRow, Link};
 use crate::posting::{Limits, Standing, Target, TargetEntry};
 use crate::report::Account;
+use crate::trail::{Step, Trail};
 
 /// Pending transfers that are expired in one batch at most; the next batch goes on.
 const DUE_MAX: i64 = 200;
@@ -48,6 +49,8 @@ pub enum List<'a> {
     Standings(&'a [String]),
     /// Transfers by their ids.
     Targets(&'a [Uuid]),
+    /// What jumps lead to from these entries, down to their accounts' first.
+    Trails(&'a [i64]),
     /// Entries by their ids: those that moved.
     Entries(&'a [i64]),
     /// Entries by their ids: those that were held.
@@ -104,6 +107,12 @@ impl Batch<'_> {
         known.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
         if !accounts.is_empty() {
             let standings = self.look_up(List::Standings(&accounts), |r| row::standing(r)).await?;
+            let last_ids = last_ids(&standings);
+            let steps = match last_ids.as_slice() {
+                [] => Vec::new(),
+                ids => self.look_up(List::Trails(ids), step).await?,
+            };
+            known.trails.extend(trails(&standings, steps)?);
             known.books.accounts.0.extend(standings);
         }
         Ok(())
@@ -251,10 +260,50 @@ impl Ahead {
         self.inserts_of(&rows::of_changes(changes))
     }
 
-    /// The accounts of these codes, as of the last commit.
-    pub async fn standings(&self, codes: &[String]) -> Result<Vec<(String, Standing)>, StoreError> {
-        self.look_up(List::Standings(codes), |row| row::standing(row)).await
+    /// Adds the accounts of these codes, as of the last commit.
+    pub async fn look_up_accounts(
+        &self,
+        codes: &[String],
+        known: &mut Snapshot,
+    ) -> Result<(), StoreError> {
+        let standings = self.look_up(List::Standings(codes), |row| row::standing(row)).await?;
+        let last_ids = last_ids(&standings);
+        let steps = match last_ids.as_slice() {
+            [] => Vec::new(),
+            ids => self.look_up(List::Trails(ids), step).await?,
+        };
+        known.trails.extend(trails(&standings, steps)?);
+        known.books.accounts.0.extend(standings);
+        Ok(())
     }
+}
+
+/// Account, number, id.
+fn step(row: &dyn Columns) -> Result<(i64, Step), StoreError> {
+    Ok((row.long(0)?, Step { number: row.long(1)?, id: row.long(2)? }))
+}
+
+/// The last entries of those accounts that have any.
+fn last_ids(standings: &[(String, Standing)]) -> Vec<i64> {
+    standings.iter().map(|(_, account)| account.last_entry_id).filter(|id| *id != 0).collect()
+}
+
+/// The accounts' trails, made of what was found from their last entries.
+fn trails(
+    standings: &[(String, Standing)],
+    found: Vec<(i64, Step)>,
+) -> Result<Vec<(i64, Trail)>, StoreError> {
+    let mut steps: HashMap<i64, Vec<Step>> = HashMap::new();
+    for (account_id, step) in found {
+        steps.entry(account_id).or_default().push(step);
+    }
+    let trail = |(code, account): &(String, Standing)| {
+        let steps = steps.remove(&account.account_id).unwrap_or_default();
+        let trail = Trail::of(account.balance.entries, steps);
+        let broken = |error| StoreError::Corrupt(format!("account {code:?}: {error}"));
+        Ok((account.account_id, trail.map_err(broken)?))
+    };
+    standings.iter().map(trail).collect()
 }
 
 /// The ids of the entries that transfers of one sort have; each comes with how many it has.

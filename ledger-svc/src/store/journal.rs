@@ -53,14 +53,22 @@ impl Reader {
     }
 
     /// How many of the entries, which are numbered without gaps, were booked before then.
-    async fn entries_before(&self, last: i64, at: Timestamp) -> Result<i64, StoreError> {
-        let mut search = Halving::new(last);
+    pub(super) async fn entries_before(&self, last: i64, at: Timestamp) -> Result<i64, StoreError> {
+        // Mostly nothing was booked since.
+        if last == 0 || self.is_booked_before(last, at).await? {
+            return Ok(last);
+        }
+        let mut search = Halving::new(last - 1);
         while let Some(middle) = search.next() {
-            let booked = self.row(BOOKED_AT, &[Arg::Long(middle)], |row| row.long(0)).await?;
-            let missing = || StoreError::Corrupt(format!("no entry {middle}"));
-            search.tell(is_before(booked.ok_or_else(missing)?, at));
+            search.tell(self.is_booked_before(middle, at).await?);
         }
         Ok(search.found())
+    }
+
+    async fn is_booked_before(&self, entry: i64, at: Timestamp) -> Result<bool, StoreError> {
+        let booked = self.row(BOOKED_AT, &[Arg::Long(entry)], |row| row.long(0)).await?;
+        let missing = || StoreError::Corrupt(format!("no entry {entry}"));
+        Ok(is_before(booked.ok_or_else(missing)?, at))
     }
 }
 
@@ -71,6 +79,7 @@ fn journal_entry(row: &dyn Columns) -> Result<JournalEntry, StoreError> {
         normal: row.side(13)?,
         balance: Balance::default(),
         limits: Limits::default(),
+        last_entry_id: 0,
     };
     Ok(JournalEntry {
         id: row.long(9)?,

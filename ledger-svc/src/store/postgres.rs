@@ -20,7 +20,7 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 14] = [
+pub const MIGRATIONS: [migration::Source; 15] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
@@ -39,6 +39,7 @@ pub const MIGRATIONS: [migration::Source; 14] = [
     (12, "signatures", include_str!("../../migrations/postgres/0012_signatures.sql")),
     (13, "reconciliation", include_str!("../../migrations/postgres/0013_reconciliation.sql")),
     (14, "account sets", include_str!("../../migrations/postgres/0014_account_sets.sql")),
+    (15, "ways back", include_str!("../../migrations/postgres/0015_ways_back.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,7 +64,15 @@ const WRITER_SESSION: [(&str, &str); 9] = [
     ("enable_mergejoin", "off"),
     ("plan_cache_mode", "force_generic_plan"),
 ];
-pub const READER_SESSION: [(&str, &str); 1] = [("default_transaction_read_only", "on")];
+/// Reads look up by key as well, and what the planner makes of going back along an account's entries must not depend on
+/// what it believes of their number; what it would take for costly it would compile first.
+pub const READER_SESSION: [(&str, &str); 5] = [
+    ("default_transaction_read_only", "on"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN (
     'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_isolation',
     'server_version_num', 'server_version', 'server_encoding')";

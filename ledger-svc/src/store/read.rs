@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
+use super::way::along;
 use crate::account::CurrencyBody;
 use crate::posting::Standing;
 use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
@@ -17,22 +18,23 @@ const ACCOUNTS: &str =
 const ACCOUNT: &str =
     "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
 const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
      WHERE a.code > ? ORDER BY a.code LIMIT ?";
 const BALANCE: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
      WHERE a.code = ?";
-const ENTRIES: &str =
+const ENTRIES: &str = along!(
     "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
         e.amount_minor, e.debits_after_minor, e.credits_after_minor
-     FROM entries AS e JOIN transfers AS t ON t.seq = e.transfer_seq
-     WHERE e.account_id = ? AND e.number > ? ORDER BY e.number LIMIT ?";
+     FROM way AS w JOIN entries AS e ON e.id = w.id JOIN transfers AS t ON t.seq = e.transfer_seq
+     WHERE w.number <= ? ORDER BY w.number"
+);
 const ENTRIES_OF: &str = "SELECT entries FROM transfers WHERE id = ?";
 const TRANSFER: &str =
     "SELECT t.description, t.effective_date, t.booked_at_us, t.entry_id_first, t.entries, t.kind,
@@ -144,8 +146,9 @@ impl Reader {
         after: i64,
         limit: usize,
     ) -> Result<Page<AccountEntry>, StoreError> {
-        let arguments = [Arg::Long(owner.account_id), Arg::Long(after), Arg::Long(one_more(limit))];
-        let mut rows = self.rows(ENTRIES, &arguments, |row| row::entry(owner, row)).await?;
+        let entry = |row: &dyn Columns| row::entry(owner, row).map(Some);
+        let numbers = (after, owner.balance.entries);
+        let mut rows = self.along(ENTRIES, owner, numbers, one_more(limit), entry).await?;
         self.call_entries(rows.iter_mut()).await?;
         Ok(Page::cut(rows, limit, |entry| entry.number.to_string()))
     }

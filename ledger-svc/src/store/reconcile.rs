@@ -11,6 +11,7 @@ use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{Columns, one_more};
 use super::rows;
+use super::way::along;
 use super::{StoreError, impossible};
 use crate::act::{Acted, Booked};
 use crate::money::format_minor;
@@ -49,13 +50,16 @@ const LINE: &str =
     "SELECT l.id, l.statement_id, l.number, l.date, l.amount_minor, l.reference, l.text, s.account_id
      FROM external_lines AS l JOIN external_statements AS s ON s.id = l.statement_id
      WHERE l.id = ?";
-const UNMATCHED: &str =
-    "SELECT e.id, e.number, e.direction, e.amount_minor, t.id, t.effective_date, t.description
-     FROM entries AS e
+/// With what those that are matched are left out by.
+const UNMATCHED: &str = along!(
+    "SELECT e.id, e.number, e.direction, e.amount_minor, t.id, t.effective_date, t.description,
+        m.entry_id
+     FROM way AS w
+     JOIN entries AS e ON e.id = w.id
      JOIN transfers AS t ON t.seq = e.transfer_seq
      LEFT JOIN matched_entries AS m ON m.entry_id = e.id
-     WHERE e.account_id = ? AND e.number > ? AND m.entry_id IS NULL
-     ORDER BY e.number LIMIT ?";
+     WHERE w.number <= ? ORDER BY w.number"
+);
 const ENTRY_IN: &str = "SELECT e.id FROM transfers AS t
      JOIN entries AS e ON e.id >= t.entry_id_first AND e.id < t.entry_id_first + t.entries
      WHERE t.id = ? AND e.account_id = ? ORDER BY e.id LIMIT 1";
@@ -361,12 +365,13 @@ impl Reader {
         after: i64,
         limit: usize,
     ) -> Result<Page<UnmatchedEntry>, StoreError> {
-        let arguments =
-            [Arg::Long(account.account_id), Arg::Long(after), Arg::Long(one_more(limit))];
         let entry = |row: &dyn Columns| {
+            if !row.is_null(7)? {
+                return Ok(None);
+            }
             let direction = row.side(2)?;
             let minor = signed(account.normal, direction, row.long(3)?);
-            Ok(UnmatchedEntry {
+            Ok(Some(UnmatchedEntry {
                 id: row.long(0)?,
                 number: row.long(1)?,
                 transfer: row.uuid(4)?,
@@ -375,9 +380,10 @@ impl Reader {
                 direction,
                 amount: format_minor(minor.into(), account.currency.scale),
                 minor,
-            })
+            }))
         };
-        let rows = self.rows(UNMATCHED, &arguments, entry).await?;
+        let numbers = (after, account.balance.entries);
+        let rows = self.along(UNMATCHED, account, numbers, one_more(limit), entry).await?;
         Ok(Page::cut(rows, limit, |entry| entry.number.to_string()))
     }
 

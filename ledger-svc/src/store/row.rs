@@ -161,7 +161,7 @@ pub fn currency(row: &(impl Columns + ?Sized)) -> Result<CurrencyBody, StoreErro
 }
 
 /// Code, currency, scale, normal side, id, debits, credits, entries, pending debits, pending credits,
-/// lowest balance, highest balance.
+/// lowest balance, highest balance, last entry.
 pub fn balance(row: &(impl Columns + ?Sized)) -> Result<AccountBalance, StoreError> {
     let (code, standing) = standing(row)?;
     Ok(AccountBalance::of(code, &standing))
@@ -181,6 +181,7 @@ pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), Sto
             pending_credits_minor: row.long(9)?,
         },
         limits: Limits { min_minor: row.long_if_any(10)?, max_minor: row.long_if_any(11)? },
+        last_entry_id: row.long(12)?,
     };
     Ok((row.string(0)?, standing))
 }

@@ -15,7 +15,7 @@ pub use self::reconciliation::{
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
-use crate::chain::{CloseRow, LimitsRow, Link};
+use crate::chain::{CloseRow, EntryRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
 use crate::report::Account;
@@ -118,6 +118,8 @@ static ENTRIES: Table = table(
         ("amount_minor", Long),
         ("debits_after_minor", Long),
         ("credits_after_minor", Long),
+        ("previous_id", Long),
+        ("jump_id", Long),
     ],
 );
 static PENDING_ENTRIES: Table = table(
@@ -139,6 +141,7 @@ static BALANCES: Table = Table {
         ("entries", Long),
         ("pending_debits_minor", Long),
         ("pending_credits_minor", Long),
+        ("last_entry_id", Long),
     ],
     keys: 1,
     clash: Clash::Replaces,
@@ -411,7 +414,7 @@ fn transfer_metadata(changes: &Changes) -> Rows<'_> {
 }
 
 fn entries(changes: &Changes) -> Rows<'_> {
-    let cells = changes.moved().flat_map(|(id, seq, entry)| {
+    let cells = changes.moved().zip(&changes.backs).flat_map(|((id, seq, entry), back)| {
         [
             Cell::Long(id),
             Cell::Long(seq),
@@ -421,6 +424,8 @@ fn entries(changes: &Changes) -> Rows<'_> {
             Cell::Long(entry.amount_minor),
             Cell::Long(entry.after.debits_minor),
             Cell::Long(entry.after.credits_minor),
+            Cell::Long(back.previous_id),
+            Cell::Long(back.jump_id),
         ]
     });
     Rows { table: &ENTRIES, cells: cells.collect() }
@@ -459,6 +464,26 @@ fn backdated_days(changes: &Changes) -> Rows<'_> {
     Rows { table: &BACKDATED_DAYS, cells: cells.collect() }
 }
 
+/// Entries as they are, from one table into another.
+pub fn of_entries(rows: &[EntryRow]) -> Rows<'static> {
+    let cells = rows.iter().flat_map(|row| {
+        let side = if row.debit { Side::Debit } else { Side::Credit };
+        [
+            Cell::Long(row.id),
+            Cell::Long(row.transfer_seq),
+            Cell::Long(row.account_id),
+            Cell::Long(row.number),
+            Cell::Word(side.as_str()),
+            Cell::Long(row.amount_minor),
+            Cell::Long(row.debits_after_minor),
+            Cell::Long(row.credits_after_minor),
+            Cell::Long(row.back.previous_id),
+            Cell::Long(row.back.jump_id),
+        ]
+    });
+    Rows { table: &ENTRIES, cells: cells.collect() }
+}
+
 /// A close and what it carries forward.
 pub fn of_close(row: &CloseRow) -> [Rows<'_>; 2] {
     let close = vec![
@@ -490,7 +515,7 @@ fn pending_entries(changes: &Changes) -> Rows<'_> {
 }
 
 fn balances(changes: &Changes) -> Rows<'_> {
-    let cells = changes.balances.iter().flat_map(|(id, balance)| {
+    let cells = changes.balances.iter().zip(&changes.last_ids).flat_map(|((id, balance), last)| {
         [
             *id,
             balance.debits_minor,
@@ -498,6 +523,7 @@ fn balances(changes: &Changes) -> Rows<'_> {
             balance.entries,
             balance.pending_debits_minor,
             balance.pending_credits_minor,
+            *last,
         ]
     });
     Rows { table: &BALANCES, cells: cells.map(Cell::Long).collect() }

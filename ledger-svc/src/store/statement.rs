@@ -1,5 +1,5 @@
 //! An account's statement over a time of booking. An account's entries are numbered in booking order and
-//! carry their totals, so the ends of any period are found by halving: look-ups by key, however long the
+//! carry their totals, so the ends of any period are found by going back: look-ups by key, however long the
 //! account is. Entries are never changed, so the parts agree without one SQL transaction.
 
 use jiff::Timestamp;
@@ -15,14 +15,6 @@ use crate::report::{Page, Statement, StatementBy};
 pub struct Period {
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
-}
-
-/// One entry: when it was booked, and the account's totals with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Point {
-    pub booked_at_us: i64,
-    pub debits_minor: i64,
-    pub credits_minor: i64,
 }
 
 impl Reader {

@@ -10,6 +10,7 @@ use crate::money::format_minor;
 use crate::posting::{Balance, Limits};
 use crate::report::Account;
 use crate::store::{BackdatedDay, BalanceRow};
+use crate::trail::Trail;
 use crate::transfer::TransferKind;
 
 /// A currency's two sides over all transfers, in minor units, and its scale.
@@ -26,6 +27,7 @@ struct Kept {
     currency: String,
     balance: Balance,
     limits: Limits,
+    trail: Trail,
 }
 
 /// A pending transfer that nothing has followed.
@@ -97,7 +99,8 @@ impl Books {
             return Err(wrong("accounts", account.id.to_string(), "its currency is not there"));
         }
         let (balance, limits) = (Balance::default(), Limits::default());
-        let kept = Kept { currency: account.currency.clone(), balance, limits };
+        let trail = Trail::default();
+        let kept = Kept { currency: account.currency.clone(), balance, limits, trail };
         self.accounts.insert(account.id, kept);
         Ok(())
     }
@@ -282,6 +285,12 @@ impl Books {
                 let (found, due) = (row.balance, kept.balance);
                 return Err(at(&format!("it says {found:?}, and its entries come to {due:?}")));
             }
+            if kept.trail.last_id() != row.last_entry_id {
+                let (found, due) = (row.last_entry_id, kept.trail.last_id());
+                return Err(at(&format!(
+                    "it says that its last entry is {found}, and it is {due}"
+                )));
+            }
             if kept.limits != row.limits {
                 return Err(at("its limits are not the last ones set in account_limits"));
             }
@@ -321,9 +330,19 @@ impl Kept {
         self.balance = after.ok_or("its account's total leaves 64 bits")?;
         let found = (entry.number, entry.debits_after_minor, entry.credits_after_minor);
         let due = (self.balance.entries, self.balance.debits_minor, self.balance.credits_minor);
-        if moves && found != due {
+        if !moves {
+            return Ok(());
+        }
+        if found != due {
             return Err(format!(
                 "number and totals are {found:?}, and the entries before it make them {due:?}"
+            ));
+        }
+        let back = self.trail.append(entry.id);
+        if entry.back != back {
+            return Err(format!(
+                "it points at {:?}, and the entries before it are {back:?}",
+                entry.back
             ));
         }
         Ok(())

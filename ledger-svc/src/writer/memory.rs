@@ -70,6 +70,7 @@ impl Memory {
         self.snapshot.books.targets.clear();
         if self.snapshot.books.accounts.0.len() > accounts_max {
             self.snapshot.books.accounts.0.clear();
+            self.snapshot.trails.clear();
         }
     }
 

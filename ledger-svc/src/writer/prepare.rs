@@ -54,8 +54,7 @@ pub async fn prepare(
         .collect();
     if !unknown.is_empty() {
         let codes: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
-        let standings = ahead.standings(&codes).await.ok()?;
-        memory.snapshot.books.accounts.0.extend(standings);
+        ahead.look_up_accounts(&codes, &mut memory.snapshot).await.ok()?;
     }
     let (verdicts, mut changes) =
         batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
@@ -64,6 +63,11 @@ pub async fn prepare(
         // made of it.
         *memory = Memory::default();
         memory.wary = true;
+        return None;
+    }
+    if changes.thread(&mut memory.snapshot.trails).is_err() {
+        // Decided under the lock it fails, and says why.
+        *memory = Memory::default();
         return None;
     }
     changes.chain(&mut memory.snapshot.head);

@@ -165,6 +165,7 @@ mod tests {
             normal: Side::Debit,
             balance: Balance { debits_minor, ..Balance::default() },
             limits: Limits::default(),
+            last_entry_id: 0,
         }
     }
 

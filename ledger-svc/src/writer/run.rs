@@ -263,6 +263,7 @@ async fn post(
     batch.lock_and_read(&wanted, &mut memory.snapshot).await?;
     let (verdicts, mut changes) =
         batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
+    changes.thread(&mut memory.snapshot.trails)?;
     let head = &mut memory.snapshot.head;
     let links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
     changes.chain(head);

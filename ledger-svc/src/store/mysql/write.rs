@@ -68,6 +68,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, MySql, MySqlArguments> {
             let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
             sqlx::query(TARGETS).bind(json!(ids).to_string())
         }
+        List::Trails(ids) => sqlx::query(TRAILS).bind(json!(ids).to_string()),
         List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(json!(ids).to_string()),
         List::PendingEntries(ids) => {
             sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
@@ -295,6 +296,13 @@ const TARGETS: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_u
      STRAIGHT_JOIN transfers AS t ON t.id = UNHEX(wanted.id)
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      LEFT JOIN transfers AS o ON o.seq = t.of_seq";
+const TRAILS: &str = "WITH RECURSIVE way (account_id, number, id, jump_id) AS (
+        SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$')) AS wanted
+        STRAIGHT_JOIN entries AS e ON e.id = wanted.id
+        UNION ALL SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM way AS w STRAIGHT_JOIN entries AS e ON e.id = w.jump_id AND e.number < w.number)
+     SELECT account_id, number, id FROM way";
 const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$')) AS wanted
      STRAIGHT_JOIN entries AS e ON e.id = wanted.id
@@ -318,7 +326,7 @@ const ANSWERS: &str = "SELECT t.`key`, t.fingerprint, 201, NULL, t.id
      STRAIGHT_JOIN transfers AS t ON t.seq = k.transfer_seq";
 const STANDINGS: &str =
     "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM JSON_TABLE(?, '$[*]' COLUMNS (code VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS wanted
      STRAIGHT_JOIN accounts AS a ON a.code = wanted.code
      STRAIGHT_JOIN currencies AS c ON c.code = a.currency

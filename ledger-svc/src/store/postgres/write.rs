@@ -57,6 +57,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, Postgres, PgArguments> {
         List::Answers(keys) => sqlx::query(ANSWERS).bind(keys),
         List::Standings(codes) => sqlx::query(STANDINGS).bind(codes),
         List::Targets(ids) => sqlx::query(TARGETS).bind(ids),
+        List::Trails(ids) => sqlx::query(TRAILS).bind(ids),
         List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(ids),
         List::PendingEntries(ids) => sqlx::query(TARGET_PENDING_ENTRIES).bind(ids),
         List::Called(seqs) => sqlx::query(CALLED).bind(seqs),
@@ -287,6 +288,12 @@ const TARGETS: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_u
      FROM unnest($1::uuid[]) AS wanted (id) JOIN transfers AS t ON t.id = wanted.id
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      LEFT JOIN transfers AS o ON o.seq = t.of_seq";
+const TRAILS: &str = "WITH RECURSIVE way (account_id, number, id, jump_id) AS (
+        SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM unnest($1::bigint[]) AS wanted (id) JOIN entries AS e ON e.id = wanted.id
+        UNION ALL SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM way AS w JOIN entries AS e ON e.id = w.jump_id AND e.number < w.number)
+     SELECT account_id, number, id FROM way";
 const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM unnest($1::bigint[]) AS wanted (id)
      JOIN entries AS e ON e.id = wanted.id
@@ -307,7 +314,7 @@ const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201::smallint, NULL::text, t
      JOIN transfers AS t ON t.seq = k.transfer_seq";
 const STANDINGS: &str =
     "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM unnest($1::text[]) AS wanted (code)
      JOIN accounts AS a ON a.code = wanted.code
      JOIN currencies AS c ON c.code = a.currency

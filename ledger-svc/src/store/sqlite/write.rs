@@ -67,6 +67,7 @@ pub fn look_up<'q>(list: List<'q>) -> Query<'q, Sqlite, SqliteArguments> {
             let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
             sqlx::query(TARGETS).bind(json!(ids).to_string())
         }
+        List::Trails(ids) => sqlx::query(TRAILS).bind(json!(ids).to_string()),
         List::Entries(ids) => sqlx::query(TARGET_ENTRIES).bind(json!(ids).to_string()),
         List::PendingEntries(ids) => {
             sqlx::query(TARGET_PENDING_ENTRIES).bind(json!(ids).to_string())
@@ -253,7 +254,7 @@ fn insert(table: &Table, count: usize) -> String {
 
 #[cfg(test)]
 pub const LOOK_UPS: &[&str] =
-    &[DUE, TARGETS, TARGET_ENTRIES, TARGET_PENDING_ENTRIES, CALLED, ANSWERS, STANDINGS];
+    &[DUE, TRAILS, TARGETS, TARGET_ENTRIES, TARGET_PENDING_ENTRIES, CALLED, ANSWERS, STANDINGS];
 
 const DUE: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_us, t.entry_id_first, t.entries, f.id, f.kind,
         t.effective_date, t.booked_at_us, NULL
@@ -266,6 +267,12 @@ const TARGETS: &str = "SELECT t.seq, t.id, t.kind, t.description, t.expires_at_u
      FROM json_each(?) AS wanted JOIN transfers AS t ON t.id = wanted.value
      LEFT JOIN transfers AS f ON f.of_seq = t.seq
      LEFT JOIN transfers AS o ON o.seq = t.of_seq";
+const TRAILS: &str = "WITH RECURSIVE way (account_id, number, id, jump_id) AS (
+        SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM json_each(?) AS wanted JOIN entries AS e ON e.id = wanted.value
+        UNION ALL SELECT e.account_id, e.number, e.id, e.jump_id
+        FROM way AS w JOIN entries AS e ON e.id = w.jump_id AND e.number < w.number)
+     SELECT account_id, number, id FROM way";
 const TARGET_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
      FROM json_each(?) AS wanted JOIN entries AS e ON e.id = wanted.value JOIN accounts AS a ON a.id = e.account_id";
 const TARGET_PENDING_ENTRIES: &str = "SELECT e.id, a.code, e.direction, e.amount_minor
@@ -280,7 +287,7 @@ const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201, NULL, t.id
      JOIN idempotency_keys AS k ON k.key = wanted.value
      JOIN transfers AS t ON t.seq = k.transfer_seq";
 const STANDINGS: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM json_each(?) AS wanted
      JOIN accounts AS a ON a.code = wanted.value
      JOIN currencies AS c ON c.code = a.currency
