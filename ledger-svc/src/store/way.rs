@@ -43,8 +43,8 @@ impl Reader {
         let mut found = Vec::new();
         let mut run = wanted.clamp(1, RUN_MAX);
         let last = last.min(account.balance.entries);
-        let missing = || wanted - i64::try_from(found.len()).unwrap_or(i64::MAX);
-        while after < last && missing() > 0 {
+        let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
+        while after < last && found.len() < enough {
             let to = after.saturating_add(run).min(last);
             let arguments = [account.last_entry_id, to, after + 1, to].map(Arg::Long);
             let rows = self.rows(sql, &arguments, |row| of(row)).await?;
@@ -59,7 +59,7 @@ impl Reader {
             found.extend(rows.into_iter().flatten());
             (after, run) = (to, (run * 2).min(RUN_MAX));
         }
-        found.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+        found.truncate(enough);
         Ok(found)
     }
 }
