@@ -119,6 +119,7 @@ impl Dated {
 }
 
 async fn write(batch: &mut Batch<'_>, mut changes: Changes, snapshot: &mut Snapshot) {
+    changes.thread(&mut snapshot.trails).unwrap();
     changes.chain(&mut snapshot.head);
     if !changes.transfers.is_empty() {
         batch.write(&changes, &[]).await.unwrap();

@@ -121,6 +121,13 @@ impl Changes {
         Ok(())
     }
 
+    /// Whether everything is there that belongs to the transfers: their links, and where their entries point.
+    pub fn are_complete(&self) -> bool {
+        self.links.len() == self.transfers.len()
+            && self.backs.len() == self.moved().count()
+            && self.last_ids.len() == self.balances.len()
+    }
+
     /// Appends the transfers to the chain.
     pub fn chain(&mut self, head: &mut Head) {
         let mut day = Day::default();

@@ -223,7 +223,7 @@ impl Batch<'_> {
 
     /// Writes what was decided and its links of the chain.
     pub async fn write(&mut self, changes: &Changes, links: &[Link]) -> Result<(), StoreError> {
-        let mut tables = rows::of_changes(changes);
+        let mut tables = rows::of_changes(changes)?;
         if !links.is_empty() {
             tables.push(rows::of_links(links));
         }
@@ -257,7 +257,7 @@ impl Ahead {
     /// The statements that write changes which end no hold. To make them takes as long as to decide, and meanwhile the
     /// database need not wait.
     pub fn inserts(&self, changes: &Changes) -> Result<Inserts, StoreError> {
-        self.inserts_of(&rows::of_changes(changes))
+        self.inserts_of(&rows::of_changes(changes)?)
     }
 
     /// Adds the accounts of these codes, as of the last commit.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use self::reconciliation::{
     of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
 };
+use super::{StoreError, impossible};
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
@@ -262,8 +263,12 @@ fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
     number.map_or(Cell::Null, Cell::Long)
 }
 
-/// Everything a batch adds, table by table; those without rows are left out.
-pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
+/// Everything a batch adds, table by table; those without rows are left out. An error where the transfers are not
+/// chained or the entries not threaded: rows would be missing.
+pub fn of_changes(changes: &Changes) -> Result<Vec<Rows<'_>>, StoreError> {
+    if !changes.are_complete() {
+        return Err(impossible("a batch", &"neither chained nor threaded"));
+    }
     let tables = [
         transfers(changes),
         transfer_metadata(changes),
@@ -274,7 +279,7 @@ pub fn of_changes(changes: &Changes) -> Vec<Rows<'_>> {
         balances(changes),
         holds(changes),
     ];
-    tables.into_iter().filter(|rows| !rows.cells.is_empty()).collect()
+    Ok(tables.into_iter().filter(|rows| !rows.cells.is_empty()).collect())
 }
 
 pub fn of_links(links: &[Link]) -> Rows<'_> {
