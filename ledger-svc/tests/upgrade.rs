@@ -205,7 +205,7 @@ async fn long_accounts_are_given_their_ways_back(server: &Server) {
         let page = api.read(&path).await;
         let items = page["items"].as_array().unwrap();
         let last = (after + 600).min(end);
-        assert_eq!(items.len() as i64, last - after);
+        assert_eq!(i64::try_from(items.len()), Ok(last - after));
         for (number, item) in (after + 1..).zip(items) {
             let minor = if number == end { number + 99 } else { number };
             let balance = format!("{}.{:02}", minor / 100, minor % 100);

@@ -190,3 +190,28 @@ fn a_clock_set_back_books_at_the_last_time() {
     assert_eq!(transfer.effective_date.to_string(), "1970-01-02");
     assert_eq!(transfer.entries[0].direction, Side::Debit);
 }
+
+#[test]
+fn entries_are_threaded_from_where_their_accounts_end() {
+    let requests = |keys: &[&str]| -> Vec<Group> {
+        keys.iter().map(|key| Group::one(request(key, "a", "b", "1", "1"))).collect()
+    };
+    let mut snapshot = snapshot(0);
+    let (_, mut changes) = in_groups(&requests(&["1", "2", "3", "4"]), &mut snapshot);
+    changes.chain(&mut snapshot.head);
+    assert!(!changes.are_complete());
+    changes.thread(&mut snapshot.trails).unwrap();
+    assert!(changes.are_complete());
+    let backs: Vec<(i64, i64)> =
+        changes.backs.iter().map(|back| (back.previous_id, back.jump_id)).collect();
+    assert_eq!(backs, [(0, 0), (0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 2)]);
+    assert_eq!(changes.last_ids, [7, 8]);
+
+    // Of accounts whose last entries are not known nothing goes on.
+    let (_, mut more) = in_groups(&requests(&["5"]), &mut snapshot);
+    let said = more.thread(&mut HashMap::new()).unwrap_err().to_string();
+    assert!(said.contains("entry 5 is broken"), "{said}");
+    assert!(!more.are_complete());
+    more.thread(&mut snapshot.trails).unwrap();
+    assert_eq!((more.backs.len(), more.last_ids.as_slice()), (2, [9, 10].as_slice()));
+}
