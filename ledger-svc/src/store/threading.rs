@@ -12,6 +12,8 @@ use crate::trail::Trail;
 
 /// Entries in one SQL transaction.
 const PART: usize = 20_000;
+/// The log says how far it is every so many entries.
+const TOLD_EVERY: i64 = 1_000_000;
 
 impl Audit {
     /// Whether every entry has its way back.
@@ -54,7 +56,12 @@ pub async fn thread(writer: &mut Writer) -> Result<(), StoreError> {
             batch.insert(&[rows::of_entries(&part)]).await?;
         }
         batch.commit().await?;
-        tracing::info!(entries = last, "entries of an earlier version are given their ways back");
+        if after == 0 || last / TOLD_EVERY > after / TOLD_EVERY {
+            tracing::info!(
+                entries = last,
+                "entries of an earlier version are given their ways back"
+            );
+        }
         after = last;
         batch = writer.begin().await?;
     }
