@@ -35,6 +35,7 @@ mod instructions;
 mod introductions;
 mod isolation;
 mod lanes;
+mod large_bodies;
 mod naming;
 mod nginx_command;
 mod operating;
