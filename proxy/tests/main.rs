@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
+// Targets of `fuzz/` name what makes them programs there.
+extern crate self as libfuzzer_sys;
+
 mod client;
 mod harness;
 mod origin;
