@@ -37,6 +37,7 @@ mod including;
 mod instructions;
 mod introductions;
 mod isolation;
+mod kept_bodies;
 mod lanes;
 mod naming;
 mod nginx_command;
