@@ -1,6 +1,6 @@
 # The two commands: `make up` runs the local environment, `make test` proves the tree. Both do all the set-up there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos crowd estate soak video-edge clean
+.PHONY: help up test build lint docs picture bench bench-ledger bench-stack chaos crowd estate migration soak video-edge clean
 
 ENVIRONMENT ?= environments/local.yaml
 target_dir = $(or $(CARGO_TARGET_DIR),target)
@@ -73,6 +73,11 @@ crowd: ## Ordinary requests beside slowhttptest's four attacks and 20,000 idle c
 	@tools/install.sh bench
 	cargo build --release --locked -p forebay-proxy -p forebay-bench
 	"$(target_dir)/release/crowd"
+
+migration: ## Walk docs/MIGRATING-FROM-NGINX.md under a systemd of its own: every command it shows, and the units of packaging/ (root)
+	@tools/install.sh migration
+	cargo build --release --locked -p forebay-proxy -p forebay-nginx --bins
+	tests/migration/boot.sh "$(target_dir)/release"
 
 clean: ## Remove what was built
 	cargo clean

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what `make up` (argument: up), `make test` (test) or `make bench` (bench) needs and this machine lacks.
+# Installs what `make up` (argument: up), `make test` (test), `make bench` (bench) or `make migration` (migration) needs and
+# this machine lacks.
 # With apt, as root or through sudo; elsewhere it says exactly what to install. What Forebay can run
 # without (ffmpeg, npm) is stated and passed over for `up`; `test` needs all of it.
 set -eu
 
-purpose=${1:?usage: tools/install.sh up|test|bench}
+purpose=${1:?usage: tools/install.sh up|test|bench|migration}
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -20,6 +21,7 @@ as_root() {
 # command:package pairs; the package is what Debian and its derivatives call it.
 wanted="cmake:cmake ffmpeg:ffmpeg npm:npm node:nodejs setpriv:util-linux"
 [ "$purpose" = test ] && wanted="$wanted chromium:chromium curl:curl redis-server:redis-server script:bsdutils mariadbd:mariadb-server openssl:openssl python3:python3 systemd-analyze:systemd valgrind:valgrind h2load:nghttp2-client slowhttptest:slowhttptest certbot:certbot pebble:pebble start-stop-daemon:dpkg"
+[ "$purpose" = migration ] && wanted="cmake:cmake curl:curl openssl:openssl python3:python3 systemd-nspawn:systemd-container certbot:certbot pebble:pebble start-stop-daemon:dpkg"
 [ "$purpose" = bench ] && wanted="cmake:cmake haproxy:haproxy varnishd:varnish traffic_server:trafficserver caddy:caddy slowhttptest:slowhttptest"
 
 missing=""
@@ -36,7 +38,7 @@ has_nginx() { has nginx || [ -x /usr/sbin/nginx ]; }
 [ "$purpose" != up ] && ! has_nginx && missing="$missing nginx-light"
 # certbot's plugin for nginx is a package of Debian's Python, which need not be the first on PATH.
 has_plugin() { [ -d /usr/lib/python3/dist-packages/certbot_nginx ]; }
-[ "$purpose" = test ] && ! has_plugin && missing="$missing python3-certbot-nginx"
+{ [ "$purpose" = test ] || [ "$purpose" = migration ]; } && ! has_plugin && missing="$missing python3-certbot-nginx"
 # php-fpm's program has the version of PHP in its name.
 has_php() { ls /usr/sbin/php-fpm* >/dev/null 2>&1; }
 [ "$purpose" = test ] && ! has_php && missing="$missing php-fpm"
@@ -97,7 +99,7 @@ node_packages() {
         (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error >&2) && touch "$stamp"
     fi
 }
-if has npm && [ "$purpose" != bench ]; then
+if has npm && { [ "$purpose" = up ] || [ "$purpose" = test ]; }; then
     node_packages "$here/stack/page" || say "npm could not fetch hls.js; the stream page falls back to the browser's own player."
 fi
 

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+// Targets of `fuzz/` name what makes them programs there.
+extern crate self as libfuzzer_sys;
+
 mod account_sets;
 mod api;
 mod balances;
@@ -17,6 +20,7 @@ mod encrypted;
 mod engine;
 mod exports;
 mod faults;
+mod fuzzed;
 mod idempotency;
 mod interchange;
 mod keys;

@@ -22,9 +22,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use proxy_config::Config;
 use proxy_config::address::ListenAddress;
 use proxy_config::matching::{Router, Target};
+use proxy_config::route_access::Auth;
+use proxy_config::{Config, Route};
 
 use crate::replay::account::Account;
 use crate::replay::compare::{Difference, compare};
@@ -283,9 +284,9 @@ impl Judge<'_> {
                 continue;
             };
             let by_nginx = wire::ask(*nginx_at, request, number);
-            let seen_by_nginx = echo.take();
+            let seen_by_nginx = self.seen(echo);
             let mut by_proxy = wire::ask(*proxy_at, request, number);
-            let mut seen_by_proxy = echo.take();
+            let mut seen_by_proxy = self.seen(echo);
             same_ports(&mut by_proxy, &mut seen_by_proxy, nginx_ports, proxy_ports);
             let stated = self.stated(request);
             let differences =
@@ -293,6 +294,12 @@ impl Judge<'_> {
             found.push((number, differences));
         }
         found
+    }
+
+    /// What the upstream was asked, copies among it.
+    fn seen(&self, echo: &Echo) -> Vec<echo::Seen> {
+        let copies = self.config.routes.iter().any(|route| route.mirror.is_some());
+        if copies { echo.take_settled() } else { echo.take() }
     }
 
     fn stated(&self, request: &Request) -> Stated {
@@ -321,11 +328,21 @@ impl Judge<'_> {
             uncached: policy.is_none()
                 && (self.uncached.anywhere
                     || block.is_some_and(|id| self.uncached.blocks.contains(id))),
+            cached: policy.is_some() || (caches && route.is_some_and(leads_on)),
+            in_part: request.has("range"),
+            if_modified: request.has("if-modified-since"),
             some_cached: caches,
+            put_together: route.is_some_and(|route| route.includes.is_some()),
+            asks_who: route.is_some_and(|route| matches!(route.auth, Some(Auth::Subrequest(_)))),
             head_is_passed_on: policy.is_some_and(|policy| !policy.fill.for_head),
             ..self.foretold.clone()
         }
     }
+}
+
+/// Whether requests of a route may be led to another: by what is tried, or by the index of a folder.
+fn leads_on(route: &Route) -> bool {
+    !route.tries.is_empty() || route.files.as_ref().is_some_and(|files| files.index_anew)
 }
 
 /// A free loopback port for each door, all different (they are held until all are known) and in

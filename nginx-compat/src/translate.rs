@@ -39,6 +39,7 @@ pub mod rate;
 pub mod redirected;
 pub mod referer;
 pub mod regex;
+pub mod request_body;
 pub mod request_header;
 pub mod response_header;
 pub mod returned;
@@ -262,6 +263,7 @@ fn notes(translated: bool) -> Vec<String> {
         "Forebay passes paths on, logs and caches them in their normal form (dot segments, // and needless escapes \
          resolved), as it matched them; nginx passes them on as they came",
         "pages of errors say `Cache-Control: no-store`, so that no cache keeps them; nginx says nothing",
+        "a part of a file says `Accept-Ranges`, as the whole does; nginx leaves it out of parts",
     ];
     notes.into_iter().map(str::to_owned).collect()
 }

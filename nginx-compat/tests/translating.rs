@@ -163,12 +163,16 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     (
         "location /x { mirror /copy; proxy_pass http://10.0.0.1; } location = /copy { internal; proxy_pass http://10.0.0.2$request_uri; }",
         "/x",
-        &[r#""mirror":{"upstream":"10-0-0-2","share":"100%""#],
+        &[
+            r#""mirror":{"upstream":"10-0-0-2","request_headers":{"set":{"host":"10.0.0.2"}},"share":"100%""#,
+        ],
     ),
     (
         "mirror /copy/a; location /x { proxy_pass http://10.0.0.1; } location /copy { internal; mirror off; proxy_pass http://10.0.0.2/to; }",
         "/x",
-        &[r#""mirror":{"upstream":"10-0-0-2","path":"/to/a${question_mark}${query}""#],
+        &[
+            r#""mirror":{"upstream":"10-0-0-2","path":"/to/a${question_mark}${query}","request_headers":{"set":{"host":"10.0.0.2"}}"#,
+        ],
     ),
     (
         "location /x { mirror /a; mirror /b; mirror_request_body off; proxy_pass http://10.0.0.1; } \
@@ -177,8 +181,61 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         &[
             r#""mirror":{"upstream":"10-0-0-2","#,
             r#""body":false"#,
-            r#""others":[{"upstream":"10-0-0-3","path":"/c${question_mark}${query}"}]"#,
+            r#""others":[{"upstream":"10-0-0-3","path":"/c${question_mark}${query}","request_headers":{"set":{"host":"10.0.0.3"}},"body":false}]"#,
         ],
+    ),
+    (
+        "location / { add_header X-Body $request_body; client_body_buffer_size 8k; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""kept_body":{"memory_max":"8KiB"}"#, r#""value":"${request_body}""#],
+    ),
+    (
+        "client_body_temp_path /var/spool/b; location / { client_body_in_file_only on; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[
+            r#""kept_body":{"memory_max":"16KiB","folder":"/var/spool/b","all_in_files":true,"files_stay":true}"#,
+        ],
+    ),
+    (
+        "location / { add_header X-Body $request_body; root /srv; }",
+        "/",
+        &[r#""value":"${request_body}""#],
+    ),
+    (
+        "location / { auth_request /auth; auth_request_set $u $upstream_http_x_user; auth_request_set $s $upstream_status; \
+         proxy_set_header X-Remote $u; add_header X-S $s; proxy_pass http://10.0.0.1; } \
+         location = /auth { proxy_set_header X-Why $request_uri; proxy_set_header Content-Length \"\"; \
+         proxy_pass_request_body off; proxy_pass http://10.0.0.2; }",
+        "/",
+        &[
+            r#""request_headers":{"set":{"host":"10.0.0.2","x-why":"${request_uri}"}}"#,
+            r#""set":{"s":"${answer_status}","u":"${answer_x_user}"}"#,
+            r#""x-remote":"${u}""#,
+            r#""value":"${s}""#,
+        ],
+    ),
+    // As certbot writes it beside its own redirect, to prove whose a name is.
+    (
+        "rewrite ^(/.well-known/acme-challenge/.*) $1 break; \
+         location = /.well-known/acme-challenge/t { default_type text/plain; return 200 t.k; } \
+         if ($host = a.example) { return 301 https://$host$request_uri; } return 404;",
+        "/.well-known/acme-challenge/t",
+        &[r#""body":"t.k""#],
+    ),
+    (
+        "location / { if ($arg_x) { break; } return 404; proxy_pass http://10.0.0.1; }",
+        "/",
+        &[r#""upstream":"10-0-0-1""#, r#""status":404"#],
+    ),
+    (
+        "location /x { access_log /var/log/own.log; proxy_pass http://10.0.0.1; } location /x/ { access_log off; add_header X-A b always; proxy_pass http://10.0.0.1; }",
+        "/x",
+        &[r#""access_logs":["#],
+    ),
+    (
+        "location /x/ { access_log off; add_header X-A b always; proxy_pass http://10.0.0.1; }",
+        "/x",
+        &[r#""status":301"#, r#""access_logs":[]"#, r#""name":"X-A""#],
     ),
     ("location /s/ { alias /srv/t/; }", "/s/x", &[r#""root":"/srv/t/","strip_prefix":"/s/""#]),
     (
@@ -447,6 +504,8 @@ fn answers_of_scripts_are_cached_as_fastcgi_cache_says() {
     let policy = serde_json::to_string(&config.cache_policies["php"]).expect("a policy is JSON");
     for part in [
         r#""200":"5m""#,
+        r#""ignore":["cache_control","expires"],"x_accel_expires":true"#,
+        r#""set_cookie":"never""#,
         r#""bypass":["${query_fresh}"]"#,
         r#""stale_if_error":"7m""#,
         r#""collapse_wait_max":"3s""#,

@@ -101,6 +101,7 @@ fn open(head: &mut ResponseHeader, includes: &Includes) -> pingora::Result<()> {
     head.remove_header(&ACCEPT_RANGES);
     if !includes.keep_last_modified {
         head.remove_header(&LAST_MODIFIED);
+        head.remove_header(&ETAG);
     }
     match head.headers.get(ETAG).and_then(weak) {
         Some(tag) => head.insert_header("ETag", tag),

@@ -12,7 +12,10 @@ use http::header::{CONTENT_LENGTH, EXPECT, HeaderName, TRANSFER_ENCODING, WWW_AU
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use prometheus::IntCounterVec;
+use proxy_config::facts::Captures;
+use proxy_config::late::Answer;
 use proxy_config::route_access::AuthSubrequest;
+use proxy_config::tried::Tried;
 
 use crate::cache::conditional;
 use crate::edge::Edge;
@@ -23,6 +26,7 @@ use crate::fill::reply::Reply;
 use crate::metrics::Metrics;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
+use crate::route::Route;
 use crate::upstream::Upstream;
 use crate::upstream::patience::Patience;
 
@@ -33,6 +37,8 @@ const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 pub struct AuthRequest {
     upstream: Arc<Upstream>,
     path: String,
+    /// It is told what is asked for.
+    is_told: bool,
     copied: Vec<HeaderName>,
     route: String,
     results: IntCounterVec,
@@ -52,6 +58,7 @@ impl AuthRequest {
         AuthRequest {
             upstream,
             path: config.path.clone(),
+            is_told: config.request_headers.is_none(),
             copied: config.copy_headers.iter().filter_map(|name| name.parse().ok()).collect(),
             route: route.to_owned(),
             results,
@@ -71,8 +78,10 @@ impl AuthRequest {
         }
         head.set_method(Method::GET);
         head.set_raw_path(self.path.as_bytes())?;
-        head.insert_header(ORIGINAL_METHOD, method)?;
-        head.insert_header(ORIGINAL_URI, uri)?;
+        if self.is_told {
+            head.insert_header(ORIGINAL_METHOD, method)?;
+            head.insert_header(ORIGINAL_URI, uri)?;
+        }
         Ok(Question {
             head,
             body: None,
@@ -82,7 +91,7 @@ impl AuthRequest {
             tls: exchange.tls.is_some(),
             request_id: exchange.request_id.clone(),
             forwarded: exchange.forwarded(),
-            edits: proxy_config::header_edits::Rendered::default(),
+            edits: exchange.ruled.texts.auth_edits.clone().unwrap_or_default(),
         })
     }
 }
@@ -128,6 +137,7 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
     };
     auth.results.with_label_values(&[auth.route.as_str(), result]).inc();
     let Ok(reply) = reply else { return judged };
+    told(edge, head, exchange, &route, &reply);
     if judged.is_ok() {
         let edits = &mut exchange.ruled.to_upstream;
         for name in &auth.copied {
@@ -139,6 +149,21 @@ pub async fn ask(edge: &Edge, session: &Session, exchange: &mut Exchange) -> Res
     }
     reply.discard().await;
     judged
+}
+
+/// Sets the variables that the answer gives, and renders anew what may name them.
+fn told(edge: &Edge, head: &RequestHeader, exchange: &mut Exchange, route: &Route, reply: &Reply) {
+    let given = std::mem::take(&mut exchange.ruled.texts.auth_set);
+    if given.is_empty() {
+        return;
+    }
+    let mut walk = std::mem::take(&mut exchange.ruled.walk);
+    let (status, headers) = (reply.head.status.as_u16(), &reply.head.headers);
+    let answer = Answer { status, headers, tried: &Tried::nothing(), body: None };
+    for (name, text) in given {
+        walk.variables.set(&name, text.text(&answer, &Captures::default()));
+    }
+    edge.rule(head, exchange, route, walk);
 }
 
 fn judge(reply: &Reply) -> Result<(), Failure> {

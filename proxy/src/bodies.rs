@@ -95,6 +95,7 @@ impl Bodies {
             changed(head, self.is_http10)?;
             if !substitute.keeps_last_modified {
                 head.remove_header(&LAST_MODIFIED);
+                head.remove_header(&ETAG);
             }
             self.active.push(Box::new(substitute.replacing()));
         }

@@ -22,6 +22,7 @@ pub mod disk;
 pub mod fan_out;
 pub mod forgetting;
 pub mod freshness;
+pub mod heeded;
 pub mod key;
 pub mod object;
 pub mod paged;

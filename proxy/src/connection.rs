@@ -14,7 +14,7 @@ use pingora::apps::{
     HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
 };
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{ALPN, SocketDigest, Ssl, Stream};
@@ -41,6 +41,13 @@ use crate::tunnel::departure;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client may send on all streams of an HTTP/2 connection before it is read. Twice the default: clients are told so
+/// at once, as they are by nginx, and one stream that nobody reads does not stop the others.
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+
+/// Streams of one connection at once, as nginx has it.
+const STREAMS_MAX: u32 = 128;
 
 /// Connections of the process so far, the next one's number.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
@@ -368,7 +375,10 @@ impl HttpServerApp for Requests {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
+        let mut options = default_h2_options();
+        options.initial_connection_window_size(CONNECTION_WINDOW);
+        options.max_concurrent_streams(STREAMS_MAX);
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

@@ -110,7 +110,9 @@ pub fn tell(state: &State, head: &RequestHeader, exchange: &Exchange) -> Told {
         return Told::default();
     }
     let mut told = Told::default();
-    for event in events(head, exchange, route) {
+    let all = events(head, exchange, route).into_iter();
+    let hears_all = logs.iter().any(|log| log.level == Severity::Debug);
+    for event in all.chain(hears_all.then(|| decided(exchange))) {
         let fits =
             |log: &&Arc<Log>| log.level <= event.severity && *log.sink.target() != LogTarget::Off;
         let mut line = None;
@@ -134,6 +136,26 @@ impl Event {
     fn new(severity: Severity, text: impl Into<String>) -> Event {
         Event { severity, text: text.into(), server: None }
     }
+}
+
+/// What became of a request, for who wants to see of each what was decided.
+fn decided(exchange: &Exchange) -> Event {
+    let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
+    let (name, lane) = route.map_or(("", ""), |route| (route.name.as_str(), route.lane.name()));
+    let mut text = format!("route \"{name}\", lane \"{lane}\"");
+    // Writing to a String cannot fail.
+    if let Some(verdict) = exchange.cache {
+        let _ = write!(text, ", cache {}", verdict.name());
+    }
+    let tried = &exchange.attempts.tried;
+    if !tried.servers().is_empty() {
+        let _ = write!(text, ", servers {}, which said {}", tried.servers(), tried.statuses());
+    }
+    if let Some(failure) = &exchange.failure {
+        let _ = write!(text, ", {}", failure.name());
+    }
+    let _ = write!(text, ", after {:.3} ms", exchange.begun.elapsed().as_secs_f64() * 1000.0);
+    Event::new(Severity::Debug, text)
 }
 
 /// What nginx says of a server that failed so.

@@ -17,6 +17,7 @@ use crate::drain::UnderWay;
 use crate::fill::origin::Contact;
 use crate::gather::Gathered;
 use crate::generation::{Generation, State};
+use crate::kept_body::KeptBody;
 use crate::lane::Seat;
 use crate::mirror::Mirroring;
 use crate::pace::OwnRate;
@@ -58,6 +59,8 @@ pub struct Exchange {
     pub rate: Option<Arc<OwnRate>>,
     /// What has come of its body before it had a place in its lane.
     pub gathered: Gathered,
+    /// Its body as it was taken in, on a route that keeps it.
+    pub kept_body: KeptBody,
     pub permit: Option<Seat>,
     /// Its place among its lane's requests to origins, when it passes through.
     pub at_origin: Option<Seat>,
@@ -118,6 +121,7 @@ impl Exchange {
             tempo: None,
             rate: None,
             gathered: Gathered::default(),
+            kept_body: KeptBody::default(),
             permit: None,
             at_origin: None,
             limits: Passage::default(),

@@ -234,6 +234,8 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
             let head = moved.sent.map_or(0, Sent::bytes);
             Some((head + end.bytes_out).to_string())
         }
+        Ending::RequestBody => exchange.kept_body.told().map(|told| told.text.clone()),
+        Ending::RequestBodyFile => exchange.kept_body.told().map(|told| told.file.clone()),
         Ending::Sent(name) => moved.sent?.text(name),
         _ => None,
     };

@@ -66,6 +66,7 @@ pub mod headers;
 pub mod hop;
 pub mod inside;
 pub mod introduction;
+pub mod kept_body;
 pub mod lane;
 pub mod lent;
 pub mod line_writer;

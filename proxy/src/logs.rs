@@ -246,6 +246,8 @@ fn value(of: &Ending, entry: &Entry<'_>, ended: Ended<'_>) -> String {
         | Ending::UpstreamStatus
         | Ending::CacheState
         | Ending::BytesSent
+        | Ending::RequestBody
+        | Ending::RequestBodyFile
         | Ending::Sent(_) => ended(of).unwrap_or_default(),
     }
 }

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub lane_origin_requests: IntGaugeVec,
     /// Bytes of small bodies whose requests wait for the rest of them, or have what came before their place.
     pub gathered: IntGauge,
+    /// Bytes of bodies that are kept until their requests have ended.
+    pub kept_bodies: IntGaugeVec,
     pub lane_memory: IntGaugeVec,
     pub lane_memory_max: IntGaugeVec,
     pub lane_paced_bytes: IntCounterVec,
@@ -163,6 +165,7 @@ impl Metrics {
             lane_waits: counter("forebay_proxy_lane_waits_total"),
             lane_origin_requests: gauge("forebay_proxy_lane_origin_requests"),
             gathered: gauge("forebay_proxy_gathered_bodies_bytes").with_label_values::<&str>(&[]),
+            kept_bodies: gauge("forebay_proxy_kept_bodies_bytes"),
             lane_memory: gauge("forebay_proxy_lane_memory_bytes"),
             lane_memory_max: gauge("forebay_proxy_lane_memory_max_bytes"),
             lane_paced_bytes: counter("forebay_proxy_lane_paced_bytes_total"),
@@ -250,6 +253,8 @@ impl Metrics {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.config_reloads.with_label_values(&["ok"]);
         self.config_reloads.with_label_values(&["refused"]);
+        self.kept_bodies.with_label_values(&["memory"]);
+        self.kept_bodies.with_label_values(&["file"]);
         self.key_fetches.with_label_values(&["ok"]);
         self.key_fetches.with_label_values(&["failed"]);
         self.draining.with_label_values::<&str>(&[]).set(0);

@@ -42,7 +42,8 @@ const WHOLE: u16 = 10_000;
 pub struct Mirror {
     /// Answers of the first may be compared.
     upstreams: Vec<Arc<Upstream>>,
-    has_body: bool,
+    /// Whether each is sent bodies.
+    bodies: Vec<bool>,
     share: u16,
     body_max: usize,
     places: Arc<Semaphore>,
@@ -97,7 +98,7 @@ impl Mirror {
         let places = usize::try_from(config.in_flight_max).unwrap_or(usize::MAX);
         Mirror {
             upstreams,
-            has_body: config.body,
+            bodies: config.bodies().collect(),
             share: config.share.hundredths(),
             body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
@@ -129,11 +130,9 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
     if !mirror.takes_one() {
         return;
     }
-    let bodiless =
-        !mirror.has_body || detour::is_bodiless(session, exchange) || session.is_body_empty();
+    let bodiless = detour::is_bodiless(session, exchange) || session.is_body_empty();
     for (index, upstream) in mirror.upstreams.iter().enumerate() {
-        let path = exchange.ruled.texts.mirrors.get(index).cloned().flatten();
-        let Some(mut copying) = copy(edge, session, exchange, (mirror, upstream), path) else {
+        let Some(mut copying) = copy(edge, session, exchange, (mirror, upstream), index) else {
             continue;
         };
         if let Some(report) = mirror.report.as_ref().filter(|_| index == 0) {
@@ -142,7 +141,7 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             exchange.mirroring.ours = Some(Ours::new(Arc::clone(&comparison)));
             copying.comparison = Some(comparison);
         }
-        match bodiless {
+        match bodiless || !mirror.bodies.get(index).is_some_and(|body| *body) {
             true => copying.send(),
             false => exchange.mirroring.copying.push(copying),
         }
@@ -164,7 +163,7 @@ fn copy(
     session: &mut Session,
     exchange: &Exchange,
     (mirror, upstream): (&Mirror, &Arc<Upstream>),
-    path: Option<String>,
+    index: usize,
 ) -> Option<Copying> {
     let place = mirror.place()?;
     let caller = Caller::for_upstream(session, exchange, &edge.listener, upstream);
@@ -172,7 +171,11 @@ fn copy(
     let (proved, route) = (&exchange.proved, exchange.route.as_ref()?);
     let asking = Asking { client: exchange.client, route: &route.name, head, proved };
     let mut question = Question { caller: caller.clone(), ..relay::question(head, exchange) };
-    if let Some(path) = path {
+    let texts = &exchange.ruled.texts;
+    if let Some(edits) = texts.mirror_edits.get(index).cloned().flatten() {
+        question.edits = edits;
+    }
+    if let Some(path) = texts.mirrors.get(index).cloned().flatten() {
         let form = normalize_target(path.as_bytes()).ok();
         if form.and_then(|form| question.head.set_raw_path(&form).ok()).is_none() {
             // The template came to no path: a copy for any other would mislead whoever compares.

@@ -21,8 +21,8 @@ use crate::upstream::naming;
 use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
-    assemble, auth_request, bodies, buffer, content, gather, lane, mirror, rate_limit, relay,
-    rules, trace, tunnel,
+    assemble, auth_request, bodies, buffer, content, gather, kept_body, lane, mirror, rate_limit,
+    relay, rules, trace, tunnel,
 };
 
 impl Edge {
@@ -79,6 +79,7 @@ impl Edge {
         }
         proved?;
         auth_request::ask(self, session, exchange).await?;
+        kept_body::take_in(&self.state, session, exchange).await?;
         mirror::begin(self, session, exchange);
         if assemble::is_due(session, exchange) {
             return Box::pin(assemble::answer(self, session, exchange)).await;
@@ -101,7 +102,7 @@ impl Edge {
         self.go_ahead(session, exchange).await?;
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
         let origin = self.origin(session, exchange);
-        let holds = buffer::applies(session, exchange);
+        let holds = buffer::applies(session, exchange) || exchange.kept_body.is_there();
         let own_body = exchange.ruled.texts.body.is_some();
         let asks_here = holds
             || own_body
@@ -114,8 +115,7 @@ impl Edge {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
-        let bodiless =
-            own_body || detour::is_bodiless(session, exchange) || session.is_body_empty();
+        let bodiless = is_in_hand(session, exchange);
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
@@ -190,4 +190,12 @@ impl Edge {
             caller: None,
         })
     }
+}
+
+/// Whether nothing of the request's body is to be read from the client any more.
+fn is_in_hand(session: &mut Session, exchange: &Exchange) -> bool {
+    exchange.ruled.texts.body.is_some()
+        || exchange.kept_body.bytes().is_some()
+        || detour::is_bodiless(session, exchange)
+        || session.is_body_empty()
 }

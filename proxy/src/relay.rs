@@ -28,7 +28,7 @@ pub struct Open {
     pub has_body: bool,
 }
 
-/// Asks the upstream, without a body, and sends its answer on.
+/// Asks the upstream, without a body or with one that is kept in memory, and sends its answer on.
 pub async fn pass(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -37,6 +37,14 @@ pub async fn pass(
     hop::to(exchange.place()).await;
     let mut question = question(session.req_header(), exchange);
     question.caller.clone_from(&origin.caller);
+    let own_body = exchange.ruled.texts.body.is_some();
+    if let Some(body) =
+        exchange.kept_body.bytes().filter(|_| !own_body && !exchange.trail.without_body)
+    {
+        exchange.body_bytes = body.len() as u64;
+        mirror::body(&mut exchange.mirroring, Some(&body), true);
+        question.body = Some(body);
+    }
     ask(session, exchange, origin, &question).await
 }
 

@@ -331,7 +331,8 @@ fn is_plain(route: &proxy_config::Route, config: &Config, rules: &RouteRules) ->
         || route.includes.is_some()
         || route.force_ranges
         || route.chunked;
-    let is_asked_otherwise = route.ask.is_some() || route.client.is_some();
+    let is_asked_otherwise =
+        route.ask.is_some() || route.client.is_some() || route.kept_body.is_some();
     let is_worded = !rules.texts.is_a_key_at_most();
     !(is_worded
         || is_edited

@@ -156,6 +156,7 @@ pub fn facts<'a>(
         proved: &exchange.proved,
         set: &walk.variables,
         tried: &exchange.attempts.tried,
+        body: exchange.kept_body.told(),
         connection: Connection {
             peer: exchange.peer,
             local: exchange.local,

@@ -72,3 +72,33 @@ fn another_service_says_who_may_ask() {
     assert_eq!(count("failed", "dead"), 1.0);
     assert_eq!(proxy.log_of("/dead/")["error"].as_str(), Some("auth_failed"));
 }
+
+#[test]
+fn what_the_service_answers_may_be_named_by_the_routes_other_texts() {
+    let service = service();
+    let origin = Origin::start(|exchange| {
+        let name = exchange.header("x-name").unwrap_or("-").to_owned();
+        exchange.answer(&name)
+    });
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }}, auth: {{ servers: [ {{ address: '{}' }} ] }} }}\n\
+         routes:\n\
+         - name: all\n\
+         \x20 upstream: u\n\
+         \x20 auth: {{ subrequest: {{ upstream: auth, path: /auth, set: {{ who: $answer_x_user, said: $answer_status }}, \
+         request_headers: {{ set: {{ x-why: $request_uri, host: auth.example }}, remove: [ cookie ] }} }} }}\n\
+         \x20 request_headers: {{ set: {{ x-name: '$who/$said' }} }}\n\
+         \x20 response_headers: {{ set: {{ x-who: $who }} }}\n\
+         \x20 error_pages: [ {{ statuses: [ 401 ], path: /sign-in, status: 403 }} ]",
+        origin.address, service.address,
+    ));
+    let passed = ask(&proxy, "GET /x?y", "X-Token: 204\r\nCookie: a=b\r\n");
+    assert_eq!((passed.status, passed.text()), (200, "ann/204".to_owned()));
+    assert_eq!(passed.header("x-who"), Some("ann"));
+    let asked = &service.heads()[0].to_ascii_lowercase();
+    assert!(
+        asked.contains("x-why: /x?y\r\n") && asked.contains("host: auth.example\r\n"),
+        "{asked}"
+    );
+    assert!(!asked.contains("cookie:") && !asked.contains("x-original"), "{asked}");
+}

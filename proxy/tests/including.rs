@@ -68,10 +68,9 @@ fn a_page_has_its_parts_from_files_and_upstreams_in_one_place_of_its_lane() {
     let page = ask(&proxy, "GET /page.html?q=1 HTTP/1.1", "Accept-Encoding: gzip\r\n");
     assert!(page.whole, "{page:?}");
     assert_eq!((page.status, page.text().as_str()), (200, whole));
-    for field in ["content-length", "last-modified", "accept-ranges"] {
+    for field in ["content-length", "last-modified", "accept-ranges", "etag"] {
         assert_eq!(page.header(field), None, "{field}");
     }
-    assert!(page.header("etag").unwrap().starts_with("W/"), "{page:?}");
     let old = ask(&proxy, "GET /page.html?q=1 HTTP/1.0", "");
     assert_eq!((old.text().as_str(), old.header("transfer-encoding")), (whole, None));
     let head = proxy.client().ask("HEAD /page.html HTTP/1.1\r\nHost: a.example\r\n\r\n");

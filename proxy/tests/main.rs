@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
+// Targets of `fuzz/` name what makes them programs there.
+extern crate self as libfuzzer_sys;
+
 mod client;
 mod harness;
 mod origin;
@@ -34,6 +37,7 @@ mod including;
 mod instructions;
 mod introductions;
 mod isolation;
+mod kept_bodies;
 mod lanes;
 mod large_bodies;
 mod naming;

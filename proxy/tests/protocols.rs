@@ -1,6 +1,7 @@
 //! What is spoken beside plain requests and answers, and what strangers send in place of them.
 
 mod chats;
+mod fuzzed;
 mod interim;
 mod mutations;
 mod parsing;

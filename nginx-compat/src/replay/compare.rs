@@ -62,7 +62,7 @@ pub fn compare(nginx: Side<'_>, forebay: Side<'_>, stated: &Stated) -> Vec<Diffe
     // Pages that neither got from the upstream are each server's own.
     if !seen_by_nginx.is_empty() || by_nginx.status < 300 {
         let why = stated.uncompressed.then_some("Forebay does not compress here; see gzip");
-        headers(by_nginx, by_forebay, why, &mut found);
+        headers(by_nginx, by_forebay, (why, stated), &mut found);
         if stated::decoded(by_nginx) != stated::decoded(by_forebay) {
             let [a, b] = [by_nginx, by_forebay].map(|answer| excerpt(&answer.body));
             let coded = !field(by_nginx, "content-encoding").is_empty();
@@ -121,14 +121,14 @@ fn upstream(
             let (a, b) = (excerpt(&a.body), excerpt(&b.body));
             found.push(difference("body to the upstream", &a, &b, None));
         }
-        request_fields(&a.headers, &b.headers, found);
+        request_fields(&a.headers, &b.headers, stated, found);
     }
     true
 }
 
 type Fields = [(String, String)];
 
-fn request_fields(nginx: &Fields, forebay: &Fields, found: &mut Vec<Difference>) {
+fn request_fields(nginx: &Fields, forebay: &Fields, stated: &Stated, found: &mut Vec<Difference>) {
     for name in names(nginx, forebay) {
         if HOP_FIELDS.contains(&name) {
             continue;
@@ -142,12 +142,11 @@ fn request_fields(nginx: &Fields, forebay: &Fields, found: &mut Vec<Difference>)
             "http_connection" | "http_content_length" | "http_content_type" => continue,
             // The two are asked on connections of their own.
             "remote_port" => continue,
-            "request_uri" | "path_info" => stated::path(&a, &b),
             // nginx sends a length of nothing for a request without a body, Forebay none.
             "content-length" if [a.as_str(), b.as_str()].iter().all(|v| ["", "0"].contains(v)) => {
                 continue;
             }
-            _ => None,
+            _ => stated::told(name, &a, &b, stated),
         };
         found.push(difference(&format!("{name} to the upstream"), &a, &b, why));
     }
@@ -159,7 +158,7 @@ const CODED: [&str; 4] = ["content-encoding", "vary", "etag", "accept-ranges"];
 fn headers(
     nginx: &Answer,
     forebay: &Answer,
-    uncompressed: Option<&'static str>,
+    (uncompressed, stated): (Option<&'static str>, &Stated),
     found: &mut Vec<Difference>,
 ) {
     for name in names(&nginx.headers, &forebay.headers) {
@@ -168,7 +167,7 @@ fn headers(
         let tags = name == "etag" && !a.is_empty() && !b.is_empty();
         if a != b && !tags && !OWN_FIELDS.contains(&name) {
             let why = uncompressed.filter(|_| CODED.contains(&name));
-            let why = why.or_else(|| stated::field(name, &a, &b, nginx.status));
+            let why = why.or_else(|| stated::field(name, &a, &b, (nginx.status, stated)));
             found.push(difference(&format!("{name} of the answer"), &a, &b, why));
         }
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::replay::{script, wire};
 
 const PATIENCE: Duration = Duration::from_secs(15);
+/// After so long without another request, none is taken to be under way.
+const SETTLED: Duration = Duration::from_millis(50);
 /// Longest request that is taken.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Pools of one configuration.
@@ -62,6 +64,19 @@ impl Echo {
         let address: SocketAddr = authority.parse().ok()?;
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().find(|(_, at)| **at == address).map(|(pool, _)| pool.clone())
+    }
+
+    /// The same, once nothing more has come for a while: copies are sent beside answers. In an order of their own.
+    pub fn take_settled(&self) -> Vec<Seen> {
+        let count = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let mut known = usize::MAX;
+        while count() != known {
+            known = count();
+            std::thread::sleep(SETTLED);
+        }
+        let mut seen = self.take();
+        seen.sort_by(|a, b| (&a.pool, &a.target).cmp(&(&b.pool, &b.target)));
+        seen
     }
 
     /// What was asked since the last call.

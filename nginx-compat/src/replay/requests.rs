@@ -36,10 +36,18 @@ impl Request {
         }
     }
 
-    /// `GET shop.example/cart`
+    pub fn has(&self, header: &str) -> bool {
+        self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header))
+    }
+
+    /// `GET shop.example/cart (Range: bytes=0-1)`
     pub fn heading(&self) -> String {
         let over = if self.http2 { " over HTTP/2" } else { "" };
-        format!("{} {}{}{over}", self.method, self.host, self.target)
+        let headers: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let with =
+            if headers.is_empty() { String::new() } else { format!(" ({})", headers.join("; ")) };
+        format!("{} {}{}{with}{over}", self.method, self.host, self.target)
     }
 }
 
@@ -51,8 +59,11 @@ pub fn with_http2(requests: &[Request], speaking: &BTreeSet<SocketAddr>) -> Vec<
     requests.iter().cloned().chain(again).collect()
 }
 
+/// When the files of a replay were written, and what its upstream answers with.
+pub const WRITTEN: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
 /// For every server, name and location: the path itself, beside it, below it, without its slash,
-/// with a query, escaped; each location with HEAD and POST too; a host nobody has.
+/// with a query, escaped; each location with HEAD and POST, in part and under conditions too; a host nobody has.
 pub fn generated(document: &Document) -> Vec<Request> {
     let mut requests = BTreeSet::new();
     walk(&document.directives, &mut |server| {
@@ -91,9 +102,18 @@ fn of_server(server: &Directive, requests: &mut BTreeSet<Request>) {
                 let body = "amount=1250&currency=EUR".to_owned();
                 requests.insert(Request { method: "HEAD".to_owned(), ..get.clone() });
                 requests.insert(Request { method: "POST".to_owned(), body, ..get.clone() });
-                let headers = [("Accept-Encoding", "gzip"), ("X-Forwarded-For", "192.0.2.7")];
-                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                requests.insert(Request { headers: headers.to_vec(), ..get });
+                for headers in [
+                    &[("Accept-Encoding", "gzip"), ("X-Forwarded-For", "192.0.2.7")][..],
+                    &[("If-Modified-Since", WRITTEN)],
+                    &[("If-Modified-Since", "Fri, 02 Jan 2026 00:00:00 GMT")],
+                    &[("Range", "bytes=2-5")],
+                    &[("Range", "bytes=0-0,-2"), ("Referer", "http://elsewhere.invalid/")],
+                ] {
+                    let own =
+                        |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+                    let headers = headers.iter().map(own).collect();
+                    requests.insert(Request { headers, ..get.clone() });
+                }
             }
         }
     }

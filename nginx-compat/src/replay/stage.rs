@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
@@ -41,6 +42,8 @@ const DROPPED: [&str; 21] = [
     "http2",
 ];
 
+/// When all files were written, as [`crate::replay::requests::WRITTEN`] has it.
+const WRITTEN: Duration = Duration::from_secs(1_767_225_600);
 /// How long answers stay fresh at least.
 const LASTING_MS: u64 = 3_600_000;
 
@@ -357,6 +360,9 @@ pub fn furnish(folder: &Path, document: &Document, requests: &[Request]) {
                 let _ = std::fs::create_dir_all(parent);
             }
             let _ = std::fs::write(&file, format!("{name}\n"));
+            if let Ok(file) = std::fs::File::options().write(true).open(&file) {
+                let _ = file.set_modified(UNIX_EPOCH + WRITTEN);
+            }
         }
     }
 }

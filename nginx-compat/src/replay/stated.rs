@@ -25,10 +25,20 @@ pub struct Stated {
     pub uncached: bool,
     /// Its location caches, and what HEAD brings is not kept.
     pub head_is_passed_on: bool,
+    /// Its location caches, or may lead to one that does.
+    pub cached: bool,
+    /// A part of an answer was asked for.
+    pub in_part: bool,
+    /// It was asked for unless the client has it.
+    pub if_modified: bool,
     /// Some location caches: it may be led to one.
     pub some_cached: bool,
     /// Answers are not compressed although the configuration says so.
     pub uncompressed: bool,
+    /// Its location puts pages together from parts.
+    pub put_together: bool,
+    /// Its location asks somebody who may pass.
+    pub asks_who: bool,
     /// What was asked for.
     pub asked: String,
     /// Names of the logs that are not kept as nginx keeps them.
@@ -39,8 +49,22 @@ pub struct Stated {
 
 /// Why the status may be another.
 pub fn status(nginx: &Answer, forebay: &Answer, stated: &Stated) -> Option<&'static str> {
-    (stated.not_translated && forebay.status == 502 && nginx.status != 502)
-        .then_some("the location is not translated")
+    match (nginx.status, forebay.status) {
+        (of_nginx, 502) if stated.not_translated && of_nginx != 502 => {
+            Some("the location is not translated")
+        }
+        (206 | 304, 200) if stated.uncached => Some("the location goes uncached; see proxy_cache"),
+        (200, 206) if stated.cached && stated.in_part => {
+            Some("what is cached is sent in part to who asks so")
+        }
+        (200, 304) if stated.cached && stated.if_modified => {
+            Some("what is cached is not sent to who has it, by RFC 9110")
+        }
+        (304, 200) if stated.put_together => {
+            Some("a page that is put together is sent anew; see ssi")
+        }
+        _ => None,
+    }
 }
 
 /// Why one of the two may have asked the upstream more often.
@@ -68,9 +92,41 @@ pub fn path(nginx: &str, forebay: &str) -> Option<&'static str> {
 }
 
 /// Why a field of an answer may differ: errors are not for caches to keep.
-pub fn field(name: &str, nginx: &str, forebay: &str, status: u16) -> Option<&'static str> {
-    let is_marked = name == "cache-control" && nginx.is_empty() && forebay == "no-store";
-    (is_marked && status >= 400).then_some("Forebay lets no cache keep the page of an error")
+pub fn field(
+    name: &str,
+    nginx: &str,
+    forebay: &str,
+    (status, stated): (u16, &Stated),
+) -> Option<&'static str> {
+    match (name, nginx, forebay) {
+        ("cache-control", "", "no-store") if status >= 400 => {
+            Some("Forebay lets no cache keep the page of an error")
+        }
+        ("accept-ranges", "", "bytes") if status == 206 => {
+            Some("Forebay says with a part, too, that there are ranges")
+        }
+        (_, _, "") if status == 304 && stated.cached => {
+            Some("a 304 of Forebay's says no more of what is cached than it has to")
+        }
+        _ => None,
+    }
+}
+
+/// Why a field that an upstream was told may differ.
+pub fn told(name: &str, nginx: &str, forebay: &str, stated: &Stated) -> Option<&'static str> {
+    const CONDITIONS: [&str; 3] = ["if-modified-since", "if-none-match", "range"];
+    match () {
+        () if names_the_target(name) && nginx.starts_with('/') => path(nginx, forebay),
+        () if stated.asks_who && forebay.is_empty() && CONDITIONS.contains(&name) => {
+            Some("who says who may pass is not told of conditions and ranges; see auth_request")
+        }
+        () => None,
+    }
+}
+
+/// Fields that tell what was asked for: scripts' own, and headers that are no standard's.
+fn names_the_target(name: &str) -> bool {
+    ["request_uri", "path_info"].contains(&name) || name.starts_with("x-")
 }
 
 /// The body without its coding: two programs may pack the same in two ways. What cannot be unpacked is compared as it is.
@@ -141,17 +197,25 @@ mod tests {
     fn a_location_that_goes_uncached_excuses_its_own_requests_only() {
         let uncached = Stated { uncached: true, ..Stated::default() };
         assert!(count(&[], &seen("GET"), &uncached).is_some());
+        assert!(status(&answer(304), &answer(200), &uncached).is_some());
+        assert_eq!(status(&answer(304), &answer(200), &Stated::default()), None);
         assert_eq!(count(&[], &seen("GET"), &Stated::default()), None);
         assert_eq!(count(&seen("GET"), &[], &uncached), None, "nginx asked, Forebay did not");
     }
 
     #[test]
     fn only_pages_of_errors_are_marked() {
-        assert!(field("cache-control", "", "no-store", 404).is_some());
-        assert_eq!(field("cache-control", "", "no-store", 200), None);
-        assert_eq!(field("cache-control", "max-age=1", "no-store", 404), None);
-        assert_eq!(field("cache-control", "", "no-cache", 404), None);
-        assert_eq!(field("x", "", "no-store", 404), None);
+        let none = &Stated::default();
+        assert!(field("cache-control", "", "no-store", (404, none)).is_some());
+        assert_eq!(field("cache-control", "", "no-store", (200, none)), None);
+        assert_eq!(field("cache-control", "max-age=1", "no-store", (404, none)), None);
+        assert_eq!(field("cache-control", "", "no-cache", (404, none)), None);
+        assert_eq!(field("x", "", "no-store", (404, none)), None);
+        let cached = &Stated { cached: true, ..Stated::default() };
+        assert!(field("x", "a", "", (304, cached)).is_some());
+        assert_eq!(field("x", "a", "b", (304, cached)), None);
+        assert_eq!(field("x", "a", "", (200, cached)), None);
+        assert_eq!(field("x", "a", "", (304, none)), None);
     }
 
     #[test]
@@ -171,6 +235,45 @@ mod tests {
         assert_ne!(decoded(&fast), decoded(&packed("another", 1)));
         let broken = Answer { body: fast.body[..9].to_vec(), ..fast.clone() };
         assert_ne!(decoded(&broken), decoded(&fast));
+    }
+
+    #[test]
+    fn what_is_told_differs_by_the_form_of_a_path_or_by_conditions_alone() {
+        let (none, asks) = (Stated::default(), Stated { asks_who: true, ..Stated::default() });
+        assert_eq!(told("x-uri", "/%7Ea", "/~a", &none), Some(NORMAL_FORM));
+        assert_eq!(told("x-uri", "/%7Ea", "/b", &none), None);
+        assert_eq!(told("script_filename", "/%7Ea", "/~a", &none), None);
+        assert!(told("range", "bytes=0-1", "", &asks).is_some());
+        assert_eq!(told("range", "bytes=0-1", "", &none), None);
+        assert_eq!(told("range", "bytes=0-1", "bytes=0-2", &asks), None);
+        assert_eq!(told("cookie", "a", "", &asks), None);
+    }
+
+    #[test]
+    fn what_is_cached_is_sent_in_part_and_under_conditions_where_that_was_asked_for() {
+        let of = |cached, in_part, if_modified| Stated {
+            cached,
+            in_part,
+            if_modified,
+            ..Stated::default()
+        };
+        assert!(status(&answer(200), &answer(206), &of(true, true, false)).is_some());
+        assert_eq!(status(&answer(200), &answer(206), &of(false, true, true)), None);
+        assert_eq!(status(&answer(200), &answer(206), &of(true, false, true)), None);
+        assert!(status(&answer(200), &answer(304), &of(true, false, true)).is_some());
+        assert_eq!(status(&answer(200), &answer(304), &of(true, true, false)), None);
+        assert_eq!(status(&answer(206), &answer(200), &of(true, true, true)), None);
+    }
+
+    #[test]
+    fn parts_and_pages_that_are_put_together_differ_so_and_no_other_way() {
+        let none = &Stated::default();
+        assert!(field("accept-ranges", "", "bytes", (206, none)).is_some());
+        assert_eq!(field("accept-ranges", "", "bytes", (200, none)), None);
+        let together = Stated { put_together: true, ..Stated::default() };
+        assert!(status(&answer(304), &answer(200), &together).is_some());
+        assert_eq!(status(&answer(304), &answer(200), &Stated::default()), None);
+        assert_eq!(status(&answer(200), &answer(304), &together), None);
     }
 
     #[test]

@@ -23,9 +23,29 @@ pub struct Answer {
 
 /// Asks by this number, and reads until the other side closes. The error is what a client would have seen.
 pub fn ask(address: SocketAddr, request: &Request, number: usize) -> Result<Answer, String> {
-    if request.http2 {
-        return http2::ask(address, request, number);
+    let mut answer = match request.http2 {
+        true => http2::ask(address, request, number)?,
+        false => by_http1(address, request, number)?,
+    };
+    one_boundary(&mut answer);
+    Ok(answer)
+}
+
+/// What stands between the parts of ranges is drawn anew for each answer.
+fn one_boundary(answer: &mut Answer) {
+    const START: &str = "multipart/byteranges; boundary=";
+    let fields = &mut answer.headers;
+    let kind =
+        fields.iter_mut().find(|(name, value)| name == "content-type" && value.starts_with(START));
+    let Some((_, value)) = kind else { return };
+    let drawn = value.split_off(START.len());
+    value.push_str("between");
+    if let Ok(text) = std::str::from_utf8(&answer.body) {
+        answer.body = text.replace(&drawn, "between").into_bytes();
     }
+}
+
+fn by_http1(address: SocketAddr, request: &Request, number: usize) -> Result<Answer, String> {
     let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
     let bytes = exchange(&mut stream, request, number).map_err(|error| error.to_string())?;
     answer(&bytes, request.method == "HEAD").ok_or_else(|| "no answer that is HTTP".to_owned())

@@ -19,7 +19,8 @@ use crate::translate::upstream::timeouts;
 use crate::translate::variable::Place;
 use crate::translate::{
     access, auth, bodies, by_request, client, fastcgi, files, grpc, guard, gzip, mirror,
-    proxy_pass, rate, redirected, request_header, response_header, status_page, upgrade, value,
+    proxy_pass, rate, redirected, request_body, request_header, response_header, status_page,
+    upgrade, value,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -55,9 +56,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         return Err(format!("{} ({place}) is not translated", directive.name));
     }
     let access = access::access(here.scope, work.verdicts)?;
-    let asked = auth::asked(here.scope, here.locations, here.place, work)?;
-    let place = Place { asked: asked.variables, ..here.place.clone() };
-    let here = &Here { place: &place, ..*here };
+    let auth = auth::asked(here.scope, here.locations, here.place, work)?;
     let first = work.by_name.len();
     let route = match here.handler("proxy_pass") {
         Some(pass) => proxied(here, pass, work).inspect_err(|why| {
@@ -100,13 +99,13 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         (route.gunzip, route.substitutions) = (gunzip.clone(), substitutions.clone());
         route.includes.clone_from(&includes);
         route.error_logs.clone_from(&error_logs);
-        route.auth.clone_from(&asked.auth);
+        route.auth.clone_from(&auth);
         route.mirror.clone_from(&mirror);
     }
     Ok(Route {
         client,
         access,
-        auth: asked.auth,
+        auth,
         rate_limits,
         access_logs,
         error_logs,
@@ -258,6 +257,7 @@ fn asking<'a>(
         cache_policy,
         forwarded_headers: proxy_config::route::ForwardedHeaders::PassOn,
         request_body_max: body_max(here.scope, work.verdicts),
+        kept_body: request_body::kept(here.scope, work.logs, work.verdicts),
         ..Route::to("", "")
     }
 }

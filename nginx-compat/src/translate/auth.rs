@@ -1,28 +1,23 @@
 //! `auth_request`: another location of the server says who may pass.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use proxy_config::pattern::Template;
 use proxy_config::route_access::{Auth, AuthSubrequest, BasicAuth};
 
+use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
 use crate::translate::value::time;
-use crate::translate::variable::{Place, bare};
-use crate::translate::{guard, proxy_pass, rewrite};
+use crate::translate::variable::{Place, bare, is_legal, own_name};
+use crate::translate::{guard, proxy_pass, request_header, rewrite};
 use crate::tree::Directive;
 use crate::verdict::Verdict;
 
 /// The locations of a server by their paths.
 pub type ByPath<'a> = HashMap<String, (&'a Directive, Rc<Scope<'a>>)>;
-
-/// What is asked, and the variables that its answer gives: each with the header it comes from.
-#[derive(Debug, Default)]
-pub struct Asked {
-    pub auth: Option<Auth>,
-    pub variables: Vec<(String, String)>,
-}
 
 /// `auth_basic` with its file; neither in effect asks nobody.
 fn password<'a>(
@@ -51,10 +46,10 @@ pub fn asked<'a>(
     locations: &ByPath<'a>,
     place: &Place,
     work: &mut Work<'_, 'a>,
-) -> Result<Asked, String> {
+) -> Result<Option<Auth>, String> {
     let by_password = password(scope, place, work)?;
     let Some(line) = scope.one("auth_request").filter(|line| !line.has("off")) else {
-        return Ok(Asked { auth: by_password, ..Asked::default() });
+        return Ok(by_password);
     };
     if by_password.is_some() {
         return Err("a password and auth_request at one place".to_owned());
@@ -80,30 +75,46 @@ pub fn asked<'a>(
     };
     let timeouts = timeouts(inner, proxy_pass::PROXY, work.verdicts);
     let upstream = work.pools.name_of(&target, inner, timeouts, work.verdicts, work.files)?;
-    let mut variables = Vec::new();
-    let mut copy_headers = Vec::new();
+    let mut set = BTreeMap::new();
     for line in scope.effective("auth_request_set") {
-        let (name, value) = (line.argument(0), line.argument(1).unwrap_or_default());
-        let header = bare(value).strip_prefix("upstream_http_").filter(|rest| !rest.is_empty());
-        let (Some(name), Some(header)) = (name, header) else {
-            let why = "only headers of the answer are taken over";
-            work.verdicts.add(line, Verdict::unsupported(why));
-            continue;
+        let (name, value) = (line.argument(0).map(bare), line.argument(1).unwrap_or_default());
+        let of_answer = Place { answer: true, ..place.clone() };
+        let value = match value {
+            // It is the service's own, and not that of whoever is asked after it.
+            "$upstream_status" => Ok(Template("${answer_status}".to_owned())),
+            value => work.names.text(value, &of_answer, work.verdicts),
         };
-        let header = header.to_ascii_lowercase().replace('_', "-");
-        work.verdicts.add(line, Verdict::exact());
-        variables.push((bare(name).to_owned(), header.clone()));
-        if !copy_headers.contains(&header) {
-            copy_headers.push(header);
-        }
+        let verdict = match (name.map(own_name).filter(|name| is_legal(name)), value) {
+            (Some(name), Ok(value)) => {
+                set.insert(name, value);
+                Verdict::exact()
+            }
+            (None, _) => Verdict::unsupported("it is no name of a variable in Forebay"),
+            (_, Err(why)) => Verdict::unsupported(why),
+        };
+        work.verdicts.add(line, verdict);
     }
+    let asked = Place { proxy: Some(target.names()), proxy_tls: target.tls, ..place.clone() };
+    let edits = request_header::edits((PROXY, inner), &asked, work.names, work.verdicts);
+    let bodies = inner.one("proxy_pass_request_body");
+    bodies.iter().for_each(|line| work.verdicts.add(line, Verdict::exact()));
     work.verdicts.add(
         line,
-        Verdict::approximate(
-            "it is asked with the headers of the request, X-Original-URI and X-Original-Method, \
-             whatever its location sets",
-        ),
+        match inner.one("proxy_cache").filter(|line| !line.has("off")) {
+            Some(_) => {
+                Verdict::approximate("it is asked for each request: what it answers is not cached")
+            }
+            None => Verdict::approximate(
+                "it is not told of conditions and ranges: its answer is about who asks",
+            ),
+        },
     );
-    let auth = Some(Auth::Subrequest(AuthSubrequest { upstream, path, copy_headers }));
-    Ok(Asked { auth, variables })
+    let auth = Auth::Subrequest(AuthSubrequest {
+        upstream,
+        path,
+        copy_headers: Vec::new(),
+        request_headers: Some(edits),
+        set,
+    });
+    Ok(Some(auth))
 }

@@ -66,7 +66,7 @@ pub fn includes(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Includes> 
     }
     let line = scope.one("ssi").filter(|line| line.has("on"))?;
     let why = "parts are asked for one after the other, as many and as deep as `includes` lets them, and pass the \
-               access rules of their location, which nginx does not ask; an answer to a request with a body is sent as it is";
+               access rules of their location, which nginx does not ask; an answer to a request with a body is sent as it is; a page is never `not modified`";
     verdicts.add(line, Verdict::approximate(why));
     let is_on = |name: &str| scope.one(name).is_some_and(|line| line.has("on"));
     let mut includes = Includes {

@@ -1,6 +1,8 @@
 //! What `proxy_cache_*` or `fastcgi_cache_*` in effect at a location says of its answers: key, freshness, staleness.
 
-use proxy_config::cache_policy::{CachePolicy, FillRules, Freshness, SetCookie, WithoutReaders};
+use proxy_config::cache_policy::{
+    CachePolicy, FillRules, Freshness, IgnoredHeader, SetCookie, WithoutReaders,
+};
 use proxy_config::pattern::Template;
 use proxy_config::units::Duration;
 
@@ -78,15 +80,15 @@ pub fn read(
     verdicts: &mut Verdicts,
 ) -> Result<(CachePolicy, Vec<String>), String> {
     let mut differences = vec![
-        "X-Accel-Expires is not understood, and answers that set cookies are kept when the upstream \
-         says they may be shared"
+        "what is cached is sent in part, and not at all to who has it, as RFC 9110 says; nginx sends parts only where the \
+         upstream says that there are some, and knows a date by its very text. A 304 says no more than it has to"
             .to_owned(),
     ];
     let key = cache_key::read(lines, (place, names), verdicts, &mut differences)?;
     let mut texts = |name: &str| texts(name, lines, (place, &mut *names), verdicts);
     let (bypass, no_store) = (texts("cache_bypass")?, texts("no_cache")?);
     let valid = valid(lines, verdicts)?;
-    let ttl_override = ignored_headers(lines, &valid, verdicts)?;
+    let (ignore, x_accel_expires) = ignored_headers(lines, verdicts);
     let (stale_if_error, stale_while_revalidate) = stale(lines, inactive, verdicts);
     let fill = fill(lines, verdicts, &mut differences);
     rest(lines, verdicts);
@@ -95,7 +97,7 @@ pub fn read(
     let policy = CachePolicy {
         key,
         freshness: Freshness {
-            ttl_override,
+            ttl_override: None,
             // nginx keeps nothing that neither the upstream nor `proxy_cache_valid` gives a time.
             ttl_default: Some(valid.any.unwrap_or(Duration::millis(0))),
             ttl_by_status: by_status.map(|(code, ttl)| (code.to_string(), *ttl)).collect(),
@@ -103,7 +105,9 @@ pub fn read(
             stale_if_error: Some(stale_if_error),
             honor_request_cache_control: false,
             // nginx keeps nothing that sets a cookie.
-            set_cookie: SetCookie::Public,
+            set_cookie: SetCookie::Never,
+            ignore,
+            x_accel_expires,
         },
         fill,
         bypass,
@@ -159,38 +163,22 @@ fn texts(
     Ok(texts)
 }
 
-/// `proxy_ignore_headers`; the time to keep answers for when their own word does not count.
-fn ignored_headers(
-    lines: Lines<'_, '_>,
-    valid: &Valid,
-    verdicts: &mut Verdicts,
-) -> Result<Option<Duration>, String> {
-    let mut ttl_override = None;
+/// `proxy_ignore_headers`: what counts for nothing, and whether `X-Accel-Expires` counts.
+fn ignored_headers(lines: Lines<'_, '_>, verdicts: &mut Verdicts) -> (Vec<IgnoredHeader>, bool) {
+    const COUNTED: [(&str, IgnoredHeader); 4] = [
+        ("cache-control", IgnoredHeader::CacheControl),
+        ("expires", IgnoredHeader::Expires),
+        ("set-cookie", IgnoredHeader::SetCookie),
+        ("vary", IgnoredHeader::Vary),
+    ];
+    let (mut ignored, mut accel) = (Vec::new(), true);
     for line in lines.effective("ignore_headers") {
         let ignores = |name: &str| line.texts().any(|word| word.eq_ignore_ascii_case(name));
-        let mut differences = Vec::new();
-        match (ignores("Cache-Control"), ignores("Expires")) {
-            (false, false) => {}
-            (true, true) => {
-                let of_200 = valid.by_status.iter().find(|(code, _)| *code == 200);
-                let ttl = of_200.map(|(_, ttl)| *ttl).or(valid.any);
-                ttl_override = Some(ttl.unwrap_or(Duration::millis(0)));
-                differences.push("answers below 400 share one time; errors keep their own word");
-            }
-            _ => {
-                return Err(format!("{} names only one of Cache-Control and Expires", line.name));
-            }
-        }
-        if ignores("Set-Cookie") {
-            differences.push("answers that set cookies are kept only when they say `public`");
-        }
-        if ignores("Vary") {
-            differences.push("Vary counts");
-        }
-        let differences: Vec<String> = differences.into_iter().map(str::to_owned).collect();
-        verdicts.add(line, Verdict::with_differences(&differences));
+        ignored.extend(COUNTED.iter().filter(|(name, _)| ignores(name)).map(|(_, header)| *header));
+        accel &= !ignores("x-accel-expires");
+        verdicts.add(line, Verdict::exact());
     }
-    Ok(ttl_override)
+    (ignored, accel)
 }
 
 /// How long a stale answer serves when the upstream fails, and while it is fetched anew.

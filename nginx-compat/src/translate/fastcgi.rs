@@ -10,6 +10,7 @@ use proxy_config::upstream::FastCgi;
 
 use crate::translate::answer::{Here, body_max};
 use crate::translate::proxy_pass::{FASTCGI, Target};
+use crate::translate::request_body;
 use crate::translate::response_header;
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
@@ -107,6 +108,7 @@ pub fn passed<'a>(
         response_headers: response_headers.filter(|edits| *edits != HeaderEdits::default()),
         forwarded_headers: ForwardedHeaders::PassOn,
         request_body_max: body_max(scope, work.verdicts),
+        kept_body: request_body::kept(scope, work.logs, work.verdicts),
         cache_policy,
         ..Route::to("", upstream)
     })

@@ -68,6 +68,13 @@ impl<'a> Logs<'a> {
         Some(found)
     }
 
+    /// Whether the lines of a place's logs tell something that `is_told` finds.
+    pub fn tell(&self, scope: &Scope<'a>, is_told: impl Fn(&str) -> bool) -> bool {
+        let named = scope.effective("access_log").iter().filter_map(|line| line.argument(1));
+        let formats = named.filter_map(|name| self.formats.get(name));
+        formats.flat_map(|format| format.texts().skip(1)).any(is_told)
+    }
+
     /// The log of requests that no other has.
     pub fn main(&self, names: &mut Names<'a>, verdicts: &mut Verdicts) -> AccessLog {
         let off = AccessLog { path: LogTarget::Off, ..AccessLog::default() };

@@ -1,13 +1,15 @@
 //! Variables that lines of a log may name, since a request has ended by then.
 
 /// nginx's name, the proxy's, and the difference where there is one.
-const OF_END: [(&str, &str, &str); 18] = [
+const OF_END: [(&str, &str, &str); 20] = [
     ("body_bytes_sent", "bytes_out", ""),
     ("bytes_sent", "bytes_sent", "$bytes_sent does not count what frames chunks"),
     ("msec", "time_unix", ""),
     ("pid", "process", ""),
     ("remote_user", "user", ""),
     ("request", "request_line", ""),
+    ("request_body", "request_body", ""),
+    ("request_body_file", "request_body_file", ""),
     ("request_length", "bytes_in", "$request_length does not count heads"),
     ("request_time", "duration", ""),
     ("ssl_protocol", "tls", ""),

@@ -1,14 +1,15 @@
 //! `mirror`: copies of each request for other locations, which pass them on.
 
 use proxy_config::pattern::Template;
-use proxy_config::route_action::{Mirror, OtherMirror};
+use proxy_config::route_action::{HeaderEdits, Mirror, OtherMirror};
 use proxy_config::units::{ByteSize, Percent};
 
 use crate::translate::answer::Here;
 use crate::translate::proxy_pass::{PROXY, target};
 use crate::translate::site::Work;
 use crate::translate::upstream::timeouts;
-use crate::translate::{guard, rewrite};
+use crate::translate::variable::Place;
+use crate::translate::{guard, request_header, rewrite};
 use crate::verdict::Verdict;
 
 /// Copies under way at once, and the largest body of one.
@@ -26,29 +27,29 @@ pub fn copy<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Option<Mirror> 
         return None;
     }
     let mut copies = Vec::new();
-    let mut body = true;
     for line in lines {
         let uri = line.argument(0).unwrap_or_default();
         match made(uri, here, work) {
-            Ok((copy, has_body)) => {
-                let differs = "copies have the headers that the place's own upstream is sent, Host included; at most 64 \
-                               are under way, with bodies of 64 KiB at most";
+            Ok(copy) => {
+                let differs = "at most 64 copies are under way, with bodies of 64 KiB at most";
                 work.verdicts.add(line, Verdict::approximate(differs));
                 copies.push(copy);
-                body &= has_body;
             }
             Err(why) => work.verdicts.add(line, Verdict::unsupported(why)),
         }
     }
     if let Some(line) = here.scope.one("mirror_request_body") {
         work.verdicts.add(line, Verdict::exact());
-        body &= !line.has("off");
+        copies.iter_mut().for_each(|copy| copy.body &= !line.has("off"));
     }
+    // Where the first has no body, none has.
+    copies.sort_by_key(|copy| !copy.body);
     let mut copies = copies.into_iter();
-    let OtherMirror { upstream, path } = copies.next()?;
+    let OtherMirror { upstream, path, request_headers, body } = copies.next()?;
     Some(Mirror {
         upstream,
         path,
+        request_headers,
         share: Percent::whole(100),
         compare: false,
         in_flight_max: IN_FLIGHT_MAX,
@@ -58,12 +59,12 @@ pub fn copy<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Option<Mirror> 
     })
 }
 
-/// Where one copy goes, and whether with its body.
+/// Where one copy goes, with which headers, and whether with its body.
 fn made<'a>(
     uri: &str,
     here: &Here<'_, 'a>,
     work: &mut Work<'_, 'a>,
-) -> Result<(OtherMirror, bool), String> {
+) -> Result<OtherMirror, String> {
     // Of prefixes the longest counts.
     let found = here.locations.iter().filter(|(path, _)| uri.starts_with(path.as_str()));
     let found = found.max_by_key(|(path, _)| path.len());
@@ -85,7 +86,11 @@ fn made<'a>(
     let timeouts = timeouts(inner, PROXY, work.verdicts);
     let upstream = work.pools.name_of(&target, inner, timeouts, work.verdicts, work.files)?;
     let path = Some(asked).filter(|asked| asked.0 != "${request_uri}");
-    Ok((OtherMirror { upstream, path }, bodies.is_none_or(|line| !line.has("off"))))
+    let place = Place { proxy: Some(target.names()), proxy_tls: target.tls, ..here.place.clone() };
+    let edits = request_header::edits((PROXY, inner), &place, work.names, work.verdicts);
+    let request_headers = Some(edits).filter(|edits| *edits != HeaderEdits::default());
+    let body = bodies.is_none_or(|line| !line.has("off"));
+    Ok(OtherMirror { upstream, path, request_headers, body })
 }
 
 fn plain(text: &str) -> String {

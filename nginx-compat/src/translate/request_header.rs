@@ -30,7 +30,7 @@ pub fn edits(
             verdicts.add(line, Verdict::exact());
             continue;
         }
-        let verdict = match one(line, place, names, verdicts) {
+        let verdict = match one((scope, line), place, names, verdicts) {
             Ok((Some((name, value)), verdict)) => {
                 edits.set.insert(name, value);
                 verdict
@@ -57,8 +57,12 @@ pub fn edits(
 
 type One = (Option<(String, Template)>, Verdict);
 
+fn is_bodiless(scope: &Scope<'_>) -> bool {
+    scope.one("proxy_pass_request_body").is_some_and(|line| line.has("off"))
+}
+
 fn one(
-    line: &Directive,
+    (scope, line): (&Scope<'_>, &Directive),
     place: &Place,
     names: &mut Names<'_>,
     verdicts: &mut Verdicts,
@@ -66,6 +70,8 @@ fn one(
     let name = line.argument(0).unwrap_or_default().to_ascii_lowercase();
     let text = line.argument(1).unwrap_or_default();
     match (name.as_str(), text) {
+        // What is passed on without its body has no length.
+        ("content-length", "") if is_bodiless(scope) => return Ok((None, Verdict::exact())),
         ("te" | "keep-alive" | "proxy-connection", "") => return Ok((None, Verdict::exact())),
         (name, _) if proxy_config::header_edits::NOT_EDITABLE.contains(&name) => {
             return Err(format!(
@@ -73,14 +79,6 @@ fn one(
             ));
         }
         _ => {}
-    }
-    let asked = place.asked.iter().find(|(variable, _)| text.strip_prefix('$') == Some(variable));
-    if let Some((_, header)) = asked {
-        return match *header == name {
-            // It goes on by itself; see `auth`.
-            true => Ok((None, Verdict::exact())),
-            false => Err(format!("what auth_request answers goes on as {header} only")),
-        };
     }
     let value = names.text(text, place, verdicts)?;
     let verdict = match text.contains("$request_id") {

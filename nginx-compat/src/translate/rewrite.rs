@@ -90,13 +90,13 @@ pub fn link(
 /// Reads the steps of a block; the error names what cannot be translated.
 pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Result<Program, String> {
     let mut program = Program::default();
-    let mut passed = false;
+    let (mut passed, mut ended) = (false, false);
     if !asks_of_link(block) {
         program.check_link(reading);
     }
     for line in flattened(block.children()) {
-        if program.always_ends || !OWN.contains(&line.name.as_str()) {
-            if program.always_ends && OWN.contains(&line.name.as_str()) {
+        if ended || !OWN.contains(&line.name.as_str()) {
+            if ended && OWN.contains(&line.name.as_str()) {
                 let why = "nothing comes past the `return` or `break` before it in nginx either";
                 reading.verdicts.add(line, Verdict::ignored(why));
             }
@@ -123,7 +123,8 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
         let ends = |action: &Action| {
             matches!(action, Action::Respond(_) | Action::Redirect(_) | Action::Close)
         };
-        program.always_ends = step.when.is_empty() && step.then.iter().any(ends);
+        ended = step.when.is_empty() && step.then.iter().any(ends);
+        program.always_ends = ended && !program.steps.iter().any(|step| leaves(block, step));
         let stops = step.when.is_empty() && step.then.contains(&Action::Stop);
         match program.steps.last_mut() {
             Some(last) if last.when.is_empty() && step.when.is_empty() => {
@@ -140,6 +141,20 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
         program.steps.push(Step { when: vec![is_set(LOST_BY_IF)], then });
     }
     Ok(program)
+}
+
+/// Whether a step may lead past those behind it, to what the block has beside its steps.
+fn leaves(block: &Directive, step: &Step) -> bool {
+    step.then.iter().any(|action| match action {
+        Action::Stop => true,
+        Action::Rewrite(rewrite) if rewrite.redirect.is_none() => match rewrite.after {
+            AfterRewrite::Stay => true,
+            // What a location sends elsewhere has left it, and its other steps with it.
+            AfterRewrite::Again => block.name == "server",
+            AfterRewrite::GoOn => false,
+        },
+        _ => false,
+    })
 }
 
 /// An `if` takes the place of the one before it, but for who answers: where that one passes requests on and this one does

@@ -24,7 +24,8 @@ use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
 use crate::translate::{
-    detour, except, fastcgi, files, identity, link, listen, referer, regex, returned, server_name,
+    detour, except, fastcgi, files, identity, link, listen, referer, regex, response_header,
+    returned, server_name,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -459,7 +460,7 @@ fn of_spot<'a>(spot: &Spot<'_, 'a>, site: &mut Site<'a>, work: &mut Work<'_, 'a>
 
 /// nginx redirects `/api` to `/api/` when a location `/api/` passes requests on and none is for
 /// `/api`.
-fn slashes(locations: &[Location<'_>], site: &mut Site<'_>, work: &Work<'_, '_>) {
+fn slashes<'a>(locations: &[Location<'a>], site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     let mut paths = HashSet::new();
     all_paths(locations, &mut paths);
     slashes_of(locations, &paths, site, work);
@@ -473,11 +474,11 @@ fn all_paths<'l>(level: &'l [Location<'_>], paths: &mut HashSet<&'l str>) {
     }
 }
 
-fn slashes_of(
-    level: &[Location<'_>],
+fn slashes_of<'a>(
+    level: &[Location<'a>],
     paths: &HashSet<&str>,
-    site: &mut Site<'_>,
-    work: &Work<'_, '_>,
+    site: &mut Site<'a>,
+    work: &mut Work<'_, 'a>,
 ) {
     const PASSES: [&str; 6] =
         ["proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass", "memcached_pass"];
@@ -492,12 +493,19 @@ fn slashes_of(
         if paths.contains(bare) {
             continue;
         }
+        let place = place(site, &location.scope);
+        let mut route = answer::to_slash(path, place.origin());
+        let scope = &location.scope;
+        route.access_logs = work.logs.of(scope, &place, work.names, work.verdicts);
+        route.error_logs = work.logs.errors.of(scope, false, work.verdicts);
+        route.response_headers =
+            response_header::edits(scope, None, &place, work.names, work.verdicts);
         site.steps.push(Step {
             paths: vec![PathMatch::Exact(bare.to_owned())],
             within: Vec::new(),
             label: format!("{bare}-slash"),
             origin: format!("{}: its slash", work.files.line(location.directive.start)),
-            outcome: Ok(answer::to_slash(path, place(site, &location.scope).origin())),
+            outcome: Ok(route),
             is_filler: true,
             block: location.directive.id,
         });

@@ -16,6 +16,7 @@ use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::referer;
 use crate::translate::regex::convert;
+use crate::translate::request_body;
 use crate::translate::value::{slug, unique};
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
@@ -71,9 +72,11 @@ const SAME: &[(&str, &str)] = &[
 ];
 
 /// Known only when the answer is there.
-const LATE: [&str; 10] = [
+const LATE: [&str; 12] = [
     "body_bytes_sent",
     "bytes_sent",
+    "request_body",
+    "request_body_file",
     "request_time",
     "status",
     "upstream_bytes_received",
@@ -121,8 +124,6 @@ pub struct Place {
     pub link: bool,
     /// Whether no certificate is taken for verified there.
     pub vouches_for_none: bool,
-    /// Variables that `auth_request_set` makes, each with the header it comes from.
-    pub asked: Vec<(String, String)>,
 }
 
 impl Place {
@@ -159,7 +160,7 @@ impl<'a> Names<'a> {
             let variable = match directive.name.as_str() {
                 "map" | "split_clients" => directive.argument(1),
                 "geo" => directive.argument(directive.arguments.len().saturating_sub(1)),
-                "set" => {
+                "set" | "auth_request_set" => {
                     let name = directive.argument(0).map(bare).unwrap_or_default();
                     names.own.insert(name.to_owned());
                     let to = directive.argument(1).unwrap_or_default();
@@ -434,6 +435,7 @@ fn of_answer(name: &str, place: &Place) -> Result<Meaning, String> {
     match name {
         "upstream_addr" if place.answer || place.page => variable("tried_servers"),
         "upstream_status" if place.answer || place.page => variable("tried_statuses"),
+        name if request_body::NAMES.contains(&name) && place.answer => variable(name),
         "status" if place.answer => variable("answer_status"),
         "upstream_cache_status" if place.answer => variable("answer_cache"),
         name if place.answer && name.starts_with("upstream_cookie_") => {

@@ -164,6 +164,23 @@ pub struct Freshness {
     pub set_cookie: SetCookie,
     /// Whether a client's `Cache-Control` may force a fetch.
     pub honor_request_cache_control: bool,
+    /// Headers of answers that count for nothing here; they are sent on as they came. Where `set_cookie` is one of them, a
+    /// cookie that is meant for one client goes to all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<IgnoredHeader>,
+    /// Whether `X-Accel-Expires` (seconds, or `@` and a time) counts before all else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub x_accel_expires: bool,
+}
+
+/// A header that may be passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IgnoredHeader {
+    CacheControl,
+    Expires,
+    SetCookie,
+    Vary,
 }
 
 impl Default for Freshness {
@@ -176,6 +193,8 @@ impl Default for Freshness {
             stale_if_error: None,
             set_cookie: SetCookie::Explicit,
             honor_request_cache_control: true,
+            ignore: Vec::new(),
+            x_accel_expires: false,
         }
     }
 }
@@ -188,6 +207,8 @@ pub enum SetCookie {
     Explicit,
     /// Only when the origin says `public`, `s-maxage` or `CDN-Cache-Control`.
     Public,
+    /// Never.
+    Never,
 }
 
 impl SetCookie {

@@ -4,7 +4,7 @@
 use crate::template::{Compiled, Scope, TemplateError, split_name};
 
 /// What such text may name besides the variables of templates, and what it is.
-pub const ENDINGS: [(&str, Ending, &str); 25] = [
+pub const ENDINGS: [(&str, Ending, &str); 27] = [
     (
         "answer_status",
         Ending::Status,
@@ -29,6 +29,12 @@ pub const ENDINGS: [(&str, Ending, &str); 25] = [
     ("upstream_status", Ending::UpstreamStatus, "status it answered with"),
     ("upstream_connect", Ending::UpstreamConnect, "seconds until it was connected"),
     ("upstream_first_byte", Ending::UpstreamFirstByte, "seconds until its answer began"),
+    (
+        "request_body",
+        Ending::RequestBody,
+        "the request's body, where `kept_body` keeps it in memory",
+    ),
+    ("request_body_file", Ending::RequestBodyFile, "the file it lies in, where it lies in one"),
     ("tls", Ending::Tls, "version of TLS the client speaks"),
     ("process", Ending::Process, "id of the process"),
     ("generation", Ending::Generation, "number of the configuration"),
@@ -59,6 +65,8 @@ pub enum Ending {
     UpstreamStatus,
     UpstreamConnect,
     UpstreamFirstByte,
+    RequestBody,
+    RequestBodyFile,
     Tls,
     Process,
     Generation,

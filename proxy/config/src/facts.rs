@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
 
 use crate::address::IpNetwork;
 use crate::config::Config;
+use crate::kept_body::Told;
 use crate::leads::Leads;
 use crate::load::Figures;
 use crate::map::Map;
@@ -36,6 +38,8 @@ pub struct Facts<'a> {
     pub set: &'a Variables,
     /// Servers asked so far.
     pub tried: &'a Tried,
+    /// Its body, where that is kept.
+    pub body: Option<&'a Arc<Told>>,
     pub connection: Connection<'a>,
 }
 
@@ -92,6 +96,7 @@ impl<'a> Facts<'a> {
             maps,
             set: &NOTHING_SET,
             tried: &NOTHING_TRIED,
+            body: None,
             connection: Connection::default(),
         }
     }

@@ -1,8 +1,11 @@
 //! Changes to headers, made ready, and rendered for one request.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::facts::{Captures, Facts};
+use crate::kept_body::Told;
 use crate::late::{Answer, Late};
 use crate::pattern::Template;
 use crate::route_action::HeaderEdits;
@@ -60,6 +63,8 @@ pub struct Rendered {
     replace: Vec<(HeaderName, Find<String>, Late)>,
     /// Servers that were asked for what is edited.
     pub tried: Tried,
+    /// The request's body, where it is kept.
+    pub body: Option<Arc<Told>>,
 }
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
@@ -151,6 +156,7 @@ impl Edits {
                 })
                 .collect(),
             tried: facts.tried.clone(),
+            body: facts.body.cloned(),
         }
     }
 }
@@ -191,6 +197,10 @@ impl Rendered {
             && self.replace.is_empty()
     }
 
+    fn answer<'a>(&'a self, status: u16, headers: &'a HeaderMap) -> Answer<'a> {
+        Answer { status, headers, tried: &self.tried, body: self.body.as_deref() }
+    }
+
     /// What is appended to a message: in an answer of this status, with these headers.
     pub fn appended(
         &self,
@@ -198,7 +208,7 @@ impl Rendered {
         headers: &HeaderMap,
     ) -> Vec<(String, HeaderValue, Addition)> {
         let favoured = FAVOURED.contains(&status);
-        let answer = Answer { status, headers, tried: &self.tried };
+        let answer = self.answer(status, headers);
         let fitting = self.append.iter().filter(|(_, _, how)| how.always || favoured);
         fitting
             .filter_map(|(name, text, how)| {
@@ -234,7 +244,7 @@ impl Rendered {
         headers: &HeaderMap,
     ) -> HeaderValue {
         let Ok(whole) = value.to_str() else { return value.clone() };
-        let answer = Answer { status, headers, tried: &self.tried };
+        let answer = self.answer(status, headers);
         let at = if *name == REFRESH { url_of_refresh(whole) } else { 0 };
         let (before, text) = whole.split_at(at);
         for (_, find, with) in self.replace.iter().filter(|(is, _, _)| is == name) {

@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::facts::Captures;
+use crate::kept_body::Told;
 use crate::tried::Tried;
 
 /// A variable of the answer.
@@ -19,6 +20,10 @@ pub enum AnswerVariable {
     TriedServers,
     /// What they said.
     TriedStatuses,
+    /// The request's body, where its route keeps it.
+    RequestBody,
+    /// The file it lies in.
+    RequestBodyFile,
 }
 
 /// A piece of text.
@@ -36,6 +41,7 @@ pub struct Answer<'a> {
     pub status: u16,
     pub headers: &'a HeaderMap,
     pub tried: &'a Tried,
+    pub body: Option<&'a Told>,
 }
 
 /// Text of which some is known only when the answer is there.
@@ -53,7 +59,7 @@ impl Late {
     }
 
     pub fn text(&self, answer: &Answer<'_>, found: &Captures) -> String {
-        let Answer { status, headers, tried } = *answer;
+        let Answer { status, headers, tried, body } = *answer;
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
@@ -63,6 +69,12 @@ impl Late {
                 Piece::Answer(AnswerVariable::CacheStatus) => text.push_str(cache_status(headers)),
                 Piece::Answer(AnswerVariable::TriedServers) => text.push_str(&tried.servers()),
                 Piece::Answer(AnswerVariable::TriedStatuses) => text.push_str(&tried.statuses()),
+                Piece::Answer(AnswerVariable::RequestBody) => {
+                    text.push_str(body.map_or("", |body| &body.text));
+                }
+                Piece::Answer(AnswerVariable::RequestBodyFile) => {
+                    text.push_str(body.map_or("", |body| &body.file));
+                }
                 Piece::Answer(AnswerVariable::Cookie(name)) => {
                     text.push_str(&cookie(headers, name).unwrap_or_default());
                 }
@@ -147,7 +159,7 @@ mod tests {
             answer(AnswerVariable::Status),
         ]);
         let tried = Tried::nothing();
-        let about = Answer { status: 200, headers: &headers, tried: &tried };
+        let about = Answer { status: 200, headers: &headers, tried: &tried, body: None };
         assert_eq!(late.text(&about, &Captures::default()), "a 1, 2 200");
         assert_eq!(late.ready(), None);
         for (field, expected) in [

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::host::HostPattern;
 use crate::pattern::{Regex, ValueMatch};
 use crate::route::{PathMatch, Route, RouteMatch};
+use crate::route_access::Auth;
 use crate::route_action::TryStep;
 use crate::steps::{Action, ConditionTest};
 use crate::template::Scope;
@@ -37,6 +38,9 @@ impl<'a> Leads<'a> {
         for route in &config.routes {
             let actions = route.steps.iter().flat_map(|step| &step.then);
             leads.set.extend(actions.flat_map(Action::variables));
+            if let Some(Auth::Subrequest(auth)) = &route.auth {
+                leads.set.extend(auth.set.keys().map(String::as_str));
+            }
             for name in named(route) {
                 leads.by_name.entry(name).or_default().push(route);
             }

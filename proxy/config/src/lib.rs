@@ -35,6 +35,7 @@ pub mod file_rules;
 pub mod header_edits;
 pub mod host;
 pub mod includes;
+pub mod kept_body;
 pub mod lane;
 pub mod late;
 pub mod leads;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::HostPattern;
 use crate::includes::Includes;
+use crate::kept_body::KeptBody;
 use crate::lane::LaneName;
 use crate::pattern::{FieldMatch, Regex, Template};
 use crate::route_access::{Access, Auth, ClientRule, Cors};
@@ -112,6 +113,9 @@ pub struct Route {
     /// Largest body of a request; above it the answer is 413.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body_max: Option<ByteSize>,
+    /// The request's body is taken in whole first, and told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_body: Option<KeptBody>,
     /// How the upstream is asked, where that is not as the client asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<AskedAs>,
@@ -173,6 +177,7 @@ impl Route {
             includes: None,
             cors: None,
             request_body_max: None,
+            kept_body: None,
             ask: None,
             response_rate: None,
             force_ranges: false,

@@ -1,5 +1,6 @@
 //! Who may use a route: by address, by proof, and from which web pages.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::IpNetwork;
 use crate::pattern::Template;
+use crate::route_action::HeaderEdits;
 use crate::units::Duration;
 
 /// Access by address: `rules` first, then `deny`, then `allow`; with `allow` given, everyone else is refused.
@@ -168,6 +170,13 @@ pub struct AuthSubrequest {
     /// Headers of its answer that are passed on with the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copy_headers: Vec<String>,
+    /// Changes to the request's headers before the service is asked. Without them it is told what is asked for, in
+    /// `X-Original-URI` and `X-Original-Method`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderEdits>,
+    /// Variables that its answer gives, whichever it is: `{ user: $answer_x_user }`. The route's other texts may name them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, Template>,
 }
 
 /// Cross-origin requests.

@@ -322,6 +322,9 @@ pub struct Mirror {
     /// Path and query it is asked for; without it, those that the client asked for. What comes to no path is not copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Template>,
+    /// Changes to the headers of copies, in place of the route's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderEdits>,
     /// Part of the requests that is copied.
     #[serde(default = "all")]
     pub share: Percent,
@@ -352,6 +355,12 @@ pub struct OtherMirror {
     /// Path and query it is asked for; without it, those that the client asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Template>,
+    /// Changes to the headers of its copies, in place of the route's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderEdits>,
+    /// Whether its copies have the bodies of their requests, where `body` is not off for all.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub body: bool,
 }
 
 impl Mirror {
@@ -359,6 +368,16 @@ impl Mirror {
     pub fn paths(&self) -> impl Iterator<Item = Option<&Template>> {
         let others = self.others.iter().map(|other| other.path.as_ref());
         std::iter::once(self.path.as_ref()).chain(others)
+    }
+
+    /// The changes to headers of copies for each of them.
+    pub fn edits(&self) -> impl Iterator<Item = Option<&HeaderEdits>> {
+        let others = self.others.iter().map(|other| other.request_headers.as_ref());
+        std::iter::once(self.request_headers.as_ref()).chain(others)
+    }
+
+    pub fn bodies(&self) -> impl Iterator<Item = bool> {
+        std::iter::once(self.body).chain(self.others.iter().map(|other| self.body && other.body))
     }
 }
 

@@ -5,7 +5,8 @@ use http::{HeaderName, HeaderValue};
 use crate::config::Config;
 use crate::detours::{Page, Tries};
 use crate::facts::Facts;
-use crate::header_edits::{Edits, fields, rendered};
+use crate::header_edits::{Edits, Rendered, fields, rendered};
+use crate::late::Late;
 use crate::leads::Leads;
 use crate::pattern::Template;
 use crate::program::Program;
@@ -70,6 +71,12 @@ pub struct Texts {
     pub server: Option<Compiled>,
     /// What copies are asked for.
     pub mirrors: Vec<Option<Compiled>>,
+    /// What becomes of their headers.
+    pub mirror_edits: Vec<Option<Edits>>,
+    /// What becomes of the headers of whoever is asked who may pass.
+    pub auth_edits: Option<Edits>,
+    /// Variables that his answer gives.
+    pub auth_set: Vec<(String, Compiled)>,
     pub cache_key: Option<Compiled>,
     pub cache_bypass: Vec<Compiled>,
     pub cache_no_store: Vec<Compiled>,
@@ -92,6 +99,15 @@ impl Texts {
             }
             _ => None,
         };
+        let auth = match &route.auth {
+            Some(Auth::Subrequest(auth)) => Some(auth),
+            _ => None,
+        };
+        let auth_edits = auth.and_then(|auth| auth.request_headers.as_ref());
+        let of_answer = Scope { answer: true, ..scope.clone() };
+        let auth_set = auth.iter().flat_map(|auth| &auth.set);
+        let auth_set =
+            auth_set.map(|(name, text)| Ok((name.clone(), Compiled::new(&text.0, &of_answer)?)));
         let body = route.ask.as_ref().and_then(|ask| ask.body.as_ref());
         let policy = route.cache_policy.as_ref().and_then(|name| config.cache_policies.get(name));
         let key = policy.and_then(|policy| policy.key.text.as_ref());
@@ -114,6 +130,14 @@ impl Texts {
                 .flat_map(Mirror::paths)
                 .map(|path| path.map(compiled).transpose())
                 .collect::<Result<_, _>>()?,
+            auth_edits: auth_edits.map(|edits| Edits::new(edits, scope)).transpose()?,
+            auth_set: auth_set.collect::<Result<_, TemplateError>>()?,
+            mirror_edits: route
+                .mirror
+                .iter()
+                .flat_map(Mirror::edits)
+                .map(|edits| edits.map(|edits| Edits::new(edits, scope)).transpose())
+                .collect::<Result<_, _>>()?,
             cache_key: key.map(compiled).transpose()?,
             cache_bypass: all(policy.map_or(&[], |policy| &policy.bypass))?,
             cache_no_store: all(policy.map_or(&[], |policy| &policy.no_store))?,
@@ -128,6 +152,9 @@ impl Texts {
             && self.body.is_none()
             && self.server.is_none()
             && self.mirrors.iter().all(Option::is_none)
+            && self.mirror_edits.iter().all(Option::is_none)
+            && self.auth_edits.is_none()
+            && self.auth_set.is_empty()
             && self.cache_key.is_none()
             && self.cache_bypass.is_empty()
             && self.cache_no_store.is_empty()
@@ -156,6 +183,17 @@ impl Texts {
             body: text(&self.body),
             server: text(&self.server),
             mirrors: self.mirrors.iter().map(text).collect(),
+            auth_edits: self.auth_edits.as_ref().map(|edits| edits.render(facts)),
+            auth_set: self
+                .auth_set
+                .iter()
+                .map(|(name, text)| (name.clone(), text.settle(facts, false)))
+                .collect(),
+            mirror_edits: self
+                .mirror_edits
+                .iter()
+                .map(|edits| edits.as_ref().map(|edits| edits.render(facts)))
+                .collect(),
             cache_key: text(&self.cache_key),
             cache_bypass: holds(&self.cache_bypass),
             cache_no_store: holds(&self.cache_no_store),
@@ -178,6 +216,9 @@ pub struct RenderedTexts {
     pub body: Option<String>,
     pub server: Option<String>,
     pub mirrors: Vec<Option<String>>,
+    pub mirror_edits: Vec<Option<Rendered>>,
+    pub auth_edits: Option<Rendered>,
+    pub auth_set: Vec<(String, Late)>,
     pub cache_key: Option<String>,
     pub cache_bypass: bool,
     pub cache_no_store: bool,

@@ -65,7 +65,7 @@ enum Variable {
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 33] = [
+pub const VARIABLES: [(&str, &str); 35] = [
     ("host", "host asked for, in lower case, without port"),
     ("request_uri", "path and query as the client asked for them"),
     ("path", "path, without the query, escaped as it is sent"),
@@ -99,6 +99,11 @@ pub const VARIABLES: [(&str, &str); 33] = [
     ),
     ("answer_cookie_NAME", "value that the answer gives a cookie"),
     ("answer_NAME", "header of the answer, as it came"),
+    (
+        "request_body",
+        "body of the request, where `kept_body` keeps it in memory; in headers of answers only",
+    ),
+    ("request_body_file", "the file it lies in, where it lies in one"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
     ("cookie_NAME", "cookie of the request"),
     ("query_NAME", "query parameter, as sent"),
@@ -280,6 +285,8 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "tried_statuses" => Variable::TriedStatuses,
         "answer_status" if scope.answer => Variable::Answer(AnswerVariable::Status),
         "answer_cache" if scope.answer => Variable::Answer(AnswerVariable::CacheStatus),
+        "request_body" if scope.answer => Variable::Answer(AnswerVariable::RequestBody),
+        "request_body_file" if scope.answer => Variable::Answer(AnswerVariable::RequestBodyFile),
         name if scope.maps.contains(&name) => Variable::Map(name.to_owned()),
         name if scope.captures.iter().any(|capture| capture == name) => {
             Variable::Capture(name.to_owned())

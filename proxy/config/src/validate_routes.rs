@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::host::{HostName, HostPattern};
+use crate::kept_body;
 use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
@@ -180,6 +181,7 @@ fn check_upstream_only(route: &Route, path: &str, findings: &mut Findings<'_>) {
         ("cache_policy", route.cache_policy.is_some()),
         ("request_headers", route.request_headers.is_some()),
         ("ask", route.ask.is_some()),
+        ("kept_body", route.kept_body.is_some()),
         ("force_ranges", route.force_ranges),
         ("rewrite", route.rewrite.is_some() && route.files.is_none()),
         ("upgrades", route.upgrades.is_some()),
@@ -230,6 +232,7 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
         }
     }
     validate_buffers::check_route(config, route, path, findings);
+    kept_body::check(route, path, findings);
     if let Some(name) = &route.cache_policy {
         let place = format!("{path}.cache_policy");
         findings.must_exist(place, name, "cache_policies", &config.cache_policies);

@@ -156,11 +156,31 @@ fn check_more(route: &Route, scope: &Scope<'_>, path: &str, findings: &mut Findi
             findings.add(place, "a path begins with `/`", hint);
         }
     }
+    for (index, edits) in route.mirror.iter().flat_map(Mirror::edits).enumerate() {
+        let Some(edits) = edits else { continue };
+        let place = match index {
+            0 => format!("{path}.mirror.request_headers"),
+            other => {
+                format!("{}.request_headers", item(format!("{path}.mirror.others"), other - 1))
+            }
+        };
+        check_edits(edits, scope, &place, findings);
+    }
     if let Some(server) = &route.server {
         template(server, scope, &format!("{path}.server"), findings);
     }
     if let Some(body) = route.ask.as_ref().and_then(|ask| ask.body.as_ref()) {
         template(body, scope, &format!("{path}.ask.body"), findings);
+    }
+    if let Some(Auth::Subrequest(auth)) = &route.auth {
+        let place = format!("{path}.auth.subrequest");
+        if let Some(edits) = &auth.request_headers {
+            check_edits(edits, scope, &format!("{place}.request_headers"), findings);
+        }
+        let of_answer = Scope { answer: true, ..scope.clone() };
+        for (name, text) in &auth.set {
+            template(text, &of_answer, &format!("{place}.set.{name}"), findings);
+        }
     }
     if let Some(Auth::Basic(basic)) = &route.auth {
         let place = format!("{path}.auth.basic");

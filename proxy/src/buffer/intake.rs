@@ -16,14 +16,10 @@ pub async fn next_part(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<Option<Bytes>, Failure> {
-    // Where there is nothing more to read, pingora would wait for the client to leave.
-    let part = match exchange.gathered.take(session) {
+    let part = match exchange.kept_body.next().await? {
         Some(part) => Some(part),
-        None if session.is_body_done() => None,
-        None => {
-            let read = session.downstream_session.read_body_or_idle(false).await;
-            read.map_err(|error| Failure::of(&error.into_down()))?
-        }
+        None if exchange.kept_body.is_whole() => None,
+        None => arriving(session, exchange).await?,
     };
     exchange.body_bytes += part.as_ref().map_or(0, |part| part.len() as u64);
     if let Some(route) = &exchange.route {
@@ -31,6 +27,22 @@ pub async fn next_part(
     }
     mirror::body(&mut exchange.mirroring, part.as_ref(), part.is_none());
     Ok(part)
+}
+
+/// The next part as it comes from the client.
+pub async fn arriving(
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> Result<Option<Bytes>, Failure> {
+    // Where there is nothing more to read, pingora would wait for the client to leave.
+    match exchange.gathered.take(session) {
+        Some(part) => Ok(Some(part)),
+        None if session.is_body_done() => Ok(None),
+        None => {
+            let read = session.downstream_session.read_body_or_idle(false).await;
+            read.map_err(|error| Failure::of(&error.into_down()))
+        }
+    }
 }
 
 /// Takes in the client's body as the policy lets it. Returns when something went wrong: with the body, or,

@@ -26,7 +26,7 @@ pub async fn pass(
     let held = relay::room(exchange)?;
     let body = Body::new(&route.buffering, Way::Requests, &route.lane);
     let body = Arc::new(body.map_err(|_| Failure::LaneFull)?);
-    let said = declared(session.req_header());
+    let said = exchange.kept_body.length().or_else(|| declared(session.req_header()));
     expect_no_more(session).await?;
     let mut question = relay::question(session.req_header(), exchange);
     let mut contact = Contact::default();

@@ -35,6 +35,12 @@ pub struct Rules {
     pub honor_request: bool,
     /// What sets a cookie is kept only when the origin says that it is for everyone.
     pub cookies_only_public: bool,
+    /// What sets a cookie is not kept, whatever the origin says.
+    pub cookies_never: bool,
+    /// Fields that count for nothing.
+    pub ignored: Vec<HeaderName>,
+    /// `X-Accel-Expires` counts before all else.
+    pub x_accel_expires: bool,
 }
 
 /// The names of all reasons for which an answer is not stored: those of [`Refusal`], and those that
@@ -195,6 +201,7 @@ pub fn assess(
     rules: &Rules,
     (asked_ms, arrived_ms): (u64, u64),
 ) -> Result<Times, Refusal> {
+    let headers = &*rules.heeded(headers, arrived_ms);
     let said = Directives::of_response(headers);
     may_store(status, headers, &said, with_authorization, rules)?;
     let initial_age_ms = initial_age_ms(headers, asked_ms, arrived_ms);
@@ -264,7 +271,7 @@ fn may_store(
     // A session handed to strangers is worse than a miss: the origin has to have said that it is to be
     // kept (RFC 9111 section 7.3), and no policy says so in its place.
     let is_meant = shared || (!rules.cookies_only_public && is_explicit(headers));
-    if headers.contains_key(SET_COOKIE) && !is_meant {
+    if headers.contains_key(SET_COOKIE) && (rules.cookies_never || !is_meant) {
         return Err(Refusal::SetCookie);
     }
     if headers.get_all(VARY).iter().any(|value| value.as_bytes().contains(&b'*')) {

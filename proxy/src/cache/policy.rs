@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CACHE_CONTROL, EXPIRES, SET_COOKIE, VARY};
 use http::{HeaderName, StatusCode};
 use pingora::http::ResponseHeader;
-use proxy_config::cache_policy::{CachePolicy, SetCookie, WithoutReaders};
+use proxy_config::cache_policy::{CachePolicy, IgnoredHeader, SetCookie, WithoutReaders};
 
 use crate::cache::Cache;
 use crate::cache::freshness;
@@ -67,6 +68,9 @@ impl Policy {
                     .map(proxy_config::units::Duration::as_millis),
                 honor_request: said.honor_request_cache_control,
                 cookies_only_public: said.set_cookie == SetCookie::Public,
+                cookies_never: said.set_cookie == SetCookie::Never,
+                ignored: said.ignore.iter().map(|name| ignored(*name)).collect(),
+                x_accel_expires: said.x_accel_expires,
             },
             collapse: config.fill.collapse,
             collapse_wait_max: config.fill.collapse_wait_max.as_std(),
@@ -123,6 +127,15 @@ impl Policy {
                 length.is_some_and(|length| received as f64 >= length as f64 * self.finish_past)
             }
         }
+    }
+}
+
+fn ignored(name: IgnoredHeader) -> HeaderName {
+    match name {
+        IgnoredHeader::CacheControl => CACHE_CONTROL,
+        IgnoredHeader::Expires => EXPIRES,
+        IgnoredHeader::SetCookie => SET_COOKIE,
+        IgnoredHeader::Vary => VARY,
     }
 }
 

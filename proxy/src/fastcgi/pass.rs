@@ -34,7 +34,7 @@ pub async fn pass(
     gateway: &Arc<Gateway>,
 ) -> Result<Next, Failure> {
     hop::to(exchange.place()).await;
-    let length = declared(session.req_header());
+    let length = exchange.kept_body.length().or_else(|| declared(session.req_header()));
     expect_no_more(session).await?;
     let mut question = relay::question(session.req_header(), exchange);
     question.caller.clone_from(&origin.caller);

@@ -215,7 +215,8 @@ impl Job {
         let times = (asked_ms, now_ms());
         let rules = self.policy.rules_for(&self.fill.key.uri, &reply.head, None);
         let assessed = assess(reply.head.status, headers, with_authorization, &rules, times);
-        let selection = Selection::of(headers, &self.fill.request);
+        let heeded = rules.heeded(headers, times.1);
+        let selection = Selection::of(&heeded, &self.fill.request);
         let tags = self.tags(headers);
         let mut head = Head {
             response: reply.head.clone(),
@@ -231,7 +232,7 @@ impl Job {
             Ok(_) if tags.is_none() => return (head, Some("tags")),
             // The end of its connection is its end (RFC 9112 section 8), though it may be a server's
             // that died: the origin has to have said that it is to be kept.
-            Ok(_) if reply.unframed && !is_explicit(headers) => return (head, Some("unframed")),
+            Ok(_) if reply.unframed && !is_explicit(&heeded) => return (head, Some("unframed")),
             Ok(times) => times,
         };
         head.tags = tags.unwrap_or_default();
@@ -444,7 +445,7 @@ impl Job {
         let headers = &response.headers;
         let now_ms = now_ms();
         let times = assess(old.status, headers, with_authorization, &rules, (asked_ms, now_ms));
-        let selection = Selection::of(headers, &self.fill.request);
+        let selection = Selection::of(&rules.heeded(headers, now_ms), &self.fill.request);
         let tags = self.tags(headers);
         let storable = times.is_ok() && selection.is_some() && tags.is_some();
         let head = Head {

@@ -181,6 +181,12 @@ pub const FAMILIES: &[Family] = &[
         "Small request bodies taken in before their request had its place in a lane; 64 MiB at most.",
     ),
     family(
+        "forebay_proxy_kept_bodies_bytes",
+        Kind::Gauge,
+        &["at"],
+        "Request bodies that routes keep whole (`kept_body`), in memory and as files.",
+    ),
+    family(
         "forebay_proxy_lane_memory_bytes",
         Kind::Gauge,
         &["lane"],

@@ -22,6 +22,8 @@ pub fn build() -> String {
         format!("--conf-path={CONFIGURATION}"),
         format!("--error-log-path={ERROR_LOG}"),
         format!("--pid-path={PID}"),
+        // `error_log ... debug` tells of every request what was decided.
+        "--with-debug".to_owned(),
     ];
     let modules = MODULES.iter().filter_map(|module| match (module.usual, module.is_there()) {
         (true, false) => Some(format!("--without-{}", module.option)),

@@ -1,6 +1,6 @@
 //! What clients and origins write, mutated in the same thousand ways each time: whatever comes of it, the
-//! parsers read it or refuse it, and what they read holds. The targets in `fuzz/` go further, guided by
-//! coverage.
+//! parsers read it or refuse it, and what they read holds. The targets in `fuzz/` are given the
+//! same, and go further there, guided by coverage.
 
 use forebay_proxy::cache::directives::Directives;
 use forebay_proxy::cache::range::{Wanted, wanted};
@@ -8,6 +8,8 @@ use forebay_proxy::video::playlist::Playlist;
 use forebay_proxy::video::{cmcd, mpd, playlist};
 use http::header::{CACHE_CONTROL, RANGE};
 use http::{HeaderMap, HeaderValue};
+
+use super::fuzzed;
 
 const MUTANTS: usize = 4000;
 
@@ -67,6 +69,7 @@ fn ranges_lie_within_their_object_or_are_none() {
         ["bytes=0-499", "bytes=-500", "bytes=9500-", "bytes=0-0,-1", "bytes=500-600,601-999"];
     let mut parts = 0;
     mutants(&seeds, &[&NUMBERS[..], &["-", ",", "bytes=", " "]].concat(), |bytes| {
+        fuzzed::range::run(bytes);
         let Some(headers) = with(RANGE, bytes) else { return };
         for length in [0, 1, 500, 10_000, u64::MAX] {
             if let Wanted::Part { first, end } = wanted(&headers, length) {
@@ -87,6 +90,7 @@ fn cache_control_never_becomes_looser_by_what_stands_beside() {
     ];
     let tokens = [&NUMBERS[..], &["\"", "\\\"", ",", "=", "no-cache", ";"]].concat();
     mutants(&seeds, &tokens, |bytes| {
+        fuzzed::cache_control::run(bytes);
         let Some(mut headers) = with(CACHE_CONTROL, bytes) else { return };
         let alone = Directives::of_response(&headers);
         let _ = Directives::of_request(&headers);
@@ -111,6 +115,7 @@ fn playlists_count_what_they_list() {
             .concat();
     let mut read = 0;
     mutants(&seeds, &tokens, |bytes| {
+        fuzzed::playlist::run(bytes);
         if let Ok(Playlist::Media(media)) = playlist::read(bytes) {
             assert!(media.segments.len() <= bytes.len());
             assert!(media.last().is_none_or(|last| last >= media.first));
@@ -137,6 +142,7 @@ fn manifests_list_no_more_than_is_asked_for() {
     .concat();
     let mut tracks = 0;
     mutants(&seeds, &tokens, |bytes| {
+        fuzzed::mpd::run(bytes);
         let Ok(mpd) = mpd::read(bytes) else { return };
         for track in &mpd.tracks {
             for (live, now_ms) in [(true, 60_000), (false, 0), (true, u64::MAX)] {
@@ -157,6 +163,7 @@ fn what_players_tell_stays_within_its_bounds() {
     let tokens = [&NUMBERS[..], &["%22", "%2C", "%", "%00", "(", ";", "CMCD=", "&"]].concat();
     let mut told = 0;
     mutants(&seeds, &tokens, |bytes| {
+        fuzzed::cmcd::run(bytes);
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         if let Some(Ok(report)) = cmcd::read(Some(text), &HeaderMap::new()) {
             for id in [&report.content, &report.session].into_iter().flatten() {
