@@ -470,27 +470,6 @@ impl Cache {
             left
         })
     }
-
-    pub fn count_request(&self, result: &str) {
-        self.series.requests.with_label_values(&[self.name.as_str(), result]).inc();
-    }
-
-    pub fn count_refusal(&self, reason: &str) {
-        self.series.refusals.with_label_values(&[self.name.as_str(), reason]).inc();
-    }
-
-    pub fn count_fill(&self, result: &str, bytes: u64) {
-        self.series.fills.with_label_values(&[self.name.as_str(), result]).inc();
-        self.series.fill_bytes.with_label_values(&[self.name.as_str()]).inc_by(bytes);
-    }
-
-    pub fn count_slice(&self, result: &str) {
-        self.series.slices.with_label_values(&[self.name.as_str(), result]).inc();
-    }
-
-    pub fn count_resume(&self, result: &str) {
-        self.series.resumes.with_label_values(&[self.name.as_str(), result]).inc();
-    }
 }
 
 impl Inner {

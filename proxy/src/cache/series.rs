@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::cache::purge::SCOPES;
-use crate::cache::{answer, disk, fan_out, freshness, sliced};
+use crate::cache::{Cache, answer, disk, fan_out, freshness, sliced};
 use crate::metrics::Metrics;
 
 /// The series of one cache.
@@ -74,5 +74,28 @@ impl Series {
             disk_bytes: metrics.cache_disk_bytes.with_label_values(&[cache]),
             disk_objects: metrics.cache_disk_objects.with_label_values(&[cache]),
         }
+    }
+}
+
+impl Cache {
+    pub fn count_request(&self, result: &str) {
+        self.series.requests.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+
+    pub fn count_refusal(&self, reason: &str) {
+        self.series.refusals.with_label_values(&[self.name.as_str(), reason]).inc();
+    }
+
+    pub fn count_fill(&self, result: &str, bytes: u64) {
+        self.series.fills.with_label_values(&[self.name.as_str(), result]).inc();
+        self.series.fill_bytes.with_label_values(&[self.name.as_str()]).inc_by(bytes);
+    }
+
+    pub fn count_slice(&self, result: &str) {
+        self.series.slices.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+
+    pub fn count_resume(&self, result: &str) {
+        self.series.resumes.with_label_values(&[self.name.as_str(), result]).inc();
     }
 }

@@ -369,12 +369,7 @@ pub const FAMILIES: &[Family] = &[
         "Memory that answers may hold (`memory_max`).",
     ),
     family("forebay_proxy_cache_objects", Kind::Gauge, &["cache", "class"], "Answers stored."),
-    family(
-        "forebay_proxy_cache_paged_bodies",
-        Kind::Gauge,
-        &["cache"],
-        "Large bodies that lie in memory files and are sent from there uncopied.",
-    ),
+    family("forebay_proxy_cache_paged_bodies", Kind::Gauge, &["cache"], "Bodies in memory files."),
     family(
         "forebay_proxy_cache_requests_total",
         Kind::Counter,
