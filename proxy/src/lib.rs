@@ -17,7 +17,8 @@
 //! 8. Otherwise [`upstream`]: whose turn it is, and what may be tried again; [`headers`] both ways.
 //! 9. Bodies stream through pingora, [`prompt`] and [`framing`] see to it that they do, in time
 //!    and in one reading; none is held but what is stored, or what the route's policy holds in a [`buffer`]. [`compress`] encodes what a route
-//!    compresses, on the bulk runtime.
+//!    compresses, on the bulk runtime. Large ones that nothing encrypts are not copied here: their sockets are [`lent`] to who moves
+//!    them by [`splice`] or [`sendfile`]; what that takes of `unsafe` is in [`raw`].
 //!    A page that includes others is put together by [`assemble`], its parts asked for [`inside`].
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`line_writer`] writes; why it failed in the [`error_logs`], to files or by [`syslog`].

@@ -68,18 +68,15 @@ impl Splice {
 }
 
 impl Outlet {
-    /// Sends what was taken in, which is so many bytes.
-    pub async fn send(&self, mut bytes: usize) -> io::Result<()> {
-        while bytes > 0 {
-            let sent = self.to.async_io(Interest::WRITABLE, |to| {
-                splice(&self.pipe.out, None, to, None, bytes, FLAGS).map_err(io::Error::from)
-            });
-            match sent.await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                sent => bytes -= sent,
-            }
+    /// Sends of what was taken in, `bytes` at most, as much as the socket takes at once; says how much.
+    pub async fn send(&self, bytes: usize) -> io::Result<usize> {
+        let sent = self.to.async_io(Interest::WRITABLE, |to| {
+            splice(&self.pipe.out, None, to, None, bytes, FLAGS).map_err(io::Error::from)
+        });
+        match sent.await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            sent => Ok(sent),
         }
-        Ok(())
     }
 
     /// Waits until who is sent to has closed.
@@ -150,9 +147,11 @@ mod tests {
         let moving = async {
             let mut moved = 0;
             while moved < BYTES {
-                let taken = splice.take_in(65_536).await.unwrap();
-                splice.outlet().send(taken).await.unwrap();
+                let mut taken = splice.take_in(65_536).await.unwrap();
                 moved += taken;
+                while taken > 0 {
+                    taken -= splice.outlet().send(taken).await.unwrap();
+                }
             }
         };
         let mut read = vec![0; BYTES];

@@ -77,10 +77,16 @@ pub async fn send_end(client: &mut Client, end: End) -> Result<(), Failure> {
     back.map_err(|_| Failure::ClientGone)
 }
 
+/// Sends what was taken in. A client has its time for each step of it.
 async fn send(client: &mut Client, outlet: &splice::Outlet, bytes: usize) -> Result<(), Failure> {
     let patience = within(&client.stream).ok_or(Failure::Internal)?.patience();
-    patience.to_write(outlet.send(bytes)).await.map_err(|_| Failure::ClientGone)?;
-    client.bytes_out += bytes;
+    let mut left = bytes;
+    while left > 0 {
+        let sent = patience.to_write(outlet.send(left)).await;
+        let sent = sent.map_err(|_| Failure::ClientGone)?;
+        left -= sent;
+        client.bytes_out += sent;
+    }
     Ok(())
 }
 
