@@ -65,8 +65,14 @@ fn the_least_loaded_server_takes_the_next_request() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     slow.wait_for_requests(1);
+    let at_quick = format!(
+        "forebay_proxy_upstream_server_in_flight{{server=\"{}\",upstream=\"u\"}}",
+        quick.address
+    );
     for _ in 0..4 {
         assert_eq!(proxy.get("/").text(), "quick");
+        // A request counts until a moment after its last byte.
+        eventually("an idle server", || (proxy.metric(&at_quick) == 0.0).then_some(()));
     }
     drop(release);
     assert_eq!(client.response(false).unwrap().text(), "slow");
