@@ -160,9 +160,11 @@ impl Flow {
 
     /// These bytes, which come next, as they are kept.
     pub fn place(&self, bytes: Bytes) -> Bytes {
+        // Asked before: elsewhere the state is locked first.
+        let received = self.received();
         let mut pages = self.pages.lock();
         let Some(writer) = pages.as_mut() else { return bytes };
-        let follows = writer.written() as u64 == self.received();
+        let follows = writer.written() as u64 == received;
         if let Some(placed) = follows.then(|| writer.write(&bytes).ok()).flatten() {
             return placed;
         }

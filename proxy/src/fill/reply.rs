@@ -105,10 +105,7 @@ impl Reply {
         if done || !matches!(read, Ok(Some(_))) {
             self.seat = None;
         }
-        read.map_err(|fault| {
-            self.upstream.failed(&mut self.attempts, fault.kind, false);
-            fault.failure
-        })
+        read.map_err(|fault| self.broke(fault))
     }
 
     /// The same of a server that speaks HTTP/1, lent from where it was read.

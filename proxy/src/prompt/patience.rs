@@ -29,9 +29,7 @@ impl Patience {
             writes_late: late("write"),
         }
     }
-}
 
-impl Patience {
     /// Waits for what is written to a client past its stream, as long as for what is written to it.
     pub async fn to_write<T>(&self, writing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let written = timeout(self.write, writing).await;
