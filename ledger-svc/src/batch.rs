@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 pub use self::decide::decide;
 pub use self::new::{Changes, Day, Keyed, NewTransfer, STATUS_CREATED};
+use crate::behind::Behind;
 use crate::chain::Head;
 use crate::posting::{Books, Rejection};
 use crate::trail::Trail;
@@ -108,6 +109,8 @@ pub struct Snapshot {
     pub last: Last,
     /// Where the chain ends.
     pub head: Head,
+    /// Accounts whose balances' rows are behind.
+    pub behind: Behind,
     /// Whether an earlier version kept keys apart from their transfers, where no index of the transfers sees them.
     pub keys_apart: bool,
 }

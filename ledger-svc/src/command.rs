@@ -24,6 +24,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::behind;
 use crate::http::auth::Auth;
 use crate::http::server;
 use crate::http::tls::{Tls, TlsError};
@@ -195,6 +196,9 @@ struct ServeArgs {
     /// Accounts whose balances the writer keeps between batches, 300 bytes or so each; as many are kept for readers
     #[arg(long, default_value_t = 100_000, value_name = "ACCOUNTS", value_parser = count)]
     accounts_known_max: usize,
+    /// Entries that the rows of balances may be behind while many transfers are booked; 0 writes each with its batch
+    #[arg(long, default_value_t = 65_536, value_name = "ENTRIES", value_parser = clap::value_parser!(i64).range(0..=behind::ENTRIES_MAX))]
+    balances_behind_max: i64,
     /// Webhooks that may be registered
     #[arg(long, default_value_t = outbox::Limits::USUAL.endpoints_max, value_name = "WEBHOOKS", value_parser = count)]
     webhooks_max: usize,
@@ -290,6 +294,7 @@ impl ServeArgs {
                 queue_entries_max: self.queue_entries_max,
                 batch_max: self.batch_max,
                 accounts_known_max: self.accounts_known_max,
+                balances_behind_max: self.balances_behind_max,
             },
         })
     }

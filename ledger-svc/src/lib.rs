@@ -18,6 +18,7 @@ pub mod account;
 pub mod account_set;
 pub mod act;
 pub mod batch;
+pub mod behind;
 pub mod chain;
 pub mod close;
 pub mod command;

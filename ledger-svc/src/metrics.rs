@@ -92,6 +92,12 @@ const ACCOUNTS_KNOWN_CAPACITY: Row = Row {
     labels: &[],
     help: "Most accounts it keeps (--accounts-known-max); beyond, it forgets all and reads again.",
 };
+const BALANCES_BEHIND: Row = Row {
+    name: "forebay_ledger_balances_behind",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Entries that rows of balances may be behind and that their readers look at, at most --balances-behind-max and a batch.",
+};
 const BALANCES_KEPT: Row = Row {
     name: "forebay_ledger_balances_kept",
     kind: Kind::Gauge,
@@ -286,7 +292,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 43] = [
+const TABLE: [&Row; 44] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -298,6 +304,7 @@ const TABLE: [&Row; 43] = [
     &QUEUE_ENTRIES_CAPACITY,
     &ACCOUNTS_KNOWN,
     &ACCOUNTS_KNOWN_CAPACITY,
+    &BALANCES_BEHIND,
     &BALANCES_KEPT,
     &BALANCE_READS,
     &BATCH_SIZE,
@@ -358,6 +365,7 @@ pub struct Registered {
     pub queue_entries_capacity: prometheus::IntGauge,
     pub accounts_known: prometheus::IntGauge,
     pub accounts_known_capacity: prometheus::IntGauge,
+    pub balances_behind: prometheus::IntGauge,
     pub balances_kept: prometheus::IntGauge,
     pub balance_reads: IntCounterVec,
     pub batch_writes: prometheus::Histogram,
@@ -412,6 +420,7 @@ impl Metrics {
             accounts_known: gauges(&registry, &ACCOUNTS_KNOWN).with_label_values(&none),
             accounts_known_capacity: gauges(&registry, &ACCOUNTS_KNOWN_CAPACITY)
                 .with_label_values(&none),
+            balances_behind: gauges(&registry, &BALANCES_BEHIND).with_label_values(&none),
             balances_kept: gauges(&registry, &BALANCES_KEPT).with_label_values(&none),
             balance_reads: counters(&registry, &BALANCE_READS),
             batch_writes: histograms(&registry, &BATCH_SIZE).with_label_values(&none),

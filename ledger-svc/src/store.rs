@@ -12,6 +12,7 @@ mod acts;
 mod as_of;
 mod audit;
 mod close;
+mod current;
 mod durability;
 mod effective;
 mod engine;

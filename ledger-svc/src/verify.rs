@@ -100,7 +100,7 @@ pub async fn verify_signed(
     let mut signed = Signed::new(chart.signatures.values(), keys)?;
     let reconciled = Reconciled::new(&chart);
     let accounts = chart.accounts.len();
-    let mut books = Books::default();
+    let mut books = Books::new(audit.balances_through().await?);
     walk(&mut audit, &mut books, &mut chart, pinned, &mut signed).await?;
     signed.end()?;
     let [open, matched] = audit.reconciled().await?;

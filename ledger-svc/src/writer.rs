@@ -39,6 +39,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// Accounts whose balances are kept in memory between batches.
     pub accounts_known_max: usize,
+    /// Entries that balances' rows may be behind, no more than `behind::ENTRIES_MAX`; 0 writes each with its batch.
+    pub balances_behind_max: i64,
 }
 
 /// Why a write was not done. `Failed` and `Stopped` leave the outcome open only until the same

@@ -101,6 +101,7 @@ async fn after_a_failure_the_database_is_asked(server: &Server) {
     running.service.failed().await;
     // As another service, which has taken over, would.
     raw.execute("UPDATE balances SET entries = 5").await.unwrap();
+    raw.execute("UPDATE service SET balances_through = 10").await.unwrap();
     let before = from(&running, "database").await;
     assert_eq!((entries(&running.api).await, entries(&running.api).await), (5, 5));
     assert_eq!(from(&running, "database").await - before, 2.0);

@@ -118,9 +118,13 @@ impl Dated {
     }
 }
 
+/// Entries that balances may be behind: what is read has rows of all ages.
+const BEHIND_MAX: i64 = 100;
+
 async fn write(batch: &mut Batch<'_>, mut changes: Changes, snapshot: &mut Snapshot) {
     changes.thread(&mut snapshot.trails).unwrap();
     changes.chain(&mut snapshot.head);
+    changes.settle(&mut snapshot.behind, snapshot.last.entry_id, BEHIND_MAX);
     if !changes.transfers.is_empty() {
         batch.write(&changes, &[]).await.unwrap();
     }

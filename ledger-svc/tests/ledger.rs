@@ -10,6 +10,7 @@ mod account_sets;
 mod api;
 mod balances;
 mod batches;
+mod behind;
 mod binary;
 mod commands;
 mod copies;

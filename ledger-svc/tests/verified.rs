@@ -381,7 +381,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 13);
+    assert_eq!(migrated.applied, 14);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     what_is_kept_apart_is_held_against_it(&database).await;

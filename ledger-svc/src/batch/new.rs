@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+use crate::behind::{Behind, Touched, Written};
 use crate::chain::{Head, Record};
 use crate::metadata::Metadata;
 use crate::money::format_minor;
@@ -58,6 +59,8 @@ pub struct Changes {
     pub backs: Vec<Back>,
     /// The last entry of every account touched, in the order of `balances`, once they are threaded.
     pub last_ids: Vec<i64>,
+    /// Which balances are written with it, once that is decided.
+    pub written: Option<Written>,
 }
 
 impl Changes {
@@ -121,11 +124,25 @@ impl Changes {
         Ok(())
     }
 
-    /// Whether everything is there that belongs to the transfers: their links, and where their entries point.
+    /// Decides which balances are written with it, those of others that are behind among them. `last_entry_id` is the last
+    /// entry there is with the changes.
+    pub fn settle(&mut self, behind: &mut Behind, last_entry_id: i64, behind_max: i64) {
+        let first = self.moved().next().map_or(last_entry_id + 1, |(id, _, _)| id);
+        let touched = Touched {
+            balances: &self.balances,
+            last_ids: &self.last_ids,
+            entries: (first - 1, last_entry_id),
+            holds: self.opened().next().is_some() || self.closed().next().is_some(),
+        };
+        self.written = Some(behind.take(touched, behind_max));
+    }
+
+    /// Whether everything is there that belongs to the transfers: their links, where their entries point, and their balances.
     pub fn are_complete(&self) -> bool {
         self.links.len() == self.transfers.len()
             && self.backs.len() == self.moved().count()
             && self.last_ids.len() == self.balances.len()
+            && self.written.is_some()
     }
 
     /// Appends the transfers to the chain.

@@ -201,6 +201,8 @@ fn entries_are_threaded_from_where_their_accounts_end() {
     changes.chain(&mut snapshot.head);
     assert!(!changes.are_complete());
     changes.thread(&mut snapshot.trails).unwrap();
+    assert!(!changes.are_complete());
+    changes.settle(&mut snapshot.behind, snapshot.last.entry_id, 0);
     assert!(changes.are_complete());
     let backs: Vec<(i64, i64)> =
         changes.backs.iter().map(|back| (back.previous_id, back.jump_id)).collect();

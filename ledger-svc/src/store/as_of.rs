@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::StoreError;
+use super::current::{late, standing};
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use crate::money::format_minor;
@@ -46,12 +47,18 @@ const BACK_TO: &str = "WITH RECURSIVE way (from_id, id, number, previous_id, jum
      SELECT w.from_id, e.id, e.number, e.debits_after_minor, e.credits_after_minor
      FROM way AS w JOIN entries AS e ON e.id = w.id
      WHERE w.id <= ? OR w.number = 1";
-const STANDINGS_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
+const STANDINGS_AFTER: &str = concat!(
+    "SELECT ",
+    standing!(),
+    "
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
-     WHERE a.code > ? ORDER BY a.code LIMIT ?";
+     ",
+    late!(),
+    "
+     WHERE a.code > ? ORDER BY a.code LIMIT ?"
+);
 /// By how much what counts up to a day is more, or less, than what was booked by its end.
 const SHIFTS: &str = "SELECT account_id,
         CAST(sum(CASE WHEN effective_date <= ? THEN debits_minor ELSE -debits_minor END) AS BIGINT),

@@ -241,6 +241,13 @@ impl Audit {
         .await
     }
 
+    /// Up to which entry the rows of `balances` are written.
+    pub async fn balances_through(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT balances_through FROM service WHERE id = 1".to_owned();
+        let found = self.rows(sql, |row| row.long(0)).await?;
+        Ok(found.first().copied().unwrap_or(0))
+    }
+
     /// Transfer and time of expiry of everything held.
     pub async fn holds(&mut self) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
         let sql = "SELECT transfer_seq, expires_at_us FROM holds ORDER BY transfer_seq".to_owned();

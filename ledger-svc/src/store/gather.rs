@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::current::last_late;
 use super::engine::{Ahead, Batch, Inserts};
 use super::metadata::metadata_row;
 use super::row::{self, Columns};
@@ -13,6 +14,7 @@ use super::rows;
 use super::{Created, StoreError, impossible};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
+use crate::behind::{Behind, ENTRIES_MAX};
 use crate::chain::{Head, LimitsRow, Link};
 use crate::posting::{Limits, Standing, Target, TargetEntry};
 use crate::report::Account;
@@ -33,12 +35,24 @@ const KEYS_APART: &str =
     "SELECT transfer_seq FROM idempotency_keys ORDER BY transfer_seq DESC LIMIT 1";
 const NEXT_EXPIRY: &str = "SELECT min(expires_at_us) FROM holds WHERE expires_at_us IS NOT NULL";
 const NEXT_LIMITS: &str = "SELECT coalesce(max(id), 0) + 1 FROM account_limits";
+const MARK: &str = "SELECT balances_through FROM service WHERE id = 1";
+const BEHIND: &str = concat!(
+    "SELECT b.account_id, n.debits_after_minor, n.credits_after_minor, n.number,
+        b.pending_debits_minor, b.pending_credits_minor, n.id
+     FROM ",
+    last_late!(),
+    " AS late
+     JOIN entries AS n ON n.id = late.id
+     JOIN balances AS b ON b.account_id = late.account_id
+     WHERE n.number > b.entries
+     ORDER BY n.id"
+);
 const LIMITS: &str =
     "SELECT balance_min_minor, balance_max_minor FROM balances WHERE account_id = ?";
 
 #[cfg(test)]
 pub const STATEMENTS: &[&str] =
-    &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS, LIMITS];
+    &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS, MARK, BEHIND, LIMITS];
 
 /// What is looked up by a list; each engine has a statement for each.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +88,7 @@ impl Batch<'_> {
             known.last = self.query(LAST, |row| row::last(row)).await?.pop().unwrap_or_default();
             known.books.closed_through = self.last_close().await?.map(|close| close.through);
             known.head = self.head().await?;
+            known.behind = self.behind(known.last.entry_id).await?;
             known.keys_apart = !self.query(KEYS_APART, |row| row.long(0)).await?.is_empty();
         }
         let mut found = Vec::new();
@@ -227,7 +242,10 @@ impl Batch<'_> {
         if !links.is_empty() {
             tables.push(rows::of_links(links));
         }
-        self.insert(&tables).await?;
+        if !tables.is_empty() {
+            self.insert(&tables).await?;
+        }
+        self.mark(changes).await?;
         let closed: Vec<String> = changes.closed().map(|seq| seq.to_string()).collect();
         if closed.is_empty() {
             return Ok(());
@@ -239,6 +257,27 @@ impl Batch<'_> {
             return Ok(());
         }
         Err(impossible("a batch", &format!("{gone} holds closed instead of {}", closed.len())))
+    }
+
+    /// Writes up to which entry all balances are written, where the changes say so.
+    pub async fn mark(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let Some(through) = changes.written.as_ref().and_then(|written| written.through) else {
+            return Ok(());
+        };
+        let marked = self
+            .run(format!("UPDATE service SET balances_through = {through} WHERE id = 1"))
+            .await?;
+        if marked == 1 { Ok(()) } else { Err(impossible("a mark", &format!("{marked} rows"))) }
+    }
+
+    /// The accounts whose balances' rows were left behind.
+    async fn behind(&mut self, last_entry_id: i64) -> Result<Behind, StoreError> {
+        let through = self.query(MARK, |row| row.long(0)).await?.pop().unwrap_or(0);
+        if !(0..=2 * ENTRIES_MAX).contains(&(last_entry_id - through)) {
+            let what = format!("balances written up to entry {through} of {last_entry_id}");
+            return Err(impossible("a service", &what));
+        }
+        Ok(Behind::left(through, self.query(BEHIND, |row| row::balance_now(row)).await?))
     }
 
     /// A write that changes nothing of the books; proves that the database can be written.

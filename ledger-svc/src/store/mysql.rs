@@ -20,7 +20,7 @@ use super::row::Columns as _;
 use super::url::Server;
 use super::{Access, StoreError};
 
-pub const MIGRATIONS: [migration::Source; 15] = [
+pub const MIGRATIONS: [migration::Source; 16] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
@@ -36,6 +36,7 @@ pub const MIGRATIONS: [migration::Source; 15] = [
     (13, "reconciliation", include_str!("../../migrations/mysql/0013_reconciliation.sql")),
     (14, "account sets", include_str!("../../migrations/mysql/0014_account_sets.sql")),
     (15, "ways back", include_str!("../../migrations/mysql/0015_ways_back.sql")),
+    (16, "balances behind", include_str!("../../migrations/mysql/0016_balances_behind.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::StoreError;
+use super::current::{late, standing};
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
@@ -17,18 +18,30 @@ const ACCOUNTS: &str =
      WHERE code > ? ORDER BY code LIMIT ?";
 const ACCOUNT: &str =
     "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
-const BALANCES_AFTER: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
+const BALANCES_AFTER: &str = concat!(
+    "SELECT ",
+    standing!(),
+    "
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
-     WHERE a.code > ? ORDER BY a.code LIMIT ?";
-const BALANCE: &str = "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
-        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
+     ",
+    late!(),
+    "
+     WHERE a.code > ? ORDER BY a.code LIMIT ?"
+);
+const BALANCE: &str = concat!(
+    "SELECT ",
+    standing!(),
+    "
      FROM accounts AS a
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
-     WHERE a.code = ?";
+     ",
+    late!(),
+    "
+     WHERE a.code = ?"
+);
 const ENTRIES: &str = along!(
     "SELECT e.number, t.id, t.description, t.effective_date, t.booked_at_us, e.direction,
         e.amount_minor, e.debits_after_minor, e.credits_after_minor
@@ -60,12 +73,16 @@ const TRANSFERS: &str =
      FROM transfers AS t LEFT JOIN transfers AS f ON f.of_seq = t.seq
      WHERE t.seq > ? ORDER BY t.seq LIMIT ?";
 /// Sums go beyond 64 bits, so each is taken in two halves of 32 bits: high, low, of debits and of credits.
-const TOTALS: &str =
+const TOTALS: &str = concat!(
     "SELECT a.currency, c.scale, HIGH(debits), LOW(debits), HIGH(credits), LOW(credits)
      FROM balances AS b
      JOIN accounts AS a ON a.id = b.account_id
      JOIN currencies AS c ON c.code = a.currency
-     GROUP BY a.currency, c.scale ORDER BY a.currency";
+     ",
+    late!(),
+    "
+     GROUP BY a.currency, c.scale ORDER BY a.currency"
+);
 
 /// For the test that holds them against their plans.
 #[cfg(test)]
@@ -207,19 +224,17 @@ impl Reader {
     /// Sums of balances, which go beyond 64 bits, each in two halves.
     pub(super) fn in_halves(&self, sql: &str) -> String {
         let (high, low) = match self {
-            Self::Sqlite(_) => ("sum(b.X_minor >> 32)", "sum(b.X_minor & 4294967295)"),
-            Self::MySql(_) => (
-                "CAST(sum(b.X_minor >> 32) AS SIGNED)",
-                "CAST(sum(b.X_minor & 4294967295) AS SIGNED)",
-            ),
-            Self::Postgres(_) => {
-                ("sum(b.X_minor >> 32)::bigint", "sum(b.X_minor & 4294967295)::bigint")
+            Self::Sqlite(_) => ("sum(X >> 32)", "sum(X & 4294967295)"),
+            Self::MySql(_) => {
+                ("CAST(sum(X >> 32) AS SIGNED)", "CAST(sum(X & 4294967295) AS SIGNED)")
             }
+            Self::Postgres(_) => ("sum(X >> 32)::bigint", "sum(X & 4294967295)::bigint"),
         };
         let mut sql = sql.to_owned();
         for side in ["debits", "credits"] {
             for (half, text) in [("HIGH", high), ("LOW", low)] {
-                sql = sql.replace(&format!("{half}({side})"), &text.replace('X', side));
+                let total = format!("coalesce(n.{side}_after_minor, b.{side}_minor)");
+                sql = sql.replace(&format!("{half}({side})"), &text.replace('X', &total));
             }
         }
         sql

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{StoreError, impossible};
 use crate::account::{CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
+use crate::behind::BalanceNow;
 use crate::chain::Head;
 use crate::metadata::Metadata;
 use crate::money::{Currency, format_minor};
@@ -184,6 +185,21 @@ pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), Sto
         last_entry_id: row.long(12)?,
     };
     Ok((row.string(0)?, standing))
+}
+
+/// Account id, debits, credits, entries, pending debits, pending credits, last entry.
+pub fn balance_now(row: &(impl Columns + ?Sized)) -> Result<BalanceNow, StoreError> {
+    Ok(BalanceNow {
+        account_id: row.long(0)?,
+        balance: Balance {
+            debits_minor: row.long(1)?,
+            credits_minor: row.long(2)?,
+            entries: row.long(3)?,
+            pending_debits_minor: row.long(4)?,
+            pending_credits_minor: row.long(5)?,
+        },
+        last_entry_id: row.long(6)?,
+    })
 }
 
 /// A head of the chain: number, hash.

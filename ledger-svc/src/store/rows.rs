@@ -16,6 +16,7 @@ use super::{StoreError, impossible};
 use crate::account::Side;
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
+use crate::behind::BalanceNow;
 use crate::chain::{CloseRow, EntryRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
@@ -520,15 +521,16 @@ fn pending_entries(changes: &Changes) -> Rows<'_> {
 }
 
 fn balances(changes: &Changes) -> Rows<'_> {
-    let cells = changes.balances.iter().zip(&changes.last_ids).flat_map(|((id, balance), last)| {
+    let written = changes.written.iter().flat_map(|written| &written.rows);
+    let cells = written.flat_map(|BalanceNow { account_id, balance, last_entry_id }| {
         [
-            *id,
+            *account_id,
             balance.debits_minor,
             balance.credits_minor,
             balance.entries,
             balance.pending_debits_minor,
             balance.pending_credits_minor,
-            *last,
+            *last_entry_id,
         ]
     });
     Rows { table: &BALANCES, cells: cells.map(Cell::Long).collect() }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::current::late;
 use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
@@ -22,7 +23,8 @@ const MEMBERS: &str = "SELECT m.id, a.code, s.code FROM account_set_members AS m
      LEFT JOIN account_sets AS s ON s.id = m.member_set_id
      WHERE m.id > ? AND m.set_id = ? ORDER BY m.id LIMIT ?";
 /// Sets within a set, each once.
-const TOTALS: &str = "WITH RECURSIVE within (id) AS (
+const TOTALS: &str = concat!(
+    "WITH RECURSIVE within (id) AS (
         SELECT id FROM account_sets WHERE id = ?
         UNION SELECT m.member_set_id FROM within JOIN account_set_members AS m ON m.set_id = within.id
         WHERE m.member_set_id IS NOT NULL
@@ -33,15 +35,23 @@ const TOTALS: &str = "WITH RECURSIVE within (id) AS (
      JOIN balances AS b ON b.account_id = held.account_id
      JOIN accounts AS a ON a.id = b.account_id
      JOIN currencies AS c ON c.code = a.currency
-     GROUP BY a.currency, c.scale ORDER BY a.currency";
+     ",
+    late!(),
+    "
+     GROUP BY a.currency, c.scale ORDER BY a.currency"
+);
 /// An account and all below it: codes from `code:` to before `code;`, which follows the colon.
-const TREE: &str =
+const TREE: &str = concat!(
     "SELECT a.currency, c.scale, HIGH(debits), LOW(debits), HIGH(credits), LOW(credits)
      FROM (SELECT id, currency FROM accounts WHERE code = ?
         UNION ALL SELECT id, currency FROM accounts WHERE code >= ? AND code < ?) AS a
      JOIN balances AS b ON b.account_id = a.id
      JOIN currencies AS c ON c.code = a.currency
-     GROUP BY a.currency, c.scale ORDER BY a.currency";
+     ",
+    late!(),
+    "
+     GROUP BY a.currency, c.scale ORDER BY a.currency"
+);
 
 #[cfg(test)]
 pub const STATEMENTS: &[&str] = &[SETS, SET];

@@ -32,7 +32,7 @@ const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
 const LOG_PAGES_MAX: u32 = 16 << 10;
 
-pub const MIGRATIONS: [migration::Source; 15] = [
+pub const MIGRATIONS: [migration::Source; 16] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
@@ -48,6 +48,7 @@ pub const MIGRATIONS: [migration::Source; 15] = [
     (13, "reconciliation", include_str!("../../migrations/sqlite/0013_reconciliation.sql")),
     (14, "account sets", include_str!("../../migrations/sqlite/0014_account_sets.sql")),
     (15, "ways back", include_str!("../../migrations/sqlite/0015_ways_back.sql")),
+    (16, "balances behind", include_str!("../../migrations/sqlite/0016_balances_behind.sql")),
 ];
 
 /// The one writing connection.

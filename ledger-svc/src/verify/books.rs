@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Finding;
 use super::days::Days;
 use crate::account::{CurrencyBody, Side};
+use crate::behind::ENTRIES_MAX;
 use crate::chain::{CloseRow, EntryRow, Head, LimitsRow, Link, Record, TransferRow};
 use crate::money::format_minor;
 use crate::posting::{Balance, Limits};
@@ -28,6 +29,8 @@ struct Kept {
     balance: Balance,
     limits: Limits,
     trail: Trail,
+    /// How it stood before and after each entry that its row need not have yet, with the last entry then.
+    late: Vec<(Balance, i64)>,
 }
 
 /// A pending transfer that nothing has followed.
@@ -41,6 +44,8 @@ struct Held {
 /// Everything kept so far.
 #[derive(Debug, Default)]
 pub struct Books {
+    /// Up to which entry the rows of `balances` are said to be written.
+    through: i64,
     head: Head,
     scales: BTreeMap<String, u8>,
     accounts: HashMap<i64, Kept>,
@@ -64,6 +69,10 @@ pub(super) fn wrong(
 }
 
 impl Books {
+    pub fn new(balances_through: i64) -> Self {
+        Self { through: balances_through, ..Self::default() }
+    }
+
     pub fn head(&self) -> Head {
         self.head
     }
@@ -100,7 +109,8 @@ impl Books {
         }
         let (balance, limits) = (Balance::default(), Limits::default());
         let trail = Trail::default();
-        let kept = Kept { currency: account.currency.clone(), balance, limits, trail };
+        let late = Vec::new();
+        let kept = Kept { currency: account.currency.clone(), balance, limits, trail, late };
         self.accounts.insert(account.id, kept);
         Ok(())
     }
@@ -199,7 +209,7 @@ impl Books {
             }
             let kept = self.accounts.get_mut(&entry.account_id);
             let kept = kept.ok_or_else(|| at("its account is not there"))?;
-            kept.add(entry, moves).map_err(|what| at(&what))?;
+            kept.add(entry, moves, self.through).map_err(|what| at(&what))?;
             let signed = i128::from(entry.amount_minor) * if entry.debit { 1 } else { -1 };
             *sums.entry(kept.currency.clone()).or_default() += signed;
             if moves {
@@ -276,17 +286,25 @@ impl Books {
         balances: &[BalanceRow],
         holds: &[(i64, Option<i64>)],
     ) -> Result<(), Finding> {
+        if !(0..=2 * ENTRIES_MAX).contains(&(self.entries - self.through)) {
+            let (found, last) = (self.through, self.entries);
+            let what = format!(
+                "it says that balances are written up to entry {found}, of {last} there are"
+            );
+            return Err(wrong("service", "id 1", what));
+        }
         let mut seen = 0;
         for row in balances {
             let at = |what: &str| wrong("balances", format!("account_id {}", row.account_id), what);
             let kept = self.accounts.get(&row.account_id);
             let kept = kept.ok_or_else(|| at("there is no such account"))?;
-            if kept.balance != row.balance {
-                let (found, due) = (row.balance, kept.balance);
+            let (due, last_id) = kept.row_of(row.balance.entries);
+            if due != row.balance {
+                let found = row.balance;
                 return Err(at(&format!("it says {found:?}, and its entries come to {due:?}")));
             }
-            if kept.trail.last_id() != row.last_entry_id {
-                let (found, due) = (row.last_entry_id, kept.trail.last_id());
+            if last_id != row.last_entry_id {
+                let (found, due) = (row.last_entry_id, last_id);
                 return Err(at(&format!(
                     "it says that its last entry is {found}, and it is {due}"
                 )));
@@ -321,7 +339,18 @@ impl Books {
 }
 
 impl Kept {
-    fn add(&mut self, entry: &EntryRow, moves: bool) -> Result<(), String> {
+    /// What its row must say that has so many entries, and the last of them; without the rest where it may be behind.
+    fn row_of(&self, entries: i64) -> (Balance, i64) {
+        let now = self.balance;
+        let late = self.late.iter().find(|(balance, _)| balance.entries == entries);
+        let (then, last_id) = late.copied().unwrap_or((now, self.trail.last_id()));
+        let Balance { pending_debits_minor, pending_credits_minor, .. } = now;
+        (Balance { pending_debits_minor, pending_credits_minor, ..then }, last_id)
+    }
+
+    /// `through`: the last entry that its row must have.
+    fn add(&mut self, entry: &EntryRow, moves: bool, through: i64) -> Result<(), String> {
+        let before = (self.balance, self.trail.last_id());
         let side = if entry.debit { Side::Debit } else { Side::Credit };
         let after = match moves {
             true => self.balance.moved(side, entry.amount_minor),
@@ -344,6 +373,12 @@ impl Kept {
                 "it points at {:?}, and the entries before it are {back:?}",
                 entry.back
             ));
+        }
+        if entry.id > through {
+            if self.late.is_empty() {
+                self.late.push(before);
+            }
+            self.late.push((self.balance, entry.id));
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub async fn prepare(
     gathered: &Gathered,
     memory: &mut Memory,
     ids: &mut Ids,
-    wary: bool,
+    (wary, behind_max): (bool, i64),
 ) -> Option<Prepared> {
     let now = Timestamp::now();
     if !gathered.is_plain() || !memory.suffices(now) {
@@ -71,6 +71,10 @@ pub async fn prepare(
         return None;
     }
     changes.chain(&mut memory.snapshot.head);
+    if !changes.transfers.is_empty() {
+        let last = memory.snapshot.last.entry_id;
+        changes.settle(&mut memory.snapshot.behind, last, behind_max);
+    }
     memory.opened(&changes);
     memory.keys = requests().map(|request| request.key.clone()).collect();
     let inserts = (!changes.transfers.is_empty()).then(|| ahead.inserts(&changes));
@@ -94,6 +98,7 @@ impl Prepared {
         batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
         if let Some(inserts) = self.inserts.take() {
             batch.insert_made(inserts?).await?;
+            batch.mark(&self.changes).await?;
         }
         let began = Instant::now();
         batch.commit().await?;

@@ -31,6 +31,9 @@ const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 /// How long keys are looked up beforehand once one was met that is known. Who asks again seldom does so once.
 const WARY_FOR: Duration = Duration::from_secs(10);
 
+/// How long nothing is asked for before balances are written that are behind.
+const AT_REST_AFTER: Duration = Duration::from_millis(50);
+
 const TOO_LONG: &str = "the batch took longer than 30 s";
 
 pub async fn run(
@@ -48,6 +51,7 @@ pub async fn run(
         ids: Ids::new(),
         balances,
         accounts_known_max: limits.accounts_known_max,
+        behind_max: limits.balances_behind_max,
         failure_logged: None,
         wary_until: None,
         // Whatever fell due while no service ran is released first.
@@ -60,18 +64,21 @@ pub async fn run(
         if next.writes() > 0 {
             running.waiting.top_up(&mut next);
         } else {
-            let next_asked = running.waiting.next(running.expiry, &running.balances).await;
+            let next_asked = running.waiting.next(running.wakes_at(), &running.balances).await;
             let Some(gathered) = next_asked else { break };
             next = gathered;
         }
         running.memory.trim(running.accounts_known_max);
         let gathered = std::mem::take(&mut next);
-        let wary = running.is_wary();
+        let how = (running.is_wary(), running.behind_max);
         let (memory, ids) = (&mut running.memory, &mut running.ids);
-        store = match prepare(&running.ahead, &gathered, memory, ids, wary).await {
+        store = match prepare(&running.ahead, &gathered, memory, ids, how).await {
             Some(prepared) => running.fly(store, gathered, prepared, &mut next).await?,
             None => running.under_the_lock(store, gathered).await?,
         };
+    }
+    while running.is_behind() {
+        store = running.under_the_lock(store, Gathered::default()).await?;
     }
     running.ahead.close().await;
     store.close().await
@@ -85,6 +92,7 @@ struct Running {
     ids: Ids,
     balances: Published,
     accounts_known_max: usize,
+    behind_max: i64,
     failure_logged: Option<Instant>,
     /// Until when keys are looked up before a batch is written.
     wary_until: Option<Instant>,
@@ -100,7 +108,8 @@ impl Running {
         gathered: Gathered,
     ) -> Result<store::Writer, StoreError> {
         let began = Instant::now();
-        let committing = commit(&mut store, &gathered, &mut self.memory, &mut self.ids);
+        let means = (&mut self.ids, self.behind_max);
+        let committing = commit(&mut store, &gathered, &mut self.memory, means);
         let committed = tokio::time::timeout(BATCH_TIMEOUT, committing).await;
         match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
             Ok(outcome) => self.done(gathered, outcome, began),
@@ -133,9 +142,9 @@ impl Running {
                         tried = true;
                         self.waiting.top_up(next);
                         if self.memory.accounts() <= self.accounts_known_max {
-                            let wary = self.is_wary();
+                            let how = (self.is_wary(), self.behind_max);
                             let (memory, ids) = (&mut self.memory, &mut self.ids);
-                            following = prepare(&self.ahead, next, memory, ids, wary).await;
+                            following = prepare(&self.ahead, next, memory, ids, how).await;
                         }
                     }
                 }
@@ -170,10 +179,23 @@ impl Running {
         metrics.batch_seconds.observe(seconds(began.elapsed()));
         metrics.commit_seconds.observe(seconds(outcome.commit));
         metrics.accounts_known.set(i64::try_from(self.memory.accounts()).unwrap_or(i64::MAX));
+        let snapshot = &self.memory.snapshot;
+        metrics.balances_behind.set(snapshot.behind.entries(snapshot.last.entry_id));
         count(&outcome, metrics);
         self.expiry = self.memory.next_expiry_us().map(instant_of);
         self.balances.committed(&outcome.balances, &gathered.limits(&outcome.acted), began);
         gathered.answer(outcome);
+    }
+
+    /// Whether there are balances to write.
+    fn is_behind(&self) -> bool {
+        !self.memory.snapshot.behind.is_empty()
+    }
+
+    /// When there is something to do that nobody asks for.
+    fn wakes_at(&self) -> Option<Instant> {
+        let at_rest = self.is_behind().then(|| Instant::now() + AT_REST_AFTER);
+        self.expiry.into_iter().chain(at_rest).min()
     }
 
     /// Everything that was taken to be so.
@@ -220,7 +242,7 @@ async fn commit(
     store: &mut store::Writer,
     gathered: &Gathered,
     memory: &mut Memory,
-    ids: &mut Ids,
+    (ids, behind_max): (&mut Ids, i64),
 ) -> Result<Outcome, StoreError> {
     let now = Timestamp::now();
     let mut batch = store.begin().await?;
@@ -238,7 +260,7 @@ async fn commit(
     let created: Vec<Record<'_>> = (booked.iter().filter_map(act::Booked::record))
         .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
         .collect();
-    let posted = post(&mut batch, &created, gathered, memory, (now, ids)).await?;
+    let posted = post(&mut batch, &created, gathered, memory, (now, ids, behind_max)).await?;
     let began = Instant::now();
     batch.commit().await?;
     Ok(Outcome {
@@ -256,7 +278,7 @@ async fn post(
     created: &[Record<'_>],
     gathered: &Gathered,
     memory: &mut Memory,
-    (now, ids): (Timestamp, &mut Ids),
+    (now, ids, behind_max): (Timestamp, &mut Ids, i64),
 ) -> Result<Outcome, StoreError> {
     let mut wanted = wanted(gathered);
     memory.complete(&mut wanted, now);
@@ -267,9 +289,8 @@ async fn post(
     let head = &mut memory.snapshot.head;
     let links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
     changes.chain(head);
-    if !links.is_empty() || !changes.transfers.is_empty() {
-        batch.write(&changes, &links).await?;
-    }
+    changes.settle(&mut memory.snapshot.behind, memory.snapshot.last.entry_id, behind_max);
+    batch.write(&changes, &links).await?;
     memory.follow(batch, &changes).await?;
     let requests = gathered.groups.iter().flat_map(|group| &group.requests);
     memory.keys = requests.map(|request| request.key.clone()).collect();

@@ -100,8 +100,14 @@ fn database(path: &Path) -> DatabaseUrl {
 }
 
 const ACCESS: Access = Access { migrate: true, allow_unsafe: true };
-const LIMITS: Limits =
-    Limits { queue_max: 100, queue_entries_max: 1000, batch_max: 5, accounts_known_max: 3 };
+/// A few entries behind, so that rows are written with other batches than their entries are.
+const LIMITS: Limits = Limits {
+    queue_max: 100,
+    queue_entries_max: 1000,
+    batch_max: 5,
+    accounts_known_max: 3,
+    balances_behind_max: 20,
+};
 
 /// Three accounts, one of which may not be overdrawn.
 async fn chart(path: &Path) {
