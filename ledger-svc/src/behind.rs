@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::posting::Balance;
+use crate::posting::{Balance, Standing};
 
 /// Entries that rows may be behind at most, whatever is asked for: as far as readers look beyond the mark.
 pub const ENTRIES_MAX: i64 = 1 << 19;
 /// A batch of fewer entries than this part of `max` writes all it touches: nobody waits for it, and nothing stays behind.
 const SMALL: i64 = 1024;
 /// The mark is written when it has advanced by this part of `max`.
-const STEP: i64 = 256;
+const STEP: i64 = 32;
 /// Of the entries of a batch, this part is the number of rows written whether they are due or not, so that they do not all
 /// become due at once.
 const SHARE: i64 = 8;
@@ -54,6 +54,8 @@ pub struct Behind {
     accounts: HashMap<i64, Late>,
     /// Accounts in the order in which their rows fell behind; those written since are still in it, with another `since`.
     queue: VecDeque<(i64, i64)>,
+    /// Rows written with the last batch, which may still be on its way.
+    written: BTreeMap<i64, BalanceNow>,
     /// The mark as it is stored.
     through: i64,
 }
@@ -71,12 +73,25 @@ impl Behind {
         let since = through + 1;
         let queue = accounts.iter().map(|now| (since, now.account_id)).collect();
         let late = |now: BalanceNow| (now.account_id, Late { since, now });
-        Self { accounts: accounts.into_iter().map(late).collect(), queue, through }
+        let accounts = accounts.into_iter().map(late).collect();
+        Self { accounts, queue, written: BTreeMap::new(), through }
     }
 
     /// Whether no row is behind.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
+    }
+
+    /// Standings as they were read from their rows, as they are.
+    pub fn caught_up(&self, mut read: Vec<(String, Standing)>) -> Vec<(String, Standing)> {
+        for (_, standing) in &mut read {
+            let late = self.accounts.get(&standing.account_id).map(|late| late.now);
+            let now = late.or_else(|| self.written.get(&standing.account_id).copied());
+            if let Some(BalanceNow { balance, last_entry_id, .. }) = now {
+                (standing.balance, standing.last_entry_id) = (balance, last_entry_id);
+            }
+        }
+        read
     }
 
     /// Entries that readers have to look at, up to this one.
@@ -111,6 +126,7 @@ impl Behind {
         let advances = through - self.through > max / STEP || (self.is_empty() && last == before);
         let through = (advances && through > self.through).then_some(through);
         self.through = through.unwrap_or(self.through);
+        self.written.clone_from(&rows);
         Written { rows: rows.into_values().collect(), through }
     }
 
@@ -137,6 +153,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::account::Side;
+    use crate::money::Currency;
+    use crate::posting::Limits;
 
     /// What is stored: each account's row, and the mark; and what it must come to.
     #[derive(Default)]
@@ -181,9 +200,31 @@ mod tests {
             let entries = (before, self.last());
             let touched = Touched { balances: &balances, last_ids: &last_ids, entries, holds };
             let written = behind.take(touched, max);
+            // What the next batch may read is as of before this one.
+            let read = (0..10).map(|id| (String::new(), self.read(id))).collect();
+            for (_, standing) in behind.caught_up(read) {
+                let now = self.at(standing.account_id, self.last());
+                assert_eq!(
+                    (standing.balance, standing.last_entry_id),
+                    (now.balance, now.last_entry_id)
+                );
+            }
             self.rows.extend(written.rows.iter().map(|now| (now.account_id, *now)));
             self.through = written.through.unwrap_or(self.through);
             written
+        }
+
+        /// An account as its row says.
+        fn read(&self, account_id: i64) -> Standing {
+            let row = self.rows.get(&account_id).copied().unwrap_or(self.at(account_id, 0));
+            Standing {
+                account_id,
+                currency: Currency { code: "EUR".into(), scale: 2 },
+                normal: Side::Debit,
+                balance: row.balance,
+                limits: Limits::default(),
+                last_entry_id: row.last_entry_id,
+            }
         }
 
         /// Every row is what its account was at some entry not before the mark.

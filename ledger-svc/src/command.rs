@@ -197,7 +197,7 @@ struct ServeArgs {
     #[arg(long, default_value_t = 100_000, value_name = "ACCOUNTS", value_parser = count)]
     accounts_known_max: usize,
     /// Entries that the rows of balances may be behind while many transfers are booked; 0 writes each with its batch
-    #[arg(long, default_value_t = 65_536, value_name = "ENTRIES", value_parser = clap::value_parser!(i64).range(0..=behind::ENTRIES_MAX))]
+    #[arg(long, default_value_t = 32_768, value_name = "ENTRIES", value_parser = clap::value_parser!(i64).range(0..=behind::ENTRIES_MAX))]
     balances_behind_max: i64,
     /// Webhooks that may be registered
     #[arg(long, default_value_t = outbox::Limits::USUAL.endpoints_max, value_name = "WEBHOOKS", value_parser = count)]

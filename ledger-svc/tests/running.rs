@@ -71,7 +71,7 @@ pub fn options(url: &str) -> Options {
             queue_entries_max: 200_000,
             batch_max: 1000,
             accounts_known_max: 100_000,
-            balances_behind_max: 65_536,
+            balances_behind_max: 32_768,
         },
     }
 }

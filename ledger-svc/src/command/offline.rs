@@ -35,7 +35,7 @@ impl Offline {
             queue_entries_max: 100_000,
             batch_max: 1000,
             accounts_known_max: 100_000,
-            balances_behind_max: 65_536,
+            balances_behind_max: 32_768,
         };
         let (writer, writing) = writer::start(opened.writer, opened.ahead, limits, Metrics::new());
         Ok(Self { writer, writing, reader: opened.reader })

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::StoreError;
-use super::current::{late, standing};
+use super::read::BALANCES_AFTER;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use crate::money::format_minor;
@@ -47,18 +47,6 @@ const BACK_TO: &str = "WITH RECURSIVE way (from_id, id, number, previous_id, jum
      SELECT w.from_id, e.id, e.number, e.debits_after_minor, e.credits_after_minor
      FROM way AS w JOIN entries AS e ON e.id = w.id
      WHERE w.id <= ? OR w.number = 1";
-const STANDINGS_AFTER: &str = concat!(
-    "SELECT ",
-    standing!(),
-    "
-     FROM accounts AS a
-     JOIN currencies AS c ON c.code = a.currency
-     JOIN balances AS b ON b.account_id = a.id
-     ",
-    late!(),
-    "
-     WHERE a.code > ? ORDER BY a.code LIMIT ?"
-);
 /// By how much what counts up to a day is more, or less, than what was booked by its end.
 const SHIFTS: &str = "SELECT account_id,
         CAST(sum(CASE WHEN effective_date <= ? THEN debits_minor ELSE -debits_minor END) AS BIGINT),
@@ -68,7 +56,7 @@ const SHIFTS: &str = "SELECT account_id,
      WHERE ((effective_date <= ? AND booked_date > ?) OR (effective_date > ? AND booked_date <= ?))";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[BACK_TO, STANDINGS_AFTER, SHIFTS, LAST_BACKDATED];
+pub const STATEMENTS: &[&str] = &[BACK_TO, SHIFTS, LAST_BACKDATED];
 
 /// Where in a list that grows by time something falls: how many of `known..=end` come before it.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +252,7 @@ impl Reader {
         code: &str,
     ) -> Result<Vec<(String, Standing)>, StoreError> {
         let arguments = [Arg::Text(code), Arg::Long(one_more(PAGE) - 1)];
-        self.rows(STANDINGS_AFTER, &arguments, |row| row::standing(row)).await
+        self.rows(BALANCES_AFTER, &arguments, |row| row::standing(row)).await
     }
 }
 

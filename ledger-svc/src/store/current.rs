@@ -1,7 +1,8 @@
 //! Balances as they are: a row of `balances` may be behind its account's entries (`behind`), so what is read is the row and,
 //! where there is one, the account's last entry behind the mark.
 
-/// Columns of `standing` in `row`: of accounts `a`, their currencies `c`, and what `late!` joins to balances `b`.
+/// Columns of `standing` in `row`: of accounts `a`, their currencies `c`, balances `b`, and what `late!` or `late_one!` joins
+/// to them.
 macro_rules! standing {
     () => {
         "a.code, a.currency, c.scale, a.normal_balance, a.id,
@@ -11,14 +12,26 @@ macro_rules! standing {
 }
 pub(super) use standing;
 
-/// The last of each account's entries behind the mark. PostgreSQL takes few rows to be between two bounds, many beyond one;
-/// the second is twice `behind::ENTRIES_MAX`.
+/// Entries `l` behind the mark. PostgreSQL takes few rows to be between two bounds, many beyond one; the second is twice
+/// `behind::ENTRIES_MAX`.
+macro_rules! behind {
+    () => {
+        "entries AS l
+        WHERE l.id > (SELECT balances_through FROM service WHERE id = 1)
+            AND l.id <= (SELECT balances_through + 1048576 FROM service WHERE id = 1)"
+    };
+}
+pub(super) use behind;
+
+/// The last of each account's entries behind the mark.
 macro_rules! last_late {
     () => {
-        "(SELECT l.account_id, max(l.id) AS id FROM entries AS l
-        WHERE l.id > (SELECT balances_through FROM service WHERE id = 1)
-            AND l.id <= (SELECT balances_through + 1048576 FROM service WHERE id = 1)
+        concat!(
+            "(SELECT l.account_id, max(l.id) AS id FROM ",
+            crate::store::current::behind!(),
+            "
         GROUP BY l.account_id)"
+        )
     };
 }
 pub(super) use last_late;
@@ -35,3 +48,29 @@ macro_rules! late {
     };
 }
 pub(super) use late;
+
+/// The same where one account is read.
+macro_rules! late_one {
+    () => {
+        concat!(
+            "LEFT JOIN entries AS n ON n.id = (SELECT l.id FROM ",
+            crate::store::current::behind!(),
+            "
+            AND l.account_id = b.account_id ORDER BY l.id DESC LIMIT 1)"
+        )
+    };
+}
+pub(super) use late_one;
+
+/// `late!` for PostgreSQL, which may plan it while tables are empty, and then go through all of it again for each account:
+/// an object that is made once, and looked into.
+const LATE_IN_POSTGRES: &str = concat!(
+    "LEFT JOIN entries AS n ON n.id = ((SELECT jsonb_object_agg(late.account_id, late.id) FROM ",
+    last_late!(),
+    " AS late) ->> b.account_id::text)::bigint"
+);
+
+/// A statement with `late!` in it, in PostgreSQL's words.
+pub fn in_postgres(sql: &str) -> String {
+    sql.replace(late!(), LATE_IN_POSTGRES)
+}

@@ -121,7 +121,8 @@ impl Batch<'_> {
         let accounts = unknown_accounts(wanted, &found, known);
         known.books.targets = found.into_iter().map(|(target, _)| (target.id, target)).collect();
         if !accounts.is_empty() {
-            let standings = self.look_up(List::Standings(&accounts), |r| row::standing(r)).await?;
+            let rows = self.look_up(List::Standings(&accounts), |r| row::standing(r)).await?;
+            let standings = known.behind.caught_up(rows);
             let last_ids = last_ids(&standings);
             let steps = match last_ids.as_slice() {
                 [] => Vec::new(),
@@ -305,7 +306,8 @@ impl Ahead {
         codes: &[String],
         known: &mut Snapshot,
     ) -> Result<(), StoreError> {
-        let standings = self.look_up(List::Standings(codes), |row| row::standing(row)).await?;
+        let rows = self.look_up(List::Standings(codes), |row| row::standing(row)).await?;
+        let standings = known.behind.caught_up(rows);
         let last_ids = last_ids(&standings);
         let steps = match last_ids.as_slice() {
             [] => Vec::new(),

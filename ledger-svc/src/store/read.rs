@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::StoreError;
-use super::current::{late, standing};
+use super::current::{late, late_one, standing};
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
@@ -18,7 +18,7 @@ const ACCOUNTS: &str =
      WHERE code > ? ORDER BY code LIMIT ?";
 const ACCOUNT: &str =
     "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
-const BALANCES_AFTER: &str = concat!(
+pub(super) const BALANCES_AFTER: &str = concat!(
     "SELECT ",
     standing!(),
     "
@@ -38,7 +38,7 @@ const BALANCE: &str = concat!(
      JOIN currencies AS c ON c.code = a.currency
      JOIN balances AS b ON b.account_id = a.id
      ",
-    late!(),
+    late_one!(),
     "
      WHERE a.code = ?"
 );

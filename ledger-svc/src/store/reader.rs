@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Transaction};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::current::in_postgres;
 use super::row::Columns;
 
 /// The reading connections. Cheap to clone.
@@ -169,7 +170,7 @@ fn mysql<'q>(sql: &str, arguments: &[Arg<'_>]) -> Query<'q, MySql, MySqlArgument
 }
 
 fn postgres<'q>(sql: &str, arguments: &[Arg<'_>]) -> Query<'q, Postgres, PgArguments> {
-    let query = sqlx::query(AssertSqlSafe(numbered(sql)));
+    let query = sqlx::query(AssertSqlSafe(numbered(&in_postgres(sql))));
     arguments.iter().fold(query, |query, argument| match argument {
         Arg::Long(number) => query.bind(*number),
         Arg::Text(text) => query.bind((*text).to_owned()),

@@ -11,7 +11,6 @@ use sqlx::mysql::MySqlArguments;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, MySql, Transaction};
 
-use super::super::current::{late, standing};
 use super::super::gather::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
@@ -325,17 +324,13 @@ const ANSWERS: &str = "SELECT t.`key`, t.fingerprint, 201, NULL, t.id
      FROM JSON_TABLE(?, '$[*]' COLUMNS (`key` VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS wanted
      STRAIGHT_JOIN idempotency_keys AS k ON k.`key` = wanted.`key`
      STRAIGHT_JOIN transfers AS t ON t.seq = k.transfer_seq";
-const STANDINGS: &str = concat!(
-    "SELECT ",
-    standing!(),
-    "
+const STANDINGS: &str =
+    "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM JSON_TABLE(?, '$[*]' COLUMNS (code VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS wanted
      STRAIGHT_JOIN accounts AS a ON a.code = wanted.code
      STRAIGHT_JOIN currencies AS c ON c.code = a.currency
-     STRAIGHT_JOIN balances AS b ON b.account_id = a.id
-     ",
-    late!()
-);
+     STRAIGHT_JOIN balances AS b ON b.account_id = a.id";
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,6 @@ use sqlx::query::Query;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::super::current::{late, standing};
 use super::super::gather::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
@@ -313,14 +312,10 @@ const ANSWERS: &str = "SELECT t.key, t.fingerprint, 201::smallint, NULL::text, t
      FROM unnest($1::text[]) AS wanted (key)
      JOIN idempotency_keys AS k ON k.key = wanted.key
      JOIN transfers AS t ON t.seq = k.transfer_seq";
-const STANDINGS: &str = concat!(
-    "SELECT ",
-    standing!(),
-    "
+const STANDINGS: &str =
+    "SELECT a.code, a.currency, c.scale, a.normal_balance, a.id, b.debits_minor, b.credits_minor, b.entries,
+        b.pending_debits_minor, b.pending_credits_minor, b.balance_min_minor, b.balance_max_minor, b.last_entry_id
      FROM unnest($1::text[]) AS wanted (code)
      JOIN accounts AS a ON a.code = wanted.code
      JOIN currencies AS c ON c.code = a.currency
-     JOIN balances AS b ON b.account_id = a.id
-     ",
-    late!()
-);
+     JOIN balances AS b ON b.account_id = a.id";
