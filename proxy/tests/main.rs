@@ -11,6 +11,7 @@ mod harness;
 mod origin;
 
 mod access_logs;
+mod acme;
 mod auth_requests;
 mod authority;
 mod balancing;
@@ -43,6 +44,7 @@ mod large_bodies;
 mod naming;
 mod nginx_command;
 mod operating;
+mod pebble;
 mod proofs;
 mod protocols;
 mod proving;

@@ -87,6 +87,7 @@ pub mod units;
 pub mod upstream;
 pub mod upstream_health;
 pub mod validate;
+mod validate_acme;
 mod validate_buffers;
 mod validate_by_request;
 mod validate_compression;
