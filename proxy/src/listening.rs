@@ -35,6 +35,7 @@ use crate::listen::{BindFault, Socket, bind_one};
 use crate::reload::ReloadFault;
 use crate::runtimes::Place;
 use crate::tls::certificates::Certificates;
+use crate::tls::shown::Shown;
 use crate::tls::{self, Kept, Live, Spoken, TlsFault};
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
@@ -201,6 +202,18 @@ impl Listening {
             Some((name.clone(), Arc::clone(&spoken.certificates)))
         };
         open.iter().filter_map(shown).collect()
+    }
+
+    /// Those that an OCSP response is sent with.
+    pub fn stapled(&self) -> Vec<Arc<Shown>> {
+        let all = self.certificates().into_iter().map(|(_, certificates)| certificates);
+        let mut stapled: Vec<Arc<Shown>> = Vec::new();
+        for shown in all.filter(|all| all.is_stapling).flat_map(|all| all.all().to_vec()) {
+            if !stapled.iter().any(|other| Arc::ptr_eq(other, &shown)) {
+                stapled.push(shown);
+            }
+        }
+        stapled
     }
 
     /// All sockets once more, each with the name it is handed over under.

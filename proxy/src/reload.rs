@@ -95,6 +95,7 @@ pub fn put_in_force(
     if let Err(error) = state.listening.apply(listeners, state) {
         tracing::error!(%error, "not every listener could be opened");
     }
+    state.tls.staples.replace(state.listening.stapled(), state);
     history.add(record);
     Ok(number)
 }

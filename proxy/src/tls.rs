@@ -1,11 +1,13 @@
 //! TLS towards clients. Pingora's own `TlsSettings` always accepts TLS 1.2 and panics on a bad
 //! certificate file, so the rustls configuration is made here and handed to pingora's acceptor.
 //!
-//! [`certificates`] chooses what is [`shown`], [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back.
+//! [`certificates`] chooses what is [`shown`], [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back,
+//! [`ocsp`] staples what authorities say.
 
 pub mod asking;
 pub mod certificates;
 pub mod keys;
+pub mod ocsp;
 pub mod shown;
 pub mod tickets;
 
@@ -32,6 +34,7 @@ use thiserror::Error;
 use crate::acme::{Issued, challenges};
 use crate::tls::asking::Asking;
 use crate::tls::certificates::{Certificates, chain};
+use crate::tls::ocsp::stapler::Staples;
 use crate::tls::tickets::TicketKeys;
 
 /// TLS that cannot be spoken as the document says.
@@ -47,6 +50,7 @@ pub struct TlsFault {
 pub struct Kept {
     pub tickets: TicketKeys,
     pub issued: Issued,
+    pub staples: Staples,
 }
 
 impl Kept {

@@ -60,6 +60,7 @@ mod slicing;
 mod slow_clients;
 mod small_disks;
 mod splitting;
+mod stapling;
 mod stepping;
 mod streaming;
 mod strict_origin;

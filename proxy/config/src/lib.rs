@@ -74,6 +74,7 @@ pub mod suggest;
 pub mod support;
 mod support_bodies;
 mod support_buffers;
+mod support_certificates;
 mod support_links;
 mod support_naming;
 mod support_values;

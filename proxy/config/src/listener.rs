@@ -122,7 +122,9 @@ pub struct ListenerTls {
     /// shown what `certificates` have for it, or refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<Acme>,
-    /// Whether a fresh OCSP response is sent with the certificate.
+    /// Whether a fresh OCSP response is sent with each certificate that names a responder (RFC 6066 section 8). It is fetched
+    /// over HTTP and verified by the issuer's certificate, which has to stand after the certificate in its file. Where there is none,
+    /// handshakes go on without. Let's Encrypt, for one, has ended OCSP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp_stapling: Option<bool>,
 }

@@ -6,6 +6,7 @@
 
 pub use crate::support_bodies::BODY_KEYS;
 pub use crate::support_buffers::BUFFER_KEYS;
+pub use crate::support_certificates::CERTIFICATE_KEYS;
 pub use crate::support_links::LINK_KEYS;
 pub use crate::support_naming::NAMING_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
@@ -28,13 +29,6 @@ pub const SUPPORTED: &[&str] = &[
     "listeners.*.tls.certificates[].password_file",
     "listeners.*.tls.certificates[].hosts",
     "listeners.*.tls.certificates[].hosts[]",
-    "listeners.*.tls.acme",
-    "listeners.*.tls.acme.directory",
-    "listeners.*.tls.acme.hosts",
-    "listeners.*.tls.acme.hosts[]",
-    "listeners.*.tls.acme.contact",
-    "listeners.*.tls.acme.state_path",
-    "listeners.*.tls.acme.authorities",
     "listeners.*.tls.refused",
     "listeners.*.tls.refused.unknown",
     "listeners.*.tls.refused.hosts",

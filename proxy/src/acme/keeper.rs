@@ -186,7 +186,6 @@ impl Keeper {
             Ok(()) => "issued",
             Err(fault) => fault.failed.name(),
         };
-        self.state.metrics.certificates.orders.with_label_values(&[host, outcome]).inc();
         match result {
             Ok(()) => {
                 if let Err(error) = self.folder.forget_trouble(host) {
@@ -195,6 +194,7 @@ impl Keeper {
             }
             Err(fault) => self.fail(wanted, name, &fault, failures),
         }
+        self.state.metrics.certificates.orders.with_label_values(&[host, outcome]).inc();
     }
 
     async fn attempt(&self, wanted: &Wanted, name: &Name) -> Result<(), Fault> {

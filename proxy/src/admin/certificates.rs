@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::acme::name::Name;
 use crate::generation::State;
+use crate::tls::ocsp::stapler::Known;
 use crate::tls::shown::{Shown, names};
 
 /// What an operator may ask for.
@@ -27,14 +28,15 @@ pub fn shown(state: &State) -> Value {
         let all = certificates.all().iter();
         let told = all.map(|shown| {
             let name = asked.iter().find(|name| std::sync::Arc::ptr_eq(&name.shown, shown));
-            one(shown, name.map(|name| &**name))
+            let known = state.tls.staples.of(shown).filter(|_| certificates.is_stapling);
+            one(shown, name.map(|name| &**name), known.as_ref())
         });
         (listener, told.collect::<Value>())
     });
     Value::Object(listeners.collect())
 }
 
-fn one(shown: &Shown, name: Option<&Name>) -> Value {
+fn one(shown: &Shown, name: Option<&Name>, stapled: Option<&Known>) -> Value {
     let mut told = Map::new();
     let key = if name.is_some() { "host" } else { "file" };
     told.insert(key.to_owned(), json!(shown.label));
@@ -61,6 +63,11 @@ fn one(shown: &Shown, name: Option<&Name>) -> Value {
             told.insert("tries_again".to_owned(), time(trouble.not_before));
         }
     }
+    if let Some(known) = stapled {
+        let until = known.answer.as_ref().map(|(_, answered)| time(answered.next_update));
+        let ocsp = json!({ "stapled_until": until, "why": known.why });
+        told.insert("ocsp".to_owned(), ocsp);
+    }
     Value::Object(told)
 }
 
@@ -68,10 +75,17 @@ fn one(shown: &Shown, name: Option<&Name>) -> Value {
 pub fn refresh_metrics(state: &State) {
     let metrics = &state.metrics.certificates;
     metrics.expiry.reset();
+    metrics.ocsp_expiry.reset();
     for (listener, certificates) in state.listening.certificates() {
         for shown in certificates.all() {
             let until = shown.validity().map_or(0, |validity| validity.until);
             metrics.expiry.with_label_values(&[listener.as_str(), &shown.label]).set(until);
+            if certificates.is_stapling {
+                let known = state.tls.staples.of(shown).and_then(|known| known.answer);
+                let until = known.map_or(0, |(_, answered)| answered.next_update);
+                let labels = [listener.as_str(), &shown.label];
+                metrics.ocsp_expiry.with_label_values(&labels).set(until);
+            }
         }
     }
     metrics.failures.reset();

@@ -27,6 +27,7 @@ pub struct Certificates {
     /// All, in the order of the document; those of an authority come last.
     all: Vec<Arc<Shown>>,
     challenges: Challenges,
+    pub is_stapling: bool,
 }
 
 impl std::fmt::Debug for Certificates {
@@ -74,7 +75,13 @@ impl Certificates {
             return Err("there is no certificate".to_owned());
         }
         let default = all.first().filter(|_| !refuses_unknown).cloned();
-        Ok(Self { by_name, default, all, challenges: kept.issued.challenges.clone() })
+        let is_stapling = tls.ocsp_stapling == Some(true);
+        if is_stapling {
+            // What is known already is sent from the first handshake on.
+            all.iter().for_each(|shown| kept.staples.apply(shown));
+        }
+        let challenges = kept.issued.challenges.clone();
+        Ok(Self { by_name, default, all, challenges, is_stapling })
     }
 
     pub fn all(&self) -> &[Arc<Shown>] {
@@ -92,11 +99,15 @@ impl Certificates {
         own.into_iter().chain(wild).map(Vec::as_slice)
     }
 
+    fn there(&self, shown: &Shown) -> Option<Arc<CertifiedKey>> {
+        if self.is_stapling { shown.stapled() } else { shown.get() }
+    }
+
     /// What a client is shown that asks for this name: the first whose signatures it can verify.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         // A host may have an ECDSA and an RSA certificate, for clients old and new.
         let pick = |of: &[Arc<Shown>]| {
-            let there: Vec<_> = of.iter().filter_map(|shown| shown.get()).collect();
+            let there: Vec<_> = of.iter().filter_map(|shown| self.there(shown)).collect();
             let signs = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
             there.iter().find(signs).or(there.first()).cloned()
         };

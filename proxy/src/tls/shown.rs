@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -23,25 +24,56 @@ pub struct Shown {
     /// The file it was read from, or the name an authority is asked for.
     pub label: String,
     key: ArcSwapOption<CertifiedKey>,
+    /// The same with what its authority says of it.
+    stapled: ArcSwapOption<CertifiedKey>,
+    /// When it is good: read once, since metrics ask for all of them. Held by who changes any of these.
+    validity: Mutex<Option<Validity>>,
 }
 
 impl Shown {
     pub fn new(label: String, key: Option<CertifiedKey>) -> Arc<Shown> {
-        Arc::new(Shown { label, key: ArcSwapOption::new(key.map(Arc::new)) })
+        let validity = Mutex::new(key.as_ref().and_then(of_leaf));
+        let key = ArcSwapOption::new(key.map(Arc::new));
+        Arc::new(Shown { label, key, stapled: ArcSwapOption::empty(), validity })
     }
 
     pub fn get(&self) -> Option<Arc<CertifiedKey>> {
         self.key.load_full()
     }
 
+    /// With an OCSP response where there is one.
+    pub fn stapled(&self) -> Option<Arc<CertifiedKey>> {
+        self.stapled.load_full().or_else(|| self.get())
+    }
+
+    /// Sends this OCSP response with the certificate, if it is still this one that is shown.
+    pub fn staple(&self, certificate: &CertificateDer<'_>, response: Option<Vec<u8>>) {
+        let _changing = self.validity.lock();
+        let Some(key) = self.get().filter(|key| key.cert.first() == Some(certificate)) else {
+            return;
+        };
+        self.stapled.store(response.map(|response| {
+            let mut stapled = CertifiedKey::clone(&key);
+            stapled.ocsp = Some(response);
+            Arc::new(stapled)
+        }));
+    }
+
     /// Handshakes from now on show this one.
     pub fn put(&self, key: CertifiedKey) {
+        let mut validity = self.validity.lock();
+        *validity = of_leaf(&key);
+        self.stapled.store(None);
         self.key.store(Some(Arc::new(key)));
     }
 
     pub fn validity(&self) -> Option<Validity> {
-        validity(self.get()?.cert.first()?).ok()
+        *self.validity.lock()
     }
+}
+
+fn of_leaf(key: &CertifiedKey) -> Option<Validity> {
+    validity(key.cert.first()?).ok()
 }
 
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, String> {
