@@ -76,7 +76,7 @@ impl Name {
             None
         };
         let key = folder.certificate(&host).unwrap_or_else(said);
-        let trouble = folder.trouble(&host).unwrap_or_else(|_| None);
+        let trouble = folder.trouble(&host).unwrap_or_default();
         let known = Known { spread: fastrand::f64(), trouble, ..Known::default() };
         let shown = Shown::new(host.clone(), key);
         Arc::new(Name { host, shown, known: Mutex::new(known) })
