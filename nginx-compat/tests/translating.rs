@@ -564,3 +564,20 @@ fn handshakes_are_refused_for_the_names_of_a_server() {
         config.listeners["port-443"].tls.as_ref().is_some_and(|tls| tls.certificates.is_empty())
     );
 }
+
+#[test]
+fn stapling_that_is_asked_for_is_asked_for() {
+    for (says, stapled) in [
+        ("ssl_stapling on; ssl_stapling_verify on; ssl_stapling_responder http://r/;", Some(true)),
+        ("ssl_stapling off;", None),
+        ("", None),
+    ] {
+        let http = format!(
+            "server {{ listen 443 ssl; {says} ssl_certificate /c; ssl_certificate_key /k; return 204; }}"
+        );
+        let (config, lost) = config(&http, "listen 80; return 204;");
+        assert!(lost.is_empty(), "{lost:?}");
+        let tls = config.listeners["port-443"].tls.as_ref().expect("TLS");
+        assert_eq!(tls.ocsp_stapling, stapled, "{says}");
+    }
+}

@@ -1,7 +1,8 @@
 //! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here), `/metrics`
-//! (Prometheus text) and, for those with a token, `/purge`, `/policies`, `/mirrors`
-//! and `/slowest`. Nothing of it is reachable on other listeners.
+//! (Prometheus text) and, for those with a token, `/purge`, `/policies`, `/mirrors`,
+//! `/certificates` and `/slowest`. Nothing of it is reachable on other listeners.
 
+pub mod certificates;
 pub mod policies;
 pub mod purge;
 pub mod tokens;
@@ -77,6 +78,9 @@ impl Admin {
             "/policies" | "/policies/history" if shows => self.policies(session).await,
             "/policies" if head.method == Method::POST => self.change(session).await,
             "/policies" => Page::not_allowed("GET, HEAD, POST"),
+            "/certificates" if shows => self.certificates(session),
+            "/certificates" if head.method == Method::POST => self.renew(session).await,
+            "/certificates" => Page::not_allowed("GET, HEAD, POST"),
             "/mirrors" if shows => self.mirrors(session),
             "/slowest" if shows => self.slowest(session),
             _ if !shows => Page::not_allowed("GET, HEAD"),
@@ -88,10 +92,11 @@ impl Admin {
             "/metrics" => {
                 // What readers gave back since the last change is not told by anybody else.
                 self.state.caches.all().iter().for_each(|cache| cache.refresh_metrics());
+                certificates::refresh_metrics(&self.state);
                 Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
             _ => {
-                let text = "there are /healthz, /readyz, /metrics, /mirrors, /policies, /purge and /slowest\n";
+                let text = "there are /certificates, /healthz, /readyz, /metrics, /mirrors, /policies, /purge and /slowest\n";
                 Page::new(StatusCode::NOT_FOUND, TEXT, text)
             }
         }
@@ -169,6 +174,30 @@ impl Admin {
         let found =
             current.routes.reports().map(|(route, found)| (route.to_owned(), found.shown()));
         Page::json(&Value::Object(found.collect()))
+    }
+
+    /// Which certificates are shown: it names files.
+    fn certificates(&self, session: &ServerSession) -> Page {
+        let credentials = session.req_header().headers.get(AUTHORIZATION);
+        match self.state.tokens.load().viewer(credentials) {
+            Ok(_) => Page::json(&certificates::shown(&self.state)),
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    /// Has a certificate ordered now.
+    async fn renew(&self, session: &mut ServerSession) -> Page {
+        let (who, order) = match self.order::<certificates::Order>(session).await {
+            Ok(ordered) => ordered,
+            Err(page) => return page,
+        };
+        let host = order.renew.to_ascii_lowercase();
+        if !self.state.tls.issued.renew(&host) {
+            let detail = format!("no listener asks an authority for `{host}`");
+            return Page::problem(StatusCode::NOT_FOUND, &detail);
+        }
+        tracing::info!(by = who, host, "a certificate is to be renewed");
+        Page::json(&json!({ "renewing": host }))
     }
 
     /// Which requests took the longest lately.

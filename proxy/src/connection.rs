@@ -36,7 +36,7 @@ use crate::prompt::{self, Patience, Prompt};
 use crate::proxy_protocol;
 use crate::runtimes::Handles;
 use crate::tls::asking::learning;
-use crate::tls::{self, LiveAcceptor};
+use crate::tls::{self, Live};
 use crate::tunnel::departure;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
@@ -108,7 +108,7 @@ pub struct Connections {
     name: String,
     state: Arc<State>,
     requests: Requests,
-    acceptor: Option<LiveAcceptor>,
+    acceptor: Option<Live>,
     http2: bool,
     drain: Drain,
     /// True from when on connections without a request are closed: later than nobody is accepted any more, so that
@@ -134,7 +134,7 @@ impl Connections {
         name: &str,
         listener: &Listener,
         requests: Requests,
-        acceptor: Option<LiveAcceptor>,
+        acceptor: Option<Live>,
         (closing, door): (ShutdownWatch, Option<Door>),
         state: &Arc<State>,
     ) -> Self {
@@ -189,13 +189,15 @@ impl Connections {
 
     /// The stream requests are read from, and who is at its other end; `None` when the client did not
     /// get that far.
-    async fn open(&self, stream: Stream, acceptor: &LiveAcceptor) -> Option<(Stream, Caller)> {
+    async fn open(&self, stream: Stream, acceptor: &Live) -> Option<(Stream, Caller)> {
         let stream = stream.into_any().downcast::<TcpStream>().ok()?;
-        let acceptor = acceptor.load_full();
-        let handshake = acceptor.tls_handshake(*stream);
+        let spoken = acceptor.load_full();
+        let handshake = spoken.acceptor.tls_handshake(*stream);
         let shaken = tokio::time::timeout(self.timeouts.handshake.as_std(), handshake);
         let (shaken, learned) = Box::pin(learning(shaken)).await;
         match shaken {
+            // An authority has seen what it came for.
+            Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::Custom(_))) => None,
             Ok(Ok(stream)) => {
                 let about = stream.get_ssl();
                 let shown = about.and_then(TlsRef::peer_certificate_der);

@@ -39,7 +39,7 @@ use crate::upstream::connector::Carries;
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, inside, prompt, request, split};
+use crate::{client_address, cors, dating, inside, local, prompt, request, split};
 
 /// Interim responses one request may bring; a server that goes on sending them never answers.
 const INTERIM_MAX: u32 = 64;
@@ -157,6 +157,21 @@ impl Edge {
         Ok(())
     }
 
+    /// Answers an authority that asks whose a name is.
+    async fn prove_name(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        answer: Bytes,
+    ) -> Result<(), Failure> {
+        request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
+        let head = ResponseHeader::build(200, Some(2)).and_then(|mut head| {
+            head.insert_header(http::header::CONTENT_TYPE, "application/octet-stream")?;
+            Ok(head)
+        });
+        local::send(session, exchange, head.map_err(|_| Failure::Internal)?, answer).await
+    }
+
     /// Answers a failure met before the upstream was asked, or breaks the connection off.
     async fn fail(
         &self,
@@ -258,6 +273,13 @@ impl ProxyHttp for Edge {
         }
         if exchange.last {
             session.set_keepalive(None);
+        }
+        if let Some(answer) = self.state.tls.issued.challenges.asked(session.req_header()) {
+            // Whatever the routes say of it.
+            return match self.prove_name(session, exchange, answer).await {
+                Ok(()) => Ok(true),
+                Err(failure) => self.fail(session, failure, exchange).await,
+            };
         }
         match self.go_on(session, exchange, None).await {
             Ok(is_answered) => Ok(is_answered),

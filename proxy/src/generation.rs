@@ -25,7 +25,7 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::Handles;
 use crate::slowest::Slowest;
-use crate::tls::tickets::TicketKeys;
+use crate::tls;
 use crate::tuning::history::History;
 use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
@@ -106,7 +106,7 @@ pub struct State {
     pub moderation: Moderation,
     pub slowest: Slowest,
     pub listening: Listening,
-    pub ticket_keys: TicketKeys,
+    pub tls: tls::Kept,
     pub generation: ArcSwap<Generation>,
     /// What has been in force. Whoever changes it holds this lock.
     pub history: Mutex<History>,

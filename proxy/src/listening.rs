@@ -16,7 +16,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::listeners::L4BufferSettings;
-use pingora::listeners::tls::Acceptor;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
@@ -35,8 +34,9 @@ use crate::listen::inherited::ADMIN;
 use crate::listen::{BindFault, Socket, bind_one};
 use crate::reload::ReloadFault;
 use crate::runtimes::Place;
-use crate::tls::tickets::TicketKeys;
-use crate::tls::{self, LiveAcceptor, TlsFault};
+use crate::tls::certificates::Certificates;
+use crate::tls::shown::Shown;
+use crate::tls::{self, Kept, Live, Spoken, TlsFault};
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// What is read at once from a client that speaks TLS: a record. Without TLS a request's head and body have
@@ -60,7 +60,7 @@ struct Open {
     /// Once more, to be served anew or handed over.
     socket: Socket,
     fixed: Fixed,
-    acceptor: Option<LiveAcceptor>,
+    spoken: Option<Live>,
     stop: watch::Sender<bool>,
     close: watch::Sender<bool>,
 }
@@ -96,13 +96,13 @@ struct Opening {
     name: String,
     listener: Listener,
     socket: Socket,
-    acceptor: Option<Acceptor>,
+    spoken: Option<Spoken>,
 }
 
 /// What becomes of the listeners; dropped without being applied, it has changed nothing.
 pub struct Change {
     opening: Vec<Opening>,
-    renewed: Vec<(LiveAcceptor, Acceptor)>,
+    renewed: Vec<(Live, Spoken)>,
     closing: Vec<String>,
 }
 
@@ -110,14 +110,14 @@ pub struct Change {
 pub fn first(
     config: &Config,
     mut sockets: BTreeMap<String, Socket>,
-    keys: &TicketKeys,
+    kept: &Kept,
 ) -> Result<Change, TlsFault> {
     let mut opening = Vec::new();
     for (name, listener) in &config.listeners {
         let Some(socket) = sockets.remove(name) else { continue };
-        let acceptor = tls::acceptor(name, listener, keys)?;
+        let spoken = tls::spoken(name, listener, kept)?;
         let (name, listener) = (name.clone(), listener.clone());
-        opening.push(Opening { name, listener, socket, acceptor });
+        opening.push(Opening { name, listener, socket, spoken });
     }
     Ok(Change { opening, renewed: Vec::new(), closing: Vec::new() })
 }
@@ -130,14 +130,14 @@ impl Listening {
     }
 
     /// Makes everything ready for the listeners of a document: reads certificates, binds what is not bound.
-    pub fn prepare(&self, config: &Config, keys: &TicketKeys) -> Result<Change, ReloadFault> {
+    pub fn prepare(&self, config: &Config, kept: &Kept) -> Result<Change, ReloadFault> {
         let open = self.open.lock();
         let (mut opening, mut renewed) = (Vec::new(), Vec::new());
         for (name, listener) in &config.listeners {
-            let acceptor = tls::acceptor(name, listener, keys)?;
+            let spoken = tls::spoken(name, listener, kept)?;
             let known = open.get(name);
             if let Some(same) = known.filter(|open| open.fixed == Fixed::of(listener)) {
-                renewed.extend(same.acceptor.clone().zip(acceptor));
+                renewed.extend(same.spoken.clone().zip(spoken));
                 continue;
             }
             // Its own socket, or that of one whose name is another now.
@@ -158,7 +158,7 @@ impl Listening {
             let mut socket = socket?;
             socket.backlog_max = listener.backlog_max;
             let (name, listener) = (name.clone(), listener.clone());
-            opening.push(Opening { name, listener, socket, acceptor });
+            opening.push(Opening { name, listener, socket, spoken });
         }
         let gone = open.keys().filter(|name| !config.listeners.contains_key(*name));
         Ok(Change { opening, renewed, closing: gone.cloned().collect() })
@@ -167,8 +167,8 @@ impl Listening {
     /// Puts a change into force. Who is connected to what is closed or changed finishes what has begun.
     pub fn apply(&self, change: Change, state: &Arc<State>) -> io::Result<()> {
         let _on_runtime = state.runtimes.of(Place::Latency).enter();
-        for (live, acceptor) in change.renewed {
-            live.store(Arc::new(acceptor));
+        for (live, spoken) in change.renewed {
+            live.store(Arc::new(spoken));
         }
         let mut open = self.open.lock();
         let mut left = Vec::new();
@@ -192,6 +192,28 @@ impl Listening {
     pub fn addresses(&self) -> BTreeMap<String, String> {
         let open = self.open.lock();
         open.iter().map(|(name, open)| (name.clone(), open.socket.address.to_string())).collect()
+    }
+
+    /// What each shows.
+    pub fn certificates(&self) -> Vec<(String, Arc<Certificates>)> {
+        let open = self.open.lock();
+        let shown = |(name, open): (&String, &Open)| {
+            let spoken = open.spoken.as_ref()?.load();
+            Some((name.clone(), Arc::clone(&spoken.certificates)))
+        };
+        open.iter().filter_map(shown).collect()
+    }
+
+    /// Those that an OCSP response is sent with.
+    pub fn stapled(&self) -> Vec<Arc<Shown>> {
+        let all = self.certificates().into_iter().map(|(_, certificates)| certificates);
+        let mut stapled: Vec<Arc<Shown>> = Vec::new();
+        for shown in all.filter(|all| all.is_stapling).flat_map(|all| all.all().to_vec()) {
+            if !stapled.iter().any(|other| Arc::ptr_eq(other, &shown)) {
+                stapled.push(shown);
+            }
+        }
+        stapled
     }
 
     /// All sockets once more, each with the name it is handed over under.
@@ -241,18 +263,18 @@ impl Open {
 impl Opening {
     /// Starts what serves on it; must be called on the latency runtime.
     fn serve(self, state: &Arc<State>) -> io::Result<Open> {
-        let Opening { name, listener, socket, acceptor } = self;
+        let Opening { name, listener, socket, spoken } = self;
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
-        let acceptor = acceptor.map(|acceptor| Arc::new(ArcSwap::from_pointee(acceptor)));
-        let app = connections(&name, &listener, state, (acceptor.clone(), closing));
+        let spoken = spoken.map(|spoken| Arc::new(ArcSwap::from_pointee(spoken)));
+        let app = connections(&name, &listener, state, (spoken.clone(), closing));
         // Cleartext is read as it comes, and put together where it is written (`prompt`).
         let buffers = match listener.tls.is_some() {
             true => L4BufferSettings::default().read(TLS_READ_BYTES),
             false => L4BufferSettings::unbuffered(),
         };
         start(name, socket.duplicate()?, app, buffers, stopping);
-        Ok(Open { socket, fixed: Fixed::of(&listener), acceptor, stop, close })
+        Ok(Open { socket, fixed: Fixed::of(&listener), spoken, stop, close })
     }
 }
 
@@ -260,7 +282,7 @@ fn connections(
     name: &str,
     listener: &Listener,
     state: &Arc<State>,
-    (acceptor, closing): (Option<LiveAcceptor>, watch::Receiver<bool>),
+    (spoken, closing): (Option<Live>, watch::Receiver<bool>),
 ) -> Connections {
     let conf = ServerConf {
         threads: Handle::current().metrics().num_workers(),
@@ -281,7 +303,7 @@ fn connections(
     options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
     let requests = Requests::new(Arc::new(proxy), state.runtimes.clone());
-    Connections::new(name, listener, requests, acceptor, (closing, door), state)
+    Connections::new(name, listener, requests, spoken, (closing, door), state)
 }
 
 /// Starts a service; must be called on the latency runtime.
@@ -353,11 +375,11 @@ mod tests {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = probe.local_addr().unwrap();
         let wanted = config(&format!("{{ a: {{ address: '{address}' }} }}"));
-        let keys = TicketKeys::default();
-        let fault = listening.prepare(&wanted, &keys).err().unwrap().to_string();
+        let kept = Kept::default();
+        let fault = listening.prepare(&wanted, &kept).err().unwrap().to_string();
         assert!(fault.contains("listener `a` cannot listen on"), "{fault}");
         drop(probe);
-        let change = listening.prepare(&wanted, &keys).unwrap();
+        let change = listening.prepare(&wanted, &kept).unwrap();
         assert_eq!(change.opening.len(), 1);
         assert!(std::net::TcpListener::bind(address).is_err(), "it is bound");
         drop(change);

@@ -2,6 +2,7 @@
 //! generated METRICS.md are all made from it, so what is documented is what is exported.
 
 pub mod buffering;
+pub mod certificates;
 pub mod compression;
 pub mod family;
 pub mod logs;
@@ -13,6 +14,7 @@ use prometheus::{
 };
 
 use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
+use crate::metrics::certificates::CertificateMetrics;
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
 use crate::metrics::logs::LOG_FAMILIES;
@@ -20,7 +22,12 @@ use crate::metrics::traffic::TrafficMetrics;
 
 /// Every family, each in one table.
 fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(BUFFER_FAMILIES).chain(traffic::FAMILIES).chain(LOG_FAMILIES)
+    FAMILIES
+        .iter()
+        .chain(BUFFER_FAMILIES)
+        .chain(traffic::FAMILIES)
+        .chain(certificates::FAMILIES)
+        .chain(LOG_FAMILIES)
 }
 
 /// Handles to the families, made once per process.
@@ -63,6 +70,7 @@ pub struct Metrics {
     pub rate_limit_cluster_failures: IntCounterVec,
     pub auth_requests: IntCounterVec,
     pub buffers: BufferMetrics,
+    pub certificates: CertificateMetrics,
     pub compression: CompressionMetrics,
     pub traffic: TrafficMetrics,
     pub includes: IntCounterVec,
@@ -177,6 +185,7 @@ impl Metrics {
             rate_limit_cluster_failures: counter("forebay_proxy_rate_limit_cluster_failures_total"),
             auth_requests: counter("forebay_proxy_auth_subrequests_total"),
             buffers: BufferMetrics::new(&registry),
+            certificates: CertificateMetrics::new(&registry),
             compression: CompressionMetrics::new(&registry),
             traffic: TrafficMetrics::new(&registry),
             includes: counter("forebay_proxy_includes_total"),

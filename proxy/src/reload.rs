@@ -83,17 +83,19 @@ pub fn put_in_force(
     let record = record(number, author, &current.config, &config);
     let generation =
         Generation::new((number, config, logs), metrics, lanes, caches, limits, servers, buffers)?;
-    let listeners = state.listening.prepare(&generation.config, &state.ticket_keys)?;
+    let listeners = state.listening.prepare(&generation.config, &state.tls)?;
 
     generation.enter_into_force(metrics, lanes, caches, limits, buffers);
     state.probes.replace(generation.routes.watches(), &state.connector);
     state.renewals.replace(generation.routes.names());
+    state.tls.issued.replace(&generation.config, state);
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
     // It fails where the process may open no more files.
     if let Err(error) = state.listening.apply(listeners, state) {
         tracing::error!(%error, "not every listener could be opened");
     }
+    state.tls.staples.replace(state.listening.stapled(), state);
     history.add(record);
     Ok(number)
 }

@@ -41,8 +41,7 @@ use crate::route::RouteFault;
 use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::slowest::Slowest;
-use crate::tls::TlsFault;
-use crate::tls::tickets::TicketKeys;
+use crate::tls::{Kept, TlsFault};
 use crate::tuning::history::{Cause, History};
 use crate::upgrade::{Arrival, Succession, UpgradeFault};
 use crate::upstream::connector::Connector;
@@ -176,8 +175,8 @@ fn prepare(
     let (lanes, caches) = (Lanes::default(), Caches::default());
     let buffers = Policies::default();
     let (limits, servers) = (Limits::default(), Servers::default());
-    let ticket_keys = TicketKeys::default();
-    let opening = listening::first(&config, sockets, &ticket_keys)?;
+    let tls = Kept::default();
+    let opening = listening::first(&config, sockets, &tls)?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
     let logs = Logs::open(&config, None)?;
@@ -211,7 +210,7 @@ fn prepare(
         moderation: Moderation::default(),
         slowest: Slowest::default(),
         listening: Listening::default(),
-        ticket_keys,
+        tls,
         generation: ArcSwap::from_pointee(generation),
         history: Mutex::new(history),
         tokens: ArcSwap::from_pointee(tokens),
@@ -231,8 +230,10 @@ fn serve(
     let _on_runtime = runtimes.latency.enter();
     state.probes.replace(current.routes.watches(), &state.connector);
     state.renewals.replace(current.routes.names());
+    state.tls.issued.replace(&current.config, state);
     state.listening.keep_admin(&socket)?;
     state.listening.apply(opening, state)?;
+    state.tls.staples.replace(state.listening.stapled(), state);
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);
     let buffers = L4BufferSettings::default().read(0);

@@ -1,11 +1,14 @@
 //! TLS towards clients. Pingora's own `TlsSettings` always accepts TLS 1.2 and panics on a bad
 //! certificate file, so the rustls configuration is made here and handed to pingora's acceptor.
 //!
-//! [`certificates`] chooses what is shown, [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back.
+//! [`certificates`] chooses what is [`shown`], [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back,
+//! [`ocsp`] staples what authorities say.
 
 pub mod asking;
 pub mod certificates;
 pub mod keys;
+pub mod ocsp;
+pub mod shown;
 pub mod tickets;
 
 use std::path::Path;
@@ -28,8 +31,10 @@ use rustls::{RootCertStore, ServerConfig, version};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::acme::{Issued, challenges};
 use crate::tls::asking::Asking;
 use crate::tls::certificates::{Certificates, chain};
+use crate::tls::ocsp::stapler::Staples;
 use crate::tls::tickets::TicketKeys;
 
 /// TLS that cannot be spoken as the document says.
@@ -40,30 +45,50 @@ pub struct TlsFault {
     pub why: String,
 }
 
-/// An acceptor that a reload can replace: new connections use the new certificates, open ones stay.
-pub type LiveAcceptor = Arc<ArcSwap<Acceptor>>;
+/// What outlives every configuration, so that a reload takes nothing from who has it.
+#[derive(Default)]
+pub struct Kept {
+    pub tickets: TicketKeys,
+    pub issued: Issued,
+    pub staples: Staples,
+}
 
-/// The acceptor of a listener; `None` for cleartext. Reads the files it names.
-pub fn acceptor(
-    name: &str,
-    listener: &Listener,
-    keys: &TicketKeys,
-) -> Result<Option<Acceptor>, TlsFault> {
+impl Kept {
+    /// For who checks a document and serves nothing.
+    pub fn looking() -> Kept {
+        Kept { issued: Issued::looking(), ..Kept::default() }
+    }
+}
+
+/// How a listener speaks TLS.
+pub struct Spoken {
+    pub acceptor: Acceptor,
+    pub certificates: Arc<Certificates>,
+}
+
+/// What a reload can replace: new connections use the new certificates, open ones stay.
+pub type Live = Arc<ArcSwap<Spoken>>;
+
+/// What a listener speaks; `None` for cleartext. Reads the files it names.
+pub fn spoken(name: &str, listener: &Listener, kept: &Kept) -> Result<Option<Spoken>, TlsFault> {
     let Some(tls) = &listener.tls else { return Ok(None) };
-    let config = server_config(name, tls, listener.http2, keys)
-        .map_err(|why| TlsFault { listener: name.to_owned(), why })?;
-    Ok(Some(Acceptor::from_server_config(Arc::new(config))))
+    let fault = |why| TlsFault { listener: name.to_owned(), why };
+    pingora::tls::install_default_crypto_provider();
+    let provider = Arc::new(provider(&tls.cipher_suites));
+    let certificates = Arc::new(Certificates::read(tls, kept, &provider).map_err(fault)?);
+    let shows = Arc::clone(&certificates);
+    let config = server_config(name, listener.http2, (tls, kept), provider, shows);
+    let acceptor = Acceptor::from_server_config(Arc::new(config.map_err(fault)?));
+    Ok(Some(Spoken { acceptor, certificates }))
 }
 
 fn server_config(
     name: &str,
-    tls: &ListenerTls,
     http2: bool,
-    keys: &TicketKeys,
+    (tls, kept): (&ListenerTls, &Kept),
+    provider: Arc<CryptoProvider>,
+    certificates: Arc<Certificates>,
 ) -> Result<ServerConfig, String> {
-    pingora::tls::install_default_crypto_provider();
-    let provider = Arc::new(provider(&tls.cipher_suites));
-    let certificates = Certificates::read(&tls.certificates, tls.refused.as_ref(), &provider)?;
     let mut binding = Sha256::new();
     binding.update(format!("{name}\n{:?}\n{:?}", tls.minimum_version, tls.client_certificates));
     let versions: &[_] = match tls.minimum_version {
@@ -77,10 +102,13 @@ fn server_config(
         Some(asked) => builder.with_client_cert_verifier(verifier(asked, provider, &mut binding)?),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    let mut config = builder.with_cert_resolver(certificates);
     let protocols: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
     let protocols = if http2 { protocols } else { &protocols[1..] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    if tls.acme.is_some() {
+        config.alpn_protocols.push(challenges::PROTOCOL.to_vec());
+    }
     config.ignore_client_order = !tls.cipher_suites.is_empty();
     let tickets = tls.session_tickets.clone().unwrap_or_default();
     let asks =
@@ -88,7 +116,7 @@ fn server_config(
     match asks {
         // What a certificate was worth is not in a ticket.
         true => config.session_storage = Arc::new(NoServerSessionStorage {}),
-        false => config.ticketer = keys.ticketer(&tickets, binding.finalize().into())?,
+        false => config.ticketer = kept.tickets.ticketer(&tickets, binding.finalize().into())?,
     }
     Ok(config)
 }

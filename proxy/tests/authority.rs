@@ -63,13 +63,29 @@ impl Authority {
         self.dir.path().join(name)
     }
 
+    /// Its own key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// A certificate for these names and addresses, written as `FILE.pem` and `FILE.key`.
     pub fn issue(&self, file: &str, names: &[&str]) -> Pair {
+        self.issue_as(file, names, |_| {})
+    }
+
+    /// The same with something else in it.
+    pub fn issue_as(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, file);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let made = params.signed_by(&key, &self.issuer).unwrap();
         let pair = Pair {

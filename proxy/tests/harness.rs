@@ -82,6 +82,11 @@ impl Proxy {
         Proxy::launch(command, "", "", sections)
     }
 
+    /// The same with further settings of both.
+    pub fn with_both(listener: &str, admin: &str, sections: &str) -> Proxy {
+        Proxy::launch(Command::new(BINARY), listener, &format!(", {admin}"), sections)
+    }
+
     fn launch(mut command: Command, listener: &str, admin: &str, sections: &str) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(

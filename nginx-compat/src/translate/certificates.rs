@@ -29,6 +29,7 @@ pub fn tls(
     minimum_version(tls, &site.scope, verdicts);
     tickets(tls, &site.scope, verdicts);
     client_certificates(tls, &site.scope, verdicts);
+    stapling(tls, &site.scope, verdicts);
     if refused(tls, site, is_default || is_first, verdicts) {
         return Ok(());
     }
@@ -175,6 +176,36 @@ fn minimum_version(tls: &mut ListenerTls, scope: &Scope<'_>, verdicts: &mut Verd
         _ => differences.push("Forebay speaks TLS 1.3 too".to_owned()),
     }
     verdicts.add(line, Verdict::with_differences(&differences));
+}
+
+/// What the authority says of a certificate goes with it.
+fn stapling(tls: &mut ListenerTls, scope: &Scope<'_>, verdicts: &mut Verdicts) {
+    let Some(line) = scope.one("ssl_stapling") else { return };
+    if !line.has("on") {
+        verdicts.add(line, Verdict::exact());
+        return;
+    }
+    tls.ocsp_stapling = Some(true);
+    let how =
+        "for all certificates of the address; the issuer's has to stand after each in its file";
+    verdicts.add(line, Verdict::approximate(how));
+    if let Some(line) = scope.one("ssl_stapling_verify") {
+        verdicts.add(
+            line,
+            match line.has("on") {
+                true => Verdict::exact(),
+                false => Verdict::approximate("what is stapled is verified all the same"),
+            },
+        );
+    }
+    for name in ["ssl_stapling_responder", "ssl_stapling_file"] {
+        if let Some(line) = scope.one(name) {
+            verdicts.add(
+                line,
+                Verdict::approximate("the responder that the certificate names is asked"),
+            );
+        }
+    }
 }
 
 /// How long sessions can be resumed; by tickets, whatever nginx keeps them in.

@@ -117,10 +117,14 @@ pub struct ListenerTls {
     /// Session resumption by tickets; without it, with the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tickets: Option<SessionTickets>,
-    /// Certificates fetched from an ACME authority (RFC 8555).
+    /// Certificates fetched from an ACME authority (RFC 8555), one for each name, and renewed while a third of their
+    /// lifetime is left, or when the authority says (RFC 9773). Until a name's first one is there, clients that ask for it are
+    /// shown what `certificates` have for it, or refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<Acme>,
-    /// Whether a fresh OCSP response is sent with the certificate.
+    /// Whether a fresh OCSP response is sent with each certificate that names a responder (RFC 6066 section 8). It is fetched
+    /// over HTTP and verified by the issuer's certificate, which has to stand after the certificate in its file. Where there is none,
+    /// handshakes go on without. Let's Encrypt, for one, has ended OCSP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp_stapling: Option<bool>,
 }
@@ -231,19 +235,25 @@ impl Default for SessionTickets {
     }
 }
 
-/// Certificates from an ACME authority.
+/// Certificates from an ACME authority. That names are this proxy's is proved over HTTP where a listener speaks cleartext
+/// (`http-01`: the authority asks at port 80), else in a handshake (`tls-alpn-01`: at port 443).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acme {
-    /// URL of the authority's directory.
+    /// URL of the authority's directory: `https://acme-v02.api.letsencrypt.org/directory`. Who names it agrees to the
+    /// authority's terms of service.
     pub directory: String,
-    /// Names to ask a certificate for.
+    /// Names to ask certificates for, each of its own. Wildcards cannot be proved.
     pub hosts: Vec<HostName>,
-    /// Address the authority may write to.
+    /// Address of mail the authority may write to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-    /// Directory that keeps the account's key and the certificates.
+    /// Directory that keeps the account's key, the certificates with their keys, and what went wrong. It is made where it
+    /// is not there, for the proxy's user alone. Processes that share it order nothing twice.
     pub state_path: PathBuf,
+    /// PEM file with the authorities that the directory's own certificate is verified by; without it, those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
 }
 
 /// What is expected of the PROXY protocol on incoming connections.

@@ -27,8 +27,6 @@ const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
 
 /// What is refused, and what to do meanwhile.
 pub const NOT_YET: &[NotYet] = &[
-    key("listeners.*.tls.acme", "fetch certificates by other means and name the files"),
-    key("listeners.*.tls.ocsp_stapling", "remove it; nothing is stapled"),
     key(
         "lanes.*.connections_max",
         "remove it; `requests_max` bounds the lane, `listeners.*.connections_max` connections",

@@ -253,16 +253,18 @@ fn property_mut<'a>(root: &'a mut Value, pattern: &str) -> Option<&'a mut Map<St
 mod tests {
     use super::*;
     use crate::support::{
-        BODY_KEYS, BUFFER_KEYS, LINK_KEYS, NAMING_KEYS, NOT_YET, SUPPORTED, SUPPORTED_VALUES,
+        BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS, NOT_YET, SUPPORTED,
+        SUPPORTED_VALUES,
     };
 
     /// No key can be read and ignored: each is acted on, or refused.
     #[test]
     fn every_key_is_supported_or_refused() {
         for key in keys() {
-            let supported = [SUPPORTED, BODY_KEYS, BUFFER_KEYS, LINK_KEYS, NAMING_KEYS]
-                .concat()
-                .contains(&key.pattern.as_str());
+            let supported =
+                [SUPPORTED, BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS]
+                    .concat()
+                    .contains(&key.pattern.as_str());
             assert_ne!(
                 supported,
                 key.not_yet.is_some(),
@@ -295,10 +297,9 @@ mod tests {
     fn the_tables_name_only_keys_that_exist() {
         let keys = keys();
         let patterns: Vec<&str> = keys.iter().map(|key| key.pattern.as_str()).collect();
-        for pattern in
-            SUPPORTED.iter().chain(BODY_KEYS).chain(BUFFER_KEYS).chain(LINK_KEYS).chain(NAMING_KEYS)
-        {
-            assert!(patterns.contains(pattern), "`{pattern}` is not a key");
+        let all = [SUPPORTED, BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS];
+        for pattern in all.concat() {
+            assert!(patterns.contains(&pattern), "`{pattern}` is not a key");
         }
         for entry in NOT_YET {
             let pattern = entry.pattern.replace("[1+]", "[]").replace("lanes.*", "lanes.bulk");

@@ -6,6 +6,7 @@
 
 pub use crate::support_bodies::BODY_KEYS;
 pub use crate::support_buffers::BUFFER_KEYS;
+pub use crate::support_certificates::CERTIFICATE_KEYS;
 pub use crate::support_links::LINK_KEYS;
 pub use crate::support_naming::NAMING_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;

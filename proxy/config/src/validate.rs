@@ -10,9 +10,9 @@ use crate::suggest;
 use crate::tree::{Node, Span, Step, steps};
 use crate::units::Duration;
 use crate::{
-    includes, validate_by_request, validate_compression, validate_detours, validate_listeners,
-    validate_logs, validate_policies, validate_routes, validate_steps, validate_templates,
-    validate_upstreams,
+    includes, validate_acme, validate_by_request, validate_compression, validate_detours,
+    validate_listeners, validate_logs, validate_policies, validate_routes, validate_steps,
+    validate_templates, validate_upstreams,
 };
 
 /// Everything wrong with what a document means. `root` is the node it was read from, for places;
@@ -30,6 +30,7 @@ pub fn validate(config: &Config, root: &Node, base: &str, left_out: &[String]) -
     }
     if whole("listeners") && whole("admin") {
         validate_listeners::check(config, &mut findings);
+        validate_acme::check(config, &mut findings);
     }
     if whole("upstreams") && whole("listeners") {
         validate_upstreams::check(config, &mut findings);

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use super::{Document, Fault, Output, OutputOption, print, read};
 use crate::route::RouteFault;
 use crate::server::StartFault;
-use crate::tls;
-use crate::tls::tickets::TicketKeys;
+use crate::tls::{self, Kept};
 use crate::upstream::ServerFault;
 use crate::upstream::transport::Transport;
 
@@ -46,7 +45,7 @@ pub fn run(options: &Options) -> Result<(), Fault> {
 /// Whether the certificates and keys of TLS can be used, both ways.
 fn files(config: &Config) -> Result<(), StartFault> {
     for (name, listener) in &config.listeners {
-        tls::acceptor(name, listener, &TicketKeys::default())?;
+        tls::spoken(name, listener, &Kept::looking())?;
     }
     for (name, upstream) in &config.upstreams {
         if let Err(fault) = Transport::new(name, upstream) {

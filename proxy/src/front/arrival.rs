@@ -26,7 +26,8 @@ pub fn arrive(edge: &Edge, guest: &Guest, head: &mut RequestHeader, raw: &[u8]) 
     let generation = edge.state.current();
     let listener = generation.config.listeners.get(&edge.listener);
     request::settle(head, Some(raw), listener).ok()?;
-    if head.headers.contains_key(UPGRADE) {
+    if head.headers.contains_key(UPGRADE) || edge.state.tls.issued.challenges.asked(head).is_some()
+    {
         return None;
     }
     let asked = target(&edge.listener, head);

@@ -13,8 +13,7 @@ use crate::listen::write_whole;
 use crate::logs::Logs;
 use crate::reload::ReloadFault;
 use crate::server::{self, Manner, Orders, StartFault};
-use crate::tls;
-use crate::tls::tickets::TicketKeys;
+use crate::tls::{self, Kept};
 
 /// Runs until a signal ends it.
 pub fn run(options: &Options) -> Result<(), Told> {
@@ -103,9 +102,9 @@ fn read_again(
 
 /// What only opening things shows to be wrong.
 pub fn faults(loaded: &Loaded) -> Option<String> {
-    let keys = TicketKeys::default();
+    let kept = Kept::looking();
     let tls =
-        loaded.config.listeners.iter().find_map(|(name, of)| tls::acceptor(name, of, &keys).err());
+        loaded.config.listeners.iter().find_map(|(name, of)| tls::spoken(name, of, &kept).err());
     let logs = || Logs::open(&loaded.config, None).err().map(|fault| fault.to_string());
     tls.map(|fault| fault.to_string()).or_else(logs)
 }

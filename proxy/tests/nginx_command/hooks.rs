@@ -2,19 +2,16 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::Nginx;
 use crate::harness::{BINARY, eventually};
+use crate::pebble::{Pebble, free_port};
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// What a command says; it must succeed.
 fn said(command: &mut Command) -> String {
@@ -95,60 +92,6 @@ fn debians_unit_takes_the_drop_in() {
     assert!(text.contains("Overall exposure level"), "{text}");
 }
 
-/// A program that ends with its test.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command, port: u16) -> Running {
-        let running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        eventually("a server", || TcpStream::connect(("127.0.0.1", port)).ok());
-        running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// An authority by ACME and its resolver, to which every name is this machine.
-struct Authority {
-    directory: String,
-    _resolver: Running,
-    _pebble: Running,
-}
-
-impl Authority {
-    fn asking(folder: &Path, (http, https): (u16, u16)) -> Authority {
-        let [dns, told, port, other] = [(); 4].map(|()| free_port());
-        let at = |port: u16| format!("127.0.0.1:{port}");
-        let mut resolver = Command::new("pebble-challtestsrv");
-        resolver.args(["-dns01", &at(dns), "-management", &at(told), "-defaultIPv4", "127.0.0.1"]);
-        for unused in ["-http01", "-https01", "-tlsalpn01", "-defaultIPv6"] {
-            resolver.args([unused, ""]);
-        }
-        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        fs::write(folder.join("own.pem"), own.cert.pem()).unwrap();
-        fs::write(folder.join("own.key"), own.signing_key.serialize_pem()).unwrap();
-        let config = serde_json::json!({ "pebble": {
-            "listenAddress": at(port), "managementListenAddress": at(other),
-            "certificate": folder.join("own.pem"), "privateKey": folder.join("own.key"),
-            "httpPort": http, "tlsPort": https, "ocspResponderURL": "",
-        }});
-        fs::write(folder.join("pebble.json"), config.to_string()).unwrap();
-        let mut pebble = Command::new("pebble");
-        pebble.arg("-config").arg(folder.join("pebble.json")).args(["-dnsserver", &at(dns)]);
-        pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
-        Authority {
-            directory: format!("https://{}/dir", at(port)),
-            _resolver: Running::start(&mut resolver, told),
-            _pebble: Running::start(&mut pebble, port),
-        }
-    }
-}
-
 /// The serial number of the certificate shown for a name.
 fn serial(port: u16) -> Option<String> {
     let mut client = Command::new("openssl");
@@ -172,7 +115,8 @@ fn serial(port: u16) -> Option<String> {
 fn certbot_fetches_a_certificate_puts_it_in_and_renews_it() {
     let nginx = Nginx::with("", "return 204;");
     let (http, https) = (nginx.address.port(), free_port());
-    let authority = Authority::asking(nginx.dir.path(), (http, https));
+    let authority = Pebble::asking(http, https);
+    let _runs = authority.start();
     let site = format!(
         "pid nginx.pid;\nerror_log error.log notice;\nevents {{ }}\nhttp {{\naccess_log off;\nserver {{\n\
          listen 127.0.0.1:{http};\nserver_name shop.example;\nlocation / {{ return 200 shop; }}\n}}\n}}\n"

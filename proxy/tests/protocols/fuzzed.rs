@@ -37,6 +37,9 @@ pub mod fastcgi;
 #[path = "../../../fuzz/fuzz_targets/mpd.rs"]
 #[allow(unused_attributes, unused_imports)]
 pub mod mpd;
+#[path = "../../../fuzz/fuzz_targets/ocsp_answer.rs"]
+#[allow(unused_attributes, unused_imports)]
+pub mod ocsp_answer;
 #[path = "../../../fuzz/fuzz_targets/playlist.rs"]
 #[allow(unused_attributes, unused_imports)]
 pub mod playlist;

@@ -86,6 +86,11 @@ fn proxy_protocol_headers() {
 }
 
 #[test]
+fn ocsp_answers() {
+    withstands(&targets::ocsp_seeds(), fuzzed::ocsp_answer::run);
+}
+
+#[test]
 fn tokens() {
     withstands(&[targets::good_token().into_bytes()], fuzzed::token::run);
 }

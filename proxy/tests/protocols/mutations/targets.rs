@@ -15,11 +15,14 @@ use forebay_proxy::path::normalize_target;
 use forebay_proxy::proxy_protocol::{Ends, Header, Progress, read, write_v1, write_v2};
 use forebay_proxy::request;
 use forebay_proxy::signed::Signed;
+use forebay_proxy::tls::ocsp::message::Question;
 use forebay_proxy::upstream::connector::Connector;
 use forebay_proxy::upstream::server::Servers;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use pingora::proxy::Session;
 use proxy_config::listener::Listener;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::runtime::Runtime;
 
 /// The key of what is signed here.
@@ -29,6 +32,28 @@ const EXPIRES: u64 = 32_503_680_000;
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A certificate, its issuer's, and what openssl answers about it.
+const CHAIN: &[u8] = include_bytes!("../../../src/tls/ocsp/answers/chain.pem");
+const ANSWER: &[u8] = include_bytes!("../../../src/tls/ocsp/answers/by_delegate.der");
+const ANSWERED: i64 = 1_795_871_400;
+
+pub fn ocsp_seeds() -> [Vec<u8>; 2] {
+    let by_issuer = include_bytes!("../../../src/tls/ocsp/answers/by_issuer.der");
+    [ANSWER.to_vec(), by_issuer.to_vec()]
+}
+
+/// An answer that is believed is good now; chains are taken in any order or not at all.
+pub fn ocsp_answer(bytes: &[u8]) {
+    let chain = CertificateDer::pem_slice_iter(CHAIN).collect::<Result<Vec<_>, _>>().unwrap();
+    let question = Question::of(&chain).unwrap().unwrap();
+    if let Ok(answered) = question.judge(bytes, ANSWERED) {
+        assert!(answered.this_update <= ANSWERED + 300 && answered.next_update > ANSWERED);
+    }
+    let stranger = CertificateDer::from(bytes.to_vec());
+    let _ = Question::of(&[stranger.clone(), chain[1].clone()]);
+    let _ = Question::of(&[chain[0].clone(), stranger]);
 }
 
 /// A request that is taken has one reading: one Host, one statement of its length, one form of its path; and how
