@@ -75,6 +75,9 @@ pub fn put_in_force(
     if current.config.admin.address != config.admin.address {
         return Err(ReloadFault::NeedsRestart("`admin.address`".to_owned()));
     }
+    if current.config.admin.socket_access != config.admin.socket_access {
+        return Err(ReloadFault::NeedsRestart("`admin.socket_access`".to_owned()));
+    }
     let logs = Logs::open(&config, Some(&current.logs))?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;

@@ -11,6 +11,7 @@ mod harness;
 mod origin;
 
 mod access_logs;
+mod admin_socket;
 mod auth_requests;
 mod authority;
 mod balancing;

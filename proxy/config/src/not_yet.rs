@@ -14,15 +14,6 @@ const fn key(pattern: &'static str, instead: &'static str) -> NotYet {
     NotYet { pattern, values: &[], instead }
 }
 
-const fn values(
-    pattern: &'static str,
-    values: &'static [&'static str],
-    instead: &'static str,
-) -> NotYet {
-    NotYet { pattern, values, instead }
-}
-
-const NO_UNIX: &str = "use an IP address and a port";
 const ONE_BY_ONE: &str = "remove it; the lane is bounded by `requests_max`";
 
 /// What is refused, and what to do meanwhile.
@@ -35,6 +26,5 @@ pub const NOT_YET: &[NotYet] = &[
     ),
     key("lanes.*.upstream_connections_max", "use `origin_concurrency_max`"),
     key("lanes.*.cpu_share", ONE_BY_ONE),
-    values("admin.address", &["unix:*"], NO_UNIX),
     key("telemetry", "remove it; no traces are sent"),
 ];

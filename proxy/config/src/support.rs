@@ -555,6 +555,7 @@ pub const SUPPORTED: &[&str] = &[
     "maps.*.shares[].value",
     "admin",
     "admin.address",
+    "admin.socket_access",
     "admin.tokens",
     "admin.tokens[]",
     "admin.tokens[].name",
