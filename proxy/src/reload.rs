@@ -91,6 +91,7 @@ pub fn put_in_force(
     generation.enter_into_force(metrics, lanes, caches, limits, buffers);
     state.probes.replace(generation.routes.watches(), &state.connector);
     state.renewals.replace(generation.routes.names());
+    state.spans.send_to(generation.config.telemetry.as_ref());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
     // It fails where the process may open no more files.

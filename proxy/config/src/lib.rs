@@ -74,6 +74,7 @@ pub mod suggest;
 pub mod support;
 mod support_bodies;
 mod support_buffers;
+mod support_lanes;
 mod support_links;
 mod support_naming;
 mod support_values;

@@ -262,7 +262,12 @@ const CASES: &[(&str, &str, &str)] = &[
         "URL of a collector",
     ),
     ("protected_paths: [ /a, b ]", "protected_paths[1]", "not an absolute path"),
-    ("lanes: { bulk: { cpu_share: 60% }, upload: { cpu_share: 50% } }", "lanes", "more than 100%"),
+    ("lanes: { bulk: { connections_max: 0 } }", "lanes.bulk.connections_max", "0"),
+    (
+        "lanes: { bulk: { upstream_connections_max: 0 } }",
+        "lanes.bulk.upstream_connections_max",
+        "0",
+    ),
     ("lanes: { bulk: { waiting_max: 5 } }", "lanes.bulk.waiting_max", "for ever"),
     ("lanes: { bulk: { memory_max: 1000KiB } }", "lanes.bulk.memory_max", "may need 1MiB"),
     ("lanes: { bulk: { waiting_time_max: 5s } }", "lanes.bulk.waiting_time_max", "at all"),
