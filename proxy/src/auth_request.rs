@@ -92,6 +92,7 @@ impl AuthRequest {
             request_id: exchange.request_id.clone(),
             forwarded: exchange.forwarded(),
             edits: exchange.ruled.texts.auth_edits.clone().unwrap_or_default(),
+            recorder: exchange.recorder(),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::nginx;
 use crate::server::StartFault;
 
 mod admin_call;
+mod at_socket;
 mod check;
 mod docs;
 mod dump;

@@ -32,6 +32,7 @@ use crate::front::{Door, Guest, Passed};
 use crate::generation::State;
 use crate::hop::{self, Company};
 use crate::introduction::introduce;
+use crate::lane::charge::Charged;
 use crate::prompt::{self, Patience, Prompt};
 use crate::proxy_protocol;
 use crate::runtimes::Handles;
@@ -69,6 +70,8 @@ pub struct Caller {
     pub last: bool,
     /// What a request becomes that is none any more.
     pub departing: departure::Exit,
+    /// The lanes the connection counts in.
+    pub charged: Charged,
 }
 
 /// The two ends of a connection and what lies between.

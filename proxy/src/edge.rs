@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Version;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -14,6 +15,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use proxy_config::listener::ListenerTimeouts;
 use proxy_config::program::Walk;
+use proxy_config::route::ForwardedHeaders;
 
 use crate::bodies::Changers;
 use crate::cache::answer;
@@ -26,6 +28,7 @@ use crate::exchange::Exchange;
 use crate::finish::{self, Moved};
 use crate::generation::State;
 use crate::headers::{self, Downstream};
+use crate::lane::Full;
 use crate::mirror;
 use crate::pace::OwnRate;
 use crate::parts::{self, Cutters};
@@ -35,6 +38,9 @@ use crate::rate_limit::key::Asking;
 use crate::respond::{self, Failure, failure_kind};
 use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
+use crate::telemetry::attempt::{self, Attempt};
+use crate::trace::TRACEPARENT;
+use crate::upstream::Upstream;
 use crate::upstream::connector::Carries;
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
@@ -213,8 +219,24 @@ impl Edge {
     }
 }
 
+/// Begins the span of the next attempt, where the request is traced; the one before it ends.
+fn begin_attempt(head: &RequestHeader, exchange: &mut Exchange, upstream: &Upstream) {
+    exchange.attempt = None;
+    let Some(recorder) = exchange.recorder() else { return };
+    let asked = attempt::Asked {
+        upstream: &upstream.name,
+        server: upstream.host(&exchange.attempts),
+        tls: upstream.transport().is_tls(),
+        resent: exchange.attempts.retries(),
+    };
+    let attempt = Attempt::new(&recorder, head.method.as_str(), head.raw_path(), &asked);
+    exchange.attempt = Some(Box::new(attempt));
+}
+
 fn count_failure(exchange: &mut Exchange, error: &Error, stale: bool) {
     if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
+        let kind = failure_kind(error.etype());
+        exchange.attempt.iter_mut().for_each(|attempt| attempt.failed(kind));
         upstream.failed(&mut exchange.attempts, failure_kind(error.etype()), stale);
     }
 }
@@ -304,8 +326,11 @@ impl ProxyHttp for Edge {
         let (client, proved) = (exchange.client, &exchange.proved);
         exchange.attempts.wish = upstream.wish(&Asking { client, route, head, proved });
         exchange.attempts.wish.client = client_address::ends(session, exchange.client);
-        let turn = upstream.turn(&mut exchange.attempts).await;
-        let mut turn = turn.ok_or_else(|| Error::new(ErrorType::Custom(respond::NO_SERVER)))?;
+        let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
+        let lane = lane.ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let turn = upstream.turn(&mut exchange.attempts, &lane).await;
+        let mut turn = turn.map_err(|why| Error::new(ErrorType::Custom(respond::no_turn(why))))?;
+        begin_attempt(session.req_header(), exchange, &upstream);
         Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
         Ok(turn.peer)
@@ -335,6 +360,7 @@ impl ProxyHttp for Edge {
         exchange.connect_time = exchange.attempt_begun.map(|begun| begun.elapsed());
         exchange.connected = Some(Instant::now());
         exchange.reused = Some(reused);
+        exchange.attempt.iter_mut().for_each(|attempt| attempt.reused = Some(reused));
         if let Some(upstream) = &exchange.upstream {
             exchange.last_on_connection =
                 upstream.connected(reused, Some(Carries::Known(connection)));
@@ -342,6 +368,10 @@ impl ProxyHttp for Edge {
             if !upstream.accepts(tls) {
                 let why = "the server's TLS is older than the upstream allows";
                 return Err(Error::explain(ErrorType::TLSHandshakeFailure, why).into_up());
+            }
+            if let (Some(in_use), Some(route)) = (&mut exchange.in_use, &exchange.route) {
+                let shared = upstream.share(in_use, connection, &route.lane);
+                shared.map_err(|Full| Error::new(ErrorType::Custom(respond::LANE_FULL)))?;
             }
         }
         Ok(())
@@ -356,7 +386,7 @@ impl ProxyHttp for Edge {
         let upstream =
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let server = upstream.host(&exchange.attempts);
-        let http2 = head.version == http::Version::HTTP_2;
+        let http2 = head.version == Version::HTTP_2;
         let trailers = http2 && session.is_http2() && headers::takes_trailers(&head.headers);
         let downstream = Downstream {
             client: exchange.peer.map(|peer| peer.ip()),
@@ -365,6 +395,12 @@ impl ProxyHttp for Edge {
             forwarded: exchange.forwarded(),
         };
         headers::to_upstream(head, &downstream, server)?;
+        let version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        exchange.attempt.iter_mut().for_each(|attempt| attempt.version = Some(version));
+        let parent = exchange.attempt.as_ref().and_then(|attempt| attempt.traceparent());
+        if let Some(parent) = parent.filter(|_| exchange.forwarded() != ForwardedHeaders::PassOn) {
+            head.insert_header(TRACEPARENT, parent)?;
+        }
         if trailers {
             head.insert_header(http::header::TE, "trailers")?;
         }
@@ -415,6 +451,7 @@ impl ProxyHttp for Edge {
             let took = exchange.connected.map_or(Duration::ZERO, |at| at.elapsed());
             exchange.upstream_first_byte = Some(took);
             exchange.upstream_status = Some(head.status.as_u16());
+            exchange.attempt.iter_mut().for_each(|attempt| attempt.answered(head.status.as_u16()));
             if let Some(upstream) = exchange.upstream.clone() {
                 let status = head.status.as_u16();
                 upstream.answered(&mut exchange.attempts, status, took);
@@ -536,7 +573,7 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         (exchange.permit, exchange.at_origin) = (None, None);
-        exchange.in_use = None;
+        (exchange.in_use, exchange.attempt) = (None, None);
         exchange.limits.leave();
         if !exchange.tunnel.has_departed && !exchange.trail.is_inside {
             finish::record(self, &Moved::by(session), error.is_some(), exchange);

@@ -26,6 +26,8 @@ use crate::respond::Failure;
 use crate::route::Route;
 use crate::rules::Ruled;
 use crate::runtimes::Place;
+use crate::telemetry::Recorder;
+use crate::telemetry::attempt::Attempt;
 use crate::trace::Trace;
 use crate::tunnel::Tunnelling;
 use crate::upstream::server::InUse;
@@ -100,6 +102,10 @@ pub struct Exchange {
     pub cache_status: Option<String>,
     pub tunnel: Tunnelling,
     pub trace: Option<Trace>,
+    /// Of a request whose spans are recorded.
+    pub recorder: Option<Box<Recorder>>,
+    /// The span of the current attempt, when pingora asks.
+    pub attempt: Option<Box<Attempt>>,
     pub under_way: UnderWay,
 }
 
@@ -148,6 +154,8 @@ impl Exchange {
             cache_status: None,
             tunnel: Tunnelling::default(),
             trace: None,
+            recorder: None,
+            attempt: None,
             under_way: state.drain.request(),
         }
     }
@@ -164,6 +172,13 @@ impl Exchange {
         self.reused = contact.reused;
         self.connect_time = contact.connect_time;
         self.upstream_first_byte = contact.first_byte;
+    }
+
+    /// What its questions record their spans with, on the route it is on now.
+    pub fn recorder(&self) -> Option<Box<Recorder>> {
+        let mut recorder = self.recorder.clone()?;
+        recorder.route = self.route.as_ref().map(|route| route.index);
+        Some(recorder)
     }
 
     pub fn forwarded(&self) -> ForwardedHeaders {

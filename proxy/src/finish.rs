@@ -22,6 +22,7 @@ use crate::log_entry::Entry;
 use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
 use crate::slowest::{Slow, millis};
+use crate::telemetry::server;
 use crate::{mirror, rules};
 
 /// The head that was sent.
@@ -213,11 +214,12 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         tunnel_ended_by: exchange.tunnel.carried.as_ref().map(|carried| carried.ended_by.name()),
         trace_id: exchange.trace.as_ref().map(|trace| trace.id.as_str()),
         span_id: exchange.trace.as_ref().map(|trace| trace.span.as_str()),
-        parent_span_id: exchange.trace.as_ref().map(|trace| trace.parent.as_str()),
+        parent_span_id: exchange.trace.as_ref().and_then(|trace| trace.parent.as_deref()),
         generation: exchange.generation.number,
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
     };
+    server::record(exchange, head, &entry);
     let facts = || {
         let target = rules::target(&edge.listener, head);
         rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk)

@@ -202,7 +202,7 @@ impl Door {
         } else {
             return None;
         };
-        arrival.exchange.permit = Some(arrival.route.lane.admit_now()?);
+        arrival.exchange.permit = Some(arrival.route.lane.admit_now(&guest.caller.charged)?);
         match deed {
             Deed::Hit(_) => self.answered.inc(),
             Deed::Pass(_) => self.passed.inc(),

@@ -25,6 +25,7 @@ use crate::rate_limit::Limits;
 use crate::route::{RouteFault, Routes};
 use crate::runtimes::Handles;
 use crate::slowest::Slowest;
+use crate::telemetry::Spans;
 use crate::tls;
 use crate::tuning::history::History;
 use crate::upstream::connector::Connector;
@@ -105,6 +106,8 @@ pub struct State {
     pub drain: Drain,
     pub moderation: Moderation,
     pub slowest: Slowest,
+    /// On their way to the collector of traces.
+    pub spans: Arc<Spans>,
     pub listening: Listening,
     pub tls: tls::Kept,
     pub generation: ArcSwap<Generation>,

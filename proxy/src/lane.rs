@@ -2,10 +2,13 @@
 //! process, not to a configuration: a reload changes its limits and keeps its counts, so requests of
 //! the old generation still count.
 
+pub mod charge;
+pub mod conduit;
 pub mod enter;
 pub mod memory;
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +18,8 @@ use prometheus::{IntCounter, IntGauge};
 use proxy_config::lane::LaneName;
 
 use crate::buffer::spill::Spill;
+use crate::lane::charge::{Carried, Charged};
+use crate::lane::conduit::{Conduit, Conduits};
 use crate::lane::memory::{Memory, Reserved, TO_CLIENT};
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -26,6 +31,9 @@ use crate::runtimes::Place;
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     pub requests_max: usize,
+    /// `None`: as many as there are.
+    pub connections_max: Option<usize>,
+    pub upstream_connections_max: Option<usize>,
     /// `None`: as many as requests.
     pub origin_concurrency_max: Option<usize>,
     /// Bytes that bodies under way may hold; `None` for no limit but that on requests.
@@ -43,6 +51,8 @@ impl Budget {
         let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
         Budget {
             requests_max: count(lane.requests_max),
+            connections_max: lane.connections_max.map(count),
+            upstream_connections_max: lane.upstream_connections_max.map(count),
             origin_concurrency_max: lane.origin_concurrency_max.map(count),
             memory_max: lane.memory_max.map(proxy_config::units::ByteSize::as_bytes),
             waiting_max: count(waiting.max),
@@ -52,7 +62,8 @@ impl Budget {
         }
     }
 
-    fn limits(&self, inside_max: usize) -> Limits {
+    fn limits(&self, inside_max: Option<usize>) -> Limits {
+        let inside_max = inside_max.unwrap_or(usize::MAX);
         let Budget { waiting_max, waiting_time_max, .. } = *self;
         Limits { inside_max, waiting_max, waiting_time_max }
     }
@@ -63,7 +74,24 @@ impl Budget {
 #[derive(Debug)]
 pub struct Seat {
     permit: Permit,
-    _reserved: Reserved,
+    reserved: Reserved,
+    /// Of one in the lane: its connection counts there.
+    _carried: Option<Carried>,
+}
+
+/// Why a request was not let into its lane.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// Its connection has no place there (`connections_max`).
+    Connection,
+    Request,
+}
+
+impl Seat {
+    /// Gives the place back and keeps the memory.
+    pub fn into_memory(self) -> Reserved {
+        self.reserved
+    }
 }
 
 /// One lane: its places, its memory, its pace and where its bodies move.
@@ -71,6 +99,9 @@ pub struct Lane {
     name: String,
     places: Arc<Places>,
     origins: Arc<Places>,
+    connections: Arc<Places>,
+    /// Connections to servers.
+    conduits: Arc<Conduits>,
     memory: Arc<Memory>,
     pub pace: Pace,
     /// Where its bodies go when memory is out.
@@ -78,7 +109,11 @@ pub struct Lane {
     /// Its bodies move on the bulk runtime.
     on_bulk: AtomicBool,
     max: IntGauge,
+    connections_max: IntGauge,
+    upstream_connections_max: IntGauge,
     shed: IntCounter,
+    shed_connections: IntCounter,
+    shed_upstream_connections: IntCounter,
 }
 
 impl Lane {
@@ -90,6 +125,8 @@ impl Lane {
             name: name.to_owned(),
             places: with_queue("place", &metrics.lane_in_flight),
             origins: with_queue("origin", &metrics.lane_origin_requests),
+            connections: with_queue("connection", &metrics.lane_connections),
+            conduits: Conduits::new(with_queue("upstream", &metrics.lane_upstream_connections)),
             memory: Memory::new(
                 metrics.lane_memory.with_label_values(&[name]),
                 metrics.lane_memory_max.with_label_values(&[name]),
@@ -98,7 +135,15 @@ impl Lane {
             spill: Spill::new(name, metrics),
             on_bulk: AtomicBool::new(false),
             max: metrics.lane_requests_max.with_label_values(&[name]),
+            connections_max: metrics.lane_connections_max.with_label_values(&[name]),
+            upstream_connections_max: metrics
+                .lane_upstream_connections_max
+                .with_label_values(&[name]),
             shed: metrics.lane_shed.with_label_values(&[name]),
+            shed_connections: metrics.lane_connections_shed.with_label_values(&[name, "client"]),
+            shed_upstream_connections: metrics
+                .lane_connections_shed
+                .with_label_values(&[name, "upstream"]),
         }
     }
 
@@ -113,11 +158,16 @@ impl Lane {
 
     pub fn enter_into_force(&self, budget: &Budget) {
         self.on_bulk.store(budget.place == Place::Bulk, Ordering::Release);
-        self.places.set_limits(budget.limits(budget.requests_max));
-        self.origins.set_limits(budget.limits(budget.origin_concurrency_max.unwrap_or(usize::MAX)));
+        self.places.set_limits(budget.limits(Some(budget.requests_max)));
+        self.origins.set_limits(budget.limits(budget.origin_concurrency_max));
+        self.connections.set_limits(budget.limits(budget.connections_max));
+        self.conduits.places().set_limits(budget.limits(budget.upstream_connections_max));
         self.memory.set_max(budget.memory_max);
         self.pace.set_rate(budget.bandwidth_max);
-        self.max.set(i64::try_from(budget.requests_max).unwrap_or(i64::MAX));
+        let gauge = |max: Option<usize>| max.map_or(0, |m| i64::try_from(m).unwrap_or(i64::MAX));
+        self.max.set(gauge(Some(budget.requests_max)));
+        self.connections_max.set(gauge(budget.connections_max));
+        self.upstream_connections_max.set(gauge(budget.upstream_connections_max));
     }
 
     /// Memory for a body that waits, beyond what its request reserved; given back when it is dropped.
@@ -125,9 +175,15 @@ impl Lane {
         self.memory.reserve(bytes)
     }
 
-    /// Takes a place, waits for one, or sheds: never takes from another lane.
-    pub async fn admit(&self) -> Result<Seat, Full> {
-        self.sit_down(&self.places, TO_CLIENT).await
+    /// Takes a place for a request on this connection, waits for one, or sheds: never takes from another lane.
+    pub async fn admit(&self, connection: &Charged) -> Result<Seat, Shed> {
+        let carried = connection.carry(&self.connections).await.map_err(|Full| {
+            self.shed.inc();
+            self.shed_connections.inc();
+            Shed::Connection
+        })?;
+        let seat = self.sit_down(&self.places, TO_CLIENT).await.map_err(|Full| Shed::Request)?;
+        Ok(Seat { _carried: Some(carried), ..seat })
     }
 
     /// Whether half of its places are taken.
@@ -136,10 +192,11 @@ impl Lane {
     }
 
     /// Takes a place if one is free; who gets none has not asked.
-    pub fn admit_now(&self) -> Option<Seat> {
+    pub fn admit_now(&self, connection: &Charged) -> Option<Seat> {
         let permit = self.places.enter_now()?;
         let reserved = self.memory.reserve(TO_CLIENT)?;
-        Some(Seat { permit, _reserved: reserved })
+        let carried = connection.carry_now(&self.connections)?;
+        Some(Seat { permit, reserved, _carried: Some(carried) })
     }
 
     /// Whether this is a place of this lane: a request that is led to another route of it keeps it.
@@ -156,9 +213,25 @@ impl Lane {
         let entered = async {
             let permit = places.enter().await?;
             let reserved = self.memory.reserve(bytes).ok_or(Full)?;
-            Ok(Seat { permit, _reserved: reserved })
+            Ok(Seat { permit, reserved, _carried: None })
         };
         entered.await.inspect_err(|Full| self.shed.inc())
+    }
+
+    /// A connection to a server for one question, at once or after a wait; to be had before anything of the server's
+    /// or its upstream's is.
+    pub async fn connect(&self) -> Result<Conduit, Full> {
+        self.conduits.own().await.inspect_err(|Full| self.count_unconnected())
+    }
+
+    /// One that is there and may carry others of the lane already.
+    pub fn connect_shared(&self, connection: RawFd) -> Result<Conduit, Full> {
+        self.conduits.shared(connection).inspect_err(|Full| self.count_unconnected())
+    }
+
+    fn count_unconnected(&self) {
+        self.shed.inc();
+        self.shed_upstream_connections.inc();
     }
 }
 
@@ -187,6 +260,8 @@ mod tests {
         let (waiting_max, bandwidth_max, memory_max) = (0, None, None);
         Budget {
             requests_max,
+            connections_max: None,
+            upstream_connections_max: None,
             origin_concurrency_max,
             memory_max,
             waiting_max,
@@ -200,18 +275,24 @@ mod tests {
     async fn a_place_is_given_back_once_and_a_smaller_limit_holds_for_new_requests() {
         let metrics = Metrics::new();
         let lane = Lanes::default().named("bulk", &metrics);
-        assert!(lane.admit().await.is_err(), "nothing is in force yet");
+        assert!(lane.admit(&Charged::default()).await.is_err(), "nothing is in force yet");
         lane.enter_into_force(&budget(2, None));
-        let (first, second) = (lane.admit().await.ok(), lane.admit().await.ok());
+        let (first, second) = (
+            lane.admit(&Charged::default()).await.ok(),
+            lane.admit(&Charged::default()).await.ok(),
+        );
         assert!(first.is_some() && second.is_some());
-        assert!(lane.admit().await.is_err());
+        assert!(lane.admit(&Charged::default()).await.is_err());
         let in_flight = metrics.lane_in_flight.with_label_values(&["bulk"]);
         assert_eq!((in_flight.get(), lane.shed.get()), (2, 2));
         lane.enter_into_force(&budget(1, None));
         drop(second);
-        assert!(lane.admit().await.is_err(), "one is still in flight and the limit is now one");
+        assert!(
+            lane.admit(&Charged::default()).await.is_err(),
+            "one is still in flight and the limit is now one"
+        );
         drop(first);
-        assert!(lane.admit().await.is_ok());
+        assert!(lane.admit(&Charged::default()).await.is_ok());
         assert_eq!(in_flight.get(), 0);
     }
 
@@ -220,7 +301,7 @@ mod tests {
         let lane = Lanes::default().named("bulk", &Metrics::new());
         lane.enter_into_force(&budget(5, Some(1)));
         let asking = lane.ask_origin(1).await.unwrap();
-        assert!(lane.ask_origin(1).await.is_err() && lane.admit().await.is_ok());
+        assert!(lane.ask_origin(1).await.is_err() && lane.admit(&Charged::default()).await.is_ok());
         drop(asking);
         assert!(lane.ask_origin(1).await.is_ok());
     }
@@ -230,11 +311,13 @@ mod tests {
         let metrics = Metrics::new();
         let lane = Lanes::default().named("bulk", &metrics);
         lane.enter_into_force(&Budget { memory_max: Some(TO_CLIENT + 10), ..budget(5, None) });
-        let seat = lane.admit().await.unwrap();
-        assert!(lane.admit().await.is_err() && lane.ask_origin(11).await.is_err());
+        let seat = lane.admit(&Charged::default()).await.unwrap();
+        assert!(
+            lane.admit(&Charged::default()).await.is_err() && lane.ask_origin(11).await.is_err()
+        );
         assert!(lane.ask_origin(10).await.is_ok());
         drop(seat);
-        assert!(lane.admit().await.is_ok());
+        assert!(lane.admit(&Charged::default()).await.is_ok());
         let in_flight = metrics.lane_in_flight.with_label_values(&["bulk"]);
         assert_eq!((in_flight.get(), lane.shed.get()), (0, 2));
     }

@@ -113,6 +113,7 @@ pub mod slowest;
 pub mod splice;
 pub mod split;
 pub mod syslog;
+pub mod telemetry;
 pub mod tls;
 pub mod top;
 pub mod trace;

@@ -4,12 +4,12 @@
 pub mod inherited;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use pingora::listeners::ListenerConfig;
 use pingora::server::{Fds, ListenFds};
 use proxy_config::Config;
 use proxy_config::address::ListenAddress;
+use proxy_config::admin::SocketAccess;
 use serde::Serialize;
-use socket2::SockRef;
+use socket2::{Domain, SockAddr, SockRef, Type};
 use thiserror::Error;
 
 use crate::listen::inherited::{ADMIN, Inherited};
@@ -27,6 +28,9 @@ use crate::listen::inherited::{ADMIN, Inherited};
 /// What may wait in the kernel for a client that does not read, bytes. What is on its way (sent and not
 /// acknowledged) comes on top, as far as the client's window and the network take it.
 pub const UNSENT_BYTES: u32 = 64 * 1024;
+
+/// Connections to a Unix socket that the kernel holds until whoever serves says how many.
+const UNIX_BACKLOG: i32 = 128;
 
 /// An address that cannot be listened on.
 #[derive(Debug, Error)]
@@ -42,6 +46,8 @@ pub struct Socket {
     descriptor: OwnedFd,
     pub address: ListenAddress,
     pub backlog_max: Option<u32>,
+    /// Whom its file is open to, where it has one.
+    access: SocketAccess,
 }
 
 /// All sockets of a configuration.
@@ -55,11 +61,13 @@ pub fn bind(config: &Config, inherited: &mut Inherited) -> Result<Sockets, BindF
     let mut listeners = BTreeMap::new();
     for (name, listener) in &config.listeners {
         let what = format!("listener `{name}`");
-        let mut socket = take_or_bind(&what, name, &listener.address, inherited)?;
+        let mut socket =
+            take_or_bind(&what, name, (&listener.address, SocketAccess::Everyone), inherited)?;
         socket.backlog_max = listener.backlog_max;
         listeners.insert(name.clone(), socket);
     }
-    let admin = take_or_bind("the admin listener", ADMIN, &config.admin.address, inherited)?;
+    let at = (&config.admin.address, config.admin.socket_access.unwrap_or_default());
+    let admin = take_or_bind("the admin listener", ADMIN, at, inherited)?;
     if !inherited.is_empty() {
         tracing::warn!(
             sockets = inherited.len(),
@@ -72,7 +80,7 @@ pub fn bind(config: &Config, inherited: &mut Inherited) -> Result<Sockets, BindF
 fn take_or_bind(
     what: &str,
     name: &str,
-    address: &ListenAddress,
+    (address, access): (&ListenAddress, SocketAccess),
     inherited: &mut Inherited,
 ) -> Result<Socket, BindFault> {
     let fault =
@@ -81,9 +89,9 @@ fn take_or_bind(
         Some((descriptor, address)) => {
             let prepared = prepare(&descriptor, address.socket().is_some());
             prepared.map_err(|error| fault(error.to_string()))?;
-            Ok(Socket { descriptor, address, backlog_max: None })
+            Ok(Socket { descriptor, address, backlog_max: None, access })
         }
-        None => bind_one(what, address),
+        None => bind_at(what, address, access),
     }
 }
 
@@ -97,8 +105,12 @@ fn prepare(descriptor: &OwnedFd, is_tcp: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds a socket that nobody has bound.
+/// Binds a listener's socket that nobody has bound.
 pub fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault> {
+    bind_at(what, address, SocketAccess::Everyone)
+}
+
+fn bind_at(what: &str, address: &ListenAddress, access: SocketAccess) -> Result<Socket, BindFault> {
     let fault =
         |why: String| BindFault { what: what.to_owned(), address: address.to_string(), why };
     let bound = match address {
@@ -106,12 +118,13 @@ pub fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault
             let address = ListenAddress::Socket(listener.local_addr()?);
             let descriptor = OwnedFd::from(listener);
             prepare(&descriptor, true)?;
-            Ok(Socket { descriptor, address, backlog_max: None })
+            Ok(Socket { descriptor, address, backlog_max: None, access })
         }),
-        ListenAddress::Unix(path) => bind_unix(path).map(|listener| Socket {
-            descriptor: listener.into(),
+        ListenAddress::Unix(path) => bind_unix(path, access).map(|descriptor| Socket {
+            descriptor,
             address: address.clone(),
             backlog_max: None,
+            access,
         }),
     };
     bound.map_err(|error| match error.kind() {
@@ -125,8 +138,12 @@ pub fn bind_one(what: &str, address: &ListenAddress) -> Result<Socket, BindFault
 }
 
 /// A file that nobody listens at is left over from a program that was killed; any other is not touched.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let bound = match UnixListener::bind(path) {
+fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<OwnedFd> {
+    let bind = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?).map(|()| socket)
+    };
+    let bound = match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let refused = UnixStream::connect(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
@@ -135,13 +152,16 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
                 return Err(error);
             }
             fs::remove_file(path)?;
-            UnixListener::bind(path)
+            bind()
         }
         bound => bound,
     };
-    let listener = bound?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = bound?;
+    // Before it listens: until then nobody can connect.
+    fs::set_permissions(path, Permissions::from_mode(access.mode()))?;
+    socket.listen(UNIX_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 impl From<Socket> for OwnedFd {
@@ -154,7 +174,13 @@ impl Socket {
     /// The same socket once more.
     pub fn duplicate(&self) -> io::Result<Socket> {
         let descriptor = self.descriptor.try_clone()?;
-        Ok(Socket { descriptor, address: self.address.clone(), backlog_max: self.backlog_max })
+        let Socket { address, backlog_max, access, .. } = self;
+        Ok(Socket {
+            descriptor,
+            address: address.clone(),
+            backlog_max: *backlog_max,
+            access: *access,
+        })
     }
 
     /// What a pingora service listens to: it takes a descriptor in this table over when its listener is
@@ -166,7 +192,8 @@ impl Socket {
             }
             ListenAddress::Unix(path) => {
                 let path = path.to_string_lossy().into_owned();
-                (path.clone(), ListenerConfig::uds(path))
+                let permissions = Permissions::from_mode(self.access.mode());
+                (path.clone(), ListenerConfig::uds(path).permissions(permissions))
             }
         };
         let mut fds = Fds::new();

@@ -227,9 +227,9 @@ impl Listening {
     /// Lets nobody else in; returns the files of Unix sockets. Who holds sockets holds the queues of those who
     /// connect: they are let go of.
     pub fn stop(&self) -> Vec<PathBuf> {
-        self.admin.lock().take();
+        let admin = self.admin.lock().take();
         let mut leaving = self.leaving.lock();
-        let mut files = Vec::new();
+        let mut files: Vec<PathBuf> = admin.iter().filter_map(Socket::file).collect();
         for one in take(&mut *self.open.lock()).into_values() {
             // Nobody listening any more is as good as being told.
             let _ = one.stop.send(true);

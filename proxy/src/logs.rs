@@ -114,6 +114,15 @@ impl Logs {
         sinks
     }
 
+    /// A query as all the logs of a route tell it: what one of them hides is hidden, and what is known to be secret
+    /// wherever it stands.
+    pub fn told(&self, route: Option<usize>, query: &str) -> String {
+        let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
+        let redactions = own.unwrap_or(&self.main).iter().filter_map(|log| log.redaction.as_ref());
+        let known = Redaction::of_signatures();
+        redactions.chain([&known]).fold(query.to_owned(), |told, by| by.query(&told).into_owned())
+    }
+
     /// Writes the line of a request that the route at this place answered. `facts` are only asked for where a
     /// line or a condition needs them.
     pub fn write<'f>(

@@ -5,7 +5,9 @@ pub mod buffering;
 pub mod certificates;
 pub mod compression;
 pub mod family;
+pub mod lanes;
 pub mod logs;
+pub mod telemetry;
 pub mod traffic;
 
 use prometheus::{
@@ -17,17 +19,21 @@ use crate::metrics::buffering::{BUFFER_FAMILIES, BufferMetrics};
 use crate::metrics::certificates::CertificateMetrics;
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
+use crate::metrics::lanes::LANE_FAMILIES;
 use crate::metrics::logs::LOG_FAMILIES;
+use crate::metrics::telemetry::TelemetryMetrics;
 use crate::metrics::traffic::TrafficMetrics;
 
 /// Every family, each in one table.
 fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES
         .iter()
+        .chain(LANE_FAMILIES)
         .chain(BUFFER_FAMILIES)
         .chain(traffic::FAMILIES)
         .chain(certificates::FAMILIES)
         .chain(LOG_FAMILIES)
+        .chain(telemetry::FAMILIES)
 }
 
 /// Handles to the families, made once per process.
@@ -55,6 +61,11 @@ pub struct Metrics {
     pub lane_waiting: IntGaugeVec,
     pub lane_waits: IntCounterVec,
     pub lane_origin_requests: IntGaugeVec,
+    pub lane_connections: IntGaugeVec,
+    pub lane_connections_max: IntGaugeVec,
+    pub lane_upstream_connections: IntGaugeVec,
+    pub lane_upstream_connections_max: IntGaugeVec,
+    pub lane_connections_shed: IntCounterVec,
     /// Bytes of small bodies whose requests wait for the rest of them, or have what came before their place.
     pub gathered: IntGauge,
     /// Bytes of bodies that are kept until their requests have ended.
@@ -73,6 +84,7 @@ pub struct Metrics {
     pub certificates: CertificateMetrics,
     pub compression: CompressionMetrics,
     pub traffic: TrafficMetrics,
+    pub telemetry: TelemetryMetrics,
     pub includes: IntCounterVec,
     pub mirror_requests: IntCounterVec,
     pub mirror_in_flight: IntGaugeVec,
@@ -172,6 +184,11 @@ impl Metrics {
             lane_waiting: gauge("forebay_proxy_lane_waiting"),
             lane_waits: counter("forebay_proxy_lane_waits_total"),
             lane_origin_requests: gauge("forebay_proxy_lane_origin_requests"),
+            lane_connections: gauge("forebay_proxy_lane_connections"),
+            lane_connections_max: gauge("forebay_proxy_lane_connections_max"),
+            lane_upstream_connections: gauge("forebay_proxy_lane_upstream_connections"),
+            lane_upstream_connections_max: gauge("forebay_proxy_lane_upstream_connections_max"),
+            lane_connections_shed: counter("forebay_proxy_lane_connections_shed_total"),
             gathered: gauge("forebay_proxy_gathered_bodies_bytes").with_label_values::<&str>(&[]),
             kept_bodies: gauge("forebay_proxy_kept_bodies_bytes"),
             lane_memory: gauge("forebay_proxy_lane_memory_bytes"),
@@ -188,6 +205,7 @@ impl Metrics {
             certificates: CertificateMetrics::new(&registry),
             compression: CompressionMetrics::new(&registry),
             traffic: TrafficMetrics::new(&registry),
+            telemetry: TelemetryMetrics::new(&registry),
             includes: counter("forebay_proxy_includes_total"),
             mirror_requests: counter("forebay_proxy_mirror_requests_total"),
             mirror_in_flight: gauge("forebay_proxy_mirror_requests_in_flight"),

@@ -61,7 +61,7 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
-        trace::enter(session.req_header_mut(), exchange);
+        trace::enter(session.req_header_mut(), &self.state, exchange);
         tunnel::consider(session, exchange);
         bodies::offer(session, exchange);
         gather::small_body(&self.state, session, exchange).await?;

@@ -106,7 +106,7 @@ impl Permit {
 }
 
 impl Places {
-    /// A places that lets nobody in until it has limits; `kind` is a label: place or origin.
+    /// A places that lets nobody in until it has limits; `kind` is a label: place, origin, connection or upstream.
     pub fn new(lane: &str, kind: &str, inside: IntGauge, metrics: &Metrics) -> Arc<Places> {
         let result = |result| metrics.lane_waits.with_label_values(&[lane, kind, result]);
         let limits =

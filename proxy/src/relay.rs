@@ -148,6 +148,7 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
         request_id: exchange.request_id.clone(),
         forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
+        recorder: exchange.recorder(),
     }
 }
 

@@ -75,6 +75,9 @@ pub fn put_in_force(
     if current.config.admin.address != config.admin.address {
         return Err(ReloadFault::NeedsRestart("`admin.address`".to_owned()));
     }
+    if current.config.admin.socket_access != config.admin.socket_access {
+        return Err(ReloadFault::NeedsRestart("`admin.socket_access`".to_owned()));
+    }
     let logs = Logs::open(&config, Some(&current.logs))?;
     protected::check(&config)?;
     let tokens = Tokens::read(&config.admin)?;
@@ -89,6 +92,7 @@ pub fn put_in_force(
     state.probes.replace(generation.routes.watches(), &state.connector);
     state.renewals.replace(generation.routes.names());
     state.tls.issued.replace(&generation.config, state);
+    state.spans.send_to(generation.config.telemetry.as_ref());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
     // It fails where the process may open no more files.

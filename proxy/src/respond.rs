@@ -17,7 +17,7 @@ use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
-use crate::upstream::delimited;
+use crate::upstream::{NoTurn, delimited};
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;
@@ -191,6 +191,7 @@ impl Failure {
         use ErrorType as T;
         match (error.esource(), error.etype()) {
             (_, T::Custom(name)) if *name == NO_SERVER => Failure::NoServer,
+            (_, T::Custom(name)) if *name == LANE_FULL => Failure::LaneFull,
             (_, T::Custom(name)) if *name == SWITCHED => Failure::SwitchedUnasked,
             (
                 ErrorSource::Upstream,
@@ -231,6 +232,17 @@ pub fn encoding_failed(error: std::io::Error) -> Box<Error> {
 
 /// Custom pingora error for an upstream none of whose servers may take a request.
 pub const NO_SERVER: &str = "no_server";
+
+/// Custom pingora error for a lane that has as many connections in use as it may.
+pub const LANE_FULL: &str = "lane_full";
+
+/// The custom pingora error for a server that there is no turn at.
+pub fn no_turn(why: NoTurn) -> &'static str {
+    match why {
+        NoTurn::NoServer => NO_SERVER,
+        NoTurn::LaneFull => LANE_FULL,
+    }
+}
 
 /// Custom pingora error for a 101 that nobody asked for.
 pub const SWITCHED: &str = "switched";

@@ -41,6 +41,7 @@ use crate::route::RouteFault;
 use crate::runtimes::{Handles, Place, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::slowest::Slowest;
+use crate::telemetry::Spans;
 use crate::tls::{Kept, TlsFault};
 use crate::tuning::history::{Cause, History};
 use crate::upgrade::{Arrival, Succession, UpgradeFault};
@@ -51,6 +52,9 @@ use crate::upstream::server::Servers;
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// How long the last spans may take to be sent at the end of a graceful stop.
+const SPANS_FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Reads the configuration again, for a reload. It may block.
 pub type Read = Arc<dyn Fn() -> Result<Config, ReloadFault> + Send + Sync>;
@@ -142,6 +146,7 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
             state.metrics.draining.with_label_values::<&str>(&[]).set(1);
             state.listening.close();
             drain(&mut signals, &state).await;
+            state.spans.flush(SPANS_FLUSH_MAX).await;
         }
         Ok(())
     });
@@ -192,9 +197,13 @@ fn prepare(
     let author = Author { cause: Cause::Start, by: None, note: None };
     let mut history = History::default();
     history.add(record(generation.number, author, &generation.config, &generation.config));
+    let connector = Arc::new(Connector::new(metrics.upstream_idle.clone()));
+    let spans = Arc::new(Spans::start(&runtimes, &connector, &metrics));
+    spans.send_to(generation.config.telemetry.as_ref());
     let state = State {
         encoding: Encoding::new(&metrics),
-        connector: Arc::new(Connector::new(metrics.upstream_idle.clone())),
+        connector,
+        spans,
         metrics,
         lanes,
         buffers,

@@ -1,5 +1,6 @@
 //! Trace context (W3C Trace Context, level 2): a request that is a part of a trace goes on as one, under a
-//! span of this proxy's own, and the access log says which.
+//! span of this proxy's own, and the access log says which. Where there is somebody to send spans to
+//! ([`crate::telemetry`]), any other request begins one, and a part of those is recorded.
 //!
 //! A `traceparent` that is malformed or comes twice says nothing; it goes no further, nor does its
 //! `tracestate`. Routes with `forwarded_headers: pass_on` pass both on as they came.
@@ -9,51 +10,88 @@ use pingora::http::RequestHeader;
 use proxy_config::route::ForwardedHeaders;
 
 use crate::exchange::Exchange;
+use crate::generation::State;
+use crate::telemetry::Recorder;
+use crate::telemetry::span::new_id;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of version 00; later versions may add to it (section 3.2.2.2 and 3.2.4).
 const LENGTH: usize = 55;
-/// Flags that are known: sampled, random.
-const FLAGS: u8 = 0b11;
+/// The trace is recorded.
+const SAMPLED: u8 = 0b01;
+/// Its id is random.
+const RANDOM: u8 = 0b10;
+/// Flags that are known.
+const FLAGS: u8 = SAMPLED | RANDOM;
+/// All requests, in hundredths of a percent.
+const WHOLE: u16 = 10_000;
 
 /// A request's place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// 32 hex digits.
     pub id: String,
-    /// The span that this request is a part of, 16 hex digits.
-    pub parent: String,
+    /// The span that this request is a part of, 16 hex digits; nothing where the trace begins here.
+    pub parent: Option<String>,
     /// This proxy's own span.
     pub span: String,
     flags: u8,
 }
 
-/// Takes part in the client's trace, if there is one.
-pub fn enter(head: &mut RequestHeader, exchange: &mut Exchange) {
-    if exchange.trace.is_some() || !head.headers.contains_key(TRACEPARENT) {
+/// Takes part in the client's trace, or begins one where traces are recorded.
+pub fn enter(head: &mut RequestHeader, state: &State, exchange: &mut Exchange) {
+    let telemetry = exchange.generation.config.telemetry.as_ref();
+    let is_told = head.headers.contains_key(TRACEPARENT);
+    if exchange.trace.is_some() || !(is_told || telemetry.is_some()) {
         return;
     }
-    exchange.trace = parse(&head.headers, fastrand::u64(1..));
+    let mut trace = parse(&head.headers, new_id());
+    if let Some(telemetry) = telemetry {
+        let is_inside = exchange.trail.is_inside;
+        // A part of a request has no span of its own: what it asks is asked by the whole.
+        if let Some(part) = trace.as_mut().filter(|_| is_inside)
+            && let Some(whole) = part.parent.clone()
+        {
+            part.span = whole;
+        }
+        let drawn = || fastrand::u16(..WHOLE) < telemetry.sample.hundredths();
+        let trace = trace.get_or_insert_with(|| begin(!is_inside && drawn()));
+        if trace.flags & SAMPLED != 0 {
+            let place = (trace.id.as_str(), trace.span.as_str());
+            let recorder = Recorder::new(&state.spans, place, trace.flags, &exchange.generation);
+            exchange.recorder = Some(Box::new(recorder));
+        }
+    }
+    exchange.trace = trace;
     if exchange.forwarded() == ForwardedHeaders::PassOn {
         return;
     }
     head.remove_header(&TRACEPARENT);
-    match &exchange.trace {
+    let is_new = exchange.trace.as_ref().is_some_and(|trace| trace.parent.is_none());
+    if exchange.trace.is_none() || is_new {
+        head.remove_header(&TRACESTATE);
+    }
+    if let Some(trace) = &exchange.trace {
         // It is made of hex digits.
-        Some(trace) => drop(head.insert_header(TRACEPARENT, trace.header())),
-        None => drop(head.remove_header(&TRACESTATE)),
+        drop(head.insert_header(TRACEPARENT, header(&trace.id, &trace.span, trace.flags)));
     }
 }
 
-impl Trace {
-    fn header(&self) -> String {
-        format!("00-{}-{}-{:02x}", self.id, self.span, self.flags)
-    }
+/// A trace that begins with this request.
+fn begin(sampled: bool) -> Trace {
+    let id = format!("{:032x}", fastrand::u128(1..));
+    let flags = RANDOM | if sampled { SAMPLED } else { 0 };
+    Trace { id, parent: None, span: new_id(), flags }
 }
 
-fn parse(headers: &HeaderMap, span: u64) -> Option<Trace> {
+/// What the next one is told.
+pub fn header(id: &str, span: &str, flags: u8) -> String {
+    format!("00-{id}-{span}-{flags:02x}")
+}
+
+fn parse(headers: &HeaderMap, span: String) -> Option<Trace> {
     let mut values = headers.get_all(TRACEPARENT).iter().map(HeaderValue::as_bytes);
     let text = std::str::from_utf8(values.next()?).ok()?;
     if values.next().is_some() {
@@ -71,8 +109,8 @@ fn parse(headers: &HeaderMap, span: u64) -> Option<Trace> {
         return None;
     }
     let flags = u8::from_str_radix(flags, 16).ok()? & FLAGS;
-    let (id, parent) = (id.to_owned(), parent.to_owned());
-    Some(Trace { id, parent, span: format!("{span:016x}"), flags })
+    let (id, parent) = (id.to_owned(), Some(parent.to_owned()));
+    Some(Trace { id, parent, span, flags })
 }
 
 #[cfg(test)]
@@ -84,7 +122,13 @@ mod tests {
         for value in values {
             headers.append(TRACEPARENT, value.parse().unwrap());
         }
-        parse(&headers, 0x2a)
+        parse(&headers, format!("{:016x}", 0x2a))
+    }
+
+    impl Trace {
+        fn header(&self) -> String {
+            header(&self.id, &self.span, self.flags)
+        }
     }
 
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -93,10 +137,18 @@ mod tests {
     fn a_trace_goes_on_under_a_span_of_its_own() {
         let trace = of(&[GOOD]).unwrap();
         assert_eq!(trace.header(), "00-0af7651916cd43dd8448eb211c80319c-000000000000002a-01");
-        assert_eq!(trace.parent, "b7ad6b7169203331");
+        assert_eq!(trace.parent.as_deref(), Some("b7ad6b7169203331"));
         let later = GOOD.replacen("00", "cc", 1).replace("-01", "-ff-what-the-future-will-be");
         let trace = of(&[&later]).unwrap();
         assert!(trace.header().starts_with("00-") && trace.header().ends_with("-03"));
+    }
+
+    #[test]
+    fn a_trace_begins_with_ids_that_are_none() {
+        let (one, other) = (begin(true), begin(false));
+        assert!(one.id != other.id && one.parent.is_none());
+        assert!(one.header().ends_with("-03") && other.header().ends_with("-02"));
+        assert_eq!(of(&[&one.header()]).unwrap().id, one.id, "it is well formed");
     }
 
     #[test]

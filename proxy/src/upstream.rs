@@ -21,6 +21,7 @@ mod seat;
 pub mod server;
 pub mod sips;
 pub mod transport;
+pub mod turn;
 mod unverified;
 
 use std::net::SocketAddr;
@@ -29,7 +30,6 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use pingora::protocols::tls::SslDigest;
-use pingora::upstreams::peer::HttpPeer;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
 use proxy_config::template::Scope;
@@ -50,8 +50,9 @@ use crate::upstream::resolve::Name;
 pub use crate::upstream::retry::ATTEMPTS_MAX;
 use crate::upstream::retry::{Budget, Failed};
 use crate::upstream::seat::{AT_ONCE, Seat, fresh, traced};
-use crate::upstream::server::{InUse, Servers};
+use crate::upstream::server::Servers;
 use crate::upstream::transport::{FileFault, Transport};
+pub use crate::upstream::turn::{NoTurn, Turn};
 
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
@@ -89,12 +90,6 @@ pub struct Upstream {
     connects_reused: IntCounter,
     failures: IntCounterVec,
     retries: IntCounterVec,
-}
-
-/// A server's turn: where to connect, and the request's place there while it lasts.
-pub struct Turn {
-    pub peer: Box<HttpPeer>,
-    pub in_use: InUse,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -227,21 +222,6 @@ impl Upstream {
         let sticky = sticky.and_then(|sticky| given(&asking.head.headers, &sticky.cookie));
         let address = asking.client.filter(|_| self.config.balance == Balance::ClientAddress);
         Wish { hash, sticky, address, client: None }
-    }
-
-    /// The server for the next attempt, once there is a connection for it; nothing when that takes too
-    /// long, or no server is left that is fit and has room.
-    pub async fn turn(&self, attempts: &mut Attempts) -> Option<Turn> {
-        let place = match &self.config.connections {
-            Some(limits) => {
-                let patience = self.config.timeouts.connect.as_std();
-                Some(self.pool.enter(limits, patience).await?)
-            }
-            None => None,
-        };
-        let mut turn = self.next(attempts)?;
-        turn.in_use.hold(place);
-        Some(turn)
     }
 
     /// The server for the next attempt; nothing when none is left that is fit and has room.

@@ -15,6 +15,9 @@ use crate::client::{Client, Response};
 /// How long anything may take before a test gives up; never a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The admin section of most.
+const ADMIN: &str = "address: '127.0.0.1:0'";
+
 pub const BINARY: &str = env!("CARGO_BIN_EXE_forebay-proxy");
 
 /// Asks until the answer is something.
@@ -50,36 +53,41 @@ impl Proxy {
     /// Starts the proxy on a document that is `sections` with a listener `public` (its settings
     /// are `listener`), the admin listener and an access log added, and waits until it serves.
     pub fn with_listener(listener: &str, sections: &str) -> Proxy {
-        Proxy::launch(Command::new(BINARY), listener, "", sections)
+        Proxy::launch(Command::new(BINARY), listener, ADMIN, sections)
     }
 
     /// A proxy whose process has the lowest priority there is, whatever that of the tests is.
     pub fn at_lowest_priority(sections: &str) -> Proxy {
         let mut command = Command::new("nice");
         command.args(["-n", "40", BINARY]);
-        Proxy::launch(command, "", "", sections)
+        Proxy::launch(command, "", ADMIN, sections)
     }
 
     /// A proxy that this command starts, which is given the arguments of `run`.
     pub fn started_by(command: Command, sections: &str) -> Proxy {
-        Proxy::launch(command, "", "", sections)
+        Proxy::launch(command, "", ADMIN, sections)
     }
 
     /// A proxy whose front door is open or not, whatever it is for the other tests.
     pub fn with_door(setting: &str, listener: &str, sections: &str) -> Proxy {
         let mut command = Command::new(BINARY);
         command.env("FOREBAY_FRONT_DOOR", setting);
-        Proxy::launch(command, listener, "", sections)
+        Proxy::launch(command, listener, ADMIN, sections)
     }
 
     /// The same with further settings of the admin listener.
     pub fn with_admin(admin: &str, sections: &str) -> Proxy {
-        Proxy::launch(Command::new(BINARY), "", &format!(", {admin}"), sections)
+        Proxy::with_admin_at(&format!("address: '127.0.0.1:0', {admin}"), sections)
+    }
+
+    /// A proxy with this admin section; one at a Unix socket has no address in `admin`.
+    pub fn with_admin_at(admin: &str, sections: &str) -> Proxy {
+        Proxy::launch(Command::new(BINARY), "", admin, sections)
     }
 
     /// The same by another way of starting its program.
     pub fn by(command: Command, sections: &str) -> Proxy {
-        Proxy::launch(command, "", "", sections)
+        Proxy::launch(command, "", ADMIN, sections)
     }
 
     /// The same with further settings of both.
@@ -91,7 +99,7 @@ impl Proxy {
         let dir = tempfile::tempdir().unwrap();
         let head = format!(
             "version: 1\nlisteners: {{ public: {{ address: '127.0.0.1:0'{listener} }} }}\n\
-             admin: {{ address: '127.0.0.1:0'{admin} }}\naccess_log: {{ path: {} }}\n",
+             admin: {{ {admin} }}\naccess_log: {{ path: {} }}\n",
             dir.path().join("access.log").display(),
         );
         fs::write(dir.path().join("head.yaml"), &head).unwrap();
@@ -114,9 +122,10 @@ impl Proxy {
             fs::read(&file).ok()
         });
         let addresses: Value = serde_json::from_slice(&text).unwrap();
-        let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
-        proxy.public = address(&addresses["listeners"]["public"]);
-        proxy.admin = address(&addresses["admin"]);
+        proxy.public = addresses["listeners"]["public"].as_str().unwrap().parse().unwrap();
+        if let Ok(at) = addresses["admin"].as_str().unwrap().parse() {
+            proxy.admin = at;
+        }
         assert_eq!(addresses["pid"], proxy.child.id());
         proxy
     }

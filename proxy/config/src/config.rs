@@ -23,7 +23,6 @@ use crate::route::Route;
 use crate::route_action::MediaTypes;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
-use crate::support;
 use crate::telemetry::Telemetry;
 use crate::tree::{Node, Tree};
 use crate::upstream::Upstream;
@@ -93,8 +92,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a document: syntax, types, what is not supported yet, and meaning; every problem at
-    /// once.
+    /// Reads a document: syntax, types and meaning; every problem at once.
     pub fn load(source: Source) -> Result<Config, Problems> {
         let tree = Tree::parse(source)?;
         Config::from_node(&tree, tree.root(), &BTreeMap::new())
@@ -108,7 +106,6 @@ impl Config {
         provided: &BTreeMap<String, Upstream>,
     ) -> Result<Config, Problems> {
         let base = tree.path_of(node).unwrap_or_default();
-        let refused = support::refusals(node, &base);
         let mut reading = read_all::<Config>(tree, node);
         let mut problems = reading.problems;
         if let Some(config) = &mut reading.value {
@@ -117,9 +114,6 @@ impl Config {
             }
             problems.extend(validate(config, node, &base, &reading.pruned));
         }
-        // A key that is refused need not be right as well.
-        problems.retain(|problem| !refused.iter().any(|r| is_within(&problem.path, &r.path)));
-        problems.extend(refused);
         match reading.value {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(Problems::new(tree, problems)),
@@ -130,9 +124,4 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         crate::document::to_yaml(self)
     }
-}
-
-fn is_within(path: &str, outer: &str) -> bool {
-    path.strip_prefix(outer)
-        .is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::units::{ByteRate, ByteSize, Duration, Percent, unit_error};
+use crate::units::{ByteRate, ByteSize, Duration, unit_error};
 
 /// What the bodies of a request that passes through hold at worst: the kernel's buffers on both sides and
 /// what is between them.
@@ -197,22 +197,23 @@ pub struct Lane {
     /// not fit. Default: no limit but that on requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<ByteSize>,
-    /// Connections from clients at once.
+    /// Connections from clients at once: those that carry a request of the lane and those that wait for their next
+    /// one and carried one of the lane last. A request on one more waits or is shed as above `requests_max`, its
+    /// connection closed where it is HTTP/1. Default: no limit but that of listeners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_max: Option<u32>,
-    /// Connections to upstreams at once.
+    /// Connections to servers in use at once: by requests, fills, copies and tunnels. A WebSocket counts until it
+    /// ends, a connection of HTTP/2 once however many requests of the lane it carries; idle ones belong to no lane.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_connections_max: Option<u32>,
-    /// Requests to origins at once: those that pass through and those of fills. Answers from a
-    /// cache need none.
+    /// Requests to origins at once: those that pass through and those of fills, until they are answered. Answers
+    /// from a cache need none, tunnels none once they are open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_concurrency_max: Option<u32>,
     /// Bytes per second of response bodies to clients in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth_max: Option<ByteRate>,
-    /// Part of the processors' time guaranteed when all lanes want it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_share: Option<Percent>,
     /// Scheduling priority of the threads that move its bodies.
     /// Default: transactions and interactive normal, bulk and upload low.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,7 +240,6 @@ impl Lane {
             upstream_connections_max: None,
             origin_concurrency_max: None,
             bandwidth_max: None,
-            cpu_share: None,
             priority: None,
             spill: None,
         }

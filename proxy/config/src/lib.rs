@@ -5,7 +5,7 @@
 //! 2. [`document`]: YAML becomes a [`tree`], every key and value with its place; trees may be laid
 //!    over one another. YAML is also written here.
 //! 3. [`mod@read`]: a tree becomes typed values; every problem is reported, not only the first.
-//! 4. [`support`]: keys whose mechanism is not there yet are refused, never ignored.
+//! 4. [`support`]: what is acted on, which is every key.
 //! 5. [`validate`]: what the types cannot say: names that exist, routes that can match, ...
 //! 6. [`config`] and one file per section: what it all means, with every default.
 //! 7. [`matching`]: which route takes a request; the proxy and [`explain`] ask the same function.
@@ -45,7 +45,6 @@ pub mod load;
 pub mod log_line;
 pub mod map;
 pub mod matching;
-mod not_yet;
 pub mod pattern;
 pub mod problem;
 pub mod program;
@@ -56,7 +55,6 @@ mod read_error;
 mod reader;
 mod reader_access;
 pub mod reference;
-mod refusals;
 pub mod render;
 pub mod rewriting;
 pub mod route;
@@ -75,6 +73,7 @@ pub mod support;
 mod support_bodies;
 mod support_buffers;
 mod support_certificates;
+mod support_lanes;
 mod support_links;
 mod support_naming;
 mod support_values;

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use crate::ending::ENDINGS;
 use crate::schema::{KeyDoc, keys};
-use crate::support::NOT_YET;
 use crate::template::VARIABLES;
 
 const OPENING: &str = "\
@@ -13,8 +12,7 @@ const OPENING: &str = "\
 This page is generated from the types of `proxy/config`: do not edit it.
 
 A document is one YAML file. Unknown and duplicate keys are errors, and so is a key without a value. \
-Keys marked **not yet** are part of the format, but their mechanism is not there: a document that \
-uses one is refused. `forebay-proxy check FILE` shows everything that is wrong, \
+`forebay-proxy check FILE` shows everything that is wrong, \
 `forebay-proxy dump --effective FILE` every default, `forebay-proxy schema` the JSON Schema for editors.
 
 ## Quantities
@@ -30,21 +28,13 @@ uses one is refused. `forebay-proxy check FILE` shows everything that is wrong, 
 | network | `10.0.0.0/8`, `192.0.2.7` | a network or one address |
 ";
 
-const LATER: &str = "
-# Not supported yet
-
-The rest of the format. A document that uses any of it is refused, at its place.
-";
-
 /// The whole page.
 pub fn markdown() -> String {
     let keys = keys();
     let mut page = OPENING.to_owned();
     variables(&mut page);
     table(&mut page, "The document", "", "", &keys);
-    keys.iter().filter(|key| key.not_yet.is_none()).for_each(|key| section(&mut page, key, &keys));
-    page.push_str(LATER);
-    keys.iter().filter(|key| key.not_yet.is_some()).for_each(|key| section(&mut page, key, &keys));
+    keys.iter().for_each(|key| section(&mut page, key, &keys));
     page
 }
 
@@ -90,28 +80,21 @@ fn table(page: &mut String, title: &str, text: &str, of: &str, keys: &[KeyDoc]) 
             (Some(default), false) => format!("`{default}`"),
             (None, false) => "none".to_owned(),
         };
-        let mark = if key.not_yet.is_some() { "**not yet** " } else { "" };
-        let row = format!("{mark}{}{}", key.description, choices(key));
+        let row = format!("{}{}", key.description, choices(key));
         let row = row.replace('|', "\\|");
         let _ = writeln!(page, "| `{name}` | {} | {default} | {row} |", key.kind);
     }
 }
 
 fn choices(key: &KeyDoc) -> String {
-    let refused: Vec<&str> = NOT_YET
-        .iter()
-        .filter(|entry| entry.pattern == key.pattern)
-        .flat_map(|entry| entry.values.iter().copied())
-        .collect();
     let values: Vec<String> = key
         .values
         .iter()
         .map(|(value, meaning)| {
-            let mark = if refused.contains(&value.as_str()) { " (**not yet**)" } else { "" };
             let meaning = meaning.trim_end_matches('.');
             match meaning {
-                "" => format!("`{value}`{mark}"),
-                meaning => format!("`{value}`{mark}: {meaning}"),
+                "" => format!("`{value}`"),
+                meaning => format!("`{value}`: {meaning}"),
             }
         })
         .collect();
@@ -135,12 +118,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_every_key_with_its_default_and_marks_what_is_not_there() {
+    fn names_every_key_with_its_default() {
         let page = markdown();
         assert!(page.contains("\n## `upstreams.NAME.timeouts`\n"));
         assert!(page.contains("| `connect` | time | `1s` | To accept a connection"));
         assert!(page.contains("| `name` | text | required |"));
-        assert!(page.contains("**not yet** Part of the processors' time"));
         for key in keys().iter().filter(|key| is_named(key)) {
             let name = key.pattern.rsplit('.').next().expect("a name");
             assert!(page.contains(&format!("| `{name}` |")), "{}", key.pattern);

@@ -3,20 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::support::{self, NotYet};
 
-/// The JSON Schema (draft 2020-12) of a document, for editors. Keys that are not supported yet say
-/// so in their description and carry `"x-not-supported-yet": true`.
+/// The JSON Schema (draft 2020-12) of a document, for editors.
 pub fn schema() -> Value {
-    let mut schema = generated();
-    let refused: Vec<KeyDoc> = keys().into_iter().filter(|key| key.not_yet.is_some()).collect();
-    for key in refused {
-        if let Some(property) = property_mut(&mut schema, &key.pattern) {
-            let description = format!("Not supported yet. {}", key.description);
-            property.insert("description".to_owned(), json!(description));
-            property.insert("x-not-supported-yet".to_owned(), json!(true));
-        }
-    }
+    let mut schema = schemars::schema_for!(Config).to_value();
+    forbid_null(&mut schema);
     schema
 }
 
@@ -31,33 +22,24 @@ pub struct KeyDoc {
     /// The default as YAML on one line.
     pub default: Option<String>,
     pub required: bool,
-    pub not_yet: Option<&'static NotYet>,
     /// Possible values with their meaning.
     pub values: Vec<(String, String)>,
 }
 
 /// Every key of the schema, parents before children.
 pub fn keys() -> Vec<KeyDoc> {
-    let schema = generated();
+    let schema = schema();
     let mut keys = Vec::new();
     walk(&schema, &schema, "", &mut keys);
     keys
 }
 
 /// The keys of any schema that schemars made, such as that of a document this one is part of.
-/// Whether a key is supported is not known of them.
 pub fn keys_of(mut schema: Value) -> Vec<KeyDoc> {
     forbid_null(&mut schema);
     let mut keys = Vec::new();
     walk(&schema, &schema, "", &mut keys);
-    keys.iter_mut().for_each(|key| key.not_yet = None);
     keys
-}
-
-fn generated() -> Value {
-    let mut schema = schemars::schema_for!(Config).to_value();
-    forbid_null(&mut schema);
-    schema
 }
 
 /// An optional key is left out, never null: the reader refuses a key without a value.
@@ -146,7 +128,6 @@ fn key_doc(root: &Value, schema: &Value, pattern: &str, required: bool) -> KeyDo
         kind: kind(root, schema),
         default: schema.get("default").map(flow),
         required,
-        not_yet: support::not_yet(pattern),
         values: values.chain(plain).collect(),
     }
 }
@@ -211,84 +192,35 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// The property a pattern ends at; definitions are followed.
-fn property_mut<'a>(root: &'a mut Value, pattern: &str) -> Option<&'a mut Map<String, Value>> {
-    let mut pointer = String::new();
-    for part in pattern.split('.').flat_map(|part| {
-        let (name, list) = part.split_at(part.find('[').unwrap_or(part.len()));
-        [name, list].into_iter().filter(|part| !part.is_empty())
-    }) {
-        let mut here = pointer.clone();
-        while let Some(name) = root.pointer(&here)?["$ref"].as_str() {
-            here = name.trim_start_matches('#').to_owned();
-        }
-        let step = match part {
-            "*" => "/additionalProperties".to_owned(),
-            "[]" => "/items".to_owned(),
-            name => format!("/properties/{name}"),
-        };
-        let holder = root.pointer(&here)?;
-        let inside = ["anyOf", "oneOf"].iter().find_map(|choices| {
-            let index = holder[choices]
-                .as_array()?
-                .iter()
-                .position(|choice| resolve(root, choice).pointer(&step).is_some())?;
-            Some(format!("/{choices}/{index}"))
-        });
-        pointer = match inside {
-            Some(inside) => {
-                let choice = format!("{here}{inside}");
-                match root.pointer(&choice)?["$ref"].as_str() {
-                    Some(name) => format!("{}{step}", name.trim_start_matches('#')),
-                    None => format!("{choice}{step}"),
-                }
-            }
-            None => format!("{here}{step}"),
-        };
-    }
-    root.pointer_mut(&pointer)?.as_object_mut()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::support::{
-        BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS, NOT_YET, SUPPORTED,
+        BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LANE_KEYS, LINK_KEYS, NAMING_KEYS, SUPPORTED,
         SUPPORTED_VALUES,
     };
 
-    /// No key can be read and ignored: each is acted on, or refused.
+    fn all_supported() -> Vec<&'static str> {
+        [SUPPORTED, BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LANE_KEYS, LINK_KEYS, NAMING_KEYS]
+            .concat()
+    }
+
+    /// No key can be read and ignored: who adds one says here that it is acted on.
     #[test]
-    fn every_key_is_supported_or_refused() {
+    fn every_key_is_supported() {
+        let supported = all_supported();
         for key in keys() {
-            let supported =
-                [SUPPORTED, BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS]
-                    .concat()
-                    .contains(&key.pattern.as_str());
-            assert_ne!(
-                supported,
-                key.not_yet.is_some(),
-                "`{}` must be in exactly one of SUPPORTED and NOT_YET",
-                key.pattern
-            );
+            assert!(supported.contains(&key.pattern.as_str()), "`{}`", key.pattern);
         }
     }
 
     #[test]
-    fn every_value_is_supported_or_refused() {
-        let keys = keys();
-        for key in keys.iter().filter(|key| key.not_yet.is_none()) {
+    fn every_value_is_supported() {
+        for key in keys() {
             let supported = SUPPORTED_VALUES.iter().find(|(pattern, _)| *pattern == key.pattern);
             let supported = supported.map_or(&[][..], |(_, values)| values);
             for (value, _) in &key.values {
-                let form = value.trim_start_matches('{').trim_end_matches(": ...}");
-                let as_key = format!("{}.{form}", key.pattern);
-                let refused = support::not_yet(&as_key).is_some()
-                    || NOT_YET.iter().any(|entry| {
-                        entry.pattern == key.pattern && entry.values.contains(&value.as_str())
-                    });
-                let is_supported = supported.contains(&value.as_str());
-                assert_ne!(is_supported, refused, "`{value}` of `{}`", key.pattern);
+                assert!(supported.contains(&value.as_str()), "`{value}` of `{}`", key.pattern);
             }
         }
     }
@@ -297,18 +229,8 @@ mod tests {
     fn the_tables_name_only_keys_that_exist() {
         let keys = keys();
         let patterns: Vec<&str> = keys.iter().map(|key| key.pattern.as_str()).collect();
-        let all = [SUPPORTED, BODY_KEYS, BUFFER_KEYS, CERTIFICATE_KEYS, LINK_KEYS, NAMING_KEYS];
-        for pattern in all.concat() {
+        for pattern in all_supported() {
             assert!(patterns.contains(&pattern), "`{pattern}` is not a key");
-        }
-        for entry in NOT_YET {
-            let pattern = entry.pattern.replace("[1+]", "[]").replace("lanes.*", "lanes.bulk");
-            let key = keys.iter().find(|key| key.pattern == pattern);
-            let key = key.unwrap_or_else(|| panic!("`{pattern}` is not a key"));
-            for value in entry.values.iter().filter(|value| !value.ends_with('*')) {
-                let known = key.values.iter().any(|(known, _)| known == value);
-                assert!(known, "`{value}` is not a value of `{pattern}`");
-            }
         }
     }
 
@@ -324,15 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn refused_keys_are_marked_and_null_is_nowhere() {
+    fn null_is_nowhere() {
         let schema = schema();
-        let marked = &schema["properties"]["telemetry"];
-        assert_eq!(marked["x-not-supported-yet"], json!(true));
-        assert!(
-            schema["$defs"]["Route"]["properties"]["lane"].get("x-not-supported-yet").is_none()
-        );
-        let supported = &schema["$defs"]["PathMatch"]["oneOf"][2]["properties"]["regex"];
-        assert!(supported.get("x-not-supported-yet").is_none());
         assert!(!schema.to_string().contains("\"null\""));
     }
 }

@@ -1,18 +1,15 @@
-//! What is there and what is not yet. A key of the model whose mechanism is missing is refused at
-//! its place, so that nothing a person writes is silently ignored. When a mechanism arrives, its
-//! line moves from [`NOT_YET`] to [`SUPPORTED`].
+//! Keys and values that are acted on, so that nothing a person writes is silently ignored: a test holds every key of the
+//! model to being here, and who adds one adds its mechanism.
 //!
 //! In a pattern `*` is any name and `[]` any item of a list.
 
 pub use crate::support_bodies::BODY_KEYS;
 pub use crate::support_buffers::BUFFER_KEYS;
 pub use crate::support_certificates::CERTIFICATE_KEYS;
+pub use crate::support_lanes::LANE_KEYS;
 pub use crate::support_links::LINK_KEYS;
 pub use crate::support_naming::NAMING_KEYS;
 pub use crate::support_values::SUPPORTED_VALUES;
-
-pub use crate::not_yet::{NOT_YET, NotYet};
-pub use crate::refusals::{not_yet, refusals};
 
 /// Keys that are read and acted on, beside those of buffering and of changed bodies.
 pub const SUPPORTED: &[&str] = &[
@@ -501,39 +498,6 @@ pub const SUPPORTED: &[&str] = &[
     "rate_limits.*.cluster.when_unavailable",
     "rate_limits.*.cluster.timeout",
     "rate_limits.*.keys_max",
-    "lanes",
-    "lanes.transactions",
-    "lanes.transactions.requests_max",
-    "lanes.transactions.waiting_max",
-    "lanes.transactions.waiting_time_max",
-    "lanes.transactions.memory_max",
-    "lanes.transactions.origin_concurrency_max",
-    "lanes.transactions.bandwidth_max",
-    "lanes.transactions.priority",
-    "lanes.interactive",
-    "lanes.interactive.requests_max",
-    "lanes.interactive.waiting_max",
-    "lanes.interactive.waiting_time_max",
-    "lanes.interactive.memory_max",
-    "lanes.interactive.origin_concurrency_max",
-    "lanes.interactive.bandwidth_max",
-    "lanes.interactive.priority",
-    "lanes.bulk",
-    "lanes.bulk.requests_max",
-    "lanes.bulk.waiting_max",
-    "lanes.bulk.waiting_time_max",
-    "lanes.bulk.memory_max",
-    "lanes.bulk.origin_concurrency_max",
-    "lanes.bulk.bandwidth_max",
-    "lanes.bulk.priority",
-    "lanes.upload",
-    "lanes.upload.requests_max",
-    "lanes.upload.waiting_max",
-    "lanes.upload.waiting_time_max",
-    "lanes.upload.memory_max",
-    "lanes.upload.origin_concurrency_max",
-    "lanes.upload.bandwidth_max",
-    "lanes.upload.priority",
     "maps",
     "maps.*",
     "maps.*.of",
@@ -556,6 +520,7 @@ pub const SUPPORTED: &[&str] = &[
     "maps.*.shares[].value",
     "admin",
     "admin.address",
+    "admin.socket_access",
     "admin.tokens",
     "admin.tokens[]",
     "admin.tokens[].name",
@@ -591,6 +556,10 @@ pub const SUPPORTED: &[&str] = &[
     "error_logs.*.level",
     "routes[].error_logs",
     "routes[].error_logs[]",
+    "telemetry",
+    "telemetry.otlp_endpoint",
+    "telemetry.sample",
+    "telemetry.service_name",
     "protected_paths",
     "protected_paths[]",
     "shutdown",

@@ -35,6 +35,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("buffer_policies.*.requests.mode", &["off", "memory", "spill"]),
     ("buffer_policies.*.responses.when_full", &["wait", "shed"]),
     ("buffer_policies.*.requests.when_full", &["wait", "shed"]),
+    ("admin.socket_access", &["owner", "group", "everyone"]),
     ("lanes.transactions.priority", &["normal", "low"]),
     ("lanes.interactive.priority", &["normal", "low"]),
     ("lanes.bulk.priority", &["normal", "low"]),

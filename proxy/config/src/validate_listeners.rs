@@ -50,6 +50,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         }
         check_belief(listener, &path, findings);
     }
+    check_access(config, findings);
     check_clashes(config, findings);
 }
 
@@ -161,6 +162,15 @@ fn check_timeouts(timeouts: &ListenerTimeouts, path: &str, findings: &mut Findin
     ];
     for (key, time) in all {
         findings.time_not_zero(format!("{path}.{key}"), time);
+    }
+}
+
+/// Only a Unix socket has a file that may be open to few.
+fn check_access(config: &Config, findings: &mut Findings<'_>) {
+    if config.admin.socket_access.is_some() && config.admin.address.socket().is_some() {
+        let message = format!("`{}` is no Unix socket: nothing has a mode", config.admin.address);
+        let hint = "take it out, or write `address: unix:/run/forebay/admin.sock`";
+        findings.add("admin.socket_access", message, hint);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cache_policy::{CachePolicy, Slices};
 use crate::config::Config;
 use crate::lane::BODIES_AT_WORST;
 use crate::rate_limit::{RateLimit, WhenOver};
+use crate::telemetry::Endpoint;
 use crate::units::ByteSize;
 use crate::validate::{Findings, child, item};
 use crate::validate_buffers;
@@ -34,7 +35,6 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
 }
 
 fn check_lanes(config: &Config, findings: &mut Findings<'_>) {
-    let mut cpu_sum = 0;
     for (name, lane) in config.lanes.iter() {
         let path = child("lanes", name.as_str());
         let limits = [
@@ -70,11 +70,6 @@ fn check_lanes(config: &Config, findings: &mut Findings<'_>) {
             absolute(&spill.path, format!("{path}.spill.path"), findings);
             findings.not_zero(format!("{path}.spill.bytes_max"), spill.bytes_max.as_bytes());
         }
-        cpu_sum += lane.cpu_share.map_or(0, |share| u32::from(share.hundredths()));
-    }
-    if cpu_sum > 10_000 {
-        let message = "the lanes' CPU shares sum to more than 100%";
-        findings.add("lanes", message, "make the shares sum to at most 100%");
     }
 }
 
@@ -238,12 +233,16 @@ fn check_rest(config: &Config, findings: &mut Findings<'_>) {
     }
     findings.time("shutdown.drain", config.shutdown.drain);
     findings.time("shutdown.tunnels", config.shutdown.tunnels);
-    if let Some(telemetry) = &config.telemetry
-        && !telemetry.otlp_endpoint.starts_with("http://")
-        && !telemetry.otlp_endpoint.starts_with("https://")
-    {
-        let message = format!("`{}` is not the URL of a collector", telemetry.otlp_endpoint);
-        findings.add("telemetry.otlp_endpoint", message, "write `http://127.0.0.1:4318`");
+    if let Some(telemetry) = &config.telemetry {
+        if Endpoint::parse(&telemetry.otlp_endpoint).is_none() {
+            let message = format!("`{}` is not the URL of a collector", telemetry.otlp_endpoint);
+            let hint = "write `http://127.0.0.1:4318`: scheme, host and port of OTLP over HTTP";
+            findings.add("telemetry.otlp_endpoint", message, hint);
+        }
+        if telemetry.service_name.trim().is_empty() {
+            let hint = "take it out, or write a name";
+            findings.add("telemetry.service_name", "a service without a name", hint);
+        }
     }
     for (index, path) in config.protected_paths.iter().enumerate() {
         absolute(path, item("protected_paths", index), findings);

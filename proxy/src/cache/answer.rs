@@ -542,6 +542,7 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
         request_id: exchange.request_id.clone(),
         forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
+        recorder: exchange.recorder(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::fill::origin::{Contact, Feed, Origin, Question};
 use crate::fill::reply::Reply;
 use crate::fill::wire::request_head;
 use crate::respond::{Failure, UpstreamFault};
+use crate::telemetry::attempt::Attempt;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 
@@ -25,6 +26,8 @@ pub struct Begun {
     pub in_use: InUse,
     pub reused: bool,
     pub asked: Instant,
+    /// What is recorded of it.
+    pub span: Option<Box<Attempt>>,
 }
 
 /// Connects to a server and begins the request there; `length` is that of its body.
@@ -38,7 +41,8 @@ pub async fn begin(
     let upstream = &origin.upstream;
     let harmless = question.is_harmless(upstream);
     loop {
-        let turn = upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
+        let turn = upstream.turn(&mut contact.attempts, &origin.lane).await?;
+        let mut span = origin.span(question, &contact.attempts);
         let begun = Instant::now();
         match gateway.connect(&turn.peer, origin.patience.connect(), harmless).await {
             Ok((socket, reused)) => {
@@ -46,7 +50,8 @@ pub async fn begin(
                 contact.reused = Some(reused);
                 upstream.connected(reused, None);
                 let server = upstream.host(&contact.attempts);
-                let head = request_head(question, fields, server);
+                let told = span.as_ref().map(|span| question.under(span));
+                let head = request_head(told.as_deref().unwrap_or(question), fields, server);
                 let mut head = head.map_err(|_| Failure::Internal)?;
                 // Scripts are told what the client speaks.
                 head.set_version(question.head.version);
@@ -60,12 +65,14 @@ pub async fn begin(
                     length,
                 );
                 let in_use = turn.in_use;
-                return Ok(Begun { conversation, in_use, reused, asked: Instant::now() });
+                span.iter_mut().for_each(|span| span.reused = Some(reused));
+                return Ok(Begun { conversation, in_use, reused, asked: Instant::now(), span });
             }
             Err(error) => {
                 let late = error.kind() == io::ErrorKind::TimedOut;
                 let kind = if late { "connect_timeout" } else { "connect" };
                 tracing::debug!(%error, "a FastCGI server could not be connected to");
+                span.iter_mut().for_each(|span| span.failed(kind));
                 upstream.failed(&mut contact.attempts, kind, false);
                 if !upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
                     return Err(match late {
@@ -107,6 +114,7 @@ pub async fn ask(
             Ok(mut head) => {
                 let status = head.status.as_u16();
                 upstream.answered(&mut contact.attempts, status, begun.asked.elapsed());
+                begun.span.iter_mut().for_each(|span| span.answered(status));
                 let gateway_error = (502..=504).contains(&status);
                 if gateway_error && upstream.again(&mut contact.attempts, Failed::Gateway, harmless)
                 {
@@ -118,6 +126,7 @@ pub async fn ask(
                 return Ok(Reply::of_script(begun, origin, contact.attempts.clone(), head));
             }
             Err(fault) => {
+                begun.span.iter_mut().for_each(|span| span.failed(fault.kind));
                 let stale = fault.stale && begun.reused;
                 upstream.failed(&mut contact.attempts, fault.kind, stale);
                 let failed = if stale { Failed::Stale } else { Failed::of(fault.kind) };

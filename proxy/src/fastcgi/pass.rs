@@ -155,6 +155,7 @@ async fn answer(
     mut head: pingora::http::ResponseHeader,
 ) -> Result<Result<Open, Next>, Failure> {
     let took = begun.asked.elapsed();
+    begun.span.iter_mut().for_each(|span| span.answered(head.status.as_u16()));
     origin.upstream.answered(&mut exchange.attempts, head.status.as_u16(), took);
     exchange.upstream_first_byte = Some(took);
     exchange.upstream_status = Some(head.status.as_u16());

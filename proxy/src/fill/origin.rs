@@ -28,6 +28,9 @@ use crate::lane::memory::FILLING;
 use crate::lane::{Full, Lane};
 use crate::respond::{Failure, UpstreamFault};
 use crate::runtimes::Handles;
+use crate::telemetry::Recorder;
+use crate::telemetry::attempt::{self, Attempt};
+use crate::trace::TRACEPARENT;
 use crate::upstream::connector::{Connection, Connector};
 use crate::upstream::delimited::{self, Answer, Began};
 use crate::upstream::patience::Patience;
@@ -60,6 +63,8 @@ pub struct Question {
     pub forwarded: ForwardedHeaders,
     /// The route's edits of requests.
     pub edits: Rendered,
+    /// What records it, where the request it is for is traced.
+    pub recorder: Option<Box<Recorder>>,
 }
 
 /// A body that is sent as it is taken from where it waits.
@@ -106,6 +111,18 @@ impl Question {
     /// Whether all of its body can be sent once more.
     fn is_repeatable(&self) -> bool {
         self.feed.as_ref().is_none_or(|feed| feed.body.is_repeatable())
+    }
+
+    /// The same as a server is told of it that answers to this span.
+    pub fn under(&self, span: &Attempt) -> Box<Question> {
+        let mut told = Box::new(self.clone());
+        if told.forwarded != ForwardedHeaders::PassOn
+            && let Some(parent) = span.traceparent()
+        {
+            // It is made of hex digits.
+            drop(told.head.insert_header(TRACEPARENT, parent));
+        }
+        told
     }
 
     /// Begins its body anew, if that is possible.
@@ -167,20 +184,21 @@ impl Origin {
                 return Err(failure);
             }
             let harmless = question.is_harmless(&self.upstream);
-            let turn = self.upstream.turn(&mut contact.attempts).await.ok_or(Failure::NoServer)?;
-            let mut peer = turn.peer;
+            let turn = self.upstream.turn(&mut contact.attempts, &self.lane).await?;
+            let (mut peer, mut in_use) = (turn.peer, turn.in_use);
             self.patience.fit(&mut peer);
             if upgrades(fields) {
                 peer.options.alpn = ALPN::H1;
             }
+            let mut span = self.span(question, &contact.attempts);
+            let told = span.as_ref().map(|span| question.under(span));
             let begun = Instant::now();
-            let connected = self.connector.connect(&peer).await;
-            let connected = connected.map_err(|error| UpstreamFault::of(error, false));
-            let (mut connection, reused) = match connected.and_then(|made| self.allowed(made)) {
+            let (mut connection, reused) = match self.connect(&peer, &mut in_use).await {
                 Ok(connected) => connected,
-                Err(fault) => {
-                    self.upstream.failed(&mut contact.attempts, fault.kind, false);
-                    if !self.upstream.again(&mut contact.attempts, Failed::Connect, harmless) {
+                Err(Stop::Client(failure)) => return Err(failure),
+                Err(Stop::Upstream(fault)) => {
+                    let how = (fault.kind, Failed::Connect);
+                    if !self.goes_on(span, how, &mut contact.attempts, harmless) {
                         return Err(fault.failure);
                     }
                     continue;
@@ -190,11 +208,13 @@ impl Origin {
             contact.reused = Some(reused);
             let last = self.upstream.connected(reused, connection.carries());
             let asked = Instant::now();
-            let attempts = &contact.attempts;
-            let asking = Asked { peer, in_use: turn.in_use, attempts, reused, last, tell };
-            match self.converse(connection, asking, question, fields).await {
+            let asking = Asked { peer, in_use, attempts: &contact.attempts, reused, last, tell };
+            span.iter_mut().for_each(|span| span.reused = Some(reused));
+            let asked_as = told.as_deref().unwrap_or(question);
+            match self.converse(connection, asking, asked_as, fields).await {
                 Ok(mut reply) => {
                     let status = reply.head.status.as_u16();
+                    reply.trace(span, status);
                     self.upstream.answered(&mut contact.attempts, status, asked.elapsed());
                     let failed =
                         self.upstream.failed_by(status).filter(|_| question.is_repeatable());
@@ -210,15 +230,59 @@ impl Origin {
                 }
                 Err(Stop::Client(failure)) => return Err(failure),
                 Err(Stop::Upstream(fault)) => {
-                    self.upstream.failed(&mut contact.attempts, fault.kind, fault.stale);
                     let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
-                    if !self.upstream.again(&mut contact.attempts, failed, harmless) {
+                    let how = (fault.kind, failed);
+                    if !self.goes_on(span, how, &mut contact.attempts, harmless) {
                         return Err(fault.failure);
                     }
                     failure = fault.failure;
                 }
             }
         }
+    }
+
+    /// The span of the next attempt, where the request is traced.
+    pub fn span(&self, question: &Question, attempts: &Attempts) -> Option<Box<Attempt>> {
+        let recorder = question.recorder.as_ref()?;
+        let asked = attempt::Asked {
+            upstream: &self.upstream.name,
+            server: self.upstream.host(attempts),
+            tls: self.upstream.transport().is_tls(),
+            resent: attempts.retries(),
+        };
+        let (method, target) = (question.head.method.as_str(), question.head.raw_path());
+        Some(Box::new(Attempt::new(recorder, method, target, &asked)))
+    }
+
+    /// Tells of an attempt that failed in this way; says whether there is another.
+    fn goes_on(
+        &self,
+        span: Option<Box<Attempt>>,
+        (kind, failed): (&'static str, Failed),
+        attempts: &mut Attempts,
+        harmless: bool,
+    ) -> bool {
+        span.into_iter().for_each(|mut span| span.failed(kind));
+        self.upstream.failed(attempts, kind, failed == Failed::Stale);
+        self.upstream.again(attempts, failed, harmless)
+    }
+
+    /// A connection that the upstream allows and the lane has room for; says whether it was idle.
+    async fn connect(
+        &self,
+        peer: &HttpPeer,
+        in_use: &mut InUse,
+    ) -> Result<(Connection, bool), Stop> {
+        let connected = self.connector.connect(peer).await;
+        let connected = connected.map_err(|error| UpstreamFault::of(error, false));
+        let (connection, reused) = connected.and_then(|made| self.allowed(made))?;
+        let shared = |descriptor| self.upstream.share(in_use, descriptor, &self.lane);
+        if connection.descriptor().map_or(Ok(()), shared).is_err() {
+            let session = Box::new(connection.into_session(peer));
+            self.connector.release_http_session(session, peer).await;
+            return Err(Stop::Client(Failure::LaneFull));
+        }
+        Ok((connection, reused))
     }
 
     /// Refuses a connection that the upstream's `tls` does not allow.
@@ -356,6 +420,7 @@ impl Origin {
             patience: self.patience.clone(),
             in_use: asked.in_use,
             seat: None,
+            span: None,
             head,
             unframed: !framed,
         })
@@ -376,7 +441,7 @@ impl Origin {
 /// Why an attempt ended.
 pub enum Stop {
     Upstream(UpstreamFault),
-    /// The client's body did not come as it should: no server is asked again.
+    /// The client's body did not come as it should, or its lane is full: no server is asked again.
     Client(Failure),
 }
 

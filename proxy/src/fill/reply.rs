@@ -14,9 +14,11 @@ use crate::fastcgi::ask::Begun;
 use crate::fastcgi::conversation::Conversation;
 use crate::fill::origin::Origin;
 use crate::lane::Seat;
+use crate::lane::memory::Reserved;
 use crate::lent::Lent;
 use crate::respond::{Failure, UpstreamFault};
 use crate::splice::Splice;
+use crate::telemetry::attempt::Attempt;
 use crate::upstream::connector::{Berth, Connector};
 use crate::upstream::patience::Patience;
 use crate::upstream::server::InUse;
@@ -45,6 +47,8 @@ pub struct Reply {
     /// Its place among its lane's requests to origins, until the connection breaks: what asks for the rest
     /// takes one of its own.
     pub seat: Option<Seat>,
+    /// What is recorded of it; it ends with the reply.
+    pub(super) span: Option<Box<Attempt>>,
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
     /// The body ends with the connection: whether it is whole cannot be known.
@@ -69,9 +73,22 @@ impl Reply {
             in_use: begun.in_use,
             last: false,
             seat: None,
+            span: begun.span,
             head,
             unframed: false,
         })
+    }
+
+    /// Has it recorded, its body included, that this was answered with this status.
+    pub fn trace(&mut self, span: Option<Box<Attempt>>, status: u16) {
+        let Some(mut span) = span else { return };
+        span.answered(status);
+        span.version = match &self.source {
+            Source::Http(session) if session.as_http2().is_some() => Some(Version::HTTP_2),
+            Source::Http(_) | Source::Delimited(_) => Some(Version::HTTP_11),
+            Source::Script(_) => None,
+        };
+        self.span = Some(span);
     }
 
     /// The head, for who sends it on; what is left is a bare 200.
@@ -140,8 +157,10 @@ impl Reply {
                 self.seat = None;
                 Ok(None)
             }
+            // As `broke` does: what is lent keeps it from being called.
             Err(fault) => {
                 self.seat = None;
+                self.span.iter_mut().for_each(|span| span.failed(fault.kind));
                 self.upstream.failed(&mut self.attempts, fault.kind, false);
                 Err(fault.failure)
             }
@@ -179,6 +198,7 @@ impl Reply {
     /// What a fault means for the client; the place at the origin is free before anybody hears of it.
     fn broke(&mut self, fault: UpstreamFault) -> Failure {
         self.seat = None;
+        self.span.iter_mut().for_each(|span| span.failed(fault.kind));
         self.upstream.failed(&mut self.attempts, fault.kind, false);
         fault.failure
     }
@@ -207,8 +227,11 @@ impl Reply {
         self.release().await;
     }
 
-    /// The connection itself after a 101, what was read of it already, and what its use holds.
-    pub async fn into_stream(self: Box<Self>) -> Option<(Stream, Bytes, (InUse, Option<Seat>))> {
+    /// The connection itself after a 101, what was read of it already, and what its use holds. The question is
+    /// answered: its place among those to origins is given back.
+    pub async fn into_stream(
+        self: Box<Self>,
+    ) -> Option<(Stream, Bytes, (InUse, Option<Reserved>))> {
         let Source::Http(session) = self.source else { return None };
         let HttpSession::H1(mut session) = *session else { return None };
         // Only what came in one piece with the head is there without waiting.
@@ -217,7 +240,8 @@ impl Reply {
             read = session.read_body_bytes() => read.ok()?.unwrap_or_default(),
             () = std::future::ready(()) => Bytes::new(),
         };
-        Some((session.into_inner(), early, (self.in_use, self.seat)))
+        let held = (self.in_use, self.seat.map(Seat::into_memory));
+        Some((session.into_inner(), early, held))
     }
 
     /// Gives the connection back when it can be used again; otherwise closes it.

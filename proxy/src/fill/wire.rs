@@ -119,6 +119,7 @@ mod tests {
             request_id: "id".to_owned(),
             forwarded,
             edits: Rendered::default(),
+            recorder: None,
         }
     }
 

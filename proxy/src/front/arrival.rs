@@ -46,6 +46,6 @@ pub fn arrive(edge: &Edge, guest: &Guest, head: &mut RequestHeader, raw: &[u8]) 
     exchange.route = Some(Arc::clone(&route));
     edge.rule(head, &mut exchange, &route, walk);
     route.gate.check(exchange.client, &head.headers).ok()?;
-    trace::enter(head, &mut exchange);
+    trace::enter(head, &edge.state, &mut exchange);
     Some(Arrival { exchange, route })
 }

@@ -4,8 +4,8 @@ use pingora::proxy::Session;
 
 use crate::exchange::Exchange;
 use crate::hop;
-use crate::lane::Full;
 use crate::lane::memory::PASSING;
+use crate::lane::{Full, Shed};
 use crate::respond::Failure;
 
 /// Takes a place in the request's lane, at once or after a wait, or sheds.
@@ -18,7 +18,15 @@ pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), 
     if !exchange.permit.as_ref().is_some_and(|seat| lane.seats(seat)) {
         // The old place is given back first: who held one in each lane could wait for himself.
         exchange.permit = None;
-        exchange.permit = Some(unless_left(session, lane.admit()).await?);
+        let admitted = unless_left(session, lane.admit(&exchange.caller.charged)).await?;
+        let seat = admitted.map_err(|shed| {
+            if shed == Shed::Connection && !session.is_http2() {
+                // It would go on and count nowhere.
+                session.set_keepalive(None);
+            }
+            Failure::LaneFull
+        })?;
+        exchange.permit = Some(seat);
     }
     hop::admitted(lane.place());
     Ok(())
@@ -31,7 +39,8 @@ pub async fn origins(session: &mut Session, exchange: &mut Exchange) -> Result<(
     if exchange.trail.is_inside {
         return Ok(());
     }
-    exchange.at_origin = Some(unless_left(session, lane.ask_origin(PASSING)).await?);
+    let asking = unless_left(session, lane.ask_origin(PASSING)).await?;
+    exchange.at_origin = Some(asking.map_err(|Full| Failure::LaneFull)?);
     hop::to(lane.place()).await;
     Ok(())
 }
@@ -40,12 +49,12 @@ pub async fn origins(session: &mut Session, exchange: &mut Exchange) -> Result<(
 /// its body is the upstream's.
 async fn unless_left<T>(
     session: &mut Session,
-    entering: impl Future<Output = Result<T, Full>>,
+    entering: impl Future<Output = T>,
 ) -> Result<T, Failure> {
     let watches = session.is_body_empty();
     tokio::select! {
         biased;
-        entered = entering => entered.map_err(|Full| Failure::LaneFull),
+        entered = entering => Ok(entered),
         _ = session.downstream_session.read_body_or_idle(true), if watches => {
             Err(Failure::ClientGone)
         }

@@ -138,43 +138,6 @@ pub const FAMILIES: &[Family] = &[
         "Response body bytes written to clients.",
     ),
     family(
-        "forebay_proxy_lane_requests_in_flight",
-        Kind::Gauge,
-        &["lane"],
-        "Requests a lane holds now.",
-    ),
-    family(
-        "forebay_proxy_lane_requests_max",
-        Kind::Gauge,
-        &["lane"],
-        "Requests a lane may hold at once.",
-    ),
-    family(
-        "forebay_proxy_lane_shed_total",
-        Kind::Counter,
-        &["lane"],
-        "Requests answered 503 because their lane had no place or no memory, or none in time.",
-    ),
-    family(
-        "forebay_proxy_lane_waiting",
-        Kind::Gauge,
-        &["lane", "for"],
-        "Requests that wait now: for is place (in the lane) or origin (to ask one).",
-    ),
-    family(
-        "forebay_proxy_lane_waits_total",
-        Kind::Counter,
-        &["lane", "for", "result"],
-        "Requests that waited: result is admitted, timed_out (waiting_time_max, then shed) or left \
-         (the client did).",
-    ),
-    family(
-        "forebay_proxy_lane_origin_requests",
-        Kind::Gauge,
-        &["lane"],
-        "Requests of a lane at origins now; origin_concurrency_max bounds them.",
-    ),
-    family(
         "forebay_proxy_gathered_bodies_bytes",
         Kind::Gauge,
         &[],
@@ -185,24 +148,6 @@ pub const FAMILIES: &[Family] = &[
         Kind::Gauge,
         &["at"],
         "Request bodies that routes keep whole (`kept_body`), in memory and as files.",
-    ),
-    family(
-        "forebay_proxy_lane_memory_bytes",
-        Kind::Gauge,
-        &["lane"],
-        "Memory reserved for bodies under way, kernel socket buffers included.",
-    ),
-    family(
-        "forebay_proxy_lane_memory_max_bytes",
-        Kind::Gauge,
-        &["lane"],
-        "What memory_max allows a lane; 0 when it is not limited.",
-    ),
-    family(
-        "forebay_proxy_lane_paced_bytes_total",
-        Kind::Counter,
-        &["lane"],
-        "Response body bytes that waited for their turn under bandwidth_max.",
     ),
     family(
         "forebay_proxy_rate_limit_requests_total",

@@ -45,6 +45,12 @@ pub struct LaneFigures {
     pub waiting: f64,
     pub shed: f64,
     pub at_origins: f64,
+    /// Client connections that count in the lane, and connections to servers in use; of each what is allowed, 0 for
+    /// no limit.
+    pub connections: f64,
+    pub connections_max: f64,
+    pub upstream_connections: f64,
+    pub upstream_connections_max: f64,
     /// Bytes that bodies under way may lie in, and what of it is allowed; 0 for no limit.
     pub memory: f64,
     pub memory_max: f64,
@@ -193,6 +199,10 @@ fn lanes(between: &Between<'_>) -> Vec<LaneFigures> {
             waiting: after.sum("lane_waiting", &own),
             shed: between.rate("lane_shed_total", &own),
             at_origins: after.sum("lane_origin_requests", &own),
+            connections: after.sum("lane_connections", &own),
+            connections_max: after.sum("lane_connections_max", &own),
+            upstream_connections: after.sum("lane_upstream_connections", &own),
+            upstream_connections_max: after.sum("lane_upstream_connections_max", &own),
             memory: after.sum("lane_memory_bytes", &own),
             memory_max: after.sum("lane_memory_max_bytes", &own),
             paced_bytes: between.rate("lane_paced_bytes_total", &own),

@@ -78,8 +78,19 @@ fn routes(figures: &Figures) -> Table {
 }
 
 fn lanes(figures: &Figures) -> Table {
-    let heads =
-        ["LANE", "IN FLIGHT", "MAX", "WAITING", "SHED/S", "AT ORIGINS", "BUFFERS", "OF", "PACED/S"];
+    let heads = [
+        "LANE",
+        "IN FLIGHT",
+        "MAX",
+        "WAITING",
+        "SHED/S",
+        "CONNS",
+        "AT ORIGINS",
+        "CONNS UP",
+        "BUFFERS",
+        "OF",
+        "PACED/S",
+    ];
     let rows = figures.lanes.iter().map(|lane| {
         let of = if lane.memory_max > 0.0 { bytes(lane.memory_max) } else { "-".to_owned() };
         vec![
@@ -88,7 +99,9 @@ fn lanes(figures: &Figures) -> Table {
             number(lane.max),
             number(lane.waiting),
             number(lane.shed),
+            limited(lane.connections, lane.connections_max),
             number(lane.at_origins),
+            limited(lane.upstream_connections, lane.upstream_connections_max),
             bytes(lane.memory),
             of,
             bytes(lane.paced_bytes),
@@ -142,6 +155,11 @@ fn slowest(figures: &Figures) -> Option<Table> {
         ]
     });
     Some(Table { heads: heads.to_vec(), rows: rows.collect() })
+}
+
+/// A number and, where there is a limit, that.
+fn limited(value: f64, max: f64) -> String {
+    if max > 0.0 { format!("{}/{}", number(value), number(max)) } else { number(value) }
 }
 
 fn number(value: f64) -> String {

@@ -13,7 +13,8 @@ use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::finish::{self, Moved, Sent};
 use crate::hop;
-use crate::lane::{Lane, Seat};
+use crate::lane::Lane;
+use crate::lane::memory::Reserved;
 use crate::tunnel::carry::{Counts, Limits, carry};
 use crate::upstream::server::InUse;
 
@@ -27,8 +28,8 @@ pub struct Departure {
     pub answer: ResponseHeader,
     pub head: Bytes,
     pub server: (Stream, Bytes),
-    /// Its places at the server and among its lane's requests to origins.
-    pub held: (InUse, Option<Seat>),
+    /// Its place at the server, with its connection, and its lane's memory.
+    pub held: (InUse, Option<Reserved>),
     pub idle: std::time::Duration,
     pub lane: Arc<Lane>,
     pub counts: Counts,

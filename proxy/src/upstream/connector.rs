@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pingora::connectors::http::Connector as AnyVersion;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::protocols::Ssl as _;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client;
 use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{Ssl as _, UniqueID as _};
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use prometheus::IntGauge;
 
@@ -47,6 +47,17 @@ impl Connection {
         match self {
             Connection::H1(stream) => Some(Carries::Requests(stream.use_again())),
             Connection::Other(session) => Some(Carries::Known(session.stream()?.id())),
+        }
+    }
+
+    /// Names the connection while it is open.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Connection::H1(stream) => Some(stream.id()),
+            Connection::Other(session) => match &**session {
+                HttpSession::H2(session) => Some(session.fd()),
+                session => Some(session.stream()?.id()),
+            },
         }
     }
 

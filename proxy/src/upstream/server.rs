@@ -10,6 +10,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 
 use crate::guard::key_set::KeySet;
+use crate::lane::conduit::Conduit;
 use crate::metrics::Metrics;
 use crate::mirror::compare::Report;
 use crate::upstream::balance::moving_average;
@@ -46,6 +47,8 @@ pub struct InUse {
     server: Arc<Server>,
     /// The connection it may use, where their number is limited.
     place: Option<Place>,
+    /// The same among those of its lane.
+    conduit: Option<Conduit>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -126,7 +129,7 @@ impl Server {
     pub fn enter(self: &Arc<Self>) -> InUse {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.in_flight_gauge.inc();
-        InUse { server: Arc::clone(self), place: None }
+        InUse { server: Arc::clone(self), place: None, conduit: None }
     }
 
     /// A request was answered in this time, well or badly.
@@ -160,16 +163,21 @@ impl Server {
 }
 
 impl InUse {
-    /// Keeps the place as long as the request is at the server.
-    pub fn hold(&mut self, place: Option<Place>) {
-        self.place = place;
+    /// Keeps these as long as the request is at the server.
+    pub fn hold(&mut self, place: Option<Place>, conduit: Option<Conduit>) {
+        (self.place, self.conduit) = (place, conduit);
+    }
+
+    /// Keeps its part of a connection that others use too.
+    pub fn share(&mut self, conduit: Conduit) {
+        self.conduit = Some(conduit);
     }
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
         // Last, so that whoever waits finds room at the server.
-        let _place = self.place.take();
+        let (_place, _conduit) = (self.place.take(), self.conduit.take());
         self.server.in_flight.fetch_sub(1, Ordering::AcqRel);
         self.server.in_flight_gauge.dec();
     }

@@ -200,7 +200,8 @@ fn uri(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Arc<st
 /// Fills what is not there and not on its way. Nobody waits for it.
 pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[String]) {
     for target in targets {
-        let mut question = like.clone();
+        // Nobody has asked for it: it is no part of a trace.
+        let mut question = Question { recorder: None, ..like.clone() };
         if question.head.set_raw_path(target.as_bytes()).is_err() {
             continue;
         }
