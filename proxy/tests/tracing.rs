@@ -72,6 +72,10 @@ impl Span {
         self.0[key].as_str().unwrap_or_default()
     }
 
+    fn nanos(&self, key: &str) -> u64 {
+        self.text(key).parse().unwrap()
+    }
+
     fn attribute(&self, key: &str) -> Option<String> {
         let all = self.0["attributes"].as_array().unwrap();
         let value = &all.iter().find(|one| one["key"] == key)?["value"];
@@ -119,8 +123,8 @@ fn a_request_and_what_it_asks_are_spans_of_one_trace() {
     );
     let sections = sections.replace("name: all,", "name: all, access_logs: [ own ],");
     let proxy = Proxy::start(&sections);
-    let answer = proxy.client().ask(&get("/a/b?token=secret&y=1", "User-Agent: tests\r\n"));
-    assert_eq!(answer.status, 200);
+    let request = get("/a/b?token=secret&y=1", "User-Agent: tests\r\n");
+    assert_eq!(proxy.client().ask(&request).status, 200);
     let spans = collector.wait_for(2);
     let resource = collector.batches()[0]["resourceSpans"][0]["resource"]["attributes"].clone();
     assert_eq!(resource[0]["value"]["stringValue"], "edge-1");
@@ -164,9 +168,8 @@ fn a_request_and_what_it_asks_are_spans_of_one_trace() {
         ("error.type", None),
     ]);
     assert!(served.0["status"].is_null() && asked.0["status"].is_null());
-    let time = |span: &Span, key: &str| span.text(key).parse::<u64>().unwrap();
-    assert!(time(served, "startTimeUnixNano") <= time(asked, "startTimeUnixNano"));
-    assert!(time(asked, "startTimeUnixNano") <= time(asked, "endTimeUnixNano"));
+    assert!(served.nanos("startTimeUnixNano") <= asked.nanos("startTimeUnixNano"));
+    assert!(asked.nanos("startTimeUnixNano") <= asked.nanos("endTimeUnixNano"));
     let line = eventually("a line", || {
         let text = std::fs::read_to_string(&own).ok()?;
         serde_json::from_str::<Value>(text.lines().next()?).ok()

@@ -1,6 +1,6 @@
 //! The JSON Schema of a document, generated from the types, and the list of all keys in it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::Config;
 
