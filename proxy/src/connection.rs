@@ -26,6 +26,7 @@ use proxy_config::listener::{Listener, ListenerTimeouts};
 use proxy_config::proved::Certificate;
 use tokio::sync::Notify;
 
+use crate::acme::challenges;
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::front::{Door, Guest, Passed};
@@ -200,7 +201,7 @@ impl Connections {
         let (shaken, learned) = Box::pin(learning(shaken)).await;
         match shaken {
             // An authority has seen what it came for.
-            Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::Custom(_))) => None,
+            Ok(Ok(stream)) if came_to_look(&stream) => None,
             Ok(Ok(stream)) => {
                 let about = stream.get_ssl();
                 let shown = about.and_then(TlsRef::peer_certificate_der);
@@ -394,6 +395,12 @@ impl HttpServerApp for Requests {
 /// A time as pingora's keep-alive takes it.
 pub fn whole_seconds(time: proxy_config::units::Duration) -> u64 {
     time.as_std().as_secs().max(1)
+}
+
+/// Whether an authority has shaken hands to see what is shown. HTTP/1.0 is a protocol that pingora has no name for, too.
+fn came_to_look(stream: &impl Ssl) -> bool {
+    let agreed = stream.selected_alpn_proto();
+    matches!(agreed, Some(ALPN::Custom(agreed)) if agreed.protocol() == challenges::PROTOCOL)
 }
 
 /// Looks at no more bytes than it takes to tell: pingora's own check waits for all 24, which an

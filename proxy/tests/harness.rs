@@ -92,7 +92,12 @@ impl Proxy {
 
     /// The same with further settings of both.
     pub fn with_both(listener: &str, admin: &str, sections: &str) -> Proxy {
-        Proxy::launch(Command::new(BINARY), listener, &format!(", {admin}"), sections)
+        Proxy::launch(
+            Command::new(BINARY),
+            listener,
+            &format!("address: '127.0.0.1:0', {admin}"),
+            sections,
+        )
     }
 
     fn launch(mut command: Command, listener: &str, admin: &str, sections: &str) -> Proxy {
