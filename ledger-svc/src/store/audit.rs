@@ -227,13 +227,7 @@ impl Audit {
         self.rows(sql.to_owned(), |row| {
             Ok(BalanceRow {
                 account_id: row.long(0)?,
-                balance: Balance {
-                    debits_minor: row.long(1)?,
-                    credits_minor: row.long(2)?,
-                    entries: row.long(3)?,
-                    pending_debits_minor: row.long(4)?,
-                    pending_credits_minor: row.long(5)?,
-                },
+                balance: row::totals_at(row, 1)?,
                 limits: Limits { min_minor: row.long_if_any(6)?, max_minor: row.long_if_any(7)? },
                 last_entry_id: row.long(8)?,
             })

@@ -168,19 +168,24 @@ pub fn balance(row: &(impl Columns + ?Sized)) -> Result<AccountBalance, StoreErr
     Ok(AccountBalance::of(code, &standing))
 }
 
+/// Debits, credits, entries, pending debits, pending credits, from that column on.
+pub fn totals_at(row: &(impl Columns + ?Sized), first: usize) -> Result<Balance, StoreError> {
+    Ok(Balance {
+        debits_minor: row.long(first)?,
+        credits_minor: row.long(first + 1)?,
+        entries: row.long(first + 2)?,
+        pending_debits_minor: row.long(first + 3)?,
+        pending_credits_minor: row.long(first + 4)?,
+    })
+}
+
 /// The same columns as `balance`.
 pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), StoreError> {
     let standing = Standing {
         account_id: row.long(4)?,
         currency: Currency { code: row.string(1)?, scale: row.small(2)? },
         normal: row.side(3)?,
-        balance: Balance {
-            debits_minor: row.long(5)?,
-            credits_minor: row.long(6)?,
-            entries: row.long(7)?,
-            pending_debits_minor: row.long(8)?,
-            pending_credits_minor: row.long(9)?,
-        },
+        balance: totals_at(row, 5)?,
         limits: Limits { min_minor: row.long_if_any(10)?, max_minor: row.long_if_any(11)? },
         last_entry_id: row.long(12)?,
     };
@@ -191,13 +196,7 @@ pub fn standing(row: &(impl Columns + ?Sized)) -> Result<(String, Standing), Sto
 pub fn balance_now(row: &(impl Columns + ?Sized)) -> Result<BalanceNow, StoreError> {
     Ok(BalanceNow {
         account_id: row.long(0)?,
-        balance: Balance {
-            debits_minor: row.long(1)?,
-            credits_minor: row.long(2)?,
-            entries: row.long(3)?,
-            pending_debits_minor: row.long(4)?,
-            pending_credits_minor: row.long(5)?,
-        },
+        balance: totals_at(row, 1)?,
         last_entry_id: row.long(6)?,
     })
 }
