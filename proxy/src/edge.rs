@@ -278,7 +278,7 @@ impl ProxyHttp for Edge {
                 Err(failure) => self.fail(session, failure, exchange).await,
             };
         }
-        exchange.request_id = request::request_id(&session.req_header().headers);
+        exchange.request_id = request::request_id(&session.req_header().headers, exchange.date);
         let none = (None, None);
         let (socket, tls) = session
             .digest()

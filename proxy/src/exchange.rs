@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use proxy_config::proved::Proved;
@@ -37,6 +37,8 @@ use crate::upstream::{Attempts, Upstream};
 /// back the place in its lane.
 pub struct Exchange {
     pub begun: Instant,
+    /// The same by the wall clock.
+    pub date: SystemTime,
     pub generation: Arc<Generation>,
     pub request_id: String,
     /// Who asks, as far as trusted proxies say.
@@ -113,6 +115,7 @@ impl Exchange {
     pub fn new(state: &State, caller: Caller) -> Exchange {
         Exchange {
             begun: Instant::now(),
+            date: SystemTime::now(),
             generation: state.current(),
             request_id: String::new(),
             client: None,

@@ -95,12 +95,12 @@ pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Excha
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
     let sent = moved.sent.map(Sent::status);
-    let status = sent.filter(|status| !status.is_informational()).map(|status| status.as_u16());
+    let status = sent.filter(|status| !status.is_informational());
     let took = exchange.begun.elapsed();
     let end = match &exchange.tunnel.carried {
         Some(carried) => End {
             aborted: false,
-            status: Some(StatusCode::SWITCHING_PROTOCOLS.as_u16()),
+            status: Some(StatusCode::SWITCHING_PROTOCOLS),
             took,
             bytes_in: carried.from_client,
             bytes_out: carried.to_client,
@@ -115,7 +115,7 @@ pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Excha
     count(edge, exchange, &end);
     if exchange.tunnel.carried.is_none() {
         let slow = || slow(moved.head, exchange, &end);
-        edge.state.slowest.ended(end.took, slow);
+        edge.state.slowest.ended(exchange.begun + end.took, end.took, slow);
     }
     log(edge, moved, exchange, &end);
 }
@@ -123,7 +123,7 @@ pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Excha
 /// How it ended.
 struct End {
     aborted: bool,
-    status: Option<u16>,
+    status: Option<StatusCode>,
     took: Duration,
     bytes_in: u64,
     bytes_out: u64,
@@ -134,8 +134,8 @@ fn count(edge: &Edge, exchange: &Exchange, end: &End) {
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let name = route.map_or(NO_ROUTE, |route| route.name.as_str());
     let lane = route.map_or(NO_ROUTE, |route| route.lane.name());
-    let code = end.status.map_or_else(|| "aborted".to_owned(), code_label);
-    let labels = [edge.listener.as_str(), name, lane, code.as_str()];
+    let code = end.status.as_ref().map_or("aborted", code_label);
+    let labels = [edge.listener.as_str(), name, lane, code];
     edge.state.metrics.requests.with_label_values(&labels).inc();
     let series = route.map_or(&exchange.generation.routes.unmatched, |route| &route.series);
     if exchange.tunnel.carried.is_none() {
@@ -166,7 +166,7 @@ fn slow(head: &RequestHeader, exchange: &Exchange, end: &End) -> Slow {
         request_id: exchange.request_id.clone(),
         method: first.map_or(&head.method, |(method, _)| method).to_string(),
         path: path.to_owned(),
-        status: end.status,
+        status: end.status.map(|status| status.as_u16()),
         route: route.map_or(NO_ROUTE, |route| route.name.as_str()).to_owned(),
         lane: route.map_or(NO_ROUTE, |route| route.lane.name()).to_owned(),
         upstream: exchange.upstream.as_ref().map(|upstream| upstream.name.clone()),
@@ -184,7 +184,7 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
     let (path, query) =
         request_uri.split_once('?').map_or((&*request_uri, None), |(path, q)| (path, Some(q)));
     let entry = Entry {
-        time: begun_at(end.took),
+        time: Timestamp::try_from(exchange.date).unwrap_or_default(),
         request_id: &exchange.request_id,
         client: exchange.client,
         listener: &edge.listener,
@@ -194,7 +194,7 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         query,
         protocol: rules::protocol(head.version),
         tls: exchange.tls.as_deref(),
-        status: end.status,
+        status: end.status.map(|status| status.as_u16()),
         bytes_in: end.bytes_in,
         bytes_out: end.bytes_out,
         duration: end.took,
@@ -270,10 +270,4 @@ fn user(head: &RequestHeader) -> Option<String> {
 
 fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {
     head.headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Wall-clock time of what began so long ago.
-fn begun_at(took: Duration) -> Timestamp {
-    let now = Timestamp::now();
-    now.checked_sub(took).unwrap_or(now)
 }

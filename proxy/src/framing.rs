@@ -3,6 +3,7 @@
 //! and anything for a trailer. What is not chunked as RFC 9112 section 7.1 has it, two parsers could
 //! end in different places, so it is refused here. Pure: bytes in, faults out.
 
+use memchr::memchr;
 use thiserror::Error;
 
 /// Bytes kept of a line; longer lines of a head are pingora's to judge, of chunks they are refused.
@@ -87,7 +88,15 @@ impl Framing {
                 self.at = At::Head;
                 self.heads += 1;
             }
-            let end = rest.iter().position(|byte| *byte == b'\n');
+            let end = memchr(b'\n', rest);
+            if let (Some(end), true) = (end, self.line.is_empty())
+                && end <= LINE_BYTES_MAX
+            {
+                // All of it is here: most lines are not kept.
+                self.whole_line(&rest[..end]).map_err(|fault| (fault, bytes.len() - rest.len()))?;
+                rest = &rest[end + 1..];
+                continue;
+            }
             let part = &rest[..end.unwrap_or(rest.len())];
             let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
@@ -149,7 +158,7 @@ impl Framing {
             };
             return;
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+        let Some(colon) = memchr(b':', line) else { return };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.chunked = value.eq_ignore_ascii_case(b"chunked");

@@ -29,8 +29,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Hop-by-hop fields. Transfer-Encoding is not among them: pingora frames each side by it, having
-/// decoded what it received.
-pub const HOP_BY_HOP: [HeaderName; 10] = [
+/// decoded what it received. A static: a constant would be made anew for each name that is looked for.
+pub static HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -102,7 +102,7 @@ pub fn to_upstream(
 }
 
 /// Fields that say what this proxy saw, where it says anything.
-const SEEN: [HeaderName; 5] =
+static SEEN: [HeaderName; 5] =
     [X_FORWARDED_FOR, FORWARDED, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_REQUEST_ID];
 
 /// Writes the fields of a request as [`to_upstream`] makes them, those that are added last.
@@ -315,16 +315,21 @@ pub fn titled(name: &HeaderName) -> String {
 }
 
 fn to_take_off(headers: &HeaderMap) -> Vec<HeaderName> {
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return Vec::new();
+    let mut off: Vec<HeaderName> =
+        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    if !off.contains(&CONNECTION) {
+        return off;
     }
-    let nominated = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| !NEVER_NOMINATED.contains(&name.as_str()));
-    nominated.chain(HOP_BY_HOP).filter(|name| headers.contains_key(name)).collect()
+    let tokens = headers.get_all(CONNECTION).iter();
+    let tokens = tokens.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let nominated = tokens
+        .map(<[u8]>::trim_ascii)
+        // Said by every browser, and gone in any case.
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !NEVER_NOMINATED.contains(&name.as_str()) && headers.contains_key(name));
+    off.extend(nominated);
+    off
 }
 
 #[cfg(test)]

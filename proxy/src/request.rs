@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
+use memchr::memchr2_iter;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
@@ -91,16 +92,16 @@ fn check_size(
 /// ends none. A parser that takes a bare LF as an end and one that does not would see different
 /// headers; what goes on is written anew, with CRLF.
 fn check_lines(raw: &[u8], bare_line_feeds: bool) -> Result<(), Failure> {
-    let mut before = 0;
-    for byte in raw {
-        let fits = match byte {
-            b'\n' => bare_line_feeds || before == b'\r',
-            _ => before != b'\r',
+    for at in memchr2_iter(b'\r', b'\n', raw) {
+        let fits = match raw[at] {
+            b'\n' => {
+                bare_line_feeds || at.checked_sub(1).is_some_and(|before| raw[before] == b'\r')
+            }
+            _ => raw.get(at + 1).is_none_or(|after| *after == b'\n'),
         };
         if !fits {
             return Err(Failure::BadRequest("a line of the request head does not end in CR LF"));
         }
-        before = *byte;
     }
     Ok(())
 }
@@ -264,25 +265,26 @@ fn settle_target(head: &mut RequestHeader) -> Result<(), Failure> {
 }
 
 /// The id under which the request is logged and passed on: the client's own if it is short and
-/// plain, so that one id can be followed through several proxies; otherwise a new one.
-pub fn request_id(headers: &HeaderMap) -> String {
+/// plain, so that one id can be followed through several proxies; otherwise a new one of this date.
+pub fn request_id(headers: &HeaderMap, date: SystemTime) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     headers
         .get(crate::headers::X_REQUEST_ID)
         .map(HeaderValue::as_bytes)
         .filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain))
         .and_then(|id| std::str::from_utf8(id).ok())
-        .map_or_else(new_id, str::to_owned)
+        .map_or_else(|| new_id(date), str::to_owned)
 }
 
 /// A version 7 UUID. It is to differ from others, not to be hard to guess, so its bits come from this thread's
 /// generator and not, with a system call, from the kernel's.
-fn new_id() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn new_id(date: SystemTime) -> String {
+    let since = date.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or_default();
     let mut bits = [0; 10];
     fastrand::fill(&mut bits);
-    uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid().to_string()
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid();
+    id.hyphenated().encode_lower(&mut [0; 36]).to_owned()
 }
 
 #[cfg(test)]
@@ -420,6 +422,7 @@ mod tests {
     #[test]
     fn request_ids_are_taken_over_only_when_plain() {
         let with = |id: &str| head("GET", "/", &[("X-Request-Id", id)]).headers.clone();
+        let request_id = |headers: &HeaderMap| request_id(headers, UNIX_EPOCH);
         assert_eq!(request_id(&with("abc-1.2_3")), "abc-1.2_3");
         for odd in ["", "a b", "a\"b", &"x".repeat(65)] {
             assert_ne!(request_id(&with(odd)), odd);

@@ -64,13 +64,13 @@ impl Default for Slowest {
 }
 
 impl Slowest {
-    fn minute(&self) -> u64 {
-        self.since.elapsed().as_secs() / MINUTE.as_secs()
+    fn minute(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.since).as_secs() / MINUTE.as_secs()
     }
 
-    /// A request has ended; what it was is only asked for where it is kept.
-    pub fn ended(&self, took: Duration, what: impl FnOnce() -> Slow) {
-        self.ended_at(self.minute(), took, what);
+    /// A request has ended now; what it was is only asked for where it is kept.
+    pub fn ended(&self, now: Instant, took: Duration, what: impl FnOnce() -> Slow) {
+        self.ended_at(self.minute(now), took, what);
     }
 
     fn ended_at(&self, minute: u64, took: Duration, what: impl FnOnce() -> Slow) {
@@ -96,7 +96,7 @@ impl Slowest {
 
     /// The slowest first.
     pub fn shown(&self) -> Vec<Slow> {
-        self.shown_at(self.minute())
+        self.shown_at(self.minute(Instant::now()))
     }
 
     fn shown_at(&self, minute: u64) -> Vec<Slow> {

@@ -36,7 +36,7 @@ pub fn arrive(edge: &Edge, guest: &Guest, head: &mut RequestHeader, raw: &[u8]) 
         return None;
     }
     let mut exchange = Box::new(Exchange::new(&edge.state, guest.caller.clone()));
-    exchange.request_id = request::request_id(&head.headers);
+    exchange.request_id = request::request_id(&head.headers, exchange.date);
     edge.meet(head, &guest.ends, &mut exchange);
     let Way { route, walk, .. } = direct(&generation.routes, &asked, Some(index), &exchange)?;
     if generation.routes.is_disguised(&asked, &route) {

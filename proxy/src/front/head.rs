@@ -1,8 +1,8 @@
 //! Messages of HTTP/1.1 as bytes: requests that are there whole are read, responses are written.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use httparse::{EMPTY_HEADER, Request, Status};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::date::get_cached_date;
@@ -53,9 +53,9 @@ fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<
     if !(may_have_body || WITHOUT_BODY.contains(&method)) || !target.starts_with('/') {
         return None;
     }
-    let count = request.headers.len();
-    let mut head = RequestHeader::build_no_case(method, target.as_bytes(), Some(count)).ok()?;
-    head.set_version(Version::HTTP_11);
+    // One piece of memory for all values; what is read ahead is none of it.
+    let lines = Bytes::copy_from_slice(&bytes[..head_length]);
+    let mut headers = HeaderMap::with_capacity(request.headers.len());
     let mut body_length = 0;
     for field in request.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
@@ -68,10 +68,24 @@ fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<
             CONNECTION | CONTENT_LENGTH | EXPECT | TRANSFER_ENCODING | UPGRADE => return None,
             _ => {}
         }
-        head.append_header(name, HeaderValue::from_bytes(field.value).ok()?).ok()?;
+        let from = field.value.as_ptr() as usize - bytes.as_ptr() as usize;
+        let value = lines.slice(from..from + field.value.len());
+        headers.try_append(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
     }
     let is_there = bytes.len() - head_length >= body_length;
-    is_there.then_some(Whole { head, head_length, body_length })
+    is_there
+        .then(|| Some(Whole { head: head(method, target, headers)?, head_length, body_length }))?
+}
+
+/// As pingora makes it field by field; it would read each name a second time.
+fn head(method: &str, target: &str, headers: HeaderMap) -> Option<RequestHeader> {
+    let mut parts = http::Request::new(()).into_parts().0;
+    parts.method = method.parse().ok()?;
+    parts.version = Version::HTTP_11;
+    parts.headers = headers;
+    let mut head = RequestHeader::from(parts);
+    head.set_raw_path(target.as_bytes()).ok()?;
+    Some(head)
 }
 
 /// Appends the head of a response; `stays` says whether the connection takes another request after it.
