@@ -44,10 +44,6 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
             let path = item(format!("{path}.methods_refused"), index);
             crate::validate_routes::check_method(method, &path, findings);
         }
-        for (index, method) in listener.methods_refused.iter().enumerate() {
-            let path = item(format!("{path}.methods_refused"), index);
-            crate::validate_routes::check_method(method, &path, findings);
-        }
         check_belief(listener, &path, findings);
     }
     check_access(config, findings);
