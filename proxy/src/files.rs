@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,6 +25,8 @@ const NEIGHBOURS: [(&str, &str); 3] = [("br", ".br"), ("zstd", ".zst"), ("gzip",
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
+    /// What a request had a say in leads above where it was to end: there is nothing.
+    is_astray: bool,
     strip_prefix: Option<String>,
     index: Vec<String>,
     pub precompressed: bool,
@@ -73,6 +75,7 @@ impl Files {
     ) -> Files {
         Files {
             root: PathBuf::from(&config.root.0),
+            is_astray: false,
             strip_prefix: config.strip_prefix.clone(),
             index: config.index.iter().map(|name| name.0.clone()).collect(),
             precompressed: config.precompressed,
@@ -95,8 +98,11 @@ impl Files {
             return self;
         }
         let own = self.root.clone();
+        let root = root.map_or(own, PathBuf::from);
         Arc::new(Files {
-            root: root.map_or(own, PathBuf::from),
+            // The document's own steps upwards are its own business.
+            is_astray: steps_up(&root) > steps_up(&self.root),
+            root,
             index: index.unwrap_or_else(|| self.index.clone()),
             ..Files::clone(&self)
         })
@@ -160,6 +166,9 @@ impl Files {
     /// The path below the root. Names that begin with a dot are nobody's business, but for
     /// `.well-known` (RFC 8615).
     fn name(&self, path: &str) -> Option<String> {
+        if self.is_astray {
+            return None;
+        }
         let path = normalize_path(path);
         let path = std::str::from_utf8(&path).ok()?.replace("%25", "%");
         let prefix = self.strip_prefix.as_deref().unwrap_or("/");
@@ -248,6 +257,10 @@ impl Files {
     }
 }
 
+fn steps_up(path: &Path) -> usize {
+    path.components().filter(|part| matches!(part, Component::ParentDir)).count()
+}
+
 /// Whether there is simply no such file, or one that leads out of the root.
 fn is_absence(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -308,6 +321,7 @@ mod tests {
         rustix::fs::mkfifoat(CWD, root.join("pipe"), Mode::RWXU).unwrap();
         let files = Files {
             root,
+            is_astray: false,
             strip_prefix: None,
             index: vec!["index.html".to_owned()],
             precompressed: false,
@@ -346,6 +360,19 @@ mod tests {
         let below = Files { strip_prefix: Some("/static/".to_owned()), ..files };
         assert_eq!(found(&below, "/static/a.txt"), "file");
         assert_eq!(found(&below, "/a.txt"), "missing");
+        let sites = |written: &str, rendered: String| {
+            let of_document = Files { root: dir.path().join(written), ..below.clone() };
+            found(&Arc::new(of_document).told(Some(rendered), None), "/static/a.txt")
+        };
+        let at = |end: &str| dir.path().join(end).display().to_string();
+        assert_eq!(sites("$host", at("root")), "file");
+        assert_eq!(sites("root/sub/../../$host", at("root/sub/../../root")), "file");
+        assert_eq!(
+            sites("root/sub/$host", at("root/sub/..")),
+            "missing",
+            "above where it was to end"
+        );
+        assert_eq!(sites("x/$query_dir", at("x/../root")), "missing");
     }
 
     #[test]

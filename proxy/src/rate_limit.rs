@@ -80,8 +80,11 @@ pub struct Quota {
 }
 
 impl Quota {
-    pub fn fields(&self) -> [(&'static str, String); 2] {
-        [("ratelimit-policy", self.policies.join(", ")), ("ratelimit", self.left.join(", "))]
+    /// None where no limit is told of.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let fields = [("ratelimit-policy", &self.policies), ("ratelimit", &self.left)];
+        let told = fields.into_iter().filter(|(_, members)| !members.is_empty());
+        told.map(|(name, members)| (name, members.join(", ")))
     }
 
     fn is_empty(&self) -> bool {

@@ -238,12 +238,15 @@ fn is_host(host: &[u8]) -> bool {
         }
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let port_is_fine = match port.strip_prefix(':') {
         None => port.is_empty(),
         Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
     };
-    !name.is_empty() && name.len() <= 255 && name.bytes().all(legal) && port_is_fine
+    // A dot may end it; two in a row, or one alone, would be a step upwards wherever a name becomes a path.
+    let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    let is_name = labels.all(|label| !label.is_empty() && label.bytes().all(legal));
+    is_name && name.len() <= 255 && port_is_fine
 }
 
 /// The target as path and query in its one form; `*` stays for OPTIONS (RFC 9112 section 3.2.4).
@@ -302,13 +305,20 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for host in ["a", "example.com:8443", "a_b.c", "192.0.2.1:80", "[::1]", "[2001:db8::1]:443"]
-        {
+        for host in [
+            "a",
+            "example.com:8443",
+            "a.example.",
+            "a_b.c",
+            "192.0.2.1:80",
+            "[::1]",
+            "[2001:db8::1]:443",
+        ] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
         for host in [
             "", ":80", "a:b", "a:70000", "a b", "u@h", "a/b", "a%41", "[::1", "[x]", "a:80:90",
-            "[::1]x", "a:+80", "a,b",
+            "[::1]x", "a:+80", "a,b", ".", "..", "...", ".a", "a..b", "a..", "..:80",
         ] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }

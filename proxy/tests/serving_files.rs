@@ -22,6 +22,29 @@ fn start(settings: &str) -> (Proxy, tempfile::TempDir) {
     (proxy, root)
 }
 
+#[test]
+fn a_root_that_requests_have_a_say_in_leads_nowhere_above() {
+    let sites = tempfile::tempdir().unwrap();
+    fs::create_dir_all(sites.path().join("www/a.example")).unwrap();
+    fs::write(sites.path().join("www/a.example/f"), "site").unwrap();
+    fs::write(sites.path().join("www/f"), "all sites").unwrap();
+    fs::write(sites.path().join("f"), "secret").unwrap();
+    let www = sites.path().join("www").display().to_string();
+    let proxy = Proxy::start(&format!(
+        "routes: [ {{ name: asked, match: {{ paths: [ {{ prefix: /q/ }} ] }}, files: {{ root: '{www}/$query_dir', strip_prefix: /q/ }} }},
+  {{ name: sites, files: {{ root: '{www}/$host' }} }} ]"
+    ));
+    assert_eq!(proxy.get("/f").text(), "site");
+    for host in ["...", "..", ".", "..:80", "a.example.."] {
+        let head = format!("GET /f HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(proxy.client().ask(&head).status, 400, "{host}");
+    }
+    assert_eq!(proxy.get("/q/f?dir=a.example").text(), "site");
+    for dir in ["..", "../www", "a.example/../..", "../../../../../../etc"] {
+        assert_eq!(proxy.get(&format!("/q/f?dir={dir}")).status, 404, "{dir}");
+    }
+}
+
 fn ask(proxy: &Proxy, line: &str, fields: &str) -> Response {
     proxy.client().ask(&format!("{line} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n"))
 }

@@ -276,7 +276,7 @@ pub enum ProxyProtocolIn {
 pub struct RequestHeadLimits {
     /// All header lines together.
     pub bytes_max: ByteSize,
-    /// Number of header lines.
+    /// Number of header lines, 256 at most.
     pub headers_max: u32,
     /// The request target.
     pub uri_max: ByteSize,

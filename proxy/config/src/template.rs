@@ -109,6 +109,13 @@ pub const VARIABLES: [(&str, &str); 35] = [
     ("query_NAME", "query parameter, as sent"),
 ];
 
+/// Whether a variable that every request has, or every answer, is called so.
+pub fn is_own(name: &str) -> bool {
+    // Capitals stand for a part of a name.
+    let is_whole = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_whole && VARIABLES.iter().any(|(own, _)| *own == name)
+}
+
 /// Which names besides [`VARIABLES`] a template may use.
 #[derive(Clone, Debug, Default)]
 pub struct Scope<'a> {
@@ -331,6 +338,12 @@ fn unknown(name: &str, scope: &Scope<'_>) -> TemplateError {
         };
         return TemplateError { message: format!("there is no capture `${name}`"), hint };
     }
+    let message = format!("there is no variable `${name}`");
+    if is_own(name) {
+        let message = format!("there is no `${name}` here");
+        let hint = "it is of the answer: `response_headers` know it, under `append`".to_owned();
+        return TemplateError { message, hint };
+    }
     let captures = scope.captures.iter().map(String::as_str);
     let of_connection = CONNECTION_VARIABLES.iter().map(|(name, ..)| *name);
     let fixed = VARIABLES.iter().map(|(name, _)| *name).chain(of_connection);
@@ -339,7 +352,7 @@ fn unknown(name: &str, scope: &Scope<'_>) -> TemplateError {
         Some(closest) => format!("did you mean `${closest}`?"),
         None => format!("variables are {}", suggest::list(&names)),
     };
-    TemplateError { message: format!("there is no variable `${name}`"), hint }
+    TemplateError { message, hint }
 }
 
 fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut String) {

@@ -11,6 +11,9 @@ use crate::listener::{
 use crate::suggest;
 use crate::validate::{Findings, child, item};
 
+/// Header lines that pingora's parser has room for.
+const HEADERS_MAX: u32 = 256;
+
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.listeners.is_empty() {
         findings.add(
@@ -40,6 +43,11 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         findings.not_zero(format!("{path}.request_head.bytes_max"), head.bytes_max.as_bytes());
         findings.not_zero(format!("{path}.request_head.uri_max"), head.uri_max.as_bytes());
         findings.not_zero(format!("{path}.request_head.headers_max"), head.headers_max);
+        if head.headers_max > HEADERS_MAX {
+            let message = format!("heads of more than {HEADERS_MAX} lines are never read");
+            let hint = format!("write {HEADERS_MAX} at most");
+            findings.add(format!("{path}.request_head.headers_max"), message, hint);
+        }
         for (index, method) in listener.methods_refused.iter().enumerate() {
             let path = item(format!("{path}.methods_refused"), index);
             crate::validate_routes::check_method(method, &path, findings);

@@ -294,6 +294,9 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
     if let Some(respond) = &route.respond {
         findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
     }
+    if let Some(rate) = &route.response_rate {
+        findings.not_zero(format!("{path}.response_rate.rate"), rate.rate.0.as_bytes());
+    }
     check_cors(route, path, findings);
     check_upgrades(route, path, findings);
     for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {

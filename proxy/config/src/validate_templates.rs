@@ -40,6 +40,11 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     }
     for (name, map) in &config.maps {
         let path = child("maps", name);
+        if template::is_own(name) {
+            let message =
+                format!("every request has a `${name}` already, so this map is never asked");
+            findings.add(&path, message, "give it another name");
+        }
         template(&map.of, &scope, &format!("{path}.of"), findings);
         template(&map.default, &scope, &format!("{path}.default"), findings);
         check_shares(map, &scope, &path, findings);

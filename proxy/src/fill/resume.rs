@@ -33,7 +33,8 @@ pub fn judge(
     status: StatusCode,
     reply: &HeaderMap,
 ) -> Rest {
-    let same_tag = reply.get(ETAG).is_none_or(|tag| Some(tag) == strong_tag(head));
+    // A part names its version as the whole would (RFC 9110 section 15.3.7); one that does not may be of any.
+    let same_tag = strong_tag(head).is_some_and(|tag| reply.get(ETAG) == Some(tag));
     match status {
         StatusCode::PARTIAL_CONTENT if same_tag => {
             let place = reply.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
@@ -49,7 +50,7 @@ pub fn judge(
                 _ => Rest::Unusable,
             }
         }
-        StatusCode::OK if same_tag && reply.contains_key(ETAG) => Rest::AfterSkipping(received),
+        StatusCode::OK if same_tag => Rest::AfterSkipping(received),
         _ => Rest::Unusable,
     }
 }
@@ -85,6 +86,9 @@ mod tests {
         ] {
             assert_eq!(partial(tag, range), Rest::Unusable, "{tag} {range}");
         }
+        let untagged = headers(&[(CONTENT_RANGE, "bytes 10-99/100")]);
+        let judged = judge(&head, 10, Some(100), StatusCode::PARTIAL_CONTENT, &untagged);
+        assert_eq!(judged, Rest::Unusable, "a part without the tag may be of another version");
         let whole = |tag: &str, status| judge(&head, 10, None, status, &headers(&[(ETAG, tag)]));
         assert_eq!(whole("\"a\"", StatusCode::OK), Rest::AfterSkipping(10));
         assert_eq!(whole("\"b\"", StatusCode::OK), Rest::Unusable);
