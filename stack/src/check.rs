@@ -1,6 +1,8 @@
 //! What can be known of templates before AWS sees them. Every check reads the templates themselves,
 //! not the plan they were made from: a fault of the builder is found like one of a person.
 
+mod circles;
+mod data_groups;
 mod isolation;
 mod limits;
 mod privilege;
@@ -40,8 +42,10 @@ fn finding(template: &Template, id: &str, message: impl Into<String>) -> Finding
 pub fn all(plan: &EstatePlan, templates: &[Template]) -> Vec<Finding> {
     let mut findings = properties::check(templates);
     findings.extend(references::check(templates));
+    findings.extend(circles::check(templates));
     findings.extend(limits::check(templates));
     findings.extend(reachability::check(templates));
+    findings.extend(data_groups::check(templates));
     findings.extend(privilege::check(templates));
     findings.extend(zones::check(plan, templates));
     if plan.is_isolated() {
@@ -69,6 +73,8 @@ fn placeholders(text: &str) -> Vec<&str> {
 /// What a value refers to: logical ids, parameters and pseudo parameters of its own template.
 pub(crate) fn named_in(value: &Value) -> Vec<String> {
     let mut names = Vec::new();
+    // Behind a dot stands an attribute.
+    let first = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
     walk(value, &mut |inner| {
         let Some((key, argument)) =
             inner.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next())
@@ -80,8 +86,8 @@ pub(crate) fn named_in(value: &Value) -> Vec<String> {
             ("Fn::GetAtt", Value::Array(parts)) => {
                 names.extend(parts.first().and_then(Value::as_str).map(str::to_owned));
             }
+            ("Fn::GetAtt", Value::String(text)) => names.push(first(text)),
             ("Fn::Sub", Value::String(text)) => {
-                let first = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
                 names.extend(placeholders(text).into_iter().map(first));
             }
             ("Fn::Sub", Value::Array(parts)) => {
@@ -89,7 +95,7 @@ pub(crate) fn named_in(value: &Value) -> Vec<String> {
                 let own = parts.get(1).and_then(Value::as_object);
                 let names_of_text = placeholders(text).into_iter();
                 let own_name = |name: &&str| own.is_none_or(|own| !own.contains_key(*name));
-                names.extend(names_of_text.filter(own_name).map(str::to_owned));
+                names.extend(names_of_text.filter(own_name).map(first));
             }
             _ => {}
         }

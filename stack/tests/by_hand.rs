@@ -182,6 +182,62 @@ fn a_patch_changes_what_was_made_and_says_so() {
 }
 
 #[test]
+fn what_holds_data_carries_no_group_of_somebodys_own() {
+    let own = "resources:
+  data:
+    Open:
+      Type: AWS::EC2::SecurityGroup
+      Properties:
+        GroupDescription: x
+        VpcId: { \"Fn::ImportValue\": production-network-Vpc }
+        SecurityGroupIngress: [ { IpProtocol: tcp, FromPort: 3306, ToPort: 3306, CidrIp: 10.20.0.0/16 } ]
+";
+    let with = |place: &str, group: &str| {
+        let patch = format!("{{ op: add, path: {place}, value: {group} }}");
+        Stage::refused(&format!("{own}patches: {{ data: {{ Database: [ {patch} ] }} }}"))
+    };
+    let more = "/Properties/VPCSecurityGroups/-";
+    let told = with(more, "{ \"Fn::GetAtt\": [Open, GroupId] }");
+    assert!(
+        told.contains("VPCSecurityGroups: lets in whom Open does; only DatabaseGroup"),
+        "{told}"
+    );
+    let told = with(more, "sg-0123456789abcdef0");
+    assert!(told.contains("is a group nobody knows"), "{told}");
+    let edge = "[ { \"Fn::ImportValue\": production-network-EdgeGroup } ]";
+    let told = with("/Properties/VPCSecurityGroups", edge);
+    assert!(told.contains("lets in whom EdgeGroup does"), "{told}");
+    let told = with("/Properties/VPCSecurityGroups", "[]");
+    assert!(told.contains("names no group"), "{told}");
+}
+
+#[test]
+fn nothing_waits_for_itself() {
+    let topic = |rest: &str| format!("{{ Type: AWS::SNS::Topic, {rest} }}");
+    let told = |x: &str, y: &str| {
+        Stage::refused(&format!("resources: {{ data: {{ X: {}, Y: {} }} }}", topic(x), topic(y)))
+    };
+    let of = |name: &str| {
+        format!("Properties: {{ DisplayName: {{ \"Fn::GetAtt\": [{name}, TopicName] }} }}")
+    };
+    let said = told("DependsOn: [X]", "Properties: {}");
+    assert!(said.contains("data/X: waits for itself: X → X"), "{said}");
+    let said = told("DependsOn: [Y]", "DependsOn: [X]");
+    assert!(said.contains("data/X: waits for itself: X → Y → X"), "{said}");
+    let said = told(&of("Y"), &of("X"));
+    assert!(said.contains("waits for itself: X → Y → X"), "{said}");
+    let said = told("Properties: { DisplayName: { \"Fn::GetAtt\": Nope.TopicName } }", &of("X"));
+    assert!(said.contains("refers to `Nope`, which is not there"), "{said}");
+    let list = "Properties: { DisplayName: { \"Fn::Sub\": [\"${Y.TopicName}-${a}\", { a: b }] } }";
+    let stage = Stage::of(&format!(
+        "resources: {{ data: {{ X: {}, Y: {} }} }}",
+        topic(list),
+        topic("Properties: {}")
+    ));
+    assert_eq!(stage.template("data")["Resources"]["X"]["Type"], "AWS::SNS::Topic");
+}
+
+#[test]
 fn a_patch_that_fits_nothing_is_told_at_its_place() {
     let patch = |lines: &str| Stage::refused(&format!("patches:\n  data:\n    {lines}"));
     let told = patch("Databse: [ { op: remove, path: /Properties/Port } ]");

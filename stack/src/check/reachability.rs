@@ -230,7 +230,7 @@ fn callers(templates: &[Template]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The logical id of the security group a value means, in its own template or through an export.
-fn group_of(value: &Value, templates: &[Template]) -> Option<String> {
+pub(super) fn group_of(value: &Value, templates: &[Template]) -> Option<String> {
     if let Some(name) = value["Fn::ImportValue"].as_str() {
         let exported = templates.iter().find_map(|template| {
             template.outputs.get(name.strip_prefix(&template.name)?.strip_prefix('-')?)
