@@ -9,6 +9,8 @@ mod overrides;
 mod unused;
 mod work;
 
+use std::collections::BTreeMap;
+
 use proxy_config::{Config, Problem, Tree};
 
 use super::readable;
@@ -17,6 +19,9 @@ use crate::environment::aws::{
 };
 use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
 use crate::estate::parameters;
+
+/// Tags that a stack, and each resource in it, may have.
+const TAGS_MAX: usize = 50;
 
 /// Sections and keys that mean something on AWS only.
 const FOR_AWS: [&str; 25] = [
@@ -114,13 +119,27 @@ fn aws(aws: &Aws) -> Vec<Fault> {
         let message = format!("`{}` is not the name of a bucket", aws.releases);
         faults.push(fault("releases", message, "use 3 to 63 small letters, digits and `-`"));
     }
-    for (name, value) in &aws.tags {
-        if name.is_empty() || name.len() > 128 || name.starts_with("aws:") || value.len() > 256 {
+    faults.extend(tags(&aws.tags));
+    faults
+}
+
+/// Tags as every service takes them that a stack hands them on to.
+fn tags(tags: &BTreeMap<String, String>) -> Vec<Fault> {
+    let known = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+    let mut faults = Vec::new();
+    for (name, value) in tags {
+        let fits =
+            |text: &str, most: usize| text.chars().count() <= most && text.chars().all(known);
+        if name.is_empty() || name.starts_with("aws:") || !fits(name, 128) || !fits(value, 256) {
             let message = format!("the tag `{name}` is not one AWS takes");
             let hint = "a name has 1 to 128 characters and does not begin with `aws:`, a value at \
-                most 256";
+                most 256; both are letters, digits, spaces and `_.:/=+-@`";
             faults.push(fault("tags", message, hint));
         }
+    }
+    if tags.len() > TAGS_MAX {
+        let message = format!("a stack has {} tags", tags.len());
+        faults.push(fault("tags", message, &format!("keep {TAGS_MAX} at most")));
     }
     faults
 }
