@@ -13,7 +13,7 @@ use crate::pattern::Template;
 use crate::route::{PathMatch, Route};
 use crate::route_access::Auth;
 use crate::route_action::{HeaderEdits, Mirror, Rewrite};
-use crate::template::{Compiled, Scope};
+use crate::template::{Compiled, Scope, is_own};
 use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -40,7 +40,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     }
     for (name, map) in &config.maps {
         let path = child("maps", name);
-        if template::is_own(name) {
+        if is_own(name) {
             let message =
                 format!("every request has a `${name}` already, so this map is never asked");
             findings.add(&path, message, "give it another name");
