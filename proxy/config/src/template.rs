@@ -67,7 +67,10 @@ enum Variable {
 /// The variables every request has, and what they are.
 pub const VARIABLES: [(&str, &str); 35] = [
     ("host", "host asked for, in lower case, without port"),
-    ("request_uri", "path and query as the client asked for them"),
+    (
+        "request_uri",
+        "path and query as the client asked for them, before any rewrite, in the form routes match",
+    ),
     ("path", "path, without the query, escaped as it is sent"),
     ("path_text", "the same with its escapes undone, but for those of control characters"),
     ("query", "query, without the question mark"),
@@ -81,7 +84,10 @@ pub const VARIABLES: [(&str, &str); 35] = [
     ("user", "user whose password was right (`auth.basic`)"),
     ("claim_NAME", "claim of the verified token (`auth.jwt`)"),
     ("question_mark", "`?` when there is a query"),
-    ("peer", "address that connects, whatever trusted proxies say"),
+    (
+        "peer",
+        "address that connects, or that its PROXY protocol header names, whatever trusted proxies say",
+    ),
     ("peer_port", "port that connects"),
     ("port", "port the request came in on"),
     ("local_address", "address the request came in on"),
@@ -101,7 +107,7 @@ pub const VARIABLES: [(&str, &str); 35] = [
     ("answer_NAME", "header of the answer, as it came"),
     (
         "request_body",
-        "body of the request, where `kept_body` keeps it in memory; in headers of answers only",
+        "body of the request, where `kept_body` keeps it in memory; in headers that answers get by `append` only",
     ),
     ("request_body_file", "the file it lies in, where it lies in one"),
     ("header_NAME", "header of the request, `_` for `-`: `$header_user_agent`"),
