@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, finding, named_in};
-use crate::template::Template;
+use crate::template::{Resource, Template};
 
 pub(super) fn check(templates: &[Template]) -> Vec<Finding> {
     templates.iter().flat_map(of_template).collect()
 }
 
 fn of_template(template: &Template) -> Vec<Finding> {
-    let needs = |(id, resource)| {
+    let needs = |resource: &Resource| {
         let mut needed = named_in(&serde_json::json!(resource));
         needed.extend(resource.depends_on.iter().cloned());
         needed.retain(|name| template.resources.contains_key(name));
-        (id, needed)
+        needed
     };
-    let mut left: BTreeMap<&String, Vec<String>> = template.resources.iter().map(needs).collect();
+    let all = template.resources.iter();
+    let mut left: BTreeMap<&String, Vec<String>> = all.map(|(id, it)| (id, needs(it))).collect();
     // What needs nothing that is left can be made; in the end only circles, and what waits for them, are left.
     loop {
         let before = left.len();
