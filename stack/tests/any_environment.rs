@@ -236,7 +236,7 @@ fn place(c: &mut Choices<'_>, robust: Robust) -> Value {
             "region": c.one_of(&["eu-central-1", "us-east-1"]),
             "zone_loss": if robust.0 { "survive" } else { "accept" },
             "regions": if c.maybe() { regions } else { json!([]) },
-            "tags": { "team": "it's \"${AWS::Region}\" `id`" },
+            "tags": { "team": "r-d: a=b @c/d + é_." },
         },
         "network": {
             "cidr": format!("10.{}.0.0/{}", c.number(0, 255), c.number(16, 22)),

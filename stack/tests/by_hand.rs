@@ -221,9 +221,9 @@ fn nothing_waits_for_itself() {
         format!("Properties: {{ DisplayName: {{ \"Fn::GetAtt\": [{name}, TopicName] }} }}")
     };
     let said = told("DependsOn: [X]", "Properties: {}");
-    assert!(said.contains("data/X: waits for itself: X → X"), "{said}");
+    assert!(said.contains("waits for itself: X → X") && said.contains("resources.data.X"), "{said}");
     let said = told("DependsOn: [Y]", "DependsOn: [X]");
-    assert!(said.contains("data/X: waits for itself: X → Y → X"), "{said}");
+    assert!(said.contains("waits for itself: X → Y → X"), "{said}");
     let said = told(&of("Y"), &of("X"));
     assert!(said.contains("waits for itself: X → Y → X"), "{said}");
     let said = told("Properties: { DisplayName: { \"Fn::GetAtt\": Nope.TopicName } }", &of("X"));
