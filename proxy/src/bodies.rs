@@ -1,7 +1,8 @@
 //! Bodies of responses changed on their way: decompressed, texts in them replaced. As a module of pingora's it stands
 //! before [`crate::compress`], so whatever writes a response passes through it, and what it has changed is compressed.
 //!
-//! What is changed loses what was said of its bytes: length, ranges, a strong tag.
+//! What is changed loses what was said of its bytes: length, ranges, a strong tag. A part of it is none of the whole's that
+//! clients know: whoever has the whole sends it whole ([`changes`]), and an upstream is not asked for less ([`asks_whole`]).
 
 pub mod gunzip;
 pub mod substitute;
@@ -11,9 +12,11 @@ use std::io;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
@@ -80,7 +83,34 @@ pub fn offer(session: &mut Session, exchange: &Exchange) {
     }
 }
 
+/// Whether the body of this response is changed on its way to the client.
+pub fn changes(session: &Session, head: &ResponseHeader) -> bool {
+    session.downstream_modules_ctx.get::<Bodies>().is_some_and(|bodies| bodies.changes(head))
+}
+
+/// Whether the request's upstream is asked for the whole, whatever the client asks for: which of it would be changed is known
+/// only when it comes.
+pub fn asks_whole(head: &RequestHeader, exchange: &Exchange) -> bool {
+    let Some(route) = &exchange.route else { return false };
+    let decodes = route.gunzip.as_ref().is_some_and(|rules| Gunzip::of(rules, head).decodes());
+    let pairs = &exchange.ruled.texts.substitutions;
+    decodes || (route.substitutions.is_some() && pairs.iter().any(|(find, _)| !find.is_empty()))
+}
+
+/// Leaves out of a request to an upstream what would have it answer in part.
+pub fn ask_whole(head: &mut RequestHeader) {
+    for name in [RANGE, IF_RANGE] {
+        head.remove_header(&name);
+    }
+}
+
 impl Bodies {
+    fn changes(&self, head: &ResponseHeader) -> bool {
+        let decodes = self.gunzip.as_ref().is_some_and(|gunzip| gunzip.takes_on(head));
+        let substitutes = |substitute: &Substitute| substitute.takes_on(head, decodes);
+        is_whole(head.status) && (decodes || self.substitute.as_ref().is_some_and(substitutes))
+    }
+
     fn begin(&mut self, head: &mut ResponseHeader) -> pingora::Result<()> {
         self.active.clear();
         if let Some(gunzip) = &self.gunzip
@@ -90,7 +120,7 @@ impl Bodies {
             self.active.push(Box::new(gunzip::Decoder::default()));
         }
         if let Some(substitute) = &self.substitute
-            && substitute.begins(head)
+            && substitute.takes_on(head, false)
         {
             changed(head, self.is_http10)?;
             if !substitute.keeps_last_modified {

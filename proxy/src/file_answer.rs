@@ -27,7 +27,7 @@ use crate::listing::{self, Entry};
 use crate::prompt::QUANTUM_BYTES;
 use crate::respond::Failure;
 use crate::rules::edit_response;
-use crate::{hop, local, mp4};
+use crate::{bodies, hop, local, mp4};
 
 /// Bytes read from a file at once.
 const PART_BYTES_MAX: u64 = 128 * 1024;
@@ -170,6 +170,7 @@ pub async fn send(
     let range = match has_body
         && files.ranges_max != Some(0)
         && range_counts(&request.headers, &head.headers)
+        && !bodies::changes(session, &head)
     {
         true => wanted(&request.headers, length),
         false => Wanted::Whole,

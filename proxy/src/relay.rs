@@ -21,7 +21,7 @@ use crate::lane::Full;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
-use crate::{dating, hop, mirror};
+use crate::{bodies, dating, hop, mirror};
 
 /// A response whose head was sent.
 pub struct Open {
@@ -131,6 +131,9 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
     let mut head = head.clone();
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
         head.remove_header(&name);
+    }
+    if bodies::asks_whole(&head, exchange) {
+        bodies::ask_whole(&mut head);
     }
     let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
     let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());

@@ -18,6 +18,7 @@ mod authority;
 mod balancing;
 mod buffering;
 mod caching;
+mod changing;
 mod client_addresses;
 mod commands;
 mod compressing;

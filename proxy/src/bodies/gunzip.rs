@@ -26,10 +26,19 @@ impl Gunzip {
         Gunzip { vary: rules.vary, takes: is_new && takes(&request.headers, "gzip") }
     }
 
+    /// Whether any response is decoded.
+    pub fn decodes(&self) -> bool {
+        !self.takes
+    }
+
+    /// Whether this one is.
+    pub fn takes_on(&self, head: &ResponseHeader) -> bool {
+        !self.takes && is_gzip(head)
+    }
+
     /// Whether this response is decoded; its head is changed accordingly.
     pub fn begins(&self, head: &mut ResponseHeader) -> pingora::Result<bool> {
-        let coding = head.headers.get(CONTENT_ENCODING);
-        if !coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip")) {
+        if !is_gzip(head) {
             return Ok(false);
         }
         if self.vary && !head.headers.contains_key(VARY) {
@@ -41,6 +50,11 @@ impl Gunzip {
         head.remove_header(&CONTENT_ENCODING);
         Ok(true)
     }
+}
+
+fn is_gzip(head: &ResponseHeader) -> bool {
+    let coding = head.headers.get(CONTENT_ENCODING);
+    coding.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"gzip"))
 }
 
 /// A decoder of one body, of any number of members one after the other.

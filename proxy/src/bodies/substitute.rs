@@ -41,12 +41,12 @@ impl Substitute {
         })
     }
 
-    /// Whether texts of this response are replaced.
-    pub fn begins(&self, head: &ResponseHeader) -> bool {
+    /// Whether texts of this response are replaced; with `is_decoded`, its coding is undone first.
+    pub fn takes_on(&self, head: &ResponseHeader, is_decoded: bool) -> bool {
         let value = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media = value.unwrap_or_default().split(';').next().unwrap_or_default();
         let media = media.trim().to_ascii_lowercase();
-        let is_plain = !head.headers.contains_key(http::header::CONTENT_ENCODING);
+        let is_plain = is_decoded || !head.headers.contains_key(http::header::CONTENT_ENCODING);
         is_plain && self.types.iter().any(|kind| kind == "*" || *kind == media)
     }
 

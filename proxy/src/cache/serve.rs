@@ -17,11 +17,11 @@ use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
-use crate::dating;
 use crate::fill::flow::{Flow, Reader};
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::{ToClient, edit_response};
+use crate::{bodies, dating};
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What a 304 carries of the answer it stands for (RFC 9110 section 15.4.5).
@@ -83,7 +83,8 @@ pub async fn send(
     now_ms: u64,
     head_sent: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let response = respond_to(session.req_header(), source, cache_status, now_ms);
+    let has_parts = !bodies::changes(session, &source.head().response);
+    let response = respond_to(session.req_header(), source, cache_status, now_ms, has_parts);
     let Response { mut head, first, end, has_body } = response.ok_or(Failure::Internal)?;
     for (name, value) in quota.into_iter().flat_map(Quota::fields) {
         head.append_header(name, value).map_err(|_| Failure::Internal)?;
@@ -175,12 +176,13 @@ pub async fn relay(
     }
 }
 
-/// What a request gets of an answer; `None` when its head cannot be made.
+/// What a request gets of an answer: all of it, unless it `has_parts`. `None` when its head cannot be made.
 pub fn respond_to(
     request: &RequestHeader,
     source: &Source,
     cache_status: &str,
     now_ms: u64,
+    has_parts: bool,
 ) -> Option<Response> {
     let stored = source.head();
     let mut head = stored.response.clone();
@@ -200,7 +202,9 @@ pub fn respond_to(
     }
     let length = source.length();
     let range = match length {
-        Some(length) if is_ok && is_get && range_counts(&request.headers, &head.headers) => {
+        Some(length)
+            if has_parts && is_ok && is_get && range_counts(&request.headers, &head.headers) =>
+        {
             wanted(&request.headers, length)
         }
         _ => Wanted::Whole,

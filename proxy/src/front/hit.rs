@@ -118,7 +118,8 @@ impl Hit {
         }
         let status = hit_status(self.fresh_for_ms);
         let source = Source::Stored(Arc::clone(&self.stored));
-        let made = respond_to(request, &source, &status, self.now_ms).ok_or(Failure::Internal)?;
+        let made =
+            respond_to(request, &source, &status, self.now_ms, true).ok_or(Failure::Internal)?;
         let Response { mut head, first, end, has_body } = made;
         edit(&mut head, quota, exchange).map_err(|_| Failure::Internal)?;
         let (first, end) = if has_body { (first, end) } else { (0, 0) };
