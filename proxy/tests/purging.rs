@@ -76,6 +76,26 @@ fn by_url_by_prefix_and_everything() {
 }
 
 #[test]
+fn a_host_is_one_however_it_is_spelled() {
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _tokens) = purgeable(&origin, "");
+    let asked =
+        |host: &str| proxy.client().ask(&format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).text();
+    let mut count = 0;
+    for url in ["http://a.example/a", "http://A.EXAMPLE.:80/a", "//a.example/a"] {
+        count += 1;
+        for host in ["a.example", "a.example:80", "A.example.", "a.example.:80"] {
+            assert_eq!(asked(host), count.to_string(), "{host}");
+        }
+        assert_eq!(purge(&proxy, &json!({ "urls": [url] }))["purged"], 1, "{url}");
+    }
+    assert_eq!(asked("a.example:81"), "4", "another port is another origin");
+    assert_eq!(asked("a.example"), "5");
+    assert_eq!(purge(&proxy, &json!({ "prefixes": ["http://a.example:80/"] }))["purged"], 1);
+    assert_eq!(purge(&proxy, &json!({ "urls": ["http://a.example:81/a"] }))["purged"], 1);
+}
+
+#[test]
 fn by_tag_and_by_group() {
     let origin = Origin::start(|exchange| {
         let fields = match exchange.target() {

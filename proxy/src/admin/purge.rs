@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::cache::key::put_authority;
 use crate::cache::purge::{Busy, Scope};
 use crate::cache::{Cache, Caches};
 use crate::path::{TargetFault, normalize_target};
@@ -119,7 +120,16 @@ fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scop
     let mut scopes = Vec::new();
     for prefix in &order.prefixes {
         let (schemes, host, rest) = parts(prefix)?;
-        let begin = |scheme: &&str| format!("{scheme}://{}{rest}", host.to_ascii_lowercase());
+        let begin = |scheme: &&str| {
+            let mut begin = format!("{scheme}://");
+            match rest {
+                // It may be the beginning of a host.
+                "" => begin.push_str(host),
+                _ => put_authority(scheme, host, &mut begin),
+            }
+            begin.make_ascii_lowercase();
+            begin + rest
+        };
         scopes.extend(schemes.iter().map(|scheme| Scope::Prefix(begin(scheme).into())));
     }
     for url in &order.urls {
@@ -130,7 +140,10 @@ fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scop
         let target = String::from_utf8_lossy(&target);
         // What a URL is stored under depends on the policy: some of its parameters may not count.
         for policy in routes.cache_policies().filter(|p| Arc::ptr_eq(&p.cache, cache)) {
-            let uris = schemes.iter().map(|scheme| policy.key.uri(scheme, host, &target));
+            let uris = schemes.iter().flat_map(|scheme| {
+                let key = &policy.key;
+                [key.uri(scheme, host, &target), key.uri_as_written(scheme, host, &target)]
+            });
             scopes.extend(uris.map(Scope::Uri));
         }
     }

@@ -81,6 +81,21 @@ impl Rules {
     }
 
     pub fn uri(&self, scheme: &str, host: &str, target: &str) -> Arc<str> {
+        self.uri_by(scheme, host, target, put_authority)
+    }
+
+    /// The same with the host as it is written but for its case: a text that is the key may have any.
+    pub fn uri_as_written(&self, scheme: &str, host: &str, target: &str) -> Arc<str> {
+        self.uri_by(scheme, host, target, |_, host, uri| uri.push_str(host))
+    }
+
+    fn uri_by(
+        &self,
+        scheme: &str,
+        host: &str,
+        target: &str,
+        put_host: impl FnOnce(&str, &str, &mut String),
+    ) -> Arc<str> {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         let mut uri = String::with_capacity(scheme.len() + 3 + host.len() + target.len());
         if let Some(origin) = &self.origin {
@@ -88,7 +103,7 @@ impl Rules {
         } else {
             uri.push_str(scheme);
             uri.push_str("://");
-            uri.push_str(host);
+            put_host(scheme, host, &mut uri);
             uri[scheme.len() + 3..].make_ascii_lowercase();
         }
         uri.push_str(path);
@@ -148,6 +163,34 @@ impl Rules {
     }
 }
 
+/// A host in the one form that all its spellings have but for their case: without the dot at its end, and without the port
+/// that the scheme has anyway (RFC 9110 section 4.2.3).
+pub fn put_authority(scheme: &str, host: &str, into: &mut String) {
+    // `[::1]` has colons of its own.
+    let after_address = host.rfind(']').map_or(0, |end| end + 1);
+    let (name, port) = match host[after_address..].rfind(':') {
+        Some(colon) => {
+            let (name, port) = host.split_at(after_address + colon);
+            (name, &port[1..])
+        }
+        None => (host, ""),
+    };
+    into.push_str(name.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(name));
+    let usual = if scheme == "https" { 443 } else { 80 };
+    match port.parse::<u16>() {
+        Ok(port) if port == usual => {}
+        Ok(port) => {
+            into.push(':');
+            into.push_str(itoa::Buffer::new().format(port));
+        }
+        Err(_) if port.is_empty() => {}
+        Err(_) => {
+            into.push(':');
+            into.push_str(port);
+        }
+    }
+}
+
 /// Lengths keep one value from running into the next.
 fn add(extras: &mut Vec<u8>, name: &str, value: &[u8]) {
     extras.extend_from_slice(format!("{name}:{}:", value.len()).as_bytes());
@@ -178,6 +221,29 @@ mod tests {
         for (query, order, target, expected) in cases {
             let got = uri(query, order, target);
             assert_eq!(got, format!("http://a.example{expected}"), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_form() {
+        for (scheme, host, form) in [
+            ("http", "A.example", "a.example"),
+            ("http", "a.example.", "a.example"),
+            ("http", "a.example:80", "a.example"),
+            ("http", "a.example.:080", "a.example"),
+            ("http", "a.example:", "a.example"),
+            ("http", "a.example:443", "a.example:443"),
+            ("https", "a.example:443", "a.example"),
+            ("https", "a.example:80", "a.example:80"),
+            ("http", "a.example:8080", "a.example:8080"),
+            ("http", "[2001:DB8::1]", "[2001:db8::1]"),
+            ("http", "[::1]:80", "[::1]"),
+            ("http", "[::1]:81", "[::1]:81"),
+            ("http", ".", "."),
+            ("http", "a:b", "a:b"),
+        ] {
+            let key = Rules::new(&CacheKey::default(), "all").uri(scheme, host, "/x");
+            assert_eq!(&*key, format!("{scheme}://{form}/x"), "{host}");
         }
     }
 
