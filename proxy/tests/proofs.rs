@@ -80,6 +80,29 @@ fn users_prove_themselves_by_password() {
     assert_eq!(with("ann:correct horse").status, 401, "what was remembered is forgotten");
 }
 
+#[test]
+fn a_realm_is_told_as_requests_have_it_and_off_asks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users");
+    std::fs::write(&users, "bob:{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=\n").unwrap();
+    let origin = Origin::saying("ok");
+    for reread in [false, true] {
+        let auth = format!(
+            "auth: {{ basic: {{ users_file: {}, reread: {reread}, realm: '$query_realm' }} }}",
+            users.display()
+        );
+        let proxy = proxy(&origin, &auth, "");
+        let refused = ask(&proxy, "/?realm=shop", "");
+        assert_eq!(
+            (refused.status, refused.header("www-authenticate")),
+            (401, Some("Basic realm=\"shop\""))
+        );
+        assert_eq!(ask(&proxy, "/?realm=off", "").status, 200);
+        let right = format!("Authorization: Basic {}\r\n", STANDARD.encode("bob:correct horse"));
+        assert_eq!(ask(&proxy, "/?realm=shop", &right).status, 200);
+    }
+}
+
 fn claims(changes: &str) -> String {
     format!("{{\"iss\":\"me\",\"aud\":\"tv\",\"exp\":{}{changes}}}", now_s() + 600)
 }

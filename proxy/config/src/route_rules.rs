@@ -63,7 +63,7 @@ pub struct Texts {
     pub index: Option<Vec<Compiled>>,
     /// What stands before the paths of directories.
     pub directory_origin: Option<Compiled>,
-    /// File of users and realm, where they are looked at with each request.
+    /// File of users and realm, where requests have a say in either.
     pub users: Option<(Compiled, Compiled)>,
     /// Body the upstream is asked with.
     pub body: Option<Compiled>,
@@ -94,7 +94,7 @@ impl Texts {
         let index = files.map(|files| &files.index);
         let index = index.filter(|names| names.iter().any(|name| varies(&name)));
         let users = match &route.auth {
-            Some(Auth::Basic(basic)) if basic.reread => {
+            Some(Auth::Basic(basic)) if basic.reread || varies(&&basic.realm) => {
                 Some((compiled(&basic.users_file)?, compiled(&basic.realm)?))
             }
             _ => None,
