@@ -15,7 +15,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use proxy_config::route::ForwardedHeaders;
@@ -231,6 +231,14 @@ pub fn from_upstream(head: &mut ResponseHeader) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Offers are made elsewhere (`tunnel`).
         return Err(Error::new(ErrorType::Custom(SWITCHED)).into_up());
+    }
+    if head.version < Version::HTTP_11 {
+        if head.headers.contains_key(TRANSFER_ENCODING) {
+            // Whoever sent it knows of none (RFC 9112 section 6.1).
+            return Err(invalid("a response in HTTP/1.0 has a transfer coding"));
+        }
+        // What is sent on is this proxy's message (RFC 9110 section 2.5).
+        head.set_version(Version::HTTP_11);
     }
     if !settle_coding(head) {
         return Err(invalid("the response has a transfer coding other than chunked"));

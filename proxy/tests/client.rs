@@ -95,7 +95,7 @@ impl Client {
         Some((status, headers))
     }
 
-    fn line(&mut self) -> Option<String> {
+    pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.stream.read_line(&mut line).ok()?;
         (read > 0).then(|| line.trim_end().to_owned())

@@ -15,6 +15,35 @@ use crate::http2::{http2, run};
 use crate::http2_origin::AsyncOrigin;
 use crate::origin::Origin;
 
+#[test]
+fn an_origins_older_version_is_not_handed_on() {
+    let origin = Origin::start(|exchange| {
+        let (fields, body) = match exchange.target().split('?').next().unwrap() {
+            "/length" => ("Content-Length: 3\r\n", "abc"),
+            "/open" => ("", "abc"),
+            "/chunked" => ("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"),
+            _ => return false,
+        };
+        exchange.write(format!("HTTP/1.0 200 OK\r\n{fields}\r\n{body}"));
+        false
+    });
+    for door in ["on", "off"] {
+        let proxy = Proxy::with_door(door, "", &to(&origin.address.to_string(), "x_accel: false"));
+        for path in ["/length", "/open"] {
+            // The door lets by who does not go on.
+            for last in ["", "Connection: close\r\n"] {
+                let mut client = proxy.client();
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n{last}\r\n"));
+                assert_eq!(client.line().unwrap(), "HTTP/1.1 200 OK", "{door} {path} {last}");
+            }
+            assert_eq!(proxy.get(path).text(), "abc", "{door} {path}");
+        }
+        assert_eq!(proxy.get("/chunked").status, 502, "{door}");
+        let last = "GET /chunked HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(proxy.client().ask(last).status, 502, "{door}");
+    }
+}
+
 fn to(address: &str, rest: &str) -> String {
     format!(
         "upstreams: {{ u: {{ servers: [ {{ address: '{address}' }} ], {rest} }} }}\nroutes: [ {{ name: all, upstream: u }} ]"
