@@ -146,6 +146,18 @@ fn what_must_stay_as_it_is_does_and_heads_say_what_bodies_are() {
 }
 
 #[test]
+fn a_part_says_what_the_whole_would_of_its_codings() {
+    let origin = origin();
+    let proxy = start(&origin);
+    for _ in 0..2 {
+        let part = ask(&proxy, "GET /kept", "Range: bytes=0-9\r\n");
+        assert_eq!((part.status, part.body.len()), (206, 10));
+        let mut vary = part.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("vary"));
+        assert!(vary.any(|(_, value)| value == "Accept-Encoding"), "{part:?}");
+    }
+}
+
+#[test]
 fn a_response_that_breaks_off_never_ends_cleanly() {
     let origin = origin();
     let proxy = start(&origin);

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES,
-    HeaderName, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, VIA,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
@@ -60,9 +60,11 @@ pub fn decide(rules: &Compression, coding: Option<Coding>, head: &ResponseHeader
     if head.status == StatusCode::NOT_MODIFIED {
         return Verdict::NotModified;
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let length = length.and_then(|length| length.parse::<u64>().ok());
-    let wanted = rules.statuses.is_empty() || rules.statuses.contains(&head.status.as_u16());
+    // A part says what the whole would say (RFC 9110 section 15.3.7).
+    let is_part = head.status == StatusCode::PARTIAL_CONTENT;
+    let length = if is_part { whole_length(headers) } else { declared(headers) };
+    let status = if is_part { StatusCode::OK } else { head.status };
+    let wanted = rules.statuses.is_empty() || rules.statuses.contains(&status.as_u16());
     let untouched = !wanted
         || head.status == StatusCode::NO_CONTENT
         || head.status.is_informational()
@@ -73,9 +75,18 @@ pub fn decide(rules: &Compression, coding: Option<Coding>, head: &ResponseHeader
         || !is_of(&rules.types, headers);
     match coding {
         _ if untouched => Verdict::Untouched,
-        Some(coding) if head.status != StatusCode::PARTIAL_CONTENT => Verdict::Encode(coding),
+        Some(coding) if !is_part => Verdict::Encode(coding),
         _ => Verdict::Varies,
     }
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The length of what a part is one of.
+fn whole_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/')?.1.trim().parse().ok()
 }
 
 /// Whether an answer may be compressed for a request that another proxy passes on (`Via`).
@@ -199,6 +210,24 @@ mod tests {
                 Verdict::Untouched,
             ),
             (206, &[("content-type", "text/css")], Verdict::Varies),
+            (
+                206,
+                &[
+                    ("content-type", "text/css"),
+                    ("content-length", "10"),
+                    ("content-range", "bytes 0-9/1024"),
+                ],
+                Verdict::Varies,
+            ),
+            (
+                206,
+                &[
+                    ("content-type", "text/css"),
+                    ("content-length", "10"),
+                    ("content-range", "bytes 0-9/1023"),
+                ],
+                Verdict::Untouched,
+            ),
             (204, &[("content-type", "text/css")], Verdict::Untouched),
             (304, &[], Verdict::NotModified),
         ];
