@@ -140,13 +140,17 @@ impl Listening {
                 renewed.extend(same.spoken.clone().zip(spoken));
                 continue;
             }
-            // Its own socket, or that of one whose name is another now.
+            // Its own socket, or that of one that is gone or elsewhere now.
             let at_address = |open: &Open| open.fixed.address == listener.address;
-            let renamed = || {
-                let is_gone = |(name, _): &(&String, &Open)| !config.listeners.contains_key(*name);
-                open.iter().filter(is_gone).map(|(_, open)| open).find(|open| at_address(open))
+            let left = || {
+                let stays = |name: &String| {
+                    let same = |other: &Listener| other.address == listener.address;
+                    config.listeners.get(name).is_some_and(same)
+                };
+                let left = open.iter().filter(|(name, _)| !stays(name));
+                left.map(|(_, open)| open).find(|open| at_address(open))
             };
-            let bound = known.filter(|open| at_address(open)).or_else(renamed);
+            let bound = known.filter(|open| at_address(open)).or_else(left);
             let socket = match bound {
                 Some(open) => open.socket.duplicate().map_err(|error| BindFault {
                     what: format!("listener `{name}`"),

@@ -91,6 +91,43 @@ fn listeners_are_opened_changed_and_closed() {
 }
 
 #[test]
+fn listeners_change_places() {
+    let origin = Origin::saying("ok");
+    let route = |name: &str| {
+        format!(
+            "{{ name: {name}, match: {{ listeners: [{name}] }}, respond: {{ status: 200, body: {name} }} }}"
+        )
+    };
+    let proxy = Proxy::before(&[origin.address]);
+    let written = std::fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
+    // Ports that are free, where no other test looks for one.
+    let free = || {
+        let socket = TcpListener::bind("127.0.0.88:0").unwrap();
+        socket.local_addr().unwrap()
+    };
+    let (here, there) = (free(), free());
+    let with = |one: SocketAddr, two: SocketAddr| {
+        let public = "public: { address: '127.0.0.1:0' }";
+        let more = format!("{public}, one: {{ address: '{one}' }}, two: {{ address: '{two}' }}");
+        let text = written.replace(public, &more);
+        let text =
+            text.replace("routes: [", &format!("routes: [ {}, {},", route("one"), route("two")));
+        std::fs::write(proxy.path("proxy.yaml"), text).unwrap();
+        proxy.reload()
+    };
+    let said = |address| Client::to(address).ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text();
+    assert!(with(here, there), "{}", proxy.stderr());
+    assert_eq!((said(here), said(there)), ("one".to_owned(), "two".to_owned()));
+    assert!(with(there, here), "{}", proxy.stderr());
+    eventually("the other", || (said(here) == "two" && said(there) == "one").then_some(()));
+    // One takes over what the other leaves, and the other moves on.
+    let third = free();
+    assert!(with(here, third), "{}", proxy.stderr());
+    eventually("the next", || (said(here) == "one" && said(third) == "two").then_some(()));
+    eventually("a closed port", || TcpStream::connect(there).is_err().then_some(()));
+}
+
+#[test]
 fn another_admin_address_needs_a_restart_and_says_so() {
     let origin = Origin::saying("ok");
     let proxy = Proxy::before(&[origin.address]);
