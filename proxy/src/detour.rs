@@ -1,8 +1,9 @@
 //! Internal redirects: the one engine behind `error_pages`, `try` and `X-Accel-Redirect`.
 //!
 //! A detour sends a request on inside the proxy, to the route of another path or to one it names. There
-//! it is admitted anew: gate, proof, lane and limits of that route apply. What a failure or an
-//! upstream's answer leads to is asked for with GET and without the client's body; what `try` leads
+//! it is admitted anew: gate, proof, lane and limits of that route apply. A path that a failure or an
+//! upstream's answer leads to is asked for with GET and without the client's body; a route they name is asked as the
+//! failed one was, if the body can be had again ([`kept_body::again`](crate::kept_body::again)); what `try` leads
 //! to is the request as the client sent it. No request takes more than [`DETOURS_MAX`].
 
 use std::sync::Arc;
@@ -84,6 +85,10 @@ pub struct Trail {
     pub asked: Option<(Method, String)>,
     /// Whoever is asked now is not sent the client's body.
     pub without_body: bool,
+    /// Path and query that the route was asked for, once its rewrite has changed them.
+    pub unwritten: Option<String>,
+    /// Pingora has let go of the request: it cannot pass it on once more.
+    pub is_let_go: bool,
     /// Limits have been applied; they are, once per request.
     pub limited: bool,
     /// It is a part of another request ([`crate::inside`]), whose address, limits and lane it has.
@@ -123,11 +128,34 @@ impl Trail {
     }
 }
 
-/// Sets a request on its way to somewhere else: its head now says what is asked for inside.
+/// The body of a request that is sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// There is none to send.
+    Empty,
+    /// All of it can be had.
+    There,
+    Lost,
+}
+
+impl Detour {
+    /// Whether it leads, by its name, to a route that takes the request as it is: one that asks somebody.
+    pub fn takes_request(&self, exchange: &Exchange) -> bool {
+        let To::Route(name) = &self.to else { return false };
+        let routes = &exchange.generation.routes;
+        let route = routes.named(name).map(|index| routes.at(index));
+        let asks = route.is_some_and(|route| route.files.is_none() && route.rules.reply.is_none());
+        asks && !matches!(self.why, Why::Try | Why::Inside)
+    }
+}
+
+/// Sets a request on its way to somewhere else: its head now says what is asked for inside. `again` is what can be had of its
+/// body, where the detour [takes the request](Detour::takes_request).
 pub fn enter(
     session: &mut Session,
     exchange: &mut Exchange,
     detour: Detour,
+    again: Option<Again>,
 ) -> Result<(), Failure> {
     let trail = &mut exchange.trail;
     trail.count += 1;
@@ -141,15 +169,22 @@ pub fn enter(
         let own = || String::from_utf8_lossy(head.raw_path()).into_owned();
         (head.method.clone(), asked.unwrap_or_else(own))
     });
-    if !matches!(detour.why, Why::Try | Why::Inside) {
+    let goes_as_it_came = matches!(detour.why, Why::Try | Why::Inside);
+    if !goes_as_it_came && again != Some(Again::There) {
         trail.without_body = true;
-        if head.method != Method::HEAD {
+        if again != Some(Again::Empty) && head.method != Method::HEAD {
             head.set_method(Method::GET);
         }
     }
     match detour.to {
-        To::Route(name) => trail.route = Some(name),
+        To::Route(name) => {
+            trail.route = Some(name);
+            if let Some(target) = trail.unwritten.take_if(|_| !goes_as_it_came) {
+                head.set_raw_path(target.as_bytes()).map_err(|_| Failure::Internal)?;
+            }
+        }
         To::Path(path) => {
+            trail.unwritten = None;
             let target = normalize_target(path.as_bytes()).map_err(|fault| {
                 tracing::warn!(path, %fault, "a request cannot be sent on to this path");
                 Failure::Internal

@@ -17,7 +17,7 @@ use proxy_config::listener::ListenerTimeouts;
 use proxy_config::program::Walk;
 use proxy_config::route::ForwardedHeaders;
 
-use crate::bodies::Changers;
+use crate::bodies::{self, Changers};
 use crate::cache::answer;
 use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
@@ -395,6 +395,9 @@ impl ProxyHttp for Edge {
             forwarded: exchange.forwarded(),
         };
         headers::to_upstream(head, &downstream, server)?;
+        if bodies::asks_whole(session.req_header(), exchange) {
+            bodies::ask_whole(head);
+        }
         let version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
         exchange.attempt.iter_mut().for_each(|attempt| attempt.version = Some(version));
         let parent = exchange.attempt.as_ref().and_then(|attempt| attempt.traceparent());
@@ -547,6 +550,7 @@ impl ProxyHttp for Edge {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
+        exchange.trail.is_let_go = true;
         let detour = match exchange.trail.pending.take() {
             Some(detour) => Ok(detour),
             None => {

@@ -12,11 +12,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use pingora::proxy::Session;
 use prometheus::IntGauge;
+use proxy_config::detours::To;
 use proxy_config::kept_body::{KeptBody as Rules, Told};
 use tokio::task::spawn_blocking;
 
 use crate::buffer::intake::arriving;
-use crate::buffer::pass::expect_no_more;
+use crate::buffer::pass::{declared, expect_no_more};
+use crate::detour::Again;
 use crate::exchange::Exchange;
 use crate::generation::State;
 use crate::lane::memory::Reserved;
@@ -24,6 +26,8 @@ use crate::respond::Failure;
 
 /// Read from a file at once.
 const PART_BYTES: usize = 32 * 1024;
+/// Largest body that is sent again: what pingora remembers of one.
+const AGAIN_MAX: u64 = 64 * 1024;
 /// Numbers that are tried for the name of a file: others may lie there.
 const NAMES_MAX: u64 = 10_000;
 
@@ -44,6 +48,37 @@ struct Whole {
     _room: Option<Reserved>,
 }
 
+impl Whole {
+    fn in_memory(state: &State, bytes: Bytes, goes_on: bool, room: Reserved) -> Whole {
+        let told: &[u8] = if goes_on { &[] } else { &bytes };
+        let text = String::from_utf8_lossy(told).into_owned();
+        let length = bytes.len() as u64;
+        Whole {
+            told: Arc::new(Told { text, file: String::new() }),
+            bytes,
+            file: None,
+            length,
+            goes_on,
+            handed: 0,
+            _counted: Counted::new(state, "memory", length),
+            _room: Some(room),
+        }
+    }
+
+    fn in_file(state: &State, file: KeptFile, length: u64) -> Whole {
+        Whole {
+            told: Arc::new(Told { text: String::new(), file: file.path.display().to_string() }),
+            bytes: Bytes::new(),
+            file: Some(file),
+            length,
+            goes_on: false,
+            handed: 0,
+            _counted: Counted::new(state, "file", length),
+            _room: None,
+        }
+    }
+}
+
 /// A file that goes with its request, unless it is to stay.
 struct KeptFile {
     path: PathBuf,
@@ -60,6 +95,15 @@ impl Drop for KeptFile {
 }
 
 struct Counted(IntGauge, i64);
+
+impl Counted {
+    fn new(state: &State, at: &str, length: u64) -> Counted {
+        let bytes = i64::try_from(length).unwrap_or(i64::MAX);
+        let gauge = state.metrics.kept_bodies.with_label_values(&[at]);
+        gauge.add(bytes);
+        Counted(gauge, bytes)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -157,6 +201,72 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
     Failure::Internal
 }
 
+/// Has a body remembered as it is read, as far as pingora does that, where its route may name another that is sent it again.
+pub fn mind(session: &mut Session, exchange: &Exchange) {
+    let mut pages = exchange.ruled.pages.iter();
+    let obeys = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
+    let may_name = obeys || pages.any(|page| matches!(page, To::Route(_)));
+    if may_name && !session.is_body_empty() {
+        session.downstream_session.enable_retry_buffering();
+    }
+}
+
+/// Sees to it that all of the client's body can be sent again, to a route that is named in place of one that failed: what was read
+/// is still there, and the rest is small. A large one of which nothing was read may still flow.
+pub async fn again(state: &State, session: &mut Session, exchange: &mut Exchange) -> Again {
+    if session.is_body_empty() {
+        return Again::Empty;
+    }
+    if exchange.trail.without_body {
+        return Again::Lost;
+    }
+    if exchange.kept_body.is_there() {
+        return if exchange.kept_body.is_whole() { Again::There } else { Again::Lost };
+    }
+    let is_untouched = session.downstream_session.body_bytes_read() == 0;
+    if declared(session.req_header()).is_some_and(|length| length > AGAIN_MAX) {
+        let flows = is_untouched && !exchange.trail.is_let_go;
+        return if flows { Again::There } else { Again::Lost };
+    }
+    match take_in_rest(state, session, exchange, is_untouched).await {
+        Ok(Some(whole)) => {
+            exchange.kept_body.0 = Some(Box::new(whole));
+            Again::There
+        }
+        // Who went away is not answered, whatever is asked.
+        Ok(None) | Err(_) => Again::Lost,
+    }
+}
+
+/// What pingora has of the body, and what is still to come; nothing where something of it is lost.
+async fn take_in_rest(
+    state: &State,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    is_untouched: bool,
+) -> Result<Option<Whole>, Failure> {
+    let Some(route) = exchange.route.clone() else { return Ok(None) };
+    let Some(room) = route.lane.hold(AGAIN_MAX) else { return Ok(None) };
+    if is_untouched {
+        session.downstream_session.enable_retry_buffering();
+        expect_no_more(session).await?;
+    }
+    session.req_header_mut().remove_header(&EXPECT);
+    while !session.is_body_done() && !session.downstream_session.retry_buffer_truncated() {
+        let read = session.downstream_session.read_body_or_idle(false).await;
+        if read.map_err(|error| Failure::of(&error.into_down()))?.is_none() {
+            break;
+        }
+    }
+    let bytes = session.downstream_session.get_retry_buffer().unwrap_or_default();
+    let length = bytes.len() as u64;
+    if length != session.downstream_session.body_bytes_read() as u64 {
+        return Ok(None);
+    }
+    route.gate.check_body(length)?;
+    Ok(Some(Whole::in_memory(state, bytes, false, room)))
+}
+
 /// Takes the client's body in, where the route keeps it; on a detour, what was taken in is handed on again.
 pub async fn take_in(
     state: &State,
@@ -203,25 +313,11 @@ pub async fn take_in(
             kept.write(at, part).await?;
         }
     }
-    let is_text = file.is_none() && !goes_on;
-    let told = Arc::new(Told {
-        text: if is_text { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() },
-        file: file.as_ref().map(|kept| kept.path.display().to_string()).unwrap_or_default(),
-    });
-    let at = if file.is_some() { "file" } else { "memory" };
-    let counted = i64::try_from(length).unwrap_or(i64::MAX);
-    let gauge = state.metrics.kept_bodies.with_label_values(&[at]);
-    gauge.add(counted);
-    exchange.ruled.to_client.edits.body = Some(Arc::clone(&told));
-    exchange.kept_body.0 = Some(Box::new(Whole {
-        told,
-        bytes: bytes.freeze(),
-        _room: file.is_none().then_some(room),
-        file,
-        length,
-        goes_on,
-        handed: 0,
-        _counted: Counted(gauge, counted),
-    }));
+    let whole = match file {
+        Some(file) => Whole::in_file(state, file, length),
+        None => Whole::in_memory(state, bytes.freeze(), goes_on, room),
+    };
+    exchange.ruled.to_client.edits.body = Some(Arc::clone(&whole.told));
+    exchange.kept_body.0 = Some(Box::new(whole));
     Ok(())
 }

@@ -39,7 +39,11 @@ impl Edge {
                 Some(detour) => {
                     // What was asked has answered: who still held its places could wait for himself.
                     (exchange.at_origin, exchange.in_use) = (None, None);
-                    detour::enter(session, exchange, detour)
+                    let again = match detour.takes_request(exchange) {
+                        true => Some(kept_body::again(&self.state, session, exchange).await),
+                        false => None,
+                    };
+                    detour::enter(session, exchange, detour, again)
                 }
                 None => Ok(()),
             };
@@ -64,6 +68,7 @@ impl Edge {
         trace::enter(session.req_header_mut(), &self.state, exchange);
         tunnel::consider(session, exchange);
         bodies::offer(session, exchange);
+        kept_body::mind(session, exchange);
         gather::small_body(&self.state, session, exchange).await?;
         lane::enter::lane(session, exchange).await?;
         let proved = self.prove(session.req_header(), exchange).await;

@@ -219,6 +219,7 @@ pub fn go_to(session: &mut Session, exchange: &mut Exchange, target: &str) -> Re
     let form = normalize_target(target.as_bytes()).map_err(Failure::Target)?;
     let head = session.req_header_mut();
     let asked = String::from_utf8_lossy(head.raw_path()).into_owned();
+    exchange.trail.unwritten.get_or_insert_with(|| asked.clone());
     exchange.ruled.asked.get_or_insert(asked);
     head.set_raw_path(&form).map_err(|_| Failure::Internal)
 }

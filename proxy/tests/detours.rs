@@ -257,3 +257,68 @@ fn what_is_cached_may_lead_elsewhere_too() {
     }
     assert_eq!(origin.requests(), 2, "what leads elsewhere is kept like any answer");
 }
+
+/// An origin that says what it was asked.
+fn echo() -> Origin {
+    Origin::start(|exchange| {
+        let Some(body) = exchange.body() else { return false };
+        let method = exchange.head.split(' ').next().unwrap().to_owned();
+        let said = format!("{method} {} {}", exchange.target(), String::from_utf8_lossy(&body));
+        let said = if said.len() > 100 { format!("{} bytes", said.len()) } else { said };
+        let length = said.len();
+        let sent = if method == "HEAD" { "" } else { said.as_str() };
+        exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{sent}"))
+    })
+}
+
+#[test]
+fn a_route_that_stands_in_is_asked_as_the_one_that_failed() {
+    let (backup, root) = (echo(), pages());
+    // Hears all of a request and says nothing.
+    let mute = Origin::start(|exchange| exchange.body().is_none());
+    let route = |name: &str, upstream: &str, more: &str| {
+        format!(
+            "- {{ name: {name}, match: {{ paths: [ {{ prefix: /{name}/ }} ] }}, upstream: {upstream}, rewrite: {{ prefix_to: / }}, \
+             error_pages: [ {{ statuses: [502, 504], route: backup, own_status: true }} ]{more} }}\n"
+        )
+    };
+    let server = |address| format!("{{ servers: [ {{ address: '{address}' }} ] }}");
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ dead: {}, mute: {}, live: {} }}\nbuffer_policies: {{ b: {{ preset: transactional }} }}\nroutes:\n\
+         - {{ name: backup, internal: true, upstream: live }}\n{}{}{}{}{}\
+         - {{ name: sorry, internal: true, files: {{ root: {root} }}, try: [ {{ file: /errors/5xx.html }}, {{ status: 404 }} ] }}\n\
+         - {{ name: shown, match: {{ paths: [ {{ prefix: /shown/ }} ] }}, upstream: dead, error_pages: [ {{ statuses: [502], route: sorry }} ] }}\n",
+        server(dead_address()),
+        server(mute.address),
+        server(backup.address),
+        route("dead", "dead", ""),
+        route("mute", "mute", ""),
+        route("held", "dead", ", buffer_policy: b"),
+        route("heard", "mute", ", buffer_policy: b"),
+        route("kept", "dead", ", kept_body: { memory_max: 1MiB }"),
+        root = root.path().display(),
+    ));
+    let asked = |line: &str, rest: &str| ask(&mut proxy.client(), line, rest);
+    for name in ["dead", "mute", "held", "heard", "kept"] {
+        let posted = asked(&format!("POST /{name}/x?q=1"), "Content-Length: 3\r\n\r\nabc");
+        let said = format!("POST /{name}/x?q=1 abc");
+        assert_eq!((posted.status, posted.text()), (200, said), "{name}");
+        let chunks = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let mut client = proxy.client();
+        client.send(format!("PUT /{name}/y HTTP/1.1\r\nHost: a.example\r\n{chunks}"));
+        let put = client.response(false).unwrap();
+        assert_eq!(put.text(), format!("PUT /{name}/y abcde"), "{name}");
+        assert_eq!(asked(&format!("GET /{name}/z"), "").text(), format!("GET /{name}/z "));
+        let deleted = asked(&format!("DELETE /{name}/z"), "");
+        assert_eq!(deleted.text(), format!("DELETE /{name}/z "), "{name}");
+        assert_eq!(asked(&format!("HEAD /{name}/z"), "").status, 200, "{name}");
+    }
+    // More than is remembered of a body that pingora was to pass on: nobody can send it again.
+    let large = "x".repeat(65 * 1024);
+    let fields = format!("Content-Length: {}\r\n\r\n{large}", large.len());
+    assert_eq!(asked("POST /mute/large", &fields).text(), "GET /mute/large ");
+    let kept = asked("POST /kept/large", &fields);
+    assert_eq!(kept.text(), format!("{} bytes", "POST /kept/large ".len() + large.len()));
+    let shown = asked("POST /shown/x", "Content-Length: 3\r\n\r\nabc");
+    assert_eq!((shown.status, shown.text().as_str()), (502, "<p>broken"), "a file is a page");
+}
