@@ -14,7 +14,7 @@ use crate::units::{ByteSize, Duration, Percent};
 pub struct CachePolicy {
     /// The cache that stores; a name under `caches`.
     pub cache: String,
-    /// What makes two requests the same.
+    /// What makes two requests the same; a dot at the host's end and the scheme's own port do not count.
     #[serde(default)]
     pub key: CacheKey,
     /// How long answers are fresh.

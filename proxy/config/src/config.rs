@@ -65,7 +65,7 @@ pub struct Config {
     /// Where `/healthz`, `/readyz` and `/metrics` are answered, and nowhere else.
     #[serde(default)]
     pub admin: Admin,
-    /// One line per request.
+    /// One line per request whose head can be read.
     #[serde(default)]
     pub access_log: AccessLog,
     /// Further logs, by name, for routes that say `access_logs`.

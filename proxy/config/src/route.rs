@@ -98,10 +98,10 @@ pub struct Route {
     /// Compression of responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// What is compressed already, made plain for those who do not take it.
+    /// What is compressed already, made plain for those who do not take it; to them it is sent whole, whatever `Range` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gunzip: Option<Gunzip>,
-    /// Texts in bodies that others take the place of.
+    /// Texts in bodies that others take the place of; what is changed is sent whole, whatever `Range` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub substitutions: Option<Substitutions>,
     /// Pages put together from parts that are asked for inside the proxy (server-side includes).

@@ -282,7 +282,9 @@ pub struct ErrorPage {
     /// Path asked for in its place, with GET, inside the proxy: `/errors/404.html`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Template>,
-    /// Route that answers in its place; its name. It sees the path that was asked for.
+    /// Route that answers in its place; its name. It sees the path that the route which failed was asked for, before that one's
+    /// `rewrite`. One that asks an upstream sees method and body too, if the body is kept, is no larger than 64 KiB, or
+    /// nothing of it was read; otherwise, and where it has `files` or an answer of its own, it is asked with GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// Status sent; without it, the error's own.
