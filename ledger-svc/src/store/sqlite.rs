@@ -2,10 +2,12 @@
 //! What is written in its own words is here and in `write`.
 
 mod backup;
+mod fold;
 mod lock;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -15,6 +17,7 @@ use sqlx::sqlite::{
 };
 
 pub use self::backup::copy;
+use self::fold::Folding;
 use self::lock::Lock;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
@@ -59,6 +62,7 @@ pub struct Writer {
     connection: Option<SqliteConnection>,
     epoch: i64,
     allow_unsafe: bool,
+    folding: Arc<Folding>,
     _lock: Lock,
 }
 
@@ -104,6 +108,7 @@ pub async fn open(
         connection: Some(connection),
         epoch,
         allow_unsafe: access.allow_unsafe,
+        folding: Arc::new(Folding::start(self::options(file))),
         _lock: lock,
     };
     Ok((writer, pool, ahead, unsafe_settings))
