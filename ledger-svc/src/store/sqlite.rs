@@ -63,7 +63,7 @@ pub struct Writer {
     epoch: i64,
     allow_unsafe: bool,
     folding: Arc<Folding>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
@@ -109,9 +109,20 @@ pub async fn open(
         epoch,
         allow_unsafe: access.allow_unsafe,
         folding: Arc::new(Folding::start(self::options(file))),
-        _lock: lock,
+        _lock: Arc::new(lock),
     };
     Ok((writer, pool, ahead, unsafe_settings))
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Another lane, which the simulation of what two of them do has and nobody else: there is one writer at a time.
+    pub fn beside(&self) -> Self {
+        let (path, options) = (self.path.clone(), self.options.clone());
+        let (epoch, allow_unsafe) = (self.epoch, self.allow_unsafe);
+        let (folding, _lock) = (Arc::clone(&self.folding), Arc::clone(&self._lock));
+        Self { path, options, connection: None, epoch, allow_unsafe, folding, _lock }
+    }
 }
 
 /// Reading connections.

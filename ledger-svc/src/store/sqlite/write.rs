@@ -31,11 +31,17 @@ pub struct Batch<'a> {
 }
 
 impl Writer {
-    /// Begins a batch and takes the engine's write lock. Reconnects after a failure.
-    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+    /// Reconnects after a failure.
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
             self.connection = Some(connect(&self.path, &self.options, self.allow_unsafe).await?.0);
         }
+        Ok(())
+    }
+
+    /// Begins a batch and takes the engine's write lock. Reconnects after a failure.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        self.ready().await?;
         let connection = self.connection.as_mut().expect("connected above");
         let transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(Batch { transaction, epoch: self.epoch, folding: &self.folding })
