@@ -17,6 +17,8 @@ const STEP: i64 = 32;
 const SHARE: i64 = 8;
 /// Rows written where nothing else is to be done.
 const AT_REST: usize = 2000;
+/// Batches that may be on their way to the database at once.
+pub const ON_THEIR_WAY_MAX: usize = 2;
 
 /// An account's totals as its row will have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,8 @@ pub struct Behind {
     accounts: HashMap<i64, Late>,
     /// Accounts in the order in which their rows fell behind; those written since are still in it, with another `since`.
     queue: VecDeque<(i64, i64)>,
-    /// Rows written with the last batch, which may still be on its way.
-    written: BTreeMap<i64, BalanceNow>,
+    /// Rows written with the last batches, which may still be on their way: the latest first.
+    written: VecDeque<BTreeMap<i64, BalanceNow>>,
     /// The mark as it is stored.
     through: i64,
 }
@@ -74,7 +76,7 @@ impl Behind {
         let queue = accounts.iter().map(|now| (since, now.account_id)).collect();
         let late = |now: BalanceNow| (now.account_id, Late { since, now });
         let accounts = accounts.into_iter().map(late).collect();
-        Self { accounts, queue, written: BTreeMap::new(), through }
+        Self { accounts, queue, written: VecDeque::new(), through }
     }
 
     /// Whether no row is behind.
@@ -86,7 +88,8 @@ impl Behind {
     pub fn caught_up(&self, mut read: Vec<(String, Standing)>) -> Vec<(String, Standing)> {
         for (_, standing) in &mut read {
             let late = self.accounts.get(&standing.account_id).map(|late| late.now);
-            let now = late.or_else(|| self.written.get(&standing.account_id).copied());
+            let mut written = self.written.iter().filter_map(|rows| rows.get(&standing.account_id));
+            let now = late.or_else(|| written.next().copied());
             if let Some(BalanceNow { balance, last_entry_id, .. }) = now {
                 (standing.balance, standing.last_entry_id) = (balance, last_entry_id);
             }
@@ -126,7 +129,8 @@ impl Behind {
         let advances = through - self.through > max / STEP || (self.is_empty() && last == before);
         let through = (advances && through > self.through).then_some(through);
         self.through = through.unwrap_or(self.through);
-        self.written.clone_from(&rows);
+        self.written.truncate(ON_THEIR_WAY_MAX - 1);
+        self.written.push_front(rows.clone());
         Written { rows: rows.into_values().collect(), through }
     }
 
@@ -161,6 +165,8 @@ mod tests {
     #[derive(Default)]
     struct Books {
         rows: BTreeMap<i64, BalanceNow>,
+        /// The rows as they were before each of the batches that may still be on their way, but for the last.
+        before: Vec<BTreeMap<i64, BalanceNow>>,
         through: i64,
         /// Account of each entry, from the first.
         entries: Vec<i64>,
@@ -200,23 +206,27 @@ mod tests {
             let entries = (before, self.last());
             let touched = Touched { balances: &balances, last_ids: &last_ids, entries, holds };
             let written = behind.take(touched, max);
-            // What the next batch may read is as of before this one.
-            let read = (0..10).map(|id| (String::new(), self.read(id))).collect();
-            for (_, standing) in behind.caught_up(read) {
-                let now = self.at(standing.account_id, self.last());
-                assert_eq!(
-                    (standing.balance, standing.last_entry_id),
-                    (now.balance, now.last_entry_id)
-                );
-            }
+            self.before.push(self.rows.clone());
+            self.before.drain(..self.before.len().saturating_sub(ON_THEIR_WAY_MAX));
             self.rows.extend(written.rows.iter().map(|now| (now.account_id, *now)));
+            // What the next batch may read is as of now, or of before any of those on their way.
+            for rows in self.before.iter().chain([&self.rows]) {
+                let read = (0..10).map(|id| (String::new(), self.read(rows, id))).collect();
+                for (_, standing) in behind.caught_up(read) {
+                    let now = self.at(standing.account_id, self.last());
+                    assert_eq!(
+                        (standing.balance, standing.last_entry_id),
+                        (now.balance, now.last_entry_id)
+                    );
+                }
+            }
             self.through = written.through.unwrap_or(self.through);
             written
         }
 
         /// An account as its row says.
-        fn read(&self, account_id: i64) -> Standing {
-            let row = self.rows.get(&account_id).copied().unwrap_or(self.at(account_id, 0));
+        fn read(&self, rows: &BTreeMap<i64, BalanceNow>, account_id: i64) -> Standing {
+            let row = rows.get(&account_id).copied().unwrap_or(self.at(account_id, 0));
             Standing {
                 account_id,
                 currency: Currency { code: "EUR".into(), scale: 2 },
@@ -258,6 +268,7 @@ mod tests {
                         .filter(|now| now.last_entry_id > books.through)
                         .collect();
                     behind = Behind::left(books.through, late);
+                    books.before.clear();
                 }
             }
             while !behind.is_empty() {

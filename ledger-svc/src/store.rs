@@ -51,7 +51,7 @@ pub use as_of::{AsOf, Totals};
 pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
 pub use effective::{Days, Place};
-pub use engine::{Ahead, Batch, Inserts, Opened, Writer, copy, migrate, open, read_only};
+pub use engine::{Ahead, Batch, Inserts, Lane, Opened, Writer, copy, migrate, open, read_only};
 #[cfg(test)]
 pub use faults::simulated;
 pub use migration::Migrated;

@@ -3,6 +3,7 @@
 //! answers each request after the commit.
 
 mod acts;
+mod flight;
 mod gathered;
 mod ids;
 mod memory;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::flight::Telling;
 use self::gathered::{Backlog, Reply, Task, Waiting};
 pub use self::published::{Known, Published, Since};
 use crate::account::{AccountBody, CurrencyBody};
@@ -190,10 +192,11 @@ pub fn start(
     metrics
         .accounts_known_capacity
         .set(i64::try_from(limits.accounts_known_max).unwrap_or(i64::MAX));
-    let backlog = Arc::new(Backlog::new(limits.batch_max));
+    let backlog = Arc::new(Backlog::new(limits.batch_max.div_ceil(run::PART)));
     let balances = Published::new(limits.accounts_known_max, metrics.clone());
     let waiting = Waiting::new(waiting, Arc::clone(&backlog), limits.batch_max);
-    let running = run::run(store, ahead, waiting, limits, balances.clone(), metrics.clone());
+    let telling = Telling { balances: balances.clone(), metrics: metrics.clone() };
+    let running = run::run(store, ahead, waiting, limits, telling);
     let task = tokio::spawn(running);
     let streamed_max = (limits.queue_entries_max / 2).max(1);
     let handle = Handle {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use forebay_ledger::service::Options;
 use forebay_ledger::verify::verify;
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, Server};
 use crate::faults::{Acknowledged, check};
-use crate::running::{Api, DEADLINE, moving, open_pair};
+use crate::running::{Api, DEADLINE, Running, moving, open_pair, options};
+use crate::servers::Cutter;
 
 const ROUNDS: usize = 2;
 const CLIENTS: usize = 12;
@@ -30,32 +32,97 @@ async fn killed_under_load(engine: Engine) {
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let server = Server::start(engine, &[]).await;
     // Some rows of balances are behind whenever the server dies.
-    let running = server.running_with(|options| options.writer.balances_behind_max = 100).await;
+    let running = server.running_with(few_at_once).await;
     open_pair(&running.api).await;
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let (api, stop, count) = (running.api.clone(), Arc::clone(&stop), Arc::clone(&count));
-        clients.spawn(post_until_told(api, client, stop, count));
-    }
+    let clients = Clients::start(&running.api);
     for round in 0..rounds {
-        // Another moment in every round, measured in work so that a slow machine gets there too.
-        let until = count.load(Ordering::Relaxed) + 50 + 17 * (round % 20);
+        clients.go_on(50 + 17 * (round % 20)).await;
+        server.kill();
+        server.launch().await;
+    }
+    clients.settle(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_cut_off_under_load() {
+    Box::pin(cut_off_under_load(Engine::MariaDb)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_cut_off_under_load() {
+    Box::pin(cut_off_under_load(Engine::Postgres)).await;
+}
+
+/// The connection of one lane cut at COMMIT, done or not, while the other has the next batch in hand.
+async fn cut_off_under_load(engine: Engine) {
+    let server = Server::start(engine, &[]).await;
+    for forward in [false, true] {
+        let database = server.database().await;
+        let cutter = Cutter::start(server.port, forward).await;
+        let mut through = options(&server.url_at(cutter.port, database.name()));
+        few_at_once(&mut through);
+        let running = Running::start(through, database).await;
+        open_pair(&running.api).await;
+        let clients = Clients::start(&running.api);
+        for round in 0..6 {
+            clients.go_on(10 + 7 * round).await;
+            cutter.cut.store(true, Ordering::SeqCst);
+            let cut = async {
+                while cutter.cut.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, cut).await.expect("nothing was cut");
+        }
+        clients.settle(&running).await;
+    }
+}
+
+/// Some rows of balances are behind whenever something breaks, and batches are small enough to fly beside each other.
+fn few_at_once(options: &mut Options) {
+    options.writer.balances_behind_max = 100;
+    options.writer.batch_max = 4;
+}
+
+struct Clients {
+    tasks: JoinSet<Acknowledged>,
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Clients {
+    fn start(api: &Api) -> Self {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = JoinSet::new();
+        for client in 0..CLIENTS {
+            let (api, stop, count) = (api.clone(), Arc::clone(&stop), Arc::clone(&count));
+            tasks.spawn(post_until_told(api, client, stop, count));
+        }
+        Self { tasks, stop, count }
+    }
+
+    /// Until so many more are answered: another moment in every round, measured in work so that a slow machine gets
+    /// there too.
+    async fn go_on(&self, more: usize) {
+        let until = self.count.load(Ordering::Relaxed) + more;
         let reached = async {
-            while count.load(Ordering::Relaxed) < until {
+            while self.count.load(Ordering::Relaxed) < until {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(DEADLINE, reached).await.expect("no progress");
-        server.kill();
-        server.launch().await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged: Acknowledged = clients.join_all().await.into_iter().flatten().collect();
-    check(&running.api, &acknowledged).await;
-    let stored = usize::try_from(running.database.transfers().await).unwrap();
-    assert_eq!(stored, acknowledged.len(), "every key is one transfer");
-    Box::pin(verify(&running.database.url.parse().unwrap(), None)).await.unwrap();
+
+    /// What was acknowledged is in the books once, and nothing else.
+    async fn settle(self, running: &Running) {
+        self.stop.store(true, Ordering::Relaxed);
+        let acknowledged: Acknowledged =
+            self.tasks.join_all().await.into_iter().flatten().collect();
+        check(&running.api, &acknowledged).await;
+        let stored = usize::try_from(running.database.transfers().await).unwrap();
+        assert_eq!(stored, acknowledged.len(), "every key is one transfer");
+        Box::pin(verify(&running.database.url.parse().unwrap(), None)).await.unwrap();
+    }
 }
 
 /// Each key is asked again until it is answered; then comes the next.

@@ -63,14 +63,14 @@ async fn away_and_back(server: &Server) {
 }
 
 /// Passes bytes both ways, until it sees a COMMIT after it was told to cut.
-struct Cutter {
-    port: u16,
-    cut: Arc<AtomicBool>,
+pub struct Cutter {
+    pub port: u16,
+    pub cut: Arc<AtomicBool>,
 }
 
 impl Cutter {
     /// `forward`: the server still gets the COMMIT, and only its answer is lost.
-    async fn start(to: u16, forward: bool) -> Self {
+    pub async fn start(to: u16, forward: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let cut = Arc::new(AtomicBool::new(false));

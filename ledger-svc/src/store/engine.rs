@@ -20,9 +20,16 @@ use crate::report::Account;
 /// Links written in one statement while a database is chained for the first time.
 const LINKS_AT_ONCE: usize = 1000;
 
-/// The one writing connection.
+/// What writes: all the lanes there are, of which those that fly are with their flights.
 #[derive(Debug)]
-pub enum Writer {
+pub struct Writer {
+    lanes: Vec<Lane>,
+}
+
+/// A writing connection. PostgreSQL has two, so that the rows of one batch are inserted while the batch before it is being
+/// written; SQLite has one writer at a time, and on MySQL it does not pay.
+#[derive(Debug)]
+pub enum Lane {
     Sqlite(Box<sqlite::Writer>),
     MySql(mysql::Writer),
     Postgres(postgres::Writer),
@@ -161,30 +168,24 @@ async fn chain_what_is_there(url: &DatabaseUrl, writer: &mut Writer) -> Result<(
 /// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
 /// when it may, and proves by a write that it can be written.
 pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
-    let (mut writer, reader, ahead, unsafe_settings) = match url {
+    let (lanes, reader, ahead, unsafe_settings) = match url {
         DatabaseUrl::Sqlite(file) => {
             let (writer, pool, ahead, unsafe_settings) = sqlite::open(file, access).await?;
-            (
-                Writer::Sqlite(Box::new(writer)),
-                Reader::Sqlite(pool),
-                Ahead::Sqlite(ahead),
-                unsafe_settings,
-            )
+            let lanes = vec![Lane::Sqlite(Box::new(writer))];
+            (lanes, Reader::Sqlite(pool), Ahead::Sqlite(ahead), unsafe_settings)
         }
         DatabaseUrl::MySql(server) => {
             let (writer, pool, ahead, unsafe_settings) = mysql::open(server, access).await?;
-            (Writer::MySql(writer), Reader::MySql(pool), Ahead::MySql(ahead), unsafe_settings)
+            let lanes = vec![Lane::MySql(writer)];
+            (lanes, Reader::MySql(pool), Ahead::MySql(ahead), unsafe_settings)
         }
         DatabaseUrl::Postgres(server) => {
-            let (writer, pool, ahead, unsafe_settings) = postgres::open(server, access).await?;
-            (
-                Writer::Postgres(writer),
-                Reader::Postgres(pool),
-                Ahead::Postgres(ahead),
-                unsafe_settings,
-            )
+            let (lanes, pool, ahead, unsafe_settings) = postgres::open(server, access).await?;
+            let lanes = lanes.map(Lane::Postgres).into();
+            (lanes, Reader::Postgres(pool), Ahead::Postgres(ahead), unsafe_settings)
         }
     };
+    let mut writer = Writer { lanes };
     if !is_complete(url).await? {
         if !access.migrate {
             let (database, url) = (url.to_string(), url.to_string());
@@ -196,8 +197,62 @@ pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreErro
 }
 
 impl Writer {
-    /// Begins a batch. After a failure it connects again, which on a server succeeds only once the
-    /// failed connection has ended there.
+    /// Begins a batch while none flies. After a failure it connects all lanes again, which on a server succeeds only
+    /// once the failed connections have ended there.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        let (first, others) = self.lanes.split_first_mut().expect("no lane flies");
+        for lane in others {
+            on!(Lane, lane, lane => lane.ready().await)?;
+        }
+        first.begin().await
+    }
+
+    /// Drops the connections after a failed batch.
+    pub async fn reset(&mut self) {
+        for lane in &mut self.lanes {
+            lane.reset().await;
+        }
+    }
+
+    pub async fn close(self) -> Result<(), StoreError> {
+        for lane in self.lanes {
+            on!(Lane, lane, lane => lane.close().await)?;
+        }
+        Ok(())
+    }
+
+    /// A lane for a flight, which is to be given back.
+    pub fn take(&mut self) -> Option<Lane> {
+        (!self.lanes.is_empty()).then(|| self.lanes.remove(0))
+    }
+
+    pub fn give_back(&mut self, lane: Lane) {
+        self.lanes.push(lane);
+    }
+
+    /// Whether a lane is free.
+    pub fn has_lane(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// With a second lane on SQLite, which has to wait for its turn before it does anything.
+    #[cfg(test)]
+    pub fn with_two_lanes(mut self) -> Self {
+        if let [Lane::Sqlite(writer)] = self.lanes.as_slice() {
+            let beside = Lane::Sqlite(Box::new(writer.beside()));
+            self.lanes.push(beside);
+        }
+        self
+    }
+}
+
+impl Lane {
+    /// Whether rows can be inserted while another lane inserts its own.
+    pub fn flies_beside(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Begins a batch.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         may_fail(Step::Begin)?;
         Ok(match self {
@@ -211,10 +266,6 @@ impl Writer {
     /// on a fresh one.
     pub async fn reset(&mut self) {
         on!(Self, self, writer => writer.reset().await);
-    }
-
-    pub async fn close(self) -> Result<(), StoreError> {
-        on!(Self, self, writer => writer.close().await)
     }
 }
 

@@ -294,10 +294,14 @@ impl Ahead {
         Ok(!self.look_up(List::Answers(keys), |_| Ok(())).await?.is_empty())
     }
 
-    /// The statements that write changes which end no hold. To make them takes as long as to decide, and meanwhile the
-    /// database need not wait.
-    pub fn inserts(&self, changes: &Changes) -> Result<Inserts, StoreError> {
-        self.inserts_of(&rows::of_changes(changes)?)
+    /// The statements that write changes which end no hold: first those of rows that are nobody else's, then those that
+    /// change rows which other batches change too. To make them takes as long as to decide, and meanwhile the database
+    /// need not wait.
+    pub fn inserts(&self, changes: &Changes) -> Result<[Inserts; 2], StoreError> {
+        let tables = rows::of_changes(changes)?;
+        let (own, shared): (Vec<_>, Vec<_>) =
+            tables.into_iter().partition(|rows| rows.table.clash == rows::Clash::Fails);
+        Ok([self.inserts_of(&own)?, self.inserts_of(&shared)?])
     }
 
     /// Adds the accounts of these codes, as of the last commit.

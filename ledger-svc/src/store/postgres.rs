@@ -1,8 +1,8 @@
 //! PostgreSQL: how a database is judged, locked and migrated, and how the writer connects. What is
 //! written in its own words is here and in `write`.
 //!
-//! The writer's connection holds an advisory lock of the database. A second service cannot get it;
-//! and after a lost connection the writer itself gets it back only when the server has ended the old
+//! Each of the writer's lanes is a connection that holds an advisory lock of the database. A second service cannot
+//! get them; and after a lost connection the lane itself gets its lock back only when the server has ended the old
 //! session, so that a commit whose answer was lost is by then either done or undone.
 
 mod write;
@@ -77,8 +77,8 @@ pub const READER_SESSION: [(&str, &str); 5] = [
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN (
     'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_isolation',
     'server_version_num', 'server_version', 'server_encoding')";
-/// "FBLG". Of this database alone.
-const LOCK_KEY: i64 = 1_178_750_023;
+/// "FBLG", and what follows it: one for each lane. Of this database alone.
+const LOCK_KEYS: [i64; 2] = [1_178_750_023, 1_178_750_024];
 const LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 const LOCK_HOLDER: &str = "SELECT pid::bigint FROM pg_locks
      WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid::bigint = $1 AND objsubid = 1
@@ -89,11 +89,13 @@ const ACCOUNT: &str =
 
 const VERSION_MIN: u32 = 130_000;
 
-/// The one writing connection.
+/// A writing connection.
 #[derive(Debug)]
 pub struct Writer {
     server: Server<PgConnectOptions>,
     connection: Option<PgConnection>,
+    /// Of the lock that this lane holds.
+    lock_key: i64,
     /// The server's process of the connection the lock was last taken on.
     process_id: i64,
     epoch: i64,
@@ -107,7 +109,9 @@ pub async fn migrate(
 ) -> Result<Migrated, StoreError> {
     let (mut connection, _) = connect(server, allow_unsafe).await?;
     inspect(server, &mut connection).await?;
-    lock(server, &mut connection).await?;
+    for key in LOCK_KEYS {
+        lock(server, &mut connection, key).await?;
+    }
     let migrated = run_migrations(server, &mut connection).await?;
     connection.close().await?;
     Ok(migrated)
@@ -117,11 +121,13 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<PgConnectOptions>,
     access: Access,
-) -> Result<(Writer, PgPool, PgPool, Vec<UnsafeSetting>), StoreError> {
+) -> Result<([Writer; 2], PgPool, PgPool, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
     inspect(server, &mut connection).await?;
-    lock(server, &mut connection).await?;
+    lock(server, &mut connection, LOCK_KEYS[0]).await?;
+    let (mut beside, _) = connect(server, access.allow_unsafe).await?;
+    lock(server, &mut beside, LOCK_KEYS[1]).await?;
     let applied = inspect(server, &mut connection).await?;
     if access.migrate {
         run_migrations(server, &mut connection).await?;
@@ -134,17 +140,19 @@ pub async fn open(
             .fetch_one(&mut connection)
             .await
             .map_err(failed)?;
-    let process_id = process_id(&mut connection).await?;
-    // What the writer reads ahead is planned as it is under its lock.
-    let (pool, ahead) = (readers(server), reading(server, 1, &WRITER_SESSION));
-    let writer = Writer {
+    let process_ids = [process_id(&mut connection).await?, process_id(&mut beside).await?];
+    let lane = |connection: PgConnection, number: usize| Writer {
         server: server.clone(),
         connection: Some(connection),
-        process_id,
+        lock_key: LOCK_KEYS[number],
+        process_id: process_ids[number],
         epoch,
         allow_unsafe: access.allow_unsafe,
     };
-    Ok((writer, pool, ahead, unsafe_settings))
+    let lanes = [lane(connection, 0), lane(beside, 1)];
+    // What the writer reads ahead is planned as it is under its lock.
+    let (pool, ahead) = (readers(server), reading(server, 1, &WRITER_SESSION));
+    Ok((lanes, pool, ahead, unsafe_settings))
 }
 
 /// Reading connections.
@@ -172,7 +180,7 @@ impl Writer {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
         // The server may take minutes to notice that the old connection's other end is gone.
-        let holder = lock_holder(&mut connection).await?;
+        let holder = lock_holder(&mut connection, self.lock_key).await?;
         if holder == Some(self.process_id) {
             tracing::warn!(process = self.process_id, "ending our lost connection");
             // It may just have ended by itself; the lock tells.
@@ -181,7 +189,7 @@ impl Writer {
                 .execute(&mut connection)
                 .await;
         }
-        lock(&self.server, &mut connection).await?;
+        lock(&self.server, &mut connection, self.lock_key).await?;
         self.process_id = process_id(&mut connection).await?;
         self.connection = Some(connection);
         Ok(())
@@ -258,10 +266,11 @@ async fn inspect(
 async fn lock(
     server: &Server<PgConnectOptions>,
     connection: &mut PgConnection,
+    key: i64,
 ) -> Result<(), StoreError> {
     let began = Instant::now();
     loop {
-        if sqlx::query_scalar(LOCK).bind(LOCK_KEY).fetch_one(&mut *connection).await? {
+        if sqlx::query_scalar(LOCK).bind(key).fetch_one(&mut *connection).await? {
             return Ok(());
         }
         if began.elapsed() >= LOCK_PATIENCE {
@@ -269,7 +278,7 @@ async fn lock(
         }
         tokio::time::sleep(LOCK_STEP).await;
     }
-    let holder = match lock_holder(connection).await? {
+    let holder = match lock_holder(connection, key).await? {
         Some(holder) => format!(" by process {holder} of the server"),
         None => String::new(),
     };
@@ -277,8 +286,8 @@ async fn lock(
     Err(StoreError::Locked { database: server.name.clone(), holder, lock })
 }
 
-async fn lock_holder(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar(LOCK_HOLDER).bind(LOCK_KEY).fetch_optional(connection).await?)
+async fn lock_holder(connection: &mut PgConnection, key: i64) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(LOCK_HOLDER).bind(key).fetch_optional(connection).await?)
 }
 
 async fn process_id(connection: &mut PgConnection) -> Result<i64, StoreError> {

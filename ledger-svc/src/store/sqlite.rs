@@ -2,10 +2,12 @@
 //! What is written in its own words is here and in `write`.
 
 mod backup;
+mod fold;
 mod lock;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -15,6 +17,7 @@ use sqlx::sqlite::{
 };
 
 pub use self::backup::copy;
+use self::fold::Folding;
 use self::lock::Lock;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
@@ -59,7 +62,8 @@ pub struct Writer {
     connection: Option<SqliteConnection>,
     epoch: i64,
     allow_unsafe: bool,
-    _lock: Lock,
+    folding: Arc<Folding>,
+    _lock: Arc<Lock>,
 }
 
 /// Creates or updates the tables. Does nothing, and says so, when there is nothing to do.
@@ -104,9 +108,21 @@ pub async fn open(
         connection: Some(connection),
         epoch,
         allow_unsafe: access.allow_unsafe,
-        _lock: lock,
+        folding: Arc::new(Folding::start(self::options(file))),
+        _lock: Arc::new(lock),
     };
     Ok((writer, pool, ahead, unsafe_settings))
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Another lane, which the simulation of what two of them do has and nobody else: there is one writer at a time.
+    pub fn beside(&self) -> Self {
+        let (path, options) = (self.path.clone(), self.options.clone());
+        let (epoch, allow_unsafe) = (self.epoch, self.allow_unsafe);
+        let (folding, _lock) = (Arc::clone(&self.folding), Arc::clone(&self._lock));
+        Self { path, options, connection: None, epoch, allow_unsafe, folding, _lock }
+    }
 }
 
 /// Reading connections.

@@ -57,21 +57,21 @@ pub struct Waiting {
 #[derive(Debug)]
 pub struct Backlog {
     writes: AtomicUsize,
-    /// Writes of a whole batch.
-    batch_max: usize,
+    /// How many are the least that anybody waits for.
+    least: usize,
     more: Notify,
 }
 
 impl Backlog {
-    pub fn new(batch_max: usize) -> Self {
-        Self { writes: AtomicUsize::new(0), batch_max, more: Notify::new() }
+    pub fn new(least: usize) -> Self {
+        Self { writes: AtomicUsize::new(0), least, more: Notify::new() }
     }
 
-    /// Before they are put into the queue. Wakes nobody for less than a whole batch: there may be as many to wake
-    /// for as there are requests.
+    /// Before they are put into the queue. Wakes nobody for less than a good part of a batch: there may be as many to
+    /// wake for as there are requests.
     pub fn add(&self, writes: usize) {
         let before = self.writes.fetch_add(writes, Ordering::Relaxed);
-        if before + writes >= self.batch_max {
+        if before + writes >= self.least {
             self.more.notify_one();
         }
     }
@@ -168,11 +168,11 @@ impl Waiting {
         }
     }
 
-    /// Returns once enough waits for a whole batch. Takes nothing.
-    pub async fn enough(&self) {
+    /// Returns once so many writes wait, which are no fewer than the backlog's least. Takes nothing.
+    pub async fn enough(&self, writes: usize) {
         loop {
             let more = self.backlog.more.notified();
-            if self.backlog.writes.load(Ordering::Relaxed) >= self.backlog.batch_max {
+            if self.backlog.writes.load(Ordering::Relaxed) >= writes {
                 return;
             }
             more.await;

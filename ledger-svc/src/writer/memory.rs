@@ -1,11 +1,12 @@
 //! What the writer knows of the books between batches. It is the only one to write them, as long as it
 //! holds the lock and finds its epoch; after a failure it knows nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use jiff::Timestamp;
 
 use crate::batch::{Changes, Snapshot, Wanted};
+use crate::behind::ON_THEIR_WAY_MAX;
 use crate::posting::Limits;
 use crate::store::{Batch, StoreError};
 use crate::transfer::IdempotencyKey;
@@ -18,8 +19,8 @@ pub struct Memory {
     fresh: bool,
     /// When the next pending transfer expires, in microseconds since 1970.
     next_expiry_us: Option<i64>,
-    /// Keys of the last batch, which may still be on its way.
-    pub keys: HashSet<IdempotencyKey>,
+    /// Keys of the last batches, which may still be on their way.
+    keys: VecDeque<HashSet<IdempotencyKey>>,
     /// A key was met that was known already.
     pub wary: bool,
 }
@@ -35,6 +36,17 @@ impl Memory {
     /// Whether everything is known that a batch of new transfers needs besides keys and accounts.
     pub fn suffices(&self, now: Timestamp) -> bool {
         self.fresh && self.next_expiry_us.is_none_or(|at| at > now.as_microsecond())
+    }
+
+    /// Whether a batch that may still be on its way has this key.
+    pub fn sent(&self, key: &IdempotencyKey) -> bool {
+        self.keys.iter().any(|keys| keys.contains(key))
+    }
+
+    /// The keys of a batch that goes on its way.
+    pub fn send(&mut self, keys: HashSet<IdempotencyKey>) {
+        self.keys.truncate(ON_THEIR_WAY_MAX - 1);
+        self.keys.push_front(keys);
     }
 
     /// After changes that end no hold are decided.

@@ -2,7 +2,7 @@
 //! have made of the books. Should it fail, everything decided after it is forgotten.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,14 +10,15 @@ use super::gathered::{Gathered, Outcome};
 use super::ids::Ids;
 use super::memory::Memory;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
-use crate::store::{self, Ahead, Inserts, StoreError};
+use crate::store::{Ahead, Batch, Inserts, StoreError};
 
 /// A decided batch.
 pub struct Prepared {
     verdicts: Vec<Vec<Verdict>>,
     changes: Changes,
     /// What writes them, until it is sent; nothing where there is nothing to write.
-    inserts: Option<Result<Inserts, StoreError>>,
+    own: Option<Inserts>,
+    shared: Option<Inserts>,
     /// Whether its keys were not looked up: the index tells if one of them is known.
     pub unchecked: bool,
 }
@@ -37,7 +38,7 @@ pub async fn prepare(
     }
     let requests = || gathered.groups.iter().flat_map(|group| &group.requests);
     // What is asked again is answered from what is stored, and what is stored is known only once it is.
-    if requests().any(|request| memory.keys.contains(&request.key)) {
+    if requests().any(|request| memory.sent(&request.key)) {
         return None;
     }
     let unchecked = !wary && !memory.snapshot.keys_apart;
@@ -76,9 +77,19 @@ pub async fn prepare(
         changes.settle(&mut memory.snapshot.behind, last, behind_max);
     }
     memory.opened(&changes);
-    memory.keys = requests().map(|request| request.key.clone()).collect();
-    let inserts = (!changes.transfers.is_empty()).then(|| ahead.inserts(&changes));
-    Some(Prepared { verdicts, changes, inserts, unchecked })
+    memory.send(requests().map(|request| request.key.clone()).collect());
+    let [own, shared] = match changes.transfers.is_empty() {
+        true => [None, None],
+        false => match ahead.inserts(&changes) {
+            Ok(inserts) => inserts.map(Some),
+            Err(_) => {
+                // As above.
+                *memory = Memory::default();
+                return None;
+            }
+        },
+    };
+    Some(Prepared { verdicts, changes, own, shared, unchecked })
 }
 
 /// Whether a key is known of a request that would be refused now: nothing is inserted for it, so no index would tell.
@@ -92,17 +103,21 @@ async fn knows_refused(ahead: &Ahead, gathered: &Gathered, verdicts: &[Vec<Verdi
 }
 
 impl Prepared {
-    /// Writes and commits what was decided. Says how long the commit took.
-    pub async fn write(&mut self, store: &mut store::Writer) -> Result<Duration, StoreError> {
-        let mut batch = store.begin().await?;
-        batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
-        if let Some(inserts) = self.inserts.take() {
-            batch.insert_made(inserts?).await?;
-            batch.mark(&self.changes).await?;
+    /// Inserts what no other batch touches, so that it does not matter whether the one before is committed.
+    pub async fn write_own(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        match self.own.take() {
+            Some(inserts) => batch.insert_made(inserts).await,
+            None => Ok(()),
         }
-        let began = Instant::now();
-        batch.commit().await?;
-        Ok(began.elapsed())
+    }
+
+    /// Takes the write lock, if this is still the service to write, and writes what other batches change too.
+    pub async fn write_shared(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        batch.lock_and_read(&Wanted::default(), &mut Snapshot::default()).await?;
+        if let Some(inserts) = self.shared.take() {
+            batch.insert_made(inserts).await?;
+        }
+        batch.mark(&self.changes).await
     }
 
     pub fn outcome(self, commit: Duration) -> Outcome {

@@ -1,25 +1,27 @@
 //! The writer's loop: gathers, decides, writes, commits, answers.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::flight::{Air, Landed, Telling};
 use super::gathered::{Gathered, Outcome, Waiting};
 use super::ids::Ids;
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
-use super::{Limits, Published, WriteError, acts};
+use super::{Limits, WriteError, acts};
 use crate::act;
 use crate::batch::{self, Verdict, Wanted};
 use crate::chain::{Link, Record};
-use crate::metrics::{Metrics, seconds};
+use crate::metrics::Metrics;
 use crate::store::{self, Ahead, Created, StoreError};
 use crate::transfer::TransferKind;
 
-/// A batch that takes longer is given up as failed: a server that answers nothing must not hold up
-/// the queue for as long as TCP is patient.
+/// A batch, or a part of one that flies, that takes longer is given up as failed: a server that answers nothing must not
+/// hold up the queue for as long as TCP is patient.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// A database that is away fails every batch; the log says so this often.
 const FAILURE_LOG_EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +33,9 @@ const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 /// How long keys are looked up beforehand once one was met that is known. Who asks again seldom does so once.
 const WARY_FOR: Duration = Duration::from_secs(10);
 
+/// Where a lane is free, this part of a batch is enough to go.
+pub const PART: usize = 4;
+
 /// How long nothing is asked for before balances are written that are behind.
 const AT_REST_AFTER: Duration = Duration::from_millis(50);
 
@@ -41,22 +46,21 @@ pub async fn run(
     ahead: Ahead,
     waiting: Waiting,
     limits: Limits,
-    balances: Published,
-    metrics: Metrics,
+    telling: Telling,
 ) -> Result<(), StoreError> {
     let mut running = Running {
         ahead,
         waiting,
         memory: Memory::default(),
         ids: Ids::new(),
-        balances,
+        telling,
+        batch_max: limits.batch_max,
         accounts_known_max: limits.accounts_known_max,
         behind_max: limits.balances_behind_max,
         failure_logged: None,
         wary_until: None,
         // Whatever fell due while no service ran is released first.
         expiry: Some(Instant::now()),
-        metrics,
     };
     let mut store = store;
     let mut next = Gathered::default();
@@ -64,21 +68,20 @@ pub async fn run(
         if next.writes() > 0 {
             running.waiting.top_up(&mut next);
         } else {
-            let next_asked = running.waiting.next(running.wakes_at(), &running.balances).await;
+            let (at, balances) = (running.wakes_at(), &running.telling.balances);
+            let next_asked = running.waiting.next(at, balances).await;
             let Some(gathered) = next_asked else { break };
             next = gathered;
         }
         running.memory.trim(running.accounts_known_max);
         let gathered = std::mem::take(&mut next);
-        let how = (running.is_wary(), running.behind_max);
-        let (memory, ids) = (&mut running.memory, &mut running.ids);
-        store = match prepare(&running.ahead, &gathered, memory, ids, how).await {
-            Some(prepared) => running.fly(store, gathered, prepared, &mut next).await?,
-            None => running.under_the_lock(store, gathered).await?,
-        };
+        match running.decide(&gathered).await {
+            Some(prepared) => running.fly(&mut store, (gathered, prepared), &mut next).await?,
+            None => running.under_the_lock(&mut store, gathered).await?,
+        }
     }
     while running.is_behind() {
-        store = running.under_the_lock(store, Gathered::default()).await?;
+        running.under_the_lock(&mut store, Gathered::default()).await?;
     }
     running.ahead.close().await;
     store.close().await
@@ -90,101 +93,133 @@ struct Running {
     waiting: Waiting,
     memory: Memory,
     ids: Ids,
-    balances: Published,
+    telling: Telling,
+    batch_max: usize,
     accounts_known_max: usize,
     behind_max: i64,
     failure_logged: Option<Instant>,
     /// Until when keys are looked up before a batch is written.
     wary_until: Option<Instant>,
     expiry: Option<Instant>,
-    metrics: Metrics,
 }
 
 impl Running {
-    /// Reads, decides, writes and commits a batch of any sort.
+    /// Reads, decides, writes and commits a batch of any sort, while none is in the air.
     async fn under_the_lock(
         &mut self,
-        mut store: store::Writer,
+        store: &mut store::Writer,
         gathered: Gathered,
-    ) -> Result<store::Writer, StoreError> {
+    ) -> Result<(), StoreError> {
         let began = Instant::now();
         let means = (&mut self.ids, self.behind_max);
-        let committing = commit(&mut store, &gathered, &mut self.memory, means);
-        let committed = tokio::time::timeout(BATCH_TIMEOUT, committing).await;
-        match committed.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into()))) {
-            Ok(outcome) => self.done(gathered, outcome, began),
+        match in_time(commit(store, &gathered, &mut self.memory, means)).await {
+            Ok(outcome) => {
+                self.remembered();
+                self.telling.committed(gathered, outcome, began);
+                Ok(())
+            }
             Err(error) => {
                 store.reset().await;
-                self.failed(gathered, error)?;
+                self.failed(gathered, error)
             }
         }
-        Ok(store)
     }
 
-    /// Writes a batch that is decided. As long as full ones wait, each is decided while the one before it is
-    /// written. What is gathered and not decided is left in `next`.
+    /// Decides a batch beforehand; nothing when it has to be decided under the lock.
+    async fn decide(&mut self, gathered: &Gathered) -> Option<Prepared> {
+        let how = (self.is_wary(), self.behind_max);
+        prepare(&self.ahead, gathered, &mut self.memory, &mut self.ids, how).await
+    }
+
+    /// Writes a batch that is decided. As long as more waits it is decided meanwhile, and written on as many lanes as there
+    /// are. Returns when nothing is in the air; what is gathered by then and not written is left in `next`.
     async fn fly(
         &mut self,
-        mut store: store::Writer,
-        mut gathered: Gathered,
-        mut prepared: Prepared,
+        store: &mut store::Writer,
+        first: (Gathered, Prepared),
         next: &mut Gathered,
-    ) -> Result<store::Writer, StoreError> {
+    ) -> Result<(), StoreError> {
+        let (mut air, mut decided) = (Air::default(), Some(first));
+        // What has to wait until nothing is in the air.
+        let mut held = false;
         loop {
-            let began = Instant::now();
-            let mut flight = tokio::spawn(write(store, prepared));
-            let (mut tried, mut following) = (false, None);
-            let landed = loop {
-                tokio::select! {
-                    biased;
-                    landed = &mut flight => break landed,
-                    () = self.waiting.enough(), if !tried => {
-                        tried = true;
-                        self.waiting.top_up(next);
-                        if self.memory.accounts() <= self.accounts_known_max {
-                            let how = (self.is_wary(), self.behind_max);
-                            let (memory, ids) = (&mut self.memory, &mut self.ids);
-                            following = prepare(&self.ahead, next, memory, ids, how).await;
-                        }
-                    }
-                }
-            };
-            let written;
-            (store, prepared, written) =
-                landed.map_err(|error| StoreError::Engine(error.to_string()))?;
-            match written {
-                Ok(commit) => self.done(gathered, prepared.outcome(commit), began),
-                // What follows was decided on books that never came to be: it is decided again.
-                Err(StoreError::Duplicate(_)) if prepared.unchecked => {
-                    self.wary_until = Some(Instant::now() + WARY_FOR);
-                    self.forget();
-                    return self.under_the_lock(store, gathered).await;
-                }
-                Err(error) => {
-                    self.failed(gathered, error)?;
-                    return Ok(store);
+            if let Some(ready) = decided.take() {
+                match store.take() {
+                    Some(lane) => air.take_off(lane, ready, &self.telling),
+                    None => decided = Some(ready),
                 }
             }
-            let Some(decided) = following else { return Ok(store) };
-            (gathered, prepared) = (std::mem::take(next), decided);
+            // To fill a lane that is free, a part of a batch will do.
+            let enough =
+                if store.has_lane() { self.batch_max.div_ceil(PART) } else { self.batch_max };
+            tokio::select! {
+                biased;
+                landed = air.landed() => match landed {
+                    None => return Ok(()),
+                    Some(landed) => {
+                        let landed = landed.map_err(|error| StoreError::Engine(error.to_string()))?;
+                        if !self.landed(store, &mut air, landed, &mut decided, next).await? {
+                            return Ok(());
+                        }
+                    }
+                },
+                () = self.waiting.enough(enough), if decided.is_none() && !held => {
+                    self.waiting.top_up(next);
+                    held = true;
+                    if self.memory.accounts() <= self.accounts_known_max
+                        && let Some(prepared) = self.decide(next).await
+                    {
+                        (held, decided) = (false, Some((std::mem::take(next), prepared)));
+                    }
+                }
+            }
         }
     }
 
-    fn done(&mut self, gathered: Gathered, outcome: Outcome, began: Instant) {
-        let metrics = &self.metrics;
-        if gathered.writes() > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
-            metrics.batch_writes.observe(gathered.writes() as f64);
+    /// Says whether it goes on. If it does not, nothing is in the air any more.
+    async fn landed(
+        &mut self,
+        store: &mut store::Writer,
+        air: &mut Air,
+        landed: Landed,
+        decided: &mut Option<(Gathered, Prepared)>,
+        next: &mut Gathered,
+    ) -> Result<bool, StoreError> {
+        store.give_back(landed.lane);
+        let Some(lost) = landed.lost else {
+            self.remembered();
+            return Ok(true);
+        };
+        // What follows was decided on books that never came to be, and is not committed: it is decided again.
+        let mut again = Vec::new();
+        while let Some(landed) = air.landed().await {
+            let landed = landed.map_err(|error| StoreError::Engine(error.to_string()))?;
+            store.give_back(landed.lane);
+            again.extend(landed.lost.map(|lost| lost.gathered));
         }
-        metrics.batch_seconds.observe(seconds(began.elapsed()));
-        metrics.commit_seconds.observe(seconds(outcome.commit));
+        if let Some((gathered, _)) = decided.take() {
+            *next = gathered;
+        }
+        match lost.error {
+            StoreError::Duplicate(_) if lost.unchecked => {
+                self.wary_until = Some(Instant::now() + WARY_FOR);
+                self.forget();
+                self.under_the_lock(store, lost.gathered).await?;
+            }
+            error => self.failed(lost.gathered, error)?,
+        }
+        for gathered in again {
+            self.under_the_lock(store, gathered).await?;
+        }
+        Ok(false)
+    }
+
+    /// What memory says of itself, after a batch.
+    fn remembered(&mut self) {
+        let (metrics, snapshot) = (&self.telling.metrics, &self.memory.snapshot);
         metrics.accounts_known.set(i64::try_from(self.memory.accounts()).unwrap_or(i64::MAX));
-        let snapshot = &self.memory.snapshot;
         metrics.balances_behind.set(snapshot.behind.entries(snapshot.last.entry_id));
-        count(&outcome, metrics);
         self.expiry = self.memory.next_expiry_us().map(instant_of);
-        self.balances.committed(&outcome.balances, &gathered.limits(&outcome.acted), began);
-        gathered.answer(outcome);
     }
 
     /// Whether there are balances to write.
@@ -201,7 +236,7 @@ impl Running {
     /// Everything that was taken to be so.
     fn forget(&mut self) {
         self.memory = Memory::default();
-        self.balances.in_doubt();
+        self.telling.balances.in_doubt();
     }
 
     fn is_wary(&mut self) -> bool {
@@ -213,7 +248,7 @@ impl Running {
 
     /// Ends in an error when there is no going on.
     fn failed(&mut self, gathered: Gathered, error: StoreError) -> Result<(), StoreError> {
-        self.metrics.batch_failures.inc();
+        self.telling.metrics.batch_failures.inc();
         if self.failure_logged.is_none_or(|at| at.elapsed() >= FAILURE_LOG_EVERY) {
             self.failure_logged = Some(Instant::now());
             tracing::error!(%error, writes = gathered.writes(), "batch failed, nothing of it is acknowledged");
@@ -225,17 +260,12 @@ impl Running {
     }
 }
 
-/// On a task of its own, so that it goes on whatever the loop does meanwhile.
-async fn write(
-    mut store: store::Writer,
-    mut prepared: Prepared,
-) -> (store::Writer, Prepared, Result<Duration, StoreError>) {
-    let written = tokio::time::timeout(BATCH_TIMEOUT, prepared.write(&mut store)).await;
-    let written = written.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into())));
-    if written.is_err() {
-        store.reset().await;
-    }
-    (store, prepared, written)
+/// What is done with the database, as long as it may take.
+pub async fn in_time<T>(
+    doing: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let done = tokio::time::timeout(BATCH_TIMEOUT, doing).await;
+    done.unwrap_or_else(|_| Err(StoreError::Engine(TOO_LONG.into())))
 }
 
 async fn commit(
@@ -293,7 +323,7 @@ async fn post(
     batch.write(&changes, &links).await?;
     memory.follow(batch, &changes).await?;
     let requests = gathered.groups.iter().flat_map(|group| &group.requests);
-    memory.keys = requests.map(|request| request.key.clone()).collect();
+    memory.send(requests.map(|request| request.key.clone()).collect());
     let expired = changes.transfers.iter().filter(|new| new.kind == TransferKind::Expire).count();
     Ok(Outcome {
         verdicts,
@@ -325,16 +355,11 @@ fn instant_of(at_us: i64) -> Instant {
     Instant::now() + Duration::from_micros(ahead).min(EXPIRY_SLEEP_MAX)
 }
 
-fn count(outcome: &Outcome, metrics: &Metrics) {
-    metrics.entries.inc_by(outcome.entries);
-    metrics.expired.inc_by(outcome.expired);
-    metrics.audit_entries.inc_by(outcome.audited);
-    for verdict in outcome.verdicts.iter().flatten() {
-        match verdict {
-            Verdict::Posted(_) => metrics.transfers.inc(),
-            Verdict::Replayed(_) => metrics.replays.inc(),
-            // Counted by its reason where the problem is answered.
-            Verdict::KeyReused | Verdict::Rejected(_) | Verdict::Withheld => {}
-        }
+pub fn count(verdict: &Verdict, metrics: &Metrics) {
+    match verdict {
+        Verdict::Posted(_) => metrics.transfers.inc(),
+        Verdict::Replayed(_) => metrics.replays.inc(),
+        // Counted by its reason where the problem is answered.
+        Verdict::KeyReused | Verdict::Rejected(_) | Verdict::Withheld => {}
     }
 }

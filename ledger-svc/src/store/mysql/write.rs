@@ -29,11 +29,17 @@ pub struct Batch<'a> {
 }
 
 impl Writer {
-    /// Begins a batch. Reconnects after a failure.
-    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+    /// Reconnects after a failure.
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
             self.reconnect().await?;
         }
+        Ok(())
+    }
+
+    /// Begins a batch. Reconnects after a failure.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        self.ready().await?;
         let connection = self.connection.as_mut().expect("connected above");
         Ok(Batch { transaction: connection.begin().await?, epoch: self.epoch })
     }

@@ -1,7 +1,8 @@
 //! Writing: one batch is one SQL transaction.
 //!
 //! A batch goes through one statement per table: each column travels as one array, because a
-//! statement per row costs a round trip each.
+//! statement per row costs a round trip each. What is inserted is unnested column by column, which makes rows as they are
+//! needed; a function in FROM would put every column aside first.
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
@@ -24,11 +25,17 @@ pub struct Batch<'a> {
 }
 
 impl Writer {
-    /// Begins a batch. Reconnects after a failure.
-    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+    /// Reconnects after a failure.
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
             self.reconnect().await?;
         }
+        Ok(())
+    }
+
+    /// Begins a batch. Reconnects after a failure.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        self.ready().await?;
         let connection = self.connection.as_mut().expect("connected above");
         Ok(Batch { transaction: connection.begin().await?, epoch: self.epoch })
     }
@@ -209,8 +216,8 @@ fn statement(table: &Table) -> String {
         .collect();
     let (name, arrays) = (table.name, arrays.join(", "));
     let (keys, rest) = columns.split_at(table.keys);
-    let insert =
-        format!("INSERT INTO {name} ({}) SELECT * FROM unnest({arrays})", columns.join(", "));
+    let unnested = arrays.replace(", ", "), unnest(");
+    let insert = format!("INSERT INTO {name} ({}) SELECT unnest({unnested})", columns.join(", "));
     match table.clash {
         Clash::Fails => insert,
         Clash::Adds => {

@@ -15,6 +15,7 @@ use super::super::gather::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Table};
 use super::super::{StoreError, impossible};
+use super::fold::Folding;
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::report::Account;
@@ -26,17 +27,24 @@ const ROWS_AT_ONCE: [usize; 6] = [512, 128, 32, 8, 2, 1];
 pub struct Batch<'a> {
     transaction: Transaction<'a, Sqlite>,
     epoch: i64,
+    folding: &'a Folding,
 }
 
 impl Writer {
-    /// Begins a batch and takes the engine's write lock. Reconnects after a failure.
-    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+    /// Reconnects after a failure.
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
         if self.connection.is_none() {
             self.connection = Some(connect(&self.path, &self.options, self.allow_unsafe).await?.0);
         }
+        Ok(())
+    }
+
+    /// Begins a batch and takes the engine's write lock. Reconnects after a failure.
+    pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
+        self.ready().await?;
         let connection = self.connection.as_mut().expect("connected above");
         let transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Batch { transaction, epoch: self.epoch })
+        Ok(Batch { transaction, epoch: self.epoch, folding: &self.folding })
     }
 
     /// Drops the connection after a failed batch: whatever state it is in, the next batch starts
@@ -50,6 +58,10 @@ impl Writer {
 
     /// Writes the log back into the database file and closes it.
     pub async fn close(mut self) -> Result<(), StoreError> {
+        // The last connection that is closed takes the log away.
+        if let Some(folding) = Arc::into_inner(self.folding) {
+            folding.end().await;
+        }
         if let Some(mut connection) = self.connection.take() {
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
             connection.close().await?;
@@ -200,7 +212,9 @@ impl Batch<'_> {
     }
 
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+        self.transaction.commit().await?;
+        self.folding.committed();
+        Ok(())
     }
 }
 
