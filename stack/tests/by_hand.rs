@@ -221,7 +221,10 @@ fn nothing_waits_for_itself() {
         format!("Properties: {{ DisplayName: {{ \"Fn::GetAtt\": [{name}, TopicName] }} }}")
     };
     let said = told("DependsOn: [X]", "Properties: {}");
-    assert!(said.contains("waits for itself: X → X") && said.contains("resources.data.X"), "{said}");
+    assert!(
+        said.contains("waits for itself: X → X") && said.contains("resources.data.X"),
+        "{said}"
+    );
     let said = told("DependsOn: [Y]", "DependsOn: [X]");
     assert!(said.contains("waits for itself: X → Y → X"), "{said}");
     let said = told(&of("Y"), &of("X"));
