@@ -1,5 +1,6 @@
 //! The tree into a configuration of the proxy, with a verdict on every directive.
 
+pub mod accel;
 pub mod access;
 pub mod answer;
 pub mod auth;
@@ -32,6 +33,7 @@ pub mod log;
 pub mod log_variable;
 pub mod lookup;
 pub mod mirror;
+pub mod note;
 pub mod order;
 pub mod patience;
 pub mod proxy_pass;
@@ -52,6 +54,7 @@ pub mod sieve;
 pub mod site;
 pub mod slices;
 pub mod status_page;
+pub mod unused;
 pub mod upgrade;
 pub mod upstream;
 pub mod value;
@@ -168,12 +171,15 @@ pub fn translate(document: &Document) -> Translation {
         blocks: routes.blocks,
     };
     if let Some(made) = &mut config
-        && !sieve::sieve(made, &mut origins, document, &mut verdicts)
+        && let Err(why) = sieve::sieve(made, &mut origins, document, &mut verdicts)
     {
+        let why = format!("the proxy would refuse what it comes to: {why}");
+        http.iter().for_each(|http| verdicts.add(http, Verdict::unsupported(why.clone())));
         config = None;
     }
+    unused::say(&http, &mut verdicts);
     verdicts.complete(document);
-    Translation { notes: notes(config.is_some()), config, verdicts, origins }
+    Translation { notes: note::notes(config.as_ref()), config, verdicts, origins }
 }
 
 fn named<'a>(blocks: &[&'a Directive], names: &[&str]) -> Vec<&'a Directive> {
@@ -253,17 +259,4 @@ fn admin(listeners: &listener::Listeners) -> Admin {
     let first = default.address.socket().map_or(9090, |address| address.port());
     let port = (first..=u16::MAX).find(|port| !taken.contains(port)).unwrap_or(first);
     Admin { address: ListenAddress::loopback(port), ..default }
-}
-
-fn notes(translated: bool) -> Vec<String> {
-    if !translated {
-        return Vec::new();
-    }
-    let notes = [
-        "Forebay passes paths on, logs and caches them in their normal form (dot segments, // and needless escapes \
-         resolved), as it matched them; nginx passes them on as they came",
-        "pages of errors say `Cache-Control: no-store`, so that no cache keeps them; nginx says nothing",
-        "a part of a file says `Accept-Ranges`, as the whole does; nginx leaves it out of parts",
-    ];
-    notes.into_iter().map(str::to_owned).collect()
 }

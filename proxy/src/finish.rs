@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::BytesMut;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HOST, HeaderName, REFERER, USER_AGENT};
+use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
 use jiff::Timestamp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::ending::Ending;
+use proxy_config::facts::basic_user;
 use proxy_config::late::cache_state;
 
 use crate::cache::serve::CACHE_STATUS;
@@ -225,7 +224,7 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         rules::facts(head, exchange, target, &request_uri, &exchange.ruled.walk)
     };
     let ended = |of: &Ending| match of {
-        Ending::User => user(head),
+        Ending::User => basic_user(&head.headers),
         Ending::CacheState => {
             let verdict = exchange.cache?;
             let said = moved.sent.and_then(Sent::cache_status);
@@ -254,18 +253,6 @@ fn head_bytes(head: &ResponseHeader) -> u64 {
     head.header_to_h1_wire(&mut wire);
     // `HTTP/1.1 200 `, the reason, the ends of that line and of the head.
     (13 + reason.len() + 4 + wire.len()) as u64
-}
-
-/// The user of Basic authentication (RFC 7617), whether or not anybody has checked it.
-fn user(head: &RequestHeader) -> Option<String> {
-    let credentials = text(head, &AUTHORIZATION)?;
-    let (scheme, encoded) = credentials.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-    let pair = String::from_utf8_lossy(&decoded).into_owned();
-    Some(pair.split_once(':')?.0.to_owned())
 }
 
 fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {

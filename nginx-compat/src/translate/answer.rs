@@ -169,7 +169,8 @@ fn by_variables<'a>(
     let named = by_request::named(here, pass, timeouts, work)?;
     let ask = proxy_pass::ask(here.scope, here.place, work.names, work.verdicts)?;
     let url = pass.argument(0).unwrap_or_default();
-    let target = Target { family: PROXY, authority: url, tls: named.tls, uri: None };
+    let target =
+        Target { family: PROXY, authority: url, tls: named.tls, uri: None, by_variables: true };
     let route = asking(here, pass, (&target, here.place), named.differences, work);
     Ok(Route { upstream: Some(named.upstream), server: Some(named.server), ask, ..route })
 }
@@ -345,14 +346,7 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
     let last = steps.last_mut().filter(|step| step.when.is_empty() && !stays);
     let action = last.and_then(|step| step.then.pop());
     steps.retain(|step| !step.then.is_empty());
-    let response_headers =
-        response_header::edits(here.scope, None, here.place, work.names, work.verdicts);
-    let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
-    let mut route = Route { upstream: None, response_headers, access_logs, ..Route::to("", "") };
-    route.error_logs = work.logs.errors.of(here.scope, false, work.verdicts);
-    route.compression = gzip::compression(here.scope, work.verdicts);
-    route.substitutions = bodies::substitutions(here.scope, here.place, work.names, work.verdicts);
-    route.includes = bodies::includes(here.scope, work.verdicts);
+    let mut route = before_steps(here, work);
     match action {
         Some(Action::Respond(respond)) => route.respond = Some(respond),
         Some(Action::Redirect(redirect)) => route.redirect = Some(redirect),
@@ -363,6 +357,21 @@ pub fn of_steps<'a>(here: &Here<'_, 'a>, program: &Program, work: &mut Work<'_, 
         }
     }
     Route { steps, ..route }
+}
+
+/// A route that answers by its steps alone: what becomes of answers made at its place, and where they are logged.
+pub fn before_steps<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Route {
+    let (scope, place) = (here.scope, here.place);
+    Route {
+        upstream: None,
+        response_headers: response_header::edits(scope, None, place, work.names, work.verdicts),
+        access_logs: work.logs.of(scope, place, work.names, work.verdicts),
+        error_logs: work.logs.errors.of(scope, false, work.verdicts),
+        compression: gzip::compression(scope, work.verdicts),
+        substitutions: bodies::substitutions(scope, place, work.names, work.verdicts),
+        includes: bodies::includes(scope, work.verdicts),
+        ..Route::to("", "")
+    }
 }
 
 /// An answer without a body.

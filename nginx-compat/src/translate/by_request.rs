@@ -60,7 +60,7 @@ pub fn named<'a>(
         differences.push("a URL of https is refused, and one without a scheme is taken".to_owned());
     }
     let server = work.names.text(text, here.place, work.verdicts)?;
-    let target = Target { family: PROXY, authority: "$", tls, uri: None };
+    let target = Target { family: PROXY, authority: "$", tls, uri: None, by_variables: true };
     let resolver = resolver(here.scope, work.verdicts)?;
     let mut rules = ByRequest {
         any_server: true,
@@ -89,6 +89,7 @@ pub fn named<'a>(
         by_request: Some(rules),
         retries: Some(retries),
         resolve: resolver,
+        x_accel: work.pools.internals.is_obeyed(here.scope, PROXY, work.verdicts),
         tls: tls.then(|| secure::tls(&target, here.scope, work.verdicts)).transpose()?,
         ..Upstream::of([])
     };

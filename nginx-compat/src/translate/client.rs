@@ -57,8 +57,13 @@ pub fn of_location(
     }
 }
 
-/// What a server says of the clients of its listener.
-pub fn client(scope: &Scope<'_>, listener: &mut Listener, verdicts: &mut Verdicts) {
+/// What a server says of the clients of its listener, whose connections may be `introduced` by the PROXY protocol.
+pub fn client(
+    scope: &Scope<'_>,
+    listener: &mut Listener,
+    introduced: bool,
+    verdicts: &mut Verdicts,
+) {
     let lines = scope.effective("set_real_ip_from");
     let rule = match rule(scope, verdicts) {
         Ok(Some(rule)) => rule,
@@ -68,6 +73,10 @@ pub fn client(scope: &Scope<'_>, listener: &mut Listener, verdicts: &mut Verdict
             return;
         }
     };
+    // Who is to be named by a header that no connection opens with is named by nobody.
+    if rule.header.is_none() && !introduced {
+        return;
+    }
     let lists = rule.header.as_deref() == Some("x-forwarded-for");
     if let Some(line) = scope.one("real_ip_header").filter(|_| lists && !rule.recursive) {
         let why = "the list is followed through all trusted proxies, as with real_ip_recursive on";

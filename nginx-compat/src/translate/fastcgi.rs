@@ -78,7 +78,7 @@ pub fn passed<'a>(
     if authority.contains('$') {
         return Err("a FastCGI server that variables name is not translated".to_owned());
     }
-    let target = Target { authority, tls: false, uri: None, family: FASTCGI };
+    let target = Target { authority, tls: false, uri: None, family: FASTCGI, by_variables: false };
     let timeouts = timeouts(here.scope, FASTCGI, work.verdicts);
     let mut differences = Vec::new();
     let gateway = gateway(here, work, &mut differences)?;

@@ -48,7 +48,7 @@ fn target(pass: &Directive) -> Result<Target<'_>, String> {
     if authority.contains('$') {
         return Err("a gRPC server that variables name is not translated".to_owned());
     }
-    Ok(Target { family: GRPC, authority, tls, uri: None })
+    Ok(Target { family: GRPC, authority, tls, uri: None, by_variables: false })
 }
 
 #[cfg(test)]

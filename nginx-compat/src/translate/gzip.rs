@@ -1,5 +1,7 @@
 //! `gzip` and what belongs to it.
 
+use std::collections::BTreeSet;
+
 use proxy_config::route_action::{Coding, Compression, CompressionLevels, WhenProxied};
 use proxy_config::units::ByteSize;
 
@@ -9,6 +11,19 @@ use crate::verdict::{Verdict, Verdicts};
 
 /// Statuses whose answers nginx compresses.
 const STATUSES: [u16; 3] = [200, 403, 404];
+/// What types begin with (RFC 6838, and what was registered since).
+const KINDS: [&str; 10] = [
+    "application",
+    "audio",
+    "font",
+    "haptics",
+    "image",
+    "message",
+    "model",
+    "multipart",
+    "text",
+    "video",
+];
 const FAMILY: [&str; 9] = [
     "gzip_buffers",
     "gzip_comp_level",
@@ -34,6 +49,9 @@ pub fn compression(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Compres
                 "gzip_buffers" | "gzip_hash" => {
                     Verdict::ignored("how nginx holds what it compresses")
                 }
+                "gzip_types" if line.has("*") => {
+                    Verdict::approximate("types of kinds that are not registered stay as they are")
+                }
                 "gzip_disable" => Verdict::approximate("browsers of before 2007 get it, too"),
                 _ => Verdict::exact(),
             },
@@ -45,9 +63,15 @@ pub fn compression(scope: &Scope<'_>, verdicts: &mut Verdicts) -> Option<Compres
     let one = |name: &str| scope.one(name).and_then(|line| line.argument(0));
     let mut types = vec!["text/html".to_owned()];
     for line in scope.effective("gzip_types") {
-        types.extend(line.texts().map(str::to_owned));
+        for word in line.texts() {
+            match word {
+                "*" => types.extend(KINDS.iter().map(|kind| format!("{kind}/*"))),
+                word => types.push(word.to_ascii_lowercase()),
+            }
+        }
     }
-    types.dedup();
+    let mut known = BTreeSet::new();
+    types.retain(|kind| known.insert(kind.clone()));
     let level = one("gzip_comp_level").and_then(|level| level.parse().ok()).unwrap_or(1);
     Some(Compression {
         codings: vec![Coding::Gzip],

@@ -36,6 +36,10 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
         .filter(|(site, listen)| listen.tls || switched_on(&site.scope, "ssl"))
         .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
         .collect();
+    let introduced: BTreeSet<String> = listens()
+        .filter(|(_, listen)| listen.proxy_protocol)
+        .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
+        .collect();
     // Without one that says so, the first server of an address is its default.
     let chosen: BTreeSet<String> = listens()
         .filter(|(_, listen)| listen.default_server)
@@ -67,7 +71,7 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
             if let Some(line) = site.scope.one("http2") {
                 verdicts.add(line, Verdict::exact());
             }
-            client::client(&site.scope, listener, verdicts);
+            client::client(&site.scope, listener, introduced.contains(&name), verdicts);
             patience::patience(&site.scope, listener, verdicts);
             let outcome = match tls.contains(&name) {
                 true => {

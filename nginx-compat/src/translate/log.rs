@@ -181,7 +181,7 @@ fn text_of<'a>(
         }
         Ok(text)
     };
-    let place = &Place { is_text: true, ..place.clone() };
+    let place = &Place { is_text: true, ended: true, ..place.clone() };
     let text = names.text_with(&words.concat(), place, verdicts, &mut of_end)?;
     Ok((text, escape.unwrap_or_default(), differences))
 }

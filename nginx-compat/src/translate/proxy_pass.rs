@@ -22,6 +22,8 @@ pub struct Target<'t> {
     /// Port that is meant when none is written.
     pub tls: bool,
     pub uri: Option<&'t str>,
+    /// Whether variables say a part of it: then the URI is all that is asked for, whatever the client asked.
+    pub by_variables: bool,
 }
 
 /// Reads a `proxy_pass`; the error says why it cannot be translated.
@@ -38,7 +40,8 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     if let Some(path) = rest.strip_prefix("unix:") {
         let end = path.find(':').map_or(rest.len(), |at| at + "unix:".len());
         let uri = rest.get(end + 1..);
-        return Ok(Target { family: PROXY, authority: &rest[..end], tls, uri });
+        let authority = &rest[..end];
+        return Ok(Target { family: PROXY, authority, tls, uri, by_variables: rest.contains('$') });
     }
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
@@ -54,7 +57,7 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     if authority.is_empty() {
         return Err(format!("nginx refuses it: no host in {url:?}"));
     }
-    Ok(Target { family: PROXY, authority, tls, uri })
+    Ok(Target { family: PROXY, authority, tls, uri, by_variables: rest.contains('$') })
 }
 
 impl Target<'_> {
@@ -94,10 +97,11 @@ impl Target<'_> {
         verdicts: &mut Verdicts,
     ) -> Result<Option<Rewrite>, String> {
         let Some(uri) = self.uri else { return Ok(None) };
-        if uri.contains('$') {
-            return names.text(uri, place, verdicts).map(|text| Some(Rewrite::To(text)));
-        }
         let uri = if uri.starts_with('?') { format!("/{uri}") } else { uri.to_owned() };
+        if self.by_variables {
+            let text = names.text(&uri, place, verdicts)?;
+            return Ok(Some(Rewrite::To(Template(format!("{}?", text.0)))));
+        }
         match path {
             Some(PathMatch::Prefix(path)) if *path == uri => Ok(None),
             Some(PathMatch::Prefix(_)) if !uri.contains(['?', '%', '#', '\\']) => {

@@ -81,7 +81,7 @@ fn both(
 /// nginx puts the location's prefix in the place of what it passes requests to.
 fn default(target: &Target<'_>, path: Option<&PathMatch>) -> Vec<HeaderReplacement> {
     let (Some(PathMatch::Prefix(prefix) | PathMatch::Exact(prefix)), false) =
-        (path, target.authority.contains('$'))
+        (path, target.by_variables)
     else {
         return Vec::new();
     };

@@ -1,7 +1,9 @@
 //! `proxy_set_header` and `grpc_set_header`: what a location makes of the headers of requests.
 
+use std::collections::btree_map::Entry;
+
 use proxy_config::pattern::Template;
-use proxy_config::route_action::HeaderEdits;
+use proxy_config::route_action::{HeaderAddition, HeaderEdits};
 
 use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
@@ -32,7 +34,22 @@ pub fn edits(
         }
         let verdict = match one((scope, line), place, names, verdicts) {
             Ok((Some((name, value)), verdict)) => {
-                edits.set.insert(name, value);
+                match edits.set.entry(name) {
+                    Entry::Vacant(first) => {
+                        first.insert(value);
+                    }
+                    // No request has two.
+                    Entry::Occupied(mut first) if first.key() == "host" => {
+                        first.insert(value);
+                    }
+                    // Each line is a header of its own.
+                    Entry::Occupied(first) => edits.append.push(HeaderAddition {
+                        name: first.key().clone(),
+                        value,
+                        always: true,
+                        replace: false,
+                    }),
+                }
                 verdict
             }
             Ok((None, verdict)) => verdict,

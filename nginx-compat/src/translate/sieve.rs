@@ -14,14 +14,16 @@ use crate::verdict::{Verdict, Verdicts};
 /// Times that closing something may show another fault.
 const ROUNDS_MAX: usize = 4;
 
-/// Closes routes until the rest is sound. False when it cannot be made so.
+/// Closes routes until the rest is sound. The error says why it cannot be made so.
 pub fn sieve(
     config: &mut Config,
     origins: &mut Origins,
     document: &Document,
     verdicts: &mut Verdicts,
-) -> bool {
-    let Ok(nothing) = Tree::parse(Source::new("nothing", "{}")) else { return false };
+) -> Result<(), String> {
+    let nothing = Tree::parse(Source::new("nothing", "{}"));
+    let nothing = nothing.map_err(|_| "an empty document does not load".to_owned())?;
+    let mut last = String::new();
     let mut blocks: BTreeMap<usize, &Directive> = BTreeMap::new();
     walk(&document.directives, &mut |directive| {
         blocks.insert(directive.id, directive);
@@ -29,12 +31,13 @@ pub fn sieve(
     for _ in 0..ROUNDS_MAX {
         let problems = validate(config, nothing.root(), "", &[]);
         if problems.is_empty() {
-            return true;
+            return Ok(());
         }
         let mut closed: BTreeMap<usize, String> = BTreeMap::new();
         let mut removed: BTreeSet<usize> = BTreeSet::new();
         for problem in problems {
             let why = problem.message.clone();
+            last = format!("{}: {why}", problem.path);
             if let Some((index, rest)) = in_list(&problem.path, "routes[") {
                 if rest.starts_with(".match") || rest.is_empty() {
                     removed.insert(index);
@@ -53,7 +56,9 @@ pub fn sieve(
                 continue;
             }
             let named = ["maps.", "rate_limits."].iter().find_map(|s| problem.path.strip_prefix(s));
-            let Some(name) = named.and_then(|rest| rest.split('.').next()) else { return false };
+            let Some(name) = named.and_then(|rest| rest.split('.').next()) else {
+                return Err(last);
+            };
             for (index, route) in config.routes.iter().enumerate() {
                 if uses(route, name) {
                     closed.insert(index, format!("{name}: {why}"));
@@ -82,7 +87,7 @@ pub fn sieve(
             origins.blocks.remove(index);
         }
     }
-    false
+    Err(last)
 }
 
 fn in_list<'p>(path: &'p str, start: &str) -> Option<(usize, &'p str)> {
@@ -94,4 +99,25 @@ fn in_list<'p>(path: &'p str, start: &str) -> Option<(usize, &'p str)> {
 fn uses(route: &Route, name: &str) -> bool {
     let text = serde_json::to_string(route).unwrap_or_default();
     text.contains(&format!("${{{name}}}")) || route.rate_limits.iter().any(|limit| limit == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::include::Includes;
+    use crate::parse::parse_bytes;
+    use crate::translate::translate;
+
+    #[test]
+    fn what_cannot_be_made_sound_is_said() {
+        let text = b"http { server { listen 80; location / { return 204; } } }";
+        let parsed = parse_bytes("t", text, Includes::Unfollowed);
+        let mut made = translate(&parsed.document);
+        let mut config = made.config.take().expect("it is translated");
+        let trusted = "10.0.0.0/8".parse().expect("a network");
+        config.listeners.values_mut().for_each(|one| one.trusted_proxies.push(trusted));
+        let outcome = sieve(&mut config, &mut made.origins, &parsed.document, &mut made.verdicts);
+        let why = outcome.expect_err("nothing they say is read");
+        assert!(why.starts_with("listeners.port-80") && why.contains("trusted"), "{why}");
+    }
 }

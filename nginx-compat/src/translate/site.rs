@@ -168,8 +168,9 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
                 return unreached_inside(site, work);
             }
             Ok(program) => {
-                let route = Route { upstream: None, steps: program.steps, ..Route::to("", "") };
                 let here = here(&site.scope, (&named, &by_path), &place);
+                let steps = program.steps;
+                let route = Route { steps, ..answer::before_steps(&here, work) };
                 let route = with_pages(route, &here, block, work);
                 site.steps.push(Step { is_filler: true, ..everywhere(Ok(route)) });
             }

@@ -9,6 +9,7 @@ use proxy_config::units::Duration;
 use proxy_config::upstream::{FastCgi, Server, Upstream, UpstreamProtocol, UpstreamTimeouts};
 
 use crate::place::Files;
+use crate::translate::accel::Internals;
 use crate::translate::balance::{self, Fails};
 use crate::translate::fastcgi;
 use crate::translate::proxy_pass::{GRPC, Target};
@@ -31,6 +32,7 @@ pub struct Pools<'a> {
     pub origins: BTreeMap<String, Vec<String>>,
     /// The upstreams that were made for each block or address.
     by_authority: HashMap<String, Vec<String>>,
+    pub internals: Internals,
 }
 
 impl<'a> Pools<'a> {
@@ -93,6 +95,7 @@ impl<'a> Pools<'a> {
             upstream.protocol = Some(UpstreamProtocol::Fastcgi);
             upstream.fastcgi = Some(FastCgi { idle_max: script.idle_max * kept, ..script });
         }
+        upstream.x_accel = self.internals.is_obeyed(scope, target.family, verdicts);
         let origins = if origin.is_empty() { Vec::new() } else { vec![origin] };
         Ok(self.keep(authority, authority, upstream, origins))
     }

@@ -122,6 +122,8 @@ pub struct Place {
     pub referers: Option<Vec<String>>,
     /// Whether links are checked there.
     pub link: bool,
+    /// Whether it is told when the request has ended, which then says more of it.
+    pub ended: bool,
     /// Whether no certificate is taken for verified there.
     pub vouches_for_none: bool,
 }
@@ -277,6 +279,9 @@ impl<'a> Names<'a> {
         }
         if name == "ssl_client_verify" && place.vouches_for_none {
             return Ok(Meaning::Template(identity::unverified(&mut self.maps)));
+        }
+        if name == "remote_user" && !place.ended {
+            return variable("basic_user");
         }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);
@@ -572,6 +577,7 @@ mod tests {
             ("$request_filename", Ok("/srv${path_text}")),
             ("$m $path $who", Ok("${m} ${own_path} ${who}")),
             ("$10", Ok("${1}0")),
+            ("$remote_user", Ok("${basic_user}")),
             ("$status", Err("known only when")),
             ("$nonsense", Err("not known")),
             ("a$", Err("no name")),

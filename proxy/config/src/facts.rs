@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 
 use crate::address::IpNetwork;
@@ -114,6 +116,10 @@ impl Facts<'_> {
         cookie(self.target.headers?, name)
     }
 
+    pub(crate) fn basic_user(&self) -> Option<String> {
+        basic_user(self.target.headers?)
+    }
+
     /// A parameter of the query, as it is escaped there.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let mut pairs = self.target.query.split('&');
@@ -129,6 +135,18 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let fields = headers.get_all(http::header::COOKIE).iter();
     let pairs = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(';'));
     pairs.map(str::trim).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The user that Basic authentication names (RFC 7617), whether or not anybody has checked it.
+pub fn basic_user(headers: &HeaderMap) -> Option<String> {
+    let credentials = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = credentials.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    let pair = String::from_utf8_lossy(&decoded).into_owned();
+    Some(pair.split_once(':')?.0.to_owned())
 }
 
 /// What the expressions of a route found in a request.

@@ -9,7 +9,8 @@ use crate::template::{Compiled, Scope, TemplateError};
 #[derive(Clone, Debug)]
 pub enum Rewriting {
     PrefixTo(String),
-    To(Compiled),
+    /// Whether the client's query is left out.
+    To(Compiled, bool),
     Find(regex::Regex, Compiled),
 }
 
@@ -17,7 +18,13 @@ impl Rewriting {
     pub fn new(rewrite: &Rewrite, scope: &Scope<'_>) -> Result<Rewriting, TemplateError> {
         Ok(match rewrite {
             Rewrite::PrefixTo(to) => Rewriting::PrefixTo(to.clone()),
-            Rewrite::To(to) => Rewriting::To(Compiled::new(&to.0, scope)?),
+            Rewrite::To(to) => {
+                let (text, alone) = match to.0.strip_suffix('?') {
+                    Some(text) => (text, true),
+                    None => (to.0.as_str(), false),
+                };
+                Rewriting::To(Compiled::new(text, scope)?, alone)
+            }
             Rewrite::Regex(rewrite) => {
                 let mut own =
                     Scope { maps: scope.maps.clone(), set: scope.set, ..Scope::default() };
@@ -38,7 +45,8 @@ impl Rewriting {
     pub fn target(&self, facts: &Facts<'_>, path: &str, rest: &[u8]) -> String {
         let target = match self {
             Rewriting::PrefixTo(to) => format!("{to}{}", encode_path(rest)),
-            Rewriting::To(to) => to.render(facts),
+            Rewriting::To(to, true) => return to.render(facts),
+            Rewriting::To(to, false) => to.render(facts),
             Rewriting::Find(find, replace) => match find.captures(path) {
                 Some(found) => replaced(&found, (find, replace), path, facts),
                 None => encode_path(path.as_bytes()),
@@ -70,4 +78,38 @@ fn replaced(
 
 fn with_query(path: String, query: &str) -> String {
     if query.is_empty() { path } else { format!("{path}?{query}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Maps;
+    use crate::matching::Target;
+    use crate::pattern::Template;
+
+    #[test]
+    fn a_question_mark_at_the_end_leaves_the_clients_query_out() {
+        let target = Target {
+            listener: "l",
+            host: "h",
+            path: "/a",
+            query: "q=1",
+            method: "GET",
+            headers: None,
+        };
+        let (captures, maps) = (Captures::default(), Maps::default());
+        let facts = Facts { request_uri: "/a?q=1", ..Facts::of(target, &captures, &maps) };
+        for (to, expected) in [
+            ("/b", "/b?q=1"),
+            ("/b?", "/b"),
+            ("/b?x", "/b?x"),
+            ("/b??", "/b?"),
+            ("${request_uri}?", "/a?q=1"),
+            ("${path}?", "/a"),
+        ] {
+            let rewrite = Rewrite::To(Template(to.to_owned()));
+            let rewriting = Rewriting::new(&rewrite, &Scope::default()).expect("it is one");
+            assert_eq!(rewriting.target(&facts, "/a", b""), expected, "{to}");
+        }
+    }
 }

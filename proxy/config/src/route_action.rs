@@ -196,7 +196,7 @@ pub enum Rewrite {
     /// Takes the matched prefix off and puts this in its place; a path that a step has rewritten with `after: stay`
     /// stays as it is.
     PrefixTo(String),
-    /// Replaces the whole path; may hold variables and a query.
+    /// Replaces the whole path; may hold variables and a query, and with `?` at its end leaves the client's out.
     To(Template),
     /// Replaces what an expression finds in the path.
     Regex(RegexRewrite),

@@ -39,6 +39,7 @@ enum Variable {
     ClientSubject,
     ClientFingerprint,
     User,
+    BasicUser,
     Claim(String),
     Header(String),
     Cookie(String),
@@ -65,7 +66,7 @@ enum Variable {
 }
 
 /// The variables every request has, and what they are.
-pub const VARIABLES: [(&str, &str); 35] = [
+pub const VARIABLES: [(&str, &str); 36] = [
     ("host", "host asked for, in lower case, without port"),
     (
         "request_uri",
@@ -82,6 +83,10 @@ pub const VARIABLES: [(&str, &str); 35] = [
     ("client_subject", "subject of the client's verified certificate; nothing without one"),
     ("client_fingerprint", "SHA-256 of the client's verified certificate, in hex"),
     ("user", "user whose password was right (`auth.basic`)"),
+    (
+        "basic_user",
+        "user that `Authorization: Basic` names, whether or not anybody has checked it; control characters escaped",
+    ),
     ("claim_NAME", "claim of the verified token (`auth.jwt`)"),
     ("question_mark", "`?` when there is a query"),
     (
@@ -283,6 +288,7 @@ fn variable(name: &str, scope: &Scope<'_>) -> Result<Variable, TemplateError> {
         "client_subject" => Variable::ClientSubject,
         "client_fingerprint" => Variable::ClientFingerprint,
         "user" => Variable::User,
+        "basic_user" => Variable::BasicUser,
         "question_mark" => Variable::QuestionMark,
         "peer" => Variable::Peer,
         "peer_port" => Variable::PeerPort,
@@ -410,6 +416,9 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
             text.push_str(certificate.map_or("", |certificate| &certificate.fingerprint));
         }
         Variable::User => text.push_str(facts.proved.user.as_deref().unwrap_or_default()),
+        Variable::BasicUser => {
+            without_controls(&facts.basic_user().unwrap_or_default(), text);
+        }
         Variable::Claim(name) => {
             text.push_str(facts.proved.claims.get(name).map_or("", String::as_str));
         }
@@ -425,14 +434,18 @@ fn write(variable: &Variable, facts: &Facts<'_>, captures: &Captures, text: &mut
 fn path_text(path: &str) -> String {
     let decoded = crate::matching::normalize_path(path);
     let mut text = String::new();
-    for c in String::from_utf8_lossy(&decoded).replace("%25", "%").chars() {
+    without_controls(&String::from_utf8_lossy(&decoded).replace("%25", "%"), &mut text);
+    text
+}
+
+fn without_controls(value: &str, text: &mut String) {
+    for c in value.chars() {
         if c.is_control() {
             let _ = write!(text, "%{:02X}", u32::from(c));
         } else {
             text.push(c);
         }
     }
-    text
 }
 
 fn shown(value: Option<impl std::fmt::Display>, text: &mut String) {
@@ -483,6 +496,33 @@ mod tests {
             let error = compiled(text).expect_err(text);
             assert_eq!(error.message, message);
             assert!(error.hint.starts_with(hint), "{}", error.hint);
+        }
+    }
+    #[test]
+    fn the_user_of_basic_authentication_cannot_end_a_header() {
+        use base64::Engine as _;
+        let maps = crate::facts::Maps::default();
+        let (captures, scope) = (Captures::default(), Scope::default());
+        let user = Compiled::new("$basic_user", &scope).expect("it is one");
+        let encode = |pair: &str| base64::prelude::BASE64_STANDARD.encode(pair);
+        for (sent, expected) in [
+            (format!("Basic {}", encode("bob:pw:x")), "bob"),
+            (format!("basic  {}", encode("b\r\nX: y:pw")), "b%0D%0AX"),
+            (format!("Basic {}", encode("no colon")), ""),
+            (format!("Bearer {}", encode("bob:pw")), ""),
+            ("Basic ???".to_owned(), ""),
+        ] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(http::header::AUTHORIZATION, sent.parse().expect("a value"));
+            let target = crate::matching::Target {
+                listener: "l",
+                host: "h",
+                path: "/",
+                query: "",
+                method: "GET",
+                headers: Some(&headers),
+            };
+            assert_eq!(user.render(&Facts::of(target, &captures, &maps)), expected, "{sent}");
         }
     }
 }
