@@ -143,14 +143,7 @@ pub enum NameError {
 impl CurrencyBody {
     /// Checks the code; the scale is checked when it is read.
     pub fn validate(&self) -> Result<(), NameError> {
-        let bytes = self.code.as_bytes();
-        let shaped = (3..=12).contains(&bytes.len())
-            && bytes[0].is_ascii_uppercase()
-            && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-        if !shaped {
-            return Err(NameError::Currency(excerpt(&self.code)));
-        }
-        Ok(())
+        validate_currency(&self.code)
     }
 }
 
@@ -171,6 +164,15 @@ fn read_scale<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error
         Ok(scale @ 0..=SCALE_MAX) => Ok(scale),
         _ => Err(de::Error::custom(format!("scale is {scale}; it goes from 0 to {SCALE_MAX}"))),
     }
+}
+
+/// Checks a currency's code.
+pub fn validate_currency(code: &str) -> Result<(), NameError> {
+    let bytes = code.as_bytes();
+    let shaped = (3..=12).contains(&bytes.len())
+        && bytes[0].is_ascii_uppercase()
+        && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if shaped { Ok(()) } else { Err(NameError::Currency(excerpt(code))) }
 }
 
 /// Checks an account code.

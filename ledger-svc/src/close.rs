@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use utoipa::ToSchema;
@@ -31,8 +33,13 @@ pub struct NewClose {
     pub body: CloseBody,
     /// Totals of the accounts through that day, by account id.
     pub totals: HashMap<i64, Totals>,
-    /// The last backdated entry they know of.
-    pub last_backdated: i64,
+    /// The last entry of all that they know of.
+    pub last_entry: i64,
+}
+
+/// Whether a day is over (UTC).
+pub fn is_over(day: Date, now: Timestamp) -> bool {
+    day < now.to_zoned(TimeZone::UTC).date()
 }
 
 /// What became of it.

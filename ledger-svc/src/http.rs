@@ -26,6 +26,7 @@ pub mod signatures;
 pub mod statements;
 pub mod tls;
 pub mod transfers;
+pub mod unread;
 pub mod view;
 pub mod webhooks;
 

@@ -31,9 +31,41 @@ pub fn written(value: &impl serde::Serialize) -> String {
 /// Reads the whole of `bytes` as one object `T`; anything after it is an error.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     // Nearly all bodies are right; keeping track of the place costs as much as reading.
-    match serde_json::from_slice(bytes) {
-        Ok(Object(value)) => Ok(value),
-        Err(_) => read_with_places(bytes),
+    let value = match serde_json::from_slice(bytes) {
+        Ok(Object(value)) => value,
+        Err(_) => read_with_places(bytes)?,
+    };
+    match escaped_nul(bytes) {
+        None => Ok(value),
+        Some(at) => Err(nul(bytes, at)),
+    }
+}
+
+/// Where the first U+0000 is, which JSON can only have escaped. PostgreSQL keeps no text with one, and would refuse all
+/// that is written with it: the requests of others too.
+fn escaped_nul(json: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'\\', &json[from..]) {
+        let escape = &json[from + at + 1..];
+        if escape.starts_with(b"u0000") {
+            return Some(from + at);
+        }
+        // What is escaped may be a backslash itself.
+        from = (from + at + 2).min(json.len());
+    }
+    None
+}
+
+fn nul(json: &[u8], at: usize) -> JsonError {
+    let before = &json[..at];
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    let line_begins = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+    JsonError {
+        malformed: false,
+        field: String::new(),
+        line: lines + 1,
+        column: at - line_begins + 1,
+        message: "a string contains a control character (U+0000)".into(),
     }
 }
 
@@ -150,6 +182,20 @@ mod tests {
             assert!(error.field == field || error.field.is_empty(), "{body}: {error:?}");
             assert!(error.message.contains(message), "{body}: {error:?}");
             assert!(!error.message.contains(" at line "), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn no_string_has_a_nul() {
+        let body = |amount: &str| format!("{{\"entries\":\n[{{\"amount\": \"{amount}\"}}]}}");
+        for bad in [r"\u0000", r"a\\\u0000", r"\n\u00001"] {
+            let error = read::<Outer>(body(bad).as_bytes()).expect_err(bad);
+            assert_eq!((error.malformed, error.line), (false, 2), "{bad}");
+            assert!(error.message.contains("U+0000"), "{error:?}");
+        }
+        assert_eq!(read::<Outer>(body(r"\u0000").as_bytes()).unwrap_err().column, 14);
+        for good in [r"\\u0000", r"\u0001", r"u0000", r"\\"] {
+            assert_eq!(read::<Outer>(body(good).as_bytes()).expect(good).entries.len(), 1);
         }
     }
 

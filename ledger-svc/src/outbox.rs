@@ -114,6 +114,12 @@ impl EndpointBody {
         {
             return Err(EndpointError::Url);
         }
+        // A port that is none is not judged when an address is read.
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return Err(EndpointError::Url);
+        }
         let host = authority.host().trim_matches(['[', ']']);
         let loopback = host == "localhost"
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -232,6 +238,10 @@ mod tests {
             "https://u:p@a.example/",
             "https://a.example/#x",
             "https:///x",
+            "https://a.example:0/",
+            "https://a.example:99999/",
+            "https://a.example:/",
+            "http://[::1]:x/",
         ] {
             assert_eq!(checked(bad), Err(EndpointError::Url), "{bad}");
         }

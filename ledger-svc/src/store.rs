@@ -55,7 +55,7 @@ pub use engine::{Ahead, Batch, Inserts, Lane, Opened, Writer, copy, migrate, ope
 #[cfg(test)]
 pub use faults::simulated;
 pub use migration::Migrated;
-pub use reader::Reader;
+pub use reader::{Moment, Reader};
 pub use row::hex;
 pub use source::{Source, SourceSum, Texts};
 pub use statement::Period;

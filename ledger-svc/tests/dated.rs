@@ -89,8 +89,8 @@ impl Dated {
     }
 
     pub async fn close(&mut self, now: Timestamp, through: Date) -> Closing {
-        let (totals, last_backdated) = self.reader.totals_through(through).await.unwrap();
-        self.close_with(now, through, totals, last_backdated).await
+        let (totals, last_entry) = self.reader.totals_through(through).await.unwrap();
+        self.close_with(now, through, totals, last_entry).await
     }
 
     pub async fn close_with(
@@ -98,10 +98,10 @@ impl Dated {
         now: Timestamp,
         through: Date,
         totals: HashMap<i64, Totals>,
-        last_backdated: i64,
+        last_entry: i64,
     ) -> Closing {
         let body = CloseBody { through, description: "month".into() };
-        let new = NewClose { body, totals, last_backdated };
+        let new = NewClose { body, totals, last_entry };
         let mut batch = self.writer.begin().await.unwrap();
         let mut snapshot = Snapshot::default();
         batch

@@ -20,6 +20,9 @@ use crate::running::{moving, open_pair};
 on_every_engine!(
     balances_and_statements_as_of_any_day_are_what_was_booked,
     closes_seal_and_carry_forward,
+    a_close_has_what_was_booked_while_it_was_made,
+    reads_as_of_a_day_are_of_one_moment,
+    the_last_day_there_is_has_an_end,
     what_follows_from_dates_is_verified,
     the_api_speaks_of_both_dates,
 );
@@ -68,9 +71,10 @@ async fn balances_and_statements_as_of_any_day_are_what_was_booked(server: &Serv
     let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
     let booked = filled(&mut dated).await;
     let reader = &dated.reader;
+    let mut moment = reader.moment().await.unwrap();
     let mut standings = Vec::new();
     for code in ACCOUNTS {
-        standings.push(reader.standing(code).await.unwrap().unwrap());
+        standings.push(moment.standing(code).await.unwrap().unwrap());
     }
     let mut day = date(2025, 12, 28);
     while day < date(2026, 2, 5) {
@@ -78,12 +82,13 @@ async fn balances_and_statements_as_of_any_day_are_what_was_booked(server: &Serv
             (AsOf::EffectiveThrough(day), sums(&booked, |entry| entry.1 <= day)),
             (AsOf::BookedBefore(noon(day)), sums(&booked, |entry| entry.2 < noon(day))),
         ] {
-            let found = reader.totals_as_of(&standings, at).await.unwrap();
+            let found = moment.totals_as_of(&standings, at).await.unwrap();
             let found: Vec<_> = found.iter().map(|t| (t.debits_minor, t.credits_minor)).collect();
             assert_eq!(found, due.into_values().collect::<Vec<_>>(), "{at:?}");
         }
         day = day.tomorrow().unwrap();
     }
+    moment.end().await.unwrap();
     let at = AsOf::EffectiveThrough(date(2026, 1, 12));
     let trial = reader.trial_balance_as_of(at, "", 2).await.unwrap();
     assert_eq!(trial.currencies[0].difference, "0.00");
@@ -97,14 +102,14 @@ async fn balances_and_statements_as_of_any_day_are_what_was_booked(server: &Serv
         (Some(date(2026, 1, 20)), None),
         (None, Some(date(2026, 1, 3))),
     ] {
-        statement_is_right(&dated, &booked, Days { from, to }).await;
+        statement_is_right(&dated, &booked, Days { from, to }, 3).await;
     }
     dated.writer.close().await.unwrap();
     Box::pin(verify(&database.url.parse().unwrap(), None)).await.unwrap();
 }
 
 /// Page by page, the first account's entries of those days in the order they count, with what they add up to.
-async fn statement_is_right(dated: &Dated, booked: &[Booked], days: Days) {
+async fn statement_is_right(dated: &Dated, booked: &[Booked], days: Days, limit: usize) {
     let mut due: Vec<(Date, i64, bool, i64)> = (1..)
         .zip(booked.iter().filter(|entry| entry.0 == 0))
         .map(|(number, entry)| (entry.1, number, entry.3, entry.4))
@@ -118,13 +123,13 @@ async fn statement_is_right(dated: &Dated, booked: &[Booked], days: Days) {
     due.retain(|entry| days.to.is_none_or(|to| entry.0 < to));
     let (mut place, mut found) = (None, Vec::new());
     loop {
-        let read = dated.reader.effective_statement(ACCOUNTS[0], days, place, 3).await;
+        let read = dated.reader.effective_statement(ACCOUNTS[0], days, place, limit).await;
         let statement = read.unwrap().unwrap();
         assert_eq!(statement.opening_balance, opening);
         let end = due.iter().map(signed).sum::<i64>() + balance - found_sum(&due, found.len());
         assert_eq!(statement.closing_balance, format_minor(end.into(), 2), "{days:?}");
         for entry in statement.entries {
-            let expected = &due[found.len()];
+            let expected = due.get(found.len()).expect("no more than was booked");
             balance += signed(expected);
             assert_eq!((entry.effective_date, entry.number), (expected.0, expected.1), "{days:?}");
             assert_eq!(entry.balance, format_minor(balance.into(), 2), "{days:?}");
@@ -167,20 +172,113 @@ async fn closes_seal_and_carry_forward(server: &Server) {
     booked.extend([(1, late[2], now, true, 5), (0, late[2], now, false, 5)]);
     // What was booked between reading and closing is carried too.
     let next = date(2026, 1, 25);
-    let (totals, last_backdated) = dated.reader.totals_through(next).await.unwrap();
+    let (totals, last_entry) = dated.reader.totals_through(next).await.unwrap();
     let between = dated.request(0, 2, 7, Some(date(2026, 1, 20)));
     dated.book(now, vec![between]).await;
     booked.extend([(2, date(2026, 1, 20), now, true, 7), (0, date(2026, 1, 20), now, false, 7)]);
-    assert!(matches!(
-        dated.close_with(now, next, totals, last_backdated).await,
-        Closing::Closed(_)
-    ));
+    assert!(matches!(dated.close_with(now, next, totals, last_entry).await, Closing::Closed(_)));
     let carried = dated.reader.close_balances(2, "eur:b", 1).await.unwrap();
     assert_eq!((carried.items.len(), carried.next_cursor), (1, None));
     let due = sums(&booked, |entry| entry.1 <= next)[&2];
     assert_eq!(carried.items[0].debits, format_minor(due.0.into(), 2));
     dated.writer.close().await.unwrap();
     Box::pin(verify(&database.url.parse().unwrap(), None)).await.unwrap();
+}
+
+async fn a_close_has_what_was_booked_while_it_was_made(server: &Server) {
+    let database = server.database().await;
+    let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
+    let day = date(2026, 1, 9);
+    let next = noon(day).checked_add(13.hours()).unwrap();
+    let mut booked = Vec::new();
+    let mut book = async |dated: &mut Dated, at: Timestamp, effective: Option<Date>, minor| {
+        let request = dated.request(0, 1, minor, effective);
+        assert!(dated.book(at, vec![request]).await.iter().all(Verdict::is_booked));
+        let counts = effective.unwrap_or(if at < next { day } else { date(2026, 1, 10) });
+        booked.extend([(1, counts, at, true, minor), (0, counts, at, false, minor)]);
+    };
+    book(&mut dated, noon(day), None, 5).await;
+    book(&mut dated, noon(day), Some(date(2026, 1, 12)), 11).await;
+    // The day is not over when its totals are read, and is when the writer comes to it.
+    let (totals, last_entry) = dated.reader.totals_through(day).await.unwrap();
+    let late = noon(day).checked_add(11.hours()).unwrap();
+    book(&mut dated, late, None, 7).await;
+    book(&mut dated, late, Some(date(2026, 1, 3)), 13).await;
+    book(&mut dated, next, None, 17).await;
+    book(&mut dated, next, Some(day), 19).await;
+    let closing = dated.close_with(next, day, totals, last_entry).await;
+    assert!(matches!(closing, Closing::Closed(_)), "{closing:?}");
+    let carried = dated.reader.close_balances(1, "eur:a", 1).await.unwrap();
+    let due = sums(&booked, |entry| entry.1 <= day)[&1];
+    assert_eq!(due.0, 5 + 7 + 13 + 19);
+    assert_eq!(carried.items[0].debits, format_minor(due.0.into(), 2));
+    dated.writer.close().await.unwrap();
+    Box::pin(verify(&database.url.parse().unwrap(), None)).await.unwrap();
+}
+
+async fn reads_as_of_a_day_are_of_one_moment(server: &Server) {
+    let database = server.database().await;
+    let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
+    let (today, day) = (noon(date(2026, 1, 20)), date(2026, 1, 10));
+    let first = dated.request(0, 1, 100, Some(day));
+    dated.book(today, vec![first]).await;
+    let at = AsOf::EffectiveThrough(day);
+    // Booked between two steps of a read.
+    let mut moment = dated.reader.moment().await.unwrap();
+    let account = moment.standing(ACCOUNTS[1]).await.unwrap().unwrap();
+    let between = dated.request(0, 1, 7, Some(day));
+    dated.book(today, vec![between]).await;
+    let totals = moment.totals_as_of(&[account], at).await.unwrap();
+    assert_eq!((totals[0].debits_minor, totals[0].entries), (100, 1));
+    moment.end().await.unwrap();
+    // And all the while.
+    let reader = dated.reader.clone();
+    let done = std::cell::Cell::new(false);
+    let write = async {
+        for step in 0..60 {
+            // Booked for then: money that was never there on that day, if half of it is seen.
+            let request = dated.request(step % 2, step % 2 + 1, 5, Some(day));
+            assert!(dated.book(today, vec![request]).await[0].is_booked());
+        }
+        done.set(true);
+    };
+    let read = async {
+        while !done.get() {
+            let trial = reader.trial_balance_as_of(at, "", 10).await.unwrap();
+            assert_eq!(trial.currencies[0].difference, "0.00", "{:?}", trial.accounts);
+            let days = Days { from: Some(day), to: day.tomorrow().ok() };
+            let read = reader.effective_statement(ACCOUNTS[1], days, None, 1000).await;
+            let statement = read.unwrap().unwrap();
+            let last = statement.entries.last().map(|entry| entry.balance.clone());
+            assert_eq!(last.as_ref(), Some(&statement.closing_balance));
+        }
+    };
+    tokio::join!(write, read);
+    dated.writer.close().await.unwrap();
+    Box::pin(verify(&database.url.parse().unwrap(), None)).await.unwrap();
+}
+
+async fn the_last_day_there_is_has_an_end(server: &Server) {
+    let database = server.database().await;
+    let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
+    let now = noon(date(2026, 1, 20));
+    let mut booked = Vec::new();
+    let days =
+        [None, Some(Date::MAX), None, Some(Date::MAX), Some(date(9999, 12, 30)), Some(Date::MAX)];
+    for (minor, effective) in (1..).zip(days) {
+        let request = dated.request(1, 0, minor, effective);
+        assert!(dated.book(now, vec![request]).await[0].is_booked());
+        let counts = effective.unwrap_or(date(2026, 1, 20));
+        booked.extend([(0, counts, now, true, minor), (1, counts, now, false, minor)]);
+    }
+    for from in [None, Some(date(2026, 1, 1)), Some(date(9999, 12, 30)), Some(Date::MAX)] {
+        for limit in [1, 2, 100] {
+            statement_is_right(&dated, &booked, Days { from, to: None }, limit).await;
+        }
+    }
+    let days = Days { from: None, to: Some(Date::MAX) };
+    statement_is_right(&dated, &booked, days, 1).await;
+    dated.writer.close().await.unwrap();
 }
 
 async fn unfenced(database: &Database) -> Raw {

@@ -43,6 +43,7 @@ mod servers;
 mod signatures;
 mod statements;
 mod storage;
+mod texts;
 mod upgrade;
 mod verified;
 mod view;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
 use crate::account::validate_text;
 use crate::act::{Act, Acted, Actor};
-use crate::close::{CloseBody, Closing, NewClose};
+use crate::close::{CloseBody, Closing, NewClose, is_over};
 use crate::service::signing::sign;
 use crate::signature::SigningKey;
 use crate::transfer::DESCRIPTION_CHARS_MAX;
@@ -68,8 +69,11 @@ pub fn close(args: &CloseArgs) -> anyhow::Result<()> {
 }
 
 async fn closed(offline: &Offline, body: CloseBody) -> anyhow::Result<Acted> {
-    let (totals, last_backdated) = offline.reader.totals_through(body.through).await?;
-    offline.act(Act::Close(NewClose { body, totals, last_backdated })).await
+    if !is_over(body.through, Timestamp::now()) {
+        return Ok(Acted::Closing(Closing::NotOver));
+    }
+    let (totals, last_entry) = offline.reader.totals_through(body.through).await?;
+    offline.act(Act::Close(NewClose { body, totals, last_entry })).await
 }
 
 pub fn day(text: &str) -> Result<Date, String> {

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use http::Method;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::{OpenApi, RefOr};
 
 use super::view::{PAGES, STYLE};
 use crate::key::Role;
@@ -113,9 +113,17 @@ pub fn needed(operation_id: &str) -> Permission {
     row.map_or(Administer, |(_, permission)| *permission)
 }
 
+/// What is known of an operation before it is asked.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    needed: Permission,
+    /// Whether it has a parameter in the query; one that has judges them itself.
+    has_query: bool,
+}
+
 /// The same by method and path, as requests are.
 #[derive(Debug)]
-pub struct Table(HashMap<(Method, String), Permission>);
+pub struct Table(HashMap<(Method, String), Row>);
 
 impl Table {
     pub fn of(document: &OpenApi) -> Self {
@@ -124,15 +132,28 @@ impl Table {
             let mut add = |method: Method, operation: &Option<Operation>| {
                 if let Some(operation) = operation {
                     let id = operation.operation_id.as_deref().unwrap_or_default();
-                    table.insert((method, path.clone()), needed(id));
+                    let row = Row { needed: needed(id), has_query: has_query(operation) };
+                    table.insert((method, path.clone()), row);
                 }
             };
             add(Method::GET, &item.get);
             add(Method::POST, &item.post);
             add(Method::PUT, &item.put);
         }
-        table.extend(PAGES.map(|path| ((Method::GET, path.to_owned()), Read)));
+        let page = Row { needed: Read, has_query: true };
+        table.extend(PAGES.map(|path| ((Method::GET, path.to_owned()), page)));
         Self(table)
+    }
+
+    fn row(&self, method: &Method, path: &str) -> Option<Row> {
+        // What answers GET answers HEAD.
+        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
+        self.0.get(&(method, path.to_owned())).copied()
+    }
+
+    /// Whether it is an operation that has no parameter in the query.
+    pub fn takes_no_query(&self, method: &Method, path: &str) -> bool {
+        self.row(method, path).is_some_and(|row| !row.has_query)
     }
 
     /// What a request needs; nothing where nobody is asked for a key. `path` is the route's template.
@@ -140,11 +161,15 @@ impl Table {
         if [STYLE, "/openapi.json", "/docs"].contains(&path) || path.starts_with("/docs/") {
             return None;
         }
-        // What answers GET answers HEAD.
-        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
-        let found = self.0.get(&(method, path.to_owned()));
-        Some(found.copied().unwrap_or(Administer))
+        Some(self.row(method, path).map_or(Administer, |row| row.needed))
     }
+}
+
+fn has_query(operation: &Operation) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
+        RefOr::Ref(_) => true,
+    })
 }
 
 #[cfg(test)]
@@ -177,6 +202,16 @@ mod tests {
         assert_eq!(needed(Method::GET, "/style.css"), None);
         assert_eq!(needed(Method::GET, "/docs/{*rest}"), None);
         assert_eq!(needed(Method::GET, "/docsx"), Some(Administer));
+    }
+
+    #[test]
+    fn what_has_parameters_is_known() {
+        let table = Table::of(&document());
+        let none = |method, path: &str| table.takes_no_query(&method, path);
+        assert!(none(Method::POST, "/v1/transfers") && !none(Method::GET, "/v1/transfers"));
+        assert!(none(Method::GET, "/v1/accounts/{code}/balance"));
+        assert!(none(Method::HEAD, "/v1/accounts/{code}"));
+        assert!(!none(Method::GET, "/") && !none(Method::GET, "/docs/{*rest}"));
     }
 
     #[test]

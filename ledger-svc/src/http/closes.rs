@@ -4,6 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
@@ -11,7 +13,7 @@ use super::keys::unexpected;
 use super::problem::{Kind, Problem};
 use crate::account::validate_text;
 use crate::act::{Act, Acted, Actor};
-use crate::close::{CloseBody, Closing, NewClose};
+use crate::close::{CloseBody, Closing, NewClose, is_over};
 use crate::json;
 use crate::report::{Close, CloseBalance, Page};
 use crate::transfer::DESCRIPTION_CHARS_MAX;
@@ -39,8 +41,11 @@ pub async fn create(
     validate_text("description", &body.description, DESCRIPTION_CHARS_MAX)
         .map_err(|error| Problem::from(error).at("description".into()))?;
     let through = body.through;
-    let (totals, last_backdated) = app.reader.totals_through(through).await?;
-    let act = Act::Close(NewClose { body, totals, last_backdated });
+    if !is_over(through, Timestamp::now()) {
+        return Err(not_over(through));
+    }
+    let (totals, last_entry) = app.reader.totals_through(through).await?;
+    let act = Act::Close(NewClose { body, totals, last_entry });
     let closing = match app.writer.act(act, actor).await? {
         Acted::Closing(closing) => closing,
         other => return Err(unexpected(&other)),
@@ -59,12 +64,13 @@ pub async fn create(
             Kind::PeriodClosed,
             format!("it is closed through {} already; close a later day", last.through),
         )),
-        Closing::NotOver => Err(Problem::new(
-            Kind::PeriodNotOver,
-            format!("{through} is not over yet (UTC); close through yesterday or before"),
-        )
-        .at("through".into())),
+        Closing::NotOver => Err(not_over(through)),
     }
+}
+
+fn not_over(through: Date) -> Problem {
+    let detail = format!("{through} is not over yet (UTC); close through yesterday or before");
+    Problem::new(Kind::PeriodNotOver, detail).at("through".into())
 }
 
 /// List the closes

@@ -33,30 +33,52 @@ impl FromRequest<App> for JsonBytes {
                 "the body must be sent with Content-Type: application/json",
             ));
         }
-        let limits = app.limits;
-        let too_large = || {
-            Problem::new(
-                Kind::BodyTooLarge,
-                format!("the body is larger than {} bytes", limits.body_bytes_max),
-            )
-        };
-        let announced = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > limits.body_bytes_max) {
-            return Err(too_large());
+        whole(request, app).await.map(Self)
+    }
+}
+
+/// No body, or an empty object: the operation has nothing to be told.
+pub struct NoBody;
+
+impl FromRequest<App> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let bytes = whole(request, app).await?;
+        let text = bytes.trim_ascii();
+        let inner = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}"));
+        if text.is_empty() || inner.is_some_and(|inner| inner.trim_ascii().is_empty()) {
+            return Ok(Self);
         }
-        let read = Bytes::from_request(request, app);
-        match tokio::time::timeout(limits.body_timeout, read).await {
-            Err(_) => Err(slow(limits.body_timeout)),
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) if rejection.status() == 413 => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::new(
-                Kind::MalformedRequest,
-                "the body ended early or is not framed as its headers say",
-            )),
-        }
+        let detail = "this takes no body; what is written there would not be heeded";
+        Err(Problem::new(Kind::InvalidBody, detail))
+    }
+}
+
+async fn whole(request: Request, app: &App) -> Result<Bytes, Problem> {
+    let limits = app.limits;
+    let too_large = || {
+        Problem::new(
+            Kind::BodyTooLarge,
+            format!("the body is larger than {} bytes", limits.body_bytes_max),
+        )
+    };
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limits.body_bytes_max) {
+        return Err(too_large());
+    }
+    let read = Bytes::from_request(request, app);
+    match tokio::time::timeout(limits.body_timeout, read).await {
+        Err(_) => Err(slow(limits.body_timeout)),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == 413 => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(
+            Kind::MalformedRequest,
+            "the body ended early or is not framed as its headers say",
+        )),
     }
 }
 
@@ -84,6 +106,11 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        // Nothing is called so, and no database takes it.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            let detail = "the query contains a control character (U+0000)";
+            return Err(Problem::new(Kind::InvalidParameter, detail));
+        }
         match Query::<T>::from_request_parts(parts, app).await {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(Problem::new(Kind::InvalidParameter, rejection.body_text())),
@@ -99,6 +126,10 @@ impl FromRequestParts<App> for Segment {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         match Path::<String>::from_request_parts(parts, app).await {
+            Ok(Path(segment)) if segment.contains('\0') => Err(Problem::new(
+                Kind::MalformedRequest,
+                "the path contains a control character (U+0000)",
+            )),
             Ok(Path(segment)) => Ok(Self(segment)),
             Err(rejection) => Err(Problem::new(Kind::MalformedRequest, rejection.body_text())),
         }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::App;
-use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::extract::{JsonBytes, NoBody, PageOf, Paging, Params, Segment};
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor, AuditEntry};
@@ -97,6 +97,7 @@ pub async fn revoke(
     Segment(id): Segment,
     actor: Actor,
     precondition: Precondition,
+    _: NoBody,
 ) -> Result<Json<ApiKey>, Problem> {
     let id: i64 = id.parse().map_err(|_| missing())?;
     let seen = precondition.seen(app.reader.key(id).await?.ok_or_else(missing)?)?;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus::IntGauge;
 
 use super::problem::{CONTENT_TYPE, KINDS, Kind, Problem};
+use super::unread::Rest;
 use super::{App, auth, etag, precondition};
 use crate::metrics::{Metrics, seconds};
 
@@ -25,7 +26,8 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         Some(matched) => matched.as_str().to_owned(),
         None => UNMATCHED.to_owned(),
     };
-    let answered = match headers_in_limits(request.headers(), &app) {
+    let (request, rest) = Rest::watch(request);
+    let mut answered = match headers_in_limits(request.headers(), &app) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
             match tokio::time::timeout(app.limits.request_timeout, judged(&app, request, next))
@@ -41,6 +43,11 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         }
     };
     let status = answered.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    if refused && rest.is_some_and(|rest| !rest.was_read()) {
+        // What is left of the body stands before the next request (RFC 9112, 9.6).
+        answered.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if status.is_server_error() {
         tracing::warn!(route, method, status = status.as_u16(), "answered with a server error");
     }
@@ -62,7 +69,9 @@ async fn judged(app: &App, mut request: Request, next: Next) -> Response {
         return problem.into_response();
     }
     DefaultBodyLimit::max(app.limits.body_bytes_max).apply(&mut request);
-    if let Err(problem) = precondition::none_ignored(&request) {
+    let ignored = precondition::none_ignored(&request)
+        .and_then(|()| precondition::no_query_ignored(&app.gate.table, &request));
+    if let Err(problem) = ignored {
         return problem.into_response();
     }
     etag::tag(request, next).await

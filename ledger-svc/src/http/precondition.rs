@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, header};
 use serde::Serialize;
 
 use super::App;
+use super::access::Table;
 use super::etag;
 use super::problem::{Kind, Problem};
 
@@ -84,6 +85,21 @@ pub fn none_ignored(request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(Kind::PreconditionFailed, detail));
     }
     Ok(())
+}
+
+/// Refuses a parameter of an operation that has none: a transfer that was to be tried only would be booked.
+pub fn no_query_ignored(table: &Table, request: &Request) -> Result<(), Problem> {
+    let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else {
+        return Ok(());
+    };
+    let path = request.extensions().get::<axum::extract::MatchedPath>();
+    if !path.is_some_and(|path| table.takes_no_query(request.method(), path.as_str())) {
+        return Ok(());
+    }
+    let first = query.split(['&', '=']).find(|part| !part.is_empty()).unwrap_or(query);
+    let name: String = first.chars().take(40).collect();
+    let detail = format!("there is no parameter {name:?} here; this takes none in the query");
+    Err(Problem::new(Kind::InvalidParameter, detail))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::App;
-use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
+use super::extract::{JsonBytes, NoBody, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
@@ -103,6 +103,7 @@ pub async fn remove(
     Segment(id): Segment,
     actor: Actor,
     precondition: Precondition,
+    _: NoBody,
 ) -> Result<Json<Endpoint>, Problem> {
     let id = number(&id)?;
     let seen = seen(&app, id, &precondition).await?;
@@ -125,6 +126,7 @@ pub async fn resume(
     Segment(id): Segment,
     actor: Actor,
     precondition: Precondition,
+    _: NoBody,
 ) -> Result<Json<Endpoint>, Problem> {
     let id = number(&id)?;
     let seen = seen(&app, id, &precondition).await?;

@@ -129,7 +129,7 @@ fn apart(one: &Item, other: &Item) -> i32 {
     (one.date - other.date).get_days().abs()
 }
 
-impl Open<'_> {
+impl<'a> Open<'a> {
     /// Takes pairs of the same amount that fit, where neither side fits another.
     fn pair(&mut self, rule: Rule, fits: impl Fn(&Item, &Item) -> bool) {
         let mut by_amount: HashMap<i64, Vec<i64>> = HashMap::new();
@@ -181,37 +181,73 @@ impl Open<'_> {
         }
     }
 
-    /// Several of one side that come to one of the other: sure when there is one way to do it.
+    /// Several of one side that come to one of the other: sure when there is one way to do it, and none of them could be
+    /// anything else. All are looked for before any is taken, so that who comes first does not hide what is left.
     fn groups(&mut self, rule: Rule, rules: Rules) {
-        let many_entries = rule == Rule::ManyToOne;
-        let ones: Vec<&Item> = if many_entries {
-            self.lines.values().copied().collect()
-        } else {
-            self.entries.values().copied().collect()
-        };
-        for one in ones {
-            let many = if many_entries { &self.entries } else { &self.lines };
-            let mut among: Vec<&Item> = many
-                .values()
-                .copied()
-                .filter(|item| apart(one, item) <= rules.days)
-                .filter(|item| item.minor.signum() == one.minor.signum())
-                .filter(|item| item.minor.unsigned_abs() < one.minor.unsigned_abs())
-                .collect();
-            if among.len() < 2 || among.len() > AMONG_MAX {
-                continue;
-            }
-            among.sort_by_key(|item| std::cmp::Reverse(item.minor.unsigned_abs()));
-            let mut search =
-                Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
-            search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
-            let exhausted = search.steps >= STEPS_MAX;
-            let Some(first) = search.found.first().cloned() else { continue };
-            let sure = search.found.len() == 1 && !exhausted;
-            let (lines, entries) =
-                if many_entries { (vec![one.id], first) } else { (first, vec![one.id]) };
+        let ones: Vec<&Item> = self.ones(rule).values().copied().collect();
+        let looks: Vec<Look> = ones.iter().map(|one| self.look(rule, one, rules)).collect();
+        let mut wanted: HashMap<i64, usize> = HashMap::new();
+        for id in looks.iter().flat_map(|look| &look.wanted) {
+            *wanted.entry(*id).or_default() += 1;
+        }
+        for (one, look) in ones.iter().zip(looks) {
+            let Some(group) = look.group else { continue };
+            let many = self.many(rule);
+            let untouched = group.iter().all(|id| many.contains_key(id));
+            let sure = untouched
+                && look.only
+                && group.iter().all(|id| wanted[id] == 1)
+                && !self.pairs_with_another(rule, one, &group, rules);
+            // What is left after others took theirs is a suggestion.
+            let again = if untouched { Some(group) } else { self.look(rule, one, rules).group };
+            let Some(group) = again else { continue };
+            let (lines, entries) = match rule {
+                Rule::OneToMany => (group, vec![one.id]),
+                _ => (vec![one.id], group),
+            };
             self.take(rule, sure, lines, entries);
         }
+    }
+
+    /// The side of which one is several of the other.
+    fn ones(&self, rule: Rule) -> &BTreeMap<i64, &'a Item> {
+        if rule == Rule::OneToMany { &self.entries } else { &self.lines }
+    }
+
+    fn many(&self, rule: Rule) -> &BTreeMap<i64, &'a Item> {
+        if rule == Rule::OneToMany { &self.lines } else { &self.entries }
+    }
+
+    fn look(&self, rule: Rule, one: &Item, rules: Rules) -> Look {
+        let mut among: Vec<&Item> = (self.many(rule).values().copied())
+            .filter(|item| apart(one, item) <= rules.days)
+            .filter(|item| item.minor.signum() == one.minor.signum())
+            .filter(|item| item.minor.unsigned_abs() < one.minor.unsigned_abs())
+            .collect();
+        let all = |among: &[&Item]| among.iter().map(|item| item.id).collect();
+        match among.len() {
+            0 | 1 => return Look::default(),
+            2..=AMONG_MAX => {}
+            // Nobody has looked, so any of them may be meant.
+            _ => return Look { wanted: all(&among), ..Look::default() },
+        }
+        among.sort_by_key(|item| std::cmp::Reverse(item.minor.unsigned_abs()));
+        let mut search =
+            Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
+        search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
+        let complete = search.steps < STEPS_MAX && search.found.len() < 2;
+        let group = search.found.first().cloned();
+        let wanted = if complete { group.clone().unwrap_or_default() } else { all(&among) };
+        Look { only: complete && group.is_some(), group, wanted }
+    }
+
+    /// Whether the one, or a member of its group, is as much as another that is open.
+    fn pairs_with_another(&self, rule: Rule, one: &Item, group: &[i64], rules: Rules) -> bool {
+        let alike =
+            |one: &Item, other: &Item| one.minor == other.minor && apart(one, other) <= rules.days;
+        let many = self.many(rule);
+        many.values().any(|item| alike(one, item))
+            || self.ones(rule).values().any(|one| group.iter().any(|id| alike(one, many[id])))
     }
 
     fn take(&mut self, rule: Rule, sure: bool, lines: Vec<i64>, entries: Vec<i64>) {
@@ -223,6 +259,16 @@ impl Open<'_> {
         }
         self.proposals.push(Proposal { rule, sure, lines, entries });
     }
+}
+
+/// What one item may be several of.
+#[derive(Default)]
+struct Look {
+    group: Option<Vec<i64>>,
+    /// There is no other group.
+    only: bool,
+    /// Those it may be.
+    wanted: Vec<i64>,
 }
 
 /// Looks for two different groups of items that come to a sum; a second one shows that the first is not sure.
@@ -318,6 +364,33 @@ mod tests {
             &[item(11, 5, 20, ""), item(12, 5, 30, ""), item(13, 5, 30, "")],
         );
         assert_eq!(found, [(Rule::ManyToOne, false, vec![1], vec![11, 12])]);
+    }
+
+    #[test]
+    fn a_group_that_fits_two_is_not_sure_of_one() {
+        let pair = [item(11, 5, 60, ""), item(12, 5, 40, "")];
+        // Two lines fit the same entries, and two entries the same lines.
+        let two = [item(1, 5, 100, ""), item(2, 6, 100, "")];
+        assert_eq!(told(&two, &pair), [(Rule::ManyToOne, false, vec![1], vec![11, 12])]);
+        assert_eq!(told(&pair, &two), [(Rule::OneToMany, false, vec![11, 12], vec![1])]);
+        // One entry of the group could be another's.
+        let found = told(
+            &[item(1, 5, 100, ""), item(2, 5, 90, "")],
+            &[item(11, 5, 60, ""), item(12, 5, 40, ""), item(13, 5, 30, "")],
+        );
+        assert_eq!(found, [(Rule::ManyToOne, false, vec![1], vec![11, 12])]);
+        // A member is another line's too, of which there are two.
+        let found = told(&[item(1, 5, 100, ""), item(2, 5, 60, ""), item(3, 5, 60, "")], &pair);
+        assert_eq!(found, [(Rule::ManyToOne, false, vec![1], vec![11, 12])]);
+        // The line is as much as either of two entries.
+        let found = told(
+            &[item(1, 5, 100, "")],
+            &[pair[0].clone(), pair[1].clone(), item(13, 5, 100, ""), item(14, 5, 100, "")],
+        );
+        assert_eq!(found[0], (Rule::ManyToOne, false, vec![1], vec![11, 12]));
+        // What does not touch the others is sure all the same.
+        let apart = [item(1, 5, 100, ""), item(2, 20, 100, "")];
+        assert_eq!(told(&apart, &pair), [(Rule::ManyToOne, true, vec![1], vec![11, 12])]);
     }
 
     proptest! {

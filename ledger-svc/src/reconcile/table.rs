@@ -12,6 +12,9 @@ use super::{LINES_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};
 
+/// The first year a statement may be of.
+const YEAR_MIN: i16 = 1000;
+
 /// How a bank's table is read. Columns are named as its heading names them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +47,7 @@ pub struct Mapping {
     #[serde(default = "point")]
     #[schema(default = ".", min_length = 1, max_length = 1)]
     pub decimal: String,
-    /// What stands between thousands; left out of amounts.
+    /// What stands between groups of three digits before the decimals; left out of amounts.
     #[serde(default)]
     #[schema(max_length = 1)]
     pub thousands: String,
@@ -203,6 +206,11 @@ impl Row<'_> {
         let written = self.field(&mapping.date);
         let date = Date::strptime(&mapping.date_format, written)
             .map_err(|_| format!("{written:?} is no date like {}", mapping.date_format))?;
+        // %Y takes a year of two digits for one of the first century.
+        if date.year() < YEAR_MIN {
+            let year = date.year();
+            return Err(format!("{written:?} is in the year {year}; %y reads years of two digits"));
+        }
         let minor = match (&mapping.amount, &mapping.incoming, &mapping.outgoing) {
             (Some(amount), ..) => self.minor(amount, currency)?,
             (_, Some(incoming), Some(outgoing)) => {
@@ -225,15 +233,44 @@ impl Row<'_> {
     }
 
     fn minor(&self, column: &str, currency: &Currency) -> Result<i64, String> {
+        let mapping = self.mapping;
         let written = self.field(column);
-        let mut plain = written.to_owned();
-        if !self.mapping.thousands.is_empty() {
-            plain = plain.replace(&self.mapping.thousands, "");
-        }
-        plain = plain.replace(&self.mapping.decimal, ".");
-        let plain = plain.strip_prefix('+').unwrap_or(&plain);
-        signed_minor(plain, currency).map_err(|error| format!("{column}: {error}"))
+        let plain = plain(written, &mapping.decimal, &mapping.thousands).ok_or_else(|| {
+            let (decimal, thousands) = (&mapping.decimal, &mapping.thousands);
+            let grouped = match thousands.as_str() {
+                "" => String::new(),
+                it => format!(" and {it:?} between groups of three digits"),
+            };
+            format!("{column}: {written:?} is no amount with {decimal:?} before decimals{grouped}")
+        })?;
+        signed_minor(&plain, currency).map_err(|error| format!("{column}: {error}"))
     }
+}
+
+/// An amount as everybody else writes it: `1.234,50` becomes `1234.50`. Nothing where a separator stands elsewhere than
+/// between thousands: it may be the decimal sign of another bank, and 5.00 is not 500.
+fn plain(written: &str, decimal: &str, thousands: &str) -> Option<String> {
+    let (sign, unsigned) = match written.strip_prefix('-') {
+        Some(unsigned) => ("-", unsigned),
+        None => ("", written.strip_prefix('+').unwrap_or(written)),
+    };
+    let (whole, decimals) = match unsigned.split_once(decimal) {
+        Some((whole, decimals)) => (whole, Some(decimals)),
+        None => (unsigned, None),
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = vec![whole];
+    if !thousands.is_empty() {
+        groups = whole.split(thousands).collect();
+    }
+    let (first, further) = groups.split_first()?;
+    let grouped =
+        further.is_empty() || (first.len() <= 3 && further.iter().all(|group| group.len() == 3));
+    let numbers = groups.iter().chain(&decimals).all(|group| is_number(group));
+    (grouped && numbers).then(|| {
+        let point = if decimals.is_some() { "." } else { "" };
+        format!("{sign}{}{point}{}", groups.concat(), decimals.unwrap_or_default())
+    })
 }
 
 #[cfg(test)]
@@ -276,11 +313,39 @@ mod tests {
     }
 
     #[test]
+    fn separators_stand_where_thousands_end() {
+        for (written, decimal, thousands, due) in [
+            ("1.234,50", ",", ".", Some("1234.50")),
+            ("-12.345.678,9", ",", ".", Some("-12345678.9")),
+            ("+1234,50", ",", ".", Some("1234.50")),
+            ("500", ",", ".", Some("500")),
+            ("1 234.5", ".", " ", Some("1234.5")),
+            ("5.00", ",", ".", None),
+            ("12.34", ",", ".", None),
+            ("1234.567", ",", ".", None),
+            ("1.234.56", ",", ".", None),
+            (".123", ",", ".", None),
+            ("1..234", ",", ".", None),
+            ("1,234.500", ",", ".", None),
+            ("1,5,0", ",", "", None),
+            ("5.00", ",", "", None),
+            ("5,", ",", "", None),
+            (",5", ",", "", None),
+            ("--5", ",", "", None),
+            ("", ",", "", None),
+        ] {
+            assert_eq!(plain(written, decimal, thousands).as_deref(), due, "{written:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_at_its_line() {
         let head = "a\nb\nBuchungstag;Name;Zweck;Referenz;Betrag;Währung\n";
         for (rows, at) in [
             ("2026-01-02;;;;1,00;EUR\n", "line 4: \"2026-01-02\" is no date like %d.%m.%Y"),
+            ("02.01.26;;;;1,00;EUR\n", "line 4: \"02.01.26\" is in the year 26"),
             ("02.01.2026;;;;1.00x;EUR\n", "line 4: Betrag: "),
+            ("02.01.2026;;;;5.00;EUR\n", "line 4: Betrag: \"5.00\" is no amount with \",\""),
             ("02.01.2026;;;;1,00;USD\n", "line 4: it is in \"USD\""),
         ] {
             let told = read(&format!("{head}{rows}"), &german(), &euro()).unwrap_err().to_string();

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::StoreError;
+use super::journal::LAST_ENTRY;
 use super::read::BALANCES_AFTER;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
@@ -56,7 +57,7 @@ const SHIFTS: &str = "SELECT account_id,
      WHERE ((effective_date <= ? AND booked_date > ?) OR (effective_date > ? AND booked_date <= ?))";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[BACK_TO, SHIFTS, LAST_BACKDATED];
+pub const STATEMENTS: &[&str] = &[BACK_TO, SHIFTS];
 
 /// Where in a list that grows by time something falls: how many of `known..=end` come before it.
 #[derive(Clone, Copy, Debug)]
@@ -108,15 +109,72 @@ impl Reader {
         code: &str,
         at: AsOf,
     ) -> Result<Option<BalanceAsOf>, StoreError> {
-        let Some(account) = self.standing(code).await? else { return Ok(None) };
-        let totals = self.totals_as_of(std::slice::from_ref(&account), at).await?;
-        let totals = totals.into_iter().next().unwrap_or_default();
+        let mut moment = self.moment().await?;
+        let Some(account) = moment.standing(code).await? else { return Ok(None) };
+        let totals = moment.one_as_of(&account, at).await?;
+        moment.end().await?;
         Ok(Some(BalanceAsOf::new(at, account_totals(code.to_owned(), &account, totals))))
     }
 
-    /// Totals of the accounts, in their order.
-    pub async fn totals_as_of(
+    /// The trial balance as of then: totals over all accounts, and a page of them.
+    pub async fn trial_balance_as_of(
         &self,
+        at: AsOf,
+        after: &str,
+        limit: usize,
+    ) -> Result<AsOfTrialBalance, StoreError> {
+        let mut sums: Vec<(String, u8, i128, i128)> = Vec::new();
+        let (mut accounts, mut next_cursor) = (Vec::new(), None);
+        let mut last = String::new();
+        let mut moment = self.moment().await?;
+        loop {
+            let page = moment.standings_after(&last).await?;
+            let Some((code, _)) = page.last() else { break };
+            code.clone_into(&mut last);
+            let standings: Vec<Standing> =
+                page.iter().map(|(_, account)| account.clone()).collect();
+            let totals = moment.totals_as_of(&standings, at).await?;
+            for ((code, account), totals) in page.into_iter().zip(totals) {
+                sum(&mut sums, &account, totals);
+                if code.as_str() <= after {
+                    continue;
+                }
+                if accounts.len() < limit {
+                    accounts.push(account_totals(code, &account, totals));
+                } else if next_cursor.is_none() {
+                    next_cursor = accounts.last().map(|last: &AccountTotals| last.account.clone());
+                }
+            }
+        }
+        moment.end().await?;
+        sums.sort();
+        let currencies = sums
+            .into_iter()
+            .map(|(currency, scale, debits, credits)| CurrencyTotals {
+                currency,
+                debits: format_minor(debits, scale),
+                credits: format_minor(credits, scale),
+                difference: format_minor(debits - credits, scale),
+            })
+            .collect();
+        Ok(AsOfTrialBalance::new(at, currencies, accounts, next_cursor))
+    }
+}
+
+/// How accounts stand and what their days come to change with every transfer: both are read in one moment.
+impl Moment {
+    pub(super) async fn one_as_of(
+        &mut self,
+        account: &Standing,
+        at: AsOf,
+    ) -> Result<Totals, StoreError> {
+        let totals = self.totals_as_of(std::slice::from_ref(account), at).await?;
+        Ok(totals.into_iter().next().unwrap_or_default())
+    }
+
+    /// Totals of the accounts, which were read in this moment, in their order.
+    pub async fn totals_as_of(
+        &mut self,
         accounts: &[Standing],
         at: AsOf,
     ) -> Result<Vec<Totals>, StoreError> {
@@ -136,8 +194,8 @@ impl Reader {
     }
 
     /// Totals of the entries booked before then.
-    pub async fn booked_before(
-        &self,
+    pub(super) async fn booked_before(
+        &mut self,
         accounts: &[Standing],
         at: Timestamp,
     ) -> Result<Vec<Totals>, StoreError> {
@@ -164,7 +222,11 @@ impl Reader {
     }
 
     /// For each of the entries, which are later, its account's totals up to the entry `end` of all accounts.
-    async fn back_to(&self, end: i64, later: &[i64]) -> Result<HashMap<i64, Totals>, StoreError> {
+    async fn back_to(
+        &mut self,
+        end: i64,
+        later: &[i64],
+    ) -> Result<HashMap<i64, Totals>, StoreError> {
         let read = |row: &dyn Columns| {
             // The account's first entry is later too.
             if row.long(1)? > end {
@@ -190,7 +252,7 @@ impl Reader {
     }
 
     async fn shifts(
-        &self,
+        &mut self,
         accounts: &[Standing],
         date: Date,
     ) -> Result<HashMap<i64, Totals>, StoreError> {
@@ -205,52 +267,7 @@ impl Reader {
         Ok(rows.into_iter().collect())
     }
 
-    /// The trial balance as of then: totals over all accounts, and a page of them.
-    pub async fn trial_balance_as_of(
-        &self,
-        at: AsOf,
-        after: &str,
-        limit: usize,
-    ) -> Result<AsOfTrialBalance, StoreError> {
-        let mut sums: Vec<(String, u8, i128, i128)> = Vec::new();
-        let (mut accounts, mut next_cursor) = (Vec::new(), None);
-        let mut last = String::new();
-        loop {
-            let page = self.standings_after(&last).await?;
-            let Some((code, _)) = page.last() else { break };
-            code.clone_into(&mut last);
-            let standings: Vec<Standing> =
-                page.iter().map(|(_, account)| account.clone()).collect();
-            let totals = self.totals_as_of(&standings, at).await?;
-            for ((code, account), totals) in page.into_iter().zip(totals) {
-                sum(&mut sums, &account, totals);
-                if code.as_str() <= after {
-                    continue;
-                }
-                if accounts.len() < limit {
-                    accounts.push(account_totals(code, &account, totals));
-                } else if next_cursor.is_none() {
-                    next_cursor = accounts.last().map(|last: &AccountTotals| last.account.clone());
-                }
-            }
-        }
-        sums.sort();
-        let currencies = sums
-            .into_iter()
-            .map(|(currency, scale, debits, credits)| CurrencyTotals {
-                currency,
-                debits: format_minor(debits, scale),
-                credits: format_minor(credits, scale),
-                difference: format_minor(debits - credits, scale),
-            })
-            .collect();
-        Ok(AsOfTrialBalance::new(at, currencies, accounts, next_cursor))
-    }
-
-    pub(super) async fn standings_after(
-        &self,
-        code: &str,
-    ) -> Result<Vec<(String, Standing)>, StoreError> {
+    async fn standings_after(&mut self, code: &str) -> Result<Vec<(String, Standing)>, StoreError> {
         let arguments = [Arg::Text(code), Arg::Long(one_more(PAGE) - 1)];
         self.rows(BALANCES_AFTER, &arguments, |row| row::standing(row)).await
     }
@@ -258,34 +275,32 @@ impl Reader {
 
 /// What a close needs of all accounts: read before the writer is asked, completed under its lock.
 impl Reader {
-    /// The totals of all accounts up to the end of a day that is over, and the last entry they know of.
-    /// Entries booked later can only be backdated ones.
+    /// The totals of all accounts up to the end of a day, and the last entry they know of: what is booked later is not in
+    /// them, whichever day it counts for.
     pub async fn totals_through(
         &self,
         date: Date,
     ) -> Result<(HashMap<i64, Totals>, i64), StoreError> {
         let mut moment = self.moment().await?;
-        let last = moment.rows(LAST_BACKDATED, &[], |row| row.long(0)).await?.pop().unwrap_or(0);
-        let shifts = all_shifts(&mut moment, date).await?;
-        moment.end().await?;
+        let last = moment.row(LAST_ENTRY, &[], |row| row.long(0)).await?.unwrap_or(0);
         let mut all = HashMap::new();
         let mut after = String::new();
         loop {
-            let page = self.standings_after(&after).await?;
+            let page = moment.standings_after(&after).await?;
             let Some((code, _)) = page.last() else { break };
             code.clone_into(&mut after);
             let standings: Vec<Standing> = page.into_iter().map(|(_, account)| account).collect();
-            let totals = self.booked_before(&standings, end_of(date)).await?;
+            let totals = moment.booked_before(&standings, end_of(date)).await?;
             all.extend(standings.iter().map(|account| account.account_id).zip(totals));
         }
+        let shifts = all_shifts(&mut moment, date).await?;
+        moment.end().await?;
         for (account_id, shift) in shifts {
             all.entry(account_id).or_default().add(shift)?;
         }
         Ok((all, last))
     }
 }
-
-const LAST_BACKDATED: &str = "SELECT coalesce(max(id), 0) FROM backdated_entries";
 
 async fn all_shifts(moment: &mut Moment, date: Date) -> Result<Vec<(i64, Totals)>, StoreError> {
     let sql = format!("{SHIFTS} GROUP BY account_id");

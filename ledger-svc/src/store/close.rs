@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::engine::Batch;
 use super::reader::{Arg, Reader};
@@ -11,7 +10,7 @@ use super::rows;
 use super::{StoreError, Totals};
 use crate::account::Side;
 use crate::chain::CloseRow;
-use crate::close::{Closing, NewClose};
+use crate::close::{Closing, NewClose, is_over};
 use crate::money::format_minor;
 use crate::report::{Close, CloseBalance, Page};
 
@@ -57,7 +56,7 @@ impl Batch<'_> {
             Some(last) if last.through > through => return Ok((Closing::Behind(last), None)),
             _ => {}
         }
-        if through >= now.to_zoned(TimeZone::UTC).date() {
+        if !is_over(through, now) {
             return Ok((Closing::NotOver, None));
         }
         let closed = Close {
@@ -67,7 +66,7 @@ impl Batch<'_> {
             closed_at: Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
         };
         let mut totals = new.totals.clone();
-        for (account_id, late) in self.backdated_since(new.last_backdated, through).await? {
+        for (account_id, late) in self.booked_since(new.last_entry, through).await? {
             totals.entry(account_id).or_default().add(late)?;
         }
         let mut balances: Vec<(i64, i64, i64)> = totals
@@ -92,16 +91,17 @@ impl Batch<'_> {
     }
 
     /// What was booked for the period since its totals were read.
-    async fn backdated_since(
+    async fn booked_since(
         &mut self,
         last: i64,
         through: Date,
     ) -> Result<Vec<(i64, Totals)>, StoreError> {
         let sql = format!(
-            "SELECT b.account_id, e.direction, e.amount_minor FROM backdated_entries AS b
-             JOIN entries AS e ON e.id = b.id WHERE b.id > {last} AND b.effective_date <= '{through}'"
+            "SELECT e.account_id, e.direction, e.amount_minor FROM entries AS e
+             JOIN transfers AS t ON t.seq = e.transfer_seq
+             WHERE e.id > {last} AND t.effective_date <= '{through}'"
         );
-        self.query(&sql, |row| {
+        self.query_once(&sql, |row| {
             let minor = row.long(2)?;
             let (debits_minor, credits_minor) = match row.side(1)? {
                 Side::Debit => (minor, 0),

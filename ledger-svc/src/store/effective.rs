@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::StoreError;
 use super::as_of::{AsOf, Totals, end_of};
-use super::reader::{Arg, Reader};
+use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
 use crate::account::Side;
@@ -87,13 +87,15 @@ impl Reader {
         after: Option<Place>,
         limit: usize,
     ) -> Result<Option<Statement>, StoreError> {
-        let Some(account) = self.standing(code).await? else { return Ok(None) };
+        let mut moment = self.moment().await?;
+        let Some(account) = moment.standing(code).await? else { return Ok(None) };
+        let through = AsOf::EffectiveThrough;
         let opening = match days.from.map(Date::yesterday) {
-            Some(Ok(before)) => self.one_as_of(&account, before).await?,
+            Some(Ok(before)) => moment.one_as_of(&account, through(before)).await?,
             Some(Err(_)) | None => Totals::default(),
         };
         let last_day = days.to.map_or(Date::MAX, |to| to.yesterday().unwrap_or(Date::MIN));
-        let closing = self.one_as_of(&account, last_day).await?;
+        let closing = moment.one_as_of(&account, through(last_day)).await?;
         let begin = Place {
             date: days.from.unwrap_or(Date::MIN),
             number: 0,
@@ -101,7 +103,12 @@ impl Reader {
             credits_minor: opening.credits_minor,
         };
         let place = after.unwrap_or(begin);
-        let (entries, next) = self.effective_page(&account, place, last_day, limit).await?;
+        let backdated = moment.backdated(&account, place, last_day, limit).await?;
+        let numbers = moment.same_day_numbers(&account, place, last_day).await?;
+        moment.end().await?;
+        let same_day = self.same_day(&account, numbers, limit).await?;
+        let (mut entries, next) = page(&account, place, merged(same_day, backdated), limit);
+        self.call_entries(entries.iter_mut()).await?;
         let text = |minor: i128| format_minor(minor, account.currency.scale);
         let balance = |at: &Totals| text(account.normal.balance(at.debits_minor, at.credits_minor));
         Ok(Some(Statement {
@@ -120,33 +127,48 @@ impl Reader {
         }))
     }
 
-    async fn one_as_of(&self, account: &Standing, date: Date) -> Result<Totals, StoreError> {
-        let at = AsOf::EffectiveThrough(date);
-        let totals = self.totals_as_of(std::slice::from_ref(account), at).await?;
-        Ok(totals.into_iter().next().unwrap_or_default())
+    /// Of the entries with those numbers, the ones of which both dates are the same. What was booked stays as it is, so they
+    /// need no moment.
+    async fn same_day(
+        &self,
+        account: &Standing,
+        numbers: (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<Line>, StoreError> {
+        let if_same_day = |row: &dyn Columns| {
+            if row.is_null(9)? { line(account, row).map(Some) } else { Ok(None) }
+        };
+        self.along(SAME_DAY, account, numbers, one_more(limit), if_same_day).await
+    }
+}
+
+impl Moment {
+    /// After which number, and up to which, entries are that count for the day they were booked on and come behind `place`.
+    async fn same_day_numbers(
+        &mut self,
+        account: &Standing,
+        place: Place,
+        last_day: Date,
+    ) -> Result<(i64, i64), StoreError> {
+        let first = match place.date.to_zoned(TimeZone::UTC) {
+            Ok(day) => self.booked_until(account, day.timestamp()).await?.entries,
+            // The first and the last day there are begin beyond the times there are: before, and after, everything.
+            Err(_) if place.date.year() < 0 => 0,
+            Err(_) => account.balance.entries,
+        };
+        let of_day = self.booked_until(account, end_of(place.date)).await?.entries;
+        let last = self.booked_until(account, end_of(last_day)).await?.entries;
+        Ok((place.number.clamp(first, of_day.max(first)), last))
     }
 
-    async fn effective_page(
-        &self,
+    /// The entries of which the dates differ, behind `place`.
+    async fn backdated(
+        &mut self,
         account: &Standing,
         place: Place,
         last_day: Date,
         limit: usize,
-    ) -> Result<(Vec<AccountEntry>, Option<Place>), StoreError> {
-        let begin = place.date.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
-        let accounts = std::slice::from_ref(account);
-        let first = match begin {
-            Ok(begin) => self.booked_before(accounts, begin).await?[0].entries,
-            Err(_) => 0,
-        };
-        let of_day = self.booked_before(accounts, end_of(place.date)).await?[0].entries;
-        let last = self.booked_before(accounts, end_of(last_day)).await?[0].entries;
-        let line = |row: &dyn Columns| Ok((row::entry(account, row)?, row.long(6)?));
-        let (id, most) = (Arg::Long(account.account_id), Arg::Long(one_more(limit)));
-        let numbers = (place.number.clamp(first, of_day.max(first)), last);
-        let if_same_day =
-            |row: &dyn Columns| if row.is_null(9)? { line(row).map(Some) } else { Ok(None) };
-        let same_day = self.along(SAME_DAY, account, numbers, one_more(limit), if_same_day).await?;
+    ) -> Result<Vec<Line>, StoreError> {
         // Dates are compared as text, which orders years 0 to 9999.
         let from = if place.date.year() < 0 { String::new() } else { place.date.to_string() };
         let to = match last_day.tomorrow() {
@@ -154,13 +176,15 @@ impl Reader {
             Ok(_) => String::new(),
             Err(_) => "9999-99".to_owned(),
         };
+        let (id, most) = (Arg::Long(account.account_id), Arg::Long(one_more(limit)));
         let (from, to) = (Arg::Text(&from), Arg::Text(&to));
         let arguments = [id, from, to, from, Arg::Long(place.number), most];
-        let backdated = self.rows(BACKDATED, &arguments, line).await?;
-        let (mut entries, next) = page(account, place, merged(same_day, backdated), limit);
-        self.call_entries(entries.iter_mut()).await?;
-        Ok((entries, next))
+        self.rows(BACKDATED, &arguments, |row| line(account, row)).await
     }
+}
+
+fn line(account: &Standing, row: &dyn Columns) -> Result<Line, StoreError> {
+    Ok((row::entry(account, row)?, row.long(6)?))
 }
 
 /// Both in one order: by day, then by number.

@@ -12,7 +12,7 @@ use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
 use super::{Created, StoreError, impossible};
-use crate::account::{AccountBody, CurrencyBody};
+use crate::account::{AccountBody, CurrencyBody, validate_code, validate_currency};
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::behind::{Behind, ENTRIES_MAX};
 use crate::chain::{Head, LimitsRow, Link};
@@ -182,7 +182,9 @@ impl Batch<'_> {
         body: &AccountBody,
         now: Timestamp,
     ) -> Result<Created<Account>, StoreError> {
-        if self.currency(&body.currency).await?.is_none() {
+        if validate_currency(&body.currency).is_err()
+            || self.currency(&body.currency).await?.is_none()
+        {
             return Ok(Created::UnknownCurrency);
         }
         if let Some(account) = self.account(&body.code).await? {
@@ -374,7 +376,8 @@ fn unknown_accounts(wanted: &Wanted<'_>, found: &[(Target, i64)], known: &Snapsh
     let codes: BTreeSet<&str> = of_targets
         .map(|entry| entry.account.as_str())
         .chain(wanted.accounts.iter().copied())
-        .filter(|code| !known.books.accounts.0.contains_key(*code))
+        // No account is called what is no code: a database that took it amiss would fail the batch.
+        .filter(|code| !known.books.accounts.0.contains_key(*code) && validate_code(code).is_ok())
         .collect();
     codes.into_iter().map(str::to_owned).collect()
 }

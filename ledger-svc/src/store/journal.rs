@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::as_of::{Halving, is_before};
-use super::reader::{Arg, Reader};
+use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::statement::Period;
 use crate::money::Currency;
@@ -24,7 +24,7 @@ const JOURNAL: &str =
      ORDER BY e.id";
 const BOOKED_AT: &str = "SELECT t.booked_at_us FROM entries AS e
      JOIN transfers AS t ON t.seq = e.transfer_seq WHERE e.id = ?";
-const LAST_ENTRY: &str = "SELECT coalesce(max(id), 0) FROM entries";
+pub(super) const LAST_ENTRY: &str = "SELECT coalesce(max(id), 0) FROM entries";
 
 #[cfg(test)]
 pub const STATEMENTS: &[&str] = &[JOURNAL, BOOKED_AT, LAST_ENTRY];
@@ -37,23 +37,31 @@ impl Reader {
         after: i64,
         limit: usize,
     ) -> Result<Page<JournalEntry>, StoreError> {
-        let last = self.row(LAST_ENTRY, &[], |row| row.long(0)).await?.unwrap_or(0);
+        let mut moment = self.moment().await?;
+        let last = moment.row(LAST_ENTRY, &[], |row| row.long(0)).await?.unwrap_or(0);
         let first = match period.from {
             None => 0,
-            Some(from) => self.entries_before(last, from).await?,
+            Some(from) => moment.entries_before(last, from).await?,
         };
         let end = match period.to {
             None => last,
-            Some(to) => self.entries_before(last, to).await?,
+            Some(to) => moment.entries_before(last, to).await?,
         };
         let arguments = [Arg::Long(after.max(first)), Arg::Long(end), Arg::Long(one_more(limit))];
-        let mut rows = self.rows(JOURNAL, &arguments, journal_entry).await?;
+        let mut rows = moment.rows(JOURNAL, &arguments, journal_entry).await?;
+        moment.end().await?;
         self.call_entries(rows.iter_mut().map(|row| &mut row.entry)).await?;
         Ok(Page::cut(rows, limit, |entry| entry.id.to_string()))
     }
+}
 
+impl Moment {
     /// How many of the entries, which are numbered without gaps, were booked before then.
-    pub(super) async fn entries_before(&self, last: i64, at: Timestamp) -> Result<i64, StoreError> {
+    pub(super) async fn entries_before(
+        &mut self,
+        last: i64,
+        at: Timestamp,
+    ) -> Result<i64, StoreError> {
         // Mostly nothing was booked since.
         if last == 0 || self.is_booked_before(last, at).await? {
             return Ok(last);
@@ -65,7 +73,7 @@ impl Reader {
         Ok(search.found())
     }
 
-    async fn is_booked_before(&self, entry: i64, at: Timestamp) -> Result<bool, StoreError> {
+    async fn is_booked_before(&mut self, entry: i64, at: Timestamp) -> Result<bool, StoreError> {
         let booked = self.row(BOOKED_AT, &[Arg::Long(entry)], |row| row.long(0)).await?;
         let missing = || StoreError::Corrupt(format!("no entry {entry}"));
         Ok(is_before(booked.ok_or_else(missing)?, at))

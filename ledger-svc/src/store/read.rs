@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::current::{late, late_one, standing};
-use super::reader::{Arg, Reader};
+use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
-use crate::account::CurrencyBody;
+use crate::account::{CurrencyBody, validate_code};
 use crate::posting::Standing;
 use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
 use crate::transfer::Transfer;
@@ -100,6 +100,16 @@ pub const STATEMENTS: &[&str] = &[
     TRANSFERS,
 ];
 
+impl Moment {
+    /// An account with its id, totals and limits.
+    pub async fn standing(&mut self, code: &str) -> Result<Option<Standing>, StoreError> {
+        if validate_code(code).is_err() {
+            return Ok(None);
+        }
+        self.row(BALANCE, &[Arg::Text(code)], |row| Ok(row::standing(row)?.1)).await
+    }
+}
+
 impl Reader {
     /// Currencies with a code after `after`.
     pub async fn currencies(
@@ -121,18 +131,27 @@ impl Reader {
     }
 
     pub async fn account(&self, code: &str) -> Result<Option<Account>, StoreError> {
+        // To MariaDB a text with a space behind it is the text.
+        if validate_code(code).is_err() {
+            return Ok(None);
+        }
         let found = self.rows(ACCOUNT, &[Arg::Text(code)], |row| row::account(row)).await?;
         Ok(self.with_metadata(found).await?.pop())
     }
 
     pub async fn balance(&self, code: &str) -> Result<Option<AccountBalance>, StoreError> {
+        if validate_code(code).is_err() {
+            return Ok(None);
+        }
         self.row(BALANCE, &[Arg::Text(code)], |row| row::balance(row)).await
     }
 
     /// An account with its id, totals and limits.
     pub async fn standing(&self, code: &str) -> Result<Option<Standing>, StoreError> {
-        let standing = |row: &dyn Columns| Ok(row::standing(row)?.1);
-        self.row(BALANCE, &[Arg::Text(code)], standing).await
+        if validate_code(code).is_err() {
+            return Ok(None);
+        }
+        self.row(BALANCE, &[Arg::Text(code)], |row| Ok(row::standing(row)?.1)).await
     }
 
     /// Accounts with a code after `after`, as they stand.

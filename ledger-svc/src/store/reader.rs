@@ -98,7 +98,8 @@ impl Reader {
         Ok(self.rows(sql, arguments, of).await?.pop())
     }
 
-    pub(super) async fn moment(&self) -> Result<Moment, StoreError> {
+    /// For what is read in several steps, of which one can change what another has seen.
+    pub async fn moment(&self) -> Result<Moment, StoreError> {
         Ok(match self {
             Self::Sqlite(pool) => Moment::Sqlite(pool.begin().await?),
             Self::MySql(pool) => Moment::MySql(pool.begin().await?),
@@ -125,23 +126,52 @@ impl Moment {
         arguments: &[Arg<'_>],
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        self.read(sql, arguments, true, of).await
+    }
+
+    /// A statement whose text is not met again: no connection keeps it prepared.
+    pub(super) async fn rows_once<T>(
+        &mut self,
+        sql: &str,
+        arguments: &[Arg<'_>],
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.read(sql, arguments, false, of).await
+    }
+
+    pub(super) async fn row<T>(
+        &mut self,
+        sql: &str,
+        arguments: &[Arg<'_>],
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.rows(sql, arguments, of).await?.pop())
+    }
+
+    async fn read<T>(
+        &mut self,
+        sql: &str,
+        arguments: &[Arg<'_>],
+        kept: bool,
+        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
         match self {
             Self::Sqlite(moment) => {
-                let rows = sqlite(sql, arguments).fetch_all(&mut **moment).await?;
-                rows.iter().map(|row| of(row)).collect()
+                let query = sqlite(sql, arguments).persistent(kept);
+                query.fetch_all(&mut **moment).await?.iter().map(|row| of(row)).collect()
             }
             Self::MySql(moment) => {
-                let rows = mysql(sql, arguments).fetch_all(&mut **moment).await?;
-                rows.iter().map(|row| of(row)).collect()
+                let query = mysql(sql, arguments).persistent(kept);
+                query.fetch_all(&mut **moment).await?.iter().map(|row| of(row)).collect()
             }
             Self::Postgres(moment) => {
-                let rows = postgres(sql, arguments).fetch_all(&mut **moment).await?;
-                rows.iter().map(|row| of(row)).collect()
+                let query = postgres(sql, arguments).persistent(kept);
+                query.fetch_all(&mut **moment).await?.iter().map(|row| of(row)).collect()
             }
         }
     }
 
-    pub(super) async fn end(self) -> Result<(), StoreError> {
+    pub async fn end(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(moment) => moment.rollback().await?,
             Self::MySql(moment) => moment.rollback().await?,

@@ -394,8 +394,10 @@ impl Reader {
         day: Date,
     ) -> Result<i64, StoreError> {
         let Ok(before) = day.yesterday() else { return Ok(0) };
-        let totals = self.booked_before(std::slice::from_ref(account), end_of(before)).await?;
-        Ok(totals.first().map_or(0, |totals| totals.entries))
+        let mut moment = self.moment().await?;
+        let totals = moment.booked_until(account, end_of(before)).await?;
+        moment.end().await?;
+        Ok(totals.entries)
     }
 
     /// An account's entry in a transfer.

@@ -9,6 +9,7 @@ use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::{Created, StoreError, rows};
+use crate::account::validate_code;
 use crate::account_set::{
     AccountSet, Member, MemberRow, NewMembers, SETS_MAX, SetBody, SetError, SetRow,
 };
@@ -168,6 +169,9 @@ impl Reader {
     }
 
     pub async fn set(&self, code: &str) -> Result<Option<AccountSet>, StoreError> {
+        if validate_code(code).is_err() {
+            return Ok(None);
+        }
         self.row(SET, &[Arg::Text(code)], |row| Ok(set_row(row)?.listed())).await
     }
 

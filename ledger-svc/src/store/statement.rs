@@ -1,10 +1,11 @@
 //! An account's statement over a time of booking. An account's entries are numbered in booking order and
 //! carry their totals, so the ends of any period are found by going back: look-ups by key, however long the
-//! account is. Entries are never changed, so the parts agree without one SQL transaction.
+//! account is. Entries are never changed, so those of a page are read when the ends are found.
 
 use jiff::Timestamp;
 
 use super::as_of::Totals;
+use super::reader::Moment;
 use super::{Reader, StoreError};
 use crate::money::format_minor;
 use crate::posting::Standing;
@@ -27,7 +28,8 @@ impl Reader {
         after: i64,
         limit: usize,
     ) -> Result<Option<Statement>, StoreError> {
-        let Some(account) = self.standing(code).await? else { return Ok(None) };
+        let mut moment = self.moment().await?;
+        let Some(account) = moment.standing(code).await? else { return Ok(None) };
         let now = Totals {
             debits_minor: account.balance.debits_minor,
             credits_minor: account.balance.credits_minor,
@@ -35,12 +37,13 @@ impl Reader {
         };
         let opening = match period.from {
             None => Totals::default(),
-            Some(from) => self.booked_until(&account, from).await?,
+            Some(from) => moment.booked_until(&account, from).await?,
         };
         let closing = match period.to {
             None => now,
-            Some(to) => self.booked_until(&account, to).await?,
+            Some(to) => moment.booked_until(&account, to).await?,
         };
+        moment.end().await?;
         let (first, last) = (opening.entries, closing.entries.max(opening.entries));
         let after = after.max(first);
         let room = usize::try_from(last - after).unwrap_or(0);
@@ -68,8 +71,14 @@ impl Reader {
             next_cursor: page.next_cursor,
         }))
     }
+}
 
-    async fn booked_until(&self, account: &Standing, at: Timestamp) -> Result<Totals, StoreError> {
+impl Moment {
+    pub(super) async fn booked_until(
+        &mut self,
+        account: &Standing,
+        at: Timestamp,
+    ) -> Result<Totals, StoreError> {
         let totals = self.booked_before(std::slice::from_ref(account), at).await?;
         Ok(totals.into_iter().next().unwrap_or_default())
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::gathered::{Gathered, Outcome};
 use super::ids::Ids;
 use super::memory::Memory;
+use crate::account::validate_code;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
 use crate::store::{Ahead, Batch, Inserts, StoreError};
 
@@ -51,7 +52,8 @@ pub async fn prepare(
     let known = &memory.snapshot.books.accounts.0;
     let unknown: BTreeSet<&str> = requests()
         .flat_map(|request| request.action.accounts())
-        .filter(|code| !known.contains_key(*code))
+        // No account is called what is no code.
+        .filter(|code| !known.contains_key(*code) && validate_code(code).is_ok())
         .collect();
     if !unknown.is_empty() {
         let codes: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
