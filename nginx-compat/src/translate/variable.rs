@@ -10,14 +10,12 @@ use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
 use crate::translate::fastcgi::Script;
-use crate::translate::identity;
-use crate::translate::link;
-use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::referer;
 use crate::translate::regex::convert;
 use crate::translate::request_body;
 use crate::translate::value::{slug, unique};
+use crate::translate::{identity, link, lookup};
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
 

@@ -193,8 +193,7 @@ pub enum ListingFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rewrite {
-    /// Takes the matched prefix off and puts this in its place; a path that a step has rewritten with `after: stay`
-    /// stays as it is.
+    /// Takes the matched prefix off and puts this in its place; a path that a step has rewritten with `after: stay` stays as it is.
     PrefixTo(String),
     /// Replaces the whole path; may hold variables and a query, and with `?` at its end leaves the client's out.
     To(Template),
@@ -282,9 +281,8 @@ pub struct ErrorPage {
     /// Path asked for in its place, with GET, inside the proxy: `/errors/404.html`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Template>,
-    /// Route that answers in its place; its name. It sees the path that the route which failed was asked for, before that one's
-    /// `rewrite`. One that asks an upstream sees method and body too, if the body is kept, is no larger than 64 KiB, or
-    /// nothing of it was read; otherwise, and where it has `files` or an answer of its own, it is asked with GET.
+    /// Route that answers in its place; its name. It sees the path that the route which failed was asked for, before that one's `rewrite`. One that
+    /// asks an upstream sees method and body too, if the body is kept, is no larger than 64 KiB, or nothing of it was read; otherwise, and where it has `files` or an answer of its own, it is asked with GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// Status sent; without it, the error's own.
