@@ -10,12 +10,14 @@ use proxy_config::pattern::{Template, ValueMatch};
 use proxy_config::template::VARIABLES;
 
 use crate::translate::fastcgi::Script;
+use crate::translate::identity;
+use crate::translate::link;
+use crate::translate::lookup;
 use crate::translate::redirected::literal;
 use crate::translate::referer;
 use crate::translate::regex::convert;
 use crate::translate::request_body;
 use crate::translate::value::{slug, unique};
-use crate::translate::{identity, link, lookup};
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
 
@@ -278,9 +280,6 @@ impl<'a> Names<'a> {
         if name == "ssl_client_verify" && place.vouches_for_none {
             return Ok(Meaning::Template(identity::unverified(&mut self.maps)));
         }
-        if name == "remote_user" && !place.ended {
-            return variable("basic_user");
-        }
         if let Some((_, same)) = SAME.iter().find(|(known, _)| *known == name) {
             return variable(same);
         }
@@ -327,6 +326,7 @@ impl<'a> Names<'a> {
             ("request_filename", _) => self.file(place, verdicts).map(Meaning::Template),
             ("proxy_host", Some((host, _))) => Ok(Meaning::Text(host.clone())),
             ("proxy_port", Some((_, port))) => Ok(Meaning::Text(port.clone())),
+            ("remote_user", _) if !place.ended => variable("basic_user"),
             ("https", _) => {
                 let on = Template("on".to_owned());
                 let when = ValueMatch::Exact("https".to_owned());
