@@ -145,7 +145,7 @@ pub fn translate(document: &Document) -> Translation {
     server_verdicts(&sites, &units, &mut verdicts);
     pools.keep_only(routes.routes.iter().filter_map(|route| route.upstream.as_ref()));
     let admin = admin(&listeners);
-    let mut config =
+    let config =
         (sites.iter().any(Site::is_live) && !listeners.listeners.is_empty()).then(|| Config {
             listeners: listeners.listeners,
             upstreams: pools.upstreams,
@@ -170,16 +170,24 @@ pub fn translate(document: &Document) -> Translation {
         routes: routes.origins,
         blocks: routes.blocks,
     };
-    if let Some(made) = &mut config
-        && let Err(why) = sieve::sieve(made, &mut origins, document, &mut verdicts)
-    {
-        let why = format!("the proxy would refuse what it comes to: {why}");
-        http.iter().for_each(|http| verdicts.add(http, Verdict::unsupported(why.clone())));
-        config = None;
-    }
+    let config =
+        config.and_then(|made| sieved(made, &mut origins, document, (&http, &mut verdicts)));
     unused::say(&http, &mut verdicts);
     verdicts.complete(document);
     Translation { notes: note::notes(config.as_ref()), config, verdicts, origins }
+}
+
+/// What the proxy takes of it; nothing where it would take none, which the `http` blocks are told.
+fn sieved(
+    mut made: Config,
+    origins: &mut Origins,
+    document: &Document,
+    (http, verdicts): (&[&Directive], &mut Verdicts),
+) -> Option<Config> {
+    let Err(why) = sieve::sieve(&mut made, origins, document, verdicts) else { return Some(made) };
+    let why = format!("the proxy would refuse what it comes to: {why}");
+    http.iter().for_each(|http| verdicts.add(http, Verdict::unsupported(why.clone())));
+    None
 }
 
 fn named<'a>(blocks: &[&'a Directive], names: &[&str]) -> Vec<&'a Directive> {

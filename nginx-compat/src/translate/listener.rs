@@ -8,6 +8,7 @@ use proxy_config::listener::{Listener, ListenerTls, ProxyProtocolIn};
 
 use crate::place::Files;
 use crate::translate::host::Open;
+use crate::translate::listen::Listen;
 use crate::translate::scope::Scope;
 use crate::translate::site::Site;
 use crate::translate::value::slug;
@@ -31,20 +32,15 @@ pub fn open(sites: &[Site<'_>], files: &Files, verdicts: &mut Verdicts) -> Liste
     let addresses: BTreeSet<SocketAddr> =
         listens().filter_map(|(_, listen)| listen.address.socket()).collect();
     let addresses: Vec<SocketAddr> = addresses.into_iter().collect();
+    let where_one = |says: &dyn Fn(&Site<'_>, &Listen<'_>) -> bool| -> BTreeSet<String> {
+        let told = listens().filter(|(site, listen)| says(site, listen));
+        told.map(|(_, listen)| name(&opened(&listen.address, &addresses))).collect()
+    };
     // Where one server of an address speaks TLS, HTTP/2 or the PROXY protocol, all do.
-    let tls: BTreeSet<String> = listens()
-        .filter(|(site, listen)| listen.tls || switched_on(&site.scope, "ssl"))
-        .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
-        .collect();
-    let introduced: BTreeSet<String> = listens()
-        .filter(|(_, listen)| listen.proxy_protocol)
-        .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
-        .collect();
+    let tls = where_one(&|site, listen| listen.tls || switched_on(&site.scope, "ssl"));
+    let introduced = where_one(&|_, listen| listen.proxy_protocol);
     // Without one that says so, the first server of an address is its default.
-    let chosen: BTreeSet<String> = listens()
-        .filter(|(_, listen)| listen.default_server)
-        .map(|(_, listen)| name(&opened(&listen.address, &addresses)))
-        .collect();
+    let chosen = where_one(&|_, listen| listen.default_server);
     for (index, site) in sites.iter().enumerate() {
         if !site.is_live() {
             share(site, index, &addresses, &mut found);
