@@ -23,7 +23,7 @@ const FAMILIES: [(&str, &str); 6] = [
 ];
 
 /// About files that are served.
-const OF_FILES: [&str; 3] = ["gzip_static", "random_index", "disable_symlinks"];
+const OF_FILES: [&str; 2] = ["gzip_static", "disable_symlinks"];
 
 /// Without the second, the first does nothing.
 const NEEDS: [(&str, &str); 6] = [
