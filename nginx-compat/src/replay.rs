@@ -333,6 +333,8 @@ impl Judge<'_> {
             if_modified: request.has("if-modified-since"),
             some_cached: caches,
             put_together: route.is_some_and(|route| route.includes.is_some()),
+            changed: route
+                .is_some_and(|route| route.substitutions.is_some() || route.gunzip.is_some()),
             asks_who: route.is_some_and(|route| matches!(route.auth, Some(Auth::Subrequest(_)))),
             head_is_passed_on: policy.is_some_and(|policy| !policy.fill.for_head),
             ..self.foretold.clone()

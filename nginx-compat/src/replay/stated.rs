@@ -37,6 +37,8 @@ pub struct Stated {
     pub uncompressed: bool,
     /// Its location puts pages together from parts.
     pub put_together: bool,
+    /// Its location changes bodies, which are asked for whole.
+    pub changed: bool,
     /// Its location asks somebody who may pass.
     pub asks_who: bool,
     /// What was asked for.
@@ -119,6 +121,9 @@ pub fn told(name: &str, nginx: &str, forebay: &str, stated: &Stated) -> Option<&
         () if names_the_target(name) && nginx.starts_with('/') => path(nginx, forebay),
         () if stated.asks_who && forebay.is_empty() && CONDITIONS.contains(&name) => {
             Some("who says who may pass is not told of conditions and ranges; see auth_request")
+        }
+        () if stated.changed && forebay.is_empty() && name == "range" => {
+            Some("what is changed on its way is asked for whole; see sub_filter and gunzip")
         }
         () => None,
     }
@@ -247,6 +252,10 @@ mod tests {
         assert_eq!(told("range", "bytes=0-1", "", &none), None);
         assert_eq!(told("range", "bytes=0-1", "bytes=0-2", &asks), None);
         assert_eq!(told("cookie", "a", "", &asks), None);
+        let changed = Stated { changed: true, ..Stated::default() };
+        assert!(told("range", "bytes=0-1", "", &changed).is_some());
+        assert_eq!(told("if-none-match", "a", "", &changed), None);
+        assert_eq!(told("range", "bytes=0-1", "bytes=0-2", &changed), None);
     }
 
     #[test]
