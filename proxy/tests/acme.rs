@@ -281,7 +281,7 @@ fn what_is_broken_in_the_directory_is_made_anew() {
     }
     let proxy = site.start("a.example");
     eventually("another one", || shown(proxy.public, &config, "a.example").filter(|n| *n != first));
-    assert!(proxy.stderr().contains("put aside"), "{}", proxy.stderr());
+    proxy.says("put aside");
     assert!(
         folder.join("a.example.pem.broken").exists() && folder.join("account.json.broken").exists()
     );

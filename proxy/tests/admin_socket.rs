@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{BINARY, Proxy, eventually, to};
+use crate::harness::{BINARY, Proxy, to};
 use crate::origin::Origin;
 
 const TOKEN: &str = "0123456789abcdef-operator";
@@ -95,7 +95,7 @@ fn who_may_connect_is_said_and_a_reload_does_not_move_it() {
     let wider = document.replace("socket_access: group", "socket_access: everyone");
     std::fs::write(proxy.path("proxy.yaml"), wider).unwrap();
     proxy.signal(Signal::HUP);
-    eventually("a refusal", || proxy.stderr().contains("admin.socket_access").then_some(()));
+    proxy.says("admin.socket_access");
     assert_eq!(mode(&path), 0o660);
 }
 

@@ -214,7 +214,7 @@ fn a_disk_that_fails_is_a_miss_and_a_metric() {
         assert_eq!(ask(&proxy, path, "").body, body_of(path));
     }
     assert_eq!(origin.requests(), 3, "memory goes on");
-    assert!(proxy.stderr().contains("the cache on disk fails"), "{}", proxy.stderr());
+    proxy.says("the cache on disk fails");
 }
 
 #[test]
@@ -260,11 +260,11 @@ fn another_versions_cache_is_removed_and_what_is_no_cache_left_alone() {
     let proxy = Proxy::start(&on_disk(&origin, &other, "1GiB", ""));
     assert_eq!(ask(&proxy, "/", "").text(), "1");
     wait_until_written(&proxy, 1.0);
-    assert!(proxy.stderr().contains("another version"), "{}", proxy.stderr());
+    proxy.says("another version");
     assert_eq!(fs::read_to_string(other.join("FORMAT")).unwrap(), "forebay cache 1\n");
     proxy.rewrite(&on_disk(&origin, &foreign, "1GiB", ""));
     assert!(!proxy.reload());
-    assert!(proxy.stderr().contains("is not a directory of a cache"), "{}", proxy.stderr());
+    proxy.says("is not a directory of a cache");
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
     // A second proxy on the same directory serves without it until it is free.
     let second = Proxy::start(&on_disk(&origin, &other, "1GiB", ""));

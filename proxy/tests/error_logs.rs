@@ -78,7 +78,7 @@ routes:
     assert_eq!(proxy.metric("forebay_proxy_error_log_dropped_total"), 0.0);
     proxy.rewrite(&sections.replace("[all, grave]", "[al]"));
     assert!(!proxy.reload());
-    assert!(proxy.stderr().contains("did you mean `all`"), "{}", proxy.stderr());
+    proxy.says("did you mean `all`");
 }
 
 #[test]

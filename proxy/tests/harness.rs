@@ -152,6 +152,11 @@ impl Proxy {
         fs::read_to_string(self.path("stderr")).unwrap()
     }
 
+    /// Waits until its log says this: what a metric counts may be told a moment later.
+    pub fn says(&self, text: &str) {
+        eventually(text, || self.stderr().contains(text).then_some(()));
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

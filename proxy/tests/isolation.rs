@@ -108,9 +108,8 @@ fn a_process_that_has_no_lower_priority_says_so_and_serves() {
     let origin = films();
     let proxy = Proxy::at_lowest_priority(&sections(origin.address, ""));
     assert_eq!(proxy.metric("forebay_proxy_bulk_nice_steps"), 0.0);
-    let said = proxy.stderr();
-    assert!(said.contains("lowest priority there is (nice 19)"), "{said}");
-    assert_eq!(said.matches("bulk bodies run at the priority").count(), 1, "{said}");
+    proxy.says("lowest priority there is (nice 19)");
+    assert_eq!(proxy.stderr().matches("bulk bodies run at the priority").count(), 1);
     assert!(is_done_by_bulk(&proxy, || get(&proxy, "/film/1")), "threads are still its own");
 }
 

@@ -74,7 +74,7 @@ fn users_prove_themselves_by_password() {
     }
     std::fs::write(&users, "ann:secret\n").unwrap();
     assert!(!proxy.reload());
-    assert!(proxy.stderr().contains("line 1"), "{}", proxy.stderr());
+    proxy.says("line 1");
     std::fs::write(&users, lines.replace("ann", "zoe")).unwrap();
     assert!(proxy.reload());
     assert_eq!(with("ann:correct horse").status, 401, "what was remembered is forgotten");

@@ -72,7 +72,7 @@ fn by_url_by_prefix_and_everything() {
     assert_eq!(bodies(&proxy, &paths), ["9", "10", "11", "12"]);
     let count = "forebay_proxy_cache_purged_objects_total{cache=\"main\"}";
     assert_eq!(proxy.metric(count), 8.0);
-    assert!(proxy.stderr().contains("ops"), "who did it is told");
+    proxy.says("ops");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn only_operators_purge_and_orders_are_read_strictly() {
     assert_eq!(post(&proxy, "another-operators-token", "{\"all\":true}").status, 200);
     fs::remove_file(tokens.path().join("operator")).unwrap();
     assert!(!proxy.reload());
-    assert!(proxy.stderr().contains("the token `ops` cannot be read"), "{}", proxy.stderr());
+    proxy.says("the token `ops` cannot be read");
 }
 
 #[test]

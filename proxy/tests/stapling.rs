@@ -150,7 +150,7 @@ fn without_a_good_answer_handshakes_go_on_without() {
     let plain = authority.issue("plain", &["a.example"]);
     let proxy = proxy(&origin, &plain);
     let line = "names no OCSP responder";
-    eventually("a line", || proxy.stderr().contains(line).then_some(()));
+    proxy.says(line);
     assert!(proxy.reload());
     assert!(stapled(&proxy).contains("OCSP response: no response sent"));
     assert_eq!(proxy.stderr().matches(line).count(), 1);

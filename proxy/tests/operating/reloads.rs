@@ -36,8 +36,8 @@ fn a_wrong_document_changes_nothing() {
         assert_eq!(proxy.get("/").text(), "ok");
     }
     assert_eq!(proxy.metric("forebay_proxy_config_generation"), 1.0);
-    let said = proxy.stderr();
-    assert!(said.contains("proxy.yaml") && said.contains("upstrem"), "{said}");
+    proxy.says("proxy.yaml");
+    proxy.says("upstrem");
     proxy.rewrite(&format!("{moved}{}", to(&[origin.address])));
     assert!(proxy.reload(), "a right one is taken afterwards");
 }
@@ -80,7 +80,7 @@ fn listeners_are_opened_changed_and_closed() {
     let other_program = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("}}, more: {{ address: '{}'", other_program.local_addr().unwrap());
     assert!(!with(&taken));
-    assert!(proxy.stderr().contains("listener `more` cannot listen on"), "{}", proxy.stderr());
+    proxy.says("listener `more` cannot listen on");
     assert_eq!(other.ask(ask).status, 200, "nothing has changed");
 
     std::fs::write(proxy.path("proxy.yaml"), &written).unwrap();
@@ -137,7 +137,7 @@ fn another_admin_address_needs_a_restart_and_says_so() {
     assert_ne!(text, moved);
     std::fs::write(proxy.path("proxy.yaml"), moved).unwrap();
     assert!(!proxy.reload());
-    assert!(proxy.stderr().contains("restart"), "{}", proxy.stderr());
+    proxy.says("restart");
     assert_eq!(proxy.get("/").status, 200);
 }
 

@@ -75,8 +75,7 @@ fn no_request_fails_and_a_websocket_is_kept() {
     proxy.signal(Signal::USR2);
     let successor = Successor::of(&proxy);
     more(200);
-    let draining = || proxy.stderr().contains("stopping gracefully").then_some(());
-    eventually("the old one's end begins", draining);
+    proxy.says("stopping gracefully");
     more(50);
     echo(&mut socket, "after");
     assert!(!proxy.has_ended(), "the old one lives as long as its tunnel");
@@ -104,7 +103,7 @@ fn a_program_that_does_not_come_up_replaces_nobody() {
     let proxy = Proxy::before(&[origin.address]);
     proxy.rewrite("routes: [ { name: r, upstrem: u } ]");
     proxy.signal(Signal::USR2);
-    eventually("it is told", || proxy.stderr().contains("not replaced").then_some(()));
+    proxy.says("not replaced");
     assert_eq!(proxy.get("/").text(), "hello");
     let addresses: Value =
         serde_json::from_slice(&std::fs::read(proxy.path("addresses.json")).unwrap()).unwrap();

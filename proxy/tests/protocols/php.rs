@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::client::{Client, Response};
-use crate::harness::{Proxy, eventually};
+use crate::harness::Proxy;
 use crate::protocols::php_server::PhpServer;
 
 /// What a script was told, as JSON.
@@ -137,9 +137,7 @@ fn heads_bodies_and_errors_of_scripts_arrive() {
         "a body that is too short breaks"
     );
     assert_eq!(ask(&mut client, "GET /says.php", "").text(), "fine");
-    eventually("the script's words in the operator's log", || {
-        proxy.stderr().contains("something odd").then_some(())
-    });
+    proxy.says("something odd");
     assert!(matches!(ask(&mut client, "GET /fatal.php", "").status, 200 | 500));
     let mut slow = proxy.client();
     slow.send("GET /slow.php HTTP/1.1\r\nHost: a.example\r\n\r\n");
