@@ -21,6 +21,8 @@ use crate::signature::SignatureRow;
 use crate::trail::Back;
 use crate::transfer::TransferKind;
 
+const DOMAIN: &str = "forebay-ledger-chain-1";
+
 /// SHA-256.
 pub type Hash = [u8; 32];
 
@@ -143,7 +145,7 @@ impl Head {
     /// Appends a record.
     pub fn extend(&mut self, record: Record<'_>) -> Link {
         let subject = record.subject();
-        let mut digest = Digesting::new();
+        let mut digest = Digesting::new(DOMAIN);
         digest.bytes(&self.hash);
         digest.text(&subject);
         record.digest(&mut digest);
@@ -363,13 +365,13 @@ impl EntryRow {
 }
 
 /// Fields with their lengths, so that no two records read alike.
-struct Digesting(Vec<u8>);
+pub struct Digesting(Vec<u8>);
 
 impl Digesting {
-    fn new() -> Self {
+    pub fn new(domain: &str) -> Self {
         // Hashed in one go: feeding the hash field by field costs as much as hashing.
         let mut digest = Self(Vec::with_capacity(1024));
-        digest.text("forebay-ledger-chain-1");
+        digest.text(domain);
         digest
     }
 
@@ -378,22 +380,22 @@ impl Digesting {
         self.0.extend_from_slice(bytes);
     }
 
-    fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    fn number(&mut self, number: i64) {
+    pub fn number(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
     }
 
-    fn number_if_any(&mut self, number: Option<i64>) {
+    pub fn number_if_any(&mut self, number: Option<i64>) {
         match number {
             Some(number) => self.number(number),
             None => self.bytes(&[]),
         }
     }
 
-    fn done(self) -> Hash {
+    pub fn done(self) -> Hash {
         Sha256::digest(&self.0).into()
     }
 }

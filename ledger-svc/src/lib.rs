@@ -35,6 +35,7 @@ pub mod outbox;
 pub mod posting;
 pub mod reconcile;
 pub mod report;
+pub mod seal;
 pub mod service;
 pub mod signature;
 pub mod store;

@@ -31,6 +31,7 @@ mod reader;
 mod reconcile;
 mod row;
 mod rows;
+mod sealed;
 mod sets;
 mod signatures;
 mod source;

@@ -4,6 +4,7 @@
 mod books;
 mod days;
 mod reconciled;
+mod sealed;
 mod signed;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 pub use self::books::{Books, Sums};
 use self::reconciled::Reconciled;
+use self::sealed::Sealed;
 use self::signed::Signed;
 use crate::account::CurrencyBody;
 use crate::account_set::{MemberRow, SetRow};
@@ -98,7 +100,7 @@ pub async fn verify_signed(
     audit.check_migrations(url).await?;
     let mut chart = read(&mut audit).await?;
     let mut signed = Signed::new(chart.signatures.values(), keys)?;
-    let reconciled = Reconciled::new(&chart);
+    let (reconciled, sealed) = (Reconciled::new(&chart), Sealed::new(&chart));
     let accounts = chart.accounts.len();
     let mut books = Books::new(audit.balances_through().await?);
     walk(&mut audit, &mut books, &mut chart, pinned, &mut signed).await?;
@@ -120,10 +122,7 @@ pub async fn verify_signed(
         let row = "transfer_seq".into();
         return Err(Finding { table: "transfer_metadata", row, what }.into());
     }
-    if audit.services().await? != 1 {
-        let what = "the row is gone or its epoch is negative".into();
-        return Err(Finding { table: "service", row: "id 1".into(), what }.into());
-    }
+    sealed.check(&mut audit).await?;
     audit.close().await?;
     Ok(Verified { books, accounts, signed: signed.last })
 }

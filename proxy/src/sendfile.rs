@@ -12,14 +12,14 @@ use crate::lent::Lent;
 use crate::raw::awaited;
 
 /// A socket that files are sent to.
-pub struct Outlet(AsyncFd<Lent>);
+pub struct FileOutlet(AsyncFd<Lent>);
 
-impl Outlet {
+impl FileOutlet {
     /// Its readiness is told to the runtime this is called on.
     ///
     /// Errors: the runtime cannot wait for it; the socket comes back.
-    pub fn to(socket: Lent) -> Result<Outlet, Lent> {
-        awaited(socket, Interest::WRITABLE).map(Outlet).map_err(|(socket, _)| socket)
+    pub fn to(socket: Lent) -> Result<FileOutlet, Lent> {
+        awaited(socket, Interest::WRITABLE).map(FileOutlet).map_err(|(socket, _)| socket)
     }
 
     pub fn into_socket(self) -> Lent {
@@ -76,7 +76,7 @@ mod tests {
         let mut ours = l4::stream::Stream::from(ours);
         ours.set_socket_digest(digest);
         let mut ours: Stream = Box::new(ours);
-        let outlet = Outlet::to(lent::take_out(&mut ours).unwrap()).unwrap();
+        let outlet = FileOutlet::to(lent::take_out(&mut ours).unwrap()).unwrap();
         let body: Vec<u8> = (0..3_000_000_u32).map(|at| u8::try_from(at % 253).unwrap()).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&body).unwrap();

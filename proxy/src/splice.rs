@@ -17,11 +17,11 @@ const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 /// Two sockets and what lies between them.
 pub struct Splice {
     from: AsyncFd<Lent>,
-    outlet: Outlet,
+    outlet: PipeOutlet,
 }
 
 /// What lies between, and the socket behind it.
-pub struct Outlet {
+pub struct PipeOutlet {
     pipe: Pipe,
     to: AsyncFd<Lent>,
 }
@@ -42,7 +42,7 @@ impl Splice {
             Err((from, _)) => return Err((from, to)),
         };
         match awaited(to, Interest::READABLE | Interest::WRITABLE) {
-            Ok(to) => Ok(Splice { from, outlet: Outlet { pipe, to } }),
+            Ok(to) => Ok(Splice { from, outlet: PipeOutlet { pipe, to } }),
             Err((to, _)) => Err((from.into_inner(), to)),
         }
     }
@@ -57,17 +57,17 @@ impl Splice {
         taken.await
     }
 
-    pub fn outlet(&self) -> &Outlet {
+    pub fn outlet(&self) -> &PipeOutlet {
         &self.outlet
     }
 
     /// Nothing more is taken in.
-    pub fn end(self) -> (Lent, Outlet) {
+    pub fn end(self) -> (Lent, PipeOutlet) {
         (self.from.into_inner(), self.outlet)
     }
 }
 
-impl Outlet {
+impl PipeOutlet {
     /// Sends of what was taken in, `bytes` at most, as much as the socket takes at once; says how much.
     pub async fn send(&self, bytes: usize) -> io::Result<usize> {
         let sent = self.to.async_io(Interest::WRITABLE, |to| {

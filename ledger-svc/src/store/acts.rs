@@ -147,6 +147,7 @@ impl Batch<'_> {
                 (Acted::Noted, Vec::new())
             }
             Act::NoteUses(uses) => {
+                let uses = uses.iter().map(|(key, at)| (*key, Some(*at)));
                 self.insert(&[rows::of_key_uses(uses)]).await?;
                 (Acted::Noted, Vec::new())
             }

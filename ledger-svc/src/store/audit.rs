@@ -93,7 +93,7 @@ impl Audit {
             reason: error.to_string(),
         })?;
         migration::compare(&url.to_string(), sources, &applied)?;
-        if self.is_threaded().await? {
+        if self.is_threaded().await? && self.is_sealed().await? {
             return Ok(());
         }
         let (database, url) = (url.to_string(), url.to_string());
@@ -235,6 +235,21 @@ impl Audit {
         .await
     }
 
+    pub(super) async fn has_table(&mut self, name: &str) -> Result<bool, StoreError> {
+        // What a role may not touch is not in PostgreSQL's information_schema.
+        let tables = match self {
+            Self::Sqlite(_) => "sqlite_schema WHERE name",
+            Self::MySql(_) => {
+                "information_schema.tables WHERE table_schema = DATABASE() AND table_name"
+            }
+            Self::Postgres(_) => {
+                "pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename"
+            }
+        };
+        let sql = format!("SELECT count(*) FROM {tables} = '{name}'");
+        Ok(self.rows(sql, |row| row.long(0)).await? != [0])
+    }
+
     /// Up to which entry the rows of `balances` are written.
     pub async fn balances_through(&mut self) -> Result<i64, StoreError> {
         let sql = "SELECT balances_through FROM service WHERE id = 1".to_owned();
@@ -246,12 +261,6 @@ impl Audit {
     pub async fn holds(&mut self) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
         let sql = "SELECT transfer_seq, expires_at_us FROM holds ORDER BY transfer_seq".to_owned();
         self.rows(sql, |row| Ok((row.long(0)?, row.long_if_any(1)?))).await
-    }
-
-    /// How many rows the service's own table has; it holds no books.
-    pub async fn services(&mut self) -> Result<usize, StoreError> {
-        let sql = "SELECT id FROM service WHERE id = 1 AND epoch >= 0".to_owned();
-        Ok(self.rows(sql, |row| row.long(0)).await?.len())
     }
 
     /// Transfers after the one numbered so, without their entries; of earlier versions', also without their keys.

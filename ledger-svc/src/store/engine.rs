@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::row::Columns;
 use super::rows::Rows;
 use super::url::{DatabaseUrl, SqliteFile};
-use super::{Access, Audit, StoreError, Stream, mysql, postgres, sqlite, threading};
+use super::{Access, Audit, StoreError, Stream, mysql, postgres, sealed, sqlite, threading};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::chain::{Head, Record};
 use crate::report::Account;
@@ -112,10 +112,11 @@ pub async fn read_only(url: &DatabaseUrl) -> Result<Reader, StoreError> {
     })
 }
 
-/// Whether everything that is there is chained and has its way back.
+/// Whether everything that is there is chained, sealed and has its way back.
 async fn is_complete(url: &DatabaseUrl) -> Result<bool, StoreError> {
     let mut audit = Audit::open(url).await?;
-    let complete = audit.is_threaded().await? && audit.is_chained().await?;
+    let complete =
+        audit.is_threaded().await? && audit.is_chained().await? && audit.is_sealed().await?;
     audit.close().await?;
     Ok(complete)
 }
@@ -124,12 +125,16 @@ async fn is_complete(url: &DatabaseUrl) -> Result<bool, StoreError> {
 async fn complete(url: &DatabaseUrl, writer: &mut Writer) -> Result<(), StoreError> {
     let mut audit = Audit::open(url).await?;
     let (threaded, chained) = (audit.is_threaded().await?, audit.is_chained().await?);
+    let sealed = audit.is_sealed().await?;
     audit.close().await?;
     if !threaded {
         threading::thread(writer).await?;
     }
     if !chained {
         chain_what_is_there(url, writer).await?;
+    }
+    if !sealed {
+        sealed::seal(writer).await?;
     }
     Ok(())
 }

@@ -262,17 +262,6 @@ impl Batch<'_> {
         Err(impossible("a batch", &format!("{gone} holds closed instead of {}", closed.len())))
     }
 
-    /// Writes up to which entry all balances are written, where the changes say so.
-    pub async fn mark(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let Some(through) = changes.written.as_ref().and_then(|written| written.through) else {
-            return Ok(());
-        };
-        let marked = self
-            .run(format!("UPDATE service SET balances_through = {through} WHERE id = 1"))
-            .await?;
-        if marked == 1 { Ok(()) } else { Err(impossible("a mark", &format!("{marked} rows"))) }
-    }
-
     /// The accounts whose balances' rows were left behind.
     async fn behind(&mut self, last_entry_id: i64) -> Result<Behind, StoreError> {
         let through = self.query(MARK, |row| row.long(0)).await?.pop().unwrap_or(0);
@@ -281,12 +270,6 @@ impl Batch<'_> {
             return Err(impossible("a service", &what));
         }
         Ok(Behind::left(through, self.query(BEHIND, |row| row::balance_now(row)).await?))
-    }
-
-    /// A write that changes nothing of the books; proves that the database can be written.
-    pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let now = now.as_microsecond();
-        self.run(format!("UPDATE service SET probed_at_us = {now} WHERE id = 1")).await.map(drop)
     }
 }
 

@@ -11,16 +11,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 pub use self::write::{Batch, Inserts, inserts, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
+use super::sealed::SERVICE;
 use super::url::Server;
 use super::{Access, StoreError};
+use crate::seal::ServiceRow;
 
-pub const MIGRATIONS: [migration::Source; 16] = [
+pub const MIGRATIONS: [migration::Source; 17] = [
     (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
@@ -37,6 +39,7 @@ pub const MIGRATIONS: [migration::Source; 16] = [
     (14, "account sets", include_str!("../../migrations/mysql/0014_account_sets.sql")),
     (15, "ways back", include_str!("../../migrations/mysql/0015_ways_back.sql")),
     (16, "balances behind", include_str!("../../migrations/mysql/0016_balances_behind.sql")),
+    (17, "seals", include_str!("../../migrations/mysql/0017_seals.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,11 +110,7 @@ pub async fn open(
         let (database, url) = (server.name.clone(), server.name.clone());
         return Err(StoreError::Unmigrated { database, url });
     }
-    sqlx::query("UPDATE service SET epoch = epoch + 1 WHERE id = 1")
-        .execute(&mut connection)
-        .await
-        .map_err(failed)?;
-    let epoch = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await.map_err(failed)?;
+    let epoch = take_over(&mut connection).await.map_err(failed)?;
     let connection_id = connection_id(&mut connection).await?;
     let (pool, ahead) = (readers(server), reading(server, 1));
     let writer = Writer {
@@ -265,6 +264,17 @@ async fn lock_holder(connection: &mut MySqlConnection) -> Result<Option<i64>, St
 
 async fn connection_id(connection: &mut MySqlConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)").fetch_one(connection).await?)
+}
+
+/// Begins the next epoch.
+async fn take_over(connection: &mut MySqlConnection) -> Result<i64, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let sql = AssertSqlSafe(format!("{SERVICE} FOR UPDATE"));
+    let row = sqlx::query_as(sql).fetch_one(&mut *transaction).await?;
+    let row = ServiceRow::found(row).next();
+    sqlx::query(AssertSqlSafe(row.update())).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(row.epoch)
 }
 
 async fn run_migrations(

@@ -11,16 +11,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 pub use self::write::{Batch, Insert, inserts, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
+use super::sealed::SERVICE;
 use super::url::Server;
 use super::{Access, StoreError};
+use crate::seal::ServiceRow;
 
-pub const MIGRATIONS: [migration::Source; 16] = [
+pub const MIGRATIONS: [migration::Source; 17] = [
     (1, migration::MARK, include_str!("../../migrations/postgres/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/postgres/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/postgres/0003_pending.sql")),
@@ -41,6 +43,7 @@ pub const MIGRATIONS: [migration::Source; 16] = [
     (14, "account sets", include_str!("../../migrations/postgres/0014_account_sets.sql")),
     (15, "ways back", include_str!("../../migrations/postgres/0015_ways_back.sql")),
     (16, "balances behind", include_str!("../../migrations/postgres/0016_balances_behind.sql")),
+    (17, "seals", include_str!("../../migrations/postgres/0017_seals.sql")),
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,11 +138,7 @@ pub async fn open(
         let (database, url) = (server.name.clone(), server.name.clone());
         return Err(StoreError::Unmigrated { database, url });
     }
-    let epoch =
-        sqlx::query_scalar("UPDATE service SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(failed)?;
+    let epoch = take_over(&mut connection).await.map_err(failed)?;
     let process_ids = [process_id(&mut connection).await?, process_id(&mut beside).await?];
     let lane = |connection: PgConnection, number: usize| Writer {
         server: server.clone(),
@@ -292,6 +291,17 @@ async fn lock_holder(connection: &mut PgConnection, key: i64) -> Result<Option<i
 
 async fn process_id(connection: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT pg_backend_pid()::bigint").fetch_one(connection).await?)
+}
+
+/// Begins the next epoch.
+async fn take_over(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let sql = AssertSqlSafe(format!("{SERVICE} FOR UPDATE"));
+    let row = sqlx::query_as(sql).fetch_one(&mut *transaction).await?;
+    let row = ServiceRow::found(row).next();
+    sqlx::query(AssertSqlSafe(row.update())).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(row.epoch)
 }
 
 async fn run_migrations(

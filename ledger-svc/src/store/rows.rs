@@ -21,6 +21,7 @@ use crate::chain::{CloseRow, EntryRow, LimitsRow, Link};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
 use crate::report::Account;
+use crate::seal;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub enum Cell<'a> {
     Shared(Arc<str>),
     /// One of few.
     Word(&'static str),
-    /// A date, which needs no quoting in any engine.
+    /// A date or hex digits, which need no quoting in any engine.
     Plain(Arc<str>),
     Bytes(&'a [u8]),
     Uuid(Uuid),
@@ -202,13 +203,11 @@ static API_KEYS: Table = table(
 );
 static REVOCATIONS: Table =
     table("api_key_revocations", &[("key_id", Long), ("revoked_at_us", Long)]);
-static KEY_USES_NEW: Table = table("api_key_uses", &[("key_id", Long), ("last_used_at_us", Long)]);
-static KEY_USES: Table = Table {
-    name: "api_key_uses",
-    columns: &[("key_id", Long), ("last_used_at_us", Long)],
-    keys: 1,
-    clash: Clash::Replaces,
-};
+const KEY_USE_COLUMNS: &[(&str, Sort)] =
+    &[("key_id", Long), ("last_used_at_us", Long), ("seal", Text)];
+static NEW_KEY_USES: Table = table("api_key_uses", KEY_USE_COLUMNS);
+static KEY_USES: Table =
+    Table { name: "api_key_uses", columns: KEY_USE_COLUMNS, keys: 1, clash: Clash::Replaces };
 static AUDIT_LOG: Table = table(
     "audit_log",
     &[
@@ -241,6 +240,7 @@ const PROGRESS_COLUMNS: &[(&str, Sort)] = &[
     ("next_attempt_at_us", Long),
     ("suspended_at_us", Long),
     ("error", Text),
+    ("seal", Text),
 ];
 static NEW_PROGRESS: Table = table("webhook_progress", PROGRESS_COLUMNS);
 static PROGRESS: Table =
@@ -314,8 +314,8 @@ pub fn of_key(row: &ApiKeyRow) -> [Rows<'_>; 2] {
         Cell::Long(row.created_at_us),
         long_if_any(row.expires_at_us),
     ];
-    let unused = vec![Cell::Long(row.id), Cell::Null];
-    [Rows { table: &API_KEYS, cells: key }, Rows { table: &KEY_USES_NEW, cells: unused }]
+    let unused = key_use_cells((row.id, None)).to_vec();
+    [Rows { table: &API_KEYS, cells: key }, Rows { table: &NEW_KEY_USES, cells: unused }]
 }
 
 pub fn of_revocation(row: RevocationRow) -> Rows<'static> {
@@ -323,9 +323,12 @@ pub fn of_revocation(row: RevocationRow) -> Rows<'static> {
 }
 
 /// Key and time of last use.
-pub fn of_key_uses(uses: &[(i64, i64)]) -> Rows<'static> {
-    let cells = uses.iter().flat_map(|(key, at)| [*key, *at].map(Cell::Long));
-    Rows { table: &KEY_USES, cells: cells.collect() }
+pub fn of_key_uses(uses: impl Iterator<Item = (i64, Option<i64>)>) -> Rows<'static> {
+    Rows { table: &KEY_USES, cells: uses.flat_map(key_use_cells).collect() }
+}
+
+fn key_use_cells((key, at): (i64, Option<i64>)) -> [Cell<'static>; 3] {
+    [Cell::Long(key), long_if_any(at), Cell::Plain(seal::of_key_use(key, at).into())]
 }
 
 pub fn of_endpoint(row: &EndpointRow) -> Rows<'_> {
@@ -345,7 +348,7 @@ pub fn of_removal(row: RemovalRow) -> Rows<'static> {
     Rows { table: &REMOVALS, cells }
 }
 
-fn progress_cells(row: &Progress) -> [Cell<'_>; 6] {
+fn progress_cells(row: &Progress) -> [Cell<'_>; 7] {
     [
         Cell::Long(row.endpoint_id),
         Cell::Long(row.delivered_seq),
@@ -353,6 +356,7 @@ fn progress_cells(row: &Progress) -> [Cell<'_>; 6] {
         long_if_any(row.next_attempt_at_us),
         long_if_any(row.suspended_at_us),
         Cell::Text(&row.error),
+        Cell::Plain(seal::of_progress(row).into()),
     ]
 }
 

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use sqlx::{AssertSqlSafe, Connection};
 
 pub use self::backup::copy;
 use self::fold::Folding;
@@ -24,7 +24,9 @@ pub use self::write::LOOK_UPS;
 pub use self::write::{Batch, Insert, inserts, look_up};
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
+use super::sealed::SERVICE;
 use super::{Access, SqliteFile, StoreError, Synchronous};
+use crate::seal::ServiceRow;
 
 /// "FBLG", set by the first migration.
 const APPLICATION_ID: i64 = 1_178_750_023;
@@ -35,7 +37,7 @@ const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
 const LOG_PAGES_MAX: u32 = 16 << 10;
 
-pub const MIGRATIONS: [migration::Source; 16] = [
+pub const MIGRATIONS: [migration::Source; 17] = [
     (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
     (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
     (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
@@ -52,6 +54,7 @@ pub const MIGRATIONS: [migration::Source; 16] = [
     (14, "account sets", include_str!("../../migrations/sqlite/0014_account_sets.sql")),
     (15, "ways back", include_str!("../../migrations/sqlite/0015_ways_back.sql")),
     (16, "balances behind", include_str!("../../migrations/sqlite/0016_balances_behind.sql")),
+    (17, "seals", include_str!("../../migrations/sqlite/0017_seals.sql")),
 ];
 
 /// The one writing connection.
@@ -96,11 +99,7 @@ pub async fn open(
     let creating = options.clone().create_if_missing(true);
     let (mut connection, unsafe_settings) = connect(path, &creating, access.allow_unsafe).await?;
     run_migrations(path, &mut connection).await?;
-    let epoch =
-        sqlx::query_scalar("UPDATE service SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| opening(path, &error))?;
+    let epoch = take_over(&mut connection).await.map_err(|error| opening(path, &error))?;
     let (pool, ahead) = (readers(file), reading(file, 1));
     let writer = Writer {
         path: path.clone(),
@@ -243,6 +242,16 @@ async fn connect(
         return Err(StoreError::Unsafe { database: named(path), settings });
     }
     Ok((connection, settings))
+}
+
+/// Begins the next epoch.
+async fn take_over(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let row = sqlx::query_as(SERVICE).fetch_one(&mut *transaction).await?;
+    let row = ServiceRow::found(row).next();
+    sqlx::query(AssertSqlSafe(row.update())).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(row.epoch)
 }
 
 async fn run_migrations(

@@ -18,18 +18,7 @@ const TOLD_EVERY: i64 = 1_000_000;
 impl Audit {
     /// Whether every entry has its way back.
     pub(super) async fn is_threaded(&mut self) -> Result<bool, StoreError> {
-        // What a role may not touch is not in PostgreSQL's information_schema.
-        let sql = match self {
-            Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE name = 'entries_before'",
-            Self::MySql(_) => {
-                "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'entries_before'"
-            }
-            Self::Postgres(_) => {
-                "SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename = 'entries_before'"
-            }
-        };
-        let found = self.rows(sql.to_owned(), |row| row.long(0)).await?;
-        Ok(found == [0])
+        Ok(!self.has_table("entries_before").await?)
     }
 }
 

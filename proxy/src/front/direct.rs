@@ -13,7 +13,7 @@ use crate::front::pass::Client;
 use crate::prompt::{self, QUANTUM_BYTES, within};
 use crate::raw::Pages;
 use crate::respond::Failure;
-use crate::sendfile::Outlet;
+use crate::sendfile::FileOutlet;
 use crate::splice::{self, Splice};
 
 /// The way from a server's socket to a client's; none where there is no such way or the process has run out of what it
@@ -37,7 +37,7 @@ pub fn way(client: &mut Client, reply: &mut Reply) -> Option<Splice> {
 
 /// The last bytes of a body, on their way.
 pub struct End {
-    outlet: splice::Outlet,
+    outlet: splice::PipeOutlet,
     bytes: usize,
 }
 
@@ -78,7 +78,11 @@ pub async fn send_end(client: &mut Client, end: End) -> Result<(), Failure> {
 }
 
 /// Sends what was taken in. A client has its time for each step of it.
-async fn send(client: &mut Client, outlet: &splice::Outlet, bytes: usize) -> Result<(), Failure> {
+async fn send(
+    client: &mut Client,
+    outlet: &splice::PipeOutlet,
+    bytes: usize,
+) -> Result<(), Failure> {
     let patience = within(&client.stream).ok_or(Failure::Internal)?.patience();
     let mut left = bytes;
     while left > 0 {
@@ -100,7 +104,7 @@ pub async fn send_pages(
     first_byte: &mut Option<Instant>,
 ) -> Option<io::Result<()>> {
     let patience = within(&client.stream)?.patience().clone();
-    let outlet = match Outlet::to(prompt::lend(&mut client.stream)?) {
+    let outlet = match FileOutlet::to(prompt::lend(&mut client.stream)?) {
         Ok(outlet) => outlet,
         Err(socket) => {
             prompt::give_back(&mut client.stream, socket, &client.home).ok()?;
