@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::engine::{Server, on_every_engine};
+use crate::engine::{Engine, Server, on_every_engine};
 use crate::keys::{guarded, with};
 use crate::pending::{hold_and_void, holding, id};
 use crate::running::{Api, DEADLINE, Running, answer, moving, open_pair, options};
@@ -369,6 +369,44 @@ async fn a_stream_goes_on_where_it_was_left(server: &Server) {
     let revoked = answer(with(api, admin.reveal(), Method::POST, "/v1/keys/2/revoke")).await;
     assert_eq!(revoked.status, 200);
     tokio::time::timeout(DEADLINE, open.text()).await.expect("it goes on").unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_read_does_not_keep_a_stream_from_others() {
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let running = server
+        .running_with(|options| {
+            options.outbox.streams_max = 1;
+            options.http.body_timeout = Duration::from_secs(2);
+        })
+        .await;
+    let api = &running.api;
+    open_pair(api).await;
+    // More than both ends' kernels hold: 12 MB.
+    let mut transfer = moving("eur:credit", "eur:debit", "1");
+    transfer["description"] = json!("\u{1f4b6}".repeat(500));
+    for part in 0..15 {
+        let items: Vec<Value> = (0..400)
+            .map(|index| json!({"key": format!("{part}-{index}"), "transfer": transfer}))
+            .collect();
+        let booked = api.post("/v1/batches", &json!({"transfers": items})).await;
+        assert_eq!(booked.status, 200, "{}", booked.body);
+    }
+    let address = api.base.trim_start_matches("http://");
+    let mut deaf = tokio::net::TcpStream::connect(address).await.unwrap();
+    let asked = b"GET /v1/events?after=0 HTTP/1.1\r\nhost: x\r\n\r\n";
+    deaf.write_all(asked).await.unwrap();
+    api.metric_reaches("forebay_ledger_event_streams", 1.0).await;
+    let began = Instant::now();
+    let open = loop {
+        let open = api.request(Method::GET, "/v1/events").send().await.unwrap();
+        if open.status() == 200 {
+            break open;
+        }
+        assert!(began.elapsed() < DEADLINE, "the place is never free");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    drop((open, deaf));
 }
 
 async fn webhooks_are_checked_and_limited(server: &Server) {

@@ -267,7 +267,6 @@ impl Prompt {
         Poll::Ready(Err(unread()))
     }
 
-    /// Follows what was read; from a fault on, nothing is handed on.
     /// Reads what is settled of the heads that come, and all else as it comes.
     fn poll_settled(
         &mut self,
@@ -304,6 +303,7 @@ impl Prompt {
         }
     }
 
+    /// Follows what was read; from a fault on, nothing is handed on.
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
         let Some(framing) = &mut self.framing else { return };
         if let Err((fault, right)) = framing.read(&into.filled()[before..]) {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use utoipa::IntoParams;
 
 use super::App;
@@ -42,7 +42,7 @@ pub struct EventParams {
 ///
 /// Server-sent events without an end: `id` is the event's number, `event` its type, `data` the `Event` as JSON. Browsers
 /// and other clients come again with `Last-Event-ID` by themselves, and miss nothing. A stream ends when its key is
-/// revoked or expires, or the service stops.
+/// revoked or expires, when the client reads nothing of it for as long as a body may take, or the service stops.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "streamEvents", tag = "events",
     params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "The number of the last event seen")),
@@ -102,7 +102,8 @@ async fn pass_on(
             text.push_str(":\n\n");
         }
         if !text.is_empty() {
-            if pieces.send(std::mem::take(&mut text).into()).await.is_err() {
+            let piece = std::mem::take(&mut text).into();
+            if !hand_on((&app, &actor), &pieces, &mut stopping, piece).await {
                 break;
             }
             said = Instant::now();
@@ -118,6 +119,33 @@ async fn pass_on(
         }
     }
     app.metrics.event_streams.dec();
+}
+
+/// Hands a piece on to the client. Says whether the stream goes on: not when the client is gone or reads nothing for as
+/// long as a body may take, when it may read no longer, or the service stops.
+async fn hand_on(
+    (app, actor): (&App, &Actor),
+    pieces: &mpsc::Sender<Bytes>,
+    stopping: &mut watch::Receiver<bool>,
+    piece: Bytes,
+) -> bool {
+    let since = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            room = pieces.reserve() => {
+                let Ok(room) = room else { return false };
+                room.send(piece);
+                return true;
+            }
+            _ = stopping.wait_for(|stop| *stop) => return false,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if since.elapsed() >= app.limits.body_timeout || !may_read(app, actor) {
+                    return false;
+                }
+            }
+        }
+    }
 }
 
 fn may_read(app: &App, actor: &Actor) -> bool {

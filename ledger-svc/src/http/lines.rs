@@ -93,7 +93,7 @@ struct Stream {
     /// Lines read so far.
     line: u64,
     /// Groups in their order, the first one the next to be answered.
-    waiting: VecDeque<JoinHandle<String>>,
+    waiting: VecDeque<Waiting>,
     pieces: mpsc::Sender<Bytes>,
     /// As long as it runs, a request is in flight: a stop waits for it.
     counted: InFlight,
@@ -104,6 +104,28 @@ struct Line {
     number: u64,
     key: Option<String>,
     read: Result<TransferRequest, Problem>,
+}
+
+/// A group that was handed to the writer, and what becomes of it.
+struct Waiting {
+    numbers: Vec<u64>,
+    answer: JoinHandle<String>,
+}
+
+impl Waiting {
+    /// Its answers, a line each, whatever happens to the task that makes them.
+    async fn text(&mut self, app: &App) -> String {
+        if let Ok(text) = (&mut self.answer).await {
+            return text;
+        }
+        let detail = "it is not known whether this was booked: send it again under the same key";
+        let (mut text, problem) = (String::new(), Problem::new(Kind::Internal, detail));
+        for number in &self.numbers {
+            write_refusal(app, &mut text, Some(*number), None, &problem);
+            text.push('\n');
+        }
+        text
+    }
 }
 
 /// The client has gone.
@@ -150,9 +172,9 @@ impl Stream {
             };
             tokio::select! {
                 frame = next => return Ok(piece(frame, timeout)),
-                text = first => {
+                text = first.text(&self.app) => {
                     self.waiting.pop_front();
-                    self.send(text.unwrap_or_default()).await?;
+                    self.send(text).await?;
                 }
             }
         }
@@ -191,13 +213,15 @@ impl Stream {
         while self.waiting.len() >= GROUPS_AHEAD {
             self.answer_next().await?;
         }
-        self.waiting.push_back(tokio::spawn(answered(self.app.clone(), lines, self.minimal)));
+        let numbers = lines.iter().map(|line| line.number).collect();
+        let answer = tokio::spawn(answered(self.app.clone(), lines, self.minimal));
+        self.waiting.push_back(Waiting { numbers, answer });
         Ok(())
     }
 
     async fn answer_next(&mut self) -> Result<(), Gone> {
-        let Some(first) = self.waiting.pop_front() else { return Ok(()) };
-        let text = first.await.unwrap_or_default();
+        let Some(mut first) = self.waiting.pop_front() else { return Ok(()) };
+        let text = first.text(&self.app).await;
         self.send(text).await
     }
 

@@ -67,7 +67,7 @@ const EPOCH: &str = "SELECT epoch FROM service WHERE id = 1";
 const ACCOUNT: &str =
     "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
 
-/// A batch travels in parameters of up to `write::PARAMETER_BYTES_MAX`.
+/// A batch travels in texts of up to `TEXT_BYTES_MAX` in `write` and a row.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
 
 /// The one writing connection.
