@@ -52,23 +52,53 @@ impl Deployment<'_> {
     ) -> Result<(), DeployError> {
         for wave in waves {
             let mut begun = Vec::new();
-            for name in wave {
-                let template = self.templates.iter().find(|it| it.name == *name);
-                let since = match template {
-                    Some(template) => self.begin(template, signals, show).await?,
-                    None => Some(self.begin_deletion(name, signals, show).await?),
-                };
-                begun.extend(since.map(|since| (name.clone(), since)));
-            }
-            self.follow(&begun, signals, show).await?;
+            let all_begun = self.begin_all(wave, &mut begun, signals, show).await;
+            // What was set going is followed, whatever kept the rest of its wave from it.
+            let followed = self.follow(&begun, signals, show).await;
+            let closed = self.close(wave).await;
+            all_begun.and(followed).and(closed)?;
             for (name, _) in &begun {
-                if let Some(template) = self.templates.iter().find(|it| it.name == *name) {
+                if self.templates.iter().any(|it| it.name == *name) {
                     self.cloud.protect(name, true).await?;
-                    self.cloud.guard(name, &policy::of(template, &[])).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    async fn begin_all(
+        &self,
+        wave: &[String],
+        begun: &mut Vec<(String, i64)>,
+        signals: &mut StopSignals,
+        show: &Show,
+    ) -> Result<(), DeployError> {
+        for name in wave {
+            let template = self.templates.iter().find(|it| it.name == *name);
+            let since = match template {
+                Some(template) => self.begin(template, signals, show).await?,
+                None => Some(self.begin_deletion(name, signals, show).await?),
+            };
+            begun.extend(since.map(|since| (name.clone(), since)));
+        }
+        Ok(())
+    }
+
+    /// Has the policies of a wave's stacks forbid again what was allowed, whatever came of the wave. The first error is
+    /// told, after the others have been tried.
+    async fn close(&self, wave: &[String]) -> Result<(), DeployError> {
+        let mut closed = Ok(());
+        for template in self.templates.iter().filter(|it| wave.contains(&it.name)) {
+            let guarded = match self.cloud.stack(&template.name).await {
+                Ok(Some(stack)) if !stack.is_empty_shell() => {
+                    self.cloud.guard(&template.name, &policy::of(template, &[])).await
+                }
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            closed = closed.and(guarded.map_err(DeployError::from));
+        }
+        closed
     }
 
     pub(super) async fn follow(
@@ -226,6 +256,7 @@ impl Deployment<'_> {
                 _ => tokio::time::sleep(self.look).await,
             }
         }
+        let _ = self.cloud.withdraw(name, id).await;
         Err(DeployError::Refused(format!("{name}: its change set is not ready after ten minutes")))
     }
 }

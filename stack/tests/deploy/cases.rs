@@ -171,6 +171,17 @@ fn what_holds_data_is_replaced_only_when_named() {
     let (lifted, back) = (&policies[policies.len() - 2], &policies[policies.len() - 1]);
     assert!(!lifted.contains("LogicalResourceId/Database\""), "{lifted}");
     assert!(back.contains("LogicalResourceId/Database\""), "{back}");
+    // So it is where the change fails, and where nothing is to be changed.
+    stage.script(|script| script.fails = Some(("Database".to_owned(), "no room".to_owned())));
+    stage.write("database: { storage: 400GiB }");
+    for code in [Some(1), Some(0)] {
+        let deployed = stage.deploy(&["--allow-replacement", "Database"]);
+        assert_eq!(deployed.1, code, "{}", deployed.0);
+        let policies = stage.fake.stack("production-data").policies;
+        assert!(policies.last().unwrap().contains("LogicalResourceId/Database\""), "{policies:?}");
+        stage.script(|script| script.fails = None);
+        stage.write("database: { storage: 300GiB }");
+    }
 }
 
 #[test]
