@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::task::LocalSet;
 
@@ -23,6 +24,8 @@ use crate::verify;
 const SEEDS: u64 = 60;
 const CLIENTS: usize = 4;
 const ASKED: usize = 12;
+/// Reads go on beside the writer, and leave it most of the thread they share.
+const READS_EVERY: Duration = Duration::from_millis(1);
 
 /// Numbers that follow from the seed alone.
 struct Dice(u64);
@@ -84,7 +87,7 @@ async fn read(handle: Rc<Handle>, reader: store::Reader, done: Rc<Cell<bool>>) -
                 }
             }
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(READS_EVERY).await;
     }
     told
 }
