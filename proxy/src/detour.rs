@@ -18,6 +18,7 @@ use pingora::proxy::Session;
 use proxy_config::detours::To;
 
 use crate::cache::conditional;
+use crate::cache::heeded::X_ACCEL_EXPIRES;
 use crate::exchange::Exchange;
 use crate::inside::Bounds;
 use crate::path::normalize_target;
@@ -29,10 +30,9 @@ pub const DETOURS_MAX: u32 = 10;
 
 const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 /// What else servers say to a proxy and not to its clients.
-const X_ACCEL: [HeaderName; 4] = [
+const X_ACCEL: [HeaderName; 3] = [
     HeaderName::from_static("x-accel-buffering"),
     HeaderName::from_static("x-accel-charset"),
-    HeaderName::from_static("x-accel-expires"),
     HeaderName::from_static("x-accel-limit-rate"),
 ];
 /// Fields of the answer that named the path which go on to the client with what is found there.
@@ -296,11 +296,12 @@ pub fn may_follow(exchange: &Exchange) -> bool {
     obeys || pages.any(proxy_config::detours::Page::takes_upstream_errors)
 }
 
-/// Takes off what a server that is obeyed says to this proxy alone.
-pub fn settle(head: &mut ResponseHeader) {
+/// Takes off what a server that is obeyed says to this proxy alone, and gives back how long the answer may be kept.
+pub fn settle(head: &mut ResponseHeader) -> Option<HeaderValue> {
     for name in X_ACCEL {
         head.remove_header(&name);
     }
+    head.remove_header(&X_ACCEL_EXPIRES)
 }
 
 /// The request is answered: says so for what a page stood in for.

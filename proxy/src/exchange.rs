@@ -175,6 +175,7 @@ impl Exchange {
         self.reused = contact.reused;
         self.connect_time = contact.connect_time;
         self.upstream_first_byte = contact.first_byte;
+        self.upstream_status = contact.status.or(self.upstream_status);
     }
 
     /// What its questions record their spans with, on the route it is on now.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::detours::{Step, To};
@@ -265,6 +265,16 @@ pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Resu
         }
     }
     Ok(())
+}
+
+/// The fields of a request as its upstream is asked with them, where they differ from those it came with.
+pub fn as_asked(head: &RequestHeader, edits: &Rendered) -> Option<HeaderMap> {
+    if edits.is_empty() {
+        return None;
+    }
+    let mut asked = head.clone();
+    edit_request(&mut asked, edits).ok()?;
+    Some(asked.as_owned_parts().headers)
 }
 
 /// Edits a response on its way to the client, whoever made it; interim responses stay as they are.

@@ -63,6 +63,7 @@ mod slicing;
 mod slow_clients;
 mod small_disks;
 mod splitting;
+mod standing_in;
 mod stapling;
 mod stepping;
 mod streaming;

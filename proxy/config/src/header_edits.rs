@@ -197,6 +197,15 @@ impl Rendered {
             && self.replace.is_empty()
     }
 
+    /// Whether a message may have other values of this field than it came with.
+    pub fn changes(&self, name: &HeaderName) -> bool {
+        self.remove_all
+            || self.remove.contains(name)
+            || self.set.iter().chain(&self.add).any(|(edited, _)| edited == name)
+            || self.replace.iter().any(|(edited, ..)| edited == name)
+            || self.append.iter().any(|(edited, ..)| name.as_str().eq_ignore_ascii_case(edited))
+    }
+
     fn answer<'a>(&'a self, status: u16, headers: &'a HeaderMap) -> Answer<'a> {
         Answer { status, headers, tried: &self.tried, body: self.body.as_deref() }
     }

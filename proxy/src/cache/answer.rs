@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_EN
 use http::{HeaderMap, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use proxy_config::header_edits::Rendered;
 use tokio::time::timeout_at;
 
 use crate::cache::directives::Directives;
@@ -181,10 +182,12 @@ pub fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
     exchange.cache = Some(verdict);
 }
 
-/// What answers a request at once, and how many milliseconds it stays fresh: a hit in memory, which no other request need know of.
+/// What answers a request at once, and how many milliseconds it stays fresh: a hit in memory, which no other request need know of,
+/// and no field that the upstream is asked with in another way.
 pub fn at_hand(
     head: &RequestHeader,
     policy: &Policy,
+    edits: &Rendered,
     (tls, text): (bool, Option<&str>),
     now_ms: u64,
 ) -> Option<(Arc<Stored>, i64)> {
@@ -192,8 +195,14 @@ pub fn at_hand(
         return None;
     }
     let said = Directives::of_request(&head.headers);
-    let key = key(policy, head, tls, text);
+    let key = key(policy, head, &head.headers, tls, text);
     let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
+    if !edits.is_empty() {
+        let selected = stored.head.selection.pairs().map(|(name, _)| name);
+        if selected.chain(policy.key.headers()).any(|name| edits.changes(name)) {
+            return None;
+        }
+    }
     let fresh_for_ms = stored.times().fresh_for_ms(now_ms);
     Some((stored, fresh_for_ms))
 }
@@ -221,20 +230,26 @@ fn keyless(head: &RequestHeader) -> Option<&'static str> {
     (!has_host || std::str::from_utf8(head.raw_path()).is_err()).then_some("no_host")
 }
 
-/// `text` is the whole key, where the policy says so.
-fn key(policy: &Policy, head: &RequestHeader, tls: bool, text: Option<&str>) -> Key {
+/// `headers` are as the upstream is asked with them; `text` is the whole key, where the policy says so.
+fn key(
+    policy: &Policy,
+    head: &RequestHeader,
+    headers: &HeaderMap,
+    tls: bool,
+    text: Option<&str>,
+) -> Key {
     if let Some(text) = text {
         return Key { uri: text.into(), extras: Arc::default() };
     }
     let scheme = if tls { "https" } else { "http" };
     let target = std::str::from_utf8(head.raw_path()).unwrap_or_default();
-    policy.key.key(scheme, host(head), target, &head.headers)
+    policy.key.key(scheme, host(head), target, headers)
 }
 
 /// The key of a request, which is another for each server that requests name, unless the policy says all of it.
-fn own_key(policy: &Policy, head: &RequestHeader, exchange: &Exchange) -> Key {
+fn own_key(policy: &Policy, head: &RequestHeader, headers: &HeaderMap, exchange: &Exchange) -> Key {
     let texts = &exchange.ruled.texts;
-    let key = key(policy, head, exchange.tls.is_some(), texts.cache_key.as_deref());
+    let key = key(policy, head, headers, exchange.tls.is_some(), texts.cache_key.as_deref());
     if texts.cache_key.is_some() {
         return key;
     }
@@ -313,7 +328,9 @@ async fn find(
     if policy.freshness.honor_request && said.no_store && !said.only_if_cached {
         return Ok(Found::Pass("no_store"));
     }
-    let key = own_key(policy, head, exchange);
+    // What tells answers apart is what the origin was asked with.
+    let edited = rules::as_asked(head, &exchange.ruled.to_upstream);
+    let key = own_key(policy, head, edited.as_ref().unwrap_or(&head.headers), exchange);
     // What is not to be stored begins no fill, as HEAD begins none unless the policy says so.
     let is_head =
         (head.method == Method::HEAD && !policy.for_head) || exchange.ruled.texts.cache_no_store;
@@ -323,7 +340,7 @@ async fn find(
     let deadline = Instant::now() + wait_max;
     let mut may_load = true;
     loop {
-        let headers = &session.req_header().headers;
+        let headers = edited.as_ref().unwrap_or(&session.req_header().headers);
         let may_wait = Instant::now() < deadline || policy.collapse_wait_max.is_zero();
         let asking = Asking { key: &key, headers, said: &said, is_head, may_wait, may_load };
         let now_ms = now_ms();
@@ -368,7 +385,7 @@ async fn find(
             Step::Join { fill, interest, stale } => {
                 let waited = timeout_at(deadline.into(), wait(session, &fill)).await;
                 let Ok(known) = waited else { continue };
-                let headers = &session.req_header().headers;
+                let headers = edited.as_ref().unwrap_or(&session.req_header().headers);
                 if let Some(found) = joined(headers, policy, (known?, interest, stale), &said)? {
                     return Ok(found);
                 }
@@ -557,7 +574,7 @@ pub fn invalidate(
     if !policy.invalidates || request.method.is_safe() || response.status.as_u16() >= 400 {
         return;
     }
-    let own = own_key(policy, request, exchange);
+    let own = own_key(policy, request, &request.headers, exchange);
     policy.cache.invalidate(&own.uri);
     for group in invalidated_groups(&response.headers, &own.uri) {
         policy.cache.invalidate_tag(&group);

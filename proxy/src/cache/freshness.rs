@@ -45,7 +45,7 @@ pub struct Rules {
 
 /// The names of all reasons for which an answer is not stored: those of [`Refusal`], and those that
 /// have nothing to do with freshness.
-pub const REFUSALS: [&str; 11] = [
+pub const REFUSALS: [&str; 12] = [
     "no_store",
     "private",
     "authorization",
@@ -53,6 +53,7 @@ pub const REFUSALS: [&str; 11] = [
     "vary_all",
     "status",
     "no_freshness",
+    "stale_kept",
     "unframed",
     "tags",
     "too_large",
@@ -219,20 +220,20 @@ pub fn assess(
     let never_stale =
         !overridden && (said.must_revalidate || said.proxy_revalidate || said.s_maxage.is_some());
     let always_ask = !overridden && said.no_cache;
-    let never = never_stale || always_ask;
+    // A failure does not stand in for another, and nobody is served one that is out of date.
+    let failed = status.is_server_error();
+    let never = never_stale || always_ask || failed;
     let said_ms = |seconds: Option<u64>| seconds.map(|seconds| seconds * 1000);
     let while_revalidating = Some(rules.stale_while_revalidate_ms).filter(|ms| *ms > 0);
     let while_revalidating = while_revalidating.or(said_ms(said.stale_while_revalidate));
     let on_error = rules.stale_if_error_ms.or(said_ms(said.stale_if_error));
-    // A failure does not stand in for another.
-    let stand_in_ms = if status.is_server_error() { 0 } else { STAND_IN_MS };
     let stale_for = |ms: Option<u64>| if never { 0 } else { ms.unwrap_or(0) };
     let times = Times {
         arrived_ms,
         initial_age_ms,
         fresh_until_ms,
         revalidate_until_ms: fresh_until_ms + stale_for(while_revalidating),
-        error_until_ms: fresh_until_ms + stale_for(on_error.or(Some(stand_in_ms))),
+        error_until_ms: fresh_until_ms + stale_for(on_error.or(Some(STAND_IN_MS))),
         always_ask,
         never_stale,
     };
@@ -240,8 +241,14 @@ pub fn assess(
     let useful_until_ms = times.revalidate_until_ms.max(fresh_until_ms + stale_for(on_error));
     let has_validator =
         headers.contains_key(http::header::ETAG) || headers.contains_key(LAST_MODIFIED);
-    if useful_until_ms <= arrived_ms && !has_validator {
+    if useful_until_ms <= arrived_ms && (failed || !has_validator) {
         return Err(Refusal::NoFreshness);
+    }
+    // That something stale would do is no word that this is for everyone (RFC 9111 section 3).
+    let by_policy = by_policy.is_some_and(|ms| ms > 0);
+    let is_meant = overridden || explicit.is_some() || by_policy || said.public;
+    if !is_meant && !HEURISTIC_STATUSES.contains(&status.as_u16()) {
+        return Err(Refusal::Status);
     }
     Ok(times)
 }
@@ -487,6 +494,9 @@ mod tests {
         assert_eq!(with(304, &cc("max-age=1"), false), Some(Refusal::Status));
         assert_eq!(with(200, &[], false), Some(Refusal::NoFreshness));
         assert_eq!(with(200, &[("etag", "\"a\"")], false), None, "worth asking about");
+        assert_eq!(with(503, &[("etag", "\"a\"")], false), Some(Refusal::NoFreshness));
+        assert_eq!(with(302, &[("etag", "\"a\"")], false), Some(Refusal::Status));
+        assert_eq!(with(302, &cc("max-age=1"), false), None);
     }
 
     #[test]

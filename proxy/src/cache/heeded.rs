@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue};
 use crate::cache::directives::CDN_CACHE_CONTROL;
 use crate::cache::freshness::Rules;
 
-const X_ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
+/// What a server says to its proxy alone: for how many seconds, or until when, an answer may be kept.
+pub const X_ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 
 impl Rules {
     /// The fields of an answer that count, as they count.

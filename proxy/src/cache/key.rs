@@ -75,6 +75,11 @@ impl Rules {
         Rules { directives, ..self }
     }
 
+    /// The fields that count.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
     /// `target` is path and query in their one form.
     pub fn key(&self, scheme: &str, host: &str, target: &str, headers: &HeaderMap) -> Key {
         Key { uri: self.uri(scheme, host, target), extras: self.extras(headers) }

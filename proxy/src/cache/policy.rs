@@ -106,8 +106,8 @@ impl Policy {
         };
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let role = Role::of(path, &answer.headers);
-        let is_reload = video.blocking_reload && matches!(reload::read(query), Ok(Some(_)));
-        let ttl_by_role_ms = manifest::ttl_ms(video, role, read, is_reload);
+        let reload = reload::read(query).ok().flatten().filter(|_| video.blocking_reload);
+        let ttl_by_role_ms = manifest::ttl_ms(video, role, read, reload);
         Cow::Owned(freshness::Rules { ttl_by_role_ms, ..self.freshness.clone() })
     }
 

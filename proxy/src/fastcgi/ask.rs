@@ -121,9 +121,11 @@ pub async fn ask(
                     continue;
                 }
                 contact.first_byte = Some(begun.asked.elapsed());
+                contact.status = Some(status);
                 let has_body = question.head.method != Method::HEAD;
-                settle(&mut head, &mut begun.conversation, origin, has_body);
-                return Ok(Reply::of_script(begun, origin, contact.attempts.clone(), head));
+                let expires = settle(&mut head, &mut begun.conversation, origin, has_body);
+                let attempts = contact.attempts.clone();
+                return Ok(Reply::of_script(begun, origin, attempts, (head, expires)));
             }
             Err(fault) => {
                 begun.span.iter_mut().for_each(|span| span.failed(fault.kind));
@@ -162,19 +164,19 @@ async fn fed(
     Ok(conversation.answered().await)
 }
 
-/// What this proxy alone is told leaves the head; where no body follows, none is waited for.
+/// What this proxy alone is told leaves the head, and how long the answer may be kept is given back; where no body
+/// follows, none is waited for.
 pub fn settle(
     head: &mut ResponseHeader,
     conversation: &mut Conversation,
     origin: &Origin,
     has_body: bool,
-) {
-    if origin.upstream.x_accel {
-        detour::settle(head);
-    }
+) -> Option<HeaderValue> {
+    let expires = if origin.upstream.x_accel { detour::settle(head) } else { None };
     if !has_body || matches!(head.status.as_u16(), 204 | 304) {
         conversation.expect_nothing();
     }
+    expires
 }
 
 /// Tells the upstream that an attempt failed after its head.

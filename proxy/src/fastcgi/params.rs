@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName};
 use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
 use proxy_config::matching::normalize_path;
@@ -69,7 +69,9 @@ pub fn encode(
     for name in head.headers.keys() {
         if let Some(param) = param_of(name) {
             let values = head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
-            put(&param, &values.collect::<Vec<_>>().join(&b", "[..]));
+            // RFC 9113 section 8.2.3; all else is a list.
+            let between = if *name == COOKIE { &b"; "[..] } else { &b", "[..] };
+            put(&param, &values.collect::<Vec<_>>().join(between));
         }
     }
     for (name, value) in &caller.params {

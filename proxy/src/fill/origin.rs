@@ -96,6 +96,8 @@ pub struct Origin {
 /// How the origin was reached, for the log.
 #[derive(Clone, Debug, Default)]
 pub struct Contact {
+    /// Of the answer, once its head is there.
+    pub status: Option<u16>,
     pub attempts: Attempts,
     pub reused: Option<bool>,
     pub connect_time: Option<Duration>,
@@ -225,6 +227,7 @@ impl Origin {
                         continue;
                     }
                     contact.first_byte = Some(asked.elapsed());
+                    contact.status = Some(status);
                     reply.seat = Some(seat);
                     return Ok(reply);
                 }
@@ -368,7 +371,7 @@ impl Origin {
                 || head.headers.contains_key(http::header::TRANSFER_ENCODING)
                 || matches!(head.status.as_u16(), 204 | 304);
             if !switched {
-                self.settle(&mut head).map_err(fault)?;
+                settle(&mut head).map_err(fault)?;
             }
             session.set_read_timeout(Some(self.patience.read));
             let asked = Asked { peer, in_use, attempts, reused, last, tell };
@@ -397,20 +400,18 @@ impl Origin {
             .map_err(fault)?;
         let of_head = or_read(options.read_timeout);
         let began = delimited::read(stream, of_head, self.patience.read).await;
-        let mut began = began.map_err(fault)?;
-        if let (Began::Delimited(answer), true) = (&mut began, self.upstream.x_accel) {
-            detour::settle(&mut answer.head);
-        }
-        Ok(began)
+        began.map_err(fault)
     }
 
     fn reply(
         &self,
         source: Source,
         asked: Asked<'_>,
-        head: ResponseHeader,
+        mut head: ResponseHeader,
         framed: bool,
     ) -> Box<Reply> {
+        let obeyed = self.upstream.x_accel && head.status != StatusCode::SWITCHING_PROTOCOLS;
+        let accel_expires = if obeyed { detour::settle(&mut head) } else { None };
         Box::new(Reply {
             source,
             way_back: Some((asked.peer, Arc::clone(&self.connector))),
@@ -422,20 +423,18 @@ impl Origin {
             seat: None,
             span: None,
             head,
+            accel_expires,
             unframed: !framed,
         })
     }
+}
 
-    /// Makes an answer's head what everybody here reads.
-    fn settle(&self, head: &mut ResponseHeader) -> pingora::Result<()> {
-        headers::from_upstream(head)?;
-        if self.upstream.x_accel {
-            detour::settle(head);
-        }
-        head.remove_header(&http::header::TRANSFER_ENCODING);
-        head.set_version(Version::HTTP_11);
-        Ok(())
-    }
+/// Makes an answer's head what everybody here reads.
+fn settle(head: &mut ResponseHeader) -> pingora::Result<()> {
+    headers::from_upstream(head)?;
+    head.remove_header(&http::header::TRANSFER_ENCODING);
+    head.set_version(Version::HTTP_11);
+    Ok(())
 }
 
 /// Why an attempt ended.

@@ -1,15 +1,17 @@
 //! An origin's answer whose head was read: its body, read as it is asked for, and its connection, given back in the end.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::runtime::Handle;
 
+use crate::cache::heeded::X_ACCEL_EXPIRES;
 use crate::fastcgi::ask::Begun;
 use crate::fastcgi::conversation::Conversation;
 use crate::fill::origin::Origin;
@@ -51,6 +53,8 @@ pub struct Reply {
     pub(super) span: Option<Box<Attempt>>,
     /// Without hop-by-hop fields.
     pub head: ResponseHeader,
+    /// What a server that is obeyed said to this proxy alone of how long it may be kept: `X-Accel-Expires`.
+    pub accel_expires: Option<HeaderValue>,
     /// The body ends with the connection: whether it is whole cannot be known.
     pub unframed: bool,
 }
@@ -61,7 +65,7 @@ impl Reply {
         begun: Begun,
         origin: &Origin,
         attempts: Attempts,
-        mut head: ResponseHeader,
+        (mut head, accel_expires): (ResponseHeader, Option<HeaderValue>),
     ) -> Box<Reply> {
         head.set_version(Version::HTTP_11);
         Box::new(Reply {
@@ -75,6 +79,7 @@ impl Reply {
             seat: None,
             span: begun.span,
             head,
+            accel_expires,
             unframed: false,
         })
     }
@@ -89,6 +94,19 @@ impl Reply {
             Source::Script(_) => None,
         };
         self.span = Some(span);
+    }
+
+    /// The fields that say how long it may be kept, those that do not go on to clients among them.
+    pub fn heard(&self) -> Cow<'_, HeaderMap> {
+        self.heard_in(&self.head.headers)
+    }
+
+    /// The same of what it brings up to date.
+    pub fn heard_in<'h>(&self, headers: &'h HeaderMap) -> Cow<'h, HeaderMap> {
+        let Some(expires) = &self.accel_expires else { return Cow::Borrowed(headers) };
+        let mut heard = headers.clone();
+        heard.insert(X_ACCEL_EXPIRES, expires.clone());
+        Cow::Owned(heard)
     }
 
     /// The head, for who sends it on; what is left is a bare 200.

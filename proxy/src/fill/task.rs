@@ -11,6 +11,7 @@ use pingora::http::ResponseHeader;
 use proxy_config::cache_policy::WithoutReaders;
 
 use crate::cache::budget::Lease;
+use crate::cache::directives::Directives;
 use crate::cache::freshness::{Refusal, Times, assess, is_explicit};
 use crate::cache::now_ms;
 use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
@@ -117,7 +118,7 @@ impl Job {
         match (status, &self.stale) {
             (StatusCode::NOT_MODIFIED, Some(stale)) => {
                 ending.result = "revalidated";
-                let answer = self.freshened(stale, &reply.head, asked_ms);
+                let answer = self.freshened(stale, &reply, asked_ms);
                 self.fill.make_known(answer, &contact);
                 return reply.release().await;
             }
@@ -207,7 +208,7 @@ impl Job {
 
     /// The head, and why it is not stored, if so.
     pub(super) fn assessed(&self, reply: &Reply, asked_ms: u64) -> (Head, Option<&'static str>) {
-        let headers = &reply.head.headers;
+        let headers = &*reply.heard();
         let length =
             headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let length = if reply.head.status == StatusCode::NO_CONTENT { Some(0) } else { length };
@@ -243,6 +244,8 @@ impl Job {
     /// The head, and room for the answer or why it is not stored.
     fn judged(&self, reply: &Reply, asked_ms: u64) -> (Head, Result<(Lease, Lease), &'static str>) {
         let (mut head, refusal) = self.assessed(reply, asked_ms);
+        let refusal =
+            refusal.or_else(|| self.stands_in(head.response.status).then_some("stale_kept"));
         let body_bytes = head.length.unwrap_or(0);
         let cost = head.cost(&self.fill.key);
         let room = match refusal {
@@ -252,6 +255,14 @@ impl Job {
         };
         head.times = head.times.filter(|_| room.is_ok());
         (head, room)
+    }
+
+    /// Whether what is stored answers in place of a failure, and is kept for that (RFC 5861 section 4).
+    fn stands_in(&self, status: StatusCode) -> bool {
+        let honor = self.policy.freshness.honor_request;
+        let nobody = Directives::default();
+        let stale = self.stale.as_ref().filter(|_| status.is_server_error());
+        stale.is_some_and(|stale| stale.times().serves_on_error(&nobody, honor, now_ms()))
     }
 
     fn tags(&self, headers: &HeaderMap) -> Option<Tags> {
@@ -435,14 +446,14 @@ impl Job {
 
     /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4). A
     /// single answer was asked about, so the 304 is about that one; a tag that differs is not taken over.
-    fn freshened(&self, stale: &Arc<Stored>, reply: &ResponseHeader, asked_ms: u64) -> Answer {
+    fn freshened(&self, stale: &Arc<Stored>, reply: &Reply, asked_ms: u64) -> Answer {
         let cache = &self.policy.cache;
         let old = &stale.head.response;
-        let response = merged(old, reply);
+        let response = merged(old, &reply.head);
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
         let manifest = self.manifest(&response, &stale.body);
         let rules = self.policy.rules_for(&self.fill.key.uri, &response, manifest.as_ref());
-        let headers = &response.headers;
+        let headers = &*reply.heard_in(&response.headers);
         let now_ms = now_ms();
         let times = assess(old.status, headers, with_authorization, &rules, (asked_ms, now_ms));
         let selection = Selection::of(&rules.heeded(headers, now_ms), &self.fill.request);

@@ -52,7 +52,8 @@ pub fn find(head: &RequestHeader, arrival: &Arrival) -> Option<Hit> {
     let policy = exchange.cache_policy.as_ref()?;
     let now_ms = now_ms();
     let named = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
-    let (stored, fresh_for_ms) = at_hand(head, policy, named, now_ms)?;
+    let edits = &exchange.ruled.to_upstream;
+    let (stored, fresh_for_ms) = at_hand(head, policy, edits, named, now_ms)?;
     if detour::after(exchange, &stored.head.response).is_some() {
         return None;
     }

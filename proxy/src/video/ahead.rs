@@ -16,6 +16,7 @@ use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::generation::Generation;
 use crate::path::normalize_target;
+use crate::rules;
 use crate::video::manifest::Manifest;
 use crate::video::mpd::Mpd;
 use crate::video::playlist::Media;
@@ -159,9 +160,11 @@ fn after_mpd(job: &Job, mpd: &Mpd, now_ms: u64) {
             continue;
         }
         let head = &job.question.head;
+        let edited = rules::as_asked(head, &job.question.edits);
+        let headers = edited.as_ref().unwrap_or(&head.headers);
         let is_known = |target: &String| {
-            let key = key(&job.policy, head, target, job.question.tls);
-            job.policy.cache.knows(&key, &head.headers)
+            let key = key(&job.policy, (head, headers), target, job.question.tls);
+            job.policy.cache.knows(&key, headers)
         };
         let from = targets.len().saturating_sub(rules.prefetch_segments);
         let is_watched =
@@ -187,9 +190,15 @@ fn chain(job: &Job, listed: &[String]) -> Option<Vec<String>> {
     Some(targets)
 }
 
-fn key(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Key {
+/// `headers` are as the origin is asked with them.
+fn key(
+    policy: &Policy,
+    (head, headers): (&RequestHeader, &HeaderMap),
+    target: &str,
+    tls: bool,
+) -> Key {
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    policy.key.key(if tls { "https" } else { "http" }, host, target, &head.headers)
+    policy.key.key(if tls { "https" } else { "http" }, host, target, headers)
 }
 
 fn uri(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Arc<str> {
@@ -205,8 +214,9 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
         if question.head.set_raw_path(target.as_bytes()).is_err() {
             continue;
         }
-        let headers: &HeaderMap = &question.head.headers;
-        let key = key(policy, &question.head, target, question.tls);
+        let edited = rules::as_asked(&question.head, &question.edits);
+        let headers = edited.as_ref().unwrap_or(&question.head.headers);
+        let key = key(policy, (&question.head, headers), target, question.tls);
         match policy.cache.begin_ahead(&key, headers, policy) {
             Ok(fill) => {
                 policy.cache.video.series.prefetch("begun");

@@ -6,6 +6,7 @@ use crate::cache::object::Blocks;
 use crate::video::Rules;
 use crate::video::mpd::{self, Mpd, MpdFault};
 use crate::video::playlist::{self, Media, Playlist, PlaylistFault};
+use crate::video::reload::Reload;
 use crate::video::role::{Format, Role};
 
 /// Manifests above this are kept like anything else, and not read.
@@ -66,9 +67,15 @@ impl Manifest {
     }
 }
 
-/// Freshness in milliseconds; `None` leaves it to other rules. `is_reload`: the answer to a blocking
-/// reload.
-pub fn ttl_ms(rules: &Rules, role: Role, read: Option<&Manifest>, is_reload: bool) -> Option<u64> {
+/// Freshness in milliseconds; `None` leaves it to other rules. `reload`: what the request was to be held for.
+pub fn ttl_ms(
+    rules: &Rules,
+    role: Role,
+    read: Option<&Manifest>,
+    reload: Option<Reload>,
+) -> Option<u64> {
+    // An origin that answers before what was asked for is there is asked again as for any playlist.
+    let answers = |media: &Media| reload.is_some_and(|reload| media.has(reload));
     let live = |every_ms: u64| {
         let part = std::time::Duration::from_millis(every_ms).mul_f64(rules.playlist_ttl);
         u64::try_from(part.as_millis()).unwrap_or(u64::MAX)
@@ -79,7 +86,7 @@ pub fn ttl_ms(rules: &Rules, role: Role, read: Option<&Manifest>, is_reload: boo
         (Role::Manifest(_), None) => UNREAD_TTL_MS,
         (_, Some(Manifest::Multivariant)) => rules.multivariant_ttl_ms,
         (_, Some(Manifest::Media(media))) if media.ended => rules.segment_ttl_ms,
-        (_, Some(Manifest::Media(media))) if is_reload => RELOAD_TARGETS * media.target_ms,
+        (_, Some(Manifest::Media(media))) if answers(media) => RELOAD_TARGETS * media.target_ms,
         (_, Some(Manifest::Media(media))) => live(media.target_ms),
         (_, Some(Manifest::Dash(mpd))) if !mpd.is_live => rules.segment_ttl_ms,
         (_, Some(Manifest::Dash(mpd))) => {
@@ -99,32 +106,31 @@ mod tests {
     fn every_role_has_its_time() {
         let rules = Rules::new(&VideoRules::default());
         let media = |ended| {
-            let media = Media { target_ms: 2000, ended, ..Media::default() };
+            let segments = vec!["s7.ts".to_owned()];
+            let media = Media { target_ms: 2000, ended, first: 7, segments, ..Media::default() };
             Manifest::Media(media)
         };
+        let reload = |msn| Some(Reload { msn, part: None });
         let dash = |update_ms, segment_max_ms| {
             Manifest::Dash(Mpd { is_live: true, update_ms, segment_max_ms, tracks: Vec::new() })
         };
         let (hls, mpd) = (Role::Manifest(Format::Hls), Role::Manifest(Format::Dash));
         let cases = [
-            (Role::Other, None, false, None),
-            (Role::Segment, None, false, Some(3_600_000)),
-            (hls, None, false, Some(1000)),
-            (hls, Some(Manifest::Multivariant), false, Some(10_000)),
-            (hls, Some(media(false)), false, Some(1000)),
-            (hls, Some(media(false)), true, Some(12_000)),
-            (hls, Some(media(true)), false, Some(3_600_000)),
-            (mpd, Some(Manifest::Dash(Mpd::default())), false, Some(3_600_000)),
-            (mpd, Some(dash(Some(4000), None)), false, Some(2000)),
-            (mpd, Some(dash(Some(0), Some(6000))), false, Some(3000)),
-            (mpd, Some(dash(None, None)), false, Some(1000)),
+            (Role::Other, None, None, None),
+            (Role::Segment, None, None, Some(3_600_000)),
+            (hls, None, None, Some(1000)),
+            (hls, Some(Manifest::Multivariant), None, Some(10_000)),
+            (hls, Some(media(false)), None, Some(1000)),
+            (hls, Some(media(false)), reload(7), Some(12_000)),
+            (hls, Some(media(false)), reload(8), Some(1000)),
+            (hls, Some(media(true)), None, Some(3_600_000)),
+            (mpd, Some(Manifest::Dash(Mpd::default())), None, Some(3_600_000)),
+            (mpd, Some(dash(Some(4000), None)), None, Some(2000)),
+            (mpd, Some(dash(Some(0), Some(6000))), None, Some(3000)),
+            (mpd, Some(dash(None, None)), None, Some(1000)),
         ];
-        for (role, read, is_reload, expected) in cases {
-            assert_eq!(
-                ttl_ms(&rules, role, read.as_ref(), is_reload),
-                expected,
-                "{role:?} {read:?}"
-            );
+        for (role, read, reload, expected) in cases {
+            assert_eq!(ttl_ms(&rules, role, read.as_ref(), reload), expected, "{role:?} {read:?}");
         }
     }
 }

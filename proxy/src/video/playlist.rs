@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::video::reload::Reload;
+
 /// Segments of one playlist; a day of two-second segments has 43,200.
 pub const SEGMENTS_MAX: usize = 50_000;
 
@@ -38,6 +40,13 @@ impl Media {
     pub fn last(&self) -> Option<u64> {
         let count = self.skipped.saturating_add(self.segments.len() as u64);
         (count > 0).then(|| self.first.saturating_add(count - 1))
+    }
+
+    /// Whether it has what a reload was to be held for.
+    pub fn has(&self, reload: Reload) -> bool {
+        let next = self.last().map_or(self.first, |last| last.saturating_add(1));
+        let parts = if reload.msn == next { self.parts } else { 0 };
+        reload.msn < next || reload.part.is_some_and(|part| part < parts)
     }
 }
 
