@@ -120,8 +120,7 @@ pub async fn ask(
                 {
                     continue;
                 }
-                contact.first_byte = Some(begun.asked.elapsed());
-                contact.status = Some(status);
+                contact.answered(status, begun.asked.elapsed());
                 let has_body = question.head.method != Method::HEAD;
                 let expires = settle(&mut head, &mut begun.conversation, origin, has_body);
                 let attempts = contact.attempts.clone();

@@ -104,6 +104,13 @@ pub struct Contact {
     pub first_byte: Option<Duration>,
 }
 
+impl Contact {
+    /// The head of the answer is there, so long after it was asked.
+    pub fn answered(&mut self, status: u16, after: Duration) {
+        (self.status, self.first_byte) = (Some(status), Some(after));
+    }
+}
+
 impl Question {
     /// Whether it may be asked twice.
     pub fn is_harmless(&self, upstream: &Upstream) -> bool {
@@ -226,8 +233,7 @@ impl Origin {
                         reply.close().await;
                         continue;
                     }
-                    contact.first_byte = Some(asked.elapsed());
-                    contact.status = Some(status);
+                    contact.answered(status, asked.elapsed());
                     reply.seat = Some(seat);
                     return Ok(reply);
                 }
