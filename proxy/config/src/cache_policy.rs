@@ -100,7 +100,7 @@ pub struct CacheKey {
     pub query: QueryKey,
     /// Whether the order of query parameters counts.
     pub query_order: bool,
-    /// Headers that count, beyond those of `Vary`.
+    /// Headers that count, beyond those of `Vary`; like those, as the upstream is asked with them.
     pub headers: Vec<String>,
     /// Cookies that count.
     pub cookies: Vec<String>,

@@ -91,6 +91,7 @@ mod validate_acme;
 mod validate_buffers;
 mod validate_by_request;
 mod validate_compression;
+mod validate_cors;
 mod validate_detours;
 mod validate_listeners;
 mod validate_logs;

@@ -6,11 +6,13 @@ use crate::config::Config;
 use crate::host::{HostName, HostPattern};
 use crate::kept_body;
 use crate::matching::normalize_path;
+use crate::rate_limit::RequestKey;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
 use crate::validate::{Findings, item};
 use crate::validate_buffers;
+use crate::validate_cors;
 use crate::validate_steps::redirect_status;
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -241,6 +243,7 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
         let place = item(format!("{path}.rate_limits"), index);
         findings.must_exist(place, name, "rate_limits", &config.rate_limits);
     }
+    twice(&route.rate_limits, &format!("{path}.rate_limits"), findings);
 }
 
 fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
@@ -287,9 +290,29 @@ fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
+/// Claims are those of a token, which somebody has to have verified.
+fn check_claims(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    if matches!(route.auth, Some(Auth::Jwt(_))) {
+        return;
+    }
+    let keys = route.split.iter().flat_map(|split| &split.sticky_by).enumerate();
+    for (index, _) in keys.filter(|(_, key)| matches!(key, RequestKey::Claim(_))) {
+        let place = item(format!("{path}.split.sticky_by"), index);
+        findings.add(
+            place,
+            "a request has no claims here",
+            "add `auth: { jwt: ... }`, or choose another key",
+        );
+    }
+}
+
 fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
     if let Some(redirect) = &route.redirect {
         redirect_status(redirect.status, &format!("{path}.redirect.status"), findings);
+        if redirect.to.0.is_empty() {
+            let hint = "write a path or a URL, such as `https://$host$path`";
+            findings.add(format!("{path}.redirect.to"), "it leads nowhere", hint);
+        }
     }
     if let Some(respond) = &route.respond {
         findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
@@ -297,7 +320,7 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
     if let Some(rate) = &route.response_rate {
         findings.not_zero(format!("{path}.response_rate.rate"), rate.rate.0.as_bytes());
     }
-    check_cors(route, path, findings);
+    validate_cors::check(route, path, findings);
     check_upgrades(route, path, findings);
     for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {
         if let Err(error) = name.parse::<HostName>() {
@@ -312,6 +335,7 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
         findings.add(format!("{path}.auth.signed_url.key_files"), "there is no key", hint);
     }
     check_proofs(route, path, findings);
+    check_claims(route, path, findings);
     if let Some(prefix) = route.files.as_ref().and_then(|files| files.strip_prefix.as_ref())
         && !prefix.starts_with('/')
     {
@@ -372,23 +396,6 @@ fn check_upgrades(route: &Route, path: &str, findings: &mut Findings<'_>) {
             let hint = "remove it; HTTP/2 is spoken by ALPN or prior knowledge";
             findings.add(place, message, hint);
         }
-    }
-}
-
-fn check_cors(route: &Route, path: &str, findings: &mut Findings<'_>) {
-    if let Some(cors) = &route.cors
-        && cors.credentials
-        && cors.origins.iter().any(|origin| origin == "*")
-    {
-        let hint = "name the origins, or set `credentials: false`";
-        findings.add(format!("{path}.cors.origins"), "browsers refuse `*` with credentials", hint);
-    }
-    if route.cors.is_some()
-        && !route.when.methods.is_empty()
-        && !route.when.methods.iter().any(|method| method == "OPTIONS")
-    {
-        let hint = "add `OPTIONS` to `match.methods`";
-        findings.add(format!("{path}.cors"), "browsers ask first, with OPTIONS", hint);
     }
 }
 

@@ -499,6 +499,21 @@ const CASES: &[(&str, &str, &str)] = &[
         "refuse `*`",
     ),
     (
+        "routes: [ { name: all, upstream: ledger, cors: { origins: [ a.example ] } } ]",
+        "routes[0].cors.origins[0]",
+        "no scheme",
+    ),
+    (
+        "routes: [ { name: all, upstream: ledger, cors: { origins: [ 'https://a.example' ], methods: [ patch ] } } ]",
+        "routes[0].cors.methods[0]",
+        "case of methods",
+    ),
+    (
+        "routes: [ { name: all, redirect: { to: '' } } ]",
+        "routes[0].redirect.to",
+        "leads nowhere",
+    ),
+    (
         "routes: [ { name: all, upstream: ledger, try: [ { file: $path } ] } ]",
         "routes[0].try",
         "needs a directory",
