@@ -21,9 +21,10 @@ use crate::store::{self, Access, DatabaseUrl, SqliteFile, Synchronous, simulated
 use crate::transfer::{self, IdempotencyKey, TransferRequest};
 use crate::verify;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 120;
 const CLIENTS: usize = 4;
-const ASKED: usize = 12;
+/// What each client asks for in a life, at least and at most.
+const ASKED: (u64, u64) = (2, 12);
 /// Reads go on beside the writer, and leave it most of the thread they share.
 const READS_EVERY: Duration = Duration::from_millis(1);
 
@@ -146,9 +147,10 @@ async fn simulate(seed: u64, path: &Path) -> u64 {
     let mut faults = Dice(dice.roll(u64::MAX) | 1);
     simulated::fail(move |_| faults.roll(one_in) == 0);
     let mut clients = Vec::new();
+    let asked = ASKED.0 + dice.roll(ASKED.1 - ASKED.0 + 1);
     for client in 0..CLIENTS {
         let dice = Dice(dice.roll(u64::MAX) | 1);
-        clients.push(tokio::task::spawn_local(ask(Rc::clone(&handle), client, dice)));
+        clients.push(tokio::task::spawn_local(ask(Rc::clone(&handle), client, asked, dice)));
     }
     let done = Rc::new(Cell::new(false));
     let reading = read(Rc::clone(&handle), opened.reader.clone(), Rc::clone(&done));
@@ -180,9 +182,14 @@ async fn simulate(seed: u64, path: &Path) -> u64 {
 }
 
 /// One client: asks, asks again whatever was left open, and now and then what was answered.
-async fn ask(handle: Rc<Handle>, client: usize, mut dice: Dice) -> Vec<(String, String)> {
+async fn ask(
+    handle: Rc<Handle>,
+    client: usize,
+    asked: u64,
+    mut dice: Dice,
+) -> Vec<(String, String)> {
     let (mut answered, mut open) = (Vec::new(), Vec::new());
-    for number in 0..ASKED {
+    for number in 0..asked {
         let requests: Vec<TransferRequest> = (0..1 + dice.roll(4))
             .map(|index| request(&format!("{client}-{number}-{index}"), &open, &mut dice))
             .collect();

@@ -508,11 +508,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "routes[0].cors.methods[0]",
         "case of methods",
     ),
-    (
-        "routes: [ { name: all, redirect: { to: '' } } ]",
-        "routes[0].redirect.to",
-        "leads nowhere",
-    ),
+    ("routes: [ { name: all, redirect: { to: '' } } ]", "routes[0].redirect.to", "leads nowhere"),
     (
         "routes: [ { name: all, upstream: ledger, try: [ { file: $path } ] } ]",
         "routes[0].try",
