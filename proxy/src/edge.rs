@@ -245,7 +245,10 @@ fn count_failure(exchange: &mut Exchange, error: &Error, stale: bool) {
 fn again(session: &Session, exchange: &mut Exchange, failed: Failed) -> bool {
     let Some(upstream) = &exchange.upstream else { return false };
     let head = session.req_header();
-    let harmless = head.method.is_idempotent() || upstream.declares_repeatable(&head.headers);
+    // Who has not looked at it has done no harm.
+    let harmless = failed == Failed::Unprocessed
+        || head.method.is_idempotent()
+        || upstream.declares_repeatable(&head.headers);
     let repeatable = harmless && !session.as_ref().retry_buffer_truncated();
     session.response_written().is_none()
         && upstream.again(&mut exchange.attempts, failed, repeatable)
@@ -534,11 +537,16 @@ impl ProxyHttp for Edge {
             error.set_retry(false);
             return error;
         }
+        let unprocessed = respond::is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
         count_failure(exchange, &error, stale);
         let kind = failure_kind(error.etype());
-        let failed = if stale { Failed::Stale } else { Failed::of(kind) };
+        let failed = match (unprocessed, stale) {
+            (true, _) => Failed::Unprocessed,
+            (false, true) => Failed::Stale,
+            (false, false) => Failed::of(kind),
+        };
         let is_upstreams = *error.esource() == ErrorSource::Upstream;
         error.set_retry(is_upstreams && again(session, exchange, failed));
         error

@@ -8,7 +8,7 @@ use http::header::{
 use http::{HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use serde::Serialize;
 use thiserror::Error as ThisError;
 
@@ -17,6 +17,7 @@ use crate::exchange::Exchange;
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rules::edit_response;
+use crate::upstream::retry::Failed;
 use crate::upstream::{NoTurn, delimited};
 
 /// After how many seconds a client that was shed may come back.
@@ -279,16 +280,34 @@ pub struct UpstreamFault {
     pub kind: &'static str,
     /// A pooled connection that the server had closed already.
     pub stale: bool,
+    /// The server has not looked at the request.
+    pub unprocessed: bool,
+}
+
+/// Whether the server says that it has not looked at the request: a stream that it refused, or one behind the last that
+/// it looked at before its connection goes (RFC 9113 section 8.7). To be asked before anything is decided about trying again.
+pub fn is_unprocessed(error: &Error) -> bool {
+    error.etype == ErrorType::H2Error && matches!(error.retry, RetryType::Decided(true))
 }
 
 impl UpstreamFault {
     pub fn of(mut error: Box<Error>, reused: bool) -> UpstreamFault {
         error.as_up();
+        let unprocessed = is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
         let kind = failure_kind(error.etype());
         tracing::debug!(%error, "an attempt at the upstream failed");
-        UpstreamFault { failure: Failure::of(&error), kind, stale }
+        UpstreamFault { failure: Failure::of(&error), kind, stale, unprocessed }
+    }
+
+    /// What it means for trying again.
+    pub fn failed(&self) -> Failed {
+        match self {
+            UpstreamFault { unprocessed: true, .. } => Failed::Unprocessed,
+            UpstreamFault { stale: true, .. } => Failed::Stale,
+            UpstreamFault { kind, .. } => Failed::of(kind),
+        }
     }
 
     /// An answer of known length that is not whole. What could not be sent on a pooled connection may be sent again.
@@ -302,12 +321,13 @@ impl UpstreamFault {
             F::Read(_) | F::CutOff => (Failure::UpstreamBroken, "read", false),
             F::Field => (Failure::UpstreamBroken, "response", false),
         };
-        UpstreamFault { failure, kind, stale }
+        UpstreamFault { failure, kind, stale, unprocessed: false }
     }
 
     /// A connection that is not as the upstream must have it.
     pub fn unreachable() -> UpstreamFault {
-        UpstreamFault { failure: Failure::UpstreamUnreachable, kind: "connect", stale: false }
+        let failure = Failure::UpstreamUnreachable;
+        UpstreamFault { failure, kind: "connect", stale: false, unprocessed: false }
     }
 
     /// A 101 that nobody asked for.
@@ -317,7 +337,8 @@ impl UpstreamFault {
 
     /// An answer that is none.
     pub fn nonsense() -> UpstreamFault {
-        UpstreamFault { failure: Failure::UpstreamBroken, kind: "response", stale: false }
+        let failure = Failure::UpstreamBroken;
+        UpstreamFault { failure, kind: "response", stale: false, unprocessed: false }
     }
 }
 

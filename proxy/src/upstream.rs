@@ -311,7 +311,7 @@ impl Upstream {
     /// pooled connection was found closed, on a fresh one. `repeatable`: it does no harm twice, and
     /// all of it is at hand.
     pub fn again(&self, attempts: &mut Attempts, failed: Failed, repeatable: bool) -> bool {
-        let again = if failed == Failed::Stale {
+        let again = if failed.is_the_connections() {
             repeatable && attempts.after_stale_connection()
         } else {
             attempts.failed.extend(attempts.server);

@@ -67,15 +67,20 @@ where
         return serve_http1(stream, connection, &seen).await;
     }
     let Ok(mut requests) = h2::server::handshake(stream).await else { return };
-    while let Some(Ok((request, respond))) = requests.accept().await {
+    while let Some(Ok((request, mut respond))) = requests.accept().await {
         let (head, body) = request.into_parts();
         let one = Seen { connection, uri: head.uri.to_string(), headers: head.headers.clone() };
+        let is_new = seen.lock().unwrap().iter().all(|before| before.uri != one.uri);
         seen.lock().unwrap().push(one);
+        if is_new && head.uri.path() == "/refused" {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        }
         tokio::spawn(answer(Request::from_parts(head, body), respond));
     }
 }
 
-/// `/echo` comes back with trailers, `/torn` breaks off, the health service serves `app` only; any other
+/// `/echo` comes back with trailers, `/torn` breaks off, `/refused` is refused unlooked at the first time, the health service serves `app` only; any other
 /// path is "ok" for a minute.
 async fn answer(
     request: Request<h2::RecvStream>,

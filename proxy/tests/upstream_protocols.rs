@@ -50,6 +50,23 @@ fn to(address: &str, rest: &str) -> String {
     )
 }
 
+#[test]
+fn what_a_server_has_not_looked_at_is_asked_again_whatever_it_is() {
+    // Pingora asks, or this proxy by itself.
+    for obeyed in [false, true] {
+        let origin = AsyncOrigin::start(None, true);
+        let rest = format!("protocol: http2, x_accel: {obeyed}");
+        let proxy = Proxy::start(&to(&origin.address.to_string(), &rest));
+        assert_eq!(proxy.get("/").text(), "ok");
+        let request = "POST /refused HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx";
+        let posted = proxy.client().ask(request);
+        assert_eq!((posted.status, posted.text().as_str()), (200, "ok"), "{obeyed}");
+        let asked = origin.seen().iter().filter(|seen| seen.uri.ends_with("/refused")).count();
+        let again = "forebay_proxy_upstream_retries_total{reason=\"unprocessed\",upstream=\"u\"}";
+        assert_eq!((asked, proxy.metric(again)), (2, 1.0), "{obeyed}");
+    }
+}
+
 /// Sends a body as gRPC does and returns what came, its trailers included.
 async fn echo(proxy: &Proxy) -> (Vec<u8>, Option<String>) {
     let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;

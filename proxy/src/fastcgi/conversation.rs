@@ -282,7 +282,8 @@ impl Conversation {
     fn broken(&self, error: &io::Error) -> UpstreamFault {
         tracing::debug!(%error, "a connection to a FastCGI server broke");
         let stale = !self.has_head && self.output.is_empty() && self.incoming.is_empty();
-        UpstreamFault { failure: Failure::UpstreamBroken, kind: "read", stale }
+        let failure = Failure::UpstreamBroken;
+        UpstreamFault { failure, kind: "read", stale, unprocessed: false }
     }
 
     fn nonsense(&self, fault: &dyn std::fmt::Display) -> UpstreamFault {
@@ -296,5 +297,5 @@ impl Conversation {
 
 fn late(is_sending: bool) -> UpstreamFault {
     let kind = if is_sending { "write_timeout" } else { "read_timeout" };
-    UpstreamFault { failure: Failure::UpstreamTimeout, kind, stale: false }
+    UpstreamFault { failure: Failure::UpstreamTimeout, kind, stale: false, unprocessed: false }
 }

@@ -207,7 +207,7 @@ impl Origin {
                 Err(Stop::Client(failure)) => return Err(failure),
                 Err(Stop::Upstream(fault)) => {
                     let how = (fault.kind, Failed::Connect);
-                    if !self.goes_on(span, how, &mut contact.attempts, harmless) {
+                    if !self.goes_on(span, how, &mut contact.attempts, question) {
                         return Err(fault.failure);
                     }
                     continue;
@@ -239,9 +239,8 @@ impl Origin {
                 }
                 Err(Stop::Client(failure)) => return Err(failure),
                 Err(Stop::Upstream(fault)) => {
-                    let failed = if fault.stale { Failed::Stale } else { Failed::of(fault.kind) };
-                    let how = (fault.kind, failed);
-                    if !self.goes_on(span, how, &mut contact.attempts, harmless) {
+                    let how = (fault.kind, fault.failed());
+                    if !self.goes_on(span, how, &mut contact.attempts, question) {
                         return Err(fault.failure);
                     }
                     failure = fault.failure;
@@ -269,10 +268,15 @@ impl Origin {
         span: Option<Box<Attempt>>,
         (kind, failed): (&'static str, Failed),
         attempts: &mut Attempts,
-        harmless: bool,
+        question: &Question,
     ) -> bool {
         span.into_iter().for_each(|mut span| span.failed(kind));
-        self.upstream.failed(attempts, kind, failed == Failed::Stale);
+        self.upstream.failed(attempts, kind, failed.is_the_connections());
+        // Who has not looked at it has done no harm.
+        let harmless = match failed {
+            Failed::Unprocessed => question.is_repeatable(),
+            _ => question.is_harmless(&self.upstream),
+        };
         self.upstream.again(attempts, failed, harmless)
     }
 

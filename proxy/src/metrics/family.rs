@@ -267,8 +267,9 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_upstream_retries_total",
         Kind::Counter,
         &["upstream", "reason"],
-        "Attempts made again: reason is connect, reset, timeout or gateway_error (another server), or \
-         stale_connection (a pooled connection the server had closed).",
+        "Attempts made again: reason is connect, reset, timeout or gateway_error (another server), \
+         stale_connection (a pooled connection the server had closed) or unprocessed (the server says that it has \
+         not looked at a stream of HTTP/2).",
     ),
     family(
         "forebay_proxy_upstream_server_up",

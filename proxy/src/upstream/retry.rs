@@ -4,7 +4,7 @@
 //! A server that could not be connected to has seen nothing, so any request may go to another one. Whatever may
 //! have reached a server is repeated only when that does no harm (RFC 9110 section 9.2.2) and the upstream's `retries`
 //! name the case. A pooled connection that the server had closed already is replaced by a fresh one to the same
-//! server, once.
+//! server, once; so is one on which the server says that it has not looked at the request, whatever its method.
 
 use proxy_config::upstream_health::{Retries, RetryOn};
 
@@ -26,6 +26,8 @@ pub enum Failed {
     Connect,
     /// A pooled connection that was closed already.
     Stale,
+    /// The server says that it has not looked at it: its connection goes, or it has no room (RFC 9113 section 8.7).
+    Unprocessed,
     /// It broke before the response's head.
     Reset,
     Timeout,
@@ -48,11 +50,17 @@ impl Failed {
         }
     }
 
+    /// Whether another connection to the same server is all it takes.
+    pub fn is_the_connections(self) -> bool {
+        matches!(self, Failed::Stale | Failed::Unprocessed)
+    }
+
     /// The `reason` label of a retry.
     pub fn reason(self) -> &'static str {
         match self {
             Failed::Connect => "connect",
             Failed::Stale => "stale_connection",
+            Failed::Unprocessed => "unprocessed",
             Failed::Reset => "reset",
             Failed::Timeout => "timeout",
             Failed::Gateway => "gateway_error",
@@ -76,7 +84,7 @@ pub fn allows(rules: Option<&Retries>, failed: Failed, repeatable: bool, tried: 
         Failed::Reset => RetryOn::Reset,
         Failed::Timeout => RetryOn::Timeout,
         Failed::Gateway => RetryOn::GatewayError,
-        Failed::Stale | Failed::Nonsense => return false,
+        Failed::Stale | Failed::Unprocessed | Failed::Nonsense => return false,
     };
     rules.on.contains(&case) && (repeatable || failed == Failed::Connect) && tried < attempts_max
 }
