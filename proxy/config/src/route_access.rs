@@ -134,7 +134,8 @@ fn leeway() -> Duration {
     Duration::secs(30)
 }
 
-/// A signature in the URL or in a cookie scoped to a path.
+/// A signature in the URL or in a cookie scoped to a path. Its parameters go on to the upstream, and count in the cache's key: a policy's
+/// `key: { query: { except: [expires, signature, scope] } }` lets all who may have a file share it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedUrl {

@@ -317,7 +317,8 @@ pub enum ProxyProtocolOut {
     V2,
 }
 
-/// Parameters of a FastCGI upstream.
+/// Parameters of a FastCGI upstream. Scripts are told how long a body is before it comes: one of unknown length is taken in first, up to
+/// 1 MiB; a larger one is refused (411).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FastCgi {
