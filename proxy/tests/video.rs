@@ -136,7 +136,7 @@ caches: {{ main: {{ memory_max: 64MiB }} }}",
     assert_eq!(asked(&origin), ["/live/x.m3u8", "/live/s9.ts"]);
 }
 
-/// An LL-HLS origin that holds every reload until it is told to answer.
+/// An LL-HLS origin that holds every reload until it is told to answer: segment 10 is there by then.
 fn holding() -> (Origin, std::sync::mpsc::Sender<()>) {
     let (go_on, told) = channel::<()>();
     let told = Mutex::new(told);
@@ -144,6 +144,7 @@ fn holding() -> (Origin, std::sync::mpsc::Sender<()>) {
         if exchange.target().contains("_HLS_msn") {
             let told: &Receiver<()> = &told.lock().unwrap();
             let _ = told.recv_timeout(PATIENCE);
+            return answer(exchange, "", &format!("{LIVE}#EXTINF:20,\ns10.ts\n"));
         }
         answer(exchange, "", LIVE)
     });
@@ -179,6 +180,22 @@ fn a_blocking_reload_is_one_request_whatever_the_order_of_its_parameters() {
     assert_eq!(origin.requests(), 2);
     let later = ask(&proxy, &format!("/live/x.m3u8?{}", orders[1]), "");
     assert_fresh_for(&later, 6 * 2000);
+}
+
+#[test]
+fn an_answer_to_a_reload_that_lacks_what_was_asked_for_is_kept_like_any_other() {
+    let origin = silent();
+    let proxy = Proxy::start(&cached(&origin, ", video: { prefetch_segments: 0 }"));
+    for (query, seconds) in [("_HLS_msn=9", 6 * 2000), ("_HLS_msn=10", 1000)] {
+        for _ in 0..2 {
+            let playlist = ask(&proxy, &format!("/live/x.m3u8?{query}"), "");
+            assert_eq!(playlist.status, 200);
+            if status(&playlist).contains("hit") {
+                assert_fresh_for(&playlist, seconds);
+            }
+        }
+    }
+    assert_eq!(origin.requests(), 2, "both are kept");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::host::{HostName, HostPattern};
 use crate::kept_body;
 use crate::matching::normalize_path;
-use crate::rate_limit::RequestKey;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
@@ -290,22 +289,6 @@ fn check_proofs(route: &Route, path: &str, findings: &mut Findings<'_>) {
     }
 }
 
-/// Claims are those of a token, which somebody has to have verified.
-fn check_claims(route: &Route, path: &str, findings: &mut Findings<'_>) {
-    if matches!(route.auth, Some(Auth::Jwt(_))) {
-        return;
-    }
-    let keys = route.split.iter().flat_map(|split| &split.sticky_by).enumerate();
-    for (index, _) in keys.filter(|(_, key)| matches!(key, RequestKey::Claim(_))) {
-        let place = item(format!("{path}.split.sticky_by"), index);
-        findings.add(
-            place,
-            "a request has no claims here",
-            "add `auth: { jwt: ... }`, or choose another key",
-        );
-    }
-}
-
 fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
     if let Some(redirect) = &route.redirect {
         redirect_status(redirect.status, &format!("{path}.redirect.status"), findings);
@@ -335,7 +318,6 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
         findings.add(format!("{path}.auth.signed_url.key_files"), "there is no key", hint);
     }
     check_proofs(route, path, findings);
-    check_claims(route, path, findings);
     if let Some(prefix) = route.files.as_ref().and_then(|files| files.strip_prefix.as_ref())
         && !prefix.starts_with('/')
     {
