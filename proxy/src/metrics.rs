@@ -100,7 +100,9 @@ pub struct Metrics {
     pub introductions_refused: IntCounterVec,
     pub key_fetches: IntCounterVec,
     pub upstream_idle: IntGauge,
+    pub upstream_in_use: IntGaugeVec,
     pub upstream_waiting: IntGaugeVec,
+    pub upstream_waits: IntCounterVec,
     pub upstream_refused: IntCounterVec,
     pub upstream_first_byte_seconds: HistogramVec,
     pub cache_bytes: IntGaugeVec,
@@ -222,6 +224,8 @@ impl Metrics {
             introductions_refused: counter("forebay_proxy_proxy_protocol_refused_total"),
             upstream_idle: gauge("forebay_proxy_upstream_connections_idle")
                 .with_label_values::<&str>(&[]),
+            upstream_in_use: gauge("forebay_proxy_upstream_connections_in_use"),
+            upstream_waits: counter("forebay_proxy_upstream_connection_waits_total"),
             upstream_waiting: gauge("forebay_proxy_upstream_connections_waiting"),
             upstream_refused: counter("forebay_proxy_upstream_connections_refused_total"),
             upstream_first_byte_seconds: histogram("forebay_proxy_upstream_first_byte_seconds"),

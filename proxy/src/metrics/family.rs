@@ -245,10 +245,23 @@ pub const FAMILIES: &[Family] = &[
         "Connections to HTTP/1 servers kept for the next request this proxy asks by itself; 1024 at most.",
     ),
     family(
+        "forebay_proxy_upstream_connections_in_use",
+        Kind::Gauge,
+        &["upstream"],
+        "Connections in use at an upstream that limits them (connections.connections_max).",
+    ),
+    family(
         "forebay_proxy_upstream_connections_waiting",
         Kind::Gauge,
         &["upstream"],
         "Requests waiting for one of the upstream's connections (connections.waiting_max).",
+    ),
+    family(
+        "forebay_proxy_upstream_connection_waits_total",
+        Kind::Counter,
+        &["upstream", "result"],
+        "Requests that waited for one of the upstream's connections: result is admitted, timed_out or left (the \
+         client was gone).",
     ),
     family(
         "forebay_proxy_upstream_connections_refused_total",

@@ -13,9 +13,10 @@ use crate::guard::key_set::KeySet;
 use crate::lane::conduit::Conduit;
 use crate::metrics::Metrics;
 use crate::mirror::compare::Report;
+use crate::places::Permit;
 use crate::upstream::balance::moving_average;
 use crate::upstream::health::Health;
-use crate::upstream::pool::{Open, Place, Pool};
+use crate::upstream::pool::{Open, Pool};
 
 /// Latency that a failure counts as, at least: failing fast must not look like being fast.
 const FAILURE_NS: u64 = 1_000_000_000;
@@ -46,7 +47,7 @@ pub struct Server {
 pub struct InUse {
     server: Arc<Server>,
     /// The connection it may use, where their number is limited.
-    place: Option<Place>,
+    place: Option<Permit>,
     /// The same among those of its lane.
     conduit: Option<Conduit>,
 }
@@ -164,7 +165,7 @@ impl Server {
 
 impl InUse {
     /// Keeps these as long as the request is at the server.
-    pub fn hold(&mut self, place: Option<Place>, conduit: Option<Conduit>) {
+    pub fn hold(&mut self, place: Option<Permit>, conduit: Option<Conduit>) {
         (self.place, self.conduit) = (place, conduit);
     }
 
