@@ -101,6 +101,7 @@ pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod respond;
+pub mod retry_after;
 pub mod route;
 pub mod rules;
 pub mod runtimes;

@@ -10,6 +10,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::telemetry::{Endpoint, Telemetry};
 
+use crate::retry_after::retry_after;
 use crate::upstream::connector::Connector;
 
 /// How long one attempt may take.
@@ -88,8 +89,10 @@ impl Collector {
         session.finish_request_body().await?;
         session.read_response_header().await?;
         let (status, after) = session.response_header().map_or((0, None), |head| {
-            let after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            (head.status.as_u16(), after.and_then(|text| text.trim().parse().ok()))
+            let now = jiff::Timestamp::now().as_second();
+            let after = head.headers.get(RETRY_AFTER);
+            let after = after.and_then(|value| retry_after(value.as_bytes(), now));
+            (head.status.as_u16(), after)
         });
         let mut answer = Vec::new();
         while let Some(part) = session.read_response_body().await? {
@@ -98,7 +101,7 @@ impl Collector {
                 break;
             }
         }
-        Ok(outcome(status, after.map(Duration::from_secs), answer))
+        Ok(outcome(status, after, answer))
     }
 }
 
