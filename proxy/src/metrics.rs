@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod compression;
 pub mod family;
 pub mod lanes;
+pub mod lease;
 pub mod logs;
 pub mod telemetry;
 pub mod traffic;
@@ -21,6 +22,7 @@ use crate::metrics::certificates::CertificateMetrics;
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
 use crate::metrics::lanes::LANE_FAMILIES;
+use crate::metrics::lease::Leases;
 use crate::metrics::logs::LOG_FAMILIES;
 use crate::metrics::telemetry::TelemetryMetrics;
 use crate::metrics::traffic::TrafficMetrics;
@@ -40,6 +42,8 @@ fn families() -> impl Iterator<Item = &'static Family> {
 /// Handles to the families, made once per process.
 pub struct Metrics {
     registry: Registry,
+    /// Who holds series that go when nobody does.
+    pub leases: Leases,
     pub build_info: IntGaugeVec,
     pub config_generation: IntGaugeVec,
     pub config_reloads: IntCounterVec,
@@ -274,6 +278,7 @@ impl Metrics {
             error_log_dropped: counter("forebay_proxy_error_log_dropped_total"),
             error_log_write_errors: counter("forebay_proxy_error_log_write_errors_total"),
             registry: registry.clone(),
+            leases: Leases::default(),
         };
         metrics.start_at_zero();
         metrics

@@ -165,6 +165,23 @@ fn failures_take_a_server_out_and_it_comes_back() {
 }
 
 #[test]
+fn what_is_told_of_a_server_goes_when_no_configuration_has_it() {
+    let (stays, dead) = (Origin::saying("stays"), dead_address());
+    let both = [server(stays.address, ""), server(dead, "")];
+    let checks = "health_checks: { active: { interval: 20ms, timeout: 20ms, failures_max: 1 } }";
+    let proxy = Proxy::start(&sections(&both, checks));
+    let told = |of: std::net::SocketAddr| proxy.metrics().contains(&format!("server=\"{of}\""));
+    eventually("a server that is out", || {
+        let up = format!("forebay_proxy_upstream_server_up{{server=\"{dead}\",upstream=\"u\"}} 0");
+        proxy.metrics().contains(&up).then_some(())
+    });
+    proxy.rewrite(&sections(&both[..1], checks));
+    assert!(proxy.reload());
+    eventually("nothing is told of it", || (!told(dead)).then_some(()));
+    assert!(told(stays.address) && is_up(&proxy, &stays));
+}
+
+#[test]
 fn probes_find_out_what_is_down_before_requests_do() {
     let well = Arc::new(AtomicBool::new(true));
     let told = Arc::clone(&well);

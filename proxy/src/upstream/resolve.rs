@@ -17,6 +17,7 @@ use proxy_config::upstream::Resolve;
 use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
+use crate::metrics::lease::Lease;
 
 /// Addresses of one name that are used.
 pub(super) const ADDRESSES_MAX: usize = 64;
@@ -58,6 +59,8 @@ pub struct Name {
     changed: IntCounter,
     failed: IntCounter,
     known: IntGauge,
+    /// Takes that gauge's series away with the last of these.
+    _lease: Arc<Lease>,
 }
 
 impl Name {
@@ -70,6 +73,16 @@ impl Name {
     ) -> Result<Name, String> {
         let count = |result| metrics.traffic.lookups.with_label_values(&[upstream, result]);
         let server = format!("{host}:{port}");
+        let gauges = metrics.traffic.addresses.clone();
+        let labels = [upstream.to_owned(), server.clone()];
+        let (known, lease) = metrics.leases.hold(
+            ["addresses", upstream, &server],
+            || gauges.with_label_values(&[upstream, &server]),
+            {
+                let gauges = gauges.clone();
+                move || drop(gauges.remove_label_values(&labels))
+            },
+        );
         let resolver = resolver(config).map_err(|error| format!("no resolver: {error}"))?;
         let name = Name {
             resolver: Arc::new(resolver),
@@ -81,7 +94,8 @@ impl Name {
             kept: count("same"),
             changed: count("changed"),
             failed: count("failed"),
-            known: metrics.traffic.addresses.with_label_values(&[upstream, &server]),
+            known,
+            _lease: Arc::new(lease),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;

@@ -12,6 +12,7 @@ use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 use crate::guard::key_set::KeySet;
 use crate::lane::conduit::Conduit;
 use crate::metrics::Metrics;
+use crate::metrics::lease::Lease;
 use crate::mirror::compare::Report;
 use crate::places::Permit;
 use crate::upstream::balance::moving_average;
@@ -41,6 +42,8 @@ pub struct Server {
     in_flight_gauge: IntGauge,
     ejections: IntCounter,
     probes: IntCounterVec,
+    /// Takes its series away with it.
+    _lease: Option<Lease>,
 }
 
 /// One request in flight at a server; dropping it counts it off.
@@ -65,6 +68,25 @@ pub fn now_ms() -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Takes the series of a server away.
+fn end_of_series(
+    labels: [&str; 2],
+    metrics: &Metrics,
+) -> impl Fn() + Send + Sync + 'static + use<> {
+    let [upstream, server] = labels.map(str::to_owned);
+    let gauges = [metrics.upstream_server_up.clone(), metrics.upstream_server_in_flight.clone()];
+    let (ejections, probes) = (metrics.upstream_ejections.clone(), metrics.upstream_probes.clone());
+    move || {
+        let labels = [upstream.as_str(), &server];
+        gauges.iter().for_each(|gauge| drop(gauge.remove_label_values(&labels)));
+        let _ = ejections.remove_label_values(&labels);
+        // One that was never probed has none of these.
+        for result in ["good", "failed"] {
+            let _ = probes.remove_label_values(&[upstream.as_str(), &server, result]);
+        }
+    }
+}
+
 impl Server {
     fn new(upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Server {
         use sha2::Digest;
@@ -72,6 +94,19 @@ impl Server {
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);
         let labels = [upstream, if listed { name } else { BY_REQUEST }];
+        let make = || {
+            let up = listed.then(|| metrics.upstream_server_up.with_label_values(&labels));
+            let in_flight = metrics.upstream_server_in_flight.with_label_values(&labels);
+            (up, in_flight, metrics.upstream_ejections.with_label_values(&labels))
+        };
+        let ((up, in_flight_gauge, ejections), lease) = match listed {
+            true => {
+                let end = end_of_series(labels, metrics);
+                let (made, lease) = metrics.leases.hold(["server", upstream, name], make, end);
+                (made, Some(lease))
+            }
+            false => (make(), None),
+        };
         let server = Server {
             upstream: upstream.to_owned(),
             name: name.into(),
@@ -81,10 +116,11 @@ impl Server {
             latency: Mutex::new((0, Instant::now())),
             health: Mutex::default(),
             was_up: AtomicBool::new(true),
-            up: listed.then(|| metrics.upstream_server_up.with_label_values(&labels)),
-            in_flight_gauge: metrics.upstream_server_in_flight.with_label_values(&labels),
-            ejections: metrics.upstream_ejections.with_label_values(&labels),
+            up,
+            in_flight_gauge,
+            ejections,
             probes: metrics.upstream_probes.clone(),
+            _lease: lease,
         };
         server.up.iter().for_each(|up| up.set(1));
         server
@@ -250,5 +286,34 @@ impl Servers {
         let pool = Arc::new(Pool::new(upstream, metrics));
         all.insert(upstream.to_owned(), Arc::downgrade(&pool));
         pool
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_a_server_go_with_it() {
+        let (servers, metrics) = (Servers::default(), Metrics::new());
+        let told = |name: &str| {
+            let text = String::from_utf8(metrics.render()).unwrap();
+            text.lines().filter(|line| line.contains(&format!("server=\"{name}\""))).count()
+        };
+        let first = servers.named("u", "127.0.0.1:1", &metrics);
+        let (second, request) = (servers.named("u", "127.0.0.1:2", &metrics), first.enter());
+        let active = ActiveChecks::default();
+        second.probed(&active, true);
+        second.probed(&active, false);
+        assert_eq!((told("127.0.0.1:1"), told("127.0.0.1:2")), (3, 5));
+        drop((first, second));
+        assert_eq!((told("127.0.0.1:1"), told("127.0.0.1:2")), (3, 0), "one has a request");
+        let known = servers.named("u", "127.0.0.1:1", &metrics);
+        drop(request);
+        assert_eq!(told("127.0.0.1:1"), 3, "it was taken in again");
+        drop(known);
+        assert_eq!(told("127.0.0.1:1"), 0);
+        drop(servers.unlisted("u", "127.0.0.1:3", &metrics));
+        assert_eq!(told(BY_REQUEST), 2, "there is always the next");
     }
 }
