@@ -41,8 +41,11 @@ impl TicketKeys {
     ) -> Result<Arc<dyn ProducesTickets>, String> {
         let secret = config.key_file.as_deref().map(secret).transpose()?;
         let lifetime_s = config.lifetime.as_std().as_secs().max(2);
+        let mut rings = lock(&self.0);
+        // A secret that no listener has any more is not kept to be found in memory.
+        rings.retain(|_, ring| Arc::strong_count(ring) > 1);
         let ring = Arc::clone(
-            lock(&self.0)
+            rings
                 .entry((lifetime_s, secret.clone()))
                 .or_insert_with(|| Arc::new(Ring::new(lifetime_s, secret.as_deref()))),
         );
@@ -231,5 +234,27 @@ mod tests {
         assert!(fault.contains("keys") && fault.contains("32 bytes"), "{fault}");
         std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
         assert!(keys.ticketer(&shared, [1; 32]).unwrap().decrypt(&ticket).is_none());
+    }
+
+    #[test]
+    fn a_secret_that_no_listener_has_any_more_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys");
+        let keys = TicketKeys::default();
+        let config = SessionTickets { key_file: Some(file.clone()), ..SessionTickets::default() };
+        let mut used = None;
+        for secret in ["a", "b", "c"] {
+            std::fs::write(&file, secret.repeat(SECRET_BYTES_MIN)).unwrap();
+            // Made before the one that it takes the place of is gone, as by a reload.
+            used = Some(keys.ticketer(&config, [1; 32]).unwrap());
+            let known: Vec<_> = lock(&keys.0).keys().map(|(_, secret)| secret.clone()).collect();
+            assert!(known.contains(&Some(secret.repeat(SECRET_BYTES_MIN).into_bytes())));
+            assert!(known.len() <= 2, "{known:?}");
+        }
+        let _other = keys.ticketer(&SessionTickets::default(), [1; 32]).unwrap();
+        assert_eq!(lock(&keys.0).len(), 2);
+        drop(used);
+        drop(keys.ticketer(&config, [2; 32]).unwrap());
+        assert_eq!(lock(&keys.0).len(), 2);
     }
 }
