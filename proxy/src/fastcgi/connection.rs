@@ -114,12 +114,35 @@ async fn close_old(kept: Arc<Mutex<Kept>>, watched: Arc<AtomicBool>, time: Durat
     loop {
         tokio::time::sleep(time.max(Duration::from_millis(10))).await;
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for of_server in kept.values_mut() {
+        // A server that nobody asks any more leaves nothing: its address may have been one of many of a name.
+        kept.retain(|_, of_server| {
             of_server.retain(|(_, since)| since.elapsed() < time);
-        }
-        if kept.values().all(Vec::is_empty) {
+            !of_server.is_empty()
+        });
+        if kept.is_empty() {
             watched.store(false, Ordering::Release);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_are_asked_no_more_are_forgotten() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inet = listener.local_addr().unwrap();
+        let idle = Idle::new(4, Duration::from_millis(50));
+        let address = SocketAddr::Inet(inet);
+        let socket = Socket::connect(&address).await.unwrap();
+        idle.keep(&address, socket);
+        let taken = idle.take(&address).unwrap();
+        assert!(idle.take(&address).is_none());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(idle.kept.lock().unwrap().is_empty() && !idle.watched.load(Ordering::Acquire));
+        idle.keep(&address, taken);
+        assert_eq!(idle.kept.lock().unwrap().len(), 1, "it is asked again");
     }
 }
