@@ -69,6 +69,7 @@ pub mod hop;
 pub mod inside;
 pub mod introduction;
 pub mod kept_body;
+pub mod kept_folder;
 pub mod lane;
 pub mod lent;
 pub mod line_writer;

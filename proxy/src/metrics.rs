@@ -75,6 +75,8 @@ pub struct Metrics {
     pub gathered: IntGauge,
     /// Bytes of bodies that are kept until their requests have ended.
     pub kept_bodies: IntGaugeVec,
+    pub kept_folder_bytes: IntGaugeVec,
+    pub kept_folder_refused: IntCounterVec,
     pub lane_memory: IntGaugeVec,
     pub lane_memory_max: IntGaugeVec,
     pub lane_paced_bytes: IntCounterVec,
@@ -198,6 +200,8 @@ impl Metrics {
             lane_connections_shed: counter("forebay_proxy_lane_connections_shed_total"),
             gathered: gauge("forebay_proxy_gathered_bodies_bytes").with_label_values::<&str>(&[]),
             kept_bodies: gauge("forebay_proxy_kept_bodies_bytes"),
+            kept_folder_bytes: gauge("forebay_proxy_kept_bodies_folder_bytes"),
+            kept_folder_refused: counter("forebay_proxy_kept_bodies_refused_total"),
             lane_memory: gauge("forebay_proxy_lane_memory_bytes"),
             lane_memory_max: gauge("forebay_proxy_lane_memory_max_bytes"),
             lane_paced_bytes: counter("forebay_proxy_lane_paced_bytes_total"),

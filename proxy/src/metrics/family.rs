@@ -150,6 +150,19 @@ pub const FAMILIES: &[Family] = &[
         "Request bodies that routes keep whole (`kept_body`), in memory and as files.",
     ),
     family(
+        "forebay_proxy_kept_bodies_folder_bytes",
+        Kind::Gauge,
+        &["folder"],
+        "Bytes of bodies that lie in a folder (`kept_body.folder`), those that stay included; what somebody has removed is \
+         noticed within a minute of the next body.",
+    ),
+    family(
+        "forebay_proxy_kept_bodies_refused_total",
+        Kind::Counter,
+        &["folder"],
+        "Request bodies that a folder had no room for (`kept_body.bytes_max`).",
+    ),
+    family(
         "forebay_proxy_rate_limit_requests_total",
         Kind::Counter,
         &["limit", "result"],
