@@ -230,7 +230,7 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["route", "result"],
         "Copies of requests for another upstream: result is answered, failed, left_out (too many \
-         under way) or body_too_large.",
+         under way), no_memory (memory_max of the lane bulk, in which they are asked) or body_too_large.",
     ),
     family(
         "forebay_proxy_mirror_requests_in_flight",
