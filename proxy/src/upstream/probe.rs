@@ -9,13 +9,11 @@ use pingora::upstreams::peer::HttpPeer;
 use proxy_config::upstream_health::{ActiveChecks, HttpProbe, Probe};
 use tokio::task::AbortHandle;
 
+use crate::upstream::INTERIM_MAX;
 use crate::upstream::connector::Connector;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::server::Server;
 use crate::upstream::transport::Transport;
-
-/// Interim responses read before an answer to a probe.
-const INTERIM_MAX: usize = 4;
 
 /// One server to be probed.
 pub struct Watch {
@@ -85,7 +83,7 @@ async fn ask(session: &mut HttpSession, probe: &HttpProbe, watch: &Watch) -> pin
     }
     session.write_request_header(Box::new(head)).await?;
     session.finish_request_body().await?;
-    for _ in 0..INTERIM_MAX {
+    for _ in 0..=INTERIM_MAX {
         session.read_response_header().await?;
         let status = session.response_header().map(|head| head.status);
         match status {
