@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::lane::LaneName;
 use proxy_config::route_action::Mirror as Config;
+use proxy_config::units::Percent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -36,8 +37,6 @@ use crate::upstream::server::Servers;
 
 /// How long a copy may be under way, answer included; then its place is given to another.
 const COPY_MAX: Duration = Duration::from_secs(60);
-/// All requests, in hundredths of a percent.
-const WHOLE: u16 = 10_000;
 
 /// Where copies of a route's requests go.
 pub struct Mirror {
@@ -45,7 +44,7 @@ pub struct Mirror {
     upstreams: Vec<Arc<Upstream>>,
     /// Whether each is sent bodies.
     bodies: Vec<bool>,
-    share: u16,
+    share: Percent,
     body_max: usize,
     places: Arc<Semaphore>,
     counts: Counts,
@@ -104,7 +103,7 @@ impl Mirror {
         Mirror {
             upstreams,
             bodies: config.bodies().collect(),
-            share: config.share.hundredths(),
+            share: config.share,
             body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             counts,
@@ -118,7 +117,7 @@ impl Mirror {
 
     /// Whether a request is one of the share.
     fn takes_one(&self) -> bool {
-        self.share >= WHOLE || fastrand::u16(0..WHOLE) < self.share
+        self.share.takes(fastrand::u16(..Percent::WHOLE))
     }
 
     /// A place for a copy, if there is one.
