@@ -11,14 +11,12 @@ use sha1::Sha1;
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 
-use crate::guard::des_crypt;
+use crate::guard::des_crypt::{self, DIGITS};
 
 /// Bytes of a SHA-1.
 const SHA1_BYTES: usize = 20;
 /// Rounds of MD5.
 const ROUNDS: usize = 1000;
-/// The digits of crypt(3), in their order.
-const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The hash of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
