@@ -3,13 +3,14 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use proxy_config::proved::encoded;
 use proxy_config::route_access::BasicAuth;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -140,7 +141,7 @@ impl Basic {
             From::Request(files) => files,
         };
         let file = told.map_or("", |(file, _)| file).to_owned();
-        let locked = || files.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = || files.lock();
         let known = locked().get(&file).cloned();
         let path = file.clone();
         let reading = move || read_anew(&path, known);
@@ -156,8 +157,8 @@ impl Basic {
         Ok(users)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], ()>> {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LruCache<[u8; 32], ()>> {
+        self.right.lock()
     }
 
     fn fingerprint(&self, user: &str, password: &[u8], hash: &Hash) -> [u8; 32] {

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::upstreams::peer::Tracing;
 use prometheus::IntCounter;
 use proxy_config::upstream::ConnectionPool;
@@ -57,7 +58,7 @@ impl Pool {
 
     /// Counts a request on this connection; says whether it is the last it may carry.
     pub fn is_last(&self, connection: RawFd, reused: bool, requests_max: u32) -> bool {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = self.uses.lock();
         let count = uses.entry(connection).or_default();
         // The number of a descriptor is given out again once its connection is closed.
         *count = if reused { count.saturating_add(1) } else { 1 };
@@ -137,7 +138,7 @@ mod tests {
             let (pool, limits, order) = (Arc::clone(&pool), limits.clone(), Arc::clone(&order));
             tokio::spawn(async move {
                 let _place = pool.enter(&limits, patience).await.unwrap();
-                order.lock().unwrap().push(number);
+                order.lock().push(number);
             })
         };
         let mut tasks = vec![wait(0), wait(1)];
@@ -145,13 +146,13 @@ mod tests {
         drop(held);
         // Free by now, and those who wait have not been woken yet.
         let newcomer = pool.enter(&limits, patience).await.unwrap();
-        order.lock().unwrap().push(2);
+        order.lock().push(2);
         tasks.push(wait(3));
         drop(newcomer);
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
+        assert_eq!(*order.lock(), [0, 1, 2, 3]);
     }
 
     #[test]

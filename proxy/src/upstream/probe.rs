@@ -1,8 +1,9 @@
 //! Probes of servers: whether a connection is accepted, or a GET answered as expected. Each server with active
 //! checks has a task, for as long as its configuration is in force.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -33,7 +34,7 @@ pub struct Probes(Mutex<Vec<AbortHandle>>);
 impl Probes {
     /// Ends all probes and begins these. Must be called on a runtime.
     pub fn replace(&self, watches: impl Iterator<Item = Watch>, connector: &Arc<Connector>) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         running.drain(..).for_each(|task| task.abort());
         running
             .extend(watches.map(|watch| {

@@ -2,14 +2,15 @@
 //! the bounds the document gives. A look-up that fails changes nothing: the last known addresses stay.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use parking_lot::Mutex;
 use pingora::protocols::l4::socket::SocketAddr as Address;
 use pingora::upstreams::peer::HttpPeer;
 use prometheus::{IntCounter, IntGauge};
@@ -191,7 +192,7 @@ pub struct Renewals(Mutex<Vec<AbortHandle>>);
 impl Renewals {
     /// Ends all look-ups and begins these. Must be called on a runtime.
     pub fn replace(&self, names: impl Iterator<Item = Name>) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         running.drain(..).for_each(|task| task.abort());
         running.extend(names.map(|name| {
             let renewing = async move {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 
@@ -53,10 +54,6 @@ pub struct InUse {
     place: Option<Permit>,
     /// The same among those of its lane.
     conduit: Option<Conduit>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Milliseconds since the first time anybody asked.
@@ -142,16 +139,16 @@ impl Server {
 
     /// Nanoseconds; 0 when nothing was measured.
     pub fn latency_ns(&self) -> u64 {
-        lock(&self.latency).0
+        self.latency.lock().0
     }
 
     pub fn share(&self, slow_start_ms: u64) -> u64 {
-        lock(&self.health).share(slow_start_ms, now_ms())
+        self.health.lock().share(slow_start_ms, now_ms())
     }
 
     /// Whether it is fit to take requests; tells when that has changed.
     pub fn is_up(&self) -> bool {
-        let is_up = lock(&self.health).is_up(now_ms());
+        let is_up = self.health.lock().is_up(now_ms());
         if self.was_up.swap(is_up, Ordering::AcqRel) != is_up {
             self.up.iter().for_each(|up| up.set(i64::from(is_up)));
             let (upstream, server) = (&self.upstream, &*self.name);
@@ -173,17 +170,17 @@ impl Server {
     pub fn measured(&self, took: Duration, failed: bool) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let sample_ns = if failed { took_ns.max(FAILURE_NS) } else { took_ns.max(1) };
-        let mut latency = lock(&self.latency);
+        let mut latency = self.latency.lock();
         let since_ns = u64::try_from(latency.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
         *latency = (moving_average(latency.0, sample_ns, since_ns), Instant::now());
     }
 
     pub fn answered(&self) {
-        lock(&self.health).answered();
+        self.health.lock().answered();
     }
 
     pub fn failed(&self, rules: &PassiveChecks, may_go_out: bool) {
-        let out_for_ms = lock(&self.health).failed(rules, may_go_out, now_ms());
+        let out_for_ms = self.health.lock().failed(rules, may_go_out, now_ms());
         if out_for_ms.is_some() {
             self.ejections.inc();
             self.is_up();
@@ -193,7 +190,7 @@ impl Server {
     pub fn probed(&self, rules: &ActiveChecks, good: bool) {
         let result = if good { "good" } else { "failed" };
         self.probes.with_label_values(&[self.upstream.as_str(), &self.name, result]).inc();
-        if lock(&self.health).probed(rules, good, now_ms()).is_some() {
+        if self.health.lock().probed(rules, good, now_ms()).is_some() {
             self.is_up();
         }
     }
@@ -241,7 +238,7 @@ impl Servers {
     }
 
     fn known(&self, upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Arc<Server> {
-        let mut all = lock(&self.servers);
+        let mut all = self.servers.lock();
         all.retain(|_, server| server.strong_count() > 0);
         let key = (upstream.to_owned(), name.to_owned());
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
@@ -254,7 +251,7 @@ impl Servers {
 
     /// The keys at this URL.
     pub fn key_set(&self, url: &str, metrics: &Metrics) -> Arc<KeySet> {
-        let mut all = lock(&self.key_sets);
+        let mut all = self.key_sets.lock();
         all.retain(|_, set| set.strong_count() > 0);
         if let Some(known) = all.get(url).and_then(Weak::upgrade) {
             return known;
@@ -266,7 +263,7 @@ impl Servers {
 
     /// What was found of answers to this route's copies.
     pub fn report(&self, route: &str, metrics: &Metrics) -> Arc<Report> {
-        let mut all = lock(&self.reports);
+        let mut all = self.reports.lock();
         all.retain(|_, report| report.strong_count() > 0);
         if let Some(known) = all.get(route).and_then(Weak::upgrade) {
             return known;
@@ -278,7 +275,7 @@ impl Servers {
 
     /// The connections of this upstream.
     pub fn pool(&self, upstream: &str, metrics: &Metrics) -> Arc<Pool> {
-        let mut all = lock(&self.pools);
+        let mut all = self.pools.lock();
         all.retain(|_, pool| pool.strong_count() > 0);
         if let Some(known) = all.get(upstream).and_then(Weak::upgrade) {
             return known;
