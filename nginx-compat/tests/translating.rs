@@ -187,13 +187,16 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     (
         "location / { add_header X-Body $request_body; client_body_buffer_size 8k; proxy_pass http://10.0.0.1; }",
         "/",
-        &[r#""kept_body":{"memory_max":"8KiB"}"#, r#""value":"${request_body}""#],
+        &[
+            r#""kept_body":{"memory_max":"8KiB","bytes_max":"10GiB"}"#,
+            r#""value":"${request_body}""#,
+        ],
     ),
     (
         "client_body_temp_path /var/spool/b; location / { client_body_in_file_only on; proxy_pass http://10.0.0.1; }",
         "/",
         &[
-            r#""kept_body":{"memory_max":"16KiB","folder":"/var/spool/b","all_in_files":true,"files_stay":true}"#,
+            r#""kept_body":{"memory_max":"16KiB","folder":"/var/spool/b","bytes_max":"10GiB","all_in_files":true,"files_stay":true}"#,
         ],
     ),
     (

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    TRANSFER_ENCODING,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -29,6 +28,7 @@ use crate::compress::decide::weak;
 use crate::detour::Next;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::headers::media_type;
 use crate::inside::{self, Ask, Bounds, Inside};
 use crate::rate_limit::Quota;
 use crate::relay::{self, unless_gone};
@@ -88,8 +88,7 @@ pub async fn answer(
 }
 
 fn is_page(includes: &Includes, head: &ResponseHeader) -> bool {
-    let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = media_type(&head.headers);
     let named = |is: &String| is == "*" || is.eq_ignore_ascii_case(kind);
     let is_plain = !head.headers.contains_key(CONTENT_ENCODING);
     is_plain && includes.types.iter().any(named)

@@ -40,15 +40,12 @@ use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
 use crate::telemetry::attempt::{self, Attempt};
 use crate::trace::TRACEPARENT;
-use crate::upstream::Upstream;
 use crate::upstream::connector::Carries;
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
+use crate::upstream::{INTERIM_MAX, Upstream};
 use crate::way::{self, Way};
 use crate::{client_address, cors, dating, inside, local, prompt, request, split};
-
-/// Interim responses one request may bring; a server that goes on sending them never answers.
-const INTERIM_MAX: u32 = 64;
 
 /// The proxy behind one listener.
 pub struct Edge {
@@ -448,7 +445,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
     ) -> Result<()> {
         headers::from_upstream(head)?;
-        exchange.interim += u32::from(head.status.is_informational());
+        exchange.interim += usize::from(head.status.is_informational());
         if exchange.interim > INTERIM_MAX {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "too many interim responses")
                 .into_up());

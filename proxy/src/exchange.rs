@@ -95,7 +95,7 @@ pub struct Exchange {
     pub first_byte: Option<Duration>,
     pub failure: Option<Failure>,
     /// Interim (1xx) responses so far.
-    pub interim: u32,
+    pub interim: usize,
     /// The status this proxy answered by itself.
     pub answered: Option<StatusCode>,
     /// How the cache dealt with it, on a route that has one.

@@ -14,6 +14,7 @@ use crate::buffer::spill::Place;
 use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::Drain;
+use crate::kept_folder;
 use crate::lane::{Budget, Lanes};
 use crate::line_writer::LineWriter;
 use crate::listening::Listening;
@@ -104,6 +105,8 @@ pub struct State {
     pub access_log: LineWriter,
     pub error_log: LineWriter,
     pub drain: Drain,
+    /// Where bodies of requests become files.
+    pub kept_folders: kept_folder::Folders,
     pub moderation: Moderation,
     pub slowest: Slowest,
     /// On their way to the collector of traces.

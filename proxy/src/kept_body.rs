@@ -1,35 +1,26 @@
 //! A request's body that is taken in whole before anybody is asked: in memory, or in a file where it is larger or where
 //! its route wants all of them there. Whoever passes it on reads it from here.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use pingora::proxy::Session;
 use prometheus::IntGauge;
 use proxy_config::detours::To;
-use proxy_config::kept_body::{KeptBody as Rules, Told};
-use tokio::task::spawn_blocking;
+use proxy_config::kept_body::Told;
 
 use crate::buffer::intake::arriving;
 use crate::buffer::pass::{declared, expect_no_more};
 use crate::detour::Again;
 use crate::exchange::Exchange;
 use crate::generation::State;
+use crate::kept_folder::KeptFile;
 use crate::lane::memory::Reserved;
 use crate::respond::Failure;
 
-/// Read from a file at once.
-const PART_BYTES: usize = 32 * 1024;
 /// Largest body that is sent again: what pingora remembers of one.
 const AGAIN_MAX: u64 = 64 * 1024;
-/// Numbers that are tried for the name of a file: others may lie there.
-const NAMES_MAX: u64 = 10_000;
 
 /// What a request has of it; on most routes, nothing.
 #[derive(Default)]
@@ -75,21 +66,6 @@ impl Whole {
             handed: 0,
             _counted: Counted::new(state, "file", length),
             _room: None,
-        }
-    }
-}
-
-/// A file that goes with its request, unless it is to stay.
-struct KeptFile {
-    path: PathBuf,
-    file: Arc<File>,
-    stays: bool,
-}
-
-impl Drop for KeptFile {
-    fn drop(&mut self) {
-        if !self.stays {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -147,58 +123,6 @@ impl KeptBody {
         whole.handed += part.len() as u64;
         Ok(Some(part).filter(|part| !part.is_empty()))
     }
-}
-
-impl KeptFile {
-    /// A file that was not there, with a number for its name.
-    async fn create(rules: &Rules) -> Result<KeptFile, Failure> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let folder = rules.folder.clone().unwrap_or_default();
-        let made = spawn_blocking(move || {
-            std::fs::create_dir_all(&folder)?;
-            let mut options = std::fs::OpenOptions::new();
-            options.read(true).write(true).create_new(true).mode(0o600);
-            for _ in 0..NAMES_MAX {
-                let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
-                let path = folder.join(format!("{number:010}"));
-                match options.open(&path) {
-                    Ok(file) => return Ok((path, Arc::new(file))),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(io::Error::from(io::ErrorKind::AlreadyExists))
-        });
-        let made = made.await.map_err(|_| Failure::Internal)?;
-        let folder = rules.folder.as_deref().unwrap_or(Path::new(""));
-        let (path, file) = made.map_err(|error| unusable(folder, &error))?;
-        Ok(KeptFile { path, file, stays: rules.files_stay })
-    }
-
-    async fn write(&self, at: u64, bytes: Bytes) -> Result<(), Failure> {
-        let file = Arc::clone(&self.file);
-        let written = spawn_blocking(move || file.write_all_at(&bytes, at)).await;
-        let written = written.map_err(|_| Failure::Internal)?;
-        written.map_err(|error| unusable(&self.path, &error))
-    }
-
-    /// What lies there; nothing at its end.
-    async fn read(&self, at: u64) -> Result<Bytes, Failure> {
-        let file = Arc::clone(&self.file);
-        let read = spawn_blocking(move || {
-            let mut part = vec![0; PART_BYTES];
-            let length = file.read_at(&mut part, at)?;
-            part.truncate(length);
-            Ok(Bytes::from(part))
-        });
-        let read = read.await.map_err(|_| Failure::Internal)?;
-        read.map_err(|error| unusable(&self.path, &error))
-    }
-}
-
-fn unusable(path: &Path, error: &io::Error) -> Failure {
-    tracing::warn!(path = %path.display(), %error, "a request's body cannot be kept there");
-    Failure::Internal
 }
 
 /// Has a body remembered as it is read, as far as pingora does that, where its route may name another that is sent it again.
@@ -305,11 +229,11 @@ pub async fn take_in(
             continue;
         }
         if file.is_none() {
-            let kept = KeptFile::create(rules).await?;
+            let mut kept = KeptFile::create(&state.kept_folders, rules, &state.metrics).await?;
             kept.write(0, bytes.split().freeze()).await?;
             file = Some(kept);
         }
-        if let Some(kept) = &file {
+        if let Some(kept) = &mut file {
             kept.write(at, part).await?;
         }
     }

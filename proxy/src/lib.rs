@@ -23,7 +23,7 @@
 //! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`line_writer`] writes; why it failed in the [`error_logs`], to files or by [`syslog`].
 //!
-//! Beside the way: [`acme`] (certificates are fetched), [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`upgrade`] (another program takes over), [`notify`],
+//! Beside the way: [`acme`] (certificates are fetched), [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`fetch`] (what the proxy asks by itself), [`upgrade`] (another program takes over), [`notify`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
 //! while it runs), [`simulate`] (a log under another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
 //! stopped as nginx is).
@@ -53,6 +53,7 @@ pub mod error_logs;
 pub mod error_page;
 pub mod exchange;
 pub mod fastcgi;
+pub mod fetch;
 pub mod file_answer;
 pub mod files;
 pub mod fill;
@@ -69,6 +70,7 @@ pub mod hop;
 pub mod inside;
 pub mod introduction;
 pub mod kept_body;
+pub mod kept_folder;
 pub mod lane;
 pub mod lent;
 pub mod line_writer;
@@ -101,6 +103,7 @@ pub mod relay;
 pub mod reload;
 pub mod request;
 pub mod respond;
+pub mod retry_after;
 pub mod route;
 pub mod rules;
 pub mod runtimes;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use proxy_config::proved::url_escaped;
 use proxy_config::route_action::{Listing, ListingFormat};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
@@ -156,19 +157,6 @@ fn xml(entries: &[Entry]) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn url_escaped(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -24,9 +24,6 @@ use crate::line_writer::{LineWriter, Sink};
 use crate::log_entry::{Entry, json};
 use crate::redact::Redaction;
 
-/// All requests, in hundredths of a percent.
-const WHOLE: u16 = 10_000;
-
 /// Why logs cannot be written.
 #[derive(Debug, Error)]
 pub enum LogFault {
@@ -42,8 +39,8 @@ struct Log {
     /// None: JSON.
     line: Option<LogLine>,
     when: Option<Compiled>,
-    /// Of requests that went well, in hundredths of a percent.
-    sample: u16,
+    /// Of requests that went well; none: all.
+    sample: Option<Percent>,
     redaction: Option<Redaction>,
 }
 
@@ -85,7 +82,7 @@ impl Logs {
                 sink,
                 line: line.transpose().map_err(fault)?,
                 when: when.transpose().map_err(fault)?,
-                sample: of.sample.map_or(WHOLE, Percent::hundredths),
+                sample: of.sample,
                 redaction: Redaction::of(&of.redact),
             }))
         };
@@ -163,7 +160,8 @@ impl Log {
         let went_well = entry.status.is_some_and(|status| status < 400)
             && entry.error.is_none()
             && !entry.aborted;
-        self.sample >= WHOLE || !went_well || fastrand::u16(0..WHOLE) < self.sample
+        let drawn = || fastrand::u16(..Percent::WHOLE);
+        !went_well || self.sample.is_none_or(|sample| sample.takes(drawn()))
     }
 
     /// The line without what is not told.

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod compression;
 pub mod family;
 pub mod lanes;
+pub mod lease;
 pub mod logs;
 pub mod telemetry;
 pub mod traffic;
@@ -21,6 +22,7 @@ use crate::metrics::certificates::CertificateMetrics;
 use crate::metrics::compression::CompressionMetrics;
 use crate::metrics::family::{FAMILIES, Family, Kind};
 use crate::metrics::lanes::LANE_FAMILIES;
+use crate::metrics::lease::Leases;
 use crate::metrics::logs::LOG_FAMILIES;
 use crate::metrics::telemetry::TelemetryMetrics;
 use crate::metrics::traffic::TrafficMetrics;
@@ -40,6 +42,8 @@ fn families() -> impl Iterator<Item = &'static Family> {
 /// Handles to the families, made once per process.
 pub struct Metrics {
     registry: Registry,
+    /// Who holds series that go when nobody does.
+    pub leases: Leases,
     pub build_info: IntGaugeVec,
     pub config_generation: IntGaugeVec,
     pub config_reloads: IntCounterVec,
@@ -71,6 +75,8 @@ pub struct Metrics {
     pub gathered: IntGauge,
     /// Bytes of bodies that are kept until their requests have ended.
     pub kept_bodies: IntGaugeVec,
+    pub kept_folder_bytes: IntGaugeVec,
+    pub kept_folder_refused: IntCounterVec,
     pub lane_memory: IntGaugeVec,
     pub lane_memory_max: IntGaugeVec,
     pub lane_paced_bytes: IntCounterVec,
@@ -100,7 +106,9 @@ pub struct Metrics {
     pub introductions_refused: IntCounterVec,
     pub key_fetches: IntCounterVec,
     pub upstream_idle: IntGauge,
+    pub upstream_in_use: IntGaugeVec,
     pub upstream_waiting: IntGaugeVec,
+    pub upstream_waits: IntCounterVec,
     pub upstream_refused: IntCounterVec,
     pub upstream_first_byte_seconds: HistogramVec,
     pub cache_bytes: IntGaugeVec,
@@ -192,6 +200,8 @@ impl Metrics {
             lane_connections_shed: counter("forebay_proxy_lane_connections_shed_total"),
             gathered: gauge("forebay_proxy_gathered_bodies_bytes").with_label_values::<&str>(&[]),
             kept_bodies: gauge("forebay_proxy_kept_bodies_bytes"),
+            kept_folder_bytes: gauge("forebay_proxy_kept_bodies_folder_bytes"),
+            kept_folder_refused: counter("forebay_proxy_kept_bodies_refused_total"),
             lane_memory: gauge("forebay_proxy_lane_memory_bytes"),
             lane_memory_max: gauge("forebay_proxy_lane_memory_max_bytes"),
             lane_paced_bytes: counter("forebay_proxy_lane_paced_bytes_total"),
@@ -222,6 +232,8 @@ impl Metrics {
             introductions_refused: counter("forebay_proxy_proxy_protocol_refused_total"),
             upstream_idle: gauge("forebay_proxy_upstream_connections_idle")
                 .with_label_values::<&str>(&[]),
+            upstream_in_use: gauge("forebay_proxy_upstream_connections_in_use"),
+            upstream_waits: counter("forebay_proxy_upstream_connection_waits_total"),
             upstream_waiting: gauge("forebay_proxy_upstream_connections_waiting"),
             upstream_refused: counter("forebay_proxy_upstream_connections_refused_total"),
             upstream_first_byte_seconds: histogram("forebay_proxy_upstream_first_byte_seconds"),
@@ -270,6 +282,7 @@ impl Metrics {
             error_log_dropped: counter("forebay_proxy_error_log_dropped_total"),
             error_log_write_errors: counter("forebay_proxy_error_log_write_errors_total"),
             registry: registry.clone(),
+            leases: Leases::default(),
         };
         metrics.start_at_zero();
         metrics

@@ -1,6 +1,6 @@
 //! Copies of requests for another upstream, whose answers nobody gets. The client's own request never
 //! waits for a copy: a copy is made while the body passes by, asked at the lowest priority there is,
-//! and left out when too many are under way or its body is too large.
+//! and left out when too many are under way, its body is too large or its lane has no memory for it.
 
 pub mod compare;
 
@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::lane::LaneName;
 use proxy_config::route_action::Mirror as Config;
+use proxy_config::units::Percent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -22,8 +23,9 @@ use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
+use crate::lane::memory::Reserved;
 use crate::metrics::Metrics;
-use crate::mirror::compare::{Asked, Comparison, Ours, Passing, Report, Seen, Side};
+use crate::mirror::compare::{Asked, Comparison, Ours, Passing, Report, Seen, Theirs};
 use crate::path::normalize_target;
 use crate::rate_limit::key::Asking;
 use crate::relay;
@@ -35,8 +37,6 @@ use crate::upstream::server::Servers;
 
 /// How long a copy may be under way, answer included; then its place is given to another.
 const COPY_MAX: Duration = Duration::from_secs(60);
-/// All requests, in hundredths of a percent.
-const WHOLE: u16 = 10_000;
 
 /// Where copies of a route's requests go.
 pub struct Mirror {
@@ -44,7 +44,7 @@ pub struct Mirror {
     upstreams: Vec<Arc<Upstream>>,
     /// Whether each is sent bodies.
     bodies: Vec<bool>,
-    share: u16,
+    share: Percent,
     body_max: usize,
     places: Arc<Semaphore>,
     counts: Counts,
@@ -66,6 +66,7 @@ struct Counts {
     failed: IntCounter,
     left_out: IntCounter,
     too_large: IntCounter,
+    no_memory: IntCounter,
 }
 
 /// A copy that is being made. Dropped unfinished, it is none.
@@ -74,9 +75,11 @@ pub struct Copying {
     question: Question,
     body: BytesMut,
     body_max: usize,
+    /// What the body takes of the memory of the lane that copies are asked in.
+    room: Option<Reserved>,
     place: OwnedSemaphorePermit,
     counts: Counts,
-    comparison: Option<Arc<Comparison>>,
+    comparison: Option<Theirs>,
 }
 
 impl Mirror {
@@ -94,12 +97,13 @@ impl Mirror {
             failed: count("failed"),
             left_out: count("left_out"),
             too_large: count("body_too_large"),
+            no_memory: count("no_memory"),
         };
         let places = usize::try_from(config.in_flight_max).unwrap_or(usize::MAX);
         Mirror {
             upstreams,
             bodies: config.bodies().collect(),
-            share: config.share.hundredths(),
+            share: config.share,
             body_max: usize::try_from(config.body_max.as_bytes()).unwrap_or(usize::MAX),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             counts,
@@ -113,7 +117,7 @@ impl Mirror {
 
     /// Whether a request is one of the share.
     fn takes_one(&self) -> bool {
-        self.share >= WHOLE || fastrand::u16(0..WHOLE) < self.share
+        self.share.takes(fastrand::u16(..Percent::WHOLE))
     }
 
     /// A place for a copy, if there is one.
@@ -139,7 +143,7 @@ pub fn begin(edge: &Edge, session: &mut Session, exchange: &mut Exchange) {
             let asked = asked(session.req_header(), exchange);
             let comparison = Comparison::new(Arc::clone(report), asked);
             exchange.mirroring.ours = Some(Ours::new(Arc::clone(&comparison)));
-            copying.comparison = Some(comparison);
+            copying.comparison = Some(Theirs::new(comparison));
         }
         match bodiless || !mirror.bodies.get(index).is_some_and(|body| *body) {
             true => copying.send(),
@@ -198,6 +202,7 @@ fn copy(
         question,
         body: BytesMut::new(),
         body_max: mirror.body_max,
+        room: None,
         place,
         counts: mirror.counts.clone(),
         comparison: None,
@@ -209,11 +214,13 @@ pub fn body(mirroring: &mut Mirroring, part: Option<&Bytes>, is_last: bool) {
     let part = part.map_or(&[][..], |part| part);
     mirroring.copying.retain_mut(|copy| {
         let fits = copy.body.len() + part.len() <= copy.body_max;
-        match fits {
-            true => copy.body.extend_from_slice(part),
-            false => copy.counts.too_large.inc(),
+        let has_room = fits && copy.make_room(part.len());
+        match (fits, has_room) {
+            (true, true) => copy.body.extend_from_slice(part),
+            (true, false) => copy.counts.no_memory.inc(),
+            (false, _) => copy.counts.too_large.inc(),
         }
-        fits
+        has_room
     });
     if is_last {
         mirroring.copying.drain(..).for_each(Copying::send);
@@ -242,14 +249,35 @@ pub fn answered(exchange: &mut Exchange, whole: bool) {
 }
 
 impl Copying {
+    /// Room for so many bytes more, twice of what there was where that is more; false where the lane has no memory left.
+    fn make_room(&mut self, more: usize) -> bool {
+        let (needed, there) = (self.body.len() + more, self.body.capacity());
+        if needed <= there {
+            return true;
+        }
+        let wanted = needed.max(2 * there);
+        let bytes = (wanted - there) as u64;
+        let has_room = match &mut self.room {
+            Some(room) => room.grow(bytes),
+            none => {
+                *none = self.origin.lane.hold(bytes);
+                none.is_some()
+            }
+        };
+        if has_room {
+            self.body.reserve(wanted - self.body.len());
+        }
+        has_room
+    }
+
     fn send(self) {
-        let Copying { origin, mut question, body, place, counts, comparison, .. } = self;
+        let Copying { origin, mut question, body, room, place, counts, comparison, .. } = self;
         if !body.is_empty() || !matches!(question.head.method, Method::GET | Method::HEAD) {
             question.body = Some(body.freeze());
         }
         let runtime = origin.runtimes.of(Place::Bulk).clone();
         runtime.spawn(async move {
-            let _under_way = UnderWay::new(counts.under_way.clone(), place);
+            let (_room, _under_way) = (room, UnderWay::new(counts.under_way.clone(), place));
             let seen = timeout(COPY_MAX, converse(&origin, &question)).await.ok();
             let seen = seen.and_then(Result::ok);
             match seen {
@@ -257,7 +285,7 @@ impl Copying {
                 None => counts.failed.inc(),
             }
             if let Some(comparison) = comparison {
-                comparison.ended(Side::Mirrored, seen);
+                comparison.end(seen);
             }
         });
     }

@@ -17,6 +17,7 @@ use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
 use crate::cache::conditional::range_counts;
+use crate::cache::range::ranges;
 use crate::route::Route;
 
 /// Ranges of one request that are looked at.
@@ -76,45 +77,6 @@ pub fn offer(session: &mut Session, route: &Route, ranges_max: Option<u32>) {
     }
 }
 
-/// The ranges of a request on a body of this length: those that lie in it, first byte and the one behind the last. None
-/// when it asks for no bytes, or says so in no known way.
-fn ranges(headers: &HeaderMap, length: u64) -> Option<Vec<(u64, u64)>> {
-    let mut fields = headers.get_all(RANGE).iter();
-    let text = fields.next()?.to_str().ok()?;
-    let (unit, list) = text.split_once('=')?;
-    if fields.next().is_some() || !unit.trim().eq_ignore_ascii_case("bytes") {
-        return None;
-    }
-    let mut found = Vec::new();
-    for spec in list.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
-        let (first, last) = spec.split_once('-')?;
-        let number = |text: &str| {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
-        };
-        let (first, last) = (first.trim(), last.trim());
-        let range = match (first.is_empty(), last.is_empty()) {
-            (true, true) => return None,
-            (true, false) => (length.saturating_sub(number(last)?), length),
-            (false, true) => (number(first)?, length),
-            (false, false) => {
-                let (first, last) = (number(first)?, number(last)?);
-                if last < first {
-                    return None;
-                }
-                (first, last.saturating_add(1).min(length))
-            }
-        };
-        if range.0 < range.1 {
-            found.push(range);
-        }
-        if found.len() > RANGES_MAX {
-            return None;
-        }
-    }
-    Some(found)
-}
-
 impl Cutter {
     fn begin(&mut self, head: &mut ResponseHeader) -> pingora::Result<()> {
         self.cutting = None;
@@ -132,7 +94,7 @@ impl Cutter {
         {
             return Ok(());
         }
-        let Some(ranges) = ranges(&asked.headers, length) else { return Ok(()) };
+        let Some(ranges) = ranges(&asked.headers, length, RANGES_MAX) else { return Ok(()) };
         // Who asks for more than there is gets it as it is.
         let sum: u64 = ranges.iter().map(|(first, end)| end - first).sum();
         if ranges.len() > asked.ranges_max || sum > length {
@@ -304,7 +266,8 @@ mod tests {
             assert_eq!(text("bytes=4-"), (206, "bytes 4-9/10".to_owned(), "456789".to_owned()));
             assert_eq!(text("bytes=-2"), (206, "bytes 8-9/10".to_owned(), "89".to_owned()));
             assert_eq!(text("bytes=20-").0, 416);
-            for whole in ["bytes=0-9,0-9", "lines=1-2", "bytes=5-2", "bytes=x"] {
+            for whole in ["bytes=0-9,0-9", "lines=1-2", "bytes=5-2", "bytes=x", "bytes=", "bytes=,"]
+            {
                 assert_eq!(text(whole), (200, String::new(), "0123456789".to_owned()), "{whole}");
             }
             let (status, _, body) = text("bytes=8-, 0-2");

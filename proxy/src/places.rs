@@ -70,12 +70,12 @@ impl State {
 }
 
 /// The series of a places.
-struct Counts {
-    inside: IntGauge,
-    waiting: IntGauge,
-    admitted: IntCounter,
-    timed_out: IntCounter,
-    left: IntCounter,
+pub struct Counts {
+    pub inside: IntGauge,
+    pub waiting: IntGauge,
+    pub admitted: IntCounter,
+    pub timed_out: IntCounter,
+    pub left: IntCounter,
 }
 
 pub struct Places {
@@ -106,27 +106,31 @@ impl Permit {
 }
 
 impl Places {
-    /// A places that lets nobody in until it has limits; `kind` is a label: place, origin, connection or upstream.
+    /// A lane's; `kind` is a label: place, origin, connection or upstream.
     pub fn new(lane: &str, kind: &str, inside: IntGauge, metrics: &Metrics) -> Arc<Places> {
         let result = |result| metrics.lane_waits.with_label_values(&[lane, kind, result]);
+        Places::counted(Counts {
+            inside,
+            waiting: metrics.lane_waiting.with_label_values(&[lane, kind]),
+            admitted: result("admitted"),
+            timed_out: result("timed_out"),
+            left: result("left"),
+        })
+    }
+
+    /// A places that lets nobody in until it has limits.
+    pub fn counted(counts: Counts) -> Arc<Places> {
         let limits =
             Limits { inside_max: 0, waiting_max: 0, waiting_time_max: Duration::default() };
-        Arc::new(Places {
-            state: Mutex::new(State { limits, inside: 0, queue: VecDeque::new(), tickets: 0 }),
-            counts: Counts {
-                inside,
-                waiting: metrics.lane_waiting.with_label_values(&[lane, kind]),
-                admitted: result("admitted"),
-                timed_out: result("timed_out"),
-                left: result("left"),
-            },
-        })
+        let state = State { limits, inside: 0, queue: VecDeque::new(), tickets: 0 };
+        Arc::new(Places { state: Mutex::new(state), counts })
     }
 
     /// New limits hold for those who arrive; nobody inside or waiting is turned out.
     pub fn set_limits(self: &Arc<Self>, limits: Limits) {
-        self.state.lock().limits = limits;
-        self.admit_waiting();
+        if std::mem::replace(&mut self.state.lock().limits, limits) != limits {
+            self.admit_waiting();
+        }
     }
 
     /// Whether half of the places are taken.

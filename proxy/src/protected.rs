@@ -1,4 +1,4 @@
-//! What is protected from the proxy's own writing: no cache and no spill may share a file system with one of the
+//! What is protected from the proxy's own writing: no cache, no spill and no folder of bodies may share a file system with one of the
 //! document's `protected_paths`, a ledger's data say. A full or busy disk would be theirs as well.
 
 use std::fs;
@@ -40,11 +40,16 @@ pub fn check(config: &Config) -> Result<(), PathFault> {
             return Err(PathFault::Folder { key, fault });
         }
     }
-    for (name, lane) in config.lanes.iter() {
-        let Some(spill) = &lane.spill else { continue };
-        let (key, path) = (format!("lanes.{name}.spill.path"), spill.path.clone());
-        if let Some(protected) = sharing(&path, &config.protected_paths)? {
-            return Err(PathFault::Shared { key, path, protected });
+    let spills = config.lanes.iter().filter_map(|(name, lane)| {
+        Some((format!("lanes.{name}.spill.path"), &lane.spill.as_ref()?.path))
+    });
+    let bodies = config.routes.iter().filter_map(|route| {
+        let folder = route.kept_body.as_ref()?.folder.as_ref()?;
+        Some((format!("routes.{}.kept_body.folder", route.name), folder))
+    });
+    for (key, path) in spills.chain(bodies) {
+        if let Some(protected) = sharing(path, &config.protected_paths)? {
+            return Err(PathFault::Shared { key, path: path.clone(), protected });
         }
     }
     Ok(())

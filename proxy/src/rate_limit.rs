@@ -11,9 +11,10 @@ pub mod key;
 pub mod table;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use prometheus::{IntCounter, IntCounterVec};
@@ -105,7 +106,7 @@ pub struct Limits(Mutex<BTreeMap<String, Arc<Counts>>>);
 
 impl Limits {
     fn named(&self, name: &str, metrics: &Metrics) -> Arc<Counts> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let counts = all.entry(name.to_owned());
         Arc::clone(counts.or_insert_with(|| Arc::new(Counts::new(name, metrics))))
     }

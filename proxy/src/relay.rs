@@ -15,12 +15,13 @@ use crate::cache::answer::invalidate;
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::exchange::Exchange;
-use crate::fill::origin::{Contact, INTERIM_MAX, Origin, Question};
+use crate::fill::origin::{Contact, Origin, Question};
 use crate::fill::reply::Reply;
 use crate::lane::Full;
 use crate::rate_limit::Quota;
 use crate::respond::{self, Failure};
 use crate::rules::edit_response;
+use crate::upstream::INTERIM_MAX;
 use crate::{bodies, dating, hop, mirror};
 
 /// A response whose head was sent.

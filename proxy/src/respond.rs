@@ -63,6 +63,8 @@ pub enum Failure {
     RequestTimeout,
     #[error("too many requests of this kind are in progress; try again shortly")]
     LaneFull,
+    #[error("there is no room for bodies of requests now; try again shortly")]
+    BodiesFull,
     #[error("too many requests; try again later")]
     RateLimited { retry_after_s: u64, quota: Quota, status: u16 },
     #[error("whether this request is within its limits cannot be told; try again shortly")]
@@ -123,6 +125,7 @@ impl Failure {
             Failure::MethodNotAllowed { .. } => "method_not_allowed",
             Failure::RequestTimeout => "request_timeout",
             Failure::LaneFull => "lane_full",
+            Failure::BodiesFull => "bodies_full",
             Failure::RateLimited { .. } => "rate_limited",
             Failure::LimitUnavailable => "rate_limit_unavailable",
             Failure::NoServer => "no_server",
@@ -158,6 +161,7 @@ impl Failure {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::TOO_MANY_REQUESTS)
             }
             Failure::LaneFull
+            | Failure::BodiesFull
             | Failure::NoServer
             | Failure::LimitUnavailable
             | Failure::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -16,6 +16,7 @@ use proxy_config::route_action::{
     AskedAs, Compression, Gunzip, ResponseRate, RouteTimeouts, SplitPart, Substitutions,
 };
 use proxy_config::route_rules::RouteRules;
+use proxy_config::units::Percent;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
@@ -41,9 +42,6 @@ use crate::upstream::{ServerFault, Upstream};
 
 /// The route and lane label of requests that matched none.
 pub const NO_ROUTE: &str = "none";
-/// All requests, in hundredths of a percent.
-const WHOLE: u16 = 10_000;
-
 /// The metric series of one route and lane.
 pub struct Series {
     pub seconds: Histogram,
@@ -296,7 +294,7 @@ fn split(
 ) -> Split {
     let Some(split) = &route.split else {
         let only = destination(route.name.clone(), route.upstream.as_ref());
-        return Split::new(vec![(WHOLE, only)], Vec::new());
+        return Split::new(vec![(Percent::WHOLE, only)], Vec::new());
     };
     let part = |part: &SplitPart| {
         let name = format!("{}/{}", route.name, part.upstream);

@@ -26,6 +26,7 @@ use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::{Deadlines, Drain};
 use crate::generation::{Generation, State};
+use crate::kept_folder;
 use crate::lane::Lanes;
 use crate::line_writer::{self, Writer};
 use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
@@ -216,6 +217,7 @@ fn prepare(
         access_log,
         error_log,
         drain: Drain::default(),
+        kept_folders: kept_folder::Folders::default(),
         moderation: Moderation::default(),
         slowest: Slowest::default(),
         listening: Listening::default(),

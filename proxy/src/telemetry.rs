@@ -45,7 +45,8 @@ pub struct Spans {
     collector: Arc<ArcSwapOption<Collector>>,
     hurry: Arc<Notify>,
     waiting: IntGauge,
-    dropped: IntCounter,
+    dropped_full: IntCounter,
+    dropped_closed: IntCounter,
 }
 
 impl Spans {
@@ -64,8 +65,9 @@ impl Spans {
         // It never holds up a request.
         runtimes.of(Place::Bulk).spawn(exporter.run());
         let waiting = metrics.telemetry.waiting.clone();
-        let dropped = metrics.telemetry.dropped("queue_full");
-        Spans { queue, collector, hurry, waiting, dropped }
+        let dropped_full = metrics.telemetry.dropped("queue_full");
+        let dropped_closed = metrics.telemetry.dropped("closed");
+        Spans { queue, collector, hurry, waiting, dropped_full, dropped_closed }
     }
 
     /// Sends to this collector from now on; without one what waits is thrown away.
@@ -78,8 +80,9 @@ impl Spans {
         self.waiting.inc();
         if let Err(error) = self.queue.try_send(Message::Span(Box::new(span))) {
             self.waiting.dec();
-            if matches!(error, TrySendError::Full(_)) {
-                self.dropped.inc();
+            match error {
+                TrySendError::Full(_) => self.dropped_full.inc(),
+                TrySendError::Closed(_) => self.dropped_closed.inc(),
             }
         }
     }
@@ -154,9 +157,10 @@ mod tests {
             collector: Arc::default(),
             hurry: Arc::default(),
             waiting: metrics.telemetry.waiting.clone(),
-            dropped: metrics.telemetry.dropped("queue_full"),
+            dropped_full: metrics.telemetry.dropped("queue_full"),
+            dropped_closed: metrics.telemetry.dropped("closed"),
         };
-        for _ in 0..QUEUE_MAX + 3 {
+        let record = || {
             spans.record(Span {
                 trace: String::new(),
                 id: String::new(),
@@ -170,9 +174,13 @@ mod tests {
                 attributes: Attributes::default(),
                 failed: false,
             });
-        }
+        };
+        (0..QUEUE_MAX + 3).for_each(|_| record());
         let bound = i64::try_from(QUEUE_MAX).unwrap();
-        assert_eq!((spans.waiting.get(), spans.dropped.get()), (bound, 3));
+        assert_eq!((spans.waiting.get(), spans.dropped_full.get()), (bound, 3));
         assert!(messages.recv().await.is_some());
+        drop(messages);
+        record();
+        assert_eq!((spans.waiting.get(), spans.dropped_closed.get()), (bound, 1));
     }
 }

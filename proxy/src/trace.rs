@@ -8,6 +8,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use proxy_config::route::ForwardedHeaders;
+use proxy_config::units::Percent;
 
 use crate::exchange::Exchange;
 use crate::generation::State;
@@ -25,9 +26,6 @@ const SAMPLED: u8 = 0b01;
 const RANDOM: u8 = 0b10;
 /// Flags that are known.
 const FLAGS: u8 = SAMPLED | RANDOM;
-/// All requests, in hundredths of a percent.
-const WHOLE: u16 = 10_000;
-
 /// A request's place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -56,7 +54,7 @@ pub fn enter(head: &mut RequestHeader, state: &State, exchange: &mut Exchange) {
         {
             part.span = whole;
         }
-        let drawn = || fastrand::u16(..WHOLE) < telemetry.sample.hundredths();
+        let drawn = || telemetry.sample.takes(fastrand::u16(..Percent::WHOLE));
         let trace = trace.get_or_insert_with(|| begin(!is_inside && drawn()));
         if trace.flags & SAMPLED != 0 {
             let place = (trace.id.as_str(), trace.span.as_str());

@@ -25,10 +25,11 @@ pub mod turn;
 mod unverified;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pingora::protocols::tls::SslDigest;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use proxy_config::address::ServerAddress;
@@ -56,6 +57,10 @@ pub use crate::upstream::turn::{NoTurn, Turn};
 
 /// Idle connections kept to all servers of a listener together.
 pub const POOL_CONNECTIONS_MAX: usize = 1024;
+
+/// Interim responses (1xx) that one request may bring, however it is asked; a server that goes on sending them never
+/// answers.
+pub const INTERIM_MAX: usize = 64;
 
 /// What the kernel may read ahead of what is asked for, bytes, on a connection to a server.
 pub const RECEIVE_BYTES: usize = 256 * 1024;
@@ -90,10 +95,6 @@ pub struct Upstream {
     connects_reused: IntCounter,
     failures: IntCounterVec,
     retries: IntCounterVec,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Upstream {
@@ -228,7 +229,7 @@ impl Upstream {
     pub fn next(&self, attempts: &mut Attempts) -> Option<Turn> {
         attempts.made += 1;
         if attempts.made == 1 {
-            lock(&self.budget).pay_in();
+            self.budget.lock().pay_in();
             attempts.begun = Some(Instant::now());
         }
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
@@ -239,7 +240,7 @@ impl Upstream {
             return Some(Turn { peer, in_use: seat.server.enter() });
         }
         // Held until the place is taken, so that no server is given more than it may have.
-        let mut credit = lock(&self.turn);
+        let mut credit = self.turn.lock();
         let candidates = self.candidates(&attempts.failed);
         let sticky = attempts.wish.sticky;
         let stays = candidates.iter().find(|candidate| Some(candidate.id) == sticky);
@@ -323,7 +324,7 @@ impl Upstream {
             !late
                 && retry::allows(rules, failed, repeatable, attempts.failed.len())
                 && !self.candidates(&attempts.failed).is_empty()
-                && (rules.is_none() || lock(&self.budget).take())
+                && (rules.is_none() || self.budget.lock().take())
         };
         if again {
             self.retries.with_label_values(&[self.name.as_str(), failed.reason()]).inc();

@@ -22,7 +22,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
          - {{ name: t, match: {{ paths: [ {{ prefix: /t/ }} ] }}, upstream: w, mirror: {{ upstream: v, compare: true }} }}\n\
          - {{ name: a, match: {{ paths: [ {{ prefix: /a/ }} ] }}, upstream: u, cache_policy: p, mirror: {{ upstream: u }} }}\n\
          - {{ name: b, match: {{ paths: [ {{ prefix: /b/ }} ] }}, upstream: v, rate_limits: [ l ], auth: {{ subrequest: {{ upstream: u, path: / }} }} }}\n\
-         - {{ name: s, match: {{ paths: [ {{ exact: /p.html }} ] }}, files: {{ root: '{}' }}, includes: {{}} }}\n\
+         - {{ name: s, match: {{ paths: [ {{ exact: /p.html }} ] }}, files: {{ root: '{3}' }}, includes: {{}} }}\n\
+         - {{ name: k, match: {{ paths: [ {{ prefix: /k/ }} ] }}, upstream: u, kept_body: {{ folder: '{3}', all_in_files: true }} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
          cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
         upstream(&[origin.address]),
@@ -36,6 +37,8 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
     assert_eq!(proxy.get("/b/").status, 502);
     assert_eq!(proxy.get("/c/").status, 404);
     assert_eq!(proxy.get("/p.html").status, 200);
+    let post = "POST /k/ HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx";
+    assert_eq!(proxy.client().ask(post).status, 200);
     drop(connect(&proxy, "/t/"));
     proxy.log_of("/t/");
     proxy.log_of("/c/");

@@ -85,11 +85,6 @@ impl Proxy {
         Proxy::launch(Command::new(BINARY), "", admin, sections)
     }
 
-    /// The same by another way of starting its program.
-    pub fn by(command: Command, sections: &str) -> Proxy {
-        Proxy::launch(command, "", ADMIN, sections)
-    }
-
     /// The same with further settings of both.
     pub fn with_both(listener: &str, admin: &str, sections: &str) -> Proxy {
         Proxy::launch(

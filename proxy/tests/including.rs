@@ -78,7 +78,9 @@ fn a_page_has_its_parts_from_files_and_upstreams_in_one_place_of_its_lane() {
     assert_eq!(proxy.get("/beside.html").text(), "[-file <!--#echo var=\"x\" -->]");
     assert_eq!(proxy.get("/kept.html").text(), "is </app/y>");
     assert_eq!(proxy.get("/parts/f.txt").status, 404, "only pages reach it");
-    // What the client asked for is logged, and its parts are not.
+    // What the client asked for is logged, and its parts, which ended before it, are not.
+    proxy.log_of("/kept.html");
+    proxy.log_of("/parts/f.txt");
     let lines = proxy.log();
     assert!(lines.iter().all(|line| line["route"] != "app"), "{lines:?}");
     let included = "forebay_proxy_includes_total{result=\"included\",route=\"site\"}";

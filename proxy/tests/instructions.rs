@@ -20,7 +20,7 @@ fn counted(origin: &Origin) -> Proxy {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=counts", BINARY]);
     command.env("FOREBAY_FRONT_DOOR", "on");
-    Proxy::by(
+    Proxy::started_by(
         command,
         &format!(
             "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}

@@ -1,6 +1,6 @@
 //! Request bodies that are taken in whole and told of: in headers of answers, in logs, in files.
 
-use crate::harness::{Proxy, eventually, upstream};
+use crate::harness::{BINARY, Proxy, eventually, upstream};
 use crate::origin::Origin;
 
 /// Says how the body was framed, and what it was.
@@ -100,4 +100,49 @@ fn a_folder_that_cannot_be_used_is_a_failure_and_nothing_is_passed_on() {
     let (proxy, _logs) = proxy(&origin, &kept);
     assert_eq!(post(&proxy, "0123456789").status, 500);
     assert_eq!(origin.requests(), 0);
+}
+
+#[test]
+fn a_folder_that_is_full_takes_no_more_until_somebody_has_made_room() {
+    let origin = origin();
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("bodies");
+    let kept =
+        format!("folder: '{}', bytes_max: 10B, all_in_files: true, files_stay: true", at.display());
+    let (proxy, _logs) = proxy(&origin, &kept);
+    let first = post(&proxy, "12345678");
+    let refused = post(&proxy, "abc");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(origin.requests(), 1);
+    assert_eq!(std::fs::read_dir(&at).unwrap().count(), 1, "nothing is left of it");
+    let told = |metric: &str| {
+        proxy.metric(&format!("forebay_proxy_kept_bodies_{metric}{{folder=\"{}\"}}", at.display()))
+    };
+    assert_eq!((told("folder_bytes"), told("refused_total")), (8.0, 1.0));
+    std::fs::remove_file(first.header("x-file").unwrap()).unwrap();
+    eventually("room", || (post(&proxy, "abc").status == 200).then_some(()));
+    assert_eq!(told("folder_bytes"), 3.0);
+}
+
+#[test]
+fn bodies_are_not_kept_on_a_file_system_that_is_protected() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("ledger");
+    let document = format!(
+        "version: 1\nlisteners: {{ p: {{ address: '127.0.0.1:0' }} }}\nadmin: {{ address: '127.0.0.1:0' }}\n\
+         protected_paths: [ {} ]\nupstreams: {{ u: {{ servers: [ {{ address: '127.0.0.1:1' }} ] }} }}\n\
+         routes: [ {{ name: all, upstream: u, kept_body: {{ folder: '{}' }} }} ]\n",
+        ledger.display(),
+        folder.path().join("bodies").display(),
+    );
+    std::fs::write(folder.path().join("proxy.yaml"), document).unwrap();
+    let output = std::process::Command::new(BINARY)
+        .args(["run", "proxy.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("routes.all.kept_body.folder") && said.contains("ledger"), "{said}");
+    assert!(!folder.path().join("bodies").exists(), "nothing was made");
 }

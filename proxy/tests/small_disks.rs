@@ -52,7 +52,7 @@ fn a_cache_whose_disk_is_full_answers_as_before() {
         "memory_max: 32MiB, disk: {{ path: '{}', bytes_max: 1GiB }}",
         folder.path().join("cache").display()
     );
-    let proxy = Proxy::by(on_small_disk(folder.path()), &with_cache(&origin, "", &cache));
+    let proxy = Proxy::started_by(on_small_disk(folder.path()), &with_cache(&origin, "", &cache));
     for number in 0..8 {
         let answer = ask(&proxy, &format!("/{number}"), "");
         assert!(answer.status == 200 && answer.body == bytes, "/{number}");
@@ -79,7 +79,7 @@ fn bodies_that_find_the_disk_full_wait_and_lose_no_byte() {
         upstream(&[origin.address]),
         folder.path().join("spill").display()
     );
-    let proxy = Proxy::by(on_small_disk(folder.path()), &sections);
+    let proxy = Proxy::started_by(on_small_disk(folder.path()), &sections);
     let mut slow = proxy.client();
     slow.send("GET /film HTTP/1.1\r\nHost: a\r\n\r\n");
     let refused = "forebay_proxy_lane_spill_failures_total{lane=\"bulk\",what=\"write\"}";

@@ -22,6 +22,9 @@ const TAKES: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 const BUSY: &str =
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+/// More seconds than any clock has.
+const BUSY_FOR_EVER: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 18446744073709551615\r\n\
+    Content-Length: 0\r\n\r\n";
 const NEVER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 const TAKES_SOME: &str =
     "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"partialSuccess\":{\"rejectedSpans\":\"1\"}}";
@@ -310,6 +313,20 @@ fn what_may_be_sent_again_is_and_the_rest_is_counted() {
     assert_eq!(collector.batches().len(), 3, "it is not sent again");
     proxy.says("spans cannot be sent");
     proxy.says("it answers 400");
+}
+
+#[test]
+fn a_collector_that_never_wants_to_be_asked_again_loses_its_batch_alone() {
+    let collector = Collector::answering(&[BUSY_FOR_EVER, TAKES]);
+    let origin = Origin::saying("ok");
+    let proxy =
+        Proxy::start(&format!("{}{}", collector.section(", sample: 100%"), routes(&origin)));
+    assert_eq!(proxy.get("/first").status, 200);
+    let lost = "forebay_proxy_spans_dropped_total{reason=\"unavailable\"}";
+    eventually("a batch that is given up", || (proxy.metric(lost) >= 1.0).then_some(()));
+    assert_eq!(proxy.get("/second").status, 200);
+    let sent = "forebay_proxy_spans_sent_total";
+    eventually("the next is sent", || (proxy.metric(sent) >= 2.0).then_some(()));
 }
 
 #[test]

@@ -139,22 +139,37 @@ fn a_server_has_no_more_requests_than_it_may() {
     eventually("room", || (proxy.get("/").status == 200).then_some(()));
 }
 
+fn ejections(proxy: &Proxy, origin: &Origin) -> f64 {
+    let address = origin.address;
+    proxy.metric(&format!(
+        "forebay_proxy_upstream_ejections_total{{server=\"{address}\",upstream=\"u\"}}"
+    ))
+}
+
 #[test]
-fn failures_take_a_server_out_and_it_comes_back() {
+fn failures_take_a_server_out_and_a_reload_does_not_heal_it() {
     let ((failing, status), good) = (answering(), Origin::saying("good"));
     status.store(503, Ordering::SeqCst);
-    let checks = "health_checks: { passive: { failures_max: 2, out_for: 300ms } }";
+    let checks = "health_checks: { passive: { failures_max: 2, out_for: 1h } }";
     let proxy = before(&[&failing, &good], checks);
     let statuses: Vec<_> = (0..4).map(|_| proxy.get("/").status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 2, "{statuses:?}");
     assert!(!is_up(&proxy, &failing) && is_up(&proxy, &good));
     assert!(proxy.reload());
     assert!(!is_up(&proxy, &failing), "a reload does not heal it");
-    let ejected = format!(
-        "forebay_proxy_upstream_ejections_total{{server=\"{}\",upstream=\"u\"}}",
-        failing.address
-    );
-    assert_eq!(proxy.metric(&ejected), 1.0);
+    assert_eq!(ejections(&proxy, &failing), 1.0);
+}
+
+#[test]
+fn a_server_that_was_out_comes_back_when_its_time_is_over() {
+    let ((failing, status), good) = (answering(), Origin::saying("good"));
+    status.store(503, Ordering::SeqCst);
+    let checks = "health_checks: { passive: { failures_max: 2, out_for: 100ms } }";
+    let proxy = before(&[&failing, &good], checks);
+    eventually("its going out", || {
+        proxy.get("/");
+        (ejections(&proxy, &failing) >= 1.0).then_some(())
+    });
     status.store(200, Ordering::SeqCst);
     let asked = failing.requests();
     eventually("its return", || {
@@ -162,6 +177,23 @@ fn failures_take_a_server_out_and_it_comes_back() {
         (failing.requests() > asked).then_some(())
     });
     assert!(is_up(&proxy, &failing));
+}
+
+#[test]
+fn what_is_told_of_a_server_goes_when_no_configuration_has_it() {
+    let (stays, dead) = (Origin::saying("stays"), dead_address());
+    let both = [server(stays.address, ""), server(dead, "")];
+    let checks = "health_checks: { active: { interval: 20ms, timeout: 20ms, failures_max: 1 } }";
+    let proxy = Proxy::start(&sections(&both, checks));
+    let told = |of: std::net::SocketAddr| proxy.metrics().contains(&format!("server=\"{of}\""));
+    eventually("a server that is out", || {
+        let up = format!("forebay_proxy_upstream_server_up{{server=\"{dead}\",upstream=\"u\"}} 0");
+        proxy.metrics().contains(&up).then_some(())
+    });
+    proxy.rewrite(&sections(&both[..1], checks));
+    assert!(proxy.reload());
+    eventually("nothing is told of it", || (!told(dead)).then_some(()));
+    assert!(told(stays.address) && is_up(&proxy, &stays));
 }
 
 #[test]
@@ -196,22 +228,30 @@ fn probes_find_out_what_is_down_before_requests_do() {
 
 #[test]
 fn probes_by_tcp_and_those_of_an_old_configuration_end() {
-    let (good, dead) = (Origin::saying("good"), dead_address());
+    let (good, dead, other) = (Origin::saying("good"), dead_address(), dead_address());
     let servers = [server(dead, ""), server(good.address, "")];
     let checks = "health_checks: { active: { interval: 20ms, timeout: 20ms, failures_max: 1 } }";
-    let proxy = Proxy::start(&sections(&servers, checks));
-    let failed = format!(
-        "forebay_proxy_upstream_probes_total{{result=\"failed\",server=\"{dead}\",upstream=\"u\"}}"
-    );
-    eventually("failed probes", || (proxy.metric(&failed) >= 2.0).then_some(()));
+    // Another upstream is probed all the time, and says when probes of the first would have come.
+    let beside = format!("upstreams: {{ v: {{ servers: [ {} ], {checks} }},", server(other, ""));
+    let with = |rest: &str| sections(&servers, rest).replace("upstreams: {", &beside);
+    let proxy = Proxy::start(&with(checks));
+    let failed = |upstream: &str, server: std::net::SocketAddr| {
+        proxy.metric(&format!(
+            "forebay_proxy_upstream_probes_total{{result=\"failed\",server=\"{server}\",upstream=\"{upstream}\"}}"
+        ))
+    };
+    eventually("failed probes", || (failed("u", dead) >= 2.0).then_some(()));
     assert!((0..4).all(|_| proxy.get("/").text() == "good"));
     assert_eq!(retries(&proxy, "connect"), 0.0, "nobody was sent to the dead server");
-    proxy.rewrite(&sections(&servers, ""));
+    proxy.rewrite(&with(""));
     assert!(proxy.reload());
-    let (before, connections) = (proxy.metric(&failed), good.connections());
-    std::thread::sleep(Duration::from_millis(100));
+    let (before, others) = (failed("u", dead), failed("v", other));
+    // One may have been on its way.
+    eventually("a probe of another", || (failed("v", other) >= others + 1.0).then_some(()));
+    let connections = good.connections();
+    eventually("more of them", || (failed("v", other) >= others + 4.0).then_some(()));
     assert_eq!(good.connections(), connections);
-    assert!(proxy.metric(&failed) <= before + 1.0);
+    assert!(failed("u", dead) <= before + 1.0);
 }
 
 #[test]

@@ -3,16 +3,13 @@
 use proxy_config::rate_limit::RequestKey;
 use proxy_config::units::{Duration, Percent};
 use proxy_config::upstream::{Balance, Upstream};
-use proxy_config::upstream_health::{HealthChecks, PassiveChecks, Retries, RetryOn};
+use proxy_config::upstream_health::{ATTEMPTS_MAX, HealthChecks, PassiveChecks, Retries, RetryOn};
 
 use crate::translate::scope::Scope;
 use crate::translate::value::time;
 use crate::translate::variable::variables;
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
-
-/// Attempts that Forebay makes at most.
-const ATTEMPTS_MAX: u32 = 10;
 
 /// `max_fails` and `fail_timeout` of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

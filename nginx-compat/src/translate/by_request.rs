@@ -7,6 +7,7 @@ use proxy_config::by_request::{ByRequest, HostAsked};
 use proxy_config::pattern::Template;
 use proxy_config::units::Duration;
 use proxy_config::upstream::{Resolve, UpstreamTimeouts};
+use proxy_config::upstream_health::ATTEMPTS_MAX;
 
 use crate::translate::answer::Here;
 use crate::translate::proxy_pass::{PROXY, Target};
@@ -22,8 +23,6 @@ use crate::verdict::{Verdict, Verdicts};
 const TIMEOUT: Duration = Duration::secs(30);
 /// As long as any TTL there is.
 const LASTING: Duration = Duration::secs(7 * 86_400);
-/// Attempts that Forebay makes at most.
-const ATTEMPTS_MAX: u32 = 10;
 
 /// A server that requests name: the upstream that leaves it to them, and the text that says which.
 pub struct ByVariables {

@@ -24,7 +24,11 @@ const FOLDER: &str = "/var/lib/nginx/body";
 pub fn kept<'a>(scope: &Scope<'a>, logs: &Logs<'a>, verdicts: &mut Verdicts) -> Option<KeptBody> {
     let in_files = scope.one("client_body_in_file_only");
     if let Some(line) = in_files {
-        verdicts.add(line, Verdict::exact());
+        let bounded = line.has("on").then(|| {
+            let most = KeptBody::default().bytes_max;
+            format!("above {most} of files that nobody has removed, requests are answered 503")
+        });
+        verdicts.add(line, Verdict::with_differences(bounded.as_slice()));
     }
     let in_files = in_files.filter(|line| !line.has("off"));
     let headers = scope.effective("add_header").iter();
@@ -55,6 +59,7 @@ pub fn kept<'a>(scope: &Scope<'a>, logs: &Logs<'a>, verdicts: &mut Verdicts) -> 
         folder: folder.or(in_files.map(|_| FOLDER)).map(PathBuf::from),
         all_in_files: in_files.is_some(),
         files_stay: in_files.is_some_and(|line| line.has("on")),
+        ..KeptBody::default()
     })
 }
 

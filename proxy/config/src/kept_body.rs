@@ -23,6 +23,9 @@ pub struct KeptBody {
     /// Where bodies become files, each named by a number of ten digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+    /// All that lies in `folder`, those files included that stay. A request whose body would lead above it is
+    /// answered 503.
+    pub bytes_max: ByteSize,
     /// Every body becomes a file, however small.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub all_in_files: bool,
@@ -36,6 +39,7 @@ impl Default for KeptBody {
         KeptBody {
             memory_max: ByteSize::kib(16),
             folder: None,
+            bytes_max: ByteSize::mib(10 * 1024),
             all_in_files: false,
             files_stay: false,
         }
@@ -60,6 +64,7 @@ pub(crate) fn check(route: &Route, path: &str, findings: &mut Findings<'_>) {
         findings.add(format!("{path}.memory_max"), message, hint);
     }
     findings.not_zero(format!("{path}.memory_max"), kept.memory_max.as_bytes());
+    findings.not_zero(format!("{path}.bytes_max"), kept.bytes_max.as_bytes());
     match &kept.folder {
         Some(folder) if folder.is_relative() => {
             let message = format!("`{}` depends on where the proxy is started", folder.display());

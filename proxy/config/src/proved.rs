@@ -42,7 +42,7 @@ pub struct Certificate {
 }
 
 /// As in a URL: what is no letter, digit or one of `-._~` is escaped.
-pub(crate) fn url_escaped(text: &str) -> String {
+pub fn url_escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

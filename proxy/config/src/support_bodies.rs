@@ -35,6 +35,7 @@ pub const BODY_KEYS: &[&str] = &[
     "routes[].kept_body",
     "routes[].kept_body.memory_max",
     "routes[].kept_body.folder",
+    "routes[].kept_body.bytes_max",
     "routes[].kept_body.all_in_files",
     "routes[].kept_body.files_stay",
     "routes[].substitutions",

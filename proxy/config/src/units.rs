@@ -255,9 +255,17 @@ impl FromStr for ByteRate {
 pub struct Percent(u16);
 
 impl Percent {
+    /// All of it, in hundredths of a percent.
+    pub const WHOLE: u16 = 10_000;
+
+    /// Whether one of which this was drawn, evenly from 0 to below [`Percent::WHOLE`], is of this part.
+    pub const fn takes(self, drawn: u16) -> bool {
+        drawn < self.0
+    }
+
     /// Whole percents; more than 100 is taken as 100.
     pub const fn whole(percent: u16) -> Percent {
-        Percent(if percent > 100 { 10_000 } else { percent * 100 })
+        Percent(if percent > 100 { Percent::WHOLE } else { percent * 100 })
     }
 
     pub const fn hundredths(self) -> u16 {
@@ -266,7 +274,7 @@ impl Percent {
 
     /// From 0.0 to 1.0.
     pub fn as_fraction(self) -> f64 {
-        f64::from(self.0) / 10_000.0
+        f64::from(self.0) / f64::from(Percent::WHOLE)
     }
 }
 
@@ -300,7 +308,7 @@ impl FromStr for Percent {
         let whole: u16 = whole.parse().map_err(|_| wrong())?;
         let part: u16 = format!("{part:0<2}").parse().map_err(|_| wrong())?;
         let hundredths = whole * 100 + part;
-        if hundredths > 10_000 {
+        if hundredths > Percent::WHOLE {
             return Err(unit_error(format!("`{text}` is more than 100%"), "write at most `100%`"));
         }
         Ok(Percent(hundredths))

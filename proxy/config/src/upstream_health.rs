@@ -100,6 +100,9 @@ fn ok_statuses() -> Vec<u16> {
     vec![200, 204]
 }
 
+/// Attempts a request may make at most, whatever is configured.
+pub const ATTEMPTS_MAX: u32 = 10;
+
 /// When a request is tried on another server. Without it, only one that could not be connected to
 /// is passed over, at most twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

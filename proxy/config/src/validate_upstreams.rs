@@ -5,12 +5,10 @@ use crate::config::Config;
 use crate::leads::Leads;
 use crate::template::{Compiled, Scope};
 use crate::upstream::{Balance, FastCgi, Resolve, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
-use crate::upstream_health::{HealthChecks, Probe, Retries};
+use crate::upstream_health::{ATTEMPTS_MAX, HealthChecks, Probe, Retries};
 use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
 
-/// Attempts a request may make.
-const ATTEMPTS_MAX: u32 = 10;
 /// Longest name of a gRPC service that is asked for.
 const SERVICE_BYTES_MAX: usize = 127;
 

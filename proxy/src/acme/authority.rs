@@ -19,14 +19,13 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::acme::folder::{Folder, Kept};
 use crate::acme::schedule::Failed;
+use crate::retry_after::retry_after;
 use crate::tls::certificates::chain;
 
 /// Longest answer of an authority; a chain has a few KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How long an authority may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// Longest time an authority is left in peace because it asked for that.
-const PEACE_MAX_S: i64 = 7 * 86_400;
 /// It has forgotten an account (RFC 8555 section 6.7).
 const UNKNOWN_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
@@ -129,25 +128,13 @@ impl HttpClient for Asking {
                 && let Some(after) = parts.headers.get(header::RETRY_AFTER)
             {
                 let now = Timestamp::now().as_second();
-                let until = retry_after(after.as_bytes(), now);
-                peace.fetch_max(until.unwrap_or(0), Ordering::Relaxed);
+                let wait = retry_after(after.as_bytes(), now).unwrap_or_default();
+                let until = now.saturating_add_unsigned(wait.as_secs());
+                peace.fetch_max(until, Ordering::Relaxed);
             }
             Ok(BytesResponse { parts, body: Box::new(body) })
         })
     }
-}
-
-/// When to ask again (RFC 9110 section 10.2.3).
-pub fn retry_after(value: &[u8], now: i64) -> Option<i64> {
-    let text = std::str::from_utf8(value).ok()?.trim();
-    let at = match text.parse::<u32>() {
-        Ok(seconds) => now.saturating_add(i64::from(seconds)),
-        Err(_) => {
-            let date = httpdate::parse_http_date(text).ok()?;
-            i64::try_from(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()).ok()?
-        }
-    };
-    Some(at.min(now.saturating_add(PEACE_MAX_S)))
 }
 
 /// Opens the account that is kept, or makes one; `contact` is the document's.
@@ -204,22 +191,6 @@ pub fn is_forgotten(folder: &Folder, fault: &Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn authorities_say_when_to_come_back() {
-        for (value, at) in [
-            (&b"120"[..], Some(1120)),
-            (b" 0 ", Some(1000)),
-            (b"Thu, 01 Jan 1970 00:20:00 GMT", Some(1200)),
-            (b"4294967295", Some(1000 + PEACE_MAX_S)),
-            (b"99999999999999999999", None),
-            (b"-5", None),
-            (b"soon", None),
-            (b"\xff", None),
-        ] {
-            assert_eq!(retry_after(value, 1000), at, "{value:?}");
-        }
-    }
 
     #[test]
     fn a_file_without_authorities_is_named() {

@@ -3,11 +3,11 @@
 use std::io;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use http::header::CONTENT_TYPE;
 use pingora::http::ResponseHeader;
 use proxy_config::route_action::Substitutions;
 
 use crate::bodies::Change;
+use crate::headers::media_type;
 
 /// What is done for one request.
 pub struct Substitute {
@@ -43,9 +43,7 @@ impl Substitute {
 
     /// Whether texts of this response are replaced; with `is_decoded`, its coding is undone first.
     pub fn takes_on(&self, head: &ResponseHeader, is_decoded: bool) -> bool {
-        let value = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media = value.unwrap_or_default().split(';').next().unwrap_or_default();
-        let media = media.trim().to_ascii_lowercase();
+        let media = media_type(&head.headers).to_ascii_lowercase();
         let is_plain = is_decoded || !head.headers.contains_key(http::header::CONTENT_ENCODING);
         is_plain && self.types.iter().any(|kind| kind == "*" || *kind == media)
     }

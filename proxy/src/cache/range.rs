@@ -22,21 +22,20 @@ pub enum Wanted {
 /// Reads `Range` for a body of `length` bytes. A header that is not understood is as good as absent,
 /// as is one whose ranges are apart: one 200 is simpler for everyone than parts in an envelope.
 pub fn wanted(headers: &HeaderMap, length: u64) -> Wanted {
-    let mut values = headers.get_all(RANGE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Wanted::Whole };
-    match value.to_str().ok().and_then(|text| ranges(text, length)) {
+    match ranges(headers, length, RANGES_MAX) {
         None => Wanted::Whole,
-        Some(mut ranges) if ranges.is_empty() => {
-            ranges.clear();
-            Wanted::Nothing
-        }
+        Some(ranges) if ranges.is_empty() => Wanted::Nothing,
         Some(ranges) => joined(ranges),
     }
 }
 
-/// The satisfiable ranges; `None` when the header says nothing valid about bytes.
-fn ranges(text: &str, length: u64) -> Option<Vec<(u64, u64)>> {
-    let (unit, set) = text.split_once('=')?;
+/// The ranges that lie in a body of `length` bytes, first byte and the one behind the last, as they were asked for; `None`
+/// when the request asks for no bytes, says so in no known way, or for more than `most`, those included that lie behind
+/// the end.
+pub fn ranges(headers: &HeaderMap, length: u64, most: usize) -> Option<Vec<(u64, u64)>> {
+    let mut values = headers.get_all(RANGE).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (unit, set) = value.to_str().ok()?.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return None;
     }
@@ -44,7 +43,7 @@ fn ranges(text: &str, length: u64) -> Option<Vec<(u64, u64)>> {
     let mut seen = 0;
     for range in set.split(',').map(str::trim).filter(|range| !range.is_empty()) {
         seen += 1;
-        if seen > RANGES_MAX {
+        if seen > most {
             return None;
         }
         let (first, last) = range.split_once('-')?;
@@ -96,6 +95,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, HeaderValue::from_str(text).unwrap());
         wanted(&headers, length)
+    }
+
+    #[test]
+    fn ranges_behind_the_end_count_as_asked_for() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RANGE, HeaderValue::from_static("bytes=2-3, 200-, 0-1"));
+        assert_eq!(ranges(&headers, 100, 3), Some(vec![(2, 4), (0, 2)]));
+        assert_eq!(ranges(&headers, 100, 2), None);
+        headers.append(RANGE, HeaderValue::from_static("bytes=2-3"));
+        assert_eq!(ranges(&headers, 100, 9), None, "two fields");
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::time::SystemTime;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, EXPIRES,
+    HeaderName, IF_NONE_MATCH, LAST_MODIFIED, VIA,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use proxy_config::route_action::{Coding, Compression, WhenProxied};
 
 use crate::accept_encoding::{quality, quality_of_identity};
+use crate::headers::media_type;
 
 /// Fields that hold a digest of the body as it is: encoding would make them wrong.
 const DIGESTS: [HeaderName; 4] = [
@@ -121,8 +122,7 @@ fn says_no_transform(headers: &HeaderMap) -> bool {
 
 /// Whether the media type is one of these: `text/html`, or `text/*` for all of a kind.
 fn is_of(types: &[String], headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let media = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let media = media_type(headers).to_ascii_lowercase();
     types.iter().any(|wanted| match wanted.strip_suffix('*') {
         Some(kind) => media.starts_with(kind),
         None => *wanted == media,

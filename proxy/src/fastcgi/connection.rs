@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use pingora::protocols::l4::socket::SocketAddr;
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
@@ -85,7 +86,7 @@ impl Idle {
         if self.max == 0 {
             return None;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         let of_server = kept.get_mut(&address.to_string())?;
         while let Some((socket, since)) = of_server.pop() {
             if since.elapsed() < self.time && socket.is_quiet() {
@@ -97,7 +98,7 @@ impl Idle {
 
     /// Keeps a connection whose request is done, unless there are enough.
     pub fn keep(&self, address: &SocketAddr, socket: Socket) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         let of_server = kept.entry(address.to_string()).or_default();
         if of_server.len() < self.max {
             of_server.push((socket, Instant::now()));
@@ -113,13 +114,36 @@ impl Idle {
 async fn close_old(kept: Arc<Mutex<Kept>>, watched: Arc<AtomicBool>, time: Duration) {
     loop {
         tokio::time::sleep(time.max(Duration::from_millis(10))).await;
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for of_server in kept.values_mut() {
+        let mut kept = kept.lock();
+        // A server that nobody asks any more leaves nothing: its address may have been one of many of a name.
+        kept.retain(|_, of_server| {
             of_server.retain(|(_, since)| since.elapsed() < time);
-        }
-        if kept.values().all(Vec::is_empty) {
+            !of_server.is_empty()
+        });
+        if kept.is_empty() {
             watched.store(false, Ordering::Release);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_are_asked_no_more_are_forgotten() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inet = listener.local_addr().unwrap();
+        let idle = Idle::new(4, Duration::from_millis(50));
+        let address = SocketAddr::Inet(inet);
+        let socket = Socket::connect(&address).await.unwrap();
+        idle.keep(&address, socket);
+        let taken = idle.take(&address).unwrap();
+        assert!(idle.take(&address).is_none());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(idle.kept.lock().is_empty() && !idle.watched.load(Ordering::Acquire));
+        idle.keep(&address, taken);
+        assert_eq!(idle.kept.lock().len(), 1, "it is asked again");
     }
 }

@@ -37,11 +37,8 @@ use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 use crate::upstream::sips::Sips;
-use crate::upstream::{Attempts, Upstream, Wish};
+use crate::upstream::{Attempts, INTERIM_MAX, Upstream, Wish};
 use crate::video::ahead::Reach;
-
-/// Interim responses (1xx) read before an answer; more is an origin that never answers.
-pub const INTERIM_MAX: usize = 16;
 
 /// Bytes of a body that is sent with its head.
 const BRIEF_BYTES_MAX: usize = 64 * 1024;
@@ -357,7 +354,7 @@ impl Origin {
             early = feed::send_body(&mut session, question, &peer, reused).await?;
         }
         let last = last || early;
-        for _ in 0..INTERIM_MAX {
+        for _ in 0..=INTERIM_MAX {
             if !std::mem::take(&mut early) {
                 session.read_response_header().await.map_err(fault)?;
             }

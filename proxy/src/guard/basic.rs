@@ -1,16 +1,16 @@
 //! User and password (RFC 7617). Hashing is slow on purpose, so it is done on threads of low priority, a few at a
 //! time, and what was right is remembered.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use proxy_config::proved::encoded;
 use proxy_config::route_access::BasicAuth;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -18,7 +18,7 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use crate::guard::GuardFault;
-use crate::guard::users::{self, Hash};
+use crate::guard::users::{self, Hash, Users};
 use crate::respond::Failure;
 use crate::runtimes::{Handles, Place};
 
@@ -36,16 +36,14 @@ const FILES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 /// Largest such file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Users by name.
-type Users = Arc<HashMap<String, Hash>>;
+/// Lines of such a file that are named when they cannot be understood.
+const LINES_NAMED: usize = 20;
 
 /// The users of a route.
 pub struct Basic {
     users: From,
     realm: String,
     delay: Duration,
-    /// Held against the password of a user that is not there, so that both take as long.
-    decoy: Hash,
     /// Remembered under a key of this process: nothing to be read out of memory later.
     secret: Hmac<Sha256>,
     right: Mutex<LruCache<[u8; 32], ()>>,
@@ -53,9 +51,9 @@ pub struct Basic {
 
 /// Where users come from.
 enum From {
-    Document(Users),
+    Document(Arc<Users>),
     /// A file that each request names; what was read of it is good while this does not change.
-    Request(Mutex<LruCache<String, (Stamp, Users)>>),
+    Request(Mutex<LruCache<String, (Stamp, Arc<Users>)>>),
 }
 
 /// Changes whenever a file does.
@@ -66,16 +64,12 @@ impl Basic {
     pub fn new(config: &BasicAuth) -> Result<Basic, GuardFault> {
         let file = PathBuf::from(&config.users_file.0);
         let fault = |why: String| GuardFault::File { file: file.clone(), why };
-        let mut decoy = Hash::Plain(String::new());
         let users = match config.reread {
             true => From::Request(Mutex::new(LruCache::new(FILES_MAX))),
             false => {
                 let text =
                     std::fs::read_to_string(&file).map_err(|error| fault(error.to_string()))?;
-                let users = users::parse(&text).map_err(fault)?;
-                let slowest = users.values().max_by_key(|hash| matches!(hash, Hash::Bcrypt(_)));
-                decoy = slowest.cloned().ok_or_else(|| fault("it has no user".to_owned()))?;
-                From::Document(Arc::new(users))
+                From::Document(Arc::new(users::parse(&text).map_err(fault)?))
             }
         };
         let mut secret = [0; 32];
@@ -85,7 +79,6 @@ impl Basic {
             users,
             realm: config.realm.0.clone(),
             delay: config.delay.map_or(Duration::ZERO, proxy_config::units::Duration::as_std),
-            decoy,
             secret: secret.ok_or_else(|| fault("the system has no randomness".to_owned()))?,
             right: Mutex::new(LruCache::new(REMEMBERED_MAX)),
         })
@@ -122,16 +115,16 @@ impl Basic {
         let refused = || Failure::unauthorized(&challenge(realm, told.is_some()));
         let (user, password) = authorization.and_then(credentials).ok_or_else(refused)?;
         let users = self.users(told, runtimes).await?;
-        let known = users.get(&user);
-        let hash = known.unwrap_or(&self.decoy).clone();
+        let (hash, is_known) = users.held_against(&user);
+        let hash = hash.clone();
         let remembered = self.fingerprint(&user, &password, &hash);
-        if known.is_some() && self.lock().get(&remembered).is_some() {
+        if is_known && self.lock().get(&remembered).is_some() {
             return Ok(encoded(&user));
         }
         let _place = HASHING.acquire().await.map_err(|_| Failure::Internal)?;
         let hashed = runtimes.of(Place::Bulk).spawn_blocking(move || hash.is_of(&password));
         let is_right = hashed.await.map_err(|_| Failure::Internal)?;
-        if !is_right || known.is_none() {
+        if !is_right || !is_known {
             return Err(refused());
         }
         self.lock().put(remembered, ());
@@ -142,13 +135,13 @@ impl Basic {
         &self,
         told: Option<&(String, String)>,
         runtimes: &Handles,
-    ) -> Result<Users, Failure> {
+    ) -> Result<Arc<Users>, Failure> {
         let files = match &self.users {
             From::Document(users) => return Ok(Arc::clone(users)),
             From::Request(files) => files,
         };
         let file = told.map_or("", |(file, _)| file).to_owned();
-        let locked = || files.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = || files.lock();
         let known = locked().get(&file).cloned();
         let path = file.clone();
         let reading = move || read_anew(&path, known);
@@ -164,8 +157,8 @@ impl Basic {
         Ok(users)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], ()>> {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LruCache<[u8; 32], ()>> {
+        self.right.lock()
     }
 
     fn fingerprint(&self, user: &str, password: &[u8], hash: &Hash) -> [u8; 32] {
@@ -179,7 +172,10 @@ impl Basic {
 }
 
 /// Users of a file, as they were known unless it has changed.
-fn read_anew(file: &str, known: Option<(Stamp, Users)>) -> std::io::Result<(Stamp, Users)> {
+fn read_anew(
+    file: &str,
+    known: Option<(Stamp, Arc<Users>)>,
+) -> std::io::Result<(Stamp, Arc<Users>)> {
     let about = std::fs::metadata(file)?;
     if !about.is_file() || about.len() > FILE_BYTES_MAX {
         return Err(std::io::Error::other("it is no file, or too large"));
@@ -188,7 +184,17 @@ fn read_anew(file: &str, known: Option<(Stamp, Users)>) -> std::io::Result<(Stam
     if let Some(known) = known.filter(|(before, _)| *before == stamp) {
         return Ok(known);
     }
-    Ok((stamp, Arc::new(users::understood(&std::fs::read_to_string(file)?))))
+    let (users, skipped) = users::understood(&std::fs::read_to_string(file)?);
+    if !skipped.is_empty() {
+        let (count, lines) = (skipped.len(), &skipped[..skipped.len().min(LINES_NAMED)]);
+        tracing::warn!(
+            file,
+            count,
+            ?lines,
+            "lines of the file of users are no `user:hash` that is known: they let nobody in"
+        );
+    }
+    Ok((stamp, Arc::new(users)))
 }
 
 /// The challenge of a realm. One that requests have a say in must not end its quotes.

@@ -73,7 +73,8 @@ const BOXES: [[u8; 64]; 8] = [
     ],
 ];
 /// The digits of crypt(3), in their order.
-const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(super) const DIGITS: &[u8; 64] =
+    b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Takes bits of a value of so many bits, the highest being the first.
 fn permuted(value: u64, bits: u32, order: &[u8]) -> u64 {

@@ -1,19 +1,18 @@
 //! Sets of keys at URLs: fetched when a token needs them, kept, and fetched again in the background or when a token names a
 //! key that is not there. However many requests wait, and whatever tokens say, a URL is asked once in a while.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::Uri;
 use http::header::{ACCEPT, HOST};
 use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use prometheus::IntCounterVec;
 use tokio::sync::Mutex;
 
+use crate::fetch::Ask;
 use crate::guard::jwks::{self, Key};
 use crate::upstream::connector::Connector;
 
@@ -92,9 +91,7 @@ impl KeySet {
             return;
         }
         *asked = Some(Instant::now());
-        let fetched = tokio::time::timeout(PATIENCE, fetch(&self.url, connector)).await;
-        let fetched = fetched.unwrap_or_else(|_| Err("it took too long".to_owned()));
-        match fetched.and_then(|text| jwks::parse(&text, false)) {
+        match fetch(&self.url, connector).await.and_then(|text| jwks::parse(&text, false)) {
             Ok(keys) => {
                 self.fetches.with_label_values(&["ok"]).inc();
                 self.current.store(Some(Arc::new(Fetched { keys, at: Instant::now() })));
@@ -110,46 +107,29 @@ impl KeySet {
 async fn fetch(url: &str, connector: &Connector) -> Result<Vec<u8>, String> {
     let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
     let tls = uri.scheme_str() == Some("https");
-    let (host, authority) = (uri.host().unwrap_or_default(), uri.authority());
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((bare, port)).await.map_err(|error| error.to_string())?;
-    let addresses: Vec<SocketAddr> = found.collect();
-    let address = addresses.first().ok_or("its name has no address")?;
-    // A name is always there, so the certificate is always verified.
-    let mut peer = HttpPeer::new(*address, tls, bare.to_owned());
-    peer.options.connection_timeout = Some(PATIENCE);
-    peer.options.read_timeout = Some(PATIENCE);
-    let connected = connector.get_http_session(&peer).await;
-    let mut session = connected.map_err(|error| error.to_string())?;
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let host = authority.map_or(host, |authority| authority.as_str());
-    let read = ask(&mut session, target, host).await.unwrap_or_else(|error| Err(error.to_string()));
-    session.shutdown().await;
-    read
+    let host = uri.host().unwrap_or_default();
+    let ask = Ask {
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: uri.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+        tls,
+        head: head(&uri).map_err(|error| error.to_string())?,
+        body: Bytes::new(),
+        patience: PATIENCE,
+        answer_max: SET_BYTES_MAX,
+    };
+    let answer = ask.once(connector).await?;
+    match (answer.status, answer.is_whole) {
+        (200, true) => Ok(answer.body),
+        (200, false) => Err("it is too large".to_owned()),
+        (status, _) => Err(format!("the answer is {status}")),
+    }
 }
 
-async fn ask(
-    session: &mut HttpSession,
-    target: &str,
-    host: &str,
-) -> pingora::Result<Result<Vec<u8>, String>> {
+fn head(uri: &Uri) -> pingora::Result<RequestHeader> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let host = uri.authority().map_or("", |authority| authority.as_str());
     let mut head = RequestHeader::build("GET", target.as_bytes(), None)?;
     head.insert_header(HOST, host)?;
     head.insert_header(ACCEPT, "application/jwk-set+json, application/json")?;
-    session.write_request_header(Box::new(head)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let status = session.response_header().map(|head| head.status.as_u16());
-    if status != Some(200) {
-        return Ok(Err(format!("the answer is {}", status.unwrap_or(0))));
-    }
-    let mut text = Vec::new();
-    while let Some(part) = session.read_response_body().await? {
-        text.extend_from_slice(&part);
-        if text.len() > SET_BYTES_MAX {
-            return Ok(Err("it is too large".to_owned()));
-        }
-    }
-    Ok(Ok(text))
+    Ok(head)
 }

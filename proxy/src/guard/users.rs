@@ -11,14 +11,12 @@ use sha1::Sha1;
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 
-use crate::guard::des_crypt;
+use crate::guard::des_crypt::{self, DIGITS};
 
 /// Bytes of a SHA-1.
 const SHA1_BYTES: usize = 20;
 /// Rounds of MD5.
 const ROUNDS: usize = 1000;
-/// The digits of crypt(3), in their order.
-const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The hash of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +67,18 @@ impl Hash {
         is_des.then(|| Hash::Des(text.to_owned()))
     }
 
+    /// How long [`Hash::is_of`] takes, to be held against other hashes: bcrypt by its cost, which each more doubles.
+    fn slowness(&self) -> u32 {
+        match self {
+            Hash::Bcrypt(hash) => {
+                100 + hash.get(4..6).and_then(|cost| cost.parse().ok()).unwrap_or(0)
+            }
+            Hash::Md5 { .. } => 2,
+            Hash::Des(_) => 1,
+            Hash::Sha1(_) | Hash::SaltedSha1 { .. } | Hash::Plain(_) => 0,
+        }
+    }
+
     /// Takes as long whatever is wrong. With bcrypt tens of milliseconds, on purpose.
     pub fn is_of(&self, password: &[u8]) -> bool {
         match self {
@@ -89,22 +99,58 @@ impl Hash {
     }
 }
 
-/// As many users of a file as can be understood; what is said of one twice, first counts.
-pub fn understood(text: &str) -> HashMap<String, Hash> {
-    let mut users = HashMap::new();
-    for line in text.lines().map(str::trim_end).filter(|line| !line.starts_with('#')) {
-        let Some((user, rest)) = line.split_once(':') else { continue };
-        // Behind another colon there may be a remark.
-        let Some(hash) = rest.split(':').next().and_then(Hash::parse) else { continue };
-        users.entry(user.to_owned()).or_insert(hash);
-    }
-    users
+/// The users of a file.
+pub struct Users {
+    by_name: HashMap<String, Hash>,
+    /// Held against the password of a user that is not there, so that both take as long.
+    decoy: Hash,
 }
 
-/// Users by name.
+impl Users {
+    fn new(by_name: HashMap<String, Hash>) -> Users {
+        let slowest = by_name.values().max_by_key(|hash| hash.slowness()).cloned();
+        // Where there is nobody, nobody is told from another.
+        let decoy = slowest.unwrap_or_else(|| Hash::Plain(String::new()));
+        Users { by_name, decoy }
+    }
+
+    /// What a user's password is held against, and whether there is that user.
+    pub fn held_against(&self, user: &str) -> (&Hash, bool) {
+        match self.by_name.get(user) {
+            Some(hash) => (hash, true),
+            None => (&self.decoy, false),
+        }
+    }
+}
+
+/// As many users of a file as can be understood, and the numbers of the lines that cannot; what is said of one twice,
+/// first counts.
+pub fn understood(text: &str) -> (Users, Vec<usize>) {
+    let (mut users, mut skipped) = (HashMap::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_end();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // Behind another colon there may be a remark.
+        let user = line.split_once(':').and_then(|(user, rest)| {
+            let hash = rest.split(':').next().and_then(Hash::parse)?;
+            Some((user.to_owned(), hash))
+        });
+        match user {
+            Some((user, hash)) => {
+                users.entry(user).or_insert(hash);
+            }
+            None => skipped.push(index + 1),
+        }
+    }
+    (Users::new(users), skipped)
+}
+
+/// The users of a file that has no fault.
 ///
 /// Errors: what is wrong with which line.
-pub fn parse(text: &str) -> Result<HashMap<String, Hash>, String> {
+pub fn parse(text: &str) -> Result<Users, String> {
     let mut users = HashMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_end();
@@ -121,7 +167,7 @@ pub fn parse(text: &str) -> Result<HashMap<String, Hash>, String> {
     }
     match users.is_empty() {
         true => Err("it has no user".to_owned()),
-        false => Ok(users),
+        false => Ok(Users::new(users)),
     }
 }
 
@@ -195,15 +241,35 @@ mod tests {
 
     #[test]
     fn what_can_be_understood_is() {
-        let users = understood("a:$1$\nb:{PLAIN}x:remark\n# c:{PLAIN}y\nb:{PLAIN}z\nnothing\n");
-        assert_eq!(users.len(), 1);
-        assert!(users["b"].is_of(b"x"));
+        let (users, skipped) =
+            understood("a:$1$\nb:{PLAIN}x:remark\n\n# c:{PLAIN}y\nb:{PLAIN}z\nnothing\n");
+        assert_eq!((users.by_name.len(), skipped), (1, vec![1, 6]));
+        assert!(users.by_name["b"].is_of(b"x"));
+    }
+
+    #[test]
+    fn a_user_that_is_not_there_takes_as_long_as_the_slowest() {
+        let fast = "a:{PLAIN}x\nb:$apr1$abcdefgh$sIQmFnT1CuEXAsyjuXjUX/\nc:sa3tHJ3/KuYvI";
+        let cheap = "d:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let dear = "e:$2y$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        for (text, slowest) in [
+            (fast.to_owned(), "b"),
+            (format!("{cheap}\n{fast}"), "d"),
+            (format!("{cheap}\n{dear}\n{fast}"), "e"),
+            (format!("{dear}\n{cheap}"), "e"),
+        ] {
+            for users in [understood(&text).0, parse(&text).unwrap()] {
+                let (decoy, is_known) = users.held_against("nobody");
+                assert!(!is_known && *decoy == users.by_name[slowest], "{text}");
+            }
+        }
+        assert!(!understood("").0.held_against("nobody").1);
     }
 
     #[test]
     fn lines_that_cannot_be_used_are_named() {
         let good = "# people\n\nann:{SHA}L55TUjtiq8FBorTWAZ0jy6g129A=\r\nbob:$apr1$abcdefgh$sIQmFnT1CuEXAsyjuXjUX/\n";
-        assert_eq!(parse(good).unwrap().len(), 2);
+        assert_eq!(parse(good).unwrap().by_name.len(), 2);
         for (text, part) in [
             ("", "no user"),
             ("# nobody", "no user"),
@@ -216,7 +282,7 @@ mod tests {
                 "line 2: the user",
             ),
         ] {
-            let fault = parse(text).unwrap_err();
+            let fault = parse(text).err().unwrap();
             assert!(fault.contains(part), "{text:?}: {fault}");
         }
     }

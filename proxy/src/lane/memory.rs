@@ -40,6 +40,13 @@ impl Reserved {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Takes so many more, if there is room for them.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let Some(mut more) = self.memory.reserve(bytes) else { return false };
+        self.bytes += std::mem::take(&mut more.bytes);
+        true
+    }
 }
 
 impl Memory {
@@ -106,6 +113,11 @@ mod tests {
         drop(held);
         assert!(memory.reserve(10).is_some());
         assert_eq!((memory.held_gauge.get(), memory.max_gauge.get()), (0, 10));
+        let mut grows = memory.reserve(3).unwrap();
+        assert!(grows.grow(7) && !grows.grow(1));
+        assert_eq!((grows.bytes(), memory.held_gauge.get()), (10, 10));
+        drop(grows);
+        assert_eq!(memory.held_gauge.get(), 0);
     }
 
     proptest! {

@@ -150,6 +150,19 @@ pub const FAMILIES: &[Family] = &[
         "Request bodies that routes keep whole (`kept_body`), in memory and as files.",
     ),
     family(
+        "forebay_proxy_kept_bodies_folder_bytes",
+        Kind::Gauge,
+        &["folder"],
+        "Bytes of bodies that lie in a folder (`kept_body.folder`), those that stay included; what somebody has removed is \
+         noticed within a minute of the next body.",
+    ),
+    family(
+        "forebay_proxy_kept_bodies_refused_total",
+        Kind::Counter,
+        &["folder"],
+        "Request bodies that a folder had no room for (`kept_body.bytes_max`).",
+    ),
+    family(
         "forebay_proxy_rate_limit_requests_total",
         Kind::Counter,
         &["limit", "result"],
@@ -217,7 +230,7 @@ pub const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["route", "result"],
         "Copies of requests for another upstream: result is answered, failed, left_out (too many \
-         under way) or body_too_large.",
+         under way), no_memory (memory_max of the lane bulk, in which they are asked) or body_too_large.",
     ),
     family(
         "forebay_proxy_mirror_requests_in_flight",
@@ -245,10 +258,23 @@ pub const FAMILIES: &[Family] = &[
         "Connections to HTTP/1 servers kept for the next request this proxy asks by itself; 1024 at most.",
     ),
     family(
+        "forebay_proxy_upstream_connections_in_use",
+        Kind::Gauge,
+        &["upstream"],
+        "Connections in use at an upstream that limits them (connections.connections_max).",
+    ),
+    family(
         "forebay_proxy_upstream_connections_waiting",
         Kind::Gauge,
         &["upstream"],
         "Requests waiting for one of the upstream's connections (connections.waiting_max).",
+    ),
+    family(
+        "forebay_proxy_upstream_connection_waits_total",
+        Kind::Counter,
+        &["upstream", "result"],
+        "Requests that waited for one of the upstream's connections: result is admitted, timed_out or left (the \
+         client was gone).",
     ),
     family(
         "forebay_proxy_upstream_connections_refused_total",

@@ -23,12 +23,12 @@ pub(super) const FAMILIES: &[Family] = &[
         Kind::Counter,
         &["reason"],
         "Spans that were not sent: reason is queue_full, unavailable (the collector cannot be reached, or answers 429, \
-         502, 503 or 504, and went on doing so), refused (any other answer), rejected (it took a batch but for these) or \
-         off (a reload has taken telemetry out).",
+         502, 503 or 504, and went on doing so), refused (any other answer), rejected (it took a batch but for these), \
+         off (a reload has taken telemetry out) or closed (the proxy sends none any more).",
     ),
 ];
 
-const REASONS: [&str; 5] = ["queue_full", "unavailable", "refused", "rejected", "off"];
+const REASONS: [&str; 6] = ["queue_full", "unavailable", "refused", "rejected", "off", "closed"];
 
 #[derive(Clone)]
 pub struct TelemetryMetrics {

@@ -126,7 +126,7 @@ pub struct Comparison {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+enum Side {
     Answered,
     Mirrored,
 }
@@ -137,7 +137,7 @@ impl Comparison {
     }
 
     /// One of the answers has ended; nothing where it was not whole.
-    pub fn ended(&self, side: Side, seen: Option<Seen>) {
+    fn ended(&self, side: Side, seen: Option<Seen>) {
         let other = {
             let mut first = self.first.lock();
             match first.take() {
@@ -158,7 +158,7 @@ impl Comparison {
 
 /// The client's side of a comparison, while its answer passes by.
 pub struct Ours {
-    pub comparison: Arc<Comparison>,
+    comparison: Arc<Comparison>,
     passing: Passing,
 }
 
@@ -175,6 +175,30 @@ impl Ours {
     pub fn end(self, status: Option<u16>) {
         let Ours { comparison, passing } = self;
         comparison.ended(Side::Answered, status.map(|status| passing.end(status)));
+    }
+}
+
+/// The copy's side of a comparison. A copy that is dropped unanswered has no whole answer either.
+pub struct Theirs(Option<Arc<Comparison>>);
+
+impl Theirs {
+    pub fn new(comparison: Arc<Comparison>) -> Theirs {
+        Theirs(Some(comparison))
+    }
+
+    /// Nothing where the answer was not whole.
+    pub fn end(mut self, seen: Option<Seen>) {
+        if let Some(comparison) = self.0.take() {
+            comparison.ended(Side::Mirrored, seen);
+        }
+    }
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        if let Some(comparison) = self.0.take() {
+            comparison.ended(Side::Mirrored, None);
+        }
     }
 }
 
@@ -215,9 +239,13 @@ mod tests {
                 }
             }
         }
+        // A copy that comes to nothing is one half, and still is when the other has ended.
+        let given_up = Comparison::new(Arc::clone(&report), asked("/given-up"));
+        drop(Theirs::new(Arc::clone(&given_up)));
+        Ours::new(given_up).end(Some(200));
         let shown = report.shown();
-        for result in ["same", "body", "status", "incomplete"] {
-            assert_eq!(shown[result], 2, "{result}");
+        for (result, count) in [("same", 2), ("body", 2), ("status", 2), ("incomplete", 3)] {
+            assert_eq!(shown[result], count, "{result}");
         }
         let latest = shown["latest"].as_array().unwrap();
         assert_eq!(latest.len(), 4);

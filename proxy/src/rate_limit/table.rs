@@ -2,11 +2,12 @@
 //! the requests in flight, which are as many as there are requests.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lru::LruCache;
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 
 use crate::metrics::Metrics;
@@ -49,10 +50,6 @@ pub struct Place {
 /// One request that waits for its turn.
 pub struct Held(Arc<Counts>);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Counts {
     pub fn new(name: &str, metrics: &Metrics) -> Counts {
         Counts {
@@ -72,7 +69,7 @@ impl Counts {
 
     /// Takes effect with the next request of a new key.
     pub fn set_keys_max(&self, keys_max: u32) {
-        lock(&self.debts).keys_max = usize::try_from(keys_max.max(1)).unwrap_or(usize::MAX);
+        self.debts.lock().keys_max = usize::try_from(keys_max.max(1)).unwrap_or(usize::MAX);
     }
 
     /// Asks for one request now.
@@ -81,7 +78,7 @@ impl Counts {
     }
 
     fn ask_at(&self, key: Key, pace: &Pace, now_ns: u64) -> Verdict {
-        let mut debts = lock(&self.debts);
+        let mut debts = self.debts.lock();
         let (verdict, paid_ns) = pace.ask(debts.paid_ns.get(&key).copied().unwrap_or(0), now_ns);
         debts.paid_ns.put(key, paid_ns);
         while debts.paid_ns.len() > debts.keys_max {
@@ -95,7 +92,7 @@ impl Counts {
 
     /// What the responses of this key share.
     pub fn wire(&self, key: Key) -> Arc<Wire> {
-        let mut debts = lock(&self.debts);
+        let mut debts = self.debts.lock();
         let wire = Arc::clone(debts.wires.get_or_insert(key, Arc::default));
         while debts.wires.len() > debts.keys_max {
             let forgotten = debts.wires.pop_lru();
@@ -107,14 +104,14 @@ impl Counts {
 
     /// Takes back a request that another limit refused.
     pub fn give_back(&self, key: &Key, pace: &Pace) {
-        if let Some(paid_ns) = lock(&self.debts).paid_ns.peek_mut(key) {
+        if let Some(paid_ns) = self.debts.lock().paid_ns.peek_mut(key) {
             *paid_ns = paid_ns.saturating_sub(pace.interval_ns);
         }
     }
 
     /// A place among at most `max` requests of this key in flight.
     pub fn enter(self: &Arc<Self>, key: Key, max: u32) -> Option<Place> {
-        let mut in_flight = lock(&self.in_flight);
+        let mut in_flight = self.in_flight.lock();
         let count = in_flight.entry(key).or_insert(0);
         if *count >= max {
             return None;
@@ -140,7 +137,7 @@ impl Counts {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut in_flight = lock(&self.counts.in_flight);
+        let mut in_flight = self.counts.in_flight.lock();
         if let Some(count) = in_flight.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -215,7 +212,7 @@ mod tests {
         assert!(counts.enter([2; 16], 1).is_some());
         drop(first);
         assert!(counts.enter([1; 16], 1).is_some());
-        assert!(lock(&counts.in_flight).is_empty());
+        assert!(counts.in_flight.lock().is_empty());
         let held = counts.hold(1);
         assert!(held.is_some() && counts.hold(1).is_none());
         drop(held);

@@ -1,15 +1,14 @@
 //! The collector: where it is, one batch sent to it (OTLP over HTTP, `POST`), and what its answer means.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use proxy_config::telemetry::{Endpoint, Telemetry};
 
+use crate::fetch::Ask;
+use crate::retry_after::retry_after;
 use crate::upstream::connector::Connector;
 
 /// How long one attempt may take.
@@ -52,53 +51,38 @@ impl Collector {
 
     /// Sends a batch once.
     pub async fn post(&self, connector: &Connector, body: Vec<u8>) -> Outcome {
-        match tokio::time::timeout(PATIENCE, self.post_in_time(connector, body)).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(why)) => Outcome::Later { why, after: None },
-            Err(_) => Outcome::Later { why: "it took too long".to_owned(), after: None },
+        let head = match self.head(body.len()) {
+            Ok(head) => head,
+            Err(error) => return Outcome::Refused(error.to_string()),
+        };
+        let ask = Ask {
+            host: self.host.clone(),
+            port: self.port,
+            tls: self.tls,
+            head,
+            body: Bytes::from(body),
+            patience: PATIENCE,
+            answer_max: ANSWER_BYTES_MAX,
+        };
+        match ask.once(connector).await {
+            Ok(answer) => {
+                let now = jiff::Timestamp::now().as_second();
+                let after = answer.headers.get(RETRY_AFTER);
+                let after = after.and_then(|value| retry_after(value.as_bytes(), now));
+                outcome(answer.status, after, answer.body)
+            }
+            Err(why) => Outcome::Later { why, after: None },
         }
     }
 
-    async fn post_in_time(&self, connector: &Connector, body: Vec<u8>) -> Result<Outcome, String> {
-        let at = (self.host.as_str(), self.port);
-        let found = tokio::net::lookup_host(at).await.map_err(|error| error.to_string())?;
-        let addresses: Vec<SocketAddr> = found.collect();
-        let address = addresses.first().ok_or("its name has no address")?;
-        // A name is always there, so a certificate is always verified.
-        let mut peer = HttpPeer::new(*address, self.tls, self.host.clone());
-        peer.options.connection_timeout = Some(PATIENCE);
-        peer.options.read_timeout = Some(PATIENCE);
-        peer.options.write_timeout = Some(PATIENCE);
-        let connected = connector.get_http_session(&peer).await;
-        let mut session = connected.map_err(|error| error.to_string())?;
-        let asked = self.ask(&mut session, body).await;
-        session.shutdown().await;
-        asked.map_err(|error| error.to_string())
-    }
-
-    async fn ask(&self, session: &mut HttpSession, body: Vec<u8>) -> pingora::Result<Outcome> {
+    fn head(&self, length: usize) -> pingora::Result<RequestHeader> {
         let mut head = RequestHeader::build("POST", self.target.as_bytes(), None)?;
         head.insert_header(HOST, self.authority.as_str())?;
         head.insert_header(CONTENT_TYPE, "application/json")?;
-        head.insert_header(CONTENT_LENGTH, body.len())?;
+        head.insert_header(CONTENT_LENGTH, length)?;
         let agent = concat!("OTel-OTLP-Exporter-Forebay/", env!("CARGO_PKG_VERSION"));
         head.insert_header(USER_AGENT, agent)?;
-        session.write_request_header(Box::new(head)).await?;
-        session.write_request_body(Bytes::from(body), true).await?;
-        session.finish_request_body().await?;
-        session.read_response_header().await?;
-        let (status, after) = session.response_header().map_or((0, None), |head| {
-            let after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            (head.status.as_u16(), after.and_then(|text| text.trim().parse().ok()))
-        });
-        let mut answer = Vec::new();
-        while let Some(part) = session.read_response_body().await? {
-            answer.extend_from_slice(&part);
-            if answer.len() > ANSWER_BYTES_MAX {
-                break;
-            }
-        }
-        Ok(outcome(status, after.map(Duration::from_secs), answer))
+        Ok(head)
     }
 }
 

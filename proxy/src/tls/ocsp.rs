@@ -17,7 +17,7 @@ pub fn refresh_at(answered: message::Answered, now: i64, spread: f64) -> i64 {
 }
 
 /// How long after so many failures, one at least, a responder is asked again, in seconds.
-pub fn retry_after(failures: u32) -> i64 {
+pub fn backoff(failures: u32) -> i64 {
     let doublings = failures.saturating_sub(1).min(6);
     (60_i64 << doublings).min(3600)
 }
@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(refresh_at(week, 400_000, 0.0), 400_060);
         let odd = Answered { this_update: 100, next_update: 50 };
         assert_eq!(refresh_at(odd, 0, 0.5), 100);
-        assert_eq!([1, 2, 7, 50].map(retry_after), [60, 120, 3600, 3600]);
-        assert_eq!(retry_after(u32::MAX), 3600);
+        assert_eq!([1, 2, 7, 50].map(backoff), [60, 120, 3600, 3600]);
+        assert_eq!(backoff(u32::MAX), 3600);
     }
 }

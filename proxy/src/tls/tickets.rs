@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use proxy_config::listener::SessionTickets;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
@@ -27,10 +28,6 @@ type Source = (u64, Option<Vec<u8>>);
 #[derive(Default)]
 pub struct TicketKeys(Mutex<BTreeMap<Source, Arc<Ring>>>);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl TicketKeys {
     /// Seals and opens the tickets of one listener. `binding` is made of all that a client had to prove
     /// there: a ticket that was given under other conditions is not opened.
@@ -41,8 +38,11 @@ impl TicketKeys {
     ) -> Result<Arc<dyn ProducesTickets>, String> {
         let secret = config.key_file.as_deref().map(secret).transpose()?;
         let lifetime_s = config.lifetime.as_std().as_secs().max(2);
+        let mut rings = self.0.lock();
+        // A secret that no listener has any more is not kept to be found in memory.
+        rings.retain(|_, ring| Arc::strong_count(ring) > 1);
         let ring = Arc::clone(
-            lock(&self.0)
+            rings
                 .entry((lifetime_s, secret.clone()))
                 .or_insert_with(|| Arc::new(Ring::new(lifetime_s, secret.as_deref()))),
         );
@@ -87,7 +87,7 @@ impl Ring {
     /// The key of a period, if tickets of that period are good at `now`. Keys of this process alone exist
     /// only from when they are first used until they are too old: nothing can open older tickets.
     fn key(&self, period: u64, now: u64) -> Option<Arc<LessSafeKey>> {
-        let mut keys = lock(&self.keys);
+        let mut keys = self.keys.lock();
         keys.retain(|of, _| *of + 1 >= now);
         // Another machine's clock may be ahead.
         let newest = if self.shared.is_some() { now + 1 } else { now };
@@ -231,5 +231,27 @@ mod tests {
         assert!(fault.contains("keys") && fault.contains("32 bytes"), "{fault}");
         std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
         assert!(keys.ticketer(&shared, [1; 32]).unwrap().decrypt(&ticket).is_none());
+    }
+
+    #[test]
+    fn a_secret_that_no_listener_has_any_more_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys");
+        let keys = TicketKeys::default();
+        let config = SessionTickets { key_file: Some(file.clone()), ..SessionTickets::default() };
+        let mut used = None;
+        for secret in ["a", "b", "c"] {
+            std::fs::write(&file, secret.repeat(SECRET_BYTES_MIN)).unwrap();
+            // Made before the one that it takes the place of is gone, as by a reload.
+            used = Some(keys.ticketer(&config, [1; 32]).unwrap());
+            let known: Vec<_> = keys.0.lock().keys().map(|(_, secret)| secret.clone()).collect();
+            assert!(known.contains(&Some(secret.repeat(SECRET_BYTES_MIN).into_bytes())));
+            assert!(known.len() <= 2, "{known:?}");
+        }
+        let _other = keys.ticketer(&SessionTickets::default(), [1; 32]).unwrap();
+        assert_eq!(keys.0.lock().len(), 2);
+        drop(used);
+        drop(keys.ticketer(&config, [2; 32]).unwrap());
+        assert_eq!(keys.0.lock().len(), 2);
     }
 }

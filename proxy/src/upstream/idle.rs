@@ -123,7 +123,8 @@ impl Kept {
 
     /// The one that has not been used for the longest time.
     fn pop_oldest(&mut self) -> Option<Waiting> {
-        let all = self.by_kind.values_mut();
+        // A kind whose connections are all in use has none that could be the oldest.
+        let all = self.by_kind.values_mut().filter(|kind| !kind.is_empty());
         let oldest = all.min_by_key(|kind| kind.front().map(|waiting| waiting.since))?;
         let waiting = oldest.pop_front()?;
         self.count -= 1;
@@ -233,5 +234,24 @@ mod tests {
         assert_eq!(usize::try_from(idle.count.get()), Ok(POOL_CONNECTIONS_MAX));
         assert!(idle.take(0).is_none(), "the oldest has gone");
         assert!(idle.take(1).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_whose_connections_are_all_in_use_is_not_the_oldest() {
+        let idle = idle();
+        let (stream, _open) = pair();
+        idle.put(u64::MAX, stream, MINUTE).await;
+        let _used = idle.take(u64::MAX).unwrap();
+        let mut servers = Vec::new();
+        // All within the time between two looks, which would put it right.
+        for kind in 0..=POOL_CONNECTIONS_MAX as u64 {
+            let (stream, theirs) = pair();
+            idle.put(kind, stream, MINUTE).await;
+            tokio::time::advance(Duration::from_micros(1)).await;
+            servers.push(theirs);
+        }
+        assert_eq!(usize::try_from(idle.count.get()), Ok(POOL_CONNECTIONS_MAX));
+        assert_eq!(idle.kept.lock().count, POOL_CONNECTIONS_MAX);
+        assert!(idle.take(0).is_none(), "the oldest has gone");
     }
 }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::header::HOST;
 use lru::LruCache;
+use parking_lot::Mutex;
 use pingora::proxy::Session;
 use prometheus::{IntCounterVec, IntGauge};
 use proxy_config::address::ServerAddress;
@@ -24,8 +25,8 @@ use crate::generation::State;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 use crate::respond::Failure;
+use crate::upstream::Upstream;
 use crate::upstream::resolve::ADDRESSES_MAX;
-use crate::upstream::{Upstream, lock};
 use crate::{rules, runtimes};
 
 /// What a look-up found, and until when that may be used.
@@ -108,7 +109,7 @@ impl Directory {
         state: &State,
     ) -> Result<Arc<Upstream>, Failure> {
         let now = Instant::now();
-        if let Some(known) = lock(&self.known).get(&named.place)
+        if let Some(known) = self.known.lock().get(&named.place)
             && known.until.is_none_or(|until| now < until)
         {
             return Ok(Arc::clone(&known.upstream));
@@ -144,7 +145,7 @@ impl Directory {
             tracing::debug!(why, "a server that was named cannot be asked");
             Failure::UpstreamUnreachable
         })?);
-        let mut all = lock(&self.known);
+        let mut all = self.known.lock();
         all.put(named.place.clone(), Known { upstream: Arc::clone(&made), until });
         self.servers.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         Ok(made)
@@ -157,7 +158,7 @@ impl Directory {
         state: &State,
     ) -> Result<(Vec<IpAddr>, Instant), Failure> {
         let mut heard = {
-            let mut looking = lock(&self.looking);
+            let mut looking = self.looking.lock();
             match looking.get(name) {
                 Some(heard) => heard.clone(),
                 None => {
@@ -175,7 +176,7 @@ impl Directory {
                     // It goes on when whoever asked first has left: others wait for it.
                     state.runtimes.of(runtimes::Place::Latency).spawn(async move {
                         let found = directory.ask(&name).await;
-                        lock(&directory.looking).remove(&name);
+                        directory.looking.lock().remove(&name);
                         tell.send_replace(Some(found));
                     });
                     heard

@@ -3,120 +3,67 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora::upstreams::peer::Tracing;
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
 use proxy_config::upstream::ConnectionPool;
-use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
+use crate::places::{Counts, Limits, Permit, Places};
 
 /// The connections of one upstream.
 pub struct Pool {
-    in_use: AtomicU32,
-    waiting: AtomicU32,
-    freed: Notify,
+    places: Arc<Places>,
     /// Requests each open connection has carried.
     uses: Mutex<HashMap<RawFd, u32>>,
-    waiting_gauge: IntGauge,
     refused: IntCounter,
-}
-
-/// The right to use one connection.
-pub struct Place(Arc<Pool>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.in_use.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
-    }
-}
-
-/// One request that waits.
-struct Waiting<'a>(&'a Pool);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.waiting_gauge.dec();
-    }
 }
 
 impl Pool {
     pub fn new(upstream: &str, metrics: &Metrics) -> Pool {
+        let waited = |result| metrics.upstream_waits.with_label_values(&[upstream, result]);
         Pool {
-            in_use: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
-            freed: Notify::new(),
+            places: Places::counted(Counts {
+                inside: metrics.upstream_in_use.with_label_values(&[upstream]),
+                waiting: metrics.upstream_waiting.with_label_values(&[upstream]),
+                admitted: waited("admitted"),
+                timed_out: waited("timed_out"),
+                left: waited("left"),
+            }),
             uses: Mutex::default(),
-            waiting_gauge: metrics.upstream_waiting.with_label_values(&[upstream]),
             refused: metrics.upstream_refused.with_label_values(&[upstream]),
         }
     }
 
-    /// A connection, at once or when another request is done with one; nothing when too many wait
-    /// already or it takes longer than `patience`.
-    pub async fn enter(
-        self: &Arc<Self>,
-        limits: &ConnectionPool,
-        patience: Duration,
-    ) -> Option<Place> {
-        if let Some(place) = self.try_enter(limits.connections_max) {
-            return Some(place);
-        }
-        let place = match self.wait(limits.waiting_max) {
-            Some(_waiting) => {
-                tokio::time::timeout(patience, self.next_free(limits.connections_max)).await.ok()
-            }
-            None => None,
-        };
+    /// The right to use one connection, at once or when those who came before have had theirs; nothing when too many
+    /// wait already or it takes longer than `patience`.
+    pub async fn enter(&self, limits: &ConnectionPool, patience: Duration) -> Option<Permit> {
+        let most = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        // Those of who asks: requests that began before a reload may still come with the old ones.
+        self.places.set_limits(Limits {
+            inside_max: most(limits.connections_max),
+            waiting_max: most(limits.waiting_max),
+            waiting_time_max: patience,
+        });
+        let place = self.places.enter().await.ok();
         if place.is_none() {
             self.refused.inc();
         }
         place
     }
 
-    async fn next_free(self: &Arc<Self>, max: u32) -> Place {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            // Before looking, so that a place freed in between is not missed.
-            freed.as_mut().enable();
-            if let Some(place) = self.try_enter(max) {
-                return place;
-            }
-            freed.await;
-        }
-    }
-
-    fn try_enter(self: &Arc<Self>, max: u32) -> Option<Place> {
-        one_more(&self.in_use, max).then(|| Place(Arc::clone(self)))
-    }
-
-    fn wait(&self, max: u32) -> Option<Waiting<'_>> {
-        one_more(&self.waiting, max).then(|| {
-            self.waiting_gauge.inc();
-            Waiting(self)
-        })
-    }
-
     /// Counts a request on this connection; says whether it is the last it may carry.
     pub fn is_last(&self, connection: RawFd, reused: bool, requests_max: u32) -> bool {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = self.uses.lock();
         let count = uses.entry(connection).or_default();
         // The number of a descriptor is given out again once its connection is closed.
         *count = if reused { count.saturating_add(1) } else { 1 };
         *count >= requests_max
     }
-}
-
-fn one_more(count: &AtomicU32, max: u32) -> bool {
-    count
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < max).then(|| now + 1))
-        .is_ok()
 }
 
 /// Counts open connections to a server.
@@ -163,12 +110,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_wait_for_a_connection_as_long_as_they_may() {
-        let (pool, limits, patience) = (pool(), limits(1, 1), Duration::from_secs(1));
+        let metrics = Metrics::new();
+        let waiting = metrics.upstream_waiting.with_label_values(&["u"]);
+        let (pool, limits) = (Arc::new(Pool::new("u", &metrics)), limits(1, 1));
+        let patience = Duration::from_secs(1);
         let first = pool.enter(&limits, patience).await.unwrap();
-        let (waiting, with) = (Arc::clone(&pool), limits.clone());
-        let second = tokio::spawn(async move { waiting.enter(&with, patience).await });
+        let (behind, with) = (Arc::clone(&pool), limits.clone());
+        let second = tokio::spawn(async move { behind.enter(&with, patience).await });
         tokio::task::yield_now().await;
-        assert_eq!(pool.waiting_gauge.get(), 1);
+        assert_eq!(waiting.get(), 1);
         assert!(pool.enter(&limits, patience).await.is_none(), "one waits already");
         drop(first);
         let second = second.await.unwrap().unwrap();
@@ -176,7 +126,33 @@ mod tests {
         assert_eq!(pool.refused.get(), 2);
         drop(second);
         assert!(pool.enter(&limits, patience).await.is_some());
-        assert_eq!(pool.waiting_gauge.get(), 0);
+        assert_eq!(waiting.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_overtakes_who_waits() {
+        let (pool, limits, patience) = (pool(), limits(1, 9), Duration::from_secs(1));
+        let held = pool.enter(&limits, patience).await.unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let wait = |number: u32| {
+            let (pool, limits, order) = (Arc::clone(&pool), limits.clone(), Arc::clone(&order));
+            tokio::spawn(async move {
+                let _place = pool.enter(&limits, patience).await.unwrap();
+                order.lock().push(number);
+            })
+        };
+        let mut tasks = vec![wait(0), wait(1)];
+        tokio::task::yield_now().await;
+        drop(held);
+        // Free by now, and those who wait have not been woken yet.
+        let newcomer = pool.enter(&limits, patience).await.unwrap();
+        order.lock().push(2);
+        tasks.push(wait(3));
+        drop(newcomer);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock(), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -1,21 +1,20 @@
 //! Probes of servers: whether a connection is accepted, or a GET answered as expected. Each server with active
 //! checks has a task, for as long as its configuration is in force.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use proxy_config::upstream_health::{ActiveChecks, HttpProbe, Probe};
 use tokio::task::AbortHandle;
 
+use crate::upstream::INTERIM_MAX;
 use crate::upstream::connector::Connector;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::server::Server;
 use crate::upstream::transport::Transport;
-
-/// Interim responses read before an answer to a probe.
-const INTERIM_MAX: usize = 4;
 
 /// One server to be probed.
 pub struct Watch {
@@ -35,7 +34,7 @@ pub struct Probes(Mutex<Vec<AbortHandle>>);
 impl Probes {
     /// Ends all probes and begins these. Must be called on a runtime.
     pub fn replace(&self, watches: impl Iterator<Item = Watch>, connector: &Arc<Connector>) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         running.drain(..).for_each(|task| task.abort());
         running
             .extend(watches.map(|watch| {
@@ -85,7 +84,7 @@ async fn ask(session: &mut HttpSession, probe: &HttpProbe, watch: &Watch) -> pin
     }
     session.write_request_header(Box::new(head)).await?;
     session.finish_request_body().await?;
-    for _ in 0..INTERIM_MAX {
+    for _ in 0..=INTERIM_MAX {
         session.read_response_header().await?;
         let status = session.response_header().map(|head| head.status);
         match status {

@@ -2,14 +2,15 @@
 //! the bounds the document gives. A look-up that fails changes nothing: the last known addresses stay.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use parking_lot::Mutex;
 use pingora::protocols::l4::socket::SocketAddr as Address;
 use pingora::upstreams::peer::HttpPeer;
 use prometheus::{IntCounter, IntGauge};
@@ -17,6 +18,7 @@ use proxy_config::upstream::Resolve;
 use tokio::task::AbortHandle;
 
 use crate::metrics::Metrics;
+use crate::metrics::lease::Lease;
 
 /// Addresses of one name that are used.
 pub(super) const ADDRESSES_MAX: usize = 64;
@@ -58,6 +60,8 @@ pub struct Name {
     changed: IntCounter,
     failed: IntCounter,
     known: IntGauge,
+    /// Takes that gauge's series away with the last of these.
+    _lease: Arc<Lease>,
 }
 
 impl Name {
@@ -70,6 +74,16 @@ impl Name {
     ) -> Result<Name, String> {
         let count = |result| metrics.traffic.lookups.with_label_values(&[upstream, result]);
         let server = format!("{host}:{port}");
+        let gauges = metrics.traffic.addresses.clone();
+        let labels = [upstream.to_owned(), server.clone()];
+        let (known, lease) = metrics.leases.hold(
+            ["addresses", upstream, &server],
+            || gauges.with_label_values(&[upstream, &server]),
+            {
+                let gauges = gauges.clone();
+                move || drop(gauges.remove_label_values(&labels))
+            },
+        );
         let resolver = resolver(config).map_err(|error| format!("no resolver: {error}"))?;
         let name = Name {
             resolver: Arc::new(resolver),
@@ -81,7 +95,8 @@ impl Name {
             kept: count("same"),
             changed: count("changed"),
             failed: count("failed"),
-            known: metrics.traffic.addresses.with_label_values(&[upstream, &server]),
+            known,
+            _lease: Arc::new(lease),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
@@ -177,7 +192,7 @@ pub struct Renewals(Mutex<Vec<AbortHandle>>);
 impl Renewals {
     /// Ends all look-ups and begins these. Must be called on a runtime.
     pub fn replace(&self, names: impl Iterator<Item = Name>) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock();
         running.drain(..).for_each(|task| task.abort());
         running.extend(names.map(|name| {
             let renewing = async move {

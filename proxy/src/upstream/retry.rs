@@ -6,14 +6,14 @@
 //! name the case. A pooled connection that the server had closed already is replaced by a fresh one to the same
 //! server, once; so is one on which the server says that it has not looked at the request, whatever its method.
 
-use proxy_config::upstream_health::{Retries, RetryOn};
+use proxy_config::upstream_health::{self, Retries, RetryOn};
 
 /// Servers one request may fail to connect to without `retries`, the first included.
 const CONNECTS_MAX: usize = 3;
 /// Pooled connections one request may find closed.
 pub const STALE_MAX: usize = 1;
-/// Upper bound of attempts of one request, whatever is configured.
-pub const ATTEMPTS_MAX: usize = 10 + STALE_MAX;
+/// Upper bound of attempts of one request, those included that found a pooled connection closed.
+pub const ATTEMPTS_MAX: usize = upstream_health::ATTEMPTS_MAX as usize + STALE_MAX;
 /// Retries saved up at most, and at hand from the start.
 const SAVED_MAX: u64 = 10;
 /// What one retry costs; a request pays in the hundredths of a percent that the budget says.

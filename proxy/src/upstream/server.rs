@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use proxy_config::upstream_health::{ActiveChecks, PassiveChecks};
 
 use crate::guard::key_set::KeySet;
 use crate::lane::conduit::Conduit;
 use crate::metrics::Metrics;
+use crate::metrics::lease::Lease;
 use crate::mirror::compare::Report;
+use crate::places::Permit;
 use crate::upstream::balance::moving_average;
 use crate::upstream::health::Health;
-use crate::upstream::pool::{Open, Place, Pool};
+use crate::upstream::pool::{Open, Pool};
 
 /// Latency that a failure counts as, at least: failing fast must not look like being fast.
 const FAILURE_NS: u64 = 1_000_000_000;
@@ -40,19 +43,17 @@ pub struct Server {
     in_flight_gauge: IntGauge,
     ejections: IntCounter,
     probes: IntCounterVec,
+    /// Takes its series away with it.
+    _lease: Option<Lease>,
 }
 
 /// One request in flight at a server; dropping it counts it off.
 pub struct InUse {
     server: Arc<Server>,
     /// The connection it may use, where their number is limited.
-    place: Option<Place>,
+    place: Option<Permit>,
     /// The same among those of its lane.
     conduit: Option<Conduit>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Milliseconds since the first time anybody asked.
@@ -64,6 +65,25 @@ pub fn now_ms() -> u64 {
     u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Takes the series of a server away.
+fn end_of_series(
+    labels: [&str; 2],
+    metrics: &Metrics,
+) -> impl Fn() + Send + Sync + 'static + use<> {
+    let [upstream, server] = labels.map(str::to_owned);
+    let gauges = [metrics.upstream_server_up.clone(), metrics.upstream_server_in_flight.clone()];
+    let (ejections, probes) = (metrics.upstream_ejections.clone(), metrics.upstream_probes.clone());
+    move || {
+        let labels = [upstream.as_str(), &server];
+        gauges.iter().for_each(|gauge| drop(gauge.remove_label_values(&labels)));
+        let _ = ejections.remove_label_values(&labels);
+        // One that was never probed has none of these.
+        for result in ["good", "failed"] {
+            let _ = probes.remove_label_values(&[upstream.as_str(), &server, result]);
+        }
+    }
+}
+
 impl Server {
     fn new(upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Server {
         use sha2::Digest;
@@ -71,6 +91,19 @@ impl Server {
         let mut id = [0; 8];
         id.copy_from_slice(&digest[..8]);
         let labels = [upstream, if listed { name } else { BY_REQUEST }];
+        let make = || {
+            let up = listed.then(|| metrics.upstream_server_up.with_label_values(&labels));
+            let in_flight = metrics.upstream_server_in_flight.with_label_values(&labels);
+            (up, in_flight, metrics.upstream_ejections.with_label_values(&labels))
+        };
+        let ((up, in_flight_gauge, ejections), lease) = match listed {
+            true => {
+                let end = end_of_series(labels, metrics);
+                let (made, lease) = metrics.leases.hold(["server", upstream, name], make, end);
+                (made, Some(lease))
+            }
+            false => (make(), None),
+        };
         let server = Server {
             upstream: upstream.to_owned(),
             name: name.into(),
@@ -80,10 +113,11 @@ impl Server {
             latency: Mutex::new((0, Instant::now())),
             health: Mutex::default(),
             was_up: AtomicBool::new(true),
-            up: listed.then(|| metrics.upstream_server_up.with_label_values(&labels)),
-            in_flight_gauge: metrics.upstream_server_in_flight.with_label_values(&labels),
-            ejections: metrics.upstream_ejections.with_label_values(&labels),
+            up,
+            in_flight_gauge,
+            ejections,
             probes: metrics.upstream_probes.clone(),
+            _lease: lease,
         };
         server.up.iter().for_each(|up| up.set(1));
         server
@@ -105,16 +139,16 @@ impl Server {
 
     /// Nanoseconds; 0 when nothing was measured.
     pub fn latency_ns(&self) -> u64 {
-        lock(&self.latency).0
+        self.latency.lock().0
     }
 
     pub fn share(&self, slow_start_ms: u64) -> u64 {
-        lock(&self.health).share(slow_start_ms, now_ms())
+        self.health.lock().share(slow_start_ms, now_ms())
     }
 
     /// Whether it is fit to take requests; tells when that has changed.
     pub fn is_up(&self) -> bool {
-        let is_up = lock(&self.health).is_up(now_ms());
+        let is_up = self.health.lock().is_up(now_ms());
         if self.was_up.swap(is_up, Ordering::AcqRel) != is_up {
             self.up.iter().for_each(|up| up.set(i64::from(is_up)));
             let (upstream, server) = (&self.upstream, &*self.name);
@@ -136,17 +170,17 @@ impl Server {
     pub fn measured(&self, took: Duration, failed: bool) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let sample_ns = if failed { took_ns.max(FAILURE_NS) } else { took_ns.max(1) };
-        let mut latency = lock(&self.latency);
+        let mut latency = self.latency.lock();
         let since_ns = u64::try_from(latency.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
         *latency = (moving_average(latency.0, sample_ns, since_ns), Instant::now());
     }
 
     pub fn answered(&self) {
-        lock(&self.health).answered();
+        self.health.lock().answered();
     }
 
     pub fn failed(&self, rules: &PassiveChecks, may_go_out: bool) {
-        let out_for_ms = lock(&self.health).failed(rules, may_go_out, now_ms());
+        let out_for_ms = self.health.lock().failed(rules, may_go_out, now_ms());
         if out_for_ms.is_some() {
             self.ejections.inc();
             self.is_up();
@@ -156,7 +190,7 @@ impl Server {
     pub fn probed(&self, rules: &ActiveChecks, good: bool) {
         let result = if good { "good" } else { "failed" };
         self.probes.with_label_values(&[self.upstream.as_str(), &self.name, result]).inc();
-        if lock(&self.health).probed(rules, good, now_ms()).is_some() {
+        if self.health.lock().probed(rules, good, now_ms()).is_some() {
             self.is_up();
         }
     }
@@ -164,7 +198,7 @@ impl Server {
 
 impl InUse {
     /// Keeps these as long as the request is at the server.
-    pub fn hold(&mut self, place: Option<Place>, conduit: Option<Conduit>) {
+    pub fn hold(&mut self, place: Option<Permit>, conduit: Option<Conduit>) {
         (self.place, self.conduit) = (place, conduit);
     }
 
@@ -204,7 +238,7 @@ impl Servers {
     }
 
     fn known(&self, upstream: &str, name: &str, listed: bool, metrics: &Metrics) -> Arc<Server> {
-        let mut all = lock(&self.servers);
+        let mut all = self.servers.lock();
         all.retain(|_, server| server.strong_count() > 0);
         let key = (upstream.to_owned(), name.to_owned());
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
@@ -217,7 +251,7 @@ impl Servers {
 
     /// The keys at this URL.
     pub fn key_set(&self, url: &str, metrics: &Metrics) -> Arc<KeySet> {
-        let mut all = lock(&self.key_sets);
+        let mut all = self.key_sets.lock();
         all.retain(|_, set| set.strong_count() > 0);
         if let Some(known) = all.get(url).and_then(Weak::upgrade) {
             return known;
@@ -229,7 +263,7 @@ impl Servers {
 
     /// What was found of answers to this route's copies.
     pub fn report(&self, route: &str, metrics: &Metrics) -> Arc<Report> {
-        let mut all = lock(&self.reports);
+        let mut all = self.reports.lock();
         all.retain(|_, report| report.strong_count() > 0);
         if let Some(known) = all.get(route).and_then(Weak::upgrade) {
             return known;
@@ -241,7 +275,7 @@ impl Servers {
 
     /// The connections of this upstream.
     pub fn pool(&self, upstream: &str, metrics: &Metrics) -> Arc<Pool> {
-        let mut all = lock(&self.pools);
+        let mut all = self.pools.lock();
         all.retain(|_, pool| pool.strong_count() > 0);
         if let Some(known) = all.get(upstream).and_then(Weak::upgrade) {
             return known;
@@ -249,5 +283,34 @@ impl Servers {
         let pool = Arc::new(Pool::new(upstream, metrics));
         all.insert(upstream.to_owned(), Arc::downgrade(&pool));
         pool
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_a_server_go_with_it() {
+        let (servers, metrics) = (Servers::default(), Metrics::new());
+        let told = |name: &str| {
+            let text = String::from_utf8(metrics.render()).unwrap();
+            text.lines().filter(|line| line.contains(&format!("server=\"{name}\""))).count()
+        };
+        let first = servers.named("u", "127.0.0.1:1", &metrics);
+        let (second, request) = (servers.named("u", "127.0.0.1:2", &metrics), first.enter());
+        let active = ActiveChecks::default();
+        second.probed(&active, true);
+        second.probed(&active, false);
+        assert_eq!((told("127.0.0.1:1"), told("127.0.0.1:2")), (3, 5));
+        drop((first, second));
+        assert_eq!((told("127.0.0.1:1"), told("127.0.0.1:2")), (3, 0), "one has a request");
+        let known = servers.named("u", "127.0.0.1:1", &metrics);
+        drop(request);
+        assert_eq!(told("127.0.0.1:1"), 3, "it was taken in again");
+        drop(known);
+        assert_eq!(told("127.0.0.1:1"), 0);
+        drop(servers.unlisted("u", "127.0.0.1:3", &metrics));
+        assert_eq!(told(BY_REQUEST), 2, "there is always the next");
     }
 }

@@ -1,7 +1,8 @@
 //! What an object is to a player, by its media type or else by the end of its name.
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+
+use crate::headers::media_type;
 
 /// Media types of segments that are named by no `video/` or `audio/`.
 const SEGMENT_TYPES: [&str; 3] = ["application/mp4", "text/vtt", "application/ttml+xml"];
@@ -25,9 +26,7 @@ pub enum Role {
 impl Role {
     /// Of an answer. A type that says nothing (`text/plain`, none) leaves it to the name.
     pub fn of(path: &str, headers: &HeaderMap) -> Role {
-        let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = said.and_then(|value| value.split(';').next()).unwrap_or_default();
-        let media_type = media_type.trim().to_ascii_lowercase();
+        let media_type = media_type(headers).to_ascii_lowercase();
         match media_type.as_str() {
             "application/vnd.apple.mpegurl"
             | "application/x-mpegurl"
@@ -63,6 +62,7 @@ impl Role {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
 
     #[test]
     fn the_type_says_it_and_else_the_name() {

@@ -104,6 +104,34 @@ fn a_mirror_that_hangs_or_is_gone_costs_the_client_nothing() {
 }
 
 #[test]
+fn copies_take_the_memory_of_their_lane_and_come_to_nothing_where_it_has_none() {
+    let (origin, shadow) = (Origin::saying("same"), Origin::saying("same"));
+    let settings = ", body_max: 64MiB, compare: true";
+    let sections = document(&origin, shadow.address, settings);
+    let proxy = Proxy::start(&format!("lanes: {{ bulk: {{ memory_max: 1MiB }} }}\n{sections}"));
+    let large = "x".repeat(3 << 20);
+    let post = |body: &str| {
+        let length = body.len();
+        let ask = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
+        assert_eq!(proxy.client().ask(&ask).text(), "same");
+    };
+    post(&large);
+    eventually("a copy given up", || (count(&proxy, "no_memory") == 1.0).then_some(()));
+    let compared = |result: &str| {
+        proxy.metric(&format!(
+            "forebay_proxy_mirror_comparisons_total{{result=\"{result}\",route=\"all\"}}"
+        ))
+    };
+    eventually("half a comparison", || (compared("incomplete") == 1.0).then_some(()));
+    let held = "forebay_proxy_lane_memory_bytes{lane=\"bulk\"}";
+    eventually("what was held", || (proxy.metric(held) == 0.0).then_some(()));
+    assert_eq!(shadow.requests(), 0);
+    post("small");
+    eventually("a copy", || (count(&proxy, "answered") == 1.0).then_some(()));
+    eventually("a comparison", || (compared("same") == 1.0).then_some(()));
+}
+
+#[test]
 fn a_copy_may_be_asked_for_another_path() {
     let (origin, shadow) = (Origin::saying("real"), Origin::saying("copy"));
     let settings = ", path: '/copies$request_uri'";

@@ -45,6 +45,32 @@ fn hints_reach_the_client_wherever_its_answer_comes_from() {
 }
 
 #[test]
+fn a_server_may_hint_as_often_wherever_its_answer_goes() {
+    // As often as the path says.
+    let origin = Origin::start(|exchange| {
+        let count = exchange.target().rsplit('/').next().unwrap().parse::<usize>().unwrap();
+        (0..count).all(|_| exchange.write(HINT)) && exchange.answer("page")
+    });
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {} }}\nroutes:\n\
+         - {{ name: cached, match: {{ paths: [ {{ prefix: /cached }} ] }}, upstream: u, cache_policy: p }}\n\
+         - {{ name: timed, match: {{ paths: [ {{ prefix: /timed }} ] }}, upstream: u, timeouts: {{ total: 20s }} }}\n\
+         - {{ name: all, upstream: u }}\n\
+         cache_policies: {{ p: {{ cache: main }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
+        upstream(&[origin.address]),
+    ));
+    for path in ["/cached", "/timed", "/plain"] {
+        for (count, status) in [(64, 200), (65, 502)] {
+            let mut client = proxy.client();
+            client.send(format!("GET {path}/{count} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let answer = std::iter::repeat_with(|| client.head().unwrap().0);
+            let answer = answer.take(70).find(|status| *status != 103);
+            assert_eq!(answer, Some(status), "{path} after {count}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_asks_before_it_sends_is_answered() {
     let origin = Origin::start(|exchange| match exchange.target() {
         "/no" => exchange.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"),

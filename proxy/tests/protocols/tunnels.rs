@@ -81,6 +81,7 @@ fn a_chat_goes_on_through_a_reload_and_is_told_of_in_the_end() {
     assert_eq!(tunnels(&proxy), 1.0);
     let held = "forebay_proxy_lane_requests_in_flight{lane=\"interactive\"}";
     assert_eq!(proxy.metric(held), 1.0);
+    proxy.log_of("/");
     assert!(proxy.log().iter().all(|line| line["path"] != "/chat"), "it has not ended");
     socket.close(None).unwrap();
     while socket.read().is_ok() {}

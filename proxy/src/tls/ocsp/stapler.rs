@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::generation::State;
 use crate::runtimes::Place;
 use crate::tls::ocsp::message::{ANSWER_BYTES_MAX, Answered, Question, Refusal};
-use crate::tls::ocsp::{refresh_at, retry_after};
+use crate::tls::ocsp::{backoff, refresh_at};
 use crate::tls::shown::Shown;
 
 /// How long a responder may take.
@@ -188,7 +188,7 @@ impl Stapler {
         self.fetches.with_label_values(&[result]).inc();
         tracing::warn!(certificate, responder, why, "no fresh answer of OCSP");
         let failures = known.failures.saturating_add(1);
-        let wait = if result == "revoked" { REVOKED_S } else { retry_after(failures) };
+        let wait = if result == "revoked" { REVOKED_S } else { backoff(failures) };
         Known { due: now() + wait, failures, why: Some(why), ..known }
     }
 
