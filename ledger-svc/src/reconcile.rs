@@ -19,7 +19,8 @@ use uuid::Uuid;
 pub use self::matching::{Proposal, Rule, Rules};
 use crate::account::Side;
 use crate::chain::Hash;
-use crate::transfer::write_instant;
+use crate::posting::Rejection;
+use crate::transfer::{TransferRequest, write_instant};
 
 /// Lines of one statement at most.
 pub const LINES_MAX: usize = 10_000;
@@ -124,6 +125,27 @@ pub struct NewMatch {
     pub reason: String,
     pub lines: Vec<i64>,
     pub entries: Vec<i64>,
+}
+
+/// What a line without an entry is booked as, and matched with as soon as it is booked.
+#[derive(Clone, Debug)]
+pub struct NewAdjustment {
+    pub account_id: i64,
+    pub line: i64,
+    pub reason: String,
+    /// With one entry of the account, of what the line says.
+    pub request: TransferRequest,
+}
+
+/// What became of an adjustment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adjusted {
+    Matched(MatchRow),
+    /// Nothing was booked: somebody else has the line.
+    Refused(MatchError),
+    Rejected(Rejection),
+    /// Nothing was booked: what was booked for the line before is something else, or was reversed.
+    Otherwise,
 }
 
 /// A match as stored.

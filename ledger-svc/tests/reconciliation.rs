@@ -12,6 +12,7 @@ on_every_engine!(
     a_statement_is_matched_line_by_line,
     what_is_no_match_is_refused,
     the_command_does_the_same,
+    a_line_is_adjusted_once_or_not_at_all,
     every_change_by_sql_is_found,
 );
 
@@ -266,6 +267,84 @@ async fn the_command_does_the_same(server: &Server) {
     let (code, _, error) = run(&["import", "--format", "camt.053", &bad]);
     assert!(code == 65 && error.contains("line 8: the entry is PDNG"), "{code} {error}");
     verify(&database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn balance(api: &Api, account: &str) -> Value {
+    api.read(&format!("/v1/accounts/{account}/balance")).await["balance"].clone()
+}
+
+async fn adjust(api: &Api, line: i64, reason: &str) -> Answer {
+    let body = json!({"line": line, "against": "fees", "reason": reason});
+    api.post("/v1/accounts/bank/adjustments", &body).await
+}
+
+async fn a_line_is_adjusted_once_or_not_at_all(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    sold(api, "a", "2026-01-02", "5", "o-1").await;
+    let text = "day,sum,ref,who,why\n2026-01-02,5,,a,\n2026-01-03,-1,,fee,\n2026-01-04,-7,,x,\n2026-01-05,-3,,y,\n";
+    assert_eq!(import(api, text).await.status, 201);
+    let ran = api.post("/v1/accounts/bank/reconciliation", &json!({})).await.json();
+    assert_eq!(ran["matches"].as_array().unwrap().len(), 1, "{ran}");
+
+    // Whoever adjusts what is matched already books nothing.
+    let refused = adjust(api, 1, "late").await;
+    assert_eq!(refused.problem(), "match-refused");
+    assert!(refused.body.contains("line 1 is not open"), "{}", refused.body);
+    assert_eq!(balance(api, "bank").await, "5.00");
+
+    // Of many who adjust a line at once one books it, and the others nothing.
+    let all: Vec<_> = (0..12)
+        .map(|n| {
+            let api = api.clone();
+            tokio::spawn(async move { adjust(&api, 2, ["a", "b", "c"][n % 3]).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for one in all {
+        answers.push(one.await.unwrap());
+    }
+    let all = answers;
+    let booked = all.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(booked, 1, "{all:?}");
+    assert!(all.iter().all(|answer| answer.status == 201 || answer.problem() == "match-refused"));
+    assert_eq!(
+        (balance(api, "bank").await, balance(api, "fees").await),
+        ("4.00".into(), "1.00".into())
+    );
+
+    // Nor is it booked beside a match by hand of the same line.
+    sold(api, "b", "2026-01-04", "7", "o-2").await;
+    let entry = api.read("/v1/accounts/bank/unmatched-entries").await["items"][0]["id"].clone();
+    let body = json!({"description": "back", "entries": [
+        {"account": "sales", "direction": "debit", "amount": "7"},
+        {"account": "bank", "direction": "credit", "amount": "7"},
+    ]});
+    id(&api.transfer("c", &body).await);
+    let back = api.read("/v1/accounts/bank/unmatched-entries").await["items"][1]["id"].clone();
+    assert_ne!(entry, back);
+    let by_hand = json!({"lines": [3], "entries": [back], "reason": "by hand"});
+    let (adjusted, matched) =
+        tokio::join!(adjust(api, 3, "both"), api.post("/v1/accounts/bank/matches", &by_hand));
+    let done = [adjusted.status == 201, matched.status == 201];
+    assert_eq!(done.iter().filter(|done| **done).count(), 1, "{adjusted:?} {matched:?}");
+    let fees = if adjusted.status == 201 { "8.00" } else { "1.00" };
+    assert_eq!(balance(api, "fees").await, fees);
+
+    // What was booked for it and reversed is not matched with it again.
+    let adjusted = adjust(api, 4, "wrong").await;
+    let number = adjusted.json()["id"].clone();
+    let undo = json!({"reason": "wrong"});
+    assert_eq!(api.post(&format!("/v1/matches/{number}/remove"), &undo).await.status, 200);
+    let found = api.read("/v1/transfers?metadata=reconciliation.line:4").await;
+    let transfer = found["items"][0]["id"].as_str().unwrap();
+    id(&api.follow(transfer, "reverse", "r", &json!({})).await);
+    let again = adjust(api, 4, "wrong").await;
+    assert_eq!(again.problem(), "match-refused");
+    assert!(again.body.contains("reversed since"), "{}", again.body);
+    assert_eq!(balance(api, "fees").await, fees);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 
 /// What is changed, how it is undone, and what must be pointed at.

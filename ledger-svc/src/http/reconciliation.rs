@@ -444,8 +444,8 @@ fn read_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// Book an adjustment
 ///
-/// A transfer of the line's amount between the account and another one, matched with the line. Asked again for the same
-/// line, it books nothing twice.
+/// A transfer of the line's amount between the account and another one, booked and matched with the line in one: a line
+/// that somebody else has matched meanwhile is refused (409), and nothing is booked. Asked again, it books nothing twice.
 #[utoipa::path(
     post, path = "/v1/accounts/{code}/adjustments", operation_id = "createAdjustment", tag = "reconciliation",
     params(("code" = String, Path, description = "The account's code")),

@@ -14,12 +14,11 @@ use uuid::Uuid;
 use super::matching::{Item, propose};
 use super::table::Mapping;
 use super::{
-    CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewMatch, NewStatement, Proposal, Rule,
-    Rules, StatementFormat, camt, cut, table,
+    Adjusted, CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewAdjustment, NewMatch,
+    NewStatement, Proposal, Rule, Rules, StatementFormat, camt, cut, table,
 };
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
-use crate::batch::Verdict;
 use crate::interchange::{Fault, Faults};
 use crate::metadata::Metadata;
 use crate::money::format_minor;
@@ -67,7 +66,7 @@ pub enum ReconcileError {
     #[error(transparent)]
     Item(#[from] ItemError),
     #[error(
-        "line {0} was adjusted by another transfer before; take its match back and match it by hand"
+        "line {0} was adjusted before, by another transfer or by one that was reversed since; book what is missing and match it by hand"
     )]
     AdjustedOtherwise(i64),
 }
@@ -218,7 +217,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Books a transfer for a line that has no entry, and matches it. Asked again, it books nothing twice.
+    /// Books a transfer for a line that has no entry, and matches it: both or neither. Asked again, it books nothing twice.
     pub async fn adjust(&self, adjustment: &Adjustment) -> Result<Match, ReconcileError> {
         let id = adjustment.line;
         let line = self.reader.external_line(id).await?;
@@ -251,16 +250,13 @@ impl Desk<'_> {
             expect: Vec::new(),
         };
         let request = BatchItem::transfer(format!("reconciliation:line:{id}"), body).request(2)?;
-        let transfer = match self.writer.transfer(request, 2).await? {
-            Verdict::Posted(answer) | Verdict::Replayed(answer) => answer.transfer_id,
-            Verdict::Rejected(rejection) => return Err(rejection.into()),
-            Verdict::KeyReused | Verdict::Withheld => {
-                return Err(ReconcileError::AdjustedOtherwise(id));
-            }
-        };
-        let entry = self.reader.entry_in(transfer, self.account.account_id).await?;
-        let entry =
-            entry.ok_or_else(|| StoreError::Corrupt("an adjustment without entry".into()))?;
-        self.join(Rule::Adjustment, &adjustment.reason, vec![id], vec![entry]).await
+        let (account_id, reason) = (self.account.account_id, adjustment.reason.clone());
+        let new = NewAdjustment { account_id, line: id, reason, request };
+        match self.writer.adjust(new, self.actor.clone()).await? {
+            Adjusted::Matched(row) => Ok(row.told()),
+            Adjusted::Refused(error) => Err(error.into()),
+            Adjusted::Rejected(rejection) => Err(rejection.into()),
+            Adjusted::Otherwise => Err(ReconcileError::AdjustedOtherwise(id)),
+        }
     }
 }

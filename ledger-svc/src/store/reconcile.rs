@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::as_of::end_of;
 use super::engine::Batch;
+use super::gather::List;
 use super::reader::{Arg, Reader};
-use super::row::{Columns, one_more};
+use super::row::{self, Columns, one_more};
 use super::rows;
 use super::way::along;
 use super::{StoreError, impossible};
@@ -60,9 +61,6 @@ const UNMATCHED: &str = along!(
      LEFT JOIN matched_entries AS m ON m.entry_id = e.id
      WHERE w.number <= ? ORDER BY w.number"
 );
-const ENTRY_IN: &str = "SELECT e.id FROM transfers AS t
-     JOIN entries AS e ON e.id >= t.entry_id_first AND e.id < t.entry_id_first + t.entries
-     WHERE t.id = ? AND e.account_id = ? ORDER BY e.id LIMIT 1";
 const MATCHES: &str = "SELECT m.id, m.account_id, m.rule, m.reason, m.matched_at_us
      FROM matches AS m LEFT JOIN unmatches AS u ON u.match_id = m.id
      WHERE m.id > ? AND m.account_id = ? AND u.match_id IS NULL ORDER BY m.id LIMIT ?";
@@ -79,7 +77,6 @@ pub const STATEMENTS_READ: &[&str] = &[
     LINES,
     LINE,
     UNMATCHED,
-    ENTRY_IN,
     MATCH_LINES,
     MATCH_ENTRIES,
 ];
@@ -190,7 +187,7 @@ impl Batch<'_> {
     }
 
     /// Joins lines and entries, each judged by itself: what is no match leaves the others be.
-    pub(super) async fn store_matches(
+    pub async fn store_matches(
         &mut self,
         new: &[NewMatch],
         now: Timestamp,
@@ -207,6 +204,32 @@ impl Batch<'_> {
             }
         }
         Ok((Acted::Matches(acted), booked))
+    }
+
+    /// Whether no match has an account's line.
+    pub async fn is_open(&mut self, line: i64, account_id: i64) -> Result<bool, StoreError> {
+        let sql = format!(
+            "SELECT line_id FROM open_lines WHERE line_id = {line} AND account_id = {account_id}"
+        );
+        Ok(!self.query_once(&sql, |row| row.long(0)).await?.is_empty())
+    }
+
+    /// An account's entry in a transfer that stands; nothing when the transfer was reversed.
+    pub async fn entry_in(
+        &mut self,
+        transfer: Uuid,
+        account_id: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let found = self.look_up(List::Targets(&[transfer]), |row| row::target(row)).await?;
+        let Some((target, entries)) = found.into_iter().next() else { return Ok(None) };
+        if target.followed_by.is_some() {
+            return Ok(None);
+        }
+        let (first, end) = (target.entry_id_first, target.entry_id_first + entries);
+        let sql = format!(
+            "SELECT id FROM entries WHERE id >= {first} AND id < {end} AND account_id = {account_id} ORDER BY id LIMIT 1"
+        );
+        Ok(self.query_once(&sql, |row| row.long(0)).await?.pop())
     }
 
     async fn judge(&mut self, new: &NewMatch) -> Result<Result<(), MatchError>, StoreError> {
@@ -398,16 +421,6 @@ impl Reader {
         let totals = moment.booked_until(account, end_of(before)).await?;
         moment.end().await?;
         Ok(totals.entries)
-    }
-
-    /// An account's entry in a transfer.
-    pub async fn entry_in(
-        &self,
-        transfer: Uuid,
-        account_id: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let arguments = [Arg::Uuid(transfer), Arg::Long(account_id)];
-        self.row(ENTRY_IN, &arguments, |row| row.long(0)).await
     }
 
     /// Matches of an account that were not taken back, after the `after`th of all.
