@@ -13,6 +13,7 @@ on_every_engine!(
     what_is_no_match_is_refused,
     the_command_does_the_same,
     a_line_is_adjusted_once_or_not_at_all,
+    a_cards_statement_raises_the_debt,
     every_change_by_sql_is_found,
 );
 
@@ -345,6 +346,41 @@ async fn a_line_is_adjusted_once_or_not_at_all(server: &Server) {
     assert!(again.body.contains("reversed since"), "{}", again.body);
     assert_eq!(balance(api, "fees").await, fees);
     verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn a_cards_statement_raises_the_debt(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    let card = json!({"code": "card", "name": "card", "currency": "EUR", "normal_balance": "credit"});
+    assert_eq!(api.post("/v1/accounts", &card).await.status, 201);
+    let bought = json!({"description": "shop", "effective_date": "2026-01-02", "entries": [
+        {"account": "fees", "direction": "debit", "amount": "50"},
+        {"account": "card", "direction": "credit", "amount": "50"},
+    ]});
+    id(&api.transfer("a", &bought).await);
+    let statement = |entries: &[(&str, &str)]| {
+        let entry = |(amount, day): &(&str, &str)| {
+            format!("<Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-{day}</Dt></BookgDt></Ntry>")
+        };
+        let entries: String = entries.iter().map(entry).collect();
+        format!("<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
+            <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">0</Amt><CdtDbtInd>CRDT</CdtDbtInd></Bal>\
+            <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">57.00</Amt><CdtDbtInd>DBIT</CdtDbtInd></Bal>\
+            {entries}</Stmt></BkToCstmrStmt></Document>")
+    };
+    let text = statement(&[("50.00", "02"), ("7.00", "03")]);
+    let body = json!({"format": "camt.053", "text": text});
+    let imported = api.post("/v1/accounts/card/statements", &body).await;
+    assert_eq!(imported.json()["closing_balance"], "57.00", "{}", imported.body);
+    let ran = api.post("/v1/accounts/card/reconciliation", &json!({})).await.json();
+    assert_eq!(joined(&ran["matches"]), [("exact".to_owned(), json!([1]), json!([2]))]);
+    let fee = json!({"line": 2, "against": "fees", "reason": "fee"});
+    let adjusted = api.post("/v1/accounts/card/adjustments", &fee).await;
+    assert_eq!(adjusted.status, 201, "{}", adjusted.body);
+    assert_eq!(balance(api, "card").await, "57.00");
+    let stand = api.read("/v1/accounts/card/reconciliation").await;
+    assert_eq!(stand["difference"], "0.00", "{stand}");
 }
 
 /// What is changed, how it is undone, and what must be pointed at.

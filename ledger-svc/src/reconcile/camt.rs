@@ -6,12 +6,21 @@ use super::xml::{self, Node};
 use super::{
     LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX, cut,
 };
+use crate::account::Side;
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};
 use crate::when;
 
-/// Reads a statement of an account in that currency.
-pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
+/// Whose statement it is: in what currency, and on which side the account grows.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    pub currency: &'a Currency,
+    pub normal: Side,
+}
+
+/// Reads a statement of such an account.
+pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
+    let currency = of.currency;
     let root =
         xml::read(text.trim_start_matches('\u{feff}')).map_err(|fault| Faults(vec![fault]))?;
     let mut found = Found::default();
@@ -36,7 +45,7 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
         ..ReadStatement::default()
     };
     for balance in statement.all("Bal") {
-        let Some(minor) = signed(balance, currency, &mut found) else { continue };
+        let Some(minor) = signed(balance, of, &mut found) else { continue };
         match balance.said("Tp/CdOrPrtry/Cd") {
             Some("OPBD" | "PRCD") => read.opening_minor = Some(minor),
             Some("CLBD") => read.closing_minor = Some(minor),
@@ -52,7 +61,7 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
             );
             break;
         }
-        if let Some(line) = line(entry, currency, &mut found) {
+        if let Some(line) = line(entry, of, &mut found) {
             read.lines.push(line);
         }
     }
@@ -77,8 +86,10 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
     found.end(read)
 }
 
-/// `Amt` with `CdtDbtInd`, as minor units.
-fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
+/// `Amt` with `CdtDbtInd`, as minor units by the account's normal side. The bank says `CRDT` of what it owes its client, and
+/// that is a debit in the client's books: more money on an account that grows by debits, less debt on one that grows by
+/// credits, such as a card's or a loan's.
+fn signed(node: &Node, Of { currency, normal }: Of<'_>, found: &mut Found) -> Option<i64> {
     let Some(amount) = node.find("Amt") else {
         found.at(node.line, format!("<{}> has no amount (Amt)", node.name));
         return None;
@@ -92,8 +103,8 @@ fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
     }
     let minor = found.or_note(amount.line, signed_minor(trimmed(amount.text.trim()), currency))?;
     match node.said("CdtDbtInd") {
-        Some("CRDT") => Some(minor),
-        Some("DBIT") => Some(-minor),
+        Some("CRDT") => Some(super::signed(normal, Side::Debit, minor)),
+        Some("DBIT") => Some(super::signed(normal, Side::Credit, minor)),
         _ => {
             found.at(node.line, format!("<{}> is neither CRDT nor DBIT (CdtDbtInd)", node.name));
             None
@@ -106,7 +117,7 @@ fn trimmed(amount: &str) -> &str {
     if amount.contains('.') { amount.trim_end_matches('0').trim_end_matches('.') } else { amount }
 }
 
-fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine> {
+fn line(entry: &Node, of: Of<'_>, found: &mut Found) -> Option<ReadLine> {
     match entry.said("Sts/Cd").or_else(|| entry.said("Sts")) {
         Some("BOOK") | None => {}
         Some(status) => {
@@ -114,7 +125,7 @@ fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine
             return None;
         }
     }
-    let minor = signed(entry, currency, found)?;
+    let minor = signed(entry, of, found)?;
     let date = date(entry, "BookgDt").or_else(|| date(entry, "ValDt"));
     let Some(date) = date else {
         found.at(entry.line, "the entry has no booking date (BookgDt)");
@@ -156,8 +167,14 @@ pub mod tests {
 
     use super::*;
 
-    fn euro() -> Currency {
-        Currency { code: "EUR".into(), scale: 2 }
+    /// Of an account in euro.
+    fn read_for(text: &str, normal: Side) -> Result<ReadStatement, Faults> {
+        let currency = Currency { code: "EUR".into(), scale: 2 };
+        read(text, Of { currency: &currency, normal })
+    }
+
+    fn read_euro(text: &str) -> Result<ReadStatement, Faults> {
+        read_for(text, Side::Debit)
     }
 
     pub const STATEMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -173,7 +190,7 @@ pub mod tests {
 
     #[test]
     fn a_banks_statement_is_read() {
-        let read = read(STATEMENT, &euro()).unwrap();
+        let read = read_euro(STATEMENT).unwrap();
         assert_eq!(
             (read.name.as_deref(), read.opening_minor, read.closing_minor),
             (Some("2026-001"), Some(10_000), Some(8750))
@@ -185,6 +202,13 @@ pub mod tests {
             text: "Müller & Sons Invoice 7".into(),
         };
         assert_eq!(read.lines, [expected]);
+    }
+
+    #[test]
+    fn what_a_bank_debits_is_more_debt() {
+        let read = read_for(STATEMENT, Side::Credit).unwrap();
+        assert_eq!((read.opening_minor, read.closing_minor), (Some(-10_000), Some(-8750)));
+        assert_eq!(read.lines[0].minor, 1250);
     }
 
     #[test]
@@ -210,7 +234,7 @@ pub mod tests {
             ),
         ] {
             let text = STATEMENT.replace(from, to);
-            let told = super::read(&text, &euro()).unwrap_err().to_string();
+            let told = read_euro(&text).unwrap_err().to_string();
             assert!(told.contains(at), "{to}: {told}");
         }
     }
@@ -234,7 +258,7 @@ pub mod tests {
                 }
             }
             let text = String::from_utf8_lossy(&bytes);
-            if let Err(Faults(faults)) = read(&text, &euro()) {
+            if let Err(Faults(faults)) = read_euro(&text) {
                 prop_assert!(!faults.is_empty());
                 let lines = text.lines().count() + 1;
                 prop_assert!(faults.iter().all(|fault| (1..=lines).contains(&fault.line)), "{:?}", faults);

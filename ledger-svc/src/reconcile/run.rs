@@ -19,6 +19,7 @@ use super::{
 };
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
+use crate::chain::Hash;
 use crate::interchange::{Fault, Faults};
 use crate::metadata::Metadata;
 use crate::money::format_minor;
@@ -101,7 +102,11 @@ impl Desk<'_> {
             (StatementFormat::Csv, Some(mapping)) => {
                 table::read(text, mapping, &self.account.currency)?
             }
-            _ => camt::read(text, &self.account.currency)?,
+            _ => {
+                let of =
+                    camt::Of { currency: &self.account.currency, normal: self.account.normal };
+                camt::read(text, of)?
+            }
         };
         if read.lines.is_empty() {
             let message = "the statement has no line".to_owned();
@@ -117,7 +122,7 @@ impl Desk<'_> {
             account_id: self.account.account_id,
             name: cut(name.unwrap_or(&own), NAME_CHARS_MAX),
             format,
-            hash: Sha256::digest(text).into(),
+            hash: self.hash(format, text),
             read,
         };
         match self.writer.act(Act::ImportStatement(new), self.actor.clone()).await? {
@@ -125,6 +130,17 @@ impl Desk<'_> {
             Acted::StatementBefore(id) => Ok(Imported { id, new: false }),
             other => unreachable!("a statement became {other:?}"),
         }
+    }
+
+    /// What a text is known by. Earlier versions read camt.053 of accounts that grow by credits with every sign the other
+    /// way round; what they stored is another statement.
+    fn hash(&self, format: StatementFormat, text: &str) -> Hash {
+        let mut digest = Sha256::new();
+        if format == StatementFormat::Camt053 && self.account.normal == Side::Credit {
+            digest.update(b"credit\n");
+        }
+        digest.update(text);
+        digest.finalize().into()
     }
 
     /// What the rules make of what is open.
