@@ -352,7 +352,8 @@ async fn a_cards_statement_raises_the_debt(server: &Server) {
     let running = server.running().await;
     let api = &running.api;
     open(api).await;
-    let card = json!({"code": "card", "name": "card", "currency": "EUR", "normal_balance": "credit"});
+    let card =
+        json!({"code": "card", "name": "card", "currency": "EUR", "normal_balance": "credit"});
     assert_eq!(api.post("/v1/accounts", &card).await.status, 201);
     let bought = json!({"description": "shop", "effective_date": "2026-01-02", "entries": [
         {"account": "fees", "direction": "debit", "amount": "50"},
@@ -361,13 +362,17 @@ async fn a_cards_statement_raises_the_debt(server: &Server) {
     id(&api.transfer("a", &bought).await);
     let statement = |entries: &[(&str, &str)]| {
         let entry = |(amount, day): &(&str, &str)| {
-            format!("<Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-{day}</Dt></BookgDt></Ntry>")
+            format!(
+                "<Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-{day}</Dt></BookgDt></Ntry>"
+            )
         };
         let entries: String = entries.iter().map(entry).collect();
-        format!("<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
+        format!(
+            "<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
             <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">0</Amt><CdtDbtInd>CRDT</CdtDbtInd></Bal>\
             <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">57.00</Amt><CdtDbtInd>DBIT</CdtDbtInd></Bal>\
-            {entries}</Stmt></BkToCstmrStmt></Document>")
+            {entries}</Stmt></BkToCstmrStmt></Document>"
+        )
     };
     let text = statement(&[("50.00", "02"), ("7.00", "03")]);
     let body = json!({"format": "camt.053", "text": text});

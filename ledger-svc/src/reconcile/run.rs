@@ -103,8 +103,7 @@ impl Desk<'_> {
                 table::read(text, mapping, &self.account.currency)?
             }
             _ => {
-                let of =
-                    camt::Of { currency: &self.account.currency, normal: self.account.normal };
+                let of = camt::Of { currency: &self.account.currency, normal: self.account.normal };
                 camt::read(text, of)?
             }
         };
