@@ -101,7 +101,15 @@ fn signed(node: &Node, Of { currency, normal }: Of<'_>, found: &mut Found) -> Op
         );
         return None;
     }
-    let minor = found.or_note(amount.line, signed_minor(trimmed(amount.text.trim()), currency))?;
+    let written = amount.text.trim();
+    if written.starts_with('-') {
+        found.at(
+            amount.line,
+            format!("the amount {written:?} has a sign; CdtDbtInd says which way it goes"),
+        );
+        return None;
+    }
+    let minor = found.or_note(amount.line, signed_minor(trimmed(written), currency))?;
     match node.said("CdtDbtInd") {
         Some("CRDT") => Some(super::signed(normal, Side::Debit, minor)),
         Some("DBIT") => Some(super::signed(normal, Side::Credit, minor)),
@@ -219,6 +227,7 @@ pub mod tests {
             ("Ccy=\"EUR\">12.500", "Ccy=\"USD\">12.500", "line 6: the amount is in USD"),
             ("12.500", "12.505", "line 6: amount \"12.505\" has 3 decimals"),
             ("DBIT", "X", "line 6: <Ntry> is neither"),
+            (">12.500<", ">-12.500<", "line 6: the amount \"-12.500\" has a sign"),
             ("&amp;", "&evil;", "line 8: there is no entity &evil;"),
             ("</Stmt>", "", "it is no XML"),
             ("Stmt>", "Rpt>", "there is no statement"),

@@ -239,8 +239,8 @@ impl Row<'_> {
             (Some(amount), ..) => self.minor(amount, currency)?,
             (_, Some(incoming), Some(outgoing)) => {
                 match (self.field(incoming).is_empty(), self.field(outgoing).is_empty()) {
-                    (false, true) => self.minor(incoming, currency)?.abs(),
-                    (true, false) => -self.minor(outgoing, currency)?.abs(),
+                    (false, true) => self.unsigned(incoming, currency)?,
+                    (true, false) => -self.unsigned(outgoing, currency)?,
                     _ => return Err(format!("either {incoming} or {outgoing} has to be there")),
                 }
             }
@@ -254,6 +254,17 @@ impl Row<'_> {
             reference: cut(reference, REFERENCE_CHARS_MAX),
             text: cut(&texts.join(" "), TEXT_CHARS_MAX),
         })
+    }
+
+    /// Of a column that says by its name which way the amount goes.
+    fn unsigned(&self, column: &str, currency: &Currency) -> Result<i64, String> {
+        let written = self.field(column);
+        if written.starts_with(['-', '+']) {
+            return Err(format!(
+                "{column}: {written:?} has a sign, and `in` and `out` have none; one column with signs is `amount`"
+            ));
+        }
+        self.minor(column, currency)
     }
 
     fn minor(&self, column: &str, currency: &Currency) -> Result<i64, String> {
@@ -334,6 +345,11 @@ mod tests {
                 .map(|l| l.minor)
                 .collect();
         assert_eq!(minors, [-500, 250]);
+        for row in ["2026-01-01,-5.00,", "2026-01-01,,-5.00", "2026-01-01,+5,"] {
+            let told =
+                super::read(&format!("d,i,o\n{row}\n"), &two, &euro()).unwrap_err().to_string();
+            assert!(told.contains("line 2: ") && told.contains("has a sign"), "{row}: {told}");
+        }
     }
 
     #[test]
