@@ -119,6 +119,12 @@ fn joined(of: &Value) -> Vec<(String, Value, Value)> {
 }
 
 async fn what_is_left_is_adjusted_and_what_was_wrong_taken_back(api: &Api) {
+    let itself = json!({"line": 5, "against": "bank", "reason": "nothing moves"});
+    let refused = api.post("/v1/accounts/bank/adjustments", &itself).await;
+    assert_eq!(
+        (refused.problem().as_str(), &refused.json()["field"]),
+        ("invalid-body", &json!("against"))
+    );
     let fee = json!({"line": 5, "against": "fees", "reason": "monthly fee"});
     let adjusted = api.post("/v1/accounts/bank/adjustments", &fee).await;
     assert_eq!(

@@ -70,6 +70,8 @@ pub enum ReconcileError {
         "line {0} was adjusted before, by another transfer or by one that was reversed since; book what is missing and match it by hand"
     )]
     AdjustedOtherwise(i64),
+    #[error("an adjustment against the account itself moves nothing; name another one")]
+    AgainstItself,
 }
 
 /// What a line without an entry is booked as.
@@ -234,6 +236,9 @@ impl Desk<'_> {
 
     /// Books a transfer for a line that has no entry, and matches it: both or neither. Asked again, it books nothing twice.
     pub async fn adjust(&self, adjustment: &Adjustment) -> Result<Match, ReconcileError> {
+        if adjustment.against == self.code {
+            return Err(ReconcileError::AgainstItself);
+        }
         let id = adjustment.line;
         let line = self.reader.external_line(id).await?;
         let of_account = |(_, account): &(_, i64)| *account == self.account.account_id;
