@@ -67,6 +67,14 @@ pub struct ReadStatement {
     pub lines: Vec<ReadLine>,
 }
 
+impl ReadStatement {
+    /// The first and the last day it speaks of.
+    pub fn days(&self) -> (Date, Date) {
+        let dates = || self.lines.iter().map(|line| line.date);
+        (dates().min().unwrap_or_default(), dates().max().unwrap_or_default())
+    }
+}
+
 /// A line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadLine {
@@ -83,7 +91,7 @@ pub struct NewStatement {
     pub account_id: i64,
     pub name: String,
     pub format: StatementFormat,
-    /// SHA-256 of the text: the same is not stored twice for an account.
+    /// SHA-256 of the text. The same is not stored twice for an account, nor is another that says the same.
     pub hash: Hash,
     pub read: ReadStatement,
 }

@@ -14,6 +14,7 @@ on_every_engine!(
     the_command_does_the_same,
     a_line_is_adjusted_once_or_not_at_all,
     a_cards_statement_raises_the_debt,
+    a_statement_sent_again_is_the_same,
     every_change_by_sql_is_found,
 );
 
@@ -392,6 +393,33 @@ async fn a_cards_statement_raises_the_debt(server: &Server) {
     assert_eq!(balance(api, "card").await, "57.00");
     let stand = api.read("/v1/accounts/card/reconciliation").await;
     assert_eq!(stand["difference"], "0.00", "{stand}");
+}
+
+async fn a_statement_sent_again_is_the_same(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    let said = |answer: &Answer| (answer.status.as_u16(), answer.json()["id"].as_i64().unwrap());
+    let table = "day,sum,ref,who,why\n2026-01-02,5,r,a,\n2026-01-03,-1,,fee,\n";
+    assert_eq!(said(&import(api, table).await), (201, 1));
+    assert_eq!(said(&import(api, &table.replace('\n', "\r\n")).await), (200, 1));
+    for (from, to, id) in
+        [("fee", "fees", 2), ("01-03", "01-04", 3), ("-1", "-2", 4), (",r,", ",s,", 5)]
+    {
+        assert_eq!(said(&import(api, &table.replace(from, to)).await), (201, id), "{to}");
+    }
+    let camt = include_str!("statements/camt053.xml");
+    let send = async |text: String| {
+        let body = json!({"format": "camt.053", "text": text});
+        said(&api.post("/v1/accounts/bank/statements", &body).await)
+    };
+    assert_eq!(send(camt.to_owned()).await, (201, 6));
+    assert_eq!(send(camt.replace("m-1", "m-2")).await, (200, 6));
+    let lower = camt.replace(">0.00<", ">1.00<").replace(">11.60<", ">12.60<");
+    assert_eq!(send(lower).await, (201, 7));
+    let lines = api.read("/v1/accounts/bank/open-lines").await;
+    assert_eq!(lines["items"].as_array().unwrap().len(), 5 * 2 + 2 * 2);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 
 /// What is changed, how it is undone, and what must be pointed at.

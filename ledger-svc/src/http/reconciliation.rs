@@ -60,7 +60,7 @@ async fn account(app: &App, code: &str) -> Result<Standing, Problem> {
 ///
 /// camt.053, or a table with a mapping. What a bank credits (`CRDT`) lowers the balance of an account that grows by credits,
 /// such as a card's or a loan's, and raises that of others. Nothing of it is booked: its lines are open until they are matched. The same
-/// text again answers 200.
+/// again answers 200: the same text, or one of the same balances and lines.
 #[utoipa::path(
     post, path = "/v1/accounts/{code}/statements", operation_id = "importStatement", tag = "reconciliation",
     params(("code" = String, Path, description = "The account's code")),

@@ -19,7 +19,7 @@ use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::reconcile::{
     ExternalLine, ExternalStatement, LineRow, MATCH_MAX, MatchError, MatchRow, NewMatch,
-    NewStatement, StatementRow, UnmatchRow, UnmatchedEntry, signed,
+    NewStatement, ReadLine, StatementRow, UnmatchRow, UnmatchedEntry, signed,
 };
 use crate::report::Page;
 
@@ -136,19 +136,52 @@ impl Batch<'_> {
         Ok(self.query(sql, |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
-    /// Stores a statement with its lines, unless the account has the same text already.
+    /// A statement of the account that has the same text, or says the same: sent again it may have another head, or other
+    /// ends of lines.
+    async fn known_statement(&mut self, new: &NewStatement) -> Result<Option<i64>, StoreError> {
+        let sql = format!(
+            "SELECT id, hash, opening_minor, closing_minor, first_date, last_date, line_count
+             FROM external_statements WHERE account_id = {} ORDER BY id",
+            new.account_id
+        );
+        let (first, last) = new.read.days();
+        let balances = (new.read.opening_minor, new.read.closing_minor);
+        let count = i64::try_from(new.read.lines.len()).unwrap_or(i64::MAX);
+        let read = |row: &dyn Columns| {
+            let alike = (row.long_if_any(2)?, row.long_if_any(3)?) == balances
+                && row.text(4)? == first.to_string()
+                // How far it goes tells apart those that say nothing else.
+                && (count > 0 || row.text(5)? == last.to_string())
+                && row.long(6)? == count;
+            Ok((row.long(0)?, row.bytes(1)? == new.hash, alike))
+        };
+        let stored = self.query_once(&sql, read).await?;
+        if let Some((id, ..)) = stored.iter().find(|(_, same_text, _)| *same_text) {
+            return Ok(Some(*id));
+        }
+        for (id, ..) in stored.into_iter().filter(|(.., alike)| *alike) {
+            let sql = format!(
+                "SELECT date, amount_minor, reference, text FROM external_lines
+                 WHERE statement_id = {id} ORDER BY number"
+            );
+            let read = |row: &dyn Columns| {
+                let (reference, text) = (row.string(2)?, row.string(3)?);
+                Ok(ReadLine { date: row.date(0)?, minor: row.long(1)?, reference, text })
+            };
+            if self.query_once(&sql, read).await? == new.read.lines {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stores a statement with its lines, unless the account has the same already.
     pub(super) async fn store_statement(
         &mut self,
         new: &NewStatement,
         now: Timestamp,
     ) -> Result<(Acted, Vec<Booked>), StoreError> {
-        let sql = format!(
-            "SELECT id, hash FROM external_statements WHERE account_id = {}",
-            new.account_id
-        );
-        let known =
-            self.query_once(&sql, |row| Ok((row.long(0)?, row.bytes(1)? == new.hash))).await?;
-        if let Some((id, _)) = known.into_iter().find(|(_, same)| *same) {
+        if let Some(id) = self.known_statement(new).await? {
             return Ok((Acted::StatementBefore(id), Vec::new()));
         }
         let id = self.number(LAST_STATEMENT).await? + 1;
@@ -166,8 +199,7 @@ impl Batch<'_> {
                 text: read.text.clone(),
             })
             .collect();
-        let dates = || new.read.lines.iter().map(|line| line.date);
-        let date = |date: Option<Date>| date.unwrap_or_default().to_string();
+        let (first_day, last_day) = new.read.days();
         let row = StatementRow {
             id,
             account_id: new.account_id,
@@ -176,8 +208,8 @@ impl Batch<'_> {
             hash: new.hash.to_vec(),
             opening_minor: new.read.opening_minor,
             closing_minor: new.read.closing_minor,
-            first_date: date(dates().min()),
-            last_date: date(dates().max()),
+            first_date: first_day.to_string(),
+            last_date: last_day.to_string(),
             line_count: i64::try_from(lines.len()).unwrap_or(i64::MAX),
             imported_at_us: now.as_microsecond(),
             lines,
