@@ -64,6 +64,8 @@ pub struct ReadStatement {
     pub name: Option<String>,
     pub opening_minor: Option<i64>,
     pub closing_minor: Option<i64>,
+    /// The day at whose end the balance was the closing one, if it says so.
+    pub closing_date: Option<Date>,
     pub lines: Vec<ReadLine>,
 }
 
@@ -71,7 +73,8 @@ impl ReadStatement {
     /// The first and the last day it speaks of.
     pub fn days(&self) -> (Date, Date) {
         let dates = || self.lines.iter().map(|line| line.date);
-        (dates().min().unwrap_or_default(), dates().max().unwrap_or_default())
+        let first = dates().min().or(self.closing_date);
+        (first.unwrap_or_default(), dates().max().max(self.closing_date).unwrap_or_default())
     }
 }
 
@@ -216,6 +219,7 @@ pub struct ExternalStatement {
     pub closing_balance: Option<String>,
     #[schema(value_type = String, format = Date)]
     pub first_date: Date,
+    /// Of its last line, or of the closing balance where that is later.
     #[schema(value_type = String, format = Date)]
     pub last_date: Date,
     pub lines: i64,

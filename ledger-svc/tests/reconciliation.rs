@@ -15,6 +15,7 @@ on_every_engine!(
     a_line_is_adjusted_once_or_not_at_all,
     a_cards_statement_raises_the_debt,
     a_statement_sent_again_is_the_same,
+    the_books_are_held_against_the_day_of_the_closing_balance,
     every_change_by_sql_is_found,
 );
 
@@ -419,6 +420,31 @@ async fn a_statement_sent_again_is_the_same(server: &Server) {
     assert_eq!(send(lower).await, (201, 7));
     let lines = api.read("/v1/accounts/bank/open-lines").await;
     assert_eq!(lines["items"].as_array().unwrap().len(), 5 * 2 + 2 * 2);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn the_books_are_held_against_the_day_of_the_closing_balance(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    sold(api, "a", "2026-01-05", "10", "o-1").await;
+    // The bank has nothing of it, though its statement goes on to the 31st.
+    let lost = json!({"description": "lost", "effective_date": "2026-01-20", "entries": [
+        {"account": "sales", "direction": "debit", "amount": "4"},
+        {"account": "bank", "direction": "credit", "amount": "4"},
+    ]});
+    id(&api.transfer("b", &lost).await);
+    let text = "<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
+        <FrToDt><FrDtTm>2026-01-01T00:00:00</FrDtTm><ToDtTm>2026-01-31T23:59:59</ToDtTm></FrToDt>\
+        <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">0</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-01</Dt></Dt></Bal>\
+        <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-31</Dt></Dt></Bal>\
+        <Ntry><Amt Ccy=\"EUR\">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-05</Dt></BookgDt></Ntry>\
+        </Stmt></BkToCstmrStmt></Document>";
+    let body = json!({"format": "camt.053", "text": text});
+    let imported = api.post("/v1/accounts/bank/statements", &body).await;
+    assert_eq!(imported.json()["last_date"], "2026-01-31", "{}", imported.body);
+    let stand = api.read("/v1/accounts/bank/reconciliation").await;
+    assert_eq!((&stand["balance"], &stand["difference"]), (&json!("6.00"), &json!("-4.00")));
     verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 

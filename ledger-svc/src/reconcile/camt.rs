@@ -48,7 +48,10 @@ pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
         let Some(minor) = signed(balance, of, &mut found) else { continue };
         match balance.said("Tp/CdOrPrtry/Cd") {
             Some("OPBD" | "PRCD") => read.opening_minor = Some(minor),
-            Some("CLBD") => read.closing_minor = Some(minor),
+            Some("CLBD") => {
+                read.closing_minor = Some(minor);
+                read.closing_date = date(balance, "Dt");
+            }
             // Available and interim balances are forecasts, not part of what was booked.
             _ => {}
         }
@@ -163,8 +166,8 @@ fn line(entry: &Node, of: Of<'_>, found: &mut Found) -> Option<ReadLine> {
 }
 
 /// A date, or the day of a time as the bank wrote it.
-fn date(entry: &Node, name: &str) -> Option<Date> {
-    let node = entry.find(name)?;
+fn date(node: &Node, name: &str) -> Option<Date> {
+    let node = node.find(name)?;
     let text = node.said("Dt").or_else(|| node.said("DtTm"))?;
     when::day(text.get(..10)?)
 }
@@ -203,6 +206,7 @@ pub mod tests {
             (read.name.as_deref(), read.opening_minor, read.closing_minor),
             (Some("2026-001"), Some(10_000), Some(8750))
         );
+        assert_eq!(read.closing_date, Some(jiff::civil::date(2026, 1, 2)));
         let expected = ReadLine {
             date: jiff::civil::date(2026, 1, 2),
             minor: -1250,
