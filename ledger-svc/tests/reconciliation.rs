@@ -275,6 +275,18 @@ async fn the_command_does_the_same(server: &Server) {
     let bad = file("bad.xml", &statement.replace("BOOK", "PDNG"));
     let (code, _, error) = run(&["import", "--format", "camt.053", &bad]);
     assert!(code == 65 && error.contains("line 8: the entry is PDNG"), "{code} {error}");
+    let latin = database.directory.join("latin.xml");
+    std::fs::write(&latin, [&b"<?xml version=\"1.0\"?>\n<a>M"[..], &[0xfc], b"ller</a>"].concat())
+        .unwrap();
+    let (code, _, error) = run(&["import", "--format", "camt.053", latin.to_str().unwrap()]);
+    assert!(code == 65 && error.contains("line 2: it is not written in UTF-8"), "{code} {error}");
+    assert!(error.contains("iconv -f ISO-8859-1"), "{error}");
+    // A bank says that nothing happened.
+    let mut quiet = statement.replace("11.60", "0.00").replace("2026-01-03", "2026-02-28");
+    let entries = quiet.find("<Ntry>").unwrap()..quiet.rfind("</Stmt>").unwrap();
+    quiet.replace_range(entries, "");
+    let (code, said, error) = run(&["import", "--format", "camt.053", &file("quiet.xml", &quiet)]);
+    assert_eq!((code, said.as_str()), (0, "statement 2\n"), "{error}");
     verify(&database.url.parse().unwrap(), None).await.unwrap();
 }
 

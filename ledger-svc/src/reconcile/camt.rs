@@ -64,7 +64,8 @@ pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
             );
             break;
         }
-        if let Some(line) = line(entry, of, &mut found) {
+        // What moves nothing, such as a notice of the bank's, is no line: no entry could ever be it.
+        if let Some(line) = line(entry, of, &mut found).filter(|line| line.minor != 0) {
             read.lines.push(line);
         }
     }
@@ -112,7 +113,7 @@ fn signed(node: &Node, Of { currency, normal }: Of<'_>, found: &mut Found) -> Op
         );
         return None;
     }
-    let minor = found.or_note(amount.line, signed_minor(trimmed(written), currency))?;
+    let minor = found.or_note(amount.line, signed_minor(&plain(written), currency))?;
     match node.said("CdtDbtInd") {
         Some("CRDT") => Some(super::signed(normal, Side::Debit, minor)),
         Some("DBIT") => Some(super::signed(normal, Side::Credit, minor)),
@@ -123,9 +124,20 @@ fn signed(node: &Node, Of { currency, normal }: Of<'_>, found: &mut Found) -> Op
     }
 }
 
-/// Zeros behind the last decimal say nothing.
-fn trimmed(amount: &str) -> &str {
-    if amount.contains('.') { amount.trim_end_matches('0').trim_end_matches('.') } else { amount }
+/// A decimal of XML as everybody else writes it: without `+`, without zeros at either end that say nothing, with a digit
+/// before the point.
+fn plain(written: &str) -> String {
+    let digits = written.strip_prefix('+').unwrap_or(written);
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let (short, decimals) = (whole.trim_start_matches('0'), decimals.trim_end_matches('0'));
+    let none = whole.is_empty() && !digits.bytes().any(|byte| byte.is_ascii_digit());
+    match (short, decimals) {
+        _ if none => written.to_owned(),
+        ("", "") => "0".to_owned(),
+        (whole, "") => whole.to_owned(),
+        ("", decimals) => format!("0.{decimals}"),
+        (whole, decimals) => format!("{whole}.{decimals}"),
+    }
 }
 
 fn line(entry: &Node, of: Of<'_>, found: &mut Found) -> Option<ReadLine> {
@@ -224,6 +236,37 @@ pub mod tests {
     }
 
     #[test]
+    fn whatever_the_schema_allows_is_read() {
+        for (written, due) in [
+            ("+12.50", "12.5"),
+            ("012.50", "12.5"),
+            (".50", "0.5"),
+            ("12.", "12"),
+            ("0.00", "0"),
+            ("000", "0"),
+            ("1000", "1000"),
+            ("0.05", "0.05"),
+            (".", "."),
+            ("", ""),
+            ("+", "+"),
+            ("1.2.30", "1.2.3"),
+            ("++1", "+1"),
+            ("1e3", "1e3"),
+        ] {
+            assert_eq!(plain(written), due, "{written:?}");
+        }
+        let written = |amount: &str| read_euro(&STATEMENT.replace("12.500", amount));
+        assert_eq!(written("+012.5").unwrap().lines[0].minor, -1250);
+        for bad in [".", "", "++12.5", "1e3", "12,50", "1.2.30"] {
+            assert!(written(bad).is_err(), "{bad:?}");
+        }
+        // What moves nothing is no line, and without one it is a statement all the same.
+        let still = STATEMENT.replace("12.500", "0.00").replace("87.50", "100.00");
+        let read = read_euro(&still).unwrap();
+        assert_eq!((read.lines.len(), read.closing_minor), (0, Some(10_000)));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_at_its_line() {
         for (from, to, at) in [
             ("87.50", "87.51", "line 3: opening balance 100.00 and entries of -12.50"),
@@ -234,6 +277,12 @@ pub mod tests {
             (">12.500<", ">-12.500<", "line 6: the amount \"-12.500\" has a sign"),
             ("&amp;", "&evil;", "line 8: there is no entity &evil;"),
             ("</Stmt>", "", "it is no XML"),
+            ("</Document>", "</Document>\n<Document/>", "line 11: there is a second element"),
+            (
+                "</Document>",
+                "</Document>\nx",
+                "line 11: there is text outside of the document's element",
+            ),
             ("Stmt>", "Rpt>", "there is no statement"),
             (
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",

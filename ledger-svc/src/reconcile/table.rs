@@ -149,6 +149,8 @@ pub fn read(text: &str, mapping: &Mapping, currency: &Currency) -> Result<ReadSt
         }
         let row = Row { record: &record, places: &columns.places, mapping };
         match columns.fit(&record).and_then(|()| row.line(currency)) {
+            // No entry moves nothing, so such a line would be open for ever.
+            Ok(it) if it.minor == 0 => found.at(line, "it moves nothing; take it out"),
             Ok(it) => read.lines.push(it),
             Err(why) => found.at(line, why),
         }
@@ -407,6 +409,7 @@ mod tests {
             ("02.01.26;;;;1,00;EUR\n", "line 4: \"02.01.26\" is in the year 26"),
             ("02.01.2026;;;;1.00x;EUR\n", "line 4: Betrag: "),
             ("02.01.2026;;;;5.00;EUR\n", "line 4: Betrag: \"5.00\" is no amount with \",\""),
+            ("02.01.2026;;;;0,00;EUR\n", "line 4: it moves nothing"),
             ("02.01.2026;;;;1,00;USD\n", "line 4: it is in \"USD\""),
             ("02.01.2026;a;b;;;1,00;EUR\n", "line 4: it has 7 fields, and the heading 6"),
             ("02.01.2026;a;b;;1,00\n", "line 4: it has 5 fields, and the heading 6"),
