@@ -272,6 +272,12 @@ async fn the_command_does_the_same(server: &Server) {
         run(&["adjust", "--line", "2", "--against", "fees", "--reason", "fee"]);
     assert_eq!((code, said.as_str()), (0, "line 2 is entry 3 now (match 2)\n"), "{error}");
     assert_eq!(run(&["exceptions"]).1, "nothing is open\n");
+    // An adjustment's metadata has names that beancount has not.
+    let export = ["export", "--database", &database.url, "--format", "beancount"];
+    let output = binary().args(export).output().unwrap();
+    let journal = String::from_utf8(output.stdout).unwrap();
+    let others = r#"forebay-metadata: "{\"reconciliation.line\":\"2\","#;
+    assert!(output.status.success() && journal.contains(others), "{journal}");
     let bad = file("bad.xml", &statement.replace("BOOK", "PDNG"));
     let (code, _, error) = run(&["import", "--format", "camt.053", &bad]);
     assert!(code == 65 && error.contains("line 8: the entry is PDNG"), "{code} {error}");
