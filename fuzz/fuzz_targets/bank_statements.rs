@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use forebay_ledger::account::Side;
 use forebay_ledger::money::Currency;
 use forebay_ledger::reconcile::table::Mapping;
 use forebay_ledger::reconcile::{camt, table};
@@ -12,7 +13,8 @@ fuzz_target!(|input: &[u8]| {
     let euro = Currency { code: "EUR".into(), scale: 2 };
     let mapping = r#"{"date":"d","amount":"a","thousands":"'","reference":"r","text":["t"]}"#;
     let mapping: Mapping = serde_json::from_str(mapping).expect("it is one");
-    for read in [camt::read(text, &euro), table::read(text, &mapping, &euro)] {
+    let of = camt::Of { currency: &euro, normal: Side::Debit };
+    for read in [camt::read(text, of), table::read(text, &mapping, &euro)] {
         if let Err(faults) = read {
             assert!(faults.0.iter().all(|fault| fault.line >= 1 && !fault.message.is_empty()));
         }

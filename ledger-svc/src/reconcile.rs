@@ -19,7 +19,8 @@ use uuid::Uuid;
 pub use self::matching::{Proposal, Rule, Rules};
 use crate::account::Side;
 use crate::chain::Hash;
-use crate::transfer::write_instant;
+use crate::posting::Rejection;
+use crate::transfer::{TransferRequest, write_instant};
 
 /// Lines of one statement at most.
 pub const LINES_MAX: usize = 10_000;
@@ -63,7 +64,18 @@ pub struct ReadStatement {
     pub name: Option<String>,
     pub opening_minor: Option<i64>,
     pub closing_minor: Option<i64>,
+    /// The day at whose end the balance was the closing one, if it says so.
+    pub closing_date: Option<Date>,
     pub lines: Vec<ReadLine>,
+}
+
+impl ReadStatement {
+    /// The first and the last day it speaks of.
+    pub fn days(&self) -> (Date, Date) {
+        let dates = || self.lines.iter().map(|line| line.date);
+        let first = dates().min().or(self.closing_date);
+        (first.unwrap_or_default(), dates().max().max(self.closing_date).unwrap_or_default())
+    }
 }
 
 /// A line of it.
@@ -82,7 +94,7 @@ pub struct NewStatement {
     pub account_id: i64,
     pub name: String,
     pub format: StatementFormat,
-    /// SHA-256 of the text: the same is not stored twice for an account.
+    /// SHA-256 of the text. The same is not stored twice for an account, nor is another that says the same.
     pub hash: Hash,
     pub read: ReadStatement,
 }
@@ -124,6 +136,27 @@ pub struct NewMatch {
     pub reason: String,
     pub lines: Vec<i64>,
     pub entries: Vec<i64>,
+}
+
+/// What a line without an entry is booked as, and matched with as soon as it is booked.
+#[derive(Clone, Debug)]
+pub struct NewAdjustment {
+    pub account_id: i64,
+    pub line: i64,
+    pub reason: String,
+    /// With one entry of the account, of what the line says.
+    pub request: TransferRequest,
+}
+
+/// What became of an adjustment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adjusted {
+    Matched(MatchRow),
+    /// Nothing was booked: somebody else has the line.
+    Refused(MatchError),
+    Rejected(Rejection),
+    /// Nothing was booked: what was booked for the line before is something else, or was reversed.
+    Otherwise,
 }
 
 /// A match as stored.
@@ -186,6 +219,7 @@ pub struct ExternalStatement {
     pub closing_balance: Option<String>,
     #[schema(value_type = String, format = Date)]
     pub first_date: Date,
+    /// Of its last line, or of the closing balance where that is later.
     #[schema(value_type = String, format = Date)]
     pub last_date: Date,
     pub lines: i64,

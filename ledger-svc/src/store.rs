@@ -23,6 +23,7 @@ mod metadata;
 mod migration;
 mod mysql;
 mod outbox;
+mod pinned;
 #[cfg(test)]
 mod plans_tests;
 mod postgres;

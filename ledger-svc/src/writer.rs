@@ -3,6 +3,7 @@
 //! answers each request after the commit.
 
 mod acts;
+mod adjusting;
 mod flight;
 mod gathered;
 mod ids;
@@ -16,16 +17,17 @@ mod simulation_tests;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::flight::Telling;
-use self::gathered::{Backlog, Reply, Task, Waiting};
+use self::gathered::{ADJUSTMENT_ENTRIES, Backlog, Reply, Task, Waiting};
 pub use self::published::{Known, Published, Since};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::metrics::Metrics;
 use crate::outbox::Progress;
+use crate::reconcile::{Adjusted, NewAdjustment};
 use crate::report::Account;
 use crate::store::{self, Created, StoreError};
 use crate::transfer::TransferRequest;
@@ -90,15 +92,26 @@ impl Handle {
         group: Group,
         entries: usize,
     ) -> Result<Vec<Verdict>, WriteError> {
-        // One transfer larger than all the room there is may still go alone.
-        let wanted = u32::try_from(entries).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.entries)
-            .try_acquire_many_owned(wanted.min(self.entries_max))
-            .map_err(|_| WriteError::QueueFull("entries"))?;
+        let room = self.room(entries)?;
         self.hand_in(|reply| Task::Transfers { group, entries, room: vec![room], reply }).await
     }
 
-    /// The same, but waits for room instead of giving up. What waits here counts in no queue: the one
+    /// Room for so many entries, if there is any.
+    fn room(&self, entries: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+        // One transfer larger than all the room there is may still go alone.
+        let wanted = u32::try_from(entries).unwrap_or(u32::MAX);
+        Arc::clone(&self.entries)
+            .try_acquire_many_owned(wanted.min(self.entries_max))
+            .map_err(|_| WriteError::QueueFull("entries"))
+    }
+
+    /// Books an adjustment and matches it, if its line is open by then.
+    pub async fn adjust(&self, new: NewAdjustment, actor: Actor) -> Result<Adjusted, WriteError> {
+        let (new, room) = (Box::new(new), self.room(ADJUSTMENT_ENTRIES)?);
+        self.hand_in(|reply| Task::Adjustment { new, actor, room, reply }).await
+    }
+
+    /// As `transfers`, but waits for room instead of giving up. What waits here counts in no queue: the one
     /// who calls bounds how often.
     pub async fn transfers_in_turn(
         &self,

@@ -5,6 +5,7 @@ use forebay_ledger::batch::Verdict;
 use forebay_ledger::close::Closing;
 use forebay_ledger::money::format_minor;
 use forebay_ledger::posting::Rejection;
+use forebay_ledger::report::Statement;
 use forebay_ledger::store::{AsOf, Days, Place};
 use forebay_ledger::verify::{VerifyError, verify};
 use jiff::civil::{Date, date};
@@ -25,6 +26,8 @@ on_every_engine!(
     the_last_day_there_is_has_an_end,
     what_follows_from_dates_is_verified,
     the_api_speaks_of_both_dates,
+    all_pages_of_a_statement_are_of_one_account,
+    a_cursor_has_no_figures_to_be_changed,
 );
 
 fn noon(day: Date) -> Timestamp {
@@ -256,6 +259,78 @@ async fn reads_as_of_a_day_are_of_one_moment(server: &Server) {
     tokio::join!(write, read);
     dated.writer.close().await.unwrap();
     Box::pin(verify(&database.url.parse().unwrap(), None)).await.unwrap();
+}
+
+/// What is booked while a statement is read is on none of its pages, and in none of its figures.
+async fn all_pages_of_a_statement_are_of_one_account(server: &Server) {
+    let database = server.database().await;
+    let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
+    let booked = filled(&mut dated).await;
+    let now = noon(date(2026, 2, 2));
+    for days in [
+        Days::default(),
+        Days { from: Some(date(2026, 1, 9)), to: Some(date(2026, 1, 17)) },
+        Days { from: Some(date(2026, 1, 12)), to: None },
+    ] {
+        let whole = dated.reader.effective_statement(ACCOUNTS[0], days, None, 1000).await;
+        let whole = whole.unwrap().unwrap();
+        let (mut place, mut entries, mut step) = (None, Vec::new(), 0);
+        loop {
+            let page = dated.reader.effective_statement(ACCOUNTS[0], days, place, 3).await;
+            let page = page.unwrap().unwrap();
+            let figures = |of: &Statement| {
+                let Statement { opening_balance, debits, credits, closing_balance, .. } = of;
+                [opening_balance, debits, credits, closing_balance].map(String::clone)
+            };
+            assert_eq!(figures(&page), figures(&whole), "{days:?} page {step}");
+            entries.extend(page.entries);
+            let Some(cursor) = page.next_cursor else { break };
+            place = Some(Place::parse(&cursor).unwrap());
+            // For a day of a page before, for one of a page to come, and for today.
+            let effective = [Some(date(2026, 1, 2)), Some(date(2026, 1, 16)), None][step % 3];
+            let request = dated.request(0, 1, 1000, effective);
+            assert!(dated.book(now, vec![request]).await[0].is_booked());
+            step += 1;
+        }
+        assert!(step > 0);
+        assert_eq!(entries, whole.entries, "{days:?}");
+    }
+    let now = dated.reader.effective_statement(ACCOUNTS[0], Days::default(), None, 1000).await;
+    assert!(now.unwrap().unwrap().entries.len() > booked.iter().filter(|b| b.0 == 0).count());
+    dated.writer.close().await.unwrap();
+}
+
+async fn a_cursor_has_no_figures_to_be_changed(server: &Server) {
+    let database = server.database().await;
+    let mut dated = Dated::open(&database, noon(date(2026, 1, 1))).await;
+    filled(&mut dated).await;
+    let days = Days::default();
+    let whole = dated.reader.effective_statement(ACCOUNTS[0], days, None, 1000).await;
+    let whole = whole.unwrap().unwrap();
+    let count = whole.entries.len();
+    for (date, number) in
+        [("2026-01-12", 0), ("2026-01-12", 1), ("2026-01-09", 777_777), ("2027-01-01", 3)]
+    {
+        for entries in [count, 777_777] {
+            let place = Place::parse(&format!("{date}.{number}.{entries}")).unwrap();
+            let page = dated.reader.effective_statement(ACCOUNTS[0], days, Some(place), 1000).await;
+            let page = page.unwrap().unwrap();
+            let behind = &whole.entries[count - page.entries.len()..];
+            assert_eq!(page.entries, behind, "{date}.{number}.{entries}");
+            assert_eq!(page.closing_balance, whole.closing_balance);
+        }
+    }
+    // Of fewer entries it is the statement that there was then.
+    for entries in 0..count {
+        let place = Place::parse(&format!("2000-01-01.0.{entries}")).unwrap();
+        let page = dated.reader.effective_statement(ACCOUNTS[0], days, Some(place), 1000).await;
+        let page = page.unwrap().unwrap();
+        assert_eq!(page.entries.len(), entries);
+        let last = page.entries.last().map_or("0.00", |entry| &entry.balance);
+        assert_eq!(page.closing_balance, last);
+    }
+    assert_eq!(Place::parse("2026-01-11.2.777777.0"), None);
+    dated.writer.close().await.unwrap();
 }
 
 async fn the_last_day_there_is_has_an_end(server: &Server) {

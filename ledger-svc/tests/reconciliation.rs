@@ -12,6 +12,10 @@ on_every_engine!(
     a_statement_is_matched_line_by_line,
     what_is_no_match_is_refused,
     the_command_does_the_same,
+    a_line_is_adjusted_once_or_not_at_all,
+    a_cards_statement_raises_the_debt,
+    a_statement_sent_again_is_the_same,
+    the_books_are_held_against_the_day_of_the_closing_balance,
     every_change_by_sql_is_found,
 );
 
@@ -117,6 +121,12 @@ fn joined(of: &Value) -> Vec<(String, Value, Value)> {
 }
 
 async fn what_is_left_is_adjusted_and_what_was_wrong_taken_back(api: &Api) {
+    let itself = json!({"line": 5, "against": "bank", "reason": "nothing moves"});
+    let refused = api.post("/v1/accounts/bank/adjustments", &itself).await;
+    assert_eq!(
+        (refused.problem().as_str(), &refused.json()["field"]),
+        ("invalid-body", &json!("against"))
+    );
     let fee = json!({"line": 5, "against": "fees", "reason": "monthly fee"});
     let adjusted = api.post("/v1/accounts/bank/adjustments", &fee).await;
     assert_eq!(
@@ -262,10 +272,198 @@ async fn the_command_does_the_same(server: &Server) {
         run(&["adjust", "--line", "2", "--against", "fees", "--reason", "fee"]);
     assert_eq!((code, said.as_str()), (0, "line 2 is entry 3 now (match 2)\n"), "{error}");
     assert_eq!(run(&["exceptions"]).1, "nothing is open\n");
+    // An adjustment's metadata has names that beancount has not.
+    let export = ["export", "--database", &database.url, "--format", "beancount"];
+    let output = binary().args(export).output().unwrap();
+    let journal = String::from_utf8(output.stdout).unwrap();
+    let others = r#"forebay-metadata: "{\"reconciliation.line\":\"2\","#;
+    assert!(output.status.success() && journal.contains(others), "{journal}");
     let bad = file("bad.xml", &statement.replace("BOOK", "PDNG"));
     let (code, _, error) = run(&["import", "--format", "camt.053", &bad]);
     assert!(code == 65 && error.contains("line 8: the entry is PDNG"), "{code} {error}");
+    let latin = database.directory.join("latin.xml");
+    std::fs::write(&latin, [&b"<?xml version=\"1.0\"?>\n<a>M"[..], &[0xfc], b"ller</a>"].concat())
+        .unwrap();
+    let (code, _, error) = run(&["import", "--format", "camt.053", latin.to_str().unwrap()]);
+    assert!(code == 65 && error.contains("line 2: it is not written in UTF-8"), "{code} {error}");
+    assert!(error.contains("iconv -f ISO-8859-1"), "{error}");
+    // A bank says that nothing happened.
+    let mut quiet = statement.replace("11.60", "0.00").replace("2026-01-03", "2026-02-28");
+    let entries = quiet.find("<Ntry>").unwrap()..quiet.rfind("</Stmt>").unwrap();
+    quiet.replace_range(entries, "");
+    let (code, said, error) = run(&["import", "--format", "camt.053", &file("quiet.xml", &quiet)]);
+    assert_eq!((code, said.as_str()), (0, "statement 2\n"), "{error}");
     verify(&database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn balance(api: &Api, account: &str) -> Value {
+    api.read(&format!("/v1/accounts/{account}/balance")).await["balance"].clone()
+}
+
+async fn adjust(api: &Api, line: i64, reason: &str) -> Answer {
+    let body = json!({"line": line, "against": "fees", "reason": reason});
+    api.post("/v1/accounts/bank/adjustments", &body).await
+}
+
+async fn a_line_is_adjusted_once_or_not_at_all(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    sold(api, "a", "2026-01-02", "5", "o-1").await;
+    let text = "day,sum,ref,who,why\n2026-01-02,5,,a,\n2026-01-03,-1,,fee,\n2026-01-04,-7,,x,\n2026-01-05,-3,,y,\n";
+    assert_eq!(import(api, text).await.status, 201);
+    let ran = api.post("/v1/accounts/bank/reconciliation", &json!({})).await.json();
+    assert_eq!(ran["matches"].as_array().unwrap().len(), 1, "{ran}");
+
+    // Whoever adjusts what is matched already books nothing.
+    let refused = adjust(api, 1, "late").await;
+    assert_eq!(refused.problem(), "match-refused");
+    assert!(refused.body.contains("line 1 is not open"), "{}", refused.body);
+    assert_eq!(balance(api, "bank").await, "5.00");
+
+    // Of many who adjust a line at once one books it, and the others nothing.
+    let all: Vec<_> = (0..12)
+        .map(|n| {
+            let api = api.clone();
+            tokio::spawn(async move { adjust(&api, 2, ["a", "b", "c"][n % 3]).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for one in all {
+        answers.push(one.await.unwrap());
+    }
+    let all = answers;
+    let booked = all.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(booked, 1, "{all:?}");
+    assert!(all.iter().all(|answer| answer.status == 201 || answer.problem() == "match-refused"));
+    assert_eq!(
+        (balance(api, "bank").await, balance(api, "fees").await),
+        ("4.00".into(), "1.00".into())
+    );
+
+    // Nor is it booked beside a match by hand of the same line.
+    sold(api, "b", "2026-01-04", "7", "o-2").await;
+    let entry = api.read("/v1/accounts/bank/unmatched-entries").await["items"][0]["id"].clone();
+    let body = json!({"description": "back", "entries": [
+        {"account": "sales", "direction": "debit", "amount": "7"},
+        {"account": "bank", "direction": "credit", "amount": "7"},
+    ]});
+    id(&api.transfer("c", &body).await);
+    let back = api.read("/v1/accounts/bank/unmatched-entries").await["items"][1]["id"].clone();
+    assert_ne!(entry, back);
+    let by_hand = json!({"lines": [3], "entries": [back], "reason": "by hand"});
+    let (adjusted, matched) =
+        tokio::join!(adjust(api, 3, "both"), api.post("/v1/accounts/bank/matches", &by_hand));
+    let done = [adjusted.status == 201, matched.status == 201];
+    assert_eq!(done.iter().filter(|done| **done).count(), 1, "{adjusted:?} {matched:?}");
+    let fees = if adjusted.status == 201 { "8.00" } else { "1.00" };
+    assert_eq!(balance(api, "fees").await, fees);
+
+    // What was booked for it and reversed is not matched with it again.
+    let adjusted = adjust(api, 4, "wrong").await;
+    let number = adjusted.json()["id"].clone();
+    let undo = json!({"reason": "wrong"});
+    assert_eq!(api.post(&format!("/v1/matches/{number}/remove"), &undo).await.status, 200);
+    let found = api.read("/v1/transfers?metadata=reconciliation.line:4").await;
+    let transfer = found["items"][0]["id"].as_str().unwrap();
+    id(&api.follow(transfer, "reverse", "r", &json!({})).await);
+    let again = adjust(api, 4, "wrong").await;
+    assert_eq!(again.problem(), "match-refused");
+    assert!(again.body.contains("reversed since"), "{}", again.body);
+    assert_eq!(balance(api, "fees").await, fees);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn a_cards_statement_raises_the_debt(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    let card =
+        json!({"code": "card", "name": "card", "currency": "EUR", "normal_balance": "credit"});
+    assert_eq!(api.post("/v1/accounts", &card).await.status, 201);
+    let bought = json!({"description": "shop", "effective_date": "2026-01-02", "entries": [
+        {"account": "fees", "direction": "debit", "amount": "50"},
+        {"account": "card", "direction": "credit", "amount": "50"},
+    ]});
+    id(&api.transfer("a", &bought).await);
+    let statement = |entries: &[(&str, &str)]| {
+        let entry = |(amount, day): &(&str, &str)| {
+            format!(
+                "<Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-{day}</Dt></BookgDt></Ntry>"
+            )
+        };
+        let entries: String = entries.iter().map(entry).collect();
+        format!(
+            "<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
+            <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">0</Amt><CdtDbtInd>CRDT</CdtDbtInd></Bal>\
+            <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">57.00</Amt><CdtDbtInd>DBIT</CdtDbtInd></Bal>\
+            {entries}</Stmt></BkToCstmrStmt></Document>"
+        )
+    };
+    let text = statement(&[("50.00", "02"), ("7.00", "03")]);
+    let body = json!({"format": "camt.053", "text": text});
+    let imported = api.post("/v1/accounts/card/statements", &body).await;
+    assert_eq!(imported.json()["closing_balance"], "57.00", "{}", imported.body);
+    let ran = api.post("/v1/accounts/card/reconciliation", &json!({})).await.json();
+    assert_eq!(joined(&ran["matches"]), [("exact".to_owned(), json!([1]), json!([2]))]);
+    let fee = json!({"line": 2, "against": "fees", "reason": "fee"});
+    let adjusted = api.post("/v1/accounts/card/adjustments", &fee).await;
+    assert_eq!(adjusted.status, 201, "{}", adjusted.body);
+    assert_eq!(balance(api, "card").await, "57.00");
+    let stand = api.read("/v1/accounts/card/reconciliation").await;
+    assert_eq!(stand["difference"], "0.00", "{stand}");
+}
+
+async fn a_statement_sent_again_is_the_same(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    let said = |answer: &Answer| (answer.status.as_u16(), answer.json()["id"].as_i64().unwrap());
+    let table = "day,sum,ref,who,why\n2026-01-02,5,r,a,\n2026-01-03,-1,,fee,\n";
+    assert_eq!(said(&import(api, table).await), (201, 1));
+    assert_eq!(said(&import(api, &table.replace('\n', "\r\n")).await), (200, 1));
+    for (from, to, id) in
+        [("fee", "fees", 2), ("01-03", "01-04", 3), ("-1", "-2", 4), (",r,", ",s,", 5)]
+    {
+        assert_eq!(said(&import(api, &table.replace(from, to)).await), (201, id), "{to}");
+    }
+    let camt = include_str!("statements/camt053.xml");
+    let send = async |text: String| {
+        let body = json!({"format": "camt.053", "text": text});
+        said(&api.post("/v1/accounts/bank/statements", &body).await)
+    };
+    assert_eq!(send(camt.to_owned()).await, (201, 6));
+    assert_eq!(send(camt.replace("m-1", "m-2")).await, (200, 6));
+    let lower = camt.replace(">0.00<", ">1.00<").replace(">11.60<", ">12.60<");
+    assert_eq!(send(lower).await, (201, 7));
+    let lines = api.read("/v1/accounts/bank/open-lines").await;
+    assert_eq!(lines["items"].as_array().unwrap().len(), 5 * 2 + 2 * 2);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn the_books_are_held_against_the_day_of_the_closing_balance(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    sold(api, "a", "2026-01-05", "10", "o-1").await;
+    // The bank has nothing of it, though its statement goes on to the 31st.
+    let lost = json!({"description": "lost", "effective_date": "2026-01-20", "entries": [
+        {"account": "sales", "direction": "debit", "amount": "4"},
+        {"account": "bank", "direction": "credit", "amount": "4"},
+    ]});
+    id(&api.transfer("b", &lost).await);
+    let text = "<Document><BkToCstmrStmt><Stmt><Id>s</Id>\
+        <FrToDt><FrDtTm>2026-01-01T00:00:00</FrDtTm><ToDtTm>2026-01-31T23:59:59</ToDtTm></FrToDt>\
+        <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">0</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-01</Dt></Dt></Bal>\
+        <Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy=\"EUR\">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-31</Dt></Dt></Bal>\
+        <Ntry><Amt Ccy=\"EUR\">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-01-05</Dt></BookgDt></Ntry>\
+        </Stmt></BkToCstmrStmt></Document>";
+    let body = json!({"format": "camt.053", "text": text});
+    let imported = api.post("/v1/accounts/bank/statements", &body).await;
+    assert_eq!(imported.json()["last_date"], "2026-01-31", "{}", imported.body);
+    let stand = api.read("/v1/accounts/bank/reconciliation").await;
+    assert_eq!((&stand["balance"], &stand["difference"]), (&json!("6.00"), &json!("-4.00")));
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 
 /// What is changed, how it is undone, and what must be pointed at.

@@ -1,6 +1,6 @@
 //! `forebay-ledger reconcile`: statements of a bank against an account's entries, at the database itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -10,6 +10,7 @@ use super::close::day;
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
 use crate::act::Actor;
+use crate::interchange::{Fault, Faults};
 use crate::json;
 use crate::posting::Standing;
 use crate::reconcile::run::{Adjustment, Desk, Reconciled};
@@ -135,20 +136,30 @@ async fn done(
     }
 }
 
+fn text(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let message = format!(
+            "it is not written in UTF-8; write it anew: iconv -f ISO-8859-1 -t UTF-8 {} > NEW, or from another encoding if it is in one",
+            path.display()
+        );
+        Faults(vec![Fault { line, message }]).into()
+    })
+}
+
 async fn import(desk: &Desk<'_>, args: &ImportArgs) -> anyhow::Result<String> {
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
     let mapping = match &args.mapping {
         None => None,
         Some(path) => {
             let within = || format!("in {}", path.display());
-            let mapping: Mapping = json::read(read(path)?.as_bytes()).with_context(within)?;
+            let mapping: Mapping = json::read(text(path)?.as_bytes()).with_context(within)?;
             mapping.validate().with_context(within)?;
             Some(mapping)
         }
     };
-    let text = read(&args.file)?;
+    let text = text(&args.file)?;
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned());
     let imported = desk.import(args.format, &text, mapping.as_ref(), name.as_deref()).await?;
     let before = if imported.new { "" } else { " was imported before" };

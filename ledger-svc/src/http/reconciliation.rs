@@ -58,8 +58,9 @@ async fn account(app: &App, code: &str) -> Result<Standing, Problem> {
 
 /// Import a statement
 ///
-/// camt.053, or a table with a mapping. Nothing of it is booked: its lines are open until they are matched. The same
-/// text again answers 200.
+/// camt.053, or a table with a mapping. What a bank credits (`CRDT`) lowers the balance of an account that grows by credits,
+/// such as a card's or a loan's, and raises that of others. Nothing of it is booked: its lines are open until they are matched. The same
+/// again answers 200: the same text, or one of the same balances and lines.
 #[utoipa::path(
     post, path = "/v1/accounts/{code}/statements", operation_id = "importStatement", tag = "reconciliation",
     params(("code" = String, Path, description = "The account's code")),
@@ -444,8 +445,8 @@ fn read_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// Book an adjustment
 ///
-/// A transfer of the line's amount between the account and another one, matched with the line. Asked again for the same
-/// line, it books nothing twice.
+/// A transfer of the line's amount between the account and another one, booked and matched with the line in one: a line
+/// that somebody else has matched meanwhile is refused (409), and nothing is booked. Asked again, it books nothing twice.
 #[utoipa::path(
     post, path = "/v1/accounts/{code}/adjustments", operation_id = "createAdjustment", tag = "reconciliation",
     params(("code" = String, Path, description = "The account's code")),

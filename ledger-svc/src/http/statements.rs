@@ -41,7 +41,8 @@ pub struct StatementParams {
 /// Get an account's statement
 ///
 /// The opening balance, what moved, the closing balance, and a page of entries each with the balance after
-/// it. The closing balance is the balance as of `to`. By time of booking, a period that is over answers
+/// it. The closing balance is the balance as of `to`. By effective date, all pages are as of the first: what is booked while they
+/// are read is on none of them, and in none of their figures. By time of booking, a period that is over answers
 /// the same for ever; by effective date, one that is closed.
 #[utoipa::path(
     get, path = "/v1/accounts/{code}/statement", operation_id = "getStatement", tag = "reports",

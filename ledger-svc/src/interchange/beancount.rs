@@ -4,6 +4,8 @@
 mod names;
 mod tokens;
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 
 pub use self::names::Names;
@@ -14,7 +16,13 @@ use super::{
     signed_amount, usual_side, writable_name,
 };
 use crate::account::{AccountBody, CurrencyBody, Side};
+use crate::json;
+use crate::metadata::Metadata;
 use crate::when;
+
+/// Of an export's own: names with values that beancount has no names for. There they have two letters or more, begin with one
+/// and have no point.
+const OTHERS: &str = "metadata";
 
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
@@ -146,7 +154,7 @@ fn account(block: &Block<'_>, names: &mut Names, document: &mut Document, found:
         return;
     };
     let opened = named.take("name").unwrap_or_else(|| name.clone());
-    let metadata = named.rest(line, found);
+    let metadata = rest_of(named, line, found);
     let it = AccountBody { code, name: opened, currency, normal_balance, metadata };
     if found.or_note(line, it.validate()).is_some() {
         document.accounts.push(Placed { line, it });
@@ -228,7 +236,7 @@ fn transaction(
         found.at(line, TOO_FEW);
     }
     let key = named.take("key");
-    let metadata = named.rest(line, found);
+    let metadata = rest_of(named, line, found);
     let legs = complete(legs, found);
     document.bookings.push(Placed { line, it: Booking { key, date, description, metadata, legs } });
 }
@@ -304,21 +312,36 @@ pub fn booking(booking: &Booking, names: &Names) -> Result<String, Unwritable> {
 
 fn write_metadata(
     text: &mut String,
-    metadata: &std::collections::BTreeMap<String, String>,
+    metadata: &BTreeMap<String, String>,
 ) -> Result<(), Unwritable> {
+    let mut others = BTreeMap::new();
     for (name, value) in metadata {
         writable_name(name)?;
         let shaped = name.len() > 1
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && !name.contains('.');
-        if !shaped {
-            return Err(Unwritable(format!(
-                "beancount has no metadata name {name:?}: there they have two letters or more, begin with one and have no point"
-            )));
+        if shaped {
+            text.push_str(&format!("  {name}: {}\n", quoted(value)));
+        } else {
+            others.insert(name, value);
         }
-        text.push_str(&format!("  {name}: {}\n", quoted(value)));
+    }
+    if !others.is_empty() {
+        text.push_str(&format!("  {OWN}{OTHERS}: {}\n", quoted(&json::written(&others))));
     }
     Ok(())
+}
+
+/// A person's names and values, those among them that stand in JSON.
+fn rest_of(mut named: Named, line: usize, found: &mut Found) -> Metadata {
+    if let Some(text) = named.take(OTHERS)
+        && let Some(others) = found.or_note(line, json::read::<Metadata>(text.as_bytes()))
+    {
+        for (name, value) in others.0 {
+            named.add(line, &name, value, found);
+        }
+    }
+    named.rest(line, found)
 }
 
 #[cfg(test)]
@@ -353,6 +376,28 @@ mod tests {
         let told = faults(text);
         for at in ["line 1: ", "line 6: ", "line 7: a transfer has no tags"] {
             assert!(told.contains(at), "{told}");
+        }
+    }
+
+    #[test]
+    fn names_that_beancount_has_not_come_back() {
+        let names =
+            ["reconciliation.line", "reconciliation.reason", "x", "7up", "_a", "order", "-"];
+        let metadata = Metadata(names.map(|name| (name.to_owned(), format!("\"{name}\\"))).into());
+        let mut text = String::new();
+        write_metadata(&mut text, &metadata.0).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("  order: ") && text.contains("  forebay-metadata: \"{"), "{text}");
+        let chart = "2026-01-01 open Assets:A EUR\n2026-01-01 open Assets:B EUR\n";
+        let read = |metadata: &str| {
+            let text =
+                format!("{chart}2026-01-02 * \"x\"\n{metadata}  Assets:A  1 EUR\n  Assets:B\n");
+            read(&text, &LeftOut::new()).map(|document| document.bookings[0].it.metadata.clone())
+        };
+        assert_eq!(read(&text).unwrap(), metadata);
+        for bad in ["{", "[]", "{\\\"a.b\\\": 1}", "{\\\"order\\\": \\\"x\\\"}"] {
+            let told = read(&format!("  order: \"y\"\n  forebay-metadata: \"{bad}\"\n"));
+            assert!(told.unwrap_err().to_string().starts_with("line 3: "), "{bad}");
         }
     }
 

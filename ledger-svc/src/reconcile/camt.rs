@@ -6,12 +6,21 @@ use super::xml::{self, Node};
 use super::{
     LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX, cut,
 };
+use crate::account::Side;
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};
 use crate::when;
 
-/// Reads a statement of an account in that currency.
-pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
+/// Whose statement it is: in what currency, and on which side the account grows.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    pub currency: &'a Currency,
+    pub normal: Side,
+}
+
+/// Reads a statement of such an account.
+pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
+    let currency = of.currency;
     let root =
         xml::read(text.trim_start_matches('\u{feff}')).map_err(|fault| Faults(vec![fault]))?;
     let mut found = Found::default();
@@ -36,10 +45,13 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
         ..ReadStatement::default()
     };
     for balance in statement.all("Bal") {
-        let Some(minor) = signed(balance, currency, &mut found) else { continue };
+        let Some(minor) = signed(balance, of, &mut found) else { continue };
         match balance.said("Tp/CdOrPrtry/Cd") {
             Some("OPBD" | "PRCD") => read.opening_minor = Some(minor),
-            Some("CLBD") => read.closing_minor = Some(minor),
+            Some("CLBD") => {
+                read.closing_minor = Some(minor);
+                read.closing_date = date(balance, "Dt");
+            }
             // Available and interim balances are forecasts, not part of what was booked.
             _ => {}
         }
@@ -52,7 +64,8 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
             );
             break;
         }
-        if let Some(line) = line(entry, currency, &mut found) {
+        // What moves nothing, such as a notice of the bank's, is no line: no entry could ever be it.
+        if let Some(line) = line(entry, of, &mut found).filter(|line| line.minor != 0) {
             read.lines.push(line);
         }
     }
@@ -77,8 +90,10 @@ pub fn read(text: &str, currency: &Currency) -> Result<ReadStatement, Faults> {
     found.end(read)
 }
 
-/// `Amt` with `CdtDbtInd`, as minor units.
-fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
+/// `Amt` with `CdtDbtInd`, as minor units by the account's normal side. The bank says `CRDT` of what it owes its client, and
+/// that is a debit in the client's books: more money on an account that grows by debits, less debt on one that grows by
+/// credits, such as a card's or a loan's.
+fn signed(node: &Node, Of { currency, normal }: Of<'_>, found: &mut Found) -> Option<i64> {
     let Some(amount) = node.find("Amt") else {
         found.at(node.line, format!("<{}> has no amount (Amt)", node.name));
         return None;
@@ -90,10 +105,18 @@ fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
         );
         return None;
     }
-    let minor = found.or_note(amount.line, signed_minor(trimmed(amount.text.trim()), currency))?;
+    let written = amount.text.trim();
+    if written.starts_with('-') {
+        found.at(
+            amount.line,
+            format!("the amount {written:?} has a sign; CdtDbtInd says which way it goes"),
+        );
+        return None;
+    }
+    let minor = found.or_note(amount.line, signed_minor(&plain(written), currency))?;
     match node.said("CdtDbtInd") {
-        Some("CRDT") => Some(minor),
-        Some("DBIT") => Some(-minor),
+        Some("CRDT") => Some(super::signed(normal, Side::Debit, minor)),
+        Some("DBIT") => Some(super::signed(normal, Side::Credit, minor)),
         _ => {
             found.at(node.line, format!("<{}> is neither CRDT nor DBIT (CdtDbtInd)", node.name));
             None
@@ -101,12 +124,23 @@ fn signed(node: &Node, currency: &Currency, found: &mut Found) -> Option<i64> {
     }
 }
 
-/// Zeros behind the last decimal say nothing.
-fn trimmed(amount: &str) -> &str {
-    if amount.contains('.') { amount.trim_end_matches('0').trim_end_matches('.') } else { amount }
+/// A decimal of XML as everybody else writes it: without `+`, without zeros at either end that say nothing, with a digit
+/// before the point.
+fn plain(written: &str) -> String {
+    let digits = written.strip_prefix('+').unwrap_or(written);
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let (short, decimals) = (whole.trim_start_matches('0'), decimals.trim_end_matches('0'));
+    let none = whole.is_empty() && !digits.bytes().any(|byte| byte.is_ascii_digit());
+    match (short, decimals) {
+        _ if none => written.to_owned(),
+        ("", "") => "0".to_owned(),
+        (whole, "") => whole.to_owned(),
+        ("", decimals) => format!("0.{decimals}"),
+        (whole, decimals) => format!("{whole}.{decimals}"),
+    }
 }
 
-fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine> {
+fn line(entry: &Node, of: Of<'_>, found: &mut Found) -> Option<ReadLine> {
     match entry.said("Sts/Cd").or_else(|| entry.said("Sts")) {
         Some("BOOK") | None => {}
         Some(status) => {
@@ -114,7 +148,7 @@ fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine
             return None;
         }
     }
-    let minor = signed(entry, currency, found)?;
+    let minor = signed(entry, of, found)?;
     let date = date(entry, "BookgDt").or_else(|| date(entry, "ValDt"));
     let Some(date) = date else {
         found.at(entry.line, "the entry has no booking date (BookgDt)");
@@ -144,8 +178,8 @@ fn line(entry: &Node, currency: &Currency, found: &mut Found) -> Option<ReadLine
 }
 
 /// A date, or the day of a time as the bank wrote it.
-fn date(entry: &Node, name: &str) -> Option<Date> {
-    let node = entry.find(name)?;
+fn date(node: &Node, name: &str) -> Option<Date> {
+    let node = node.find(name)?;
     let text = node.said("Dt").or_else(|| node.said("DtTm"))?;
     when::day(text.get(..10)?)
 }
@@ -156,8 +190,14 @@ pub mod tests {
 
     use super::*;
 
-    fn euro() -> Currency {
-        Currency { code: "EUR".into(), scale: 2 }
+    /// Of an account in euro.
+    fn read_for(text: &str, normal: Side) -> Result<ReadStatement, Faults> {
+        let currency = Currency { code: "EUR".into(), scale: 2 };
+        read(text, Of { currency: &currency, normal })
+    }
+
+    fn read_euro(text: &str) -> Result<ReadStatement, Faults> {
+        read_for(text, Side::Debit)
     }
 
     pub const STATEMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -173,11 +213,12 @@ pub mod tests {
 
     #[test]
     fn a_banks_statement_is_read() {
-        let read = read(STATEMENT, &euro()).unwrap();
+        let read = read_euro(STATEMENT).unwrap();
         assert_eq!(
             (read.name.as_deref(), read.opening_minor, read.closing_minor),
             (Some("2026-001"), Some(10_000), Some(8750))
         );
+        assert_eq!(read.closing_date, Some(jiff::civil::date(2026, 1, 2)));
         let expected = ReadLine {
             date: jiff::civil::date(2026, 1, 2),
             minor: -1250,
@@ -188,6 +229,44 @@ pub mod tests {
     }
 
     #[test]
+    fn what_a_bank_debits_is_more_debt() {
+        let read = read_for(STATEMENT, Side::Credit).unwrap();
+        assert_eq!((read.opening_minor, read.closing_minor), (Some(-10_000), Some(-8750)));
+        assert_eq!(read.lines[0].minor, 1250);
+    }
+
+    #[test]
+    fn whatever_the_schema_allows_is_read() {
+        for (written, due) in [
+            ("+12.50", "12.5"),
+            ("012.50", "12.5"),
+            (".50", "0.5"),
+            ("12.", "12"),
+            ("0.00", "0"),
+            ("000", "0"),
+            ("1000", "1000"),
+            ("0.05", "0.05"),
+            (".", "."),
+            ("", ""),
+            ("+", "+"),
+            ("1.2.30", "1.2.3"),
+            ("++1", "+1"),
+            ("1e3", "1e3"),
+        ] {
+            assert_eq!(plain(written), due, "{written:?}");
+        }
+        let written = |amount: &str| read_euro(&STATEMENT.replace("12.500", amount));
+        assert_eq!(written("+012.5").unwrap().lines[0].minor, -1250);
+        for bad in [".", "", "++12.5", "1e3", "12,50", "1.2.30"] {
+            assert!(written(bad).is_err(), "{bad:?}");
+        }
+        // What moves nothing is no line, and without one it is a statement all the same.
+        let still = STATEMENT.replace("12.500", "0.00").replace("87.50", "100.00");
+        let read = read_euro(&still).unwrap();
+        assert_eq!((read.lines.len(), read.closing_minor), (0, Some(10_000)));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_at_its_line() {
         for (from, to, at) in [
             ("87.50", "87.51", "line 3: opening balance 100.00 and entries of -12.50"),
@@ -195,8 +274,15 @@ pub mod tests {
             ("Ccy=\"EUR\">12.500", "Ccy=\"USD\">12.500", "line 6: the amount is in USD"),
             ("12.500", "12.505", "line 6: amount \"12.505\" has 3 decimals"),
             ("DBIT", "X", "line 6: <Ntry> is neither"),
+            (">12.500<", ">-12.500<", "line 6: the amount \"-12.500\" has a sign"),
             ("&amp;", "&evil;", "line 8: there is no entity &evil;"),
             ("</Stmt>", "", "it is no XML"),
+            ("</Document>", "</Document>\n<Document/>", "line 11: there is a second element"),
+            (
+                "</Document>",
+                "</Document>\nx",
+                "line 11: there is text outside of the document's element",
+            ),
             ("Stmt>", "Rpt>", "there is no statement"),
             (
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
@@ -210,7 +296,7 @@ pub mod tests {
             ),
         ] {
             let text = STATEMENT.replace(from, to);
-            let told = super::read(&text, &euro()).unwrap_err().to_string();
+            let told = read_euro(&text).unwrap_err().to_string();
             assert!(told.contains(at), "{to}: {told}");
         }
     }
@@ -234,7 +320,7 @@ pub mod tests {
                 }
             }
             let text = String::from_utf8_lossy(&bytes);
-            if let Err(Faults(faults)) = read(&text, &euro()) {
+            if let Err(Faults(faults)) = read_euro(&text) {
                 prop_assert!(!faults.is_empty());
                 let lines = text.lines().count() + 1;
                 prop_assert!(faults.iter().all(|fault| (1..=lines).contains(&fault.line)), "{:?}", faults);

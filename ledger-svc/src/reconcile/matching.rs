@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// The same amount, and the entry's texts have the line's reference
+    /// The same amount, and the entry's texts have the line's reference as a word
     Reference,
     /// The same amount and the same day
     Exact,
@@ -115,7 +115,7 @@ pub fn propose(lines: &[Item], entries: &[Item], rules: Rules) -> Vec<Proposal> 
         proposals: Vec::new(),
     };
     open.pair(Rule::Reference, |line, entry| {
-        line.text.chars().count() >= REFERENCE_MIN && entry.text.contains(&line.text)
+        line.text.chars().count() >= REFERENCE_MIN && names(&entry.text, &line.text)
     });
     open.pair(Rule::Exact, |line, entry| line.date == entry.date);
     open.pair(Rule::Window, |line, entry| apart(line, entry) <= rules.days);
@@ -123,6 +123,24 @@ pub fn propose(lines: &[Item], entries: &[Item], rules: Rules) -> Vec<Proposal> 
     open.groups(Rule::OneToMany, rules);
     open.nearest(rules);
     open.proposals
+}
+
+/// Whether a text has a reference as a word of its own: `1001` is none of `210013`, nor of `RE-1001` or `1001/7`, which may be
+/// somebody else's.
+fn names(text: &str, reference: &str) -> bool {
+    // A sign that joins is part of a word when something stands beyond it.
+    let goes_on = |mut beyond: std::str::Chars<'_>, back: bool| {
+        let mut next = || if back { beyond.next_back() } else { beyond.next() };
+        let first = next();
+        match first {
+            Some('-' | '_' | '/' | '.') => next().is_some_and(char::is_alphanumeric),
+            first => first.is_some_and(char::is_alphanumeric),
+        }
+    };
+    text.match_indices(reference).any(|(place, found)| {
+        let (before, after) = (&text[..place], &text[place + found.len()..]);
+        !goes_on(before.chars(), true) && !goes_on(after.chars(), false)
+    })
 }
 
 fn apart(one: &Item, other: &Item) -> i32 {
@@ -348,6 +366,31 @@ mod tests {
             ],
             "and line 7 and entry 17 are too far apart"
         );
+    }
+
+    #[test]
+    fn references_are_whole_words() {
+        for (text, due) in [
+            ("1001", true),
+            ("Order 1001.", true),
+            ("order\n1001\nx", true),
+            ("#1001, paid", true),
+            ("ref:1001 (again)", true),
+            ("210013 and 1001", true),
+            ("Order 210013 of another customer", false),
+            ("10012", false),
+            ("RE-1001", false),
+            ("1001/7", false),
+            ("1001.7", false),
+            ("_1001é", false),
+        ] {
+            assert_eq!(names(text, "1001"), due, "{text}");
+        }
+        assert!(names("pay order-42", "order-42") && !names("pay order-42-1", "order-42"));
+        assert!(names("(order-)", "order-") && names("é 1001 é", "1001"));
+        // What is not its reference may still be its amount, if the day fits.
+        let line = [item(1, 20, 2000, "1001")];
+        assert!(told(&line, &[item(11, 1, 2000, "Order 210013 of another customer")]).is_empty());
     }
 
     #[test]

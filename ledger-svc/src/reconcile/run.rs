@@ -14,12 +14,12 @@ use uuid::Uuid;
 use super::matching::{Item, propose};
 use super::table::Mapping;
 use super::{
-    CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewMatch, NewStatement, Proposal, Rule,
-    Rules, StatementFormat, camt, cut, table,
+    Adjusted, CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewAdjustment, NewMatch,
+    NewStatement, Proposal, Rule, Rules, StatementFormat, camt, cut, table,
 };
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
-use crate::batch::Verdict;
+use crate::chain::Hash;
 use crate::interchange::{Fault, Faults};
 use crate::metadata::Metadata;
 use crate::money::format_minor;
@@ -67,9 +67,11 @@ pub enum ReconcileError {
     #[error(transparent)]
     Item(#[from] ItemError),
     #[error(
-        "line {0} was adjusted by another transfer before; take its match back and match it by hand"
+        "line {0} was adjusted before, by another transfer or by one that was reversed since; book what is missing and match it by hand"
     )]
     AdjustedOtherwise(i64),
+    #[error("an adjustment against the account itself moves nothing; name another one")]
+    AgainstItself,
 }
 
 /// What a line without an entry is booked as.
@@ -102,15 +104,14 @@ impl Desk<'_> {
             (StatementFormat::Csv, Some(mapping)) => {
                 table::read(text, mapping, &self.account.currency)?
             }
-            _ => camt::read(text, &self.account.currency)?,
+            _ => {
+                let of = camt::Of { currency: &self.account.currency, normal: self.account.normal };
+                camt::read(text, of)?
+            }
         };
-        if read.lines.is_empty() {
+        // One that says what the balance is, and that nothing happened, is one all the same.
+        if read.lines.is_empty() && (read.closing_minor.is_none() || read.closing_date.is_none()) {
             let message = "the statement has no line".to_owned();
-            return Err(Faults(vec![Fault { line: 1, message }]).into());
-        }
-        // No entry moves nothing, so such a line would be open for ever.
-        if let Some(place) = read.lines.iter().position(|line| line.minor == 0) {
-            let message = format!("its {}th line moves nothing; take it out", place + 1);
             return Err(Faults(vec![Fault { line: 1, message }]).into());
         }
         let own = read.name.clone().unwrap_or_default();
@@ -118,7 +119,7 @@ impl Desk<'_> {
             account_id: self.account.account_id,
             name: cut(name.unwrap_or(&own), NAME_CHARS_MAX),
             format,
-            hash: Sha256::digest(text).into(),
+            hash: self.hash(format, text),
             read,
         };
         match self.writer.act(Act::ImportStatement(new), self.actor.clone()).await? {
@@ -126,6 +127,17 @@ impl Desk<'_> {
             Acted::StatementBefore(id) => Ok(Imported { id, new: false }),
             other => unreachable!("a statement became {other:?}"),
         }
+    }
+
+    /// What a text is known by. Earlier versions read camt.053 of accounts that grow by credits with every sign the other
+    /// way round; what they stored is another statement.
+    fn hash(&self, format: StatementFormat, text: &str) -> Hash {
+        let mut digest = Sha256::new();
+        if format == StatementFormat::Camt053 && self.account.normal == Side::Credit {
+            digest.update(b"credit\n");
+        }
+        digest.update(text);
+        digest.finalize().into()
     }
 
     /// What the rules make of what is open.
@@ -218,8 +230,11 @@ impl Desk<'_> {
         }
     }
 
-    /// Books a transfer for a line that has no entry, and matches it. Asked again, it books nothing twice.
+    /// Books a transfer for a line that has no entry, and matches it: both or neither. Asked again, it books nothing twice.
     pub async fn adjust(&self, adjustment: &Adjustment) -> Result<Match, ReconcileError> {
+        if adjustment.against == self.code {
+            return Err(ReconcileError::AgainstItself);
+        }
         let id = adjustment.line;
         let line = self.reader.external_line(id).await?;
         let of_account = |(_, account): &(_, i64)| *account == self.account.account_id;
@@ -251,16 +266,13 @@ impl Desk<'_> {
             expect: Vec::new(),
         };
         let request = BatchItem::transfer(format!("reconciliation:line:{id}"), body).request(2)?;
-        let transfer = match self.writer.transfer(request, 2).await? {
-            Verdict::Posted(answer) | Verdict::Replayed(answer) => answer.transfer_id,
-            Verdict::Rejected(rejection) => return Err(rejection.into()),
-            Verdict::KeyReused | Verdict::Withheld => {
-                return Err(ReconcileError::AdjustedOtherwise(id));
-            }
-        };
-        let entry = self.reader.entry_in(transfer, self.account.account_id).await?;
-        let entry =
-            entry.ok_or_else(|| StoreError::Corrupt("an adjustment without entry".into()))?;
-        self.join(Rule::Adjustment, &adjustment.reason, vec![id], vec![entry]).await
+        let (account_id, reason) = (self.account.account_id, adjustment.reason.clone());
+        let new = NewAdjustment { account_id, line: id, reason, request };
+        match self.writer.adjust(new, self.actor.clone()).await? {
+            Adjusted::Matched(row) => Ok(row.told()),
+            Adjusted::Refused(error) => Err(error.into()),
+            Adjusted::Rejected(rejection) => Err(rejection.into()),
+            Adjusted::Otherwise => Err(ReconcileError::AdjustedOtherwise(id)),
+        }
     }
 }

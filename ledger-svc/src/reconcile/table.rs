@@ -118,7 +118,7 @@ pub fn read(text: &str, mapping: &Mapping, currency: &Currency) -> Result<ReadSt
         .flexible(true)
         .delimiter(mapping.delimiter.bytes().next().unwrap_or(b','))
         .from_reader(body.as_bytes());
-    let mut places: Option<HashMap<String, usize>> = None;
+    let mut columns: Option<Columns> = None;
     let mut read = ReadStatement::default();
     for record in reader.records() {
         let at = |position: Option<&csv::Position>| {
@@ -133,8 +133,8 @@ pub fn read(text: &str, mapping: &Mapping, currency: &Currency) -> Result<ReadSt
             }
         };
         let line = at(record.position());
-        let Some(places) = &places else {
-            places = Some(heading(&record, line, mapping, &mut found));
+        let Some(columns) = &columns else {
+            columns = Some(heading(&record, line, mapping, &mut found));
             continue;
         };
         if record.iter().all(|field| field.trim().is_empty()) {
@@ -147,24 +147,21 @@ pub fn read(text: &str, mapping: &Mapping, currency: &Currency) -> Result<ReadSt
             );
             break;
         }
-        let row = Row { record: &record, places, mapping };
-        match row.line(currency) {
+        let row = Row { record: &record, places: &columns.places, mapping };
+        match columns.fit(&record).and_then(|()| row.line(currency)) {
+            // No entry moves nothing, so such a line would be open for ever.
+            Ok(it) if it.minor == 0 => found.at(line, "it moves nothing; take it out"),
             Ok(it) => read.lines.push(it),
             Err(why) => found.at(line, why),
         }
     }
-    if places.is_none() {
+    if columns.is_none() {
         found.at(mapping.skip_lines + 1, "the heading line is missing");
     }
     found.end(read)
 }
 
-fn heading(
-    record: &StringRecord,
-    line: usize,
-    mapping: &Mapping,
-    found: &mut Found,
-) -> HashMap<String, usize> {
+fn heading(record: &StringRecord, line: usize, mapping: &Mapping, found: &mut Found) -> Columns {
     let mut places = HashMap::new();
     for (place, name) in record.iter().enumerate() {
         // Of two columns of one name the first counts; a mapping that wants it is told.
@@ -181,7 +178,36 @@ fn heading(
             format!("there is no column {name:?}; those there are: {}", there.join(", ")),
         );
     }
-    places
+    Columns { places, least: filled(record), most: record.len() }
+}
+
+/// What the heading says.
+struct Columns {
+    places: HashMap<String, usize>,
+    /// Fields that a row has.
+    least: usize,
+    most: usize,
+}
+
+/// How many fields a row has, without empty ones at its end: some banks end rows, or the heading, with a separator.
+fn filled(record: &StringRecord) -> usize {
+    (0..record.len())
+        .rev()
+        .find(|place| !record[*place].trim().is_empty())
+        .map_or(0, |last| last + 1)
+}
+
+impl Columns {
+    /// With a field too many, or too few, nobody knows which of them are in their columns: an amount with a decimal comma
+    /// that nothing encloses is two.
+    fn fit(&self, record: &StringRecord) -> Result<(), String> {
+        let filled = filled(record);
+        if record.len() >= self.least && filled <= self.most {
+            return Ok(());
+        }
+        let fields = if filled > self.most { filled } else { record.len() };
+        Err(format!("it has {fields} fields, and the heading {}", self.least))
+    }
 }
 
 struct Row<'a> {
@@ -215,8 +241,8 @@ impl Row<'_> {
             (Some(amount), ..) => self.minor(amount, currency)?,
             (_, Some(incoming), Some(outgoing)) => {
                 match (self.field(incoming).is_empty(), self.field(outgoing).is_empty()) {
-                    (false, true) => self.minor(incoming, currency)?.abs(),
-                    (true, false) => -self.minor(outgoing, currency)?.abs(),
+                    (false, true) => self.unsigned(incoming, currency)?,
+                    (true, false) => -self.unsigned(outgoing, currency)?,
                     _ => return Err(format!("either {incoming} or {outgoing} has to be there")),
                 }
             }
@@ -230,6 +256,17 @@ impl Row<'_> {
             reference: cut(reference, REFERENCE_CHARS_MAX),
             text: cut(&texts.join(" "), TEXT_CHARS_MAX),
         })
+    }
+
+    /// Of a column that says by its name which way the amount goes.
+    fn unsigned(&self, column: &str, currency: &Currency) -> Result<i64, String> {
+        let written = self.field(column);
+        if written.starts_with(['-', '+']) {
+            return Err(format!(
+                "{column}: {written:?} has a sign, and `in` and `out` have none; one column with signs is `amount`"
+            ));
+        }
+        self.minor(column, currency)
     }
 
     fn minor(&self, column: &str, currency: &Currency) -> Result<i64, String> {
@@ -310,6 +347,32 @@ mod tests {
                 .map(|l| l.minor)
                 .collect();
         assert_eq!(minors, [-500, 250]);
+        for row in ["2026-01-01,-5.00,", "2026-01-01,,-5.00", "2026-01-01,+5,"] {
+            let told =
+                super::read(&format!("d,i,o\n{row}\n"), &two, &euro()).unwrap_err().to_string();
+            assert!(told.contains("line 2: ") && told.contains("has a sign"), "{row}: {told}");
+        }
+    }
+
+    #[test]
+    fn rows_have_the_fields_of_the_heading() {
+        let mapping: Mapping = serde_json::from_str(r#"{"date":"d","amount":"a"}"#).unwrap();
+        let minors = |text: &str| -> Result<Vec<i64>, String> {
+            let read = read(text, &mapping, &euro()).map_err(|faults| faults.to_string())?;
+            Ok(read.lines.iter().map(|line| line.minor).collect())
+        };
+        // A separator at the end of rows, or of the heading, is no field.
+        assert_eq!(minors("d,t,a\n2026-01-01,x,5,\n2026-01-02,,6\n"), Ok(vec![500, 600]));
+        assert_eq!(minors("d,t,a,\n2026-01-01,x,5\n2026-01-02,x,6,\n"), Ok(vec![500, 600]));
+        // Nor is an empty one in a column of the heading.
+        assert_eq!(minors("d,a,t\n2026-01-01,5,\n"), Ok(vec![500]));
+        for (row, fields) in
+            [("2026-01-01,Foo,12,50,100.00", 5), ("2026-01-02,Smith, 77,-12.50,87.50", 5)]
+        {
+            let told = minors(&format!("d,t,a,b\n2026-01-01,x,5,5\n{row}\n")).unwrap_err();
+            let due = format!("line 3: it has {fields} fields, and the heading 4");
+            assert!(told.contains(&due), "{told}");
+        }
     }
 
     #[test]
@@ -346,7 +409,10 @@ mod tests {
             ("02.01.26;;;;1,00;EUR\n", "line 4: \"02.01.26\" is in the year 26"),
             ("02.01.2026;;;;1.00x;EUR\n", "line 4: Betrag: "),
             ("02.01.2026;;;;5.00;EUR\n", "line 4: Betrag: \"5.00\" is no amount with \",\""),
+            ("02.01.2026;;;;0,00;EUR\n", "line 4: it moves nothing"),
             ("02.01.2026;;;;1,00;USD\n", "line 4: it is in \"USD\""),
+            ("02.01.2026;a;b;;;1,00;EUR\n", "line 4: it has 7 fields, and the heading 6"),
+            ("02.01.2026;a;b;;1,00\n", "line 4: it has 5 fields, and the heading 6"),
         ] {
             let told = read(&format!("{head}{rows}"), &german(), &euro()).unwrap_err().to_string();
             assert!(told.contains(at), "{rows}: {told}");

@@ -63,6 +63,9 @@ pub fn read(text: &str) -> Result<Node, Fault> {
         let line = lines.at(usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX));
         let fault = |message: String| Fault { line, message };
         match event.map_err(|error| fault(format!("it is no XML: {error}")))? {
+            Event::Start(_) | Event::Empty(_) if is_second(&open) => {
+                return Err(fault("there is a second element behind the document's own".into()));
+            }
             Event::Start(start) => {
                 if open.len() > DEPTH_MAX {
                     return Err(fault(format!("it is nested deeper than {DEPTH_MAX}")));
@@ -98,6 +101,9 @@ pub fn read(text: &str) -> Result<Node, Fault> {
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
             Event::Eof => break,
         }
+        if open.len() == 1 && !open[0].text.trim().is_empty() {
+            return Err(fault("there is text outside of the document's element".into()));
+        }
     }
     match open.pop() {
         Some(root) if open.is_empty() => Ok(root),
@@ -106,6 +112,11 @@ pub fn read(text: &str) -> Result<Node, Fault> {
             Err(Fault { line: line.max(1), message: format!("<{name}> has no end") })
         }
     }
+}
+
+/// Whether an element would be the second of a document.
+fn is_second(open: &[Node]) -> bool {
+    matches!(open, [root] if !root.children.is_empty())
 }
 
 /// The node that is open. The outermost one always is.

@@ -4,11 +4,12 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::StoreError;
-use super::as_of::{AsOf, Totals, end_of};
+use super::as_of::{Totals, end_of};
+use super::pinned::begin_of;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
@@ -24,13 +25,14 @@ pub struct Days {
     pub to: Option<Date>,
 }
 
-/// Where a page ended, with the account's totals up to there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a page ended, and how many entries the account had when the first page was read. Later ones are on no page, so that
+/// all pages are of one statement. Figures are not in it: whoever changes a cursor asks for another page, and not for other
+/// balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     date: Date,
     number: i64,
-    debits_minor: i64,
-    credits_minor: i64,
+    entries: i64,
 }
 
 /// With what those that are backdated are left out by.
@@ -50,7 +52,7 @@ const BACKDATED: &str =
      JOIN entries AS e ON e.id = d.id
      JOIN transfers AS t ON t.seq = e.transfer_seq
      WHERE d.account_id = ? AND d.effective_date >= ? AND d.effective_date < ?
-        AND (d.effective_date > ? OR d.number > ?)
+        AND (d.effective_date > ? OR d.number > ?) AND d.number <= ?
      ORDER BY d.effective_date, d.number LIMIT ?";
 
 #[cfg(test)]
@@ -61,8 +63,8 @@ type Line = (AccountEntry, i64);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { date, number, debits_minor, credits_minor } = self;
-        write!(f, "{date}.{number}.{debits_minor}.{credits_minor}")
+        let Self { date, number, entries } = self;
+        write!(f, "{date}.{number}.{entries}")
     }
 }
 
@@ -72,8 +74,7 @@ impl Place {
         let mut parts = text.split('.');
         let date: Date = parts.next()?.parse().ok()?;
         let mut number = || parts.next()?.parse::<i64>().ok().filter(|number| *number >= 0);
-        let place =
-            Self { date, number: number()?, debits_minor: number()?, credits_minor: number()? };
+        let place = Self { date, number: number()?, entries: number()? };
         (place.to_string() == text).then_some(place)
     }
 }
@@ -89,25 +90,29 @@ impl Reader {
     ) -> Result<Option<Statement>, StoreError> {
         let mut moment = self.moment().await?;
         let Some(account) = moment.standing(code).await? else { return Ok(None) };
-        let through = AsOf::EffectiveThrough;
+        let pinned = moment.pinned(account, after.map(|place| place.entries)).await?;
         let opening = match days.from.map(Date::yesterday) {
-            Some(Ok(before)) => moment.one_as_of(&account, through(before)).await?,
+            Some(Ok(before)) => moment.counted_through(&pinned, before).await?,
             Some(Err(_)) | None => Totals::default(),
         };
         let last_day = days.to.map_or(Date::MAX, |to| to.yesterday().unwrap_or(Date::MIN));
-        let closing = moment.one_as_of(&account, through(last_day)).await?;
-        let begin = Place {
-            date: days.from.unwrap_or(Date::MIN),
-            number: 0,
-            debits_minor: opening.debits_minor,
-            credits_minor: opening.credits_minor,
+        let closing = moment.counted_through(&pinned, last_day).await?;
+        let entries = pinned.account.balance.entries;
+        let begin = Place { date: days.from.unwrap_or(Date::MIN), number: 0, entries };
+        // What a page begins behind may be a place that no page gave.
+        let place = after.map_or(begin, |place| Place { entries, ..place }.max(begin));
+        let before = if place == begin {
+            opening
+        } else {
+            moment.counted_up_to(&pinned, place.date, place.number).await?
         };
-        let place = after.unwrap_or(begin);
+        let account = pinned.account;
         let backdated = moment.backdated(&account, place, last_day, limit).await?;
         let numbers = moment.same_day_numbers(&account, place, last_day).await?;
         moment.end().await?;
         let same_day = self.same_day(&account, numbers, limit).await?;
-        let (mut entries, next) = page(&account, place, merged(same_day, backdated), limit);
+        let (mut entries, next) =
+            page(&account, (place, before), merged(same_day, backdated), limit);
         self.call_entries(entries.iter_mut()).await?;
         let text = |minor: i128| format_minor(minor, account.currency.scale);
         let balance = |at: &Totals| text(account.normal.balance(at.debits_minor, at.credits_minor));
@@ -150,11 +155,12 @@ impl Moment {
         place: Place,
         last_day: Date,
     ) -> Result<(i64, i64), StoreError> {
-        let first = match place.date.to_zoned(TimeZone::UTC) {
-            Ok(day) => self.booked_until(account, day.timestamp()).await?.entries,
-            // The first and the last day there are begin beyond the times there are: before, and after, everything.
-            Err(_) if place.date.year() < 0 => 0,
-            Err(_) => account.balance.entries,
+        let begins = begin_of(place.date);
+        // Nothing has to be looked for before everything.
+        let first = if begins == Timestamp::MIN {
+            0
+        } else {
+            self.booked_until(account, begins).await?.entries
         };
         let of_day = self.booked_until(account, end_of(place.date)).await?.entries;
         let last = self.booked_until(account, end_of(last_day)).await?.entries;
@@ -178,7 +184,8 @@ impl Moment {
         };
         let (id, most) = (Arg::Long(account.account_id), Arg::Long(one_more(limit)));
         let (from, to) = (Arg::Text(&from), Arg::Text(&to));
-        let arguments = [id, from, to, from, Arg::Long(place.number), most];
+        let arguments =
+            [id, from, to, from, Arg::Long(place.number), Arg::Long(place.entries), most];
         self.rows(BACKDATED, &arguments, |row| line(account, row)).await
     }
 }
@@ -197,7 +204,7 @@ fn merged(same_day: Vec<Line>, backdated: Vec<Line>) -> Vec<Line> {
 /// The first of the lines, each with the balance up to it by effective date.
 fn page(
     account: &Standing,
-    mut place: Place,
+    (mut place, mut totals): (Place, Totals),
     lines: Vec<Line>,
     limit: usize,
 ) -> (Vec<AccountEntry>, Option<Place>) {
@@ -205,11 +212,11 @@ fn page(
     let mut entries = Vec::with_capacity(limit.min(lines.len()));
     for (mut entry, minor) in lines.into_iter().take(limit) {
         match entry.direction {
-            Side::Debit => place.debits_minor = place.debits_minor.saturating_add(minor),
-            Side::Credit => place.credits_minor = place.credits_minor.saturating_add(minor),
+            Side::Debit => totals.debits_minor = totals.debits_minor.saturating_add(minor),
+            Side::Credit => totals.credits_minor = totals.credits_minor.saturating_add(minor),
         }
         (place.date, place.number) = (entry.effective_date, entry.number);
-        let balance = account.normal.balance(place.debits_minor, place.credits_minor);
+        let balance = account.normal.balance(totals.debits_minor, totals.credits_minor);
         entry.balance = format_minor(balance, account.currency.scale);
         entries.push(entry);
     }
@@ -222,21 +229,16 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_are_written() {
-        let place = Place {
-            date: jiff::civil::date(2026, 1, 31),
-            number: 17,
-            debits_minor: 5,
-            credits_minor: 0,
-        };
-        assert_eq!(Place::parse("2026-01-31.17.5.0"), Some(place));
+        let place = Place { date: jiff::civil::date(2026, 1, 31), number: 17, entries: 20 };
+        assert_eq!(Place::parse("2026-01-31.17.20"), Some(place));
         for bad in [
             "",
             "17",
             "2026-01-31",
-            "2026-01-31.17.5",
-            "2026-01-31.17.5.0.1",
-            "2026-1-31.1.1.1",
-            "2026-01-31.-1.5.0",
+            "2026-01-31.17",
+            "2026-01-31.17.5.0",
+            "2026-1-31.1.1",
+            "2026-01-31.-1.5",
         ] {
             assert_eq!(Place::parse(bad), None, "{bad}");
         }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::as_of::end_of;
 use super::engine::Batch;
+use super::gather::List;
 use super::reader::{Arg, Reader};
-use super::row::{Columns, one_more};
+use super::row::{self, Columns, one_more};
 use super::rows;
 use super::way::along;
 use super::{StoreError, impossible};
@@ -18,7 +19,7 @@ use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::reconcile::{
     ExternalLine, ExternalStatement, LineRow, MATCH_MAX, MatchError, MatchRow, NewMatch,
-    NewStatement, StatementRow, UnmatchRow, UnmatchedEntry, signed,
+    NewStatement, ReadLine, StatementRow, UnmatchRow, UnmatchedEntry, signed,
 };
 use crate::report::Page;
 
@@ -60,9 +61,6 @@ const UNMATCHED: &str = along!(
      LEFT JOIN matched_entries AS m ON m.entry_id = e.id
      WHERE w.number <= ? ORDER BY w.number"
 );
-const ENTRY_IN: &str = "SELECT e.id FROM transfers AS t
-     JOIN entries AS e ON e.id >= t.entry_id_first AND e.id < t.entry_id_first + t.entries
-     WHERE t.id = ? AND e.account_id = ? ORDER BY e.id LIMIT 1";
 const MATCHES: &str = "SELECT m.id, m.account_id, m.rule, m.reason, m.matched_at_us
      FROM matches AS m LEFT JOIN unmatches AS u ON u.match_id = m.id
      WHERE m.id > ? AND m.account_id = ? AND u.match_id IS NULL ORDER BY m.id LIMIT ?";
@@ -79,7 +77,6 @@ pub const STATEMENTS_READ: &[&str] = &[
     LINES,
     LINE,
     UNMATCHED,
-    ENTRY_IN,
     MATCH_LINES,
     MATCH_ENTRIES,
 ];
@@ -139,19 +136,52 @@ impl Batch<'_> {
         Ok(self.query(sql, |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
-    /// Stores a statement with its lines, unless the account has the same text already.
+    /// A statement of the account that has the same text, or says the same: sent again it may have another head, or other
+    /// ends of lines.
+    async fn known_statement(&mut self, new: &NewStatement) -> Result<Option<i64>, StoreError> {
+        let sql = format!(
+            "SELECT id, hash, opening_minor, closing_minor, first_date, last_date, line_count
+             FROM external_statements WHERE account_id = {} ORDER BY id",
+            new.account_id
+        );
+        let (first, last) = new.read.days();
+        let balances = (new.read.opening_minor, new.read.closing_minor);
+        let count = i64::try_from(new.read.lines.len()).unwrap_or(i64::MAX);
+        let read = |row: &dyn Columns| {
+            let alike = (row.long_if_any(2)?, row.long_if_any(3)?) == balances
+                && row.text(4)? == first.to_string()
+                // How far it goes tells apart those that say nothing else.
+                && (count > 0 || row.text(5)? == last.to_string())
+                && row.long(6)? == count;
+            Ok((row.long(0)?, row.bytes(1)? == new.hash, alike))
+        };
+        let stored = self.query_once(&sql, read).await?;
+        if let Some((id, ..)) = stored.iter().find(|(_, same_text, _)| *same_text) {
+            return Ok(Some(*id));
+        }
+        for (id, ..) in stored.into_iter().filter(|(.., alike)| *alike) {
+            let sql = format!(
+                "SELECT date, amount_minor, reference, text FROM external_lines
+                 WHERE statement_id = {id} ORDER BY number"
+            );
+            let read = |row: &dyn Columns| {
+                let (reference, text) = (row.string(2)?, row.string(3)?);
+                Ok(ReadLine { date: row.date(0)?, minor: row.long(1)?, reference, text })
+            };
+            if self.query_once(&sql, read).await? == new.read.lines {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stores a statement with its lines, unless the account has the same already.
     pub(super) async fn store_statement(
         &mut self,
         new: &NewStatement,
         now: Timestamp,
     ) -> Result<(Acted, Vec<Booked>), StoreError> {
-        let sql = format!(
-            "SELECT id, hash FROM external_statements WHERE account_id = {}",
-            new.account_id
-        );
-        let known =
-            self.query_once(&sql, |row| Ok((row.long(0)?, row.bytes(1)? == new.hash))).await?;
-        if let Some((id, _)) = known.into_iter().find(|(_, same)| *same) {
+        if let Some(id) = self.known_statement(new).await? {
             return Ok((Acted::StatementBefore(id), Vec::new()));
         }
         let id = self.number(LAST_STATEMENT).await? + 1;
@@ -169,8 +199,7 @@ impl Batch<'_> {
                 text: read.text.clone(),
             })
             .collect();
-        let dates = || new.read.lines.iter().map(|line| line.date);
-        let date = |date: Option<Date>| date.unwrap_or_default().to_string();
+        let (first_day, last_day) = new.read.days();
         let row = StatementRow {
             id,
             account_id: new.account_id,
@@ -179,8 +208,8 @@ impl Batch<'_> {
             hash: new.hash.to_vec(),
             opening_minor: new.read.opening_minor,
             closing_minor: new.read.closing_minor,
-            first_date: date(dates().min()),
-            last_date: date(dates().max()),
+            first_date: first_day.to_string(),
+            last_date: last_day.to_string(),
             line_count: i64::try_from(lines.len()).unwrap_or(i64::MAX),
             imported_at_us: now.as_microsecond(),
             lines,
@@ -190,7 +219,7 @@ impl Batch<'_> {
     }
 
     /// Joins lines and entries, each judged by itself: what is no match leaves the others be.
-    pub(super) async fn store_matches(
+    pub async fn store_matches(
         &mut self,
         new: &[NewMatch],
         now: Timestamp,
@@ -207,6 +236,32 @@ impl Batch<'_> {
             }
         }
         Ok((Acted::Matches(acted), booked))
+    }
+
+    /// Whether no match has an account's line.
+    pub async fn is_open(&mut self, line: i64, account_id: i64) -> Result<bool, StoreError> {
+        let sql = format!(
+            "SELECT line_id FROM open_lines WHERE line_id = {line} AND account_id = {account_id}"
+        );
+        Ok(!self.query_once(&sql, |row| row.long(0)).await?.is_empty())
+    }
+
+    /// An account's entry in a transfer that stands; nothing when the transfer was reversed.
+    pub async fn entry_in(
+        &mut self,
+        transfer: Uuid,
+        account_id: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let found = self.look_up(List::Targets(&[transfer]), |row| row::target(row)).await?;
+        let Some((target, entries)) = found.into_iter().next() else { return Ok(None) };
+        if target.followed_by.is_some() {
+            return Ok(None);
+        }
+        let (first, end) = (target.entry_id_first, target.entry_id_first + entries);
+        let sql = format!(
+            "SELECT id FROM entries WHERE id >= {first} AND id < {end} AND account_id = {account_id} ORDER BY id LIMIT 1"
+        );
+        Ok(self.query_once(&sql, |row| row.long(0)).await?.pop())
     }
 
     async fn judge(&mut self, new: &NewMatch) -> Result<Result<(), MatchError>, StoreError> {
@@ -398,16 +453,6 @@ impl Reader {
         let totals = moment.booked_until(account, end_of(before)).await?;
         moment.end().await?;
         Ok(totals.entries)
-    }
-
-    /// An account's entry in a transfer.
-    pub async fn entry_in(
-        &self,
-        transfer: Uuid,
-        account_id: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let arguments = [Arg::Uuid(transfer), Arg::Long(account_id)];
-        self.row(ENTRY_IN, &arguments, |row| row.long(0)).await
     }
 
     /// Matches of an account that were not taken back, after the `after`th of all.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::memory::Memory;
-use crate::act::{Act, Acted, AuditRow, Booked, Deed};
+use crate::act::{Act, Acted, Actor, AuditRow, Booked, Deed};
 use crate::store::{self, StoreError};
 
 /// Does them in their order. Says what became of each, and what all of them add to the chain.
@@ -22,24 +22,36 @@ pub async fn perform(
                 Act::SetLimits { account, .. } => account.as_str(),
                 _ => "",
             };
-            let told = row.told(subject);
-            booked.push(row);
-            if let Some((action, subject, detail)) = told {
-                let row = AuditRow {
-                    id: batch.next_audit().await?,
-                    at_us: now.as_microsecond(),
-                    actor: deed.actor.to_string(),
-                    action: action.to_owned(),
-                    subject,
-                    detail: detail.to_string(),
-                };
-                batch.note(&row).await?;
-                booked.push(Booked::Audit(row));
-            }
+            write_down(batch, row, (&deed.actor, subject), now, &mut booked).await?;
         }
         acted.push(became);
     }
     Ok((acted, booked))
+}
+
+/// Takes what is booked to the rest, and what the audit log says of it.
+pub async fn write_down(
+    batch: &mut store::Batch<'_>,
+    row: Booked,
+    (actor, subject): (&Actor, &str),
+    now: Timestamp,
+    booked: &mut Vec<Booked>,
+) -> Result<(), StoreError> {
+    let told = row.told(subject);
+    booked.push(row);
+    if let Some((action, subject, detail)) = told {
+        let row = AuditRow {
+            id: batch.next_audit().await?,
+            at_us: now.as_microsecond(),
+            actor: actor.to_string(),
+            action: action.to_owned(),
+            subject,
+            detail: detail.to_string(),
+        };
+        batch.note(&row).await?;
+        booked.push(Booked::Audit(row));
+    }
+    Ok(())
 }
 
 /// What later batches have to know.

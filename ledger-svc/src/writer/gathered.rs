@@ -9,9 +9,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{Published, WriteError};
 use crate::account::AccountBody;
-use crate::act::{Act, Acted, Deed};
+use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::posting::{Balance, Limits};
+use crate::reconcile::{Adjusted, NewAdjustment};
 use crate::report::Account;
 use crate::store::Created;
 use crate::transfer::Action;
@@ -19,6 +20,9 @@ use crate::transfer::Action;
 /// Entries after which a batch is closed, however few transfers it has: a thousand transfers of a
 /// thousand entries each must not become one commit.
 const BATCH_ENTRIES_MAX: usize = 20_000;
+
+/// Entries of an adjustment.
+pub const ADJUSTMENT_ENTRIES: usize = 2;
 
 pub type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
@@ -31,6 +35,12 @@ pub enum Task {
         reply: Reply<Vec<Verdict>>,
     },
     Act(Deed, Reply<Acted>),
+    Adjustment {
+        new: Box<NewAdjustment>,
+        actor: Actor,
+        room: OwnedSemaphorePermit,
+        reply: Reply<Adjusted>,
+    },
     Account(AccountBody, Reply<Created<Account>>),
     Probe(Reply<()>),
 }
@@ -40,7 +50,7 @@ impl Task {
     pub fn writes(&self) -> usize {
         match self {
             Self::Transfers { group, .. } => group.requests.len(),
-            Self::Act(..) | Self::Account(..) | Self::Probe(_) => 1,
+            Self::Act(..) | Self::Adjustment { .. } | Self::Account(..) | Self::Probe(_) => 1,
         }
     }
 }
@@ -89,6 +99,8 @@ pub struct Gathered {
     pub deeds: Vec<Deed>,
     pub accounts: Vec<AccountBody>,
     pub groups: Vec<Group>,
+    /// Booked after the groups.
+    pub adjustments: Vec<(Box<NewAdjustment>, Actor)>,
     pub probes: usize,
     replies: Replies,
     writes: usize,
@@ -101,6 +113,7 @@ struct Replies {
     deeds: Vec<Reply<Acted>>,
     accounts: Vec<Reply<Created<Account>>>,
     groups: Vec<(Vec<OwnedSemaphorePermit>, Reply<Vec<Verdict>>)>,
+    adjustments: Vec<(OwnedSemaphorePermit, Reply<Adjusted>)>,
     probes: Vec<Reply<()>>,
 }
 
@@ -111,7 +124,9 @@ pub struct Outcome {
     /// How many entries the audit log has more.
     pub audited: u64,
     pub accounts: Vec<Created<Account>>,
+    /// Of the groups, and then of those adjustments whose lines were open.
     pub verdicts: Vec<Vec<Verdict>>,
+    pub adjusted: Vec<Adjusted>,
     /// The balance of every account touched, by account id.
     pub balances: BTreeMap<i64, Balance>,
     /// How many entries were written.
@@ -199,6 +214,11 @@ impl Gathered {
                 self.deeds.push(deed);
                 self.replies.deeds.push(reply);
             }
+            Task::Adjustment { new, actor, room, reply } => {
+                self.entries += ADJUSTMENT_ENTRIES;
+                self.adjustments.push((new, actor));
+                self.replies.adjustments.push((room, reply));
+            }
             Task::Account(body, reply) => {
                 self.accounts.push(body);
                 self.replies.accounts.push(reply);
@@ -228,7 +248,7 @@ impl Gathered {
 
     /// Whether it is nothing but new transfers, which need no more than accounts and keys.
     pub fn is_plain(&self) -> bool {
-        let others = self.deeds.len() + self.accounts.len() + self.probes;
+        let others = self.deeds.len() + self.adjustments.len() + self.accounts.len() + self.probes;
         let mut requests = self.groups.iter().flat_map(|group| &group.requests);
         others == 0
             && !self.groups.is_empty()
@@ -246,6 +266,9 @@ impl Gathered {
         for ((_, reply), verdicts) in self.replies.groups.into_iter().zip(outcome.verdicts) {
             let _ = reply.send(Ok(verdicts));
         }
+        for ((_, reply), adjusted) in self.replies.adjustments.into_iter().zip(outcome.adjusted) {
+            let _ = reply.send(Ok(adjusted));
+        }
         for reply in self.replies.probes {
             let _ = reply.send(Ok(()));
         }
@@ -259,6 +282,9 @@ impl Gathered {
             let _ = reply.send(Err(error.clone()));
         }
         for (_, reply) in self.replies.groups {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for (_, reply) in self.replies.adjustments {
             let _ = reply.send(Err(error.clone()));
         }
         for reply in self.replies.probes {

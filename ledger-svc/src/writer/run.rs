@@ -12,9 +12,9 @@ use super::gathered::{Gathered, Outcome, Waiting};
 use super::ids::Ids;
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
-use super::{Limits, WriteError, acts};
+use super::{Limits, WriteError, acts, adjusting};
 use crate::act;
-use crate::batch::{self, Verdict, Wanted};
+use crate::batch::{self, Group, Verdict, Wanted};
 use crate::chain::{Link, Record};
 use crate::metrics::Metrics;
 use crate::store::{self, Ahead, Created, StoreError};
@@ -290,13 +290,19 @@ async fn commit(
     let created: Vec<Record<'_>> = (booked.iter().filter_map(act::Booked::record))
         .chain(outcome.accounts.iter().filter_map(Created::created).map(Record::Account))
         .collect();
-    let posted = post(&mut batch, &created, gathered, memory, (now, ids, behind_max)).await?;
+    let (groups, open) = adjusting::groups(&mut batch, gathered).await?;
+    let posted = post(&mut batch, &created, &groups, memory, (now, ids, behind_max)).await?;
+    let verdicts = &posted.verdicts[gathered.groups.len()..];
+    let head = &mut memory.snapshot.head;
+    let joined = adjusting::join(&mut batch, gathered, (&open, verdicts), head, now).await?;
+    let (adjusted, audited) = (joined.adjusted, audited + joined.audited);
     let began = Instant::now();
     batch.commit().await?;
     Ok(Outcome {
         acted: outcome.acted,
         audited,
         accounts: outcome.accounts,
+        adjusted,
         commit: began.elapsed(),
         ..posted
     })
@@ -306,15 +312,14 @@ async fn commit(
 async fn post(
     batch: &mut store::Batch<'_>,
     created: &[Record<'_>],
-    gathered: &Gathered,
+    groups: &[Group],
     memory: &mut Memory,
     (now, ids, behind_max): (Timestamp, &mut Ids, i64),
 ) -> Result<Outcome, StoreError> {
-    let mut wanted = wanted(gathered);
+    let mut wanted = wanted(groups);
     memory.complete(&mut wanted, now);
     batch.lock_and_read(&wanted, &mut memory.snapshot).await?;
-    let (verdicts, mut changes) =
-        batch::decide(&gathered.groups, &mut memory.snapshot, now, || ids.next());
+    let (verdicts, mut changes) = batch::decide(groups, &mut memory.snapshot, now, || ids.next());
     changes.thread(&mut memory.snapshot.trails)?;
     let head = &mut memory.snapshot.head;
     let links: Vec<Link> = created.iter().map(|record| head.extend(*record)).collect();
@@ -322,7 +327,7 @@ async fn post(
     changes.settle(&mut memory.snapshot.behind, memory.snapshot.last.entry_id, behind_max);
     batch.write(&changes, &links).await?;
     memory.follow(batch, &changes).await?;
-    let requests = gathered.groups.iter().flat_map(|group| &group.requests);
+    let requests = groups.iter().flat_map(|group| &group.requests);
     memory.send(requests.map(|request| request.key.clone()).collect());
     let expired = changes.transfers.iter().filter(|new| new.kind == TransferKind::Expire).count();
     Ok(Outcome {
@@ -334,8 +339,8 @@ async fn post(
     })
 }
 
-fn wanted(gathered: &Gathered) -> Wanted<'_> {
-    let requests = || gathered.groups.iter().flat_map(|group| &group.requests);
+fn wanted(groups: &[Group]) -> Wanted<'_> {
+    let requests = || groups.iter().flat_map(|group| &group.requests);
     let keys: BTreeSet<&str> = requests().map(|request| request.key.as_str()).collect();
     let accounts: BTreeSet<&str> =
         requests().flat_map(|request| request.action.accounts()).collect();

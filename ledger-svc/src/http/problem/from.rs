@@ -141,6 +141,9 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Match(_) | ReconcileError::AdjustedOtherwise(_) => {
                 Self::new(Kind::MatchRefused, detail)
             }
+            ReconcileError::AgainstItself => {
+                Self::new(Kind::InvalidBody, detail).at("against".into())
+            }
             ReconcileError::Rejected(rejection) => rejection.into(),
             ReconcileError::Item(error) => error.into(),
         }
