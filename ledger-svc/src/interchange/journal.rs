@@ -3,6 +3,7 @@
 
 mod amounts;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::civil::Date;
@@ -21,7 +22,7 @@ use crate::when;
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
     let (mut found, mut document) = (Found::default(), Document::default());
     let mut codes = HashMap::new();
-    for block in &blocks(text) {
+    for block in &blocks(&uncommented(text)) {
         let head = block.head;
         if head.text.starts_with([';', '#', '%', '|', '*']) {
             for line in block.below.iter().filter(|line| !is_comment(line.text)) {
@@ -31,6 +32,7 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
         }
         let (word, rest) = head.text.split_once([' ', '\t']).unwrap_or((head.text, ""));
         match word {
+            _ if is_scoped(word) => found.at(head.number, scoped(word)),
             _ if left_out.contains(word) => {}
             "account" => account(block, rest.trim(), &mut codes, &mut document, &mut found),
             "commodity" => commodity(block, rest.trim(), &mut document, &mut found),
@@ -44,6 +46,47 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
         }
     }
     found.end(document)
+}
+
+/// The text without its comment blocks, whose lines are left empty so that all others keep their numbers. One that is not
+/// ended goes to the end of the text, as it does for the programs that write them.
+fn uncommented(text: &str) -> Cow<'_, str> {
+    let opens = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        line.starts_with(word) && matches!(directive(word), "comment" | "test")
+    };
+    if !text.lines().any(opens) {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut within) = (String::with_capacity(text.len()), false);
+    for line in text.lines() {
+        let closes = line.starts_with("end comment") || line.starts_with("end test");
+        if within || opens(line) {
+            within = !closes;
+        } else {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    Cow::Owned(kept)
+}
+
+/// A directive's word; ledger-cli takes a sign in front of it.
+fn directive(word: &str) -> &str {
+    word.strip_prefix(['!', '@']).unwrap_or(word)
+}
+
+/// Whether a directive says what others mean: without it they would be booked as what they are not.
+fn is_scoped(word: &str) -> bool {
+    matches!(directive(word), "apply" | "end" | "alias" | "capture")
+        || (directive(word) != word && word.len() > 1)
+}
+
+fn scoped(word: &str) -> String {
+    let word: String = word.chars().take(40).collect();
+    format!(
+        "{word:?} changes what other lines mean, so it is neither kept nor left out; write out what it does, as `hledger print` or `ledger print` do"
+    )
 }
 
 fn is_comment(text: &str) -> bool {
@@ -341,6 +384,46 @@ mod tests {
             (booking.legs[0].account.as_str(), booking.legs[1].direction),
             ("expenses:food", Side::Credit)
         );
+    }
+
+    #[test]
+    fn what_is_commented_out_is_not_booked() {
+        let hidden = "2026-01-01 x\n  a:b  999.00 EUR\n  c:d\n";
+        for (open, close) in [
+            ("comment", "end comment"),
+            ("comment of mine", "end comment"),
+            ("test x", "end test"),
+            ("!comment", "end comment"),
+        ] {
+            let shown = "2026-01-02 y\n  a:b  1 EUR\n  c:d\nprice\n";
+            let text = format!("{open}\n{hidden}not even a journal\n\n{close}\n{shown}");
+            let left_out = ["price", "comment", "end"].map(str::to_owned).into();
+            let document = read(&text, &left_out).unwrap();
+            assert_eq!(document.bookings.len(), 1, "{text}");
+            assert_eq!((document.bookings[0].line, document.bookings[0].it.legs[0].line), (8, 9));
+            let told = read(&text, &LeftOut::new()).unwrap_err().to_string();
+            assert!(told.starts_with("line 11: ") && told.lines().count() == 1, "{told}");
+        }
+        let rest = format!("2026-01-02 y\n  a:b  1 EUR\n  c:d\ncomment\n{hidden}");
+        assert_eq!(read(&rest, &LeftOut::new()).unwrap().bookings.len(), 1);
+    }
+
+    #[test]
+    fn what_changes_the_meaning_of_others_is_not_left_out() {
+        let entry = "2026-01-01 x\n  a:b  1 EUR\n  c:d\n";
+        for (text, at) in [
+            (format!("apply account x\n{entry}end apply account\n"), "apply"),
+            (format!("alias a=e\n{entry}end aliases\n"), "alias"),
+            (format!("!account x\n{entry}!end\n"), "!account"),
+            (format!("{entry}end comment\n"), "end"),
+        ] {
+            let left_out = ["apply", "alias", "end", "!account", "!end"].map(str::to_owned).into();
+            for left_out in [left_out, LeftOut::new()] {
+                let told = read(&text, &left_out).unwrap_err().to_string();
+                assert!(told.contains(&format!("{at:?} changes what other")), "{told}");
+                assert!(!told.contains("--leave-out"), "{told}");
+            }
+        }
     }
 
     #[test]
