@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 
-use self::amounts::amount;
+use self::amounts::{Marks, amount};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
     Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
@@ -21,7 +21,7 @@ use crate::when;
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
     let (mut found, mut document) = (Found::default(), Document::default());
-    let mut codes = HashMap::new();
+    let (mut codes, mut marks) = (HashMap::new(), Marks::default());
     for block in &blocks(&uncommented(text)) {
         let head = block.head;
         if head.text.starts_with([';', '#', '%', '|', '*']) {
@@ -31,13 +31,25 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
             continue;
         }
         let (word, rest) = head.text.split_once([' ', '\t']).unwrap_or((head.text, ""));
+        // What says how numbers are written is heard even where it is left out.
+        let written = match word {
+            "commodity" | "D" => formats(block, rest, &mut marks),
+            "decimal-mark" => marks.decimal_mark(rest),
+            _ => Ok(()),
+        };
+        if found.or_note(head.number, written).is_none() {
+            continue;
+        }
         match word {
             _ if is_scoped(word) => found.at(head.number, scoped(word)),
+            "decimal-mark" => {}
             _ if left_out.contains(word) => {}
             "account" => account(block, rest.trim(), &mut codes, &mut document, &mut found),
             "commodity" => commodity(block, rest.trim(), &mut document, &mut found),
             _ => match date(word) {
-                Some(day) => transaction(block, day, rest, &codes, &mut document, &mut found),
+                Some(day) => {
+                    transaction(block, day, rest, (&codes, &marks), &mut document, &mut found);
+                }
                 None => {
                     let word: String = word.chars().take(40).collect();
                     found.at(head.number, format!("a ledger cannot keep {word:?}; take it out, or leave it out with --leave-out {word}"));
@@ -46,6 +58,16 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
         }
     }
     found.end(document)
+}
+
+/// A currency and how its amounts are written, on the line or below it.
+fn formats(block: &Block<'_>, rest: &str, marks: &mut Marks) -> Result<(), String> {
+    marks.format(rest)?;
+    block.below.iter().filter_map(|line| format_of(*line)).try_for_each(|it| marks.format(it))
+}
+
+fn format_of(line: Line<'_>) -> Option<&str> {
+    line.text.trim_start().strip_prefix("format").filter(|rest| rest.starts_with([' ', '\t']))
 }
 
 /// The text without its comment blocks, whose lines are left empty so that all others keep their numbers. One that is not
@@ -200,7 +222,8 @@ fn account(
 
 fn commodity(block: &Block<'_>, name: &str, document: &mut Document, found: &mut Found) {
     let line = block.head.number;
-    let mut named = named(block, found);
+    let below = block.below.iter().copied().filter(|line| format_of(*line).is_none()).collect();
+    let mut named = named(&Block { head: block.head, below }, found);
     let scale = named.take("scale");
     if !named.rest(line, found).is_empty() {
         found.at(line, "a currency here has no tags");
@@ -221,7 +244,7 @@ fn transaction(
     block: &Block<'_>,
     date: Date,
     rest: &str,
-    codes: &Codes,
+    (codes, marks): (&Codes, &Marks),
     document: &mut Document,
     found: &mut Found,
 ) {
@@ -246,7 +269,7 @@ fn transaction(
     for line in &block.below {
         if !is_comment(line.text) {
             postings += 1;
-            legs.extend(found.or_note(line.number, posting(*line, codes)));
+            legs.extend(found.or_note(line.number, posting(*line, codes, marks)));
         } else if legs.is_empty() {
             add_tag(&mut named, *line, found);
         } else if tag(line.text) != Ok(None) {
@@ -276,7 +299,7 @@ fn transaction(
     document.bookings.push(Placed { line: head.number, it });
 }
 
-fn posting(line: Line<'_>, codes: &Codes) -> Result<Open, String> {
+fn posting(line: Line<'_>, codes: &Codes, marks: &Marks) -> Result<Open, String> {
     let text = line.text.trim();
     if text.starts_with(['(', '[', '*', '!']) {
         return Err("entries are neither virtual nor flagged here".into());
@@ -295,7 +318,7 @@ fn posting(line: Line<'_>, codes: &Codes) -> Result<Open, String> {
     let end = text.find("  ").into_iter().chain(text.find('\t')).min().unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let account = code(name, codes)?;
-    let amount = amount(rest.trim())?;
+    let amount = amount(rest.trim(), marks)?;
     Ok(Open { line: line.number, account, amount })
 }
 
@@ -406,6 +429,40 @@ mod tests {
         }
         let rest = format!("2026-01-02 y\n  a:b  1 EUR\n  c:d\ncomment\n{hidden}");
         assert_eq!(read(&rest, &LeftOut::new()).unwrap().bookings.len(), 1);
+    }
+
+    #[test]
+    fn commas_are_read_as_the_program_that_wrote_them_does() {
+        let entry = "2026-01-01 x\n  a:b  1,500 KWD\n  c:d\n";
+        let every = ["commodity", "D", "decimal-mark"].map(str::to_owned).into();
+        for head in [
+            "commodity 1.000,000 KWD\n",
+            "commodity KWD\n  format 1.000,000 KWD\n",
+            "D 1.000,00 KWD\n",
+            "decimal-mark ,\n",
+        ] {
+            // By these 1.500 is a thousand and a half.
+            for entry in [entry.to_owned(), entry.replace(',', ".")] {
+                for left_out in [&every, &LeftOut::new()] {
+                    let told = read(&format!("{head}{entry}"), left_out).unwrap_err().to_string();
+                    assert!(told.starts_with("line 1: decimals stand behind a point"), "{told}");
+                }
+            }
+        }
+        for head in [
+            "commodity 1,000.000 KWD\n",
+            "commodity KWD\n  format 1,000.000 KWD\n",
+            "D 1,000.00 KWD\n",
+            "decimal-mark .\n",
+        ] {
+            let read = read(&format!("{head}{entry}"), &["D".to_owned()].into()).unwrap();
+            assert_eq!(read.bookings[0].it.legs[0].amount.to_string(), "1500", "{head}");
+        }
+        let told = read(entry, &LeftOut::new()).unwrap_err().to_string();
+        assert!(
+            told.contains("line 2: 1,500 is 1500 to ledger-cli and 1.500 to hledger"),
+            "{told}"
+        );
     }
 
     #[test]
