@@ -2,6 +2,7 @@
 //! transactions, both ways.
 
 mod amounts;
+mod tags;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,13 +10,13 @@ use std::collections::HashMap;
 use jiff::civil::Date;
 
 use self::amounts::{Marks, amount};
+use self::tags::{add_tag, tag, take_whole, write_tags};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
     Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
-    usual_side, writable_name,
+    usual_side,
 };
 use crate::account::{AccountBody, CurrencyBody, Side, validate_code};
-use crate::metadata::Metadata;
 use crate::when;
 
 /// Reads a text; directives named in `left_out` are passed over.
@@ -123,32 +124,6 @@ fn date(word: &str) -> Option<Date> {
     when::day(&format!("{year}-{month:0>2}-{day:0>2}")).filter(|_| parts.next().is_none())
 }
 
-/// A tag: `; name: value`. What is no tag is a comment, which belongs to no books.
-fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
-    let text = text.trim_start().trim_start_matches(';').trim();
-    if text.len() > 2
-        && text.starts_with(':')
-        && text.ends_with(':')
-        && !text.contains(char::is_whitespace)
-    {
-        return Err(format!(
-            "a transfer has no tags without a value; make {text} such as ; project: 7"
-        ));
-    }
-    let Some((name, value)) = text.split_once(':') else { return Ok(None) };
-    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
-    let is_tag = is_name && (value.starts_with([' ', '\t']) || value.is_empty());
-    Ok(is_tag.then_some((name, value.trim())))
-}
-
-fn add_tag(named: &mut Named, line: Line<'_>, found: &mut Found) {
-    match tag(line.text) {
-        Ok(Some((name, value))) => named.add(line.number, name, value.to_owned(), found),
-        Ok(None) => {}
-        Err(why) => found.at(line.number, why),
-    }
-}
-
 fn named(block: &Block<'_>, found: &mut Found) -> Named {
     let mut named = Named::default();
     for line in &block.below {
@@ -210,6 +185,7 @@ fn account(
         return;
     };
     let called = named.take("name").unwrap_or_else(|| name.to_owned());
+    take_whole(&mut named, line, found);
     let metadata = named.rest(line, found);
     let it = AccountBody { code, name: called, currency, normal_balance, metadata };
     if document.accounts.iter().any(|other| other.it.code == it.code) {
@@ -293,6 +269,7 @@ fn transaction(
         },
     };
     let key = named.take("key");
+    take_whole(&mut named, head.number, found);
     let metadata = named.rest(head.number, found);
     let legs = complete(legs, found);
     let it = Booking { key, date, description, metadata, legs };
@@ -375,14 +352,6 @@ fn is_plain(description: &str) -> bool {
         && description.trim() == description
         && !description.contains(';')
         && !description.starts_with(['*', '!', '(', '='])
-}
-
-fn write_tags(text: &mut String, metadata: &Metadata) -> Result<(), Unwritable> {
-    for (name, value) in &metadata.0 {
-        writable_name(name)?;
-        text.push_str(&format!("    ; {name}: {value}\n"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -501,6 +470,11 @@ mod tests {
                 "2026-01-01 x\n  ; :a:b:\n  a:b  1 EUR\n  c:d\n",
                 "line 2: a transfer has no tags without",
             ),
+            (
+                "2026-01-01 x\n  ; a: 1, b: 2\n  a:b  1 EUR\n  c:d\n",
+                "line 2: b is a tag of its own to hledger",
+            ),
+            ("2026-01-01 x\n  a:b  1 EUR ; k:v\n  c:d\n", "line 2: an entry has no tags"),
             ("2026-01-01 x\n  Cash On Hand  1 EUR\n  c:d\n", "line 2: account code"),
             ("2026-01-01=2026-01-02 x\n  a:b  1 EUR\n  c:d\n", "line 1: a ledger cannot keep"),
             ("account a:b\n", "line 1: on which side"),
