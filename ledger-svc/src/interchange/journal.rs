@@ -2,27 +2,28 @@
 //! transactions, both ways.
 
 mod amounts;
+mod codes;
 mod tags;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use jiff::civil::Date;
 
 use self::amounts::{Marks, amount};
+use self::codes::Codes;
 use self::tags::{add_tag, tag, take_whole, write_tags};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
     Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
     usual_side,
 };
-use crate::account::{AccountBody, CurrencyBody, Side, validate_code};
+use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::when;
 
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
     let (mut found, mut document) = (Found::default(), Document::default());
-    let (mut codes, mut marks) = (HashMap::new(), Marks::default());
+    let (mut codes, mut marks) = (Codes::default(), Marks::default());
     for block in &blocks(&uncommented(text)) {
         let head = block.head;
         if head.text.starts_with([';', '#', '%', '|', '*']) {
@@ -49,7 +50,7 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
             "commodity" => commodity(block, rest.trim(), &mut document, &mut found),
             _ => match date(word) {
                 Some(day) => {
-                    transaction(block, day, rest, (&codes, &marks), &mut document, &mut found);
+                    transaction(block, day, rest, (&mut codes, &marks), &mut document, &mut found);
                 }
                 None => {
                     let word: String = word.chars().take(40).collect();
@@ -139,21 +140,6 @@ fn named(block: &Block<'_>, found: &mut Found) -> Named {
     named
 }
 
-/// Codes of the accounts that are declared, by their names.
-type Codes = HashMap<String, String>;
-
-/// The code of an account's name.
-fn code(name: &str, codes: &Codes) -> Result<String, String> {
-    if let Some(code) = codes.get(name) {
-        return Ok(code.clone());
-    }
-    let code = name.to_ascii_lowercase();
-    validate_code(&code).map_err(|error| {
-        format!("{error}; or declare it: account {name}, and below it ; forebay-code: assets:cash")
-    })?;
-    Ok(code)
-}
-
 fn account(
     block: &Block<'_>,
     name: &str,
@@ -190,8 +176,9 @@ fn account(
     let it = AccountBody { code, name: called, currency, normal_balance, metadata };
     if document.accounts.iter().any(|other| other.it.code == it.code) {
         found.at(line, format!("the account {} is declared twice", it.code));
-    } else if found.or_note(line, it.validate()).is_some() {
-        codes.insert(name.to_owned(), it.code.clone());
+    } else if found.or_note(line, it.validate()).is_some()
+        && found.or_note(line, codes.declare(name, &it.code)).is_some()
+    {
         document.accounts.push(Placed { line, it });
     }
 }
@@ -220,7 +207,7 @@ fn transaction(
     block: &Block<'_>,
     date: Date,
     rest: &str,
-    (codes, marks): (&Codes, &Marks),
+    (codes, marks): (&mut Codes, &Marks),
     document: &mut Document,
     found: &mut Found,
 ) {
@@ -276,7 +263,7 @@ fn transaction(
     document.bookings.push(Placed { line: head.number, it });
 }
 
-fn posting(line: Line<'_>, codes: &Codes, marks: &Marks) -> Result<Open, String> {
+fn posting(line: Line<'_>, codes: &mut Codes, marks: &Marks) -> Result<Open, String> {
     let text = line.text.trim();
     if text.starts_with(['(', '[', '*', '!']) {
         return Err("entries are neither virtual nor flagged here".into());
@@ -294,7 +281,7 @@ fn posting(line: Line<'_>, codes: &Codes, marks: &Marks) -> Result<Open, String>
     // Two spaces, or a tab, end a name.
     let end = text.find("  ").into_iter().chain(text.find('\t')).min().unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
-    let account = code(name, codes)?;
+    let account = codes.code(name)?;
     let amount = amount(rest.trim(), marks)?;
     Ok(Open { line: line.number, account, amount })
 }
@@ -469,6 +456,10 @@ mod tests {
             (
                 "2026-01-01 x\n  ; :a:b:\n  a:b  1 EUR\n  c:d\n",
                 "line 2: a transfer has no tags without",
+            ),
+            (
+                "2026-01-01 x\n  A:b  1 EUR\n  a:B  -1 EUR\n",
+                "line 3: a:B and A:b would both be the account a:b",
             ),
             (
                 "2026-01-01 x\n  ; a: 1, b: 2\n  a:b  1 EUR\n  c:d\n",
