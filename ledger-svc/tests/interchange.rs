@@ -14,19 +14,19 @@ on_every_engine!(
     tables_of_another_program_are_taken_over,
 );
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = binary().args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-async fn empty(server: &Server) -> Database {
+pub async fn empty(server: &Server) -> Database {
     let database = server.database().await;
     assert_eq!(run(&["migrate", "--database", &database.url]).0, 0);
     database
 }
 
-fn file(database: &Database, name: &str, text: &str) -> String {
+pub fn file(database: &Database, name: &str, text: &str) -> String {
     let path = database.directory.join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
@@ -38,7 +38,7 @@ pub fn exported(database: &Database, format: &str) -> String {
     text
 }
 
-fn import(database: &Database, format: &str, path: &str, more: &[&str]) -> (i32, String, String) {
+pub fn import(database: &Database, format: &str, path: &str, more: &[&str]) -> (i32, String, String) {
     let mut all = vec!["import", "file", "--database", &database.url, "--format", format];
     all.extend(more);
     all.push(path);

@@ -23,6 +23,7 @@ mod exports;
 mod faults;
 mod fuzzed;
 mod idempotency;
+mod imports;
 mod interchange;
 mod keys;
 mod killed;

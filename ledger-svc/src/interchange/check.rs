@@ -9,7 +9,7 @@ use super::{Booking, Document, Faults, Found};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::money::{Currency, format_minor};
 use crate::store::hex;
-use crate::transfer::{BatchItem, EntryBody, TransferBody, TransferRequest};
+use crate::transfer::{BatchItem, EntryBody, IdempotencyKey, TransferBody, TransferRequest};
 
 /// What is there already.
 #[derive(Clone, Debug, Default)]
@@ -86,15 +86,25 @@ pub fn check(document: Document, mut chart: Chart, entries_max: usize) -> Result
         }
     }
     let mut alike: HashMap<[u8; 32], u32> = HashMap::new();
+    let mut keys: HashMap<IdempotencyKey, usize> = HashMap::new();
     for booking in document.bookings {
         let (line, it) = (booking.line, booking.it);
         let moves = legs(line, &it, &chart, &mut found);
         let request = request(it, entries_max, &mut alike);
         if let Some(request) = found.or_note(line, request) {
+            let first = *keys.entry(request.key.clone()).or_insert(line);
+            if first != line {
+                found.at(line, used_twice(request.key.as_str(), first));
+            }
             plan.planned.push(Planned { line, request, moves });
         }
     }
     found.end(plan)
+}
+
+/// Of two transfers under one key the second would be taken for the first, sent again.
+fn used_twice(key: &str, first: usize) -> String {
+    format!("its key {key:?} is that of line {first}; each transfer has a key of its own, or none")
 }
 
 fn unknown_currency(code: &str) -> String {
