@@ -1,6 +1,8 @@
 //! Books what a document asks for: the chart first, then transfers, batch after batch, each under a key, so that an
 //! import that was interrupted is begun again and books nothing twice.
 
+mod known;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -10,8 +12,8 @@ use utoipa::ToSchema;
 use crate::account::{AccountBody, Side};
 use crate::act::Actor;
 use crate::batch::{Group, Verdict};
-use crate::interchange::Fault;
 use crate::interchange::check::{Chart, Plan, Planned};
+use crate::interchange::{Fault, Faults, Found};
 use crate::store::{Created, Reader, StoreError};
 use crate::writer::{Handle, WriteError};
 
@@ -19,6 +21,9 @@ use crate::writer::{Handle, WriteError};
 const PAGE: usize = 1000;
 /// Transfers booked at once.
 const BATCH: usize = 500;
+
+const KEY_REUSED: &str =
+    "its key belongs to a transfer that says something else; was it booked here before?";
 
 /// What an import came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,6 +47,9 @@ pub enum ImportError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Nothing was booked.
+    #[error(transparent)]
+    Foreseen(#[from] Faults),
     /// What was booked before it stays.
     #[error("{fault}; {} transfers before it are booked", .before.transfers + .before.booked_before)]
     Refused { fault: Fault, before: Imported },
@@ -79,6 +87,13 @@ pub async fn chart(reader: &Reader) -> Result<Chart, StoreError> {
     }
 }
 
+/// Takes out of a plan what was booked before, and gives it; or says what stands in the way of the rest.
+pub async fn foresee(reader: &Reader, plan: &mut Plan) -> Result<Vec<Planned>, ImportError> {
+    let mut found = Found::default();
+    let known = known::take_known(reader, plan, &mut found).await?;
+    Ok(found.end(known)?)
+}
+
 /// Opens what a plan opens.
 pub async fn open(
     writer: &Handle,
@@ -107,12 +122,13 @@ pub async fn open(
 
 /// Books everything, in order. `moved` takes up what was booked now.
 pub async fn book(
-    writer: &Handle,
-    plan: Plan,
+    (reader, writer): (&Reader, &Handle),
+    mut plan: Plan,
     actor: &Actor,
     moved: &mut Moved,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
+    let booked_before = foresee(reader, &mut plan).await?.len();
+    let mut imported = Imported { booked_before, ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     let mut waiting = plan.planned.into_iter().peekable();
     while waiting.peek().is_some() {
@@ -130,11 +146,12 @@ pub async fn book(
 
 /// Books a plan that fits one batch, as a whole or not at all.
 pub async fn book_whole(
-    writer: &Handle,
-    plan: Plan,
+    (reader, writer): (&Reader, &Handle),
+    mut plan: Plan,
     actor: &Actor,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
+    let booked_before = foresee(reader, &mut plan).await?.len();
+    let mut imported = Imported { booked_before, ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     if plan.planned.is_empty() {
         return Ok(imported);
@@ -171,10 +188,7 @@ fn settle(
             imported.booked_before += 1;
             return Ok(());
         }
-        Verdict::KeyReused => {
-            "its key belongs to a transfer that says something else; was it booked here before?"
-                .to_owned()
-        }
+        Verdict::KeyReused => KEY_REUSED.to_owned(),
         Verdict::Rejected(rejection) => rejection.to_string(),
         Verdict::Withheld => "another transfer of the batch was refused".to_owned(),
     };

@@ -19,6 +19,7 @@ mod engine;
 mod faults;
 mod gather;
 mod journal;
+mod known;
 mod metadata;
 mod migration;
 mod mysql;

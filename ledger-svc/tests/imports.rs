@@ -1,12 +1,14 @@
 //! What an import books is what its text says, once, and all of it or nothing.
 
+use forebay_ledger::verify::verify;
 use serde_json::{Value, json};
 
 use crate::engine::{Server, on_every_engine};
 use crate::interchange::{empty, file, import};
-use crate::running::{Answer, Api};
+use crate::pending::{holding, id};
+use crate::running::{Answer, Api, moving, open_pair};
 
-on_every_engine!(a_key_is_used_once_in_a_text,);
+on_every_engine!(a_key_is_used_once_in_a_text, a_ledgers_own_text_is_known_to_it,);
 
 const HEADING: &str = "transfer,effective_date,account,direction,amount,currency,key\n";
 const CHART: &str = "code,currency,normal_balance\nassets:cash,EUR,debit\nincome:fees,EUR,credit\n";
@@ -54,4 +56,61 @@ async fn a_key_is_used_once_in_a_text(server: &Server) {
         assert!(code == 65 && error.contains("line 4: "), "{code} {said}{error}");
     }
     assert_eq!(target.transfers().await, 0);
+}
+
+/// A transfer, and one that was held and posted, and one that was taken back.
+async fn lived(api: &Api) {
+    open_pair(api).await;
+    let mut plain = moving("eur:credit", "eur:debit", "1");
+    plain["effective_date"] = json!("2026-01-02");
+    id(&api.transfer("plain", &plain).await);
+    let held = id(&api.transfer("held", &holding("eur:credit", "eur:debit", "10")).await);
+    let posted = id(&api.follow(&held, "post", "post", &json!({})).await);
+    id(&api.follow(&posted, "reverse", "reverse", &json!({"effective_date": "2026-02-01"})).await);
+    let held = id(&api.transfer("again", &holding("eur:credit", "eur:debit", "4")).await);
+    id(&api.follow(&held, "post", "post again", &json!({"description": "part"})).await);
+}
+
+async fn a_ledgers_own_text_is_known_to_it(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    lived(api).await;
+    let balance = api.figures("eur:debit").await;
+    assert_eq!(balance[0], "15.00");
+    for (name, format) in
+        [("entries.csv", "csv"), ("books.beancount", "beancount"), ("books.ledger", "ledger")]
+    {
+        let text = api.get(&format!("/v1/export/{name}")).await.body;
+        let body = json!({"format": format, "text": text, "check": true});
+        let checked = api.post("/v1/imports", &body).await;
+        assert_eq!(checked.json()["transfers"], 0, "{format}: {}", checked.body);
+        let booked = send(api, format, &text).await;
+        let told = booked.json();
+        assert_eq!(
+            (&told["transfers"], &told["booked_before"]),
+            (&json!(0), &json!(4)),
+            "{format}: {}",
+            booked.body
+        );
+        assert_eq!(api.figures("eur:debit").await, balance, "{format}");
+        // Under the name of one of them something else is not taken for it.
+        let changed = text.replace("10.00", "11.00");
+        assert!(!faults(&send(api, format, &changed).await).is_empty());
+    }
+    let text = api.get("/v1/export/entries.csv").await.body;
+    let chart = api.get("/v1/export/accounts.csv").await.body;
+    running.service.stop().await.unwrap();
+    let (code, said, error) =
+        import(&running.database, "csv", &file(&running.database, "own.csv", &text), &[]);
+    assert!(code == 0 && said.contains("booked 0 transfers"), "{said}{error}");
+    // Another ledger books them, and gives them back under the same names.
+    let other = empty(server).await;
+    assert_eq!(import(&other, "csv-accounts", &file(&other, "chart.csv", &chart), &[]).0, 0);
+    let (code, said, error) = import(&other, "csv", &file(&other, "books.csv", &text), &[]);
+    assert!(code == 0 && said.contains("booked 4 transfers"), "{said}{error}");
+    let back = crate::interchange::exported(&other, "csv");
+    let path = file(&running.database, "back.csv", &back);
+    let (code, said, error) = import(&running.database, "csv", &path, &[]);
+    assert!(code == 0 && said.contains("booked 0 transfers"), "{said}{error}");
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }

@@ -62,12 +62,13 @@ fn file(args: &FileArgs) -> anyhow::Result<()> {
         let offline = Offline::open(&args.database, SERVED).await?;
         let booked = async {
             let chart = importing::chart(&offline.reader).await?;
-            let plan = check::check(document, chart, ENTRIES_MAX_DEFAULT)?;
+            let mut plan = check::check(document, chart, ENTRIES_MAX_DEFAULT)?;
             if args.check {
-                return Ok(Done::Checked(planned(&plan)));
+                let before = importing::foresee(&offline.reader, &mut plan).await?.len();
+                return Ok(Done::Checked(planned(&plan, before)));
             }
-            let booked =
-                importing::book(&offline.writer, plan, &Actor::Command, &mut Moved::new()).await?;
+            let books = (&offline.reader, &offline.writer);
+            let booked = importing::book(books, plan, &Actor::Command, &mut Moved::new()).await?;
             anyhow::Ok(Done::Booked(booked))
         }
         .await;
@@ -85,11 +86,11 @@ enum Done {
     Booked(Imported),
 }
 
-fn planned(plan: &Plan) -> String {
+fn planned(plan: &Plan, booked_before: usize) -> String {
     let (transfers, entries) = (plan.planned.len(), plan.entries());
     let (currencies, accounts) = (plan.currencies.len(), plan.accounts.len());
     format!(
-        "{transfers} transfers with {entries} entries, and open {currencies} currencies and {accounts} accounts"
+        "{transfers} transfers with {entries} entries ({booked_before} more were booked before), and open {currencies} currencies and {accounts} accounts"
     )
 }
 

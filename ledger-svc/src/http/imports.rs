@@ -49,7 +49,7 @@ pub async fn create(
     let body: ImportBody = json::read(&body.0)?;
     let document = interchange::read(body.format, &body.text, &body.leave_out)?;
     let chart = importing::chart(&app.reader).await?;
-    let plan = check::check(document, chart, app.limits.entries_max)?;
+    let mut plan = check::check(document, chart, app.limits.entries_max)?;
     if let Some(currency) = plan.currencies.first() {
         let detail = format!(
             "there is no currency {:?}; an administrator adds it with POST /v1/currencies",
@@ -63,13 +63,21 @@ pub async fn create(
         return Err(Problem::new(Kind::InvalidBody, detail).at("text".into()));
     }
     if body.check {
-        let (accounts, entries) = (plan.accounts.len(), plan.entries());
-        return Ok(Json(Imported { accounts, transfers, entries, ..Imported::default() }));
+        let booked_before = importing::foresee(&app.reader, &mut plan).await?.len();
+        let (currencies, accounts) = (0, plan.accounts.len());
+        let (transfers, entries) = (plan.planned.len(), plan.entries());
+        return Ok(Json(Imported { currencies, accounts, transfers, entries, booked_before }));
     }
-    match importing::book_whole(&app.writer, plan, &actor).await {
-        Ok(imported) => Ok(Json(imported)),
-        Err(ImportError::Store(error)) => Err(error.into()),
-        Err(ImportError::Write(error)) => Err(error.into()),
-        Err(ImportError::Refused { fault, .. }) => Err(Faults(vec![fault]).into()),
+    Ok(Json(importing::book_whole((&app.reader, &app.writer), plan, &actor).await?))
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Store(error) => error.into(),
+            ImportError::Write(error) => error.into(),
+            ImportError::Foreseen(faults) => faults.into(),
+            ImportError::Refused { fault, .. } => Faults(vec![fault]).into(),
+        }
     }
 }

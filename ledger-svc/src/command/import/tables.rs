@@ -97,13 +97,16 @@ async fn take_over(
     let sums = source.sums(&mapping.entries).await.context("the sums of the entries")?;
     source.close().await?;
     let read = compared(&sums, &document, mapping.amounts, &scales)?;
-    let plan = check::check(document, chart, ENTRIES_MAX_DEFAULT).context(PLACES)?;
+    let mut plan = check::check(document, chart, ENTRIES_MAX_DEFAULT).context(PLACES)?;
     if check_only {
-        return Ok(format!("nothing is wrong; it would book {}\n{read}", planned(&plan)));
+        let known = importing::foresee(&offline.reader, &mut plan).await.context(PLACES)?.len();
+        return Ok(format!("nothing is wrong; it would book {}\n{read}", planned(&plan, known)));
     }
     let before = importing::totals(&offline.reader).await?;
     let mut moved = Moved::new();
-    let imported = importing::book(&offline.writer, plan, &Actor::Command, &mut moved).await?;
+    let books = (&offline.reader, &offline.writer);
+    let imported =
+        importing::book(books, plan, &Actor::Command, &mut moved).await.context(PLACES)?;
     let after = importing::totals(&offline.reader).await?;
     for (account, (debits, credits, count)) in &moved {
         let was = before.get(account).copied().unwrap_or_default();
