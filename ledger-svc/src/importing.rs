@@ -1,6 +1,7 @@
 //! Books what a document asks for: the chart first, then transfers, batch after batch, each under a key, so that an
 //! import that was interrupted is begun again and books nothing twice.
 
+mod foreseen;
 mod known;
 
 use std::collections::{BTreeMap, HashMap};
@@ -50,8 +51,8 @@ pub enum ImportError {
     /// Nothing was booked.
     #[error(transparent)]
     Foreseen(#[from] Faults),
-    /// What was booked before it stays.
-    #[error("{fault}; {} transfers before it are booked", .before.transfers + .before.booked_before)]
+    /// Others changed the books since the plan was tried out. What earlier batches booked stays.
+    #[error("{fault}; of the text {} transfers are booked, now or before", .before.transfers + .before.booked_before)]
     Refused { fault: Fault, before: Imported },
 }
 
@@ -91,6 +92,7 @@ pub async fn chart(reader: &Reader) -> Result<Chart, StoreError> {
 pub async fn foresee(reader: &Reader, plan: &mut Plan) -> Result<Vec<Planned>, ImportError> {
     let mut found = Found::default();
     let known = known::take_known(reader, plan, &mut found).await?;
+    foreseen::try_out(reader, plan, &mut found).await?;
     Ok(found.end(known)?)
 }
 
@@ -135,11 +137,9 @@ pub async fn book(
         let batch: Vec<Planned> = waiting.by_ref().take(BATCH).collect();
         let requests = batch.iter().map(|planned| planned.request.clone()).collect();
         let entries = batch.iter().map(|planned| planned.moves.len()).sum();
-        let group = Group { requests, all_or_nothing: false };
+        let group = Group { requests, all_or_nothing: true };
         let verdicts = writer.transfers_in_turn(group, entries).await?;
-        for (planned, verdict) in batch.into_iter().zip(verdicts) {
-            settle(&planned, verdict, moved, &mut imported)?;
-        }
+        settle_all(batch, verdicts, moved, &mut imported)?;
     }
     Ok(imported)
 }
@@ -160,15 +160,25 @@ pub async fn book_whole(
     let group = Group { requests, all_or_nothing: true };
     let entries = plan.entries();
     let verdicts = writer.transfers(group, entries).await?;
-    let mut moved = Moved::new();
-    let judged = plan.planned.into_iter().zip(verdicts);
+    settle_all(plan.planned, verdicts, &mut Moved::new(), &mut imported)?;
+    Ok(imported)
+}
+
+/// Counts a batch that was booked as a whole or not at all.
+fn settle_all(
+    batch: Vec<Planned>,
+    verdicts: Vec<Verdict>,
+    moved: &mut Moved,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let judged = batch.into_iter().zip(verdicts);
     // The one to blame is told, not those withheld for it.
     let (blamed, others): (Vec<_>, Vec<_>) = judged
         .partition(|(_, verdict)| matches!(verdict, Verdict::Rejected(_) | Verdict::KeyReused));
     for (planned, verdict) in blamed.into_iter().chain(others) {
-        settle(&planned, verdict, &mut moved, &mut imported)?;
+        settle(&planned, verdict, moved, imported)?;
     }
-    Ok(imported)
+    Ok(())
 }
 
 fn settle(

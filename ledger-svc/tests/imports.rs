@@ -4,11 +4,15 @@ use forebay_ledger::verify::verify;
 use serde_json::{Value, json};
 
 use crate::engine::{Server, on_every_engine};
-use crate::interchange::{empty, file, import};
+use crate::interchange::{empty, file, import, run};
 use crate::pending::{holding, id};
 use crate::running::{Answer, Api, moving, open_pair};
 
-on_every_engine!(a_key_is_used_once_in_a_text, a_ledgers_own_text_is_known_to_it,);
+on_every_engine!(
+    a_key_is_used_once_in_a_text,
+    a_ledgers_own_text_is_known_to_it,
+    nothing_behind_a_refusal_is_booked,
+);
 
 const HEADING: &str = "transfer,effective_date,account,direction,amount,currency,key\n";
 const CHART: &str = "code,currency,normal_balance\nassets:cash,EUR,debit\nincome:fees,EUR,credit\n";
@@ -113,4 +117,33 @@ async fn a_ledgers_own_text_is_known_to_it(server: &Server) {
     let (code, said, error) = import(&running.database, "csv", &path, &[]);
     assert!(code == 0 && said.contains("booked 0 transfers"), "{said}{error}");
     verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn nothing_behind_a_refusal_is_booked(server: &Server) {
+    let target = empty(server).await;
+    assert_eq!(import(&target, "csv-accounts", &file(&target, "chart.csv", CHART), &[]).0, 0);
+    let first = format!("{HEADING}{}", row("0", "2026-01-01", "8.00", "k0"));
+    assert_eq!(import(&target, "csv", &file(&target, "first.csv", &first), &[]).0, 0);
+    let (code, _, error) = run(&["close", "--database", &target.url, "--through", "2026-01-31"]);
+    assert_eq!(code, 0, "{error}");
+    let text = format!(
+        "{HEADING}{}{}{}{}",
+        row("0", "2026-01-01", "8.00", "k0"),
+        row("1", "2026-02-01", "1.00", "k1"),
+        row("2", "2026-01-15", "2.00", "k2"),
+        row("3", "2026-02-03", "4.00", "k3")
+    );
+    let path = file(&target, "books.csv", &text);
+    // What was booked before the close is no fault.
+    let (code, said, error) = import(&target, "csv", &path, &["--check"]);
+    assert!(code == 65 && error.contains("line 6: "), "{code} {said}{error}");
+    let (code, said, error) = import(&target, "csv", &path, &[]);
+    assert!(code == 65 && error.contains("line 6: "), "{code} {said}{error}");
+    assert_eq!(target.transfers().await, 1, "{error}");
+    let open = text.replace("2026-01-15", "2026-02-15");
+    let (code, said, error) = import(&target, "csv", &file(&target, "open.csv", &open), &[]);
+    assert!(
+        code == 0 && said.contains("booked 3 transfers with 6 entries (1 more"),
+        "{said}{error}"
+    );
 }

@@ -61,6 +61,7 @@ fn file(args: &FileArgs) -> anyhow::Result<()> {
     let imported = runtime()?.block_on(async {
         let offline = Offline::open(&args.database, SERVED).await?;
         let booked = async {
+            offline.release_due().await?;
             let chart = importing::chart(&offline.reader).await?;
             let mut plan = check::check(document, chart, ENTRIES_MAX_DEFAULT)?;
             if args.check {

@@ -27,6 +27,8 @@ pub struct Plan {
     pub currencies: Vec<CurrencyBody>,
     /// Those that are not there yet, with their lines.
     pub accounts: Vec<(usize, AccountBody)>,
+    /// Scales of all currencies, by code.
+    pub scales: HashMap<String, u8>,
     /// In the document's order.
     pub planned: Vec<Planned>,
 }
@@ -99,6 +101,7 @@ pub fn check(document: Document, mut chart: Chart, entries_max: usize) -> Result
             plan.planned.push(Planned { line, request, moves });
         }
     }
+    plan.scales = chart.currencies;
     found.end(plan)
 }
 

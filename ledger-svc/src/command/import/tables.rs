@@ -83,6 +83,7 @@ async fn take_over(
     mapping: &Mapping,
     check_only: bool,
 ) -> anyhow::Result<String> {
+    offline.release_due().await?;
     let chart = importing::chart(&offline.reader).await?;
     let mut source = Source::open(source).await?;
     let mut document = Document::default();
