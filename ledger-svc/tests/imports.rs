@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use crate::engine::{Server, on_every_engine};
 use crate::interchange::{empty, file, import, run};
 use crate::pending::{holding, id};
-use crate::running::{Answer, Api, moving, open_pair};
+use crate::running::{Answer, Api, answer, moving, open_pair};
 
 on_every_engine!(
     a_key_is_used_once_in_a_text,
     a_ledgers_own_text_is_known_to_it,
     nothing_behind_a_refusal_is_booked,
+    a_refused_text_opens_nothing,
 );
 
 const HEADING: &str = "transfer,effective_date,account,direction,amount,currency,key\n";
@@ -146,4 +147,20 @@ async fn nothing_behind_a_refusal_is_booked(server: &Server) {
         code == 0 && said.contains("booked 3 transfers with 6 entries (1 more"),
         "{said}{error}"
     );
+}
+
+async fn a_refused_text_opens_nothing(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    assert_eq!(send(api, "csv-accounts", CHART).await.status, 200);
+    let limits = json!({"balance_min": "0"});
+    let set = api.request(reqwest::Method::PUT, "/v1/accounts/assets:cash/limits").json(&limits);
+    assert_eq!(answer(set.header("if-match", "*")).await.status, 200);
+    let text = "2026-01-01 open Expenses:New EUR\n2026-03-01 * \"A\"\n  Expenses:New  1.00 EUR\n  Assets:Cash\n";
+    let told = faults(&send(api, "beancount", text).await);
+    assert!(told.len() == 1 && told[0].0 == 2, "{told:?}");
+    let body = json!({"format": "beancount", "text": text, "check": true});
+    assert_eq!(faults(&api.post("/v1/imports", &body).await), told);
+    let missing = api.get("/v1/accounts/expenses:new").await;
+    assert_eq!(missing.problem(), "account-not-found");
 }

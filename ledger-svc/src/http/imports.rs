@@ -34,7 +34,7 @@ pub struct ImportBody {
 /// Book a text of another program
 ///
 /// CSV, beancount or ledger-cli: the accounts it opens, and all of its transfers or none. Whatever it says that a ledger
-/// cannot keep is refused with its line. Each transfer has the key that the text gives it, or one that follows from what it
+/// cannot keep, or the books would refuse, is told with its line before anything is opened. Each transfer has the key that the text gives it, or one that follows from what it
 /// says: the same text is never booked twice. What is larger goes in several requests, or through `forebay-ledger import`.
 #[utoipa::path(
     post, path = "/v1/imports", operation_id = "createImport", tag = "transfers",
