@@ -3,7 +3,7 @@
 use forebay_ledger::verify::verify;
 use serde_json::{Value, json};
 
-use crate::engine::{Server, on_every_engine};
+use crate::engine::{Engine, Server, on_every_engine};
 use crate::interchange::{empty, file, import, run};
 use crate::pending::{holding, id};
 use crate::running::{Answer, Api, answer, moving, open_pair};
@@ -13,6 +13,7 @@ on_every_engine!(
     a_ledgers_own_text_is_known_to_it,
     nothing_behind_a_refusal_is_booked,
     a_refused_text_opens_nothing,
+    transfers_of_tables_are_told_apart_by_every_letter,
 );
 
 const HEADING: &str = "transfer,effective_date,account,direction,amount,currency,key\n";
@@ -73,7 +74,7 @@ async fn lived(api: &Api) {
     let posted = id(&api.follow(&held, "post", "post", &json!({})).await);
     id(&api.follow(&posted, "reverse", "reverse", &json!({"effective_date": "2026-02-01"})).await);
     let held = id(&api.transfer("again", &holding("eur:credit", "eur:debit", "4")).await);
-    id(&api.follow(&held, "post", "post again", &json!({"description": "part"})).await);
+    id(&api.follow(&held, "post", "post-again", &json!({"description": "part"})).await);
 }
 
 async fn a_ledgers_own_text_is_known_to_it(server: &Server) {
@@ -163,4 +164,34 @@ async fn a_refused_text_opens_nothing(server: &Server) {
     assert_eq!(faults(&api.post("/v1/imports", &body).await), told);
     let missing = api.get("/v1/accounts/expenses:new").await;
     assert_eq!(missing.problem(), "account-not-found");
+}
+
+async fn transfers_of_tables_are_told_apart_by_every_letter(server: &Server) {
+    if server.engine != Engine::MariaDb {
+        return;
+    }
+    let source = server.database().await;
+    let mut raw = source.connect().await;
+    // On one day, whose entries stand as they were written.
+    for sql in [
+        "CREATE TABLE old_lines (id INT PRIMARY KEY, doc VARCHAR(9) COLLATE utf8mb4_general_ci, side VARCHAR(9), amount DECIMAL(9,2), account VARCHAR(20))",
+        "INSERT INTO old_lines VALUES (1, 'A', 'debit', 1, 'assets:cash'), (2, 'a', 'debit', 2, 'assets:cash'), (3, 'A', 'credit', 1, 'income:fees'), (4, 'a', 'credit', 2, 'income:fees')",
+    ] {
+        raw.execute(sql).await.expect(sql);
+    }
+    let target = empty(server).await;
+    assert_eq!(import(&target, "csv-accounts", &file(&target, "chart.csv", CHART), &[]).0, 0);
+    let entries = "SELECT doc AS transfer, '2026-01-02' AS effective_date, account, side AS direction, amount, 'EUR' AS currency FROM old_lines";
+    let path = file(&target, "mapping.json", &json!({"entries": entries}).to_string());
+    let (code, said, error) = run(&[
+        "import",
+        "tables",
+        "--database",
+        &target.url,
+        "--source",
+        &source.url,
+        "--mapping",
+        &path,
+    ]);
+    assert!(code == 0 && said.contains("booked 2 transfers with 4 entries"), "{said}{error}");
 }
