@@ -44,6 +44,7 @@ mod servers;
 mod signatures;
 mod statements;
 mod storage;
+mod streams;
 mod texts;
 mod upgrade;
 mod verified;

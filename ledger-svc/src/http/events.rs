@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
-use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use utoipa::IntoParams;
@@ -93,7 +92,7 @@ async fn pass_on(
     let mut stopping = app.stopping.clone();
     let mut said = Instant::now();
     let mut text = String::from(": forebay-ledger\nretry: 1000\n\n");
-    while !*stopping.borrow() && may_read(&app, &actor) {
+    while !*stopping.borrow() && app.gate.holds(&actor) {
         // A client that comes again finds the rest.
         let Ok(events) = app.reader.events(after, BATCH_MAX).await else { break };
         after = events.last().map_or(after, |event| event.id);
@@ -140,18 +139,11 @@ async fn hand_on(
             }
             _ = stopping.wait_for(|stop| *stop) => return false,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                if since.elapsed() >= app.limits.body_timeout || !may_read(app, actor) {
+                if since.elapsed() >= app.limits.body_timeout || !app.gate.holds(actor) {
                     return false;
                 }
             }
         }
-    }
-}
-
-fn may_read(app: &App, actor: &Actor) -> bool {
-    match actor {
-        Actor::Key(id) => app.gate.ring.holds(*id, Timestamp::now()),
-        Actor::Anybody | Actor::Command | Actor::Service => true,
     }
 }
 

@@ -20,6 +20,7 @@ use super::App;
 use super::batches::{BatchResult, entries_of, is_minimal, write_refusal, write_result};
 use super::observe::InFlight;
 use super::problem::{Kind, Problem};
+use crate::act::Actor;
 use crate::batch::{Group, Verdict};
 use crate::json;
 use crate::transfer::{BatchItem, TransferRequest};
@@ -35,8 +36,9 @@ const PIECES_AHEAD: usize = 4;
 ///
 /// One JSON object a line (`BatchItem`), as many as you like; one `BatchResult` a line comes back for each,
 /// in the same order, as soon as it is durable. Requests are independent of each other. A line that cannot
-/// be read is answered with its problem, and the stream goes on. Read the answers while you write, or the
-/// service stops reading. When the connection breaks, send again what was not answered, under the same keys.
+/// be read is answered with its problem, and the stream goes on; it ends when its key is revoked or expires.
+/// Read the answers while you write, or the service stops reading. When the connection breaks, send again what
+/// was not answered, under the same keys.
 #[utoipa::path(
     post, path = "/v1/batches.ndjson", operation_id = "streamBatch", tag = "transfers",
     params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves out the transfers (RFC 7240)")),
@@ -44,7 +46,11 @@ const PIECES_AHEAD: usize = 4;
         description = "One item a line; empty lines are passed over"),
     responses((status = 200, description = "One result a line", content_type = "application/x-ndjson", body = BatchResult))
 )]
-pub async fn stream(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub async fn stream(
+    State(app): State<App>,
+    actor: Actor,
+    request: Request,
+) -> Result<Response, Problem> {
     if !is_ndjson(&request) {
         let detail = "the body must be sent with Content-Type: application/x-ndjson";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
@@ -54,6 +60,7 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
     let stream = Stream {
         counted: InFlight::count(&app.metrics),
         app,
+        actor,
         minimal,
         line: 0,
         waiting: VecDeque::new(),
@@ -89,6 +96,7 @@ impl hyper::body::Body for Pieces {
 /// One stream of requests.
 struct Stream {
     app: App,
+    actor: Actor,
     minimal: bool,
     /// Lines read so far.
     line: u64,
@@ -128,7 +136,7 @@ impl Waiting {
     }
 }
 
-/// The client has gone.
+/// The stream is over: the client has gone, or may send no more.
 struct Gone;
 
 impl Stream {
@@ -213,8 +221,12 @@ impl Stream {
         while self.waiting.len() >= GROUPS_AHEAD {
             self.answer_next().await?;
         }
+        if !self.app.gate.holds(&self.actor) {
+            return self.refuse(lines).await;
+        }
         let numbers = lines.iter().map(|line| line.number).collect();
-        let answer = tokio::spawn(answered(self.app.clone(), lines, self.minimal));
+        let asked = (self.app.clone(), self.actor.clone());
+        let answer = tokio::spawn(answered(asked, lines, self.minimal));
         self.waiting.push_back(Waiting { numbers, answer });
         Ok(())
     }
@@ -227,6 +239,20 @@ impl Stream {
 
     async fn send(&mut self, text: String) -> Result<(), Gone> {
         self.pieces.send(text.into()).await.map_err(|_| Gone)
+    }
+
+    /// Answers what is being written, then lines that come too late; nothing more is read.
+    async fn refuse(&mut self, lines: Vec<Line>) -> Result<(), Gone> {
+        while !self.waiting.is_empty() {
+            self.answer_next().await?;
+        }
+        let (mut text, problem) = (String::new(), key_gone());
+        for Line { number, key, .. } in lines {
+            write_refusal(&self.app, &mut text, Some(number), key.as_deref(), &problem);
+            text.push('\n');
+        }
+        self.send(text).await?;
+        Err(Gone)
     }
 
     /// Answers what is being written, then says why nothing more is read.
@@ -260,8 +286,12 @@ fn piece(
     }
 }
 
+fn key_gone() -> Problem {
+    Problem::new(Kind::Unauthenticated, "the API key was revoked or has expired")
+}
+
 /// The answers of one group, a line each.
-async fn answered(app: App, lines: Vec<Line>, minimal: bool) -> String {
+async fn answered((app, actor): (App, Actor), lines: Vec<Line>, minimal: bool) -> String {
     let (mut heads, mut requests) = (Vec::with_capacity(lines.len()), Vec::new());
     for Line { number, key, read } in lines {
         let refused = match read {
@@ -276,6 +306,7 @@ async fn answered(app: App, lines: Vec<Line>, minimal: bool) -> String {
     let verdicts = match entries_of(&app, &requests).await {
         Err(problem) => Err(problem),
         Ok(_) if requests.is_empty() => Ok(Vec::new()),
+        Ok(_) if !app.gate.holds(&actor) => Err(key_gone()),
         Ok(entries) => {
             let group = Group { requests, all_or_nothing: false };
             app.writer.transfers_in_turn(group, entries).await.map_err(Problem::from)
