@@ -41,7 +41,7 @@ impl Api {
             .map(|field| balance[field].as_str().unwrap().to_owned())
     }
 
-    async fn limits(&self, code: &str, limits: &Value) -> Answer {
+    pub async fn limits(&self, code: &str, limits: &Value) -> Answer {
         let path = format!("/v1/accounts/{code}/limits");
         let put = self.request(reqwest::Method::PUT, &path).header("if-match", "*");
         crate::running::answer(put.json(limits)).await

@@ -7,9 +7,33 @@ use serde_json::json;
 use crate::batches::Lines;
 use crate::engine::{Server, on_every_engine};
 use crate::keys::{guarded, of_role, with};
-use crate::running::{answer, moving};
+use crate::running::{answer, moving, open_pair};
 
-on_every_engine!(a_stream_ends_with_its_key,);
+on_every_engine!(a_stream_is_decided_in_its_order, a_stream_ends_with_its_key);
+
+async fn a_stream_is_decided_in_its_order(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open_pair(api).await;
+    api.open("eur:debit:wallet").await;
+    let wallet = "eur:debit:wallet";
+    assert_eq!(api.limits(wallet, &json!({"balance_min": "0"})).await.status, 200);
+    let mut lines = Lines::open(&running, "prefer: return=minimal\r\n").await;
+    // What comes in goes out by the next line, each of them a group of its own.
+    for number in 0..300 {
+        for (way, body) in
+            [("in", moving("eur:credit", wallet, "1")), ("out", moving(wallet, "eur:debit", "1"))]
+        {
+            lines
+                .send(&format!("{}\n", json!({"key": format!("{way}{number}"), "transfer": body})))
+                .await;
+        }
+    }
+    lines.send("").await;
+    let results = lines.results(600).await;
+    let refused: Vec<_> = results.iter().filter(|result| result["status"] != 201).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
 
 async fn a_stream_ends_with_its_key(server: &Server) {
     let (running, admin) = guarded(server).await;

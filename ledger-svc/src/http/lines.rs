@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
 use hyper::body::{Body as _, Frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::App;
@@ -64,6 +64,7 @@ pub async fn stream(
         minimal,
         line: 0,
         waiting: VecDeque::new(),
+        last: None,
         pieces,
     };
     tokio::spawn(stream.run(request.into_body()));
@@ -102,6 +103,8 @@ struct Stream {
     line: u64,
     /// Groups in their order, the first one the next to be answered.
     waiting: VecDeque<Waiting>,
+    /// Ends once the last of them is in the writer's queue.
+    last: Option<oneshot::Receiver<()>>,
     pieces: mpsc::Sender<Bytes>,
     /// As long as it runs, a request is in flight: a stop waits for it.
     counted: InFlight,
@@ -134,6 +137,14 @@ impl Waiting {
         }
         text
     }
+}
+
+/// Groups come to the writer in the order of their lines.
+struct Turn {
+    /// Ends once the group before is in the queue, or will never be.
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped once this one is.
+    done: oneshot::Sender<()>,
 }
 
 /// The stream is over: the client has gone, or may send no more.
@@ -225,8 +236,10 @@ impl Stream {
             return self.refuse(lines).await;
         }
         let numbers = lines.iter().map(|line| line.number).collect();
+        let (done, next) = oneshot::channel();
+        let turn = Turn { before: self.last.replace(next), done };
         let asked = (self.app.clone(), self.actor.clone());
-        let answer = tokio::spawn(answered(asked, lines, self.minimal));
+        let answer = tokio::spawn(answered(asked, lines, self.minimal, turn));
         self.waiting.push_back(Waiting { numbers, answer });
         Ok(())
     }
@@ -291,7 +304,12 @@ fn key_gone() -> Problem {
 }
 
 /// The answers of one group, a line each.
-async fn answered((app, actor): (App, Actor), lines: Vec<Line>, minimal: bool) -> String {
+async fn answered(
+    (app, actor): (App, Actor),
+    lines: Vec<Line>,
+    minimal: bool,
+    turn: Turn,
+) -> String {
     let (mut heads, mut requests) = (Vec::with_capacity(lines.len()), Vec::new());
     for Line { number, key, read } in lines {
         let refused = match read {
@@ -303,14 +321,24 @@ async fn answered((app, actor): (App, Actor), lines: Vec<Line>, minimal: bool) -
         };
         heads.push((number, key, refused));
     }
-    let verdicts = match entries_of(&app, &requests).await {
+    let entries = entries_of(&app, &requests).await;
+    if let Some(before) = turn.before {
+        let _ = before.await;
+    }
+    let queued = match entries {
         Err(problem) => Err(problem),
-        Ok(_) if requests.is_empty() => Ok(Vec::new()),
+        Ok(_) if requests.is_empty() => Ok(None),
         Ok(_) if !app.gate.holds(&actor) => Err(key_gone()),
         Ok(entries) => {
             let group = Group { requests, all_or_nothing: false };
-            app.writer.transfers_in_turn(group, entries).await.map_err(Problem::from)
+            app.writer.queue_in_turn(group, entries).await.map(Some).map_err(Problem::from)
         }
+    };
+    drop(turn.done);
+    let verdicts = match queued {
+        Err(problem) => Err(problem),
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(queued)) => queued.verdicts().await.map_err(Problem::from),
     };
     let (mut verdicts, failed): (std::vec::IntoIter<Verdict>, _) = match verdicts {
         Ok(verdicts) => (verdicts.into_iter(), None),
