@@ -39,7 +39,7 @@ async fn everything_once(running: &Running) {
     hold_and_void(api).await;
     api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
     api.post("/v1/keys/1/revoke", &json!({})).await;
-    api.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:1/", "after": 1000})).await;
+    api.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:1/"})).await;
     api.post("/v1/webhooks/1/remove", &json!({})).await;
     let first = id(&api.transfer("a", &moving("eur:credit", "eur:debit", "5")).await);
     id(&api.follow(&first, "reverse", "b", &json!({})).await);

@@ -17,6 +17,7 @@ use super::lines::Pieces;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
 use crate::outbox::event::Event;
+use crate::store::StoreError;
 
 /// Events read and sent at once.
 const BATCH_MAX: usize = 100;
@@ -32,7 +33,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventParams {
-    /// Events after the one of this number; those booked from now on when left out. `Last-Event-ID` goes before it.
+    /// Events after the one of this number, which there must be; those booked from now on when left out. `Last-Event-ID`
+    /// goes before it.
     #[param(minimum = 0)]
     after: Option<i64>,
 }
@@ -64,6 +66,12 @@ pub async fn stream(
         None if params.after.is_some_and(|after| after < 0) => return Err(wrong("after")),
         None => params.after,
     };
+    let named = if headers.contains_key("last-event-id") { "Last-Event-ID" } else { "after" };
+    if let Some(after) = after
+        && let Some(detail) = beyond_the_last(&app, named, after).await?
+    {
+        return Err(Problem::new(Kind::InvalidParameter, detail));
+    }
     let place = app.streams.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{} event streams are open already", app.outbox.streams_max);
         Problem::new(Kind::TooManyStreams, detail)
@@ -77,6 +85,21 @@ pub async fn stream(
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::new(Pieces(reading))).into_response())
+}
+
+/// What is wrong with beginning after an event that there is not: all up to it would be passed over in silence.
+pub async fn beyond_the_last(
+    app: &App,
+    named: &str,
+    after: i64,
+) -> Result<Option<String>, StoreError> {
+    let last = app.reader.last_transfer().await?;
+    let detail = || {
+        format!(
+            "{named} is {after}, and the last event is number {last}; leave it out to begin now"
+        )
+    };
+    Ok((after > last).then(detail))
 }
 
 /// Until the client is gone, may read no longer, or the service stops.
