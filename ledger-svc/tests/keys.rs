@@ -265,6 +265,7 @@ async fn a_key_asks_no_more_often_than_it_may(server: &Server) {
         ("role", json!("root")),
         ("name", json!("")),
         ("expires_at", json!("soon")),
+        ("expires_at", json!("2026-01-01T00:00:00Z")),
     ] {
         let mut wrong = body.clone();
         wrong[field] = value;
