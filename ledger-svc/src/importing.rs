@@ -88,12 +88,21 @@ pub async fn chart(reader: &Reader) -> Result<Chart, StoreError> {
     }
 }
 
-/// Takes out of a plan what was booked before, and gives it; or says what stands in the way of the rest.
-pub async fn foresee(reader: &Reader, plan: &mut Plan) -> Result<Vec<Planned>, ImportError> {
+/// A plan of which nothing stands in the way.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// What is to be booked.
+    pub plan: Plan,
+    /// What was booked before.
+    pub known: Vec<Planned>,
+}
+
+/// Tells what was booked before from what is to be booked, or says what stands in the way of it.
+pub async fn foresee(reader: &Reader, mut plan: Plan) -> Result<Foreseen, ImportError> {
     let mut found = Found::default();
-    let known = known::take_known(reader, plan, &mut found).await?;
-    foreseen::try_out(reader, plan, &mut found).await?;
-    Ok(found.end(known)?)
+    let known = known::take_known(reader, &mut plan, &mut found).await?;
+    foreseen::try_out(reader, &plan, &mut found).await?;
+    Ok(found.end(Foreseen { plan, known })?)
 }
 
 /// Opens what a plan opens.
@@ -124,13 +133,12 @@ pub async fn open(
 
 /// Books everything, in order. `moved` takes up what was booked now.
 pub async fn book(
-    (reader, writer): (&Reader, &Handle),
-    mut plan: Plan,
+    writer: &Handle,
+    Foreseen { plan, known }: Foreseen,
     actor: &Actor,
     moved: &mut Moved,
 ) -> Result<Imported, ImportError> {
-    let booked_before = foresee(reader, &mut plan).await?.len();
-    let mut imported = Imported { booked_before, ..Imported::default() };
+    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     let mut waiting = plan.planned.into_iter().peekable();
     while waiting.peek().is_some() {
@@ -146,12 +154,11 @@ pub async fn book(
 
 /// Books a plan that fits one batch, as a whole or not at all.
 pub async fn book_whole(
-    (reader, writer): (&Reader, &Handle),
-    mut plan: Plan,
+    writer: &Handle,
+    Foreseen { plan, known }: Foreseen,
     actor: &Actor,
 ) -> Result<Imported, ImportError> {
-    let booked_before = foresee(reader, &mut plan).await?.len();
-    let mut imported = Imported { booked_before, ..Imported::default() };
+    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     if plan.planned.is_empty() {
         return Ok(imported);

@@ -13,6 +13,7 @@ on_every_engine!(
     a_ledgers_own_text_is_known_to_it,
     nothing_behind_a_refusal_is_booked,
     a_refused_text_opens_nothing,
+    what_is_taken_for_booked_before_is_named,
     transfers_of_tables_are_told_apart_by_every_letter,
 );
 
@@ -164,6 +165,22 @@ async fn a_refused_text_opens_nothing(server: &Server) {
     assert_eq!(faults(&api.post("/v1/imports", &body).await), told);
     let missing = api.get("/v1/accounts/expenses:new").await;
     assert_eq!(missing.problem(), "account-not-found");
+}
+
+async fn what_is_taken_for_booked_before_is_named(server: &Server) {
+    let target = empty(server).await;
+    assert_eq!(import(&target, "csv-accounts", &file(&target, "chart.csv", CHART), &[]).0, 0);
+    let fee = row("1", "2026-01-02", "5.00", "");
+    let first = file(&target, "first.csv", &format!("{HEADING}{fee}"));
+    let (code, said, _) = import(&target, "csv", &first, &[]);
+    assert!(code == 0 && !said.contains("without a key"), "{said}");
+    let second = format!("{HEADING}{}{fee}", row("2", "2026-01-03", "7.00", ""));
+    let second = file(&target, "second.csv", &second);
+    for more in [&["--check"][..], &[]] {
+        let (code, said, error) = import(&target, "csv", &second, more);
+        assert!(code == 0 && said.contains("1 transfers with 2 entries (1 more"), "{said}{error}");
+        assert!(said.contains("taken for the same: line 4; another"), "{said}");
+    }
 }
 
 async fn transfers_of_tables_are_told_apart_by_every_letter(server: &Server) {

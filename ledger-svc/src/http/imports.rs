@@ -9,7 +9,7 @@ use super::App;
 use super::extract::JsonBytes;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
-use crate::importing::{self, ImportError, Imported};
+use crate::importing::{self, Foreseen, ImportError, Imported};
 use crate::interchange::{self, Faults, Format, LeftOut, check};
 use crate::json;
 
@@ -35,7 +35,8 @@ pub struct ImportBody {
 ///
 /// CSV, beancount or ledger-cli: the accounts it opens, and all of its transfers or none. Whatever it says that a ledger
 /// cannot keep, or the books would refuse, is told with its line before anything is opened. Each transfer has the key that the text gives it, or one that follows from what it
-/// says: the same text is never booked twice. What is larger goes in several requests, or through `forebay-ledger import`.
+/// says: the same text is never booked twice, and one without a key that says what was booked so before is taken for it
+/// (`booked_before` counts them). What is larger goes in several requests, or through `forebay-ledger import`.
 #[utoipa::path(
     post, path = "/v1/imports", operation_id = "createImport", tag = "transfers",
     request_body = ImportBody,
@@ -49,7 +50,7 @@ pub async fn create(
     let body: ImportBody = json::read(&body.0)?;
     let document = interchange::read(body.format, &body.text, &body.leave_out)?;
     let chart = importing::chart(&app.reader).await?;
-    let mut plan = check::check(document, chart, app.limits.entries_max)?;
+    let plan = check::check(document, chart, app.limits.entries_max)?;
     if let Some(currency) = plan.currencies.first() {
         let detail = format!(
             "there is no currency {:?}; an administrator adds it with POST /v1/currencies",
@@ -62,13 +63,15 @@ pub async fn create(
         let detail = format!("there are {transfers} transfers, {most} at most; cut the text");
         return Err(Problem::new(Kind::InvalidBody, detail).at("text".into()));
     }
+    let foreseen = importing::foresee(&app.reader, plan).await?;
     if body.check {
-        let booked_before = importing::foresee(&app.reader, &mut plan).await?.len();
+        let Foreseen { plan, known } = foreseen;
         let (currencies, accounts) = (0, plan.accounts.len());
         let (transfers, entries) = (plan.planned.len(), plan.entries());
+        let booked_before = known.len();
         return Ok(Json(Imported { currencies, accounts, transfers, entries, booked_before }));
     }
-    Ok(Json(importing::book_whole((&app.reader, &app.writer), plan, &actor).await?))
+    Ok(Json(importing::book_whole(&app.writer, foreseen, &actor).await?))
 }
 
 impl From<ImportError> for Problem {

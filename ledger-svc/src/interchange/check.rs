@@ -37,6 +37,8 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct Planned {
     pub line: usize,
+    /// Whether its key follows from what it says, because the text gives it none.
+    pub keyless: bool,
     pub request: TransferRequest,
     /// Account, side and minor units of each entry.
     pub moves: Vec<(String, Side, i64)>,
@@ -91,6 +93,7 @@ pub fn check(document: Document, mut chart: Chart, entries_max: usize) -> Result
     let mut keys: HashMap<IdempotencyKey, usize> = HashMap::new();
     for booking in document.bookings {
         let (line, it) = (booking.line, booking.it);
+        let keyless = it.key.is_none();
         let moves = legs(line, &it, &chart, &mut found);
         let request = request(it, entries_max, &mut alike);
         if let Some(request) = found.or_note(line, request) {
@@ -98,7 +101,7 @@ pub fn check(document: Document, mut chart: Chart, entries_max: usize) -> Result
             if first != line {
                 found.at(line, used_twice(request.key.as_str(), first));
             }
-            plan.planned.push(Planned { line, request, moves });
+            plan.planned.push(Planned { line, keyless, request, moves });
         }
     }
     plan.scales = chart.currencies;

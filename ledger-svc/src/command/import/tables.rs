@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::super::offline::{Offline, runtime};
 use super::super::{DatabaseArgs, print};
-use super::{SERVED, planned, told};
+use super::{SERVED, alike, planned, told};
 use crate::account::Side;
 use crate::act::Actor;
 use crate::importing::{self, Imported, Moved};
@@ -98,16 +98,17 @@ async fn take_over(
     let sums = source.sums(&mapping.entries).await.context("the sums of the entries")?;
     source.close().await?;
     let read = compared(&sums, &document, mapping.amounts, &scales)?;
-    let mut plan = check::check(document, chart, ENTRIES_MAX_DEFAULT).context(PLACES)?;
+    let plan = check::check(document, chart, ENTRIES_MAX_DEFAULT).context(PLACES)?;
+    let foreseen = importing::foresee(&offline.reader, plan).await.context(PLACES)?;
+    let alike = alike(&foreseen);
     if check_only {
-        let known = importing::foresee(&offline.reader, &mut plan).await.context(PLACES)?.len();
-        return Ok(format!("nothing is wrong; it would book {}\n{read}", planned(&plan, known)));
+        let would = planned(&foreseen);
+        return Ok(format!("nothing is wrong; it would book {would}\n{read}{alike}"));
     }
     let before = importing::totals(&offline.reader).await?;
     let mut moved = Moved::new();
-    let books = (&offline.reader, &offline.writer);
-    let imported =
-        importing::book(books, plan, &Actor::Command, &mut moved).await.context(PLACES)?;
+    let imported = importing::book(&offline.writer, foreseen, &Actor::Command, &mut moved);
+    let imported = imported.await.context(PLACES)?;
     let after = importing::totals(&offline.reader).await?;
     for (account, (debits, credits, count)) in &moved {
         let was = before.get(account).copied().unwrap_or_default();
@@ -118,7 +119,7 @@ async fn take_over(
             );
         }
     }
-    Ok(format!("booked {}\n{read}{}", told(&imported), grown(&imported, &moved)))
+    Ok(format!("booked {}\n{read}{}", told(&imported), grown(&imported, &moved)) + &alike)
 }
 
 /// Faults name rows of a query, after a heading.
