@@ -40,6 +40,7 @@ mod sqlite;
 mod statement;
 mod stream;
 mod threading;
+mod triggers;
 mod url;
 mod way;
 
