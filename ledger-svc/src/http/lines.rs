@@ -35,10 +35,10 @@ const PIECES_AHEAD: usize = 4;
 /// Stream requests
 ///
 /// One JSON object a line (`BatchItem`), as many as you like; one `BatchResult` a line comes back for each,
-/// in the same order, as soon as it is durable. Requests are independent of each other. A line that cannot
-/// be read is answered with its problem, and the stream goes on; it ends when its key is revoked or expires.
-/// Read the answers while you write, or the service stops reading. When the connection breaks, send again what
-/// was not answered, under the same keys.
+/// in the same order, as soon as it is durable. Requests are decided in the order of their lines, and are otherwise
+/// independent of each other. A line that cannot be read is answered with its problem, and the stream goes on; it
+/// ends when its key is revoked or expires. Read the answers while you write, or the service stops reading. When
+/// the connection breaks, send again what was not answered, under the same keys.
 #[utoipa::path(
     post, path = "/v1/batches.ndjson", operation_id = "streamBatch", tag = "transfers",
     params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves out the transfers (RFC 7240)")),
