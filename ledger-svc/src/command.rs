@@ -339,7 +339,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let faulty = read || error.is::<Faults>() || error.is::<JsonError>();
     if faulty
         || error.is::<TlsError>()
-        || matches!(error.downcast_ref(), Some(ImportError::Refused { .. } | ImportError::Foreseen(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(ImportError::Refused { .. } | ImportError::Foreseen(_))
+        )
     {
         return BAD_DOCUMENT;
     }
