@@ -339,12 +339,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let faulty = read || error.is::<Faults>() || error.is::<JsonError>();
     if faulty
         || error.is::<TlsError>()
-        || matches!(error.downcast_ref(), Some(ImportError::Refused { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(ImportError::Refused { .. } | ImportError::Foreseen(_))
+        )
     {
         return BAD_DOCUMENT;
     }
     match error.downcast_ref::<VerifyError>() {
-        Some(VerifyError::Wrong(_)) => return BAD_DOCUMENT,
+        Some(VerifyError::Wrong(_) | VerifyError::Unguarded(_)) => return BAD_DOCUMENT,
         Some(VerifyError::Store(error)) => return store_code(error),
         None => {}
     }

@@ -12,7 +12,7 @@ use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::chain::TransferRow;
 use crate::interchange::beancount::Names;
 use crate::interchange::rows::Known;
-use crate::interchange::{Booking, Format, Leg, Unwritable, beancount, journal, rows};
+use crate::interchange::{Booking, Format, Leg, Unwritable, beancount, journal, key_of, rows};
 use crate::money::format_minor;
 use crate::store::{Audit, StoreError, Stream};
 use crate::transfer::TransferKind;
@@ -181,10 +181,10 @@ fn booking(transfer: &TransferRow, chart: &Chart) -> Result<Booking, StoreError>
             currency: currency.clone(),
         });
     }
-    // The key of what followed another transfer meant another request.
-    let key = transfer.key.as_ref().filter(|_| transfer.kind == TransferKind::Transfer);
+    let own = transfer.key.as_ref().filter(|_| transfer.kind == TransferKind::Transfer);
+    let key = own.map_or_else(|| key_of(transfer.id), |row| row.key.clone());
     Ok(Booking {
-        key: key.map(|row| row.key.clone()),
+        key: Some(key),
         date: day(transfer)?,
         description: transfer.description.clone(),
         metadata: transfer.metadata.clone(),

@@ -1,6 +1,9 @@
 //! Books what a document asks for: the chart first, then transfers, batch after batch, each under a key, so that an
 //! import that was interrupted is begun again and books nothing twice.
 
+mod foreseen;
+mod known;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -10,8 +13,8 @@ use utoipa::ToSchema;
 use crate::account::{AccountBody, Side};
 use crate::act::Actor;
 use crate::batch::{Group, Verdict};
-use crate::interchange::Fault;
 use crate::interchange::check::{Chart, Plan, Planned};
+use crate::interchange::{Fault, Faults, Found};
 use crate::store::{Created, Reader, StoreError};
 use crate::writer::{Handle, WriteError};
 
@@ -19,6 +22,9 @@ use crate::writer::{Handle, WriteError};
 const PAGE: usize = 1000;
 /// Transfers booked at once.
 const BATCH: usize = 500;
+
+const KEY_REUSED: &str =
+    "its key belongs to a transfer that says something else; was it booked here before?";
 
 /// What an import came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,8 +48,11 @@ pub enum ImportError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// What was booked before it stays.
-    #[error("{fault}; {} transfers before it are booked", .before.transfers + .before.booked_before)]
+    /// Nothing was booked.
+    #[error(transparent)]
+    Foreseen(#[from] Faults),
+    /// Others changed the books since the plan was tried out. What earlier batches booked stays.
+    #[error("{fault}; of the text {} transfers are booked, now or before", .before.transfers + .before.booked_before)]
     Refused { fault: Fault, before: Imported },
 }
 
@@ -79,6 +88,23 @@ pub async fn chart(reader: &Reader) -> Result<Chart, StoreError> {
     }
 }
 
+/// A plan of which nothing stands in the way.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// What is to be booked.
+    pub plan: Plan,
+    /// What was booked before.
+    pub known: Vec<Planned>,
+}
+
+/// Tells what was booked before from what is to be booked, or says what stands in the way of it.
+pub async fn foresee(reader: &Reader, mut plan: Plan) -> Result<Foreseen, ImportError> {
+    let mut found = Found::default();
+    let known = known::take_known(reader, &mut plan, &mut found).await?;
+    foreseen::try_out(reader, &plan, &mut found).await?;
+    Ok(found.end(Foreseen { plan, known })?)
+}
+
 /// Opens what a plan opens.
 pub async fn open(
     writer: &Handle,
@@ -108,22 +134,20 @@ pub async fn open(
 /// Books everything, in order. `moved` takes up what was booked now.
 pub async fn book(
     writer: &Handle,
-    plan: Plan,
+    Foreseen { plan, known }: Foreseen,
     actor: &Actor,
     moved: &mut Moved,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
+    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     let mut waiting = plan.planned.into_iter().peekable();
     while waiting.peek().is_some() {
         let batch: Vec<Planned> = waiting.by_ref().take(BATCH).collect();
         let requests = batch.iter().map(|planned| planned.request.clone()).collect();
         let entries = batch.iter().map(|planned| planned.moves.len()).sum();
-        let group = Group { requests, all_or_nothing: false };
+        let group = Group { requests, all_or_nothing: true };
         let verdicts = writer.transfers_in_turn(group, entries).await?;
-        for (planned, verdict) in batch.into_iter().zip(verdicts) {
-            settle(&planned, verdict, moved, &mut imported)?;
-        }
+        settle_all(batch, verdicts, moved, &mut imported)?;
     }
     Ok(imported)
 }
@@ -131,10 +155,10 @@ pub async fn book(
 /// Books a plan that fits one batch, as a whole or not at all.
 pub async fn book_whole(
     writer: &Handle,
-    plan: Plan,
+    Foreseen { plan, known }: Foreseen,
     actor: &Actor,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
+    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
     open(writer, &plan, actor, &mut imported).await?;
     if plan.planned.is_empty() {
         return Ok(imported);
@@ -143,15 +167,25 @@ pub async fn book_whole(
     let group = Group { requests, all_or_nothing: true };
     let entries = plan.entries();
     let verdicts = writer.transfers(group, entries).await?;
-    let mut moved = Moved::new();
-    let judged = plan.planned.into_iter().zip(verdicts);
+    settle_all(plan.planned, verdicts, &mut Moved::new(), &mut imported)?;
+    Ok(imported)
+}
+
+/// Counts a batch that was booked as a whole or not at all.
+fn settle_all(
+    batch: Vec<Planned>,
+    verdicts: Vec<Verdict>,
+    moved: &mut Moved,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let judged = batch.into_iter().zip(verdicts);
     // The one to blame is told, not those withheld for it.
     let (blamed, others): (Vec<_>, Vec<_>) = judged
         .partition(|(_, verdict)| matches!(verdict, Verdict::Rejected(_) | Verdict::KeyReused));
     for (planned, verdict) in blamed.into_iter().chain(others) {
-        settle(&planned, verdict, &mut moved, &mut imported)?;
+        settle(&planned, verdict, moved, imported)?;
     }
-    Ok(imported)
+    Ok(())
 }
 
 fn settle(
@@ -171,10 +205,7 @@ fn settle(
             imported.booked_before += 1;
             return Ok(());
         }
-        Verdict::KeyReused => {
-            "its key belongs to a transfer that says something else; was it booked here before?"
-                .to_owned()
-        }
+        Verdict::KeyReused => KEY_REUSED.to_owned(),
         Verdict::Rejected(rejection) => rejection.to_string(),
         Verdict::Withheld => "another transfer of the batch was refused".to_owned(),
     };

@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::metadata::Metadata;
@@ -98,6 +99,8 @@ pub struct Faults(pub Vec<Fault>);
 #[error("{0}")]
 pub struct Unwritable(pub String);
 
+/// How keys begin that are made of a transfer's id.
+const FOLLOWED: &str = "transfer:";
 const TOO_FEW: &str = "a transfer needs at least two entries";
 
 /// Directives that somebody wants left out, by their words, such as `price`.
@@ -151,6 +154,17 @@ pub fn read(format: Format, text: &str, left_out: &LeftOut) -> Result<Document, 
         Format::Beancount => beancount::read(text, left_out),
         Format::Ledger => journal::read(text, left_out),
     }
+}
+
+/// What an export writes as the key of a transfer that followed another one: its own was that of another request.
+pub fn key_of(id: Uuid) -> String {
+    format!("{FOLLOWED}{id}")
+}
+
+/// The transfer that such a key names.
+pub fn named(key: &str) -> Option<Uuid> {
+    let id = key.strip_prefix(FOLLOWED)?;
+    id.parse().ok().filter(|parsed: &Uuid| parsed.to_string() == id)
 }
 
 /// A name that is the exporter's own would be read as such.

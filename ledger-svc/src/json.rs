@@ -92,13 +92,23 @@ where
     Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
-/// Reads an object, for a field that may be left out.
+/// Reads a list of objects, for a field that may be left out or null.
+pub fn objects_if_any<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(objects.map(|objects| objects.into_iter().map(|Object(value)| value).collect()))
+}
+
+/// Reads an object, for a field that may be left out or null.
 pub fn object_if_any<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    Object::deserialize(deserializer).map(|Object(value)| Some(value))
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 /// A `T` written as a JSON object. Derived reading also takes an array of the fields in their

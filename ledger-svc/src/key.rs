@@ -125,7 +125,7 @@ pub struct KeyBody {
     #[schema(example = "checkout", min_length = 1, max_length = 200)]
     pub name: String,
     pub role: Role,
-    /// From when it is refused, RFC 3339 with an offset; never when left out.
+    /// From when it is refused, RFC 3339 with an offset and not in the past; never when left out.
     #[serde(default, deserialize_with = "read_expiry")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2027-01-01T00:00:00Z")]
     pub expires_at: Option<Timestamp>,
@@ -140,6 +140,12 @@ impl KeyBody {
             return Err(NameError::TextEmpty { what: "key name" });
         }
         validate_text("key name", &self.name, NAME_CHARS_MAX)
+    }
+
+    /// Why a key would be none from the beginning, if it would.
+    pub fn expired(&self, now: Timestamp) -> Option<String> {
+        let at = self.expires_at.filter(|at| *at <= now)?;
+        Some(format!("the key would have expired already: {at} is not later than now, {now:.0}"))
     }
 }
 
@@ -235,6 +241,16 @@ mod tests {
         let body = KeyBody { name: "n".into(), role: Role::Reader, expires_at: None, rate: None };
         let kept = format!("{:?}", NewKey::new(body, &one));
         assert!(!kept.contains(&one.reveal()[PREFIX..]), "{kept}");
+    }
+
+    #[test]
+    fn a_key_that_has_expired_is_none() {
+        let at = |seconds: i64| {
+            let expires_at = Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds));
+            let body = KeyBody { name: "n".into(), role: Role::Reader, expires_at, rate: None };
+            body.expired(Timestamp::UNIX_EPOCH).is_some()
+        };
+        assert_eq!([at(-1), at(0), at(1)], [true, true, false]);
     }
 
     #[test]

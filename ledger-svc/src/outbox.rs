@@ -63,7 +63,7 @@ pub struct EndpointBody {
     #[serde(default)]
     #[schema(max_length = 200)]
     pub description: String,
-    /// Events after the one of this number; those booked from now on when left out.
+    /// Events after the one of this number, which there must be; those booked from now on when left out.
     #[serde(default)]
     #[schema(minimum = 0)]
     pub after: Option<i64>,

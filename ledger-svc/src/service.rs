@@ -24,7 +24,7 @@ use crate::outbox::tail::Tail;
 use crate::outbox::{self, deliver};
 use crate::signature::SigningKey;
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
-use crate::writer;
+use crate::{verify, writer};
 
 /// Connections the admin listener holds at once; it has one or two clients.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -108,6 +108,10 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         metrics.unsafe_durability.set(1);
         let (database, settings) = (options.database.to_string(), opened.unsafe_settings);
         shouting.push(tokio::spawn(shout_unsafe(database, settings)));
+    }
+    let missing = reader.missing_triggers().await?;
+    if !missing.is_empty() {
+        shouting.push(tokio::spawn(shout_unguarded(options.database.to_string(), missing)));
     }
     announce_capacities(&metrics, &options);
     let (handle, writer) =
@@ -218,6 +222,15 @@ async fn shout_unsafe(database: String, settings: Vec<UnsafeSetting>) {
             settings = settings.join("; "),
             "UNSAFE: acknowledged transfers can be lost; never keep money in this database"
         );
+    }
+}
+
+/// Says at error level, again and again, that nothing in the database keeps what is booked from being changed.
+async fn shout_unguarded(database: String, missing: Vec<String>) {
+    let mut every = tokio::time::interval(SHOUT_EVERY);
+    loop {
+        every.tick().await;
+        tracing::error!(database, "UNGUARDED: {}", verify::unguarded(&missing));
     }
 }
 

@@ -19,6 +19,7 @@ mod engine;
 mod faults;
 mod gather;
 mod journal;
+mod known;
 mod metadata;
 mod migration;
 mod mysql;
@@ -40,6 +41,7 @@ mod sqlite;
 mod statement;
 mod stream;
 mod threading;
+mod triggers;
 mod url;
 mod way;
 

@@ -43,6 +43,8 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the books are not right: {0}")]
     Wrong(Finding),
+    #[error("{}", unguarded(.0))]
+    Unguarded(Vec<String>),
 }
 
 /// Books found right.
@@ -50,8 +52,19 @@ pub enum VerifyError {
 pub struct Verified {
     pub books: Books,
     pub accounts: usize,
+    /// Triggers that should keep rows as they are, and are not there.
+    pub triggers_missing: Vec<String>,
     /// The last signature, and how many there are.
     pub signed: Option<(SignatureRow, usize)>,
+}
+
+/// What is said of triggers that are not there.
+pub fn unguarded(triggers: &[String]) -> String {
+    format!(
+        "{} triggers that keep rows from being changed are gone: {}; make them again, as the files in ledger-svc/migrations do",
+        triggers.len(),
+        triggers.join(", ")
+    )
 }
 
 impl fmt::Display for Finding {
@@ -123,8 +136,9 @@ pub async fn verify_signed(
         return Err(Finding { table: "transfer_metadata", row, what }.into());
     }
     sealed.check(&mut audit).await?;
+    let triggers_missing = audit.missing_triggers().await?;
     audit.close().await?;
-    Ok(Verified { books, accounts, signed: signed.last })
+    Ok(Verified { books, accounts, triggers_missing, signed: signed.last })
 }
 
 async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {

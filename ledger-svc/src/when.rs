@@ -9,9 +9,12 @@ pub const TIME: &str = "write 2026-01-31 or 2026-01-31T12:00:00Z";
 /// How a day is to be written, for messages.
 pub const DAY: &str = "write 2026-01-31";
 
-/// A time with an offset (RFC 3339), or a day, which begins at midnight UTC.
+/// A time with an offset (RFC 3339), or a day, which begins at midnight UTC. The last day there is begins later than any
+/// time there is, which comes to the same.
 pub fn time(text: &str) -> Option<Timestamp> {
-    let midnight = || Some(day(text)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let last =
+        Timestamp::from_microsecond(Timestamp::MAX.as_microsecond()).unwrap_or(Timestamp::MAX);
+    let midnight = || Some(day(text)?.to_zoned(TimeZone::UTC).map_or(last, |at| at.timestamp()));
     text.parse().ok().or_else(midnight)
 }
 
@@ -33,6 +36,7 @@ mod tests {
             assert_eq!(day(bad), None, "{bad}");
         }
         assert_eq!(time("2026-01-31"), time("2026-01-31T01:00:00+01:00"));
+        assert!(time("9999-12-31") > time("9999-12-30") && time("9999-12-30").is_some());
         assert!(time("2026-01-31T00:00:00").is_none() && time("noon").is_none());
     }
 }

@@ -75,6 +75,17 @@ pub struct Handle {
     metrics: Metrics,
 }
 
+/// Requests that are in the queue.
+#[derive(Debug)]
+pub struct Queued(oneshot::Receiver<Result<Vec<Verdict>, WriteError>>);
+
+impl Queued {
+    /// As many verdicts as requests, in their order, after the commit.
+    pub async fn verdicts(self) -> Result<Vec<Verdict>, WriteError> {
+        self.0.await.map_err(|_| WriteError::Stopped)?
+    }
+}
+
 impl Handle {
     /// `entries`: how many the request has, or the transfer that it follows.
     pub async fn transfer(
@@ -118,6 +129,11 @@ impl Handle {
         group: Group,
         entries: usize,
     ) -> Result<Vec<Verdict>, WriteError> {
+        self.queue_in_turn(group, entries).await?.verdicts().await
+    }
+
+    /// The same, until they are in the queue: what is in it first is decided first.
+    pub async fn queue_in_turn(&self, group: Group, entries: usize) -> Result<Queued, WriteError> {
         let wanted = u32::try_from(entries).unwrap_or(u32::MAX);
         let mut room = Vec::with_capacity(2);
         for (rooms, most) in
@@ -132,7 +148,7 @@ impl Handle {
         self.backlog.add(task.writes());
         place.send(task);
         self.observe_depth();
-        answer.await.map_err(|_| WriteError::Stopped)?
+        Ok(Queued(answer))
     }
 
     /// Does an act of administration and writes it down.

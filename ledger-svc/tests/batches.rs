@@ -177,14 +177,14 @@ async fn expectations_refuse_what_has_changed(server: &Server) {
 }
 
 /// A stream of lines that is written and read by hand.
-struct Lines {
+pub struct Lines {
     reader: OwnedReadHalf,
     writer: tokio::net::tcp::OwnedWriteHalf,
     text: String,
 }
 
 impl Lines {
-    async fn open(running: &Running, headers: &str) -> Self {
+    pub async fn open(running: &Running, headers: &str) -> Self {
         let stream = TcpStream::connect(running.service.listen).await.unwrap();
         let (reader, mut writer) = stream.into_split();
         let head = format!(
@@ -194,13 +194,13 @@ impl Lines {
         Self { reader, writer, text: String::new() }
     }
 
-    async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         let chunk = format!("{:x}\r\n{text}\r\n", text.len());
         self.writer.write_all(chunk.as_bytes()).await.unwrap();
     }
 
     /// The results so far, once there are so many.
-    async fn results(&mut self, count: usize) -> Vec<Value> {
+    pub async fn results(&mut self, count: usize) -> Vec<Value> {
         let read = async {
             loop {
                 let lines = self.text.lines().filter(|line| line.starts_with('{'));
@@ -218,7 +218,7 @@ impl Lines {
         tokio::time::timeout(DEADLINE, read).await.expect("no results")
     }
 
-    async fn rest(mut self) -> String {
+    pub async fn rest(mut self) -> String {
         let read = self.reader.read_to_string(&mut self.text);
         tokio::time::timeout(DEADLINE, read).await.expect("it does not end").unwrap();
         self.text

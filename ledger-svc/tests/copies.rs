@@ -68,10 +68,8 @@ async fn everything_booked_is_exported(server: &Server) {
     assert!(lines[1].starts_with(&format!("1,{first},transfer,")), "{csv}");
     let end = ",2026-01-31,\"say \"\"hi\"\", twice\",eur:debit,debit,5.00,EUR,\"a\",";
     assert!(lines[1].ends_with(end), "{csv}");
-    assert!(
-        lines[4].starts_with(&format!("4,{post},post,"))
-            && lines[4].ends_with(",eur:credit,credit,7.00,EUR,,")
-    );
+    let end = format!(",eur:credit,credit,7.00,EUR,\"transfer:{post}\",");
+    assert!(lines[4].starts_with(&format!("4,{post},post,")) && lines[4].ends_with(&end), "{csv}");
     let (code, journal, error) = run(&["export", "--database", url, "--format", "ledger"]);
     assert_eq!(code, 0, "{error}");
     let entry = "2026-01-31 * say \"hi\", twice\n    ; forebay-key: a\n    eur:debit  5.00 \"EUR\"\n    eur:credit  -5.00 \"EUR\"\n";

@@ -43,7 +43,7 @@ async fn create(api: &Api, admin: &Secret, body: &Value) -> Answer {
     answer(with(api, admin.reveal(), Method::POST, "/v1/keys").json(body)).await
 }
 
-async fn of_role(api: &Api, admin: &Secret, role: Role) -> String {
+pub async fn of_role(api: &Api, admin: &Secret, role: Role) -> String {
     let created = create(api, admin, &json!({"name": role.as_str(), "role": role})).await;
     assert_eq!(created.status, 201, "{}", created.body);
     assert_eq!(created.headers["cache-control"], "no-store");
@@ -265,6 +265,7 @@ async fn a_key_asks_no_more_often_than_it_may(server: &Server) {
         ("role", json!("root")),
         ("name", json!("")),
         ("expires_at", json!("soon")),
+        ("expires_at", json!("2026-01-01T00:00:00Z")),
     ] {
         let mut wrong = body.clone();
         wrong[field] = value;

@@ -348,10 +348,13 @@ async fn a_stream_goes_on_where_it_was_left(server: &Server) {
     free().await;
     let open = from("").send().await.unwrap();
     assert_eq!(answer(from("")).await.problem(), "too-many-streams");
-    for wrong in ["?after=-1", "?after=x", "?since=1"] {
+    for wrong in ["?after=-1", "?after=x", "?since=1", "?after=152"] {
         assert_eq!(answer(from(wrong)).await.problem(), "invalid-parameter", "{wrong}");
     }
     assert_eq!(answer(from("").header("last-event-id", "x")).await.problem(), "invalid-parameter");
+    let ahead = answer(from("?after=1").header("last-event-id", "152")).await;
+    assert_eq!(ahead.problem(), "invalid-parameter");
+    assert!(ahead.body.contains("the last event is number 151"), "{}", ahead.body);
     // A stop ends it.
     let began = Instant::now();
     assert_eq!(running.service.stop().await.unwrap(), 0);
@@ -421,6 +424,7 @@ async fn webhooks_are_checked_and_limited(server: &Server) {
         (json!({"url": "ftp://x/"}), "url"),
         (json!({"url": "http://shop.example.com/"}), "url"),
         (json!({"url": "https://x/", "after": -1}), "after"),
+        (json!({"url": "https://x/", "after": 1}), "after"),
         (json!({"url": "https://x/", "description": "a\nb"}), "description"),
     ] {
         let refused = api.post("/v1/webhooks", &body).await;

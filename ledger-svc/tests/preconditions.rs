@@ -51,6 +51,19 @@ async fn limits_are_set_by_who_has_seen_them(server: &Server) {
     let mut codes = [both.0.status.as_u16(), both.1.status.as_u16()];
     codes.sort_unstable();
     assert_eq!(codes, [200, 412]);
+    // What there is must not be there (RFC 9110, 13.1.2).
+    for seen in [None, Some("*")] {
+        let mut request = api.request(Method::PUT, LIMITS).header("if-none-match", "*");
+        if let Some(seen) = seen {
+            request = request.header("if-match", seen);
+        }
+        let refused = answer(request.json(&json!({"balance_min": "-9"}))).await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.problem().as_str()),
+            (412, "precondition-failed")
+        );
+    }
+    assert_ne!(api.read(LIMITS).await["balance_min"], "-9.00");
     let missing = api.request(Method::PUT, "/v1/accounts/nobody/limits").json(&json!({}));
     assert_eq!(answer(missing).await.problem(), "account-not-found");
 }
@@ -83,6 +96,8 @@ async fn what_changed_meanwhile_stays(server: &Server) {
     let currency = json!({"code": "POINTS", "scale": 0});
     let refused = act("/v1/currencies", "\"any\"", &currency).await;
     assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (412, "precondition-failed"));
+    let unheard = api.request(Method::POST, "/v1/currencies").header("if-none-match", "*");
+    assert_eq!(answer(unheard.json(&currency)).await.problem(), "precondition-failed");
     assert_eq!(act("/v1/currencies", "*", &currency).await.status, 201);
     running.service.stop().await.unwrap();
     let url = running.database.url.parse().unwrap();

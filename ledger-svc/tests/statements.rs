@@ -82,6 +82,11 @@ async fn periods_join_without_gaps_and_agree_with_the_entries(server: &Server) {
     assert!(long_ago["entries"].as_array().unwrap().is_empty());
     let to_come = api.read(&format!("{PATH}?from=2999-01-01")).await;
     assert_eq!(to_come["opening_balance"], "18.00");
+    let (last, until) = ("from=9999-12-31", "to=9999-12-31");
+    assert_eq!(api.read(&format!("{PATH}?{last}")).await["opening_balance"], "18.00");
+    assert_eq!(api.read(&format!("{PATH}?{until}")).await["closing_balance"], "18.00");
+    let before = "/v1/accounts/eur:debit/balance/as-of?booked_before=9999-12-31";
+    assert_eq!(api.read(before).await["balance"], "18.00");
 }
 
 async fn a_statement_as_csv_is_the_same_statement(server: &Server) {

@@ -1,20 +1,24 @@
 //! `verify` finds healthy books right, and a change by plain SQL in any table, naming the row.
 
+use std::time::Instant;
+
 use forebay_ledger::chain::Head;
 use forebay_ledger::store::{DatabaseUrl, hex};
 use forebay_ledger::verify::{Finding, Verified, VerifyError, verify};
 use serde_json::json;
 
+use crate::binary::{binary, serving};
 use crate::engine::{Database, Engine, Server, on_every_engine};
 use crate::pending::{hold_and_void, holding, id};
 use crate::raw::Raw;
-use crate::running::{Running, answer, moving, open_pair, options};
+use crate::running::{DEADLINE, Running, answer, moving, open_pair, options};
 use crate::upgrade::of_the_first_version;
 
 on_every_engine!(
     books_are_right_while_they_are_written,
     every_change_by_sql_is_found,
     what_the_first_version_booked_is_chained,
+    triggers_that_are_gone_are_told,
 );
 
 async fn verified(database: &Database, pinned: Option<Head>) -> Result<Verified, VerifyError> {
@@ -25,7 +29,7 @@ async fn verified(database: &Database, pinned: Option<Head>) -> Result<Verified,
 async fn wrong(database: &Database, pinned: Option<Head>) -> Finding {
     match verified(database, pinned).await.expect_err("it should have been found") {
         VerifyError::Wrong(finding) => finding,
-        VerifyError::Store(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -39,7 +43,7 @@ async fn everything_once(running: &Running) {
     hold_and_void(api).await;
     api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
     api.post("/v1/keys/1/revoke", &json!({})).await;
-    api.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:1/", "after": 1000})).await;
+    api.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:1/"})).await;
     api.post("/v1/webhooks/1/remove", &json!({})).await;
     let first = id(&api.transfer("a", &moving("eur:credit", "eur:debit", "5")).await);
     id(&api.follow(&first, "reverse", "b", &json!({})).await);
@@ -437,4 +441,40 @@ async fn what_is_kept_apart_is_held_against_it(database: &Database) {
     }
     verified(database, None).await.unwrap();
     raw.close().await;
+}
+
+async fn triggers_that_are_gone_are_told(server: &Server) {
+    let running = server.running().await;
+    let database = running.database;
+    running.service.stop().await.unwrap();
+    let verify = || {
+        let output = binary().args(["verify", "--database", &database.url]).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, error) = verify();
+    assert_eq!(code, 0, "{error}");
+    let (gone, sql) = match database.engine {
+        Engine::Postgres => {
+            ("transfers_append_only", "ALTER TABLE transfers DISABLE TRIGGER transfers_append_only")
+        }
+        Engine::Sqlite | Engine::MariaDb => {
+            ("transfers_no_update", "DROP TRIGGER transfers_no_update")
+        }
+    };
+    database.connect().await.execute(sql).await.unwrap();
+    let (code, said, error) = verify();
+    assert!(code == 65 && said.contains("the books are right"), "{code} {said}{error}");
+    assert!(
+        error.contains(&format!("1 triggers that keep rows from being changed are gone: {gone};")),
+        "{error}"
+    );
+    let serving = serving(&database, &[]).await;
+    let began = Instant::now();
+    let log = || std::fs::read_to_string(database.directory.join("log")).unwrap();
+    while !(log().contains("UNGUARDED") && log().contains(gone)) {
+        assert!(began.elapsed() < DEADLINE, "{}", log());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    drop(serving);
 }

@@ -12,11 +12,13 @@ use self::tables::TablesArgs;
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
 use crate::act::Actor;
-use crate::importing::{self, Imported, Moved};
-use crate::interchange::check::{self, Plan};
+use crate::importing::{self, Foreseen, Imported, Moved};
+use crate::interchange::check;
 use crate::interchange::{self, Format, LeftOut};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
 
+/// Lines that are named.
+const LINES_MAX: usize = 20;
 const SERVED: &str = "while the service runs, use its API: POST /v1/imports";
 
 #[derive(Debug, Subcommand)]
@@ -58,38 +60,51 @@ fn file(args: &FileArgs) -> anyhow::Result<()> {
     let text = text(&args.file, args.bytes_max)?;
     let left_out: LeftOut = args.leave_out.iter().cloned().collect();
     let document = interchange::read(args.format, &text, &left_out)?;
-    let imported = runtime()?.block_on(async {
+    let said = runtime()?.block_on(async {
         let offline = Offline::open(&args.database, SERVED).await?;
         let booked = async {
+            offline.release_due().await?;
             let chart = importing::chart(&offline.reader).await?;
             let plan = check::check(document, chart, ENTRIES_MAX_DEFAULT)?;
+            let foreseen = importing::foresee(&offline.reader, plan).await?;
+            let alike = alike(&foreseen);
             if args.check {
-                return Ok(Done::Checked(planned(&plan)));
+                let would = planned(&foreseen);
+                return Ok(format!("nothing is wrong; it would book {would}\n{alike}"));
             }
-            let booked =
-                importing::book(&offline.writer, plan, &Actor::Command, &mut Moved::new()).await?;
-            anyhow::Ok(Done::Booked(booked))
+            let (writer, mut moved) = (&offline.writer, Moved::new());
+            let booked = importing::book(writer, foreseen, &Actor::Command, &mut moved).await?;
+            anyhow::Ok(format!("booked {}\n{alike}", told(&booked)))
         }
         .await;
         offline.close().await?;
         booked
     })?;
-    match imported {
-        Done::Checked(would) => print(&format!("nothing is wrong; it would book {would}\n")),
-        Done::Booked(imported) => print(&format!("booked {}\n", told(&imported))),
+    print(&said)
+}
+
+/// Lines that were taken for what was booked before because they say the same, and nothing tells them apart.
+fn alike(foreseen: &Foreseen) -> String {
+    let lines = foreseen.known.iter().filter(|known| known.keyless);
+    let lines: Vec<String> = lines.map(|known| known.line.to_string()).collect();
+    if lines.is_empty() {
+        return String::new();
     }
+    let (first, more) =
+        (&lines[..lines.len().min(LINES_MAX)], lines.len().saturating_sub(LINES_MAX));
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "without a key and as booked before, so taken for the same: line {}{more}; another transfer needs a key of its own\n",
+        first.join(", ")
+    )
 }
 
-enum Done {
-    Checked(String),
-    Booked(Imported),
-}
-
-fn planned(plan: &Plan) -> String {
+fn planned(foreseen: &Foreseen) -> String {
+    let (plan, booked_before) = (&foreseen.plan, foreseen.known.len());
     let (transfers, entries) = (plan.planned.len(), plan.entries());
     let (currencies, accounts) = (plan.currencies.len(), plan.accounts.len());
     format!(
-        "{transfers} transfers with {entries} entries, and open {currencies} currencies and {accounts} accounts"
+        "{transfers} transfers with {entries} entries ({booked_before} more were booked before), and open {currencies} currencies and {accounts} accounts"
     )
 }
 

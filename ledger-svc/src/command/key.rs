@@ -80,6 +80,9 @@ fn create(args: &CreateArgs) -> anyhow::Result<()> {
     let (name, role, expires_at) = (args.name.clone(), args.role, args.expires);
     let body = KeyBody { name, role, expires_at, rate };
     body.validate()?;
+    if let Some(why) = body.expired(Timestamp::now()) {
+        bail!(why);
+    }
     let secret = Secret::generate();
     let act = Act::CreateKey { key: NewKey::new(body, &secret), keys_max: http::KEYS_MAX_DEFAULT };
     match done(&args.database, act)? {

@@ -45,6 +45,11 @@ impl Offline {
         Ok(self.writer.act(act, Actor::Command).await?)
     }
 
+    /// Waits until what fell due while nobody wrote is released: the writer's first batch does that.
+    pub async fn release_due(&self) -> anyhow::Result<()> {
+        Ok(self.writer.probe().await?)
+    }
+
     /// Ends the writer and with it the lock.
     pub async fn close(self) -> anyhow::Result<()> {
         drop(self.writer);

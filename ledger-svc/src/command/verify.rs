@@ -11,7 +11,7 @@ use crate::chain::Head;
 use crate::money::format_minor;
 use crate::signature::{PublicKey, pem};
 use crate::store::{DatabaseUrl, hex};
-use crate::verify::{self, Verified};
+use crate::verify::{self, Verified, VerifyError};
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -33,7 +33,11 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
         args.public_key.iter().map(|path| public_key(path)).collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let verified = runtime.block_on(verify::verify_signed(&database, args.head, &keys))?;
-    print(&text(&database, &verified))
+    print(&text(&database, &verified))?;
+    match verified.triggers_missing {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(VerifyError::Unguarded(missing).into()),
+    }
 }
 
 pub fn text(database: &DatabaseUrl, verified: &Verified) -> String {

@@ -32,6 +32,16 @@ pub struct Gate {
     pub table: Table,
 }
 
+impl Gate {
+    /// Whether who was let in may go on: what takes long asks again, as keys are revoked and expire meanwhile.
+    pub fn holds(&self, actor: &Actor) -> bool {
+        match actor {
+            Actor::Key(id) => self.ring.holds(*id, Timestamp::now()),
+            Actor::Anybody | Actor::Command | Actor::Service => true,
+        }
+    }
+}
+
 /// How clients are told to prove who they are (RFC 6750, RFC 7617).
 const BEARER: &str = "Bearer realm=\"forebay-ledger\"";
 

@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
-use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use utoipa::IntoParams;
@@ -18,6 +17,7 @@ use super::lines::Pieces;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
 use crate::outbox::event::Event;
+use crate::store::StoreError;
 
 /// Events read and sent at once.
 const BATCH_MAX: usize = 100;
@@ -33,7 +33,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventParams {
-    /// Events after the one of this number; those booked from now on when left out. `Last-Event-ID` goes before it.
+    /// Events after the one of this number, which there must be; those booked from now on when left out. `Last-Event-ID`
+    /// goes before it.
     #[param(minimum = 0)]
     after: Option<i64>,
 }
@@ -65,6 +66,12 @@ pub async fn stream(
         None if params.after.is_some_and(|after| after < 0) => return Err(wrong("after")),
         None => params.after,
     };
+    let named = if headers.contains_key("last-event-id") { "Last-Event-ID" } else { "after" };
+    if let Some(after) = after
+        && let Some(detail) = beyond_the_last(&app, named, after).await?
+    {
+        return Err(Problem::new(Kind::InvalidParameter, detail));
+    }
     let place = app.streams.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{} event streams are open already", app.outbox.streams_max);
         Problem::new(Kind::TooManyStreams, detail)
@@ -80,6 +87,21 @@ pub async fn stream(
     Ok((headers, Body::new(Pieces(reading))).into_response())
 }
 
+/// What is wrong with beginning after an event that there is not: all up to it would be passed over in silence.
+pub async fn beyond_the_last(
+    app: &App,
+    named: &str,
+    after: i64,
+) -> Result<Option<String>, StoreError> {
+    let last = app.reader.last_transfer().await?;
+    let detail = || {
+        format!(
+            "{named} is {after}, and the last event is number {last}; leave it out to begin now"
+        )
+    };
+    Ok((after > last).then(detail))
+}
+
 /// Until the client is gone, may read no longer, or the service stops.
 async fn pass_on(
     app: App,
@@ -93,7 +115,7 @@ async fn pass_on(
     let mut stopping = app.stopping.clone();
     let mut said = Instant::now();
     let mut text = String::from(": forebay-ledger\nretry: 1000\n\n");
-    while !*stopping.borrow() && may_read(&app, &actor) {
+    while !*stopping.borrow() && app.gate.holds(&actor) {
         // A client that comes again finds the rest.
         let Ok(events) = app.reader.events(after, BATCH_MAX).await else { break };
         after = events.last().map_or(after, |event| event.id);
@@ -140,18 +162,11 @@ async fn hand_on(
             }
             _ = stopping.wait_for(|stop| *stop) => return false,
             () = tokio::time::sleep(LOOK_EVERY) => {
-                if since.elapsed() >= app.limits.body_timeout || !may_read(app, actor) {
+                if since.elapsed() >= app.limits.body_timeout || !app.gate.holds(actor) {
                     return false;
                 }
             }
         }
-    }
-}
-
-fn may_read(app: &App, actor: &Actor) -> bool {
-    match actor {
-        Actor::Key(id) => app.gate.ring.holds(*id, Timestamp::now()),
-        Actor::Anybody | Actor::Command | Actor::Service => true,
     }
 }
 

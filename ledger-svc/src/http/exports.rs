@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::App;
 use super::problem::{Kind, Problem};
+use crate::act::Actor;
 use crate::exporting::{Export, ExportError};
 use crate::interchange::Format;
 use crate::store::Audit;
@@ -30,8 +31,8 @@ const PIECES_AHEAD: usize = 2;
     get, path = "/v1/export/entries.csv", operation_id = "exportEntries", tag = "reports",
     responses((status = 200, description = "All entries", content_type = "text/csv", body = String))
 )]
-pub async fn entries(State(app): State<App>) -> Result<Response, Problem> {
-    export(app, Format::Csv, "entries.csv").await
+pub async fn entries(State(app): State<App>, actor: Actor) -> Result<Response, Problem> {
+    export((app, actor), Format::Csv, "entries.csv").await
 }
 
 /// Export the chart as CSV
@@ -41,8 +42,8 @@ pub async fn entries(State(app): State<App>) -> Result<Response, Problem> {
     get, path = "/v1/export/accounts.csv", operation_id = "exportAccounts", tag = "reports",
     responses((status = 200, description = "All accounts", content_type = "text/csv", body = String))
 )]
-pub async fn accounts(State(app): State<App>) -> Result<Response, Problem> {
-    export(app, Format::CsvAccounts, "accounts.csv").await
+pub async fn accounts(State(app): State<App>, actor: Actor) -> Result<Response, Problem> {
+    export((app, actor), Format::CsvAccounts, "accounts.csv").await
 }
 
 /// Export the books for beancount
@@ -52,8 +53,8 @@ pub async fn accounts(State(app): State<App>) -> Result<Response, Problem> {
     get, path = "/v1/export/books.beancount", operation_id = "exportBeancount", tag = "reports",
     responses((status = 200, description = "The books", content_type = "text/plain", body = String))
 )]
-pub async fn beancount(State(app): State<App>) -> Result<Response, Problem> {
-    export(app, Format::Beancount, "books.beancount").await
+pub async fn beancount(State(app): State<App>, actor: Actor) -> Result<Response, Problem> {
+    export((app, actor), Format::Beancount, "books.beancount").await
 }
 
 /// Export the books for ledger-cli and hledger
@@ -63,11 +64,15 @@ pub async fn beancount(State(app): State<App>) -> Result<Response, Problem> {
     get, path = "/v1/export/books.ledger", operation_id = "exportLedger", tag = "reports",
     responses((status = 200, description = "The books", content_type = "text/plain", body = String))
 )]
-pub async fn ledger(State(app): State<App>) -> Result<Response, Problem> {
-    export(app, Format::Ledger, "books.ledger").await
+pub async fn ledger(State(app): State<App>, actor: Actor) -> Result<Response, Problem> {
+    export((app, actor), Format::Ledger, "books.ledger").await
 }
 
-async fn export(app: App, format: Format, name: &str) -> Result<Response, Problem> {
+async fn export(
+    (app, actor): (App, Actor),
+    format: Format,
+    name: &str,
+) -> Result<Response, Problem> {
     let place = app.exports.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{} exports are under way already", app.limits.exports_max);
         Problem::new(Kind::TooManyExports, detail)
@@ -76,7 +81,7 @@ async fn export(app: App, format: Format, name: &str) -> Result<Response, Proble
     // What cannot be begun is a problem; what cannot go on breaks off.
     let first = export.piece().await?;
     let (pieces, reading) = mpsc::channel(PIECES_AHEAD);
-    tokio::spawn(send(app, export, first, pieces, place));
+    tokio::spawn(send((app, actor), export, first, pieces, place));
     let kind = match format {
         Format::Csv | Format::CsvAccounts => "text/csv; charset=utf-8; header=present",
         Format::Beancount | Format::Ledger => "text/plain; charset=utf-8",
@@ -98,6 +103,8 @@ enum Broken {
     Slow,
     #[error("the client is gone")]
     Gone,
+    #[error("its key was revoked or has expired")]
+    KeyGone,
     #[error("the service stops")]
     Stopping,
 }
@@ -108,7 +115,7 @@ enum Piece {
 }
 
 async fn send(
-    app: App,
+    (app, actor): (App, Actor),
     export: Export,
     first: Option<String>,
     pieces: mpsc::Sender<Piece>,
@@ -117,7 +124,7 @@ async fn send(
     app.metrics.exports.inc();
     let mut stopping = app.stopping.clone();
     let ended = tokio::select! {
-        ended = pass_on(&app, export, first, &pieces) => ended,
+        ended = pass_on((&app, &actor), export, first, &pieces) => ended,
         _ = stopping.wait_for(|stop| *stop) => Err(Broken::Stopping),
     };
     app.metrics.exports.dec();
@@ -128,7 +135,7 @@ async fn send(
 
 /// Until all is sent. A client that takes nothing for long would keep the database's old rows from being cleared away.
 async fn pass_on(
-    app: &App,
+    (app, actor): (&App, &Actor),
     mut export: Export,
     first: Option<String>,
     pieces: &mpsc::Sender<Piece>,
@@ -141,6 +148,9 @@ async fn pass_on(
     };
     let mut next = first;
     while let Some(text) = next {
+        if !app.gate.holds(actor) {
+            return Err(Broken::KeyGone);
+        }
         send(Piece::Text(text.into())).await?;
         next = export.piece().await?;
     }

@@ -9,7 +9,7 @@ use super::App;
 use super::extract::JsonBytes;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
-use crate::importing::{self, ImportError, Imported};
+use crate::importing::{self, Foreseen, ImportError, Imported};
 use crate::interchange::{self, Faults, Format, LeftOut, check};
 use crate::json;
 
@@ -34,8 +34,9 @@ pub struct ImportBody {
 /// Book a text of another program
 ///
 /// CSV, beancount or ledger-cli: the accounts it opens, and all of its transfers or none. Whatever it says that a ledger
-/// cannot keep is refused with its line. Each transfer has the key that the text gives it, or one that follows from what it
-/// says: the same text is never booked twice. What is larger goes in several requests, or through `forebay-ledger import`.
+/// cannot keep, or the books would refuse, is told with its line before anything is opened. Each transfer has the key that the text gives it, or one that follows from what it
+/// says: the same text is never booked twice, and one without a key that says what was booked so before is taken for it
+/// (`booked_before` counts them). What is larger goes in several requests, or through `forebay-ledger import`.
 #[utoipa::path(
     post, path = "/v1/imports", operation_id = "createImport", tag = "transfers",
     request_body = ImportBody,
@@ -62,14 +63,24 @@ pub async fn create(
         let detail = format!("there are {transfers} transfers, {most} at most; cut the text");
         return Err(Problem::new(Kind::InvalidBody, detail).at("text".into()));
     }
+    let foreseen = importing::foresee(&app.reader, plan).await?;
     if body.check {
-        let (accounts, entries) = (plan.accounts.len(), plan.entries());
-        return Ok(Json(Imported { accounts, transfers, entries, ..Imported::default() }));
+        let Foreseen { plan, known } = foreseen;
+        let (currencies, accounts) = (0, plan.accounts.len());
+        let (transfers, entries) = (plan.planned.len(), plan.entries());
+        let booked_before = known.len();
+        return Ok(Json(Imported { currencies, accounts, transfers, entries, booked_before }));
     }
-    match importing::book_whole(&app.writer, plan, &actor).await {
-        Ok(imported) => Ok(Json(imported)),
-        Err(ImportError::Store(error)) => Err(error.into()),
-        Err(ImportError::Write(error)) => Err(error.into()),
-        Err(ImportError::Refused { fault, .. }) => Err(Faults(vec![fault]).into()),
+    Ok(Json(importing::book_whole(&app.writer, foreseen, &actor).await?))
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Store(error) => error.into(),
+            ImportError::Write(error) => error.into(),
+            ImportError::Foreseen(faults) => faults.into(),
+            ImportError::Refused { fault, .. } => Faults(vec![fault]).into(),
+        }
     }
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 
 use super::App;
 use super::extract::{JsonBytes, NoBody, PageOf, Paging, Params, Segment};
@@ -30,6 +31,9 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let body: KeyBody = json::read(&body.0)?;
     body.validate().map_err(|error| Problem::from(error).at("name".into()))?;
+    if let Some(detail) = body.expired(Timestamp::now()) {
+        return Err(Problem::new(Kind::InvalidBody, detail).at("expires_at".into()));
+    }
     let secret = Secret::generate();
     let act = Act::CreateKey { key: NewKey::new(body, &secret), keys_max: app.limits.keys_max };
     match app.writer.act(act, actor).await? {

@@ -13,13 +13,14 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
 use hyper::body::{Body as _, Frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::App;
 use super::batches::{BatchResult, entries_of, is_minimal, write_refusal, write_result};
 use super::observe::InFlight;
 use super::problem::{Kind, Problem};
+use crate::act::Actor;
 use crate::batch::{Group, Verdict};
 use crate::json;
 use crate::transfer::{BatchItem, TransferRequest};
@@ -34,9 +35,10 @@ const PIECES_AHEAD: usize = 4;
 /// Stream requests
 ///
 /// One JSON object a line (`BatchItem`), as many as you like; one `BatchResult` a line comes back for each,
-/// in the same order, as soon as it is durable. Requests are independent of each other. A line that cannot
-/// be read is answered with its problem, and the stream goes on. Read the answers while you write, or the
-/// service stops reading. When the connection breaks, send again what was not answered, under the same keys.
+/// in the same order, as soon as it is durable. Requests are decided in the order of their lines, and are otherwise
+/// independent of each other. A line that cannot be read is answered with its problem, and the stream goes on; it
+/// ends when its key is revoked or expires. Read the answers while you write, or the service stops reading. When
+/// the connection breaks, send again what was not answered, under the same keys.
 #[utoipa::path(
     post, path = "/v1/batches.ndjson", operation_id = "streamBatch", tag = "transfers",
     params(("Prefer" = Option<String>, Header, description = "`return=minimal` leaves out the transfers (RFC 7240)")),
@@ -44,7 +46,11 @@ const PIECES_AHEAD: usize = 4;
         description = "One item a line; empty lines are passed over"),
     responses((status = 200, description = "One result a line", content_type = "application/x-ndjson", body = BatchResult))
 )]
-pub async fn stream(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub async fn stream(
+    State(app): State<App>,
+    actor: Actor,
+    request: Request,
+) -> Result<Response, Problem> {
     if !is_ndjson(&request) {
         let detail = "the body must be sent with Content-Type: application/x-ndjson";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
@@ -54,9 +60,11 @@ pub async fn stream(State(app): State<App>, request: Request) -> Result<Response
     let stream = Stream {
         counted: InFlight::count(&app.metrics),
         app,
+        actor,
         minimal,
         line: 0,
         waiting: VecDeque::new(),
+        last: None,
         pieces,
     };
     tokio::spawn(stream.run(request.into_body()));
@@ -89,11 +97,14 @@ impl hyper::body::Body for Pieces {
 /// One stream of requests.
 struct Stream {
     app: App,
+    actor: Actor,
     minimal: bool,
     /// Lines read so far.
     line: u64,
     /// Groups in their order, the first one the next to be answered.
     waiting: VecDeque<Waiting>,
+    /// Ends once the last of them is in the writer's queue.
+    last: Option<oneshot::Receiver<()>>,
     pieces: mpsc::Sender<Bytes>,
     /// As long as it runs, a request is in flight: a stop waits for it.
     counted: InFlight,
@@ -128,7 +139,15 @@ impl Waiting {
     }
 }
 
-/// The client has gone.
+/// Groups come to the writer in the order of their lines.
+struct Turn {
+    /// Ends once the group before is in the queue, or will never be.
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped once this one is.
+    done: oneshot::Sender<()>,
+}
+
+/// The stream is over: the client has gone, or may send no more.
 struct Gone;
 
 impl Stream {
@@ -213,8 +232,14 @@ impl Stream {
         while self.waiting.len() >= GROUPS_AHEAD {
             self.answer_next().await?;
         }
+        if !self.app.gate.holds(&self.actor) {
+            return self.refuse(lines).await;
+        }
         let numbers = lines.iter().map(|line| line.number).collect();
-        let answer = tokio::spawn(answered(self.app.clone(), lines, self.minimal));
+        let (done, next) = oneshot::channel();
+        let turn = Turn { before: self.last.replace(next), done };
+        let asked = (self.app.clone(), self.actor.clone());
+        let answer = tokio::spawn(answered(asked, lines, self.minimal, turn));
         self.waiting.push_back(Waiting { numbers, answer });
         Ok(())
     }
@@ -227,6 +252,20 @@ impl Stream {
 
     async fn send(&mut self, text: String) -> Result<(), Gone> {
         self.pieces.send(text.into()).await.map_err(|_| Gone)
+    }
+
+    /// Answers what is being written, then lines that come too late; nothing more is read.
+    async fn refuse(&mut self, lines: Vec<Line>) -> Result<(), Gone> {
+        while !self.waiting.is_empty() {
+            self.answer_next().await?;
+        }
+        let (mut text, problem) = (String::new(), key_gone());
+        for Line { number, key, .. } in lines {
+            write_refusal(&self.app, &mut text, Some(number), key.as_deref(), &problem);
+            text.push('\n');
+        }
+        self.send(text).await?;
+        Err(Gone)
     }
 
     /// Answers what is being written, then says why nothing more is read.
@@ -260,8 +299,17 @@ fn piece(
     }
 }
 
+fn key_gone() -> Problem {
+    Problem::new(Kind::Unauthenticated, "the API key was revoked or has expired")
+}
+
 /// The answers of one group, a line each.
-async fn answered(app: App, lines: Vec<Line>, minimal: bool) -> String {
+async fn answered(
+    (app, actor): (App, Actor),
+    lines: Vec<Line>,
+    minimal: bool,
+    turn: Turn,
+) -> String {
     let (mut heads, mut requests) = (Vec::with_capacity(lines.len()), Vec::new());
     for Line { number, key, read } in lines {
         let refused = match read {
@@ -273,13 +321,24 @@ async fn answered(app: App, lines: Vec<Line>, minimal: bool) -> String {
         };
         heads.push((number, key, refused));
     }
-    let verdicts = match entries_of(&app, &requests).await {
+    let entries = entries_of(&app, &requests).await;
+    if let Some(before) = turn.before {
+        let _ = before.await;
+    }
+    let queued = match entries {
         Err(problem) => Err(problem),
-        Ok(_) if requests.is_empty() => Ok(Vec::new()),
+        Ok(_) if requests.is_empty() => Ok(None),
+        Ok(_) if !app.gate.holds(&actor) => Err(key_gone()),
         Ok(entries) => {
             let group = Group { requests, all_or_nothing: false };
-            app.writer.transfers_in_turn(group, entries).await.map_err(Problem::from)
+            app.writer.queue_in_turn(group, entries).await.map(Some).map_err(Problem::from)
         }
+    };
+    drop(turn.done);
+    let verdicts = match queued {
+        Err(problem) => Err(problem),
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(queued)) => queued.verdicts().await.map_err(Problem::from),
     };
     let (mut verdicts, failed): (std::vec::IntoIter<Verdict>, _) = match verdicts {
         Ok(verdicts) => (verdicts.into_iter(), None),

@@ -1,11 +1,11 @@
-//! What a client has seen of what it changes (RFC 9110, 13.1.1): `If-Match` has the `ETag` it was given, and nothing is
-//! done where that is no longer what there is.
+//! What a client has seen of what it changes (RFC 9110, 13.1.1 and 13.1.2): `If-Match` has the `ETag` it was given, and
+//! nothing is done where that is no longer what there is; nor where it is what `If-None-Match` has.
 
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Request};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use serde::Serialize;
 
 use super::App;
@@ -21,26 +21,41 @@ pub const COMPARED: [&str; 4] = [
     "/v1/webhooks/{id}/resume",
 ];
 
-/// `If-Match`, if there is one.
+/// `If-Match` and `If-None-Match`, if there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Precondition(Option<Vec<String>>);
+pub struct Precondition {
+    one_of: Option<Vec<String>>,
+    none_of: Option<Vec<String>>,
+}
 
 impl Precondition {
     fn of(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(header::IF_MATCH);
-        let lists = values.iter().map(|value| value.to_str().unwrap_or_default());
-        let tags = lists.flat_map(|list| list.split(',').map(|tag| tag.trim().to_owned()));
-        Self(headers.contains_key(header::IF_MATCH).then(|| tags.collect()))
+        let listed = |name: HeaderName| {
+            let values = headers.get_all(&name);
+            let lists = values.iter().map(|value| value.to_str().unwrap_or_default());
+            let tags = lists.flat_map(|list| list.split(',').map(|tag| tag.trim().to_owned()));
+            headers.contains_key(&name).then(|| tags.collect())
+        };
+        Self { one_of: listed(header::IF_MATCH), none_of: listed(header::IF_NONE_MATCH) }
     }
 
     fn names_tags(&self) -> bool {
-        self.0.as_ref().is_some_and(|tags| tags.iter().all(|tag| tag != "*"))
+        self.one_of.as_ref().is_some_and(|tags| tags.iter().all(|tag| tag != "*"))
+    }
+
+    /// Whether what there is, under this tag, is what `If-None-Match` has: `*` is whatever there is.
+    fn excludes(&self, tag: &str) -> bool {
+        let is = |named: &String| named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag;
+        self.none_of.as_ref().is_some_and(|tags| tags.iter().any(is))
     }
 
     /// What is replaced as a whole is replaced by who has seen it: without a word of that, 428 (RFC 6585, 3).
     pub fn required(self, read: &str) -> Result<Self, Problem> {
-        if self.0.is_some() {
+        if self.one_of.is_some() {
             return Ok(self);
+        }
+        if self.excludes("*") {
+            return Err(excluded());
         }
         let detail = format!(
             "send If-Match with the ETag of {read}, so that what somebody else has set meanwhile is not \
@@ -51,7 +66,10 @@ impl Precondition {
 
     /// The same thing that `current` is, where the client has seen just this; none where it takes whatever there is.
     pub fn seen<T: Serialize>(&self, current: T) -> Result<Option<T>, Problem> {
-        match &self.0 {
+        if self.none_of.is_some() && self.excludes(&etag::of(&current)) {
+            return Err(excluded());
+        }
+        match &self.one_of {
             None => Ok(None),
             Some(tags) if tags.iter().any(|tag| tag == "*") => Ok(None),
             // A weak tag never matches here (RFC 9110, 8.8.3.2).
@@ -64,6 +82,12 @@ impl Precondition {
 /// It is no longer what the client has seen.
 pub fn changed() -> Problem {
     let detail = "it is no longer what If-Match names; read it again and decide anew";
+    Problem::new(Kind::PreconditionFailed, detail)
+}
+
+fn excluded() -> Problem {
+    let detail =
+        "it is what If-None-Match says it must not be; leave it out to change what is there";
     Problem::new(Kind::PreconditionFailed, detail)
 }
 
@@ -80,11 +104,17 @@ pub fn none_ignored(request: &Request) -> Result<(), Problem> {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let path = request.extensions().get::<axum::extract::MatchedPath>();
     let compared = path.is_some_and(|path| COMPARED.contains(&path.as_str()));
-    if !reads && !compared && Precondition::of(request.headers()).names_tags() {
-        let detail = "there is no tag of this to compare If-Match with; leave it out";
-        return Err(Problem::new(Kind::PreconditionFailed, detail));
+    if reads || compared {
+        return Ok(());
     }
-    Ok(())
+    let precondition = Precondition::of(request.headers());
+    let named = match (precondition.names_tags(), &precondition.none_of) {
+        (false, None) => return Ok(()),
+        (true, _) => "If-Match",
+        (false, Some(_)) => "If-None-Match",
+    };
+    let detail = format!("there is no tag of this to compare {named} with; leave it out");
+    Err(Problem::new(Kind::PreconditionFailed, detail))
 }
 
 /// Refuses a parameter of an operation that has none: a transfer that was to be tried only would be booked.
@@ -130,6 +160,21 @@ mod tests {
         }
         assert_eq!(given(&["*"]).seen(7), Ok(None));
         assert_eq!(given(&[]).seen(7), Ok(None));
+    }
+
+    #[test]
+    fn what_must_not_be_there_is_found_under_any_tag_of_it() {
+        let tag = etag::of(&7);
+        let judged = |none: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::IF_MATCH, HeaderValue::from_static("*"));
+            headers.append(header::IF_NONE_MATCH, HeaderValue::from_str(none).unwrap());
+            Precondition::of(&headers).seen(7).map_err(|problem| problem.kind)
+        };
+        for there in ["*", &tag, &format!("W/{tag}"), &format!("\"a\", {tag}")] {
+            assert_eq!(judged(there), Err(Kind::PreconditionFailed), "{there}");
+        }
+        assert_eq!(judged("\"a\""), Ok(None));
     }
 
     #[test]

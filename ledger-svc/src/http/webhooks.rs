@@ -38,6 +38,11 @@ pub async fn create(
         let field = error.field().to_owned();
         Problem::new(Kind::InvalidBody, error.to_string()).at(field)
     })?;
+    if let Some(after) = body.after
+        && let Some(detail) = super::events::beyond_the_last(&app, "after", after).await?
+    {
+        return Err(Problem::new(Kind::InvalidBody, detail).at("after".into()));
+    }
     let secret = Secret::generate();
     let endpoint = NewEndpoint { body, secret: secret.clone() };
     let endpoints_max = app.outbox.endpoints_max;

@@ -9,7 +9,7 @@ use super::{Booking, Document, Faults, Found};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::money::{Currency, format_minor};
 use crate::store::hex;
-use crate::transfer::{BatchItem, EntryBody, TransferBody, TransferRequest};
+use crate::transfer::{BatchItem, EntryBody, IdempotencyKey, TransferBody, TransferRequest};
 
 /// What is there already.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Plan {
     pub currencies: Vec<CurrencyBody>,
     /// Those that are not there yet, with their lines.
     pub accounts: Vec<(usize, AccountBody)>,
+    /// Scales of all currencies, by code.
+    pub scales: HashMap<String, u8>,
     /// In the document's order.
     pub planned: Vec<Planned>,
 }
@@ -35,6 +37,8 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct Planned {
     pub line: usize,
+    /// Whether its key follows from what it says, because the text gives it none.
+    pub keyless: bool,
     pub request: TransferRequest,
     /// Account, side and minor units of each entry.
     pub moves: Vec<(String, Side, i64)>,
@@ -86,15 +90,27 @@ pub fn check(document: Document, mut chart: Chart, entries_max: usize) -> Result
         }
     }
     let mut alike: HashMap<[u8; 32], u32> = HashMap::new();
+    let mut keys: HashMap<IdempotencyKey, usize> = HashMap::new();
     for booking in document.bookings {
         let (line, it) = (booking.line, booking.it);
+        let keyless = it.key.is_none();
         let moves = legs(line, &it, &chart, &mut found);
         let request = request(it, entries_max, &mut alike);
         if let Some(request) = found.or_note(line, request) {
-            plan.planned.push(Planned { line, request, moves });
+            let first = *keys.entry(request.key.clone()).or_insert(line);
+            if first != line {
+                found.at(line, used_twice(request.key.as_str(), first));
+            }
+            plan.planned.push(Planned { line, keyless, request, moves });
         }
     }
+    plan.scales = chart.currencies;
     found.end(plan)
+}
+
+/// Of two transfers under one key the second would be taken for the first, sent again.
+fn used_twice(key: &str, first: usize) -> String {
+    format!("its key {key:?} is that of line {first}; each transfer has a key of its own, or none")
 }
 
 fn unknown_currency(code: &str) -> String {

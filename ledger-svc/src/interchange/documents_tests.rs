@@ -9,7 +9,8 @@ const FORMATS: [Format; 3] = [Format::Csv, Format::Beancount, Format::Ledger];
 
 fn text(max: usize) -> impl Strategy<Value = String> {
     let edges = prop::sample::select(vec![
-        "", " ", "; x", "(a) b", "* b", "\"q\\", "a  b", "é:—", "!", "=", "#t ^l",
+        "", " ", "; x", "(a) b", "* b", "\"q\\", "a  b", "é:—", "!", "=", "#t ^l", "1, b: 2",
+        "x:y,z:1",
     ]);
     prop_oneof![
         edges.prop_map(str::to_owned),

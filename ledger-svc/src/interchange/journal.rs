@@ -2,26 +2,29 @@
 //! transactions, both ways.
 
 mod amounts;
+mod codes;
+mod tags;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use jiff::civil::Date;
 
-use self::amounts::amount;
+use self::amounts::{Marks, amount};
+use self::codes::Codes;
+use self::tags::{add_tag, tag, take_whole, write_tags};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
     Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
-    usual_side, writable_name,
+    usual_side,
 };
-use crate::account::{AccountBody, CurrencyBody, Side, validate_code};
-use crate::metadata::Metadata;
+use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::when;
 
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
     let (mut found, mut document) = (Found::default(), Document::default());
-    let mut codes = HashMap::new();
-    for block in &blocks(text) {
+    let (mut codes, mut marks) = (Codes::default(), Marks::default());
+    for block in &blocks(&uncommented(text)) {
         let head = block.head;
         if head.text.starts_with([';', '#', '%', '|', '*']) {
             for line in block.below.iter().filter(|line| !is_comment(line.text)) {
@@ -30,12 +33,25 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
             continue;
         }
         let (word, rest) = head.text.split_once([' ', '\t']).unwrap_or((head.text, ""));
+        // What says how numbers are written is heard even where it is left out.
+        let written = match word {
+            "commodity" | "D" => formats(block, rest, &mut marks),
+            "decimal-mark" => marks.decimal_mark(rest),
+            _ => Ok(()),
+        };
+        if found.or_note(head.number, written).is_none() {
+            continue;
+        }
         match word {
+            _ if is_scoped(word) => found.at(head.number, scoped(word)),
+            "decimal-mark" => {}
             _ if left_out.contains(word) => {}
             "account" => account(block, rest.trim(), &mut codes, &mut document, &mut found),
             "commodity" => commodity(block, rest.trim(), &mut document, &mut found),
             _ => match date(word) {
-                Some(day) => transaction(block, day, rest, &codes, &mut document, &mut found),
+                Some(day) => {
+                    transaction(block, day, rest, (&mut codes, &marks), &mut document, &mut found);
+                }
                 None => {
                     let word: String = word.chars().take(40).collect();
                     found.at(head.number, format!("a ledger cannot keep {word:?}; take it out, or leave it out with --leave-out {word}"));
@@ -44,6 +60,57 @@ pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
         }
     }
     found.end(document)
+}
+
+/// A currency and how its amounts are written, on the line or below it.
+fn formats(block: &Block<'_>, rest: &str, marks: &mut Marks) -> Result<(), String> {
+    marks.format(rest)?;
+    block.below.iter().filter_map(|line| format_of(*line)).try_for_each(|it| marks.format(it))
+}
+
+fn format_of(line: Line<'_>) -> Option<&str> {
+    line.text.trim_start().strip_prefix("format").filter(|rest| rest.starts_with([' ', '\t']))
+}
+
+/// The text without its comment blocks, whose lines are left empty so that all others keep their numbers. One that is not
+/// ended goes to the end of the text, as it does for the programs that write them.
+fn uncommented(text: &str) -> Cow<'_, str> {
+    let opens = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        line.starts_with(word) && matches!(directive(word), "comment" | "test")
+    };
+    if !text.lines().any(opens) {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut within) = (String::with_capacity(text.len()), false);
+    for line in text.lines() {
+        let closes = line.starts_with("end comment") || line.starts_with("end test");
+        if within || opens(line) {
+            within = !closes;
+        } else {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    Cow::Owned(kept)
+}
+
+/// A directive's word; ledger-cli takes a sign in front of it.
+fn directive(word: &str) -> &str {
+    word.strip_prefix(['!', '@']).unwrap_or(word)
+}
+
+/// Whether a directive says what others mean: without it they would be booked as what they are not.
+fn is_scoped(word: &str) -> bool {
+    matches!(directive(word), "apply" | "end" | "alias" | "capture")
+        || (directive(word) != word && word.len() > 1)
+}
+
+fn scoped(word: &str) -> String {
+    let word: String = word.chars().take(40).collect();
+    format!(
+        "{word:?} changes what other lines mean, so it is neither kept nor left out; write out what it does, as `hledger print` or `ledger print` do"
+    )
 }
 
 fn is_comment(text: &str) -> bool {
@@ -56,32 +123,6 @@ fn date(word: &str) -> Option<Date> {
     let mut parts = separated.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
     when::day(&format!("{year}-{month:0>2}-{day:0>2}")).filter(|_| parts.next().is_none())
-}
-
-/// A tag: `; name: value`. What is no tag is a comment, which belongs to no books.
-fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
-    let text = text.trim_start().trim_start_matches(';').trim();
-    if text.len() > 2
-        && text.starts_with(':')
-        && text.ends_with(':')
-        && !text.contains(char::is_whitespace)
-    {
-        return Err(format!(
-            "a transfer has no tags without a value; make {text} such as ; project: 7"
-        ));
-    }
-    let Some((name, value)) = text.split_once(':') else { return Ok(None) };
-    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
-    let is_tag = is_name && (value.starts_with([' ', '\t']) || value.is_empty());
-    Ok(is_tag.then_some((name, value.trim())))
-}
-
-fn add_tag(named: &mut Named, line: Line<'_>, found: &mut Found) {
-    match tag(line.text) {
-        Ok(Some((name, value))) => named.add(line.number, name, value.to_owned(), found),
-        Ok(None) => {}
-        Err(why) => found.at(line.number, why),
-    }
 }
 
 fn named(block: &Block<'_>, found: &mut Found) -> Named {
@@ -97,21 +138,6 @@ fn named(block: &Block<'_>, found: &mut Found) -> Named {
         }
     }
     named
-}
-
-/// Codes of the accounts that are declared, by their names.
-type Codes = HashMap<String, String>;
-
-/// The code of an account's name.
-fn code(name: &str, codes: &Codes) -> Result<String, String> {
-    if let Some(code) = codes.get(name) {
-        return Ok(code.clone());
-    }
-    let code = name.to_ascii_lowercase();
-    validate_code(&code).map_err(|error| {
-        format!("{error}; or declare it: account {name}, and below it ; forebay-code: assets:cash")
-    })?;
-    Ok(code)
 }
 
 fn account(
@@ -145,19 +171,22 @@ fn account(
         return;
     };
     let called = named.take("name").unwrap_or_else(|| name.to_owned());
+    take_whole(&mut named, line, found);
     let metadata = named.rest(line, found);
     let it = AccountBody { code, name: called, currency, normal_balance, metadata };
     if document.accounts.iter().any(|other| other.it.code == it.code) {
         found.at(line, format!("the account {} is declared twice", it.code));
-    } else if found.or_note(line, it.validate()).is_some() {
-        codes.insert(name.to_owned(), it.code.clone());
+    } else if found.or_note(line, it.validate()).is_some()
+        && found.or_note(line, codes.declare(name, &it.code)).is_some()
+    {
         document.accounts.push(Placed { line, it });
     }
 }
 
 fn commodity(block: &Block<'_>, name: &str, document: &mut Document, found: &mut Found) {
     let line = block.head.number;
-    let mut named = named(block, found);
+    let below = block.below.iter().copied().filter(|line| format_of(*line).is_none()).collect();
+    let mut named = named(&Block { head: block.head, below }, found);
     let scale = named.take("scale");
     if !named.rest(line, found).is_empty() {
         found.at(line, "a currency here has no tags");
@@ -178,7 +207,7 @@ fn transaction(
     block: &Block<'_>,
     date: Date,
     rest: &str,
-    codes: &Codes,
+    (codes, marks): (&mut Codes, &Marks),
     document: &mut Document,
     found: &mut Found,
 ) {
@@ -203,7 +232,7 @@ fn transaction(
     for line in &block.below {
         if !is_comment(line.text) {
             postings += 1;
-            legs.extend(found.or_note(line.number, posting(*line, codes)));
+            legs.extend(found.or_note(line.number, posting(*line, codes, marks)));
         } else if legs.is_empty() {
             add_tag(&mut named, *line, found);
         } else if tag(line.text) != Ok(None) {
@@ -227,13 +256,14 @@ fn transaction(
         },
     };
     let key = named.take("key");
+    take_whole(&mut named, head.number, found);
     let metadata = named.rest(head.number, found);
     let legs = complete(legs, found);
     let it = Booking { key, date, description, metadata, legs };
     document.bookings.push(Placed { line: head.number, it });
 }
 
-fn posting(line: Line<'_>, codes: &Codes) -> Result<Open, String> {
+fn posting(line: Line<'_>, codes: &mut Codes, marks: &Marks) -> Result<Open, String> {
     let text = line.text.trim();
     if text.starts_with(['(', '[', '*', '!']) {
         return Err("entries are neither virtual nor flagged here".into());
@@ -251,8 +281,8 @@ fn posting(line: Line<'_>, codes: &Codes) -> Result<Open, String> {
     // Two spaces, or a tab, end a name.
     let end = text.find("  ").into_iter().chain(text.find('\t')).min().unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
-    let account = code(name, codes)?;
-    let amount = amount(rest.trim())?;
+    let account = codes.code(name)?;
+    let amount = amount(rest.trim(), marks)?;
     Ok(Open { line: line.number, account, amount })
 }
 
@@ -311,14 +341,6 @@ fn is_plain(description: &str) -> bool {
         && !description.starts_with(['*', '!', '(', '='])
 }
 
-fn write_tags(text: &mut String, metadata: &Metadata) -> Result<(), Unwritable> {
-    for (name, value) in &metadata.0 {
-        writable_name(name)?;
-        text.push_str(&format!("    ; {name}: {value}\n"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,6 +366,80 @@ mod tests {
     }
 
     #[test]
+    fn what_is_commented_out_is_not_booked() {
+        let hidden = "2026-01-01 x\n  a:b  999.00 EUR\n  c:d\n";
+        for (open, close) in [
+            ("comment", "end comment"),
+            ("comment of mine", "end comment"),
+            ("test x", "end test"),
+            ("!comment", "end comment"),
+        ] {
+            let shown = "2026-01-02 y\n  a:b  1 EUR\n  c:d\nprice\n";
+            let text = format!("{open}\n{hidden}not even a journal\n\n{close}\n{shown}");
+            let left_out = ["price", "comment", "end"].map(str::to_owned).into();
+            let document = read(&text, &left_out).unwrap();
+            assert_eq!(document.bookings.len(), 1, "{text}");
+            assert_eq!((document.bookings[0].line, document.bookings[0].it.legs[0].line), (8, 9));
+            let told = read(&text, &LeftOut::new()).unwrap_err().to_string();
+            assert!(told.starts_with("line 11: ") && told.lines().count() == 1, "{told}");
+        }
+        let rest = format!("2026-01-02 y\n  a:b  1 EUR\n  c:d\ncomment\n{hidden}");
+        assert_eq!(read(&rest, &LeftOut::new()).unwrap().bookings.len(), 1);
+    }
+
+    #[test]
+    fn commas_are_read_as_the_program_that_wrote_them_does() {
+        let entry = "2026-01-01 x\n  a:b  1,500 KWD\n  c:d\n";
+        let every = ["commodity", "D", "decimal-mark"].map(str::to_owned).into();
+        for head in [
+            "commodity 1.000,000 KWD\n",
+            "commodity KWD\n  format 1.000,000 KWD\n",
+            "D 1.000,00 KWD\n",
+            "decimal-mark ,\n",
+        ] {
+            // By these 1.500 is a thousand and a half.
+            for entry in [entry.to_owned(), entry.replace(',', ".")] {
+                for left_out in [&every, &LeftOut::new()] {
+                    let told = read(&format!("{head}{entry}"), left_out).unwrap_err().to_string();
+                    assert!(told.starts_with("line 1: decimals stand behind a point"), "{told}");
+                }
+            }
+        }
+        for head in [
+            "commodity 1,000.000 KWD\n",
+            "commodity KWD\n  format 1,000.000 KWD\n",
+            "D 1,000.00 KWD\n",
+            "decimal-mark .\n",
+        ] {
+            let read = read(&format!("{head}{entry}"), &["D".to_owned()].into()).unwrap();
+            assert_eq!(read.bookings[0].it.legs[0].amount.to_string(), "1500", "{head}");
+        }
+        let told = read(entry, &LeftOut::new()).unwrap_err().to_string();
+        assert!(
+            told.contains("line 2: 1,500 is 1500 to ledger-cli and 1.500 to hledger"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn what_changes_the_meaning_of_others_is_not_left_out() {
+        let entry = "2026-01-01 x\n  a:b  1 EUR\n  c:d\n";
+        for (text, at) in [
+            (format!("apply account x\n{entry}end apply account\n"), "apply"),
+            (format!("alias a=e\n{entry}end aliases\n"), "alias"),
+            (format!("!account x\n{entry}!end\n"), "!account"),
+            (format!("{entry}end comment\n"), "end"),
+        ] {
+            let left_out = ["apply", "alias", "end", "!account", "!end"].map(str::to_owned).into();
+            for left_out in [left_out, LeftOut::new()] {
+                let told = read(&text, &left_out).unwrap_err().to_string();
+                assert!(told.contains(&format!("{at:?} changes what other")), "{told}");
+                assert!(!told.contains("--leave-out"), "{told}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_told_at_its_line() {
         for (text, at) in [
             ("P 2026-01-01 USD 0.9 EUR\n", "line 1: a ledger cannot keep \"P\""),
@@ -361,6 +457,15 @@ mod tests {
                 "2026-01-01 x\n  ; :a:b:\n  a:b  1 EUR\n  c:d\n",
                 "line 2: a transfer has no tags without",
             ),
+            (
+                "2026-01-01 x\n  A:b  1 EUR\n  a:B  -1 EUR\n",
+                "line 3: a:B and A:b would both be the account a:b",
+            ),
+            (
+                "2026-01-01 x\n  ; a: 1, b: 2\n  a:b  1 EUR\n  c:d\n",
+                "line 2: b is a tag of its own to hledger",
+            ),
+            ("2026-01-01 x\n  a:b  1 EUR ; k:v\n  c:d\n", "line 2: an entry has no tags"),
             ("2026-01-01 x\n  Cash On Hand  1 EUR\n  c:d\n", "line 2: account code"),
             ("2026-01-01=2026-01-02 x\n  a:b  1 EUR\n  c:d\n", "line 1: a ledger cannot keep"),
             ("account a:b\n", "line 1: on which side"),

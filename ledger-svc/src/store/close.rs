@@ -114,6 +114,11 @@ impl Batch<'_> {
 }
 
 impl Reader {
+    /// Nothing is booked for a day up to that of the last close any more.
+    pub async fn last_close(&self) -> Result<Option<Close>, StoreError> {
+        self.row(LAST_CLOSE, &[], close).await
+    }
+
     /// Closes after the `after`th.
     pub async fn closes(&self, after: i64, limit: usize) -> Result<Page<Close>, StoreError> {
         let arguments = [Arg::Long(after), Arg::Long(one_more(limit))];

@@ -48,11 +48,14 @@ impl Source {
         self.texts(format!("SELECT * FROM ({}) AS source ORDER BY code", bare(query))).await
     }
 
-    /// What a person's query for entries gives: transfers by date, and each one's entries together.
+    /// What a person's query for entries gives: transfers by date, and each one's entries together, even where a collation
+    /// takes two transfers' names for the same.
     pub async fn entries(&mut self, query: &str) -> Result<Texts, StoreError> {
-        let query = bare(query);
-        self.texts(format!("SELECT * FROM ({query}) AS source ORDER BY effective_date, transfer"))
-            .await
+        let sql = format!(
+            "SELECT * FROM ({}) AS source ORDER BY effective_date, transfer, CAST(transfer AS BINARY)",
+            bare(query)
+        );
+        self.texts(sql).await
     }
 
     /// The same query, added up by the source itself.

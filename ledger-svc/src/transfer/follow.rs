@@ -26,7 +26,7 @@ pub struct PostBody {
     pub effective_date: Option<Date>,
     /// What to post when it is not the whole: per account and direction no more than is held, and
     /// balanced in every currency. The rest is released.
-    #[serde(default, deserialize_with = "entries_if_any")]
+    #[serde(default, deserialize_with = "json::objects_if_any")]
     #[schema(min_items = 2, max_items = 1000)]
     pub entries: Option<Vec<EntryBody>>,
     /// Names and values to find it again by; the pending transfer's when left out.
@@ -60,12 +60,6 @@ pub struct ReverseBody {
     /// Names and values to find it again by; the reversed transfer's when left out.
     #[serde(default)]
     pub metadata: Option<Metadata>,
-}
-
-fn entries_if_any<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<EntryBody>>, D::Error> {
-    json::objects(deserializer).map(Some)
 }
 
 /// Reads a request to post the pending transfer `of`.

@@ -105,6 +105,12 @@ mod tests {
         let key = || IdempotencyKey::parse(b"k").unwrap();
         let alone = transfer::parse(key(), BODY.as_bytes(), 10).unwrap();
         assert_eq!((item.key, item.fingerprint), (alone.key, alone.fingerprint));
+        let nulls = format!(r#"{{"key":"k","of":null,"transfer":{BODY},"post":null}}"#);
+        assert_eq!(request(&nulls).unwrap().fingerprint, alone.fingerprint);
+        let whole = r#"{"entries":null,"description":null}"#;
+        let item = request(&format!(r#"{{"key":"k","of":"{OF}","post":{whole}}}"#)).unwrap();
+        let alone = transfer::parse_post(key(), OF.parse().unwrap(), b"{}", 10).unwrap();
+        assert_eq!(item.fingerprint, alone.fingerprint);
         let item = request(&format!(r#"{{"key":"k","of":"{OF}","void":{{}}}}"#)).unwrap();
         let alone = transfer::parse_void(key(), OF.parse().unwrap(), b"{}").unwrap();
         assert_eq!(item.fingerprint, alone.fingerprint);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::super::offline::{Offline, runtime};
 use super::super::{DatabaseArgs, print};
-use super::{SERVED, planned, told};
+use super::{SERVED, alike, planned, told};
 use crate::account::Side;
 use crate::act::Actor;
 use crate::importing::{self, Imported, Moved};
@@ -83,6 +83,7 @@ async fn take_over(
     mapping: &Mapping,
     check_only: bool,
 ) -> anyhow::Result<String> {
+    offline.release_due().await?;
     let chart = importing::chart(&offline.reader).await?;
     let mut source = Source::open(source).await?;
     let mut document = Document::default();
@@ -98,12 +99,16 @@ async fn take_over(
     source.close().await?;
     let read = compared(&sums, &document, mapping.amounts, &scales)?;
     let plan = check::check(document, chart, ENTRIES_MAX_DEFAULT).context(PLACES)?;
+    let foreseen = importing::foresee(&offline.reader, plan).await.context(PLACES)?;
+    let alike = alike(&foreseen);
     if check_only {
-        return Ok(format!("nothing is wrong; it would book {}\n{read}", planned(&plan)));
+        let would = planned(&foreseen);
+        return Ok(format!("nothing is wrong; it would book {would}\n{read}{alike}"));
     }
     let before = importing::totals(&offline.reader).await?;
     let mut moved = Moved::new();
-    let imported = importing::book(&offline.writer, plan, &Actor::Command, &mut moved).await?;
+    let imported = importing::book(&offline.writer, foreseen, &Actor::Command, &mut moved);
+    let imported = imported.await.context(PLACES)?;
     let after = importing::totals(&offline.reader).await?;
     for (account, (debits, credits, count)) in &moved {
         let was = before.get(account).copied().unwrap_or_default();
@@ -114,7 +119,7 @@ async fn take_over(
             );
         }
     }
-    Ok(format!("booked {}\n{read}{}", told(&imported), grown(&imported, &moved)))
+    Ok(format!("booked {}\n{read}{}", told(&imported), grown(&imported, &moved)) + &alike)
 }
 
 /// Faults name rows of a query, after a heading.

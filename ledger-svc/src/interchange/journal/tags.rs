@@ -1,0 +1,110 @@
+//! Tags of ledger-cli and hledger: `; name: value`, which is a transfer's metadata. The two do not agree on what is one.
+
+use crate::interchange::lines::{Line, Named};
+use crate::interchange::{Found, OWN, Unwritable, writable_name};
+use crate::metadata::Metadata;
+
+/// A name and its value, if a comment is a tag. What is no tag to either program is a comment, which belongs to no books.
+pub fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
+    let text = text.trim_start().trim_start_matches(';').trim();
+    if text.len() > 2
+        && text.starts_with(':')
+        && text.ends_with(':')
+        && !text.contains(char::is_whitespace)
+    {
+        return Err(format!(
+            "a transfer has no tags without a value; make {text} such as ; project: 7"
+        ));
+    }
+    let Some((name, value)) = text.split_once(':') else { return Ok(None) };
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Ok(None);
+    }
+    if value.starts_with(':') {
+        return Err(format!("the value of {name} is computed (::); write what it comes to"));
+    }
+    let is_apart = value.is_empty() || value.starts_with([' ', '\t']);
+    // To hledger it is one without a space behind the colon too.
+    let is_glued = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        && !value.starts_with("//");
+    if !is_apart && !is_glued {
+        return Ok(None);
+    }
+    if !name.starts_with(OWN)
+        && let Some(other) = second(value)
+    {
+        return Err(format!(
+            "{other} is a tag of its own to hledger and a part of {name} to ledger-cli; write each on a line of its own"
+        ));
+    }
+    Ok(Some((name, value.trim())))
+}
+
+/// What hledger takes for the next tag behind a comma.
+fn second(value: &str) -> Option<&str> {
+    let parts = value.split(',').skip(1).filter_map(|part| part.split_once(':'));
+    parts
+        .map(|(before, _)| before.trim_start())
+        .find(|name| !name.is_empty() && !name.contains(char::is_whitespace))
+}
+
+pub fn add_tag(named: &mut Named, line: Line<'_>, found: &mut Found) {
+    match tag(line.text) {
+        Ok(Some((name, value))) => named.add(line.number, name, value.to_owned(), found),
+        Ok(None) => {}
+        Err(why) => found.at(line.number, why),
+    }
+}
+
+/// Takes up what was written as one text, because its parts would not be read as they are.
+pub fn take_whole(named: &mut Named, line: usize, found: &mut Found) {
+    let Some(json) = named.take("metadata") else { return };
+    let read = serde_json::from_str::<Metadata>(&json)
+        .map_err(|error| format!("{OWN}metadata is no JSON object of strings: {error}"));
+    for (name, value) in found.or_note(line, read).unwrap_or_default().0 {
+        named.add(line, &name, value, found);
+    }
+}
+
+pub fn write_tags(text: &mut String, metadata: &Metadata) -> Result<(), Unwritable> {
+    let mut whole = Metadata::default();
+    for (name, value) in &metadata.0 {
+        writable_name(name)?;
+        match second(value) {
+            None => text.push_str(&format!("    ; {name}: {value}\n")),
+            Some(_) => drop(whole.0.insert(name.clone(), value.clone())),
+        }
+    }
+    if !whole.is_empty() {
+        text.push_str(&format!("    ; {OWN}metadata: {}\n", crate::json::written(&whole)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_what_is_one_to_either_program() {
+        for (text, expected) in [
+            ("; project: 7", Ok(Some(("project", "7")))),
+            ("; project:7", Ok(Some(("project", "7")))),
+            ("; Project:a b", Ok(Some(("Project", "a b")))),
+            ("; project:", Ok(Some(("project", "")))),
+            ("; a: 1, then 2", Ok(Some(("a", "1, then 2")))),
+            ("; a: 1, see the note: 2", Ok(Some(("a", "1, see the note: 2")))),
+            ("; bought in a hurry", Ok(None)),
+            ("; bought: not at all", Ok(Some(("bought", "not at all")))),
+            ("; https://example.org/", Ok(None)),
+            ("; 12:30 at the grocer's", Ok(None)),
+            ("; :a:b:", Err(())),
+            ("; a: 1, b: 2", Err(())),
+            ("; a:1,b:2", Err(())),
+            ("; a:: 1 + 1", Err(())),
+        ] {
+            assert_eq!(tag(text).map_err(|_| ()), expected, "{text}");
+        }
+    }
+}
