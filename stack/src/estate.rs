@@ -7,6 +7,7 @@ pub mod document;
 pub mod endpoints;
 pub mod flows;
 pub mod instance;
+pub mod outside;
 pub mod parameters;
 pub mod subnets;
 
@@ -121,7 +122,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
     };
     let document = document::of(environment, &estate);
     let edge_uses_cache = estate.cache.is_some() && environment::uses_cache(&environment.proxy);
-    let outside = document::ports_outside(environment);
+    let outside = outside::ports(environment);
     let mut plan = EstatePlan {
         name: environment.name.clone(),
         flows: flows::of(&estate, edge_uses_cache, &outside),

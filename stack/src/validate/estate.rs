@@ -17,7 +17,7 @@ use super::readable;
 use crate::environment::aws::{
     Alarms, Aws, Balancer, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
 };
-use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
+use crate::environment::{Document, Edge, Estate, ORIGIN, cache_uses};
 use crate::estate::parameters;
 
 /// Tags that a stack, and each resource in it, may have.
@@ -456,12 +456,13 @@ fn missing(tree: &Tree, document: &Document, to_origin: bool) -> Vec<Problem> {
     problems
 }
 
-/// A limit that counts in a cache that is not there.
+/// A cache that the proxy document calls and that is not there.
 fn cache_missing(tree: &Tree, document: &Document, proxy: &Config) -> Option<Problem> {
-    if document.cache.is_some() || !uses_cache(proxy) {
-        return None;
-    }
-    let message = "`cache` is missing: a rate limit counts in `redis://cache:6379`".to_owned();
+    let use_of_it = cache_uses(proxy).into_iter().next().filter(|_| document.cache.is_none())?;
+    let message = match use_of_it.starts_with("caches.") {
+        true => "`cache` is missing: purges are carried by `redis://cache:6379`",
+        false => "`cache` is missing: a rate limit counts in `redis://cache:6379`",
+    };
     let problem = Problem::new("cache", tree.place_of("aws"), message);
     Some(problem.hint("`cache: { node: cache.t4g.small }`"))
 }
