@@ -285,7 +285,7 @@ fn buckets(c: &mut Choices<'_>, names: &[String]) -> Map<String, Value> {
 
 fn queues(c: &mut Choices<'_>, names: &[String]) -> Map<String, Value> {
     let queue = |name: &String| {
-        let (visibility, tries) = (format!("{}s", c.number(1, 43_200)), c.number(1, 100));
+        let (visibility, tries) = (format!("{}s", c.number(1, 43_200)), c.number(1, 27));
         (name.clone(), json!({ "visibility": visibility, "tries": tries, "retention": "14d" }))
     };
     names.iter().map(queue).collect()

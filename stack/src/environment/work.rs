@@ -14,7 +14,8 @@ pub struct Queue {
     pub visibility: Duration,
     /// How often a job is tried before it is set aside as a dead letter, 1 to 100.
     pub tries: u32,
-    /// How long a job waits at most, `1m` to `14d`. Dead letters are kept for 14 days.
+    /// How long a job waits at most, `1m` to `14d`, its tries included: more than `visibility` times `tries`. Dead letters are
+    /// kept for 14 days.
     pub retention: Duration,
 }
 

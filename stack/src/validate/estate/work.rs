@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proxy_config::suggest;
+use proxy_config::units::Duration;
 use proxy_config::{Node, Problem, Tree};
 
 use super::super::readable;
@@ -152,6 +153,23 @@ fn queue(queue: &Queue) -> Vec<Fault> {
     if !(1..=100).contains(&queue.tries) {
         let message = format!("`tries` is {}", queue.tries);
         faults.push(fault("tries", message, "it may be 1 to 100"));
+    }
+    // SQS counts from when the job was sent: one that is gone before its last try is over is no dead letter.
+    let all_tries = Duration::millis(queue.visibility.as_millis() * u64::from(queue.tries));
+    if faults.is_empty() && queue.retention <= all_tries {
+        let Queue { visibility, tries, retention } = queue;
+        let message = format!(
+            "`retention` is {retention}, and {tries} tries of {visibility} each take {all_tries}: a \
+             job that fails is gone before it is set aside as a dead letter"
+        );
+        let hint = match all_tries.as_millis() < 14 * DAY_MS {
+            true => format!("write more than {all_tries}, up to 14d, or fewer `tries`"),
+            false => {
+                "write a shorter `visibility` or fewer `tries`: no job is kept longer than 14d"
+                    .to_owned()
+            }
+        };
+        faults.push(fault("retention", message, &hint));
     }
     faults
 }
