@@ -3,6 +3,7 @@
 mod backup;
 mod by_hand;
 mod front;
+pub(super) mod in_clear;
 mod isolation;
 mod machines;
 mod overrides;
