@@ -8,6 +8,7 @@ mod isolation;
 mod machines;
 mod overrides;
 mod unused;
+mod versions;
 mod work;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use proxy_config::{Config, Problem, Tree};
 
 use super::readable;
 use crate::environment::aws::{
-    Alarms, Aws, Balancer, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
+    Alarms, Aws, Balancer, Budget, Cache, Database, Fleet, Network, Standby, ZoneLoss,
 };
 use crate::environment::{Document, Edge, Estate, ORIGIN, cache_uses};
 use crate::estate::parameters;
@@ -77,7 +78,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     };
     told("aws", readable(tree, "aws").map(|it| aws(&it)).unwrap_or_default());
     told("network", readable(tree, "network").map(|it| network(&it)).unwrap_or_default());
-    told("database", readable(tree, "database").map(|it| database(&it)).unwrap_or_default());
+    told("database", readable(tree, "database").map(|it| database(&it, true)).unwrap_or_default());
     told("cache", readable(tree, "cache").map(|it| cache(&it)).unwrap_or_default());
     told("alarms", readable(tree, "alarms").map(|it| alarms(&it)).unwrap_or_default());
     told("budget", readable(tree, "budget").map(|it| budget(&it)).unwrap_or_default());
@@ -181,7 +182,7 @@ fn network(network: &Network) -> Vec<Fault> {
     faults
 }
 
-fn database(database: &Database) -> Vec<Fault> {
+fn database(database: &Database, of_ledger: bool) -> Vec<Fault> {
     let mut faults = kind("class", &database.class, "db.", "db.r7g.large");
     let aurora = database.engine.is_aurora();
     let room = "write whole GiB, 20GiB to 16TiB";
@@ -211,19 +212,7 @@ fn database(database: &Database) -> Vec<Fault> {
         let message = format!("backups cannot be kept for {}", database.backups);
         faults.push(fault("backups", message, "write whole days, 1d to 35d"));
     }
-    if let Some(version) = database.version.as_ref().filter(|_| !aurora) {
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
-        let parts = if database.engine == Engine::Postgres { 2 } else { 3 };
-        if !version.split('.').all(digits) || version.split('.').count() != parts {
-            let message = format!("`{version}` is not a version of {}", database.engine.word());
-            let default = database.engine.version();
-            faults.push(fault(
-                "version",
-                message,
-                &format!("write one RDS offers, in quotes: \"{default}\""),
-            ));
-        }
-    }
+    faults.extend(versions::faults(database, of_ledger));
     for name in database.parameters.keys() {
         if let Some(why) = parameters::fixed(database.engine, name) {
             let message = format!("`{name}` cannot be set: {why}");

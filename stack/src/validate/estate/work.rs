@@ -53,7 +53,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     each::<Bucket>(tree, "storage", &mut problems, |_, it| bucket(it));
     each::<Queue>(tree, "queues", &mut problems, |_, it| queue(it));
     each::<Database>(tree, "databases", &mut problems, |name, it| {
-        let mut faults = super::database(it);
+        let mut faults = super::database(it, false);
         if ["cache", "ledger"].contains(&name) {
             let message = format!("a database cannot be called `{name}`");
             faults.push(fault("", message, "`uses` means something else by it; choose another"));
