@@ -8,6 +8,7 @@ use proxy_config::{Node, Problem, Tree};
 
 use super::super::readable;
 use super::{DAY_MS, Fault, GIB, fault, is_domain, machines};
+use crate::check::properties;
 use crate::environment::aws::Database;
 use crate::environment::delivery::{Bucket, Cdn, ObjectClass};
 use crate::environment::work::{Capacity, Function, Queue, Wants, Worker};
@@ -283,6 +284,7 @@ fn function(function: &Function) -> Vec<Fault> {
             "write its key in the bucket of releases: `functions/api-1.4.zip`",
         ));
     }
+    faults.extend(runtime(&function.runtime));
     let mib = function.memory.as_bytes() >> 20;
     if !(128..=10_240).contains(&mib) {
         let message = format!("`memory` is {}", function.memory);
@@ -298,6 +300,21 @@ fn function(function: &Function) -> Vec<Fault> {
         faults.push(fault("concurrency", message, "it may be 1 to 1000"));
     }
     faults
+}
+
+/// What runs it: one of those that the schema of functions lists.
+fn runtime(runtime: &str) -> Option<Fault> {
+    let known = properties::values_of("AWS::Lambda::Function", "Runtime");
+    if known.is_empty() || known.contains(&runtime) {
+        return None;
+    }
+    let message = format!("`{runtime}` is not a runtime of Lambda's");
+    let mut hint = match suggest::closest(runtime, known) {
+        Some(closest) => format!("did you mean `{closest}`? "),
+        None => String::new(),
+    };
+    hint.push_str("write one such as `nodejs22.x`, `python3.13`, `provided.al2023`");
+    Some(fault("runtime", message, &hint))
 }
 
 /// Names that lead nowhere.
