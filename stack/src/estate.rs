@@ -10,6 +10,7 @@ pub mod instance;
 pub mod outside;
 pub mod parameters;
 pub mod subnets;
+pub mod unknown;
 
 use crate::check::properties;
 use crate::environment::aws::{Aws, Database, Nat};
@@ -59,8 +60,10 @@ pub struct EstatePlan {
     pub ledger_boot: String,
     /// How machines that tasks run on begin; empty without them.
     pub machine_boot: String,
-    /// What the file asks for that AWS does not do.
+    /// What the file asks for that AWS does not do, or that nobody is told of.
     pub notes: Vec<String>,
+    /// What the file names and Forebay does not know; it may be new.
+    pub unknown: Vec<String>,
 }
 
 impl EstatePlan {
@@ -137,6 +140,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
         ledger_boot: String::new(),
         machine_boot: String::new(),
         notes: notes(environment),
+        unknown: unknown::of(&estate),
         estate,
     };
     plan.edge_files = instance::edge(&plan, document)?;

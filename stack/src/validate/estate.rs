@@ -2,11 +2,15 @@
 
 mod backup;
 mod by_hand;
+mod cdn;
 mod front;
 pub(super) mod in_clear;
 mod isolation;
+mod kinds;
 mod machines;
 mod overrides;
+mod regions;
+mod runtimes;
 mod unused;
 mod versions;
 mod work;
@@ -21,6 +25,8 @@ use crate::environment::aws::{
 };
 use crate::environment::{Document, Edge, Estate, ORIGIN, cache_uses};
 use crate::estate::parameters;
+use kinds::kind;
+pub use regions::is_region;
 
 /// Tags that a stack, and each resource in it, may have.
 const TAGS_MAX: usize = 50;
@@ -106,10 +112,7 @@ fn aws(aws: &Aws) -> Vec<Fault> {
     for (key, region) in
         [("region", &aws.region)].into_iter().chain(aws.regions.iter().map(|it| ("regions", it)))
     {
-        if !is_region(region) {
-            let message = format!("`{region}` is not a region");
-            faults.push(fault(key, message, "write it as AWS does: `eu-central-1`"));
-        }
+        faults.extend(regions::fault_of(key, region));
     }
     if !aws.regions.is_empty() && !aws.regions.contains(&aws.region) {
         let message = format!("`{}` is not one of `aws.regions`", aws.region);
@@ -146,14 +149,6 @@ fn tags(tags: &BTreeMap<String, String>) -> Vec<Fault> {
     faults
 }
 
-/// Whether a text is written as regions are.
-pub fn is_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
-    let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
-    parts.len() >= 3 && number && parts[..parts.len() - 1].iter().all(letters)
-}
-
 fn network(network: &Network) -> Vec<Fault> {
     let mut faults = Vec::new();
     match crate::estate::subnets::range(&network.cidr) {
@@ -183,7 +178,7 @@ fn network(network: &Network) -> Vec<Fault> {
 }
 
 fn database(database: &Database, of_ledger: bool) -> Vec<Fault> {
-    let mut faults = kind("class", &database.class, "db.", "db.r7g.large");
+    let mut faults = kinds::of_database(database);
     let aurora = database.engine.is_aurora();
     let room = "write whole GiB, 20GiB to 16TiB";
     match database.storage {
@@ -294,27 +289,6 @@ fn standby(standby: &Standby) -> Vec<Fault> {
         faults.push(fault("count", message, "it may be 1 to 3; one is active, the others wait"));
     }
     faults
-}
-
-/// `c7g.large`, with what stands before it for databases and caches.
-fn kind(key: &str, text: &str, before: &str, example: &str) -> Vec<Fault> {
-    let family_and_size = text.strip_prefix(before).and_then(|rest| rest.split_once('.'));
-    let right = family_and_size.is_some_and(|(family, size)| {
-        let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        family.starts_with(|c: char| c.is_ascii_lowercase())
-            && family.bytes().any(|c| c.is_ascii_digit())
-            && family.bytes().all(known)
-            && !size.is_empty()
-            && size.bytes().all(known)
-    });
-    if right {
-        return Vec::new();
-    }
-    vec![fault(
-        key,
-        format!("`{text}` is not a type AWS has"),
-        &format!("write one such as `{example}`"),
-    )]
 }
 
 fn names(tree: &Tree) -> Vec<Fault> {
