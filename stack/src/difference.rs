@@ -1,13 +1,14 @@
 //! What deploying templates would change, against templates that are deployed or saved: resource by
 //! resource and property by property, with what each change does. Pure, and offline.
 //!
-//! [`effect`] knows what a change does to a resource, [`spread`] what a replacement takes with it,
+//! [`effect`] knows what a change does to a resource, `impossible` which ones AWS refuses, [`spread`] what a replacement takes with it,
 //! [`guard`] what is refused, [`confirmed`] where CloudFormation says otherwise, [`drifted`] what becomes of changes by hand, [`told`] how it is said.
 
 pub mod confirmed;
 pub mod drifted;
 pub mod effect;
 pub mod guard;
+mod impossible;
 pub mod saved;
 mod spread;
 pub mod told;

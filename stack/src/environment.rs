@@ -329,10 +329,20 @@ pub fn keys() -> Vec<KeyDoc> {
     proxy_config::schema::keys_of(schema().to_value())
 }
 
-/// Whether a proxy document counts in the environment's cache.
+/// Where a proxy document calls the environment's cache.
+pub fn cache_uses(proxy: &Config) -> Vec<String> {
+    let counts = proxy.rate_limits.iter().filter_map(|(name, limit)| {
+        let cluster = limit.cluster.as_ref()?;
+        Some((format!("rate_limits.{name}.cluster.redis"), &cluster.redis))
+    });
+    let purges = proxy.caches.iter().filter_map(|(name, cache)| {
+        Some((format!("caches.{name}.purge_redis"), cache.purge_redis.as_ref()?))
+    });
+    let uses = counts.chain(purges).filter(|(_, url)| *url == CACHE_URL);
+    uses.map(|(path, _)| path).collect()
+}
+
+/// Whether a proxy document calls the environment's cache.
 pub fn uses_cache(proxy: &Config) -> bool {
-    proxy
-        .rate_limits
-        .values()
-        .any(|limit| limit.cluster.as_ref().is_some_and(|cluster| cluster.redis == CACHE_URL))
+    !cache_uses(proxy).is_empty()
 }

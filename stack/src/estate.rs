@@ -7,8 +7,10 @@ pub mod document;
 pub mod endpoints;
 pub mod flows;
 pub mod instance;
+pub mod outside;
 pub mod parameters;
 pub mod subnets;
+pub mod unknown;
 
 use crate::check::properties;
 use crate::environment::aws::{Aws, Database, Nat};
@@ -58,8 +60,10 @@ pub struct EstatePlan {
     pub ledger_boot: String,
     /// How machines that tasks run on begin; empty without them.
     pub machine_boot: String,
-    /// What the file asks for that AWS does not do.
+    /// What the file asks for that AWS does not do, or that nobody is told of.
     pub notes: Vec<String>,
+    /// What the file names and Forebay does not know; it may be new.
+    pub unknown: Vec<String>,
 }
 
 impl EstatePlan {
@@ -121,7 +125,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
     };
     let document = document::of(environment, &estate);
     let edge_uses_cache = estate.cache.is_some() && environment::uses_cache(&environment.proxy);
-    let outside = document::ports_outside(environment);
+    let outside = outside::ports(environment);
     let mut plan = EstatePlan {
         name: environment.name.clone(),
         flows: flows::of(&estate, edge_uses_cache, &outside),
@@ -136,6 +140,7 @@ pub fn resolve(environment: &Environment) -> Result<Option<EstatePlan>, RenderEr
         ledger_boot: String::new(),
         machine_boot: String::new(),
         notes: notes(environment),
+        unknown: unknown::of(&estate),
         estate,
     };
     plan.edge_files = instance::edge(&plan, document)?;

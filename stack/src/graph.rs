@@ -200,8 +200,11 @@ fn arrows(flows: &[Flow]) -> Vec<Arrow> {
     for flow in flows {
         let same = arrows.iter_mut().find(|it| it.from == flow.from && it.to == flow.to);
         if let Some(arrow) = same {
-            arrow.ports.push(flow.port);
-            arrow.whys.push(flow.why);
+            // One port for both TCP and UDP is one port.
+            if !arrow.ports.contains(&flow.port) {
+                arrow.ports.push(flow.port);
+                arrow.whys.push(flow.why);
+            }
         } else {
             let (from, to) = (flow.from, flow.to);
             arrows.push(Arrow { from, to, ports: vec![flow.port], whys: vec![flow.why] });

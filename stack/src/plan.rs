@@ -159,7 +159,11 @@ fn proxy_document(environment: &Environment, addresses: &Addresses) -> String {
             config.upstreams.insert(name.to_owned(), upstream);
         }
     }
-    // The environment's cache is on AWS only: here each limit counts for itself.
+    // The environment's cache is on AWS only: here each limit counts for itself, and purges have
+    // nobody to be carried to.
+    for cache in config.caches.values_mut() {
+        cache.purge_redis = cache.purge_redis.take().filter(|url| url != CACHE_URL);
+    }
     for limit in config.rate_limits.values_mut() {
         limit.cluster = limit.cluster.take().filter(|cluster| cluster.redis != CACHE_URL);
     }

@@ -28,12 +28,19 @@ pub fn validate(loaded: &Loaded) -> Result<Environment, Problems> {
     let mut problems = Vec::new();
     let document = collect(proxy_config::read::<Document>(tree, tree.root()), &mut problems);
     problems.extend(meaning(tree));
+    let for_aws = tree.get("aws").is_some();
+    if for_aws {
+        problems.extend(estate::in_clear::faults(tree, false));
+    }
     let provided = provided(tree);
     let proxy = match own_proxy {
         None => proxy_document(tree, "edge.proxy", &provided, &mut problems),
         Some(own) => {
             let mut of_its_own = Vec::new();
             let proxy = proxy_document(own, "", &provided, &mut of_its_own);
+            if for_aws {
+                of_its_own.extend(estate::in_clear::faults(own, true));
+            }
             // Problems of two documents cannot be told as one: the environment's come first.
             if problems.is_empty() && !of_its_own.is_empty() {
                 return Err(Problems::new(own, of_its_own));

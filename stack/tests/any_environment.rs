@@ -58,7 +58,11 @@ impl Robust {
 
 fn database(c: &mut Choices<'_>, robust: Robust, proxy: bool) -> Value {
     let engine = c.one_of(&["mysql", "mariadb", "postgres", "aurora-mysql", "aurora-postgresql"]);
-    let class = c.one_of(&["db.r7g.large", "db.m7i.4xlarge", "db.t4g.medium"]);
+    let classes: &[&str] = match engine.starts_with("aurora") {
+        true => &["db.r7g.large", "db.r6g.4xlarge", "db.t4g.medium"],
+        false => &["db.r7g.large", "db.m7i.4xlarge", "db.t4g.medium"],
+    };
+    let class = c.one_of(classes);
     let backups = format!("{}d", c.number(1, 35));
     let mut told = json!({ "engine": engine, "class": class, "backups": backups });
     if proxy {
@@ -285,7 +289,7 @@ fn buckets(c: &mut Choices<'_>, names: &[String]) -> Map<String, Value> {
 
 fn queues(c: &mut Choices<'_>, names: &[String]) -> Map<String, Value> {
     let queue = |name: &String| {
-        let (visibility, tries) = (format!("{}s", c.number(1, 43_200)), c.number(1, 100));
+        let (visibility, tries) = (format!("{}s", c.number(1, 43_200)), c.number(1, 27));
         (name.clone(), json!({ "visibility": visibility, "tries": tries, "retention": "14d" }))
     };
     names.iter().map(queue).collect()

@@ -232,3 +232,31 @@ fn synth_writes_one_template_per_stack_and_says_what_it_leaves_out() {
     assert_eq!(none.status.code(), Some(1));
     assert!(err(&none).contains("has no `aws` section"), "{}", err(&none));
 }
+
+#[test]
+fn what_may_be_new_at_aws_is_said_and_not_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut init = vec!["init", "new"];
+    init.extend(ANSWERS);
+    let made = forebay(folder.path(), &init);
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    let checked = forebay(&folder.path().join("new"), &["check"]);
+    assert!(!out(&checked).contains("not known"), "{}", out(&checked));
+    let file = "extends: new/forebay.yaml\n\
+        aws: { region: eu-central-9 }\n\
+        edge: { instances: { type: c99g.large } }\n\
+        database: { version: \"99.9.9\" }\n";
+    fs::write(folder.path().join("later.yaml"), file).unwrap();
+    let checked = forebay(folder.path(), &["check", "later.yaml"]);
+    assert_eq!(checked.status.code(), Some(0), "{}{}", out(&checked), err(&checked));
+    for note in [
+        "Note: aws.region: the region `eu-central-9` is not known to Forebay, whose list is of 20",
+        "Note: edge.instances.type: the type `c99g.large` is not known",
+        "Note: database.version: mysql 99.9.9 is not known",
+    ] {
+        assert!(out(&checked).contains(note), "{note}: {}", out(&checked));
+    }
+    let told = forebay(folder.path(), &["check", "later.yaml", "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&out(&told)).unwrap();
+    assert_eq!(told["notes"].as_array().map(Vec::len), Some(3), "{told}");
+}

@@ -213,3 +213,43 @@ fn tasks_run_on_machines_that_come_and_go_with_them() {
     });
     assert!(told.contains("media/PortalMachines: has machines in one zone"), "{told}");
 }
+
+#[test]
+fn whatever_the_proxy_asks_elsewhere_is_let_out() {
+    let environment = validate::environment(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/estates/asking.yaml"),
+    );
+    let environment = environment.unwrap_or_else(|problems| panic!("{problems}"));
+    let plan = estate::resolve(&environment).unwrap().unwrap();
+    let templates = template::build(&plan).unwrap();
+    assert_eq!(check::all(&plan, &templates), []);
+    let out = properties(&templates, "EdgeGroup")["SecurityGroupEgress"].clone();
+    let mut rules: Vec<String> = out
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| format!("{}/{}", it["IpProtocol"].as_str().unwrap(), it["ToPort"]))
+        .collect();
+    rules.sort();
+    // The collector, AWS and the keys of tokens, Redis that counts, Redis that carries purges, pages, logs.
+    let expected = ["tcp/4318", "tcp/443", "tcp/6379", "tcp/6380", "tcp/8443", "udp/514"];
+    assert_eq!(rules, expected);
+}
+
+#[test]
+fn purges_are_carried_by_the_environments_cache() {
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/estates/asking.yaml"),
+    )
+    .unwrap()
+    .replace("redis://purges.example.com:6380", "redis://cache:6379");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("asking.yaml");
+    std::fs::write(&file, text + "cache: { node: cache.t4g.small }\n").unwrap();
+    let environment = validate::environment(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    let plan = estate::resolve(&environment).unwrap().unwrap();
+    assert!(plan.edge_uses_cache);
+    let templates = template::build(&plan).unwrap();
+    assert_eq!(properties(&templates, "EdgeToCache6379Out")["ToPort"], 6379);
+    assert_eq!(check::all(&plan, &templates), []);
+}

@@ -88,6 +88,19 @@ enum Which {
 }
 
 impl AllowedServer {
+    /// The one port it may be asked at; none: every port, or a socket.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The name, `*.` and a name, or the network; none for a socket.
+    pub fn host(&self) -> Option<String> {
+        match &self.which {
+            Which::Unix(_) | Which::UnixBelow(_) => None,
+            which => Some(AllowedServer { which: which.clone(), port: None }.to_string()),
+        }
+    }
+
     fn allows(&self, server: &Named) -> bool {
         let (host, port) = match (&self.which, &server.place) {
             (Which::Unix(path), Place::Unix(is)) => return path == is,

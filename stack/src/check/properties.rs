@@ -48,6 +48,12 @@ pub fn has(kind: &str, property: &str) -> bool {
     schemas().get(kind).is_some_and(|schema| schema["properties"].get(property).is_some())
 }
 
+/// The values a property may have, where the schema lists them.
+pub fn values_of(kind: &str, property: &str) -> Vec<&'static str> {
+    let schema = schemas().get(kind).map(|schema| &schema["properties"][property]["enum"]);
+    schema.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 fn listed(kind: &str, key: &str) -> Vec<&'static str> {
     let paths = schemas().get(kind).and_then(|schema| schema[key].as_array());
     let paths = paths.into_iter().flatten().filter_map(Value::as_str);

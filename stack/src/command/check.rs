@@ -29,6 +29,7 @@ pub(super) fn run(asked: &Check) -> Result<(), Failure> {
             if fine {
                 say(&summary(&path, &made));
             }
+            made.unknown().iter().for_each(|note| say(&format!("Note: {note}")));
             problems.iter().for_each(|problems| say(problems.to_string().trim_end()));
             findings.iter().for_each(|finding| say(&finding.to_string()));
         }
@@ -60,5 +61,6 @@ fn json(made: &Made, problems: Option<&Problems>, findings: &[Finding]) -> Strin
         all.extend(problems.to_json()["problems"].as_array().cloned().unwrap_or_default());
     }
     let (ok, name) = (all.is_empty(), &made.environment.name);
-    serde_json::json!({ "ok": ok, "name": name, "problems": all }).to_string()
+    serde_json::json!({ "ok": ok, "name": name, "problems": all, "notes": made.unknown() })
+        .to_string()
 }

@@ -23,7 +23,7 @@ The JSON of `-o json` is one object; keys are added to it, never renamed:
   stacks    a list of {name, action, resources, exports, exports_gone}; action is create, update,
             delete or none; a resource is {id, type, effect, holds_data, kept, properties}, a
             property {path, before, after, effect, because}; effect is none, create, in_place,
-            rolling, interruption, release, replacement or delete
+            rolling, interruption, impossible, release, replacement or delete
   refused   why it may not be deployed as it is
   drift     with --drift: what was changed by hand, a list of {stack, id, type, status, fate,
             properties}, a property {path, template, actual, fate}; fate is stays, agreed, perhaps,

@@ -37,7 +37,7 @@ pub(super) fn run(asked: &Synth) -> Result<(), Failure> {
             file_name(template)
         ));
     }
-    plan.notes.iter().for_each(|note| say(&format!("Note: {note}")));
+    plan.notes.iter().chain(&plan.unknown).for_each(|note| say(&format!("Note: {note}")));
     Ok(())
 }
 

@@ -39,6 +39,11 @@ impl Made {
         Ok(Made { loaded, environment, plan, templates })
     }
 
+    /// What is not known here and may be well all the same.
+    pub fn unknown(&self) -> &[String] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.unknown)
+    }
+
     /// What the checks find: of what somebody wrote, at its place in the file; the rest as it is.
     pub fn findings(&self) -> (Option<Problems>, Vec<Finding>) {
         let Some(plan) = &self.plan else { return (None, Vec::new()) };

@@ -58,7 +58,12 @@ fn agree(foretold: Effect, told: Option<&ProposedChange>) -> bool {
         Effect::Create => told.action == "Add",
         Effect::Delete | Effect::Release => told.action == "Remove",
         Effect::Replacement => told.action == "Modify" && told.replacement != "False",
-        Effect::None | Effect::InPlace | Effect::Rolling | Effect::Interruption => {
+        Effect::None
+        | Effect::InPlace
+        | Effect::Rolling
+        | Effect::Interruption
+        // A change set does not know what a service refuses.
+        | Effect::Impossible => {
             told.action == "Modify" && !replaces
         }
     }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::impossible;
 use crate::check::properties;
 
 /// What a change does, from the harmless to the grave.
@@ -20,6 +21,8 @@ pub enum Effect {
     Rolling,
     /// It pauses, or its connections end.
     Interruption,
+    /// AWS refuses it: the deployment would fail.
+    Impossible,
     /// It leaves the stack and stays in the account.
     Release,
     /// Another is made in its place, and it is deleted.
@@ -36,6 +39,7 @@ impl Effect {
             Self::InPlace => "in place",
             Self::Rolling => "one by one",
             Self::Interruption => "interruption",
+            Self::Impossible => "not possible",
             Self::Release => "left alone",
             Self::Replacement => "replacement",
             Self::Delete => "deleted",
@@ -110,6 +114,9 @@ pub fn of(
     before: Option<&Value>,
     after: Option<&Value>,
 ) -> (Effect, Option<String>) {
+    if let Some(why) = impossible::why(kind, path, before, after) {
+        return (Effect::Impossible, Some(why.to_owned()));
+    }
     let known = FACTS.iter().find(|(of, property, ..)| *of == kind && within(path, property));
     if let Some((_, _, effect, why)) = known {
         return (*effect, (!why.is_empty()).then(|| (*why).to_owned()));

@@ -1,10 +1,12 @@
 //! What a plan may not do unless it is named: take away what holds data; and what CloudFormation
-//! would refuse: an export that changes while another stack imports it.
+//! would refuse: an export that changes while another stack imports it, and what no service does.
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::effect::Effect;
-use super::{Difference, Held};
+use super::{Difference, Held, ResourceChange};
 use crate::check::imported_in;
 
 /// Types that hold what nobody can make again, whatever their template says of keeping them.
@@ -56,7 +58,35 @@ pub fn refusals(difference: &Difference, held: &[Held], allowed: &[String]) -> V
             ));
         }
     }
+    refused.extend(not_possible(difference));
     refused.extend(exports_in_use(difference, held));
+    refused
+}
+
+/// Properties that cannot become what they are to be. What is replaced as a whole begins with them.
+fn not_possible(difference: &Difference) -> Vec<String> {
+    let mut refused = Vec::new();
+    for stack in &difference.stacks {
+        let fails = |change: &&ResourceChange| change.effect == Effect::Impossible;
+        for change in stack.resources.iter().filter(fails) {
+            for property in change.properties.iter().filter(|it| it.effect == Effect::Impossible) {
+                let text = |value: &Option<Value>| match value {
+                    Some(Value::String(text)) => text.clone(),
+                    other => other.as_ref().map_or_else(String::new, Value::to_string),
+                };
+                refused.push(format!(
+                    "{}/{}: {} cannot go from {} to {}: {}. Write what is there, or more, in the file; \
+                     or make another beside it and move over",
+                    stack.name,
+                    change.id,
+                    property.path,
+                    text(&property.before),
+                    text(&property.after),
+                    property.because.as_deref().unwrap_or("AWS refuses it"),
+                ));
+            }
+        }
+    }
     refused
 }
 

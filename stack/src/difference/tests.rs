@@ -124,3 +124,32 @@ fn metadata_changes_no_resource() {
     assert_eq!(difference.stacks[0].resources[0].effect, Effect::None);
     assert_eq!(difference.stacks[0].resources[0].properties[0].path, "(Metadata)");
 }
+
+#[test]
+fn what_rds_refuses_is_refused_whatever_is_allowed() {
+    let of = |storage: &str, version: &str, user: &str| {
+        let properties = json!({
+            "AllocatedStorage": storage, "EngineVersion": version, "MasterUsername": user,
+        });
+        template(Stack::Data, &[("Database", DATABASE, properties)])
+    };
+    let old = held(&[of("200", "8.4.8", "root")]);
+    let allowed = ["Database".to_owned()];
+    let difference = between(&old, &[of("100", "8.4.6", "root")]);
+    assert_eq!(difference.stacks[0].resources[0].effect, Effect::Impossible);
+    let refused = guard::refusals(&difference, &old, &allowed);
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].starts_with(
+        "t-data/Database: AllocatedStorage cannot go from 200 to 100: RDS makes no storage smaller."
+    ));
+    assert!(refused[1].contains("EngineVersion cannot go from 8.4.8 to 8.4.6"), "{refused:?}");
+    let told = told::text(&difference);
+    assert!(told.contains("(not possible)  RDS makes no storage smaller"), "{told}");
+    assert!(told.ends_with("1 not possible"), "{told}");
+    // Forwards it is upgraded, and another database begins with whatever it is given.
+    let forwards = between(&old, &[of("300", "8.4.9", "root")]);
+    assert_eq!(guard::refusals(&forwards, &old, &[]), [""; 0]);
+    let another = between(&old, &[of("100", "8.4.6", "admin")]);
+    assert_eq!(another.stacks[0].resources[0].effect, Effect::Replacement);
+    assert_eq!(guard::refusals(&another, &old, &allowed), [""; 0]);
+}

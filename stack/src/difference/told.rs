@@ -26,7 +26,7 @@ pub fn text(difference: &Difference) -> String {
             let sign = match change.effect {
                 Effect::Create => '+',
                 Effect::Delete | Effect::Release => '-',
-                Effect::Replacement => '!',
+                Effect::Replacement | Effect::Impossible => '!',
                 _ => '~',
             };
             let data = if change.holds_data && change.effect >= Effect::Replacement {
@@ -86,11 +86,12 @@ fn short(value: &Value) -> String {
 
 /// `2 created, 1 in place`, or that there is nothing to do.
 pub fn summary(difference: &Difference) -> String {
-    const ALL: [Effect; 8] = [
+    const ALL: [Effect; 9] = [
         Effect::Create,
         Effect::InPlace,
         Effect::Rolling,
         Effect::Interruption,
+        Effect::Impossible,
         Effect::Replacement,
         Effect::Delete,
         Effect::Release,

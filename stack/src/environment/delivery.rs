@@ -18,7 +18,7 @@ pub struct Bucket {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cdn {
-    /// The name viewers reach it by; it stands in `edge.hosted_zone`.
+    /// The name viewers reach it by, another than `edge.domain`; it stands in `edge.hosted_zone`.
     pub domain: String,
     /// The certificate for it, in us-east-1, where CloudFront looks: its ARN.
     pub certificate: String,

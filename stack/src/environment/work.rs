@@ -1,10 +1,12 @@
 //! The sections of what works beside edge and ledger on AWS: queues, workers, functions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use proxy_config::units::{ByteSize, Duration};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 
 /// A queue of jobs, on SQS, with one beside it for those that failed again and again.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -14,7 +16,8 @@ pub struct Queue {
     pub visibility: Duration,
     /// How often a job is tried before it is set aside as a dead letter, 1 to 100.
     pub tries: u32,
-    /// How long a job waits at most, `1m` to `14d`. Dead letters are kept for 14 days.
+    /// How long a job waits at most, `1m` to `14d`, its tries included: more than `visibility` times `tries`. Dead letters are
+    /// kept for 14 days.
     pub retention: Duration,
 }
 
@@ -81,7 +84,8 @@ reaching! {
         #[serde(default)]
         pub queue: Option<String>,
         /// The port it answers HTTP on; routes may name it as an upstream.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "port")]
+        #[schemars(range(min = 1))]
         pub port: Option<u16>,
         /// Where it says that it is well, with `port`.
         #[serde(default = "health")]
@@ -104,6 +108,39 @@ reaching! {
         #[serde(default)]
         pub media_convert: bool,
     }
+}
+
+/// A port that somebody can listen on: 0 is none.
+fn port<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
+    struct Port(u16);
+
+    impl<'de> Deserialize<'de> for Port {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_i64(PortVisitor).map(Port)
+        }
+    }
+
+    struct PortVisitor;
+
+    impl Visitor<'_> for PortVisitor {
+        type Value = u16;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a port")
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u16, E> {
+            u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
+                E::custom(format!("{number} is not a port\nhint: ports go from 1 to 65535"))
+            })
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u16, E> {
+            self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+        }
+    }
+
+    Option::<Port>::deserialize(from).map(|port| port.map(|Port(port)| port))
 }
 
 fn cpu() -> u32 {

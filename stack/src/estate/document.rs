@@ -1,7 +1,6 @@
 //! The proxy document as the edge's instances run it: the file's own, with AWS's addresses, and told by
 //! whichever balancer stands before it who the client is.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -125,33 +124,4 @@ fn upstreams(config: &mut Config, environment: &Environment, estate: &Estate) {
     for (name, port) in services(estate) {
         provide(name, "services", port);
     }
-}
-
-/// Servers of upstreams that the document itself defines and that stand on no instance of ours: the
-/// upstream, which of its servers, the address.
-pub fn servers_outside<'a>(
-    proxy: &'a Config,
-    provided: &'a dyn Fn(&str) -> bool,
-) -> impl Iterator<Item = (&'a str, usize, &'a ServerAddress)> {
-    let own = proxy.upstreams.iter().filter(|(name, _)| !provided(name));
-    let servers = own.flat_map(|(name, upstream)| {
-        let servers = upstream.servers.iter().enumerate();
-        servers.map(move |(number, server)| (name.as_str(), number, &server.address))
-    });
-    servers.filter(|(.., address)| match address {
-        ServerAddress::Socket(address) => !address.ip().is_loopback(),
-        ServerAddress::Name { .. } => true,
-        ServerAddress::Unix(_) => false,
-    })
-}
-
-/// The ports of those servers, each once.
-pub(super) fn ports_outside(environment: &Environment) -> Vec<u16> {
-    let Some(estate) = &environment.estate else { return Vec::new() };
-    let provided =
-        |name: &str| name == LEDGER || name == ORIGIN || estate.workers.contains_key(name);
-    let servers = servers_outside(&environment.proxy, &provided);
-    let ports: BTreeSet<u16> =
-        servers.map(|(.., address)| super::flows::port_of(address)).collect();
-    ports.into_iter().collect()
 }

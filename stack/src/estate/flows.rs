@@ -122,18 +122,36 @@ impl Party {
     }
 }
 
-/// TCP from one party to a port of another.
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// As security groups call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// From one party to a port of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     pub from: Party,
     pub to: Party,
+    pub protocol: Protocol,
     pub port: u16,
     pub why: &'static str,
 }
 
 /// The flows of an estate. What is not here is refused by every security group. `outside` are ports of
-/// servers beyond the network that the proxy document names.
-pub fn of(estate: &Estate, edge_uses_cache: bool, outside: &[u16]) -> Vec<Flow> {
+/// what the proxy document names beyond the network.
+pub fn of(estate: &Estate, edge_uses_cache: bool, outside: &[(Protocol, u16)]) -> Vec<Flow> {
     use Party::{Balancer, Cache, Database, DatabaseProxy, Edge, Internet, Ledger, LedgerBalancer};
     let mut flows = vec![
         flow(Internet, Balancer, 443, "viewers and clients over TLS"),
@@ -150,8 +168,11 @@ pub fn of(estate: &Estate, edge_uses_cache: bool, outside: &[u16]) -> Vec<Flow> 
     let why = "the origin of live streams";
     flows.extend(ports.iter().map(|port| flow(Edge, Internet, *port, why)));
     ports.push(443);
-    for port in outside.iter().filter(|port| !ports.contains(port)) {
-        flows.push(flow(Edge, Internet, *port, "servers that the proxy document names"));
+    for (protocol, port) in outside {
+        if *protocol == Protocol::Udp || !ports.contains(port) {
+            let why = "servers that the proxy document names";
+            flows.push(Flow { protocol: *protocol, ..flow(Edge, Internet, *port, why) });
+        }
     }
     if let Some((_, database)) = &estate.ledger {
         flows.extend([
@@ -189,7 +210,7 @@ fn outwards(estate: &Estate, party: Party, why: &'static str) -> Vec<Flow> {
 }
 
 fn flow(from: Party, to: Party, port: u16, why: &'static str) -> Flow {
-    Flow { from, to, port, why }
+    Flow { from, to, protocol: Protocol::Tcp, port, why }
 }
 
 /// What workers and functions reach, each kind as much as any of its kind asks for.

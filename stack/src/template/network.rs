@@ -230,7 +230,7 @@ fn clients(plan: &EstatePlan) -> Vec<Value> {
 }
 
 fn rule(flow: &Flow, mut ends: Value) -> Value {
-    ends["IpProtocol"] = "tcp".into();
+    ends["IpProtocol"] = flow.protocol.word().into();
     ends["FromPort"] = flow.port.into();
     ends["ToPort"] = flow.port.into();
     ends["Description"] = flow.why.into();

@@ -2,11 +2,17 @@
 
 mod backup;
 mod by_hand;
+mod cdn;
 mod front;
+pub(super) mod in_clear;
 mod isolation;
+mod kinds;
 mod machines;
 mod overrides;
+mod regions;
+mod runtimes;
 mod unused;
+mod versions;
 mod work;
 
 use std::collections::BTreeMap;
@@ -15,10 +21,12 @@ use proxy_config::{Config, Problem, Tree};
 
 use super::readable;
 use crate::environment::aws::{
-    Alarms, Aws, Balancer, Budget, Cache, Database, Engine, Fleet, Network, Standby, ZoneLoss,
+    Alarms, Aws, Balancer, Budget, Cache, Database, Fleet, Network, Standby, ZoneLoss,
 };
-use crate::environment::{Document, Edge, Estate, ORIGIN, uses_cache};
+use crate::environment::{Document, Edge, Estate, ORIGIN, cache_uses};
 use crate::estate::parameters;
+use kinds::kind;
+pub use regions::is_region;
 
 /// Tags that a stack, and each resource in it, may have.
 const TAGS_MAX: usize = 50;
@@ -76,7 +84,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     };
     told("aws", readable(tree, "aws").map(|it| aws(&it)).unwrap_or_default());
     told("network", readable(tree, "network").map(|it| network(&it)).unwrap_or_default());
-    told("database", readable(tree, "database").map(|it| database(&it)).unwrap_or_default());
+    told("database", readable(tree, "database").map(|it| database(&it, true)).unwrap_or_default());
     told("cache", readable(tree, "cache").map(|it| cache(&it)).unwrap_or_default());
     told("alarms", readable(tree, "alarms").map(|it| alarms(&it)).unwrap_or_default());
     told("budget", readable(tree, "budget").map(|it| budget(&it)).unwrap_or_default());
@@ -104,10 +112,7 @@ fn aws(aws: &Aws) -> Vec<Fault> {
     for (key, region) in
         [("region", &aws.region)].into_iter().chain(aws.regions.iter().map(|it| ("regions", it)))
     {
-        if !is_region(region) {
-            let message = format!("`{region}` is not a region");
-            faults.push(fault(key, message, "write it as AWS does: `eu-central-1`"));
-        }
+        faults.extend(regions::fault_of(key, region));
     }
     if !aws.regions.is_empty() && !aws.regions.contains(&aws.region) {
         let message = format!("`{}` is not one of `aws.regions`", aws.region);
@@ -144,14 +149,6 @@ fn tags(tags: &BTreeMap<String, String>) -> Vec<Fault> {
     faults
 }
 
-/// Whether a text is written as regions are.
-pub fn is_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
-    let number = parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
-    parts.len() >= 3 && number && parts[..parts.len() - 1].iter().all(letters)
-}
-
 fn network(network: &Network) -> Vec<Fault> {
     let mut faults = Vec::new();
     match crate::estate::subnets::range(&network.cidr) {
@@ -180,8 +177,8 @@ fn network(network: &Network) -> Vec<Fault> {
     faults
 }
 
-fn database(database: &Database) -> Vec<Fault> {
-    let mut faults = kind("class", &database.class, "db.", "db.r7g.large");
+fn database(database: &Database, of_ledger: bool) -> Vec<Fault> {
+    let mut faults = kinds::of_database(database);
     let aurora = database.engine.is_aurora();
     let room = "write whole GiB, 20GiB to 16TiB";
     match database.storage {
@@ -210,19 +207,7 @@ fn database(database: &Database) -> Vec<Fault> {
         let message = format!("backups cannot be kept for {}", database.backups);
         faults.push(fault("backups", message, "write whole days, 1d to 35d"));
     }
-    if let Some(version) = database.version.as_ref().filter(|_| !aurora) {
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
-        let parts = if database.engine == Engine::Postgres { 2 } else { 3 };
-        if !version.split('.').all(digits) || version.split('.').count() != parts {
-            let message = format!("`{version}` is not a version of {}", database.engine.word());
-            let default = database.engine.version();
-            faults.push(fault(
-                "version",
-                message,
-                &format!("write one RDS offers, in quotes: \"{default}\""),
-            ));
-        }
-    }
+    faults.extend(versions::faults(database, of_ledger));
     for name in database.parameters.keys() {
         if let Some(why) = parameters::fixed(database.engine, name) {
             let message = format!("`{name}` cannot be set: {why}");
@@ -304,27 +289,6 @@ fn standby(standby: &Standby) -> Vec<Fault> {
         faults.push(fault("count", message, "it may be 1 to 3; one is active, the others wait"));
     }
     faults
-}
-
-/// `c7g.large`, with what stands before it for databases and caches.
-fn kind(key: &str, text: &str, before: &str, example: &str) -> Vec<Fault> {
-    let family_and_size = text.strip_prefix(before).and_then(|rest| rest.split_once('.'));
-    let right = family_and_size.is_some_and(|(family, size)| {
-        let known = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        family.starts_with(|c: char| c.is_ascii_lowercase())
-            && family.bytes().any(|c| c.is_ascii_digit())
-            && family.bytes().all(known)
-            && !size.is_empty()
-            && size.bytes().all(known)
-    });
-    if right {
-        return Vec::new();
-    }
-    vec![fault(
-        key,
-        format!("`{text}` is not a type AWS has"),
-        &format!("write one such as `{example}`"),
-    )]
 }
 
 fn names(tree: &Tree) -> Vec<Fault> {
@@ -456,12 +420,13 @@ fn missing(tree: &Tree, document: &Document, to_origin: bool) -> Vec<Problem> {
     problems
 }
 
-/// A limit that counts in a cache that is not there.
+/// A cache that the proxy document calls and that is not there.
 fn cache_missing(tree: &Tree, document: &Document, proxy: &Config) -> Option<Problem> {
-    if document.cache.is_some() || !uses_cache(proxy) {
-        return None;
-    }
-    let message = "`cache` is missing: a rate limit counts in `redis://cache:6379`".to_owned();
+    let use_of_it = cache_uses(proxy).into_iter().next().filter(|_| document.cache.is_none())?;
+    let message = match use_of_it.starts_with("caches.") {
+        true => "`cache` is missing: purges are carried by `redis://cache:6379`",
+        false => "`cache` is missing: a rate limit counts in `redis://cache:6379`",
+    };
     let problem = Problem::new("cache", tree.place_of("aws"), message);
     Some(problem.hint("`cache: { node: cache.t4g.small }`"))
 }

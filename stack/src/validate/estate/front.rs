@@ -10,6 +10,7 @@ pub(super) fn faults(tree: &Tree, aws: &Aws, document: &Document, proxy: &Config
     let mut problems = listeners(tree, document, proxy);
     problems.extend(certificate(tree, aws, document));
     problems.extend(reached(tree, document));
+    problems.extend(one_name_for_two(tree, document));
     let edge = &document.edge;
     if edge.waf == Some(true) && edge.balancer != Balancer::Application {
         let message = "a balancer of connections takes no firewall";
@@ -43,6 +44,21 @@ fn reached(tree: &Tree, document: &Document) -> Vec<Problem> {
         problems.push(Problem::new("edge.only_from", place, message).hint(hint));
     }
     problems
+}
+
+/// The CDN asks the edge by the edge's name: by that of its own it would ask itself.
+fn one_name_for_two(tree: &Tree, document: &Document) -> Option<Problem> {
+    let domain = &document.cdn.as_ref()?.domain;
+    if document.edge.domain.as_ref() != Some(domain) {
+        return None;
+    }
+    let message = format!("`{domain}` is the edge's name: it cannot lead to the CDN as well");
+    let mut problem = Problem::new("cdn.domain", tree.place_of("cdn.domain"), message)
+        .hint("give viewers another name than `edge.domain`, which the CDN asks the edge by");
+    if let Some(place) = tree.place_of("edge.domain") {
+        problem = problem.related(place, "the edge has it here");
+    }
+    Some(problem)
 }
 
 /// The secret that holds the certificate: there where TLS ends at the proxy, and only there.

@@ -15,7 +15,7 @@ pub(super) fn faults(tree: &Tree, document: &Document, proxy: &Config) -> Vec<Pr
         workers.chain(document.functions.values().map(|it| &it.uses)).flatten().collect();
     let used = |name: &str| uses.iter().any(|it| *it == name);
     if document.cache.is_some() && !uses_cache(proxy) && !used("cache") {
-        let hint = "let a rate limit count in it, name it in a worker's `uses`, or leave it out";
+        let hint = "let a rate limit or the purges of a cache use it, name it in a worker's `uses`, or leave it out";
         refuse("cache".to_owned(), "nobody uses the cache".to_owned(), hint);
     }
     for name in document.databases.keys().filter(|name| !used(name)) {

@@ -1,14 +1,15 @@
-//! The sections of queues, workers, functions, buckets and the CDN: what the types cannot say.
+//! The sections of queues, workers, functions and buckets: what the types cannot say.
 
 use std::collections::BTreeMap;
 
 use proxy_config::suggest;
+use proxy_config::units::Duration;
 use proxy_config::{Node, Problem, Tree};
 
 use super::super::readable;
-use super::{DAY_MS, Fault, GIB, fault, is_domain, machines};
+use super::{DAY_MS, Fault, GIB, cdn, fault, is_domain, machines, runtimes};
 use crate::environment::aws::Database;
-use crate::environment::delivery::{Bucket, Cdn, ObjectClass};
+use crate::environment::delivery::{Bucket, Cdn};
 use crate::environment::work::{Capacity, Function, Queue, Wants, Worker};
 
 /// Fargate's sizes: shares of processors, and the least and most memory in GiB with them.
@@ -52,7 +53,7 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     each::<Bucket>(tree, "storage", &mut problems, |_, it| bucket(it));
     each::<Queue>(tree, "queues", &mut problems, |_, it| queue(it));
     each::<Database>(tree, "databases", &mut problems, |name, it| {
-        let mut faults = super::database(it);
+        let mut faults = super::database(it, false);
         if ["cache", "ledger"].contains(&name) {
             let message = format!("a database cannot be called `{name}`");
             faults.push(fault("", message, "`uses` means something else by it; choose another"));
@@ -82,7 +83,9 @@ pub(super) fn faults(tree: &Tree) -> Vec<Problem> {
     });
     problems.extend(ports_twice(tree));
     if let Some(cdn) = readable::<Cdn>(tree, "cdn") {
-        for (key, message, hint) in self::cdn(&cdn, &named) {
+        let origins = [&named.storage[..], &named.functions[..]];
+        let account = readable::<String>(tree, "aws.account");
+        for (key, message, hint) in cdn::faults(&cdn, origins, account.as_deref()) {
             problems.push(at(tree, &format!("cdn.{key}"), message, &hint));
         }
     }
@@ -152,6 +155,23 @@ fn queue(queue: &Queue) -> Vec<Fault> {
     if !(1..=100).contains(&queue.tries) {
         let message = format!("`tries` is {}", queue.tries);
         faults.push(fault("tries", message, "it may be 1 to 100"));
+    }
+    // SQS counts from when the job was sent: one that is gone before its last try is over is no dead letter.
+    let all_tries = Duration::millis(queue.visibility.as_millis() * u64::from(queue.tries));
+    if faults.is_empty() && queue.retention <= all_tries {
+        let Queue { visibility, tries, retention } = queue;
+        let message = format!(
+            "`retention` is {retention}, and {tries} tries of {visibility} each take {all_tries}: a \
+             job that fails is gone before it is set aside as a dead letter"
+        );
+        let hint = match all_tries.as_millis() < 14 * DAY_MS {
+            true => format!("write more than {all_tries}, up to 14d, or fewer `tries`"),
+            false => {
+                "write a shorter `visibility` or fewer `tries`: no job is kept longer than 14d"
+                    .to_owned()
+            }
+        };
+        faults.push(fault("retention", message, &hint));
     }
     faults
 }
@@ -265,6 +285,7 @@ fn function(function: &Function) -> Vec<Fault> {
             "write its key in the bucket of releases: `functions/api-1.4.zip`",
         ));
     }
+    faults.extend(runtimes::fault_of(&function.runtime));
     let mib = function.memory.as_bytes() >> 20;
     if !(128..=10_240).contains(&mib) {
         let message = format!("`memory` is {}", function.memory);
@@ -320,74 +341,4 @@ fn ports_twice(tree: &Tree) -> Vec<Problem> {
         }
     }
     problems
-}
-
-fn cdn(cdn: &Cdn, named: &Named) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    if !is_domain(&cdn.domain) {
-        let message = format!("`{}` is not a domain", cdn.domain);
-        faults.push(fault(
-            "domain",
-            message,
-            "write it without scheme and port: `cdn.example.com`",
-        ));
-    }
-    let arns = [
-        (
-            "certificate",
-            &cdn.certificate,
-            "arn:aws:acm:us-east-1:",
-            "arn:aws:acm:us-east-1:123456789012:certificate/…",
-        ),
-        (
-            "firewall",
-            &cdn.firewall,
-            "arn:aws:wafv2:us-east-1:",
-            "arn:aws:wafv2:us-east-1:123456789012:global/webacl/…",
-        ),
-    ];
-    for (key, value, start, example) in arns {
-        if !value.starts_with(start) {
-            let message = format!("`{value}` is not in us-east-1, where CloudFront looks");
-            faults.push(fault(key, message, &format!("write its ARN: `{example}`")));
-        }
-    }
-    for code in &cdn.countries {
-        if code.len() != 2 || !code.bytes().all(|c| c.is_ascii_uppercase()) {
-            let message = format!("`{code}` is not the code of a country");
-            faults.push(fault("countries", message, "write two capital letters: `DE`"));
-        }
-    }
-    let mut targets = vec![(
-        "default".to_owned(),
-        &cdn.otherwise.origin,
-        cdn.otherwise.class,
-        cdn.otherwise.signed,
-    )];
-    for (index, it) in cdn.behaviours.iter().enumerate() {
-        targets.push((format!("behaviours[{index}]"), &it.origin, it.class, it.signed));
-    }
-    for (path, origin, class, signed) in targets {
-        let known: Vec<&str> = ["edge"]
-            .into_iter()
-            .chain(named.storage.iter().chain(&named.functions).map(String::as_str))
-            .collect();
-        if !known.contains(&origin.as_str()) {
-            let hint = suggest::hint(origin, &known, "origins");
-            faults.push(fault(&format!("{path}.origin"), format!("there is no `{origin}`"), &hint));
-        }
-        if class == ObjectClass::Api && named.storage.contains(origin) {
-            let message = format!("the bucket `{origin}` answers no programs");
-            faults.push(fault(&format!("{path}.class"), message, "write `segment` or `page`"));
-        }
-        if signed && cdn.signing_key.is_none() {
-            let message = "there is no key to check signed URLs with".to_owned();
-            faults.push(fault(
-                &format!("{path}.signed"),
-                message,
-                "name the file of the public key: `signing_key: …` in `cdn`",
-            ));
-        }
-    }
-    faults
 }
