@@ -23,13 +23,13 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
 use crate::connection::{Ends, caller, whole_seconds};
 use crate::detour;
-use crate::error_logs;
 use crate::exchange::Exchange;
-use crate::finish::{self, Moved};
+use crate::finish;
 use crate::generation::State;
 use crate::headers::{self, Downstream};
 use crate::lane::Full;
 use crate::mirror;
+use crate::operator_log::request_failed;
 use crate::pace::OwnRate;
 use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
@@ -195,18 +195,14 @@ impl Edge {
         Err(Error::new(ErrorType::InternalError))
     }
 
-    /// What ended pingora's proxying; tells the operator.
+    /// What ended pingora's proxying; tells the operator, who knows already of what ended the request before.
     fn failure_of(&self, error: &Error, exchange: &mut Exchange) -> Failure {
-        let failure = exchange.failure.take();
-        let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
-        let failure = failure.unwrap_or_else(|| Failure::of(error));
-        let route = exchange.route.as_ref().map(|route| route.index);
-        let is_told = exchange.generation.logs.errors.hear(route);
-        let notable = !failure.is_the_clients() && !is_told;
-        if notable && self.state.moderation.may_tell() {
-            let request_id = &exchange.request_id;
-            tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
+        if let Some(failure) = exchange.failure.take() {
+            return failure;
         }
+        let malformed = prompt::malformed(error.root_cause());
+        let failure = malformed.unwrap_or_else(|| Failure::of(error));
+        request_failed(&self.state, exchange, &failure, error);
         failure
     }
 
@@ -587,10 +583,7 @@ impl ProxyHttp for Edge {
         (exchange.permit, exchange.at_origin) = (None, None);
         (exchange.in_use, exchange.attempt) = (None, None);
         exchange.limits.leave();
-        if !exchange.tunnel.has_departed && !exchange.trail.is_inside {
-            finish::record(self, &Moved::by(session), error.is_some(), exchange);
-        }
-        error_logs::tell(&self.state, session.req_header(), exchange).written().await;
+        finish::end(self, session, error.is_some(), exchange).await;
     }
 
     /// `fail_to_proxy` has said it, with the request's id.

@@ -38,11 +38,20 @@ pub struct ErrorLogs {
 
 /// Lines on their way to the writer.
 #[derive(Default)]
+#[must_use]
 pub struct Told(Vec<oneshot::Receiver<()>>);
 
 impl Told {
+    /// Most requests have none.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Waits for them, but not for long.
     pub async fn written(self) {
+        if self.is_nothing() {
+            return;
+        }
         let all = async {
             for line in self.0 {
                 // One that was dropped is counted.
@@ -96,15 +105,20 @@ impl ErrorLogs {
         own.unwrap_or(&self.main)
     }
 
-    /// Whether failures on this route are told somewhere.
-    pub fn hear(&self, route: Option<usize>) -> bool {
-        !self.of(route).is_empty()
+    /// Whether this request's failure is told somewhere.
+    pub fn hear(&self, exchange: &Exchange) -> bool {
+        !self.of(concerned(exchange)).is_empty()
     }
+}
+
+/// The route whose failure it is, by its place in the document.
+fn concerned(exchange: &Exchange) -> Option<usize> {
+    exchange.trail.failed.as_ref().or(exchange.route.as_ref()).map(|route| route.index)
 }
 
 /// Says what went wrong with a request that has ended, if anything did.
 pub fn tell(state: &State, head: &RequestHeader, exchange: &Exchange) -> Told {
-    let route = exchange.trail.failed.as_ref().or(exchange.route.as_ref()).map(|route| route.index);
+    let route = concerned(exchange);
     let logs = exchange.generation.logs.errors.of(route);
     if logs.is_empty() {
         return Told::default();

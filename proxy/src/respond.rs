@@ -187,6 +187,24 @@ impl Failure {
         )
     }
 
+    /// Whether something is broken here or behind: neither what a client did, nor what the document says is refused or
+    /// shed.
+    pub fn is_the_operators(&self) -> bool {
+        use Failure as F;
+        matches!(
+            self,
+            F::AuthFailed
+                | F::LimitUnavailable
+                | F::KeysUnavailable
+                | F::NoServer
+                | F::UpstreamUnreachable
+                | F::UpstreamTimeout
+                | F::UpstreamBroken
+                | F::SwitchedUnasked
+                | F::Internal
+        )
+    }
+
     /// What a pingora error means here. Its text stays in the operator's log.
     pub fn of(error: &Error) -> Failure {
         use ErrorType as T;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Proxy, dead_address, eventually};
+use crate::harness::{Proxy, dead_address, eventually, to};
 use crate::origin::Origin;
+use crate::protocols::tunnels;
 
 /// What a socket hears next, without the time.
 fn heard(socket: &UdpSocket) -> String {
@@ -18,7 +19,16 @@ fn heard(socket: &UdpSocket) -> String {
 }
 
 #[test]
-fn failures_are_told_where_their_route_says_and_when_the_answer_is_there() {
+fn failures_at_the_door_are_told_where_their_route_says() {
+    failures_are_told("on");
+}
+
+#[test]
+fn failures_behind_the_door_are_told_where_their_route_says() {
+    failures_are_told("off");
+}
+
+fn failures_are_told(door: &str) {
     let origin = Origin::saying("ok");
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -45,13 +55,9 @@ routes:
         all = path("all.log"),
         grave = path("grave.log"),
     );
-    let proxy = Proxy::start(&sections);
+    let proxy = Proxy::with_door(door, "", &sections);
     let read = |name: &str| std::fs::read_to_string(path(name)).unwrap_or_default();
-    let ask = |target: &str| {
-        let request =
-            format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
-        proxy.client().ask(&request).status
-    };
+    let ask = |target: &str| proxy.get(target).status;
     assert_eq!(ask("/fine"), 200);
     assert_eq!(read("main.log"), "", "nothing failed");
     assert_eq!(ask("/files/none"), 404);
@@ -79,6 +85,112 @@ routes:
     proxy.rewrite(&sections.replace("[all, grave]", "[al]"));
     assert!(!proxy.reload());
     proxy.says("did you mean `all`");
+}
+
+#[test]
+fn what_is_less_than_a_failure_is_told_with_the_door_open_and_shut() {
+    for door in ["on", "off"] {
+        let origin = Origin::saying("ok");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.log");
+        let proxy = Proxy::with_door(
+            door,
+            "",
+            &format!(
+                "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}
+rate_limits: {{ few: {{ key: [client], rate: 1/h, dry_run: true }} }}
+error_log: [all]
+error_logs: {{ all: {{ path: {}, level: debug }} }}
+routes: [ {{ name: few, upstream: u, rate_limits: [few] }} ]",
+                origin.address,
+                path.display()
+            ),
+        );
+        let mut client = proxy.client();
+        for path in ["/one", "/two"] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            assert_eq!(client.ask(&request).status, 200);
+        }
+        let all = eventually("three lines", || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            (text.lines().count() >= 3).then_some(text)
+        });
+        let lines: Vec<_> = all.lines().collect();
+        for (line, path, text) in [
+            (lines[0], "/one", "[debug]"),
+            (lines[1], "/two", "[error]"),
+            (lines[2], "/two", "[debug]"),
+        ] {
+            assert!(line.contains(path) && line.contains(text), "{door}: {all}");
+        }
+        assert!(
+            lines[0].contains("route \"few\", lane \"interactive\", servers 127.0.0.1:"),
+            "{all}"
+        );
+        assert!(lines[1].contains("limiting requests, dry run, excess: "), "{door}: {all}");
+    }
+}
+
+#[test]
+fn what_became_of_an_upgraded_connection_is_told_when_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.log");
+    let proxy = Proxy::start(&format!(
+        "{}\nerror_log: [all]\nerror_logs: {{ all: {{ path: {}, level: debug }} }}",
+        to(&[tunnels::chat()]),
+        path.display()
+    ));
+    let mut socket = tunnels::connect(&proxy, "/chat");
+    tunnels::echo(&mut socket, "said");
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(read(), "");
+    drop(socket);
+    let all = eventually("a line", || Some(read()).filter(|text| !text.is_empty()));
+    assert!(all.contains("[debug]") && all.contains("route \"all\""), "{all}");
+    assert!(all.contains("\"GET /chat "), "{all}");
+    assert_eq!(all.lines().count(), 1, "{all}");
+}
+
+#[test]
+fn the_operators_log_hears_of_what_is_broken_and_no_error_log_tells_of() {
+    for door in ["on", "off"] {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = Proxy::with_door(
+            door,
+            "",
+            &format!(
+                "upstreams: {{ dead: {{ servers: [ {{ address: '{}' }} ] }} }}
+caches: {{ c: {{ memory_max: 64MiB }} }}
+cache_policies: {{ p: {{ cache: c }} }}
+rate_limits: {{ few: {{ key: [client], rate: 1/h }} }}
+error_logs: {{ heard: {{ path: {} }} }}
+routes:
+  - {{ name: heard, match: {{ paths: [ {{ prefix: /heard }} ] }}, upstream: dead, error_logs: [heard] }}
+  - {{ name: kept, match: {{ paths: [ {{ prefix: /kept }} ] }}, upstream: dead, cache_policy: p }}
+  - {{ name: few, match: {{ paths: [ {{ prefix: /few }} ] }}, upstream: dead, rate_limits: [few] }}
+  - {{ name: plain, match: {{ paths: [ {{ prefix: /plain }} ] }}, upstream: dead }}",
+                dead_address(),
+                folder.path().join("heard.log").display()
+            ),
+        );
+        let ask = |path: &str, id: &str| {
+            let head =
+                format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nX-Request-Id: {id}\r\n\r\n");
+            proxy.client().ask(&head).status
+        };
+        assert_eq!((ask("/heard", "id-heard"), ask("/none", "id-none")), (502, 404));
+        assert_eq!((ask("/few", "id-first"), ask("/few", "id-limited")), (502, 429));
+        assert_eq!((ask("/kept", "id-kept"), ask("/plain", "id-plain")), (502, 502));
+        for (id, count) in
+            [("plain", 1), ("kept", 1), ("first", 1), ("heard", 0), ("none", 0), ("limited", 0)]
+        {
+            let line = format!("\"request_id\":\"id-{id}\"");
+            if count > 0 {
+                proxy.says(&line);
+            }
+            assert_eq!(proxy.stderr().matches(&line).count(), count, "{door} {id}");
+        }
+    }
 }
 
 #[test]
