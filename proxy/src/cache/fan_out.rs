@@ -130,10 +130,11 @@ impl FanOut {
         let mut connection = self.connection.clone();
         let asked = tokio::time::timeout(PATIENCE, add.query_async::<String>(&mut connection));
         let late = || RedisError::from(io::Error::from(io::ErrorKind::TimedOut));
-        let added = asked.await.unwrap_or_else(|_| Err(late()));
-        let result = if added.is_ok() { "sent" } else { "unsent" };
-        self.messages.with_label_values(&[self.name.as_str(), result]).inc();
-        added.map(|_| ())
+        asked.await.unwrap_or_else(|_| Err(late())).map(|_| ())
+    }
+
+    pub fn count(&self, result: &str, count: usize) {
+        self.messages.with_label_values(&[self.name.as_str(), result]).inc_by(count as u64);
     }
 }
 
