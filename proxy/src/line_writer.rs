@@ -87,12 +87,17 @@ impl Sink {
         }
     }
 
+    /// Opens the place anew, whatever became of the old one: that it cannot be written any more is a reason to be called. A
+    /// syslog server is looked up again.
     fn reopen(&self) -> io::Result<()> {
-        self.flush()?;
-        if let LogTarget::File(path) = &self.target {
-            *self.open.lock() = Open::stream(open_file(path)?);
-        }
-        Ok(())
+        let flushed = self.flush();
+        let anew = match &self.target {
+            LogTarget::File(path) => Open::stream(open_file(path)?),
+            LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
+            LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => return flushed,
+        };
+        *self.open.lock() = anew;
+        flushed
     }
 }
 
@@ -285,6 +290,40 @@ mod tests {
         let (log, _writer) = of_failures(&Metrics::new()).unwrap();
         log.tell(&sink, b"one\n".to_vec(), Severity::Error).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one\n");
+    }
+
+    #[test]
+    fn a_log_comes_back_from_a_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("error.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let metrics = Metrics::new();
+        let sink = Arc::new(Sink::open(&LogTarget::File(path.clone())).unwrap());
+        let (log, writer) = of_failures(&metrics).unwrap();
+        log.write(&sink, b"lost\n".to_vec());
+        std::fs::remove_file(&path).unwrap();
+        log.reopen(vec![Arc::clone(&sink)]);
+        log.write(&sink, b"kept\n".to_vec());
+        writer.stop(Duration::from_secs(10));
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept\n");
+        assert!(metrics.error_log_write_errors.with_label_values::<&str>(&[]).get() > 0);
+    }
+
+    #[test]
+    fn a_syslog_server_is_looked_up_again() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let target = format!("server={}", server.local_addr().unwrap()).parse().unwrap();
+        let sink = Arc::new(Sink::open(&LogTarget::Syslog(target)).unwrap());
+        let (log, _writer) = of_failures(&Metrics::new()).unwrap();
+        let sender = || {
+            log.write(&sink, b"line\n".to_vec());
+            server.recv_from(&mut [0; 256]).unwrap().1
+        };
+        let before = sender();
+        assert_eq!(before, sender());
+        log.reopen(vec![Arc::clone(&sink)]);
+        assert_ne!(before, sender(), "another socket, to where the name leads now");
     }
 
     #[test]
