@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
+use crate::operator_log::Lasting;
 use crate::syslog::Sender;
 
 /// Lines that may wait for the writer, about 4 MiB.
@@ -41,6 +42,7 @@ struct Line {
 pub struct Sink {
     target: LogTarget,
     open: Mutex<Open>,
+    fault: Lasting,
 }
 
 enum Open {
@@ -65,7 +67,7 @@ impl Sink {
             LogTarget::File(path) => Open::stream(open_file(path)?),
             LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
         };
-        Ok(Sink { target: target.clone(), open: Mutex::new(open) })
+        Ok(Sink { target: target.clone(), open: Mutex::new(open), fault: Lasting::default() })
     }
 
     pub fn target(&self) -> &LogTarget {
@@ -204,15 +206,18 @@ fn write_lines(
     (name, gather): (&'static str, Duration),
     errors: &IntCounter,
 ) {
-    let note = |done: io::Result<()>| {
-        if let Err(error) = done {
-            if errors.get() == 0 {
-                tracing::error!(%error, name, "a log cannot be written; further errors are counted");
-            }
-            errors.inc();
+    // Whether it worked.
+    let note = |sink: &Sink, done: io::Result<()>| {
+        let Err(error) = done else { return true };
+        if sink.fault.begins() {
+            let target = &sink.target;
+            tracing::error!(%error, name, %target, "a log cannot be written; further errors are counted");
         }
+        errors.inc();
+        false
     };
-    let mut written: Vec<Arc<Sink>> = Vec::new();
+    // Places that lines went to since they were last flushed, and whether all of them did.
+    let mut written: Vec<(Arc<Sink>, bool)> = Vec::new();
     let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
     let mut is_over = false;
     while !is_over && let Ok(order) = inbox.recv() {
@@ -220,13 +225,16 @@ fn write_lines(
         while let Some(order) = next {
             match order {
                 Order::Line(sink, line) => {
-                    note(sink.write(&line));
+                    let is_written = note(&sink, sink.write(&line));
                     waiting.extend(line.written);
-                    if !written.iter().any(|known| Arc::ptr_eq(known, &sink)) {
-                        written.push(sink);
+                    match written.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &sink)) {
+                        Some((_, all)) => *all &= is_written,
+                        None => written.push((sink, is_written)),
                     }
                 }
-                Order::Reopen(sinks) => sinks.iter().for_each(|sink| note(sink.reopen())),
+                Order::Reopen(sinks) => sinks.iter().for_each(|sink| {
+                    note(sink, sink.reopen());
+                }),
                 Order::Stop => {
                     is_over = true;
                     break;
@@ -234,7 +242,12 @@ fn write_lines(
             }
             next = inbox.try_recv().ok();
         }
-        written.drain(..).for_each(|sink| note(sink.flush()));
+        for (sink, all) in written.drain(..) {
+            // Only what is flushed is written.
+            if note(&sink, sink.flush()) && all {
+                sink.fault.is_over();
+            }
+        }
         // Who has not waited for it is told for nothing.
         for told in waiting.drain(..) {
             let _ = told.send(());
@@ -307,6 +320,7 @@ mod tests {
         writer.stop(Duration::from_secs(10));
         assert_eq!(std::fs::read(&path).unwrap(), b"kept\n");
         assert!(metrics.error_log_write_errors.with_label_values::<&str>(&[]).get() > 0);
+        assert!(sink.fault.begins(), "it is over, and would be told again");
     }
 
     #[test]

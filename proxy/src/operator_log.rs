@@ -1,7 +1,7 @@
 //! What the operator reads: JSON lines on standard error, pingora's `log` records included.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use tracing_subscriber::EnvFilter;
@@ -76,6 +76,22 @@ impl Moderation {
     }
 }
 
+/// A fault that goes on until something works again: it is told when it begins, each time.
+#[derive(Default)]
+pub struct Lasting(AtomicBool);
+
+impl Lasting {
+    /// Something failed; says whether it is to be told.
+    pub fn begins(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Something worked.
+    pub fn is_over(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +103,13 @@ mod tests {
             let told = (0..100).filter(|_| moderation.may_tell_at(second)).count();
             assert_eq!(told as u64, TOLD_PER_SECOND_MAX, "second {second}");
         }
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_what_comes_back_again() {
+        let fault = Lasting::default();
+        assert_eq!([fault.begins(), fault.begins()], [true, false]);
+        fault.is_over();
+        assert_eq!([fault.begins(), fault.begins()], [true, false]);
     }
 }

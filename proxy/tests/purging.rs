@@ -306,6 +306,28 @@ fn who_cannot_tell_others_purges_all_here_at_once() {
 }
 
 #[test]
+fn each_time_that_redis_goes_is_told_once() {
+    let redis = RedisServer::start();
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _a) = sharing(&origin, &redis);
+    let (other, _b) = sharing(&origin, &redis);
+    let told = || proxy.stderr().matches("purges of other proxies are not heard").count();
+    for times in 1..=2 {
+        hears(&proxy);
+        let heard = messages(&proxy, "received");
+        eventually("a purge", || {
+            purge(&other, &json!({ "all": true }));
+            (messages(&proxy, "received") > heard).then_some(())
+        });
+        redis.freeze();
+        eventually("a warning", || (told() == times).then_some(()));
+        redis.thaw();
+    }
+    hears(&proxy);
+    assert_eq!(told(), 2);
+}
+
+#[test]
 fn a_proxy_that_was_cut_off_hears_what_it_missed() {
     let redis = RedisServer::start();
     let origin = counting("Cache-Control: max-age=600\r\n");
