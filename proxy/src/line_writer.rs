@@ -1,17 +1,19 @@
-//! Lines about requests on their way to files and syslog: a writer thread behind a bounded queue. When the
-//! queue is full the line is dropped and counted: a slow disk never slows a request.
+//! Lines about requests on their way to files and syslog: a writer thread behind a queue that is bounded in lines and in
+//! bytes. When it is full the line is dropped and counted: a slow disk slows no request that goes well. One that failed
+//! waits for its error log's line, for 20 ms at most ([`crate::error_logs`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use proxy_config::access_log::LogTarget;
 use proxy_config::error_log::Severity;
 use rustix::fs::OFlags;
@@ -19,10 +21,15 @@ use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 use crate::operator_log::Lasting;
-use crate::syslog::Sender;
+use crate::syslog;
 
-/// Lines that may wait for the writer, about 4 MiB.
+/// Lines that may wait for the writer.
 const QUEUE_LINES_MAX: usize = 8192;
+/// A line of usual length: all that may wait are 8 MiB. Only longer ones are counted in bytes, so that the others cost no
+/// more than before.
+const LINE_BYTES: usize = 1024;
+/// Bytes of longer lines that may wait, beside those.
+const LONG_BYTES_MAX: usize = 8 << 20;
 
 enum Order {
     Line(Arc<Sink>, Line),
@@ -48,7 +55,7 @@ pub struct Sink {
 enum Open {
     Nothing,
     Stream(BufWriter<Box<dyn Write + Send>>),
-    Syslog(Sender),
+    Syslog(syslog::Sender),
 }
 
 impl Open {
@@ -65,7 +72,7 @@ impl Sink {
             LogTarget::Stdout => Open::stream(io::stdout()),
             LogTarget::Stderr => Open::stream(io::stderr()),
             LogTarget::File(path) => Open::stream(open_file(path)?),
-            LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
+            LogTarget::Syslog(target) => Open::Syslog(syslog::Sender::open(target)?),
         };
         Ok(Sink { target: target.clone(), open: Mutex::new(open), fault: Lasting::default() })
     }
@@ -95,7 +102,7 @@ impl Sink {
         let flushed = self.flush();
         let anew = match &self.target {
             LogTarget::File(path) => Open::stream(open_file(path)?),
-            LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
+            LogTarget::Syslog(target) => Open::Syslog(syslog::Sender::open(target)?),
             LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => return flushed,
         };
         *self.open.lock() = anew;
@@ -117,39 +124,46 @@ const GATHER: Duration = Duration::from_millis(5);
 
 /// The way to the writer thread.
 pub struct LineWriter {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
+    /// Bytes of long lines that wait.
+    long: Arc<AtomicUsize>,
     dropped: IntCounter,
+    waiting: IntGauge,
 }
 
 /// The writer thread; kept apart so that stopping consumes it.
 pub struct Writer {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
 
 /// Starts the writer thread of access logs.
 pub fn of_requests(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
     let counters = [&metrics.access_log_dropped, &metrics.access_log_write_errors];
-    start("access-log", GATHER, counters)
+    start("access-log", GATHER, counters, &metrics.access_log_waiting)
 }
 
 /// Starts the writer thread of error logs, whose lines are few and written at once.
 pub fn of_failures(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
     let counters = [&metrics.error_log_dropped, &metrics.error_log_write_errors];
-    start("error-log", Duration::ZERO, counters)
+    start("error-log", Duration::ZERO, counters, &metrics.error_log_waiting)
 }
 
 fn start(
     name: &'static str,
     gather: Duration,
     counters: [&IntCounterVec; 2],
+    waiting: &IntGaugeVec,
 ) -> io::Result<(LineWriter, Writer)> {
-    let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
+    let (orders, inbox) = bounded(QUEUE_LINES_MAX);
     let [dropped, errors] = counters.map(|counter| counter.with_label_values::<&str>(&[]));
+    let waiting = waiting.with_label_values::<&str>(&[]);
+    let long = Arc::new(AtomicUsize::new(0));
+    let written = Arc::clone(&long);
     let thread = std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || write_lines(&inbox, (name, gather), &errors))?;
-    Ok((LineWriter { orders: orders.clone(), dropped }, Writer { orders, thread }))
+        .spawn(move || write_lines(&inbox, (name, gather), &errors, &written))?;
+    Ok((LineWriter { orders: orders.clone(), long, dropped, waiting }, Writer { orders, thread }))
 }
 
 impl LineWriter {
@@ -171,9 +185,27 @@ impl LineWriter {
     }
 
     fn hand_on(&self, sink: &Arc<Sink>, line: Line) {
+        let bytes = line.text.len();
+        if bytes > LINE_BYTES && !self.has_room(bytes) {
+            return self.dropped.inc();
+        }
         if self.orders.try_send(Order::Line(Arc::clone(sink), line)).is_err() {
+            if bytes > LINE_BYTES {
+                self.long.fetch_sub(bytes, Ordering::Relaxed);
+            }
             self.dropped.inc();
         }
+    }
+
+    /// Takes room for a long line, where there is some.
+    fn has_room(&self, bytes: usize) -> bool {
+        let take = |taken: usize| Some(taken + bytes).filter(|all| *all <= LONG_BYTES_MAX);
+        self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// How many lines wait, for who looks at the metrics.
+    pub fn refresh_metrics(&self) {
+        self.waiting.set(i64::try_from(self.orders.len()).unwrap_or(i64::MAX));
     }
 
     /// Closes and opens files again, after they were rotated. Blocks while the queue is full.
@@ -205,6 +237,7 @@ fn write_lines(
     inbox: &Receiver<Order>,
     (name, gather): (&'static str, Duration),
     errors: &IntCounter,
+    long: &AtomicUsize,
 ) {
     // Whether it worked.
     let note = |sink: &Sink, done: io::Result<()>| {
@@ -226,6 +259,9 @@ fn write_lines(
             match order {
                 Order::Line(sink, line) => {
                     let is_written = note(&sink, sink.write(&line));
+                    if line.text.len() > LINE_BYTES {
+                        long.fetch_sub(line.text.len(), Ordering::Relaxed);
+                    }
                     waiting.extend(line.written);
                     match written.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &sink)) {
                         Some((_, all)) => *all &= is_written,
@@ -342,12 +378,39 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (orders, _inbox) = sync_channel(1);
-        let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let log = LineWriter { orders, dropped: dropped.clone() };
+        let (log, _inbox) = nobody_reads(1);
         let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
         log.write(&sink, json(&entry("/kept")));
         log.write(&sink, json(&entry("/dropped")));
-        assert_eq!(dropped.get(), 1);
+        log.refresh_metrics();
+        assert_eq!((log.dropped.get(), log.waiting.get()), (1, 1));
+    }
+
+    #[test]
+    fn long_lines_take_no_more_than_their_bytes() {
+        let (log, inbox) = nobody_reads(QUEUE_LINES_MAX);
+        let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
+        let long = LONG_BYTES_MAX / 3;
+        for _ in 0..5 {
+            log.write(&sink, vec![b'x'; long]);
+            log.write(&sink, vec![b'x'; LINE_BYTES]);
+        }
+        assert_eq!((log.dropped.get(), inbox.len()), (2, 8));
+        // Those that are written make room.
+        let errors = IntCounter::new("errors", "errors").unwrap();
+        log.orders.send(Order::Stop).unwrap();
+        write_lines(&inbox, ("log", Duration::ZERO), &errors, &log.long);
+        for _ in 0..4 {
+            log.write(&sink, vec![b'x'; long]);
+        }
+        assert_eq!((log.dropped.get(), inbox.len()), (3, 3));
+    }
+
+    /// The way to a writer that does not write.
+    fn nobody_reads(lines_max: usize) -> (LineWriter, Receiver<Order>) {
+        let (orders, inbox) = bounded(lines_max);
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let waiting = IntGauge::new("waiting", "waiting").unwrap();
+        (LineWriter { orders, long: Arc::default(), dropped, waiting }, inbox)
     }
 }
