@@ -35,7 +35,7 @@ use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rate_limit::key::Asking;
-use crate::respond::{self, Failure, failure_kind};
+use crate::respond::{self, Failure, failure_kind, in_body, label};
 use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
 use crate::telemetry::attempt::{self, Attempt};
@@ -229,11 +229,10 @@ fn begin_attempt(head: &RequestHeader, exchange: &mut Exchange, upstream: &Upstr
     exchange.attempt = Some(Box::new(attempt));
 }
 
-fn count_failure(exchange: &mut Exchange, error: &Error, stale: bool) {
+fn count_failure(exchange: &mut Exchange, error: &Error, kind: &'static str, stale: bool) {
     if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
-        let kind = failure_kind(error.etype());
         exchange.attempt.iter_mut().for_each(|attempt| attempt.failed(kind));
-        upstream.failed(&mut exchange.attempts, failure_kind(error.etype()), stale);
+        upstream.failed(&mut exchange.attempts, kind, stale);
     }
 }
 
@@ -342,7 +341,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        count_failure(exchange, &error, false);
+        count_failure(exchange, &error, failure_kind(&error), false);
         error.set_retry(again(session, exchange, Failed::Connect));
         error
     }
@@ -536,12 +535,13 @@ impl ProxyHttp for Edge {
         let unprocessed = respond::is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
-        count_failure(exchange, &error, stale);
-        let kind = failure_kind(error.etype());
+        let kind = failure_kind(&error);
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        count_failure(exchange, &error, if begun { in_body(kind) } else { kind }, stale);
         let failed = match (unprocessed, stale) {
             (true, _) => Failed::Unprocessed,
             (false, true) => Failed::Stale,
-            (false, false) => Failed::of(kind),
+            (false, false) => Failed::of(label(kind)),
         };
         let is_upstreams = *error.esource() == ErrorSource::Upstream;
         error.set_retry(is_upstreams && again(session, exchange, failed));

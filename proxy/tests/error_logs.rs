@@ -1,12 +1,16 @@
 //! Error logs: who hears of a failure, in which words, how grave it must be, and by syslog.
 
-use std::net::UdpSocket;
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 
+use crate::authority::Authority;
 use crate::harness::{Proxy, dead_address, eventually, to};
+use crate::http2_origin::AsyncOrigin;
 use crate::origin::Origin;
 use crate::protocols::tunnels;
 
@@ -190,6 +194,74 @@ routes:
             }
             assert_eq!(proxy.stderr().matches(&line).count(), count, "{door} {id}");
         }
+    }
+}
+
+#[test]
+fn the_cause_that_is_told_is_the_one_there_was() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let pair = authority.issue("server", &["origin.example"]);
+    let tls =
+        AsyncOrigin::start(Some(authority.server(&pair, false, &[&TLS12, &TLS13], &[])), false);
+    let plain = Origin::start(|exchange| {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+        false
+    });
+    let silent = Origin::start(|_| false);
+    let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
+    let no_tls_at = no_tls.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in no_tls.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"there is no TLS here\r\n");
+        }
+    });
+    let certificates = format!("tls: {{ authorities: {} }}", stranger.file().display());
+    let cases = [
+        ("refused", dead_address(), "", "connect() failed (111: Connection refused)"),
+        ("handshake", no_tls_at, "tls: { verify: false }", "SSL_do_handshake() failed"),
+        ("stranger", tls.address, certificates.as_str(), "upstream SSL certificate verify error"),
+        ("silent", silent.address, "", "while reading response header from upstream"),
+        ("half", plain.address, "", "prematurely closed connection while reading upstream"),
+    ];
+    let upstreams = cases.map(|(name, address, more, _)| {
+        format!("{name}: {{ servers: [ {{ address: '{address}' }} ], {more} }}")
+    });
+    let routes = cases.map(|(name, ..)| {
+        format!(
+            "{{ name: {name}, match: {{ paths: [ {{ prefix: /{name} }} ] }}, upstream: {name} }}"
+        )
+    });
+    for door in ["on", "off"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.log");
+        let proxy = Proxy::with_door(
+            door,
+            "",
+            &format!(
+                "error_log: [all]\nerror_logs: {{ all: {{ path: {} }} }}
+upstreams: {{ {} }}\nroutes: [ {} ]",
+                path.display(),
+                upstreams.join(", "),
+                routes.join(", ")
+            ),
+        );
+        for (name, .., text) in cases {
+            proxy.get(&format!("/{name}"));
+            let request = format!("\"GET /{name} ");
+            let line = eventually(name, || {
+                let all = std::fs::read_to_string(&path).ok()?;
+                all.lines().find(|line| line.contains(&request)).map(str::to_owned)
+            });
+            assert!(line.contains(text), "{door}: {line}");
+        }
+        let kinds = |kind: &str, name: &str| {
+            let labels = format!("{{kind=\"{kind}\",upstream=\"{name}\"}}");
+            proxy.metric(&format!("forebay_proxy_upstream_failures_total{labels}"))
+        };
+        for name in ["refused", "handshake", "stranger"] {
+            assert_eq!(kinds("connect", name), 1.0, "{door} {name}");
+        }
+        assert_eq!((kinds("read", "silent"), kinds("read", "half")), (1.0, 1.0), "{door}");
     }
 }
 
