@@ -93,6 +93,8 @@ impl Admin {
                 // What readers gave back since the last change is not told by anybody else.
                 self.state.caches.all().iter().for_each(|cache| cache.refresh_metrics());
                 certificates::refresh_metrics(&self.state);
+                self.state.access_log.refresh_metrics();
+                self.state.error_log.refresh_metrics();
                 Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
             _ => {

@@ -11,10 +11,11 @@
 //! ([`fan_out`]).
 //!
 //! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
-//! bytes), [`object`] (a stored answer), [`paged`] (bodies the kernel sends).
+//! bytes), [`clock`], [`object`] (a stored answer), [`paged`] (bodies the kernel sends).
 
 pub mod answer;
 pub mod budget;
+pub mod clock;
 pub mod conditional;
 pub mod date;
 pub mod directives;
@@ -41,9 +42,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use lru::LruCache;
@@ -51,6 +51,7 @@ use parking_lot::Mutex;
 use proxy_config::cache::CacheDisk;
 
 use crate::cache::budget::{Class, Lease};
+pub use crate::cache::clock::now_ms;
 use crate::cache::directives::Directives;
 use crate::cache::disk::Disk;
 use crate::cache::fan_out::FanOut;
@@ -77,16 +78,6 @@ const USES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
 
 /// The next part of an id.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
-/// Now, in milliseconds since 1970. Never goes back, whatever is done to the system's clock.
-pub fn now_ms() -> u64 {
-    static START: OnceLock<(Instant, u64)> = OnceLock::new();
-    let (start, at_ms) = START.get_or_init(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (Instant::now(), u64::try_from(since.as_millis()).unwrap_or(0))
-    });
-    at_ms + u64::try_from(start.elapsed().as_millis()).unwrap_or(0)
-}
 
 /// One cache of a document. It belongs to the process: a reload changes its limits and keeps what
 /// is in it.

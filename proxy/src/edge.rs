@@ -23,19 +23,19 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
 use crate::connection::{Ends, caller, whole_seconds};
 use crate::detour;
-use crate::error_logs;
 use crate::exchange::Exchange;
-use crate::finish::{self, Moved};
+use crate::finish;
 use crate::generation::State;
 use crate::headers::{self, Downstream};
 use crate::lane::Full;
 use crate::mirror;
+use crate::operator_log::request_failed;
 use crate::pace::OwnRate;
 use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
 use crate::rate_limit::Quota;
 use crate::rate_limit::key::Asking;
-use crate::respond::{self, Failure, failure_kind};
+use crate::respond::{self, Failure, failure_kind, in_body, label};
 use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
 use crate::telemetry::attempt::{self, Attempt};
@@ -192,18 +192,14 @@ impl Edge {
         Err(Error::new(ErrorType::InternalError))
     }
 
-    /// What ended pingora's proxying; tells the operator.
+    /// What ended pingora's proxying; tells the operator, who knows already of what ended the request before.
     fn failure_of(&self, error: &Error, exchange: &mut Exchange) -> Failure {
-        let failure = exchange.failure.take();
-        let failure = failure.or_else(|| prompt::malformed(error.root_cause()));
-        let failure = failure.unwrap_or_else(|| Failure::of(error));
-        let route = exchange.route.as_ref().map(|route| route.index);
-        let is_told = exchange.generation.logs.errors.hear(route);
-        let notable = !failure.is_the_clients() && !is_told;
-        if notable && self.state.moderation.may_tell() {
-            let request_id = &exchange.request_id;
-            tracing::warn!(%request_id, %error, failure = failure.name(), "request failed");
+        if let Some(failure) = exchange.failure.take() {
+            return failure;
         }
+        let malformed = prompt::malformed(error.root_cause());
+        let failure = malformed.unwrap_or_else(|| Failure::of(error));
+        request_failed(&self.state, exchange, &failure, error);
         failure
     }
 
@@ -230,11 +226,10 @@ fn begin_attempt(head: &RequestHeader, exchange: &mut Exchange, upstream: &Upstr
     exchange.attempt = Some(Box::new(attempt));
 }
 
-fn count_failure(exchange: &mut Exchange, error: &Error, stale: bool) {
+fn count_failure(exchange: &mut Exchange, error: &Error, kind: &'static str, stale: bool) {
     if let (Some(upstream), ErrorSource::Upstream) = (&exchange.upstream, error.esource()) {
-        let kind = failure_kind(error.etype());
         exchange.attempt.iter_mut().for_each(|attempt| attempt.failed(kind));
-        upstream.failed(&mut exchange.attempts, failure_kind(error.etype()), stale);
+        upstream.failed(&mut exchange.attempts, kind, stale);
     }
 }
 
@@ -343,7 +338,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        count_failure(exchange, &error, false);
+        count_failure(exchange, &error, failure_kind(&error), false);
         error.set_retry(again(session, exchange, Failed::Connect));
         error
     }
@@ -537,12 +532,13 @@ impl ProxyHttp for Edge {
         let unprocessed = respond::is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
-        count_failure(exchange, &error, stale);
-        let kind = failure_kind(error.etype());
+        let kind = failure_kind(&error);
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        count_failure(exchange, &error, if begun { in_body(kind) } else { kind }, stale);
         let failed = match (unprocessed, stale) {
             (true, _) => Failed::Unprocessed,
             (false, true) => Failed::Stale,
-            (false, false) => Failed::of(kind),
+            (false, false) => Failed::of(label(kind)),
         };
         let is_upstreams = *error.esource() == ErrorSource::Upstream;
         error.set_retry(is_upstreams && again(session, exchange, failed));
@@ -584,10 +580,7 @@ impl ProxyHttp for Edge {
         (exchange.permit, exchange.at_origin) = (None, None);
         (exchange.in_use, exchange.attempt) = (None, None);
         exchange.limits.leave();
-        if !exchange.tunnel.has_departed && !exchange.trail.is_inside {
-            finish::record(self, &Moved::by(session), error.is_some(), exchange);
-        }
-        error_logs::tell(&self.state, session.req_header(), exchange).written().await;
+        finish::end(self, session, error.is_some(), exchange).await;
     }
 
     /// `fail_to_proxy` has said it, with the request's id.

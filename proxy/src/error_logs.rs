@@ -18,7 +18,7 @@ use crate::exchange::Exchange;
 use crate::generation::State;
 use crate::line_writer::Sink;
 use crate::logs::LogFault;
-use crate::respond::Failure;
+use crate::respond::{Failure, in_body};
 use crate::rules;
 
 /// How long the end of a failed request waits for its line to be written: who looks after an answer finds it.
@@ -38,11 +38,20 @@ pub struct ErrorLogs {
 
 /// Lines on their way to the writer.
 #[derive(Default)]
+#[must_use]
 pub struct Told(Vec<oneshot::Receiver<()>>);
 
 impl Told {
+    /// Most requests have none.
+    pub fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Waits for them, but not for long.
     pub async fn written(self) {
+        if self.is_nothing() {
+            return;
+        }
         let all = async {
             for line in self.0 {
                 // One that was dropped is counted.
@@ -96,15 +105,20 @@ impl ErrorLogs {
         own.unwrap_or(&self.main)
     }
 
-    /// Whether failures on this route are told somewhere.
-    pub fn hear(&self, route: Option<usize>) -> bool {
-        !self.of(route).is_empty()
+    /// Whether this request's failure is told somewhere.
+    pub fn hear(&self, exchange: &Exchange) -> bool {
+        !self.of(concerned(exchange)).is_empty()
     }
+}
+
+/// The route whose failure it is, by its place in the document.
+fn concerned(exchange: &Exchange) -> Option<usize> {
+    exchange.trail.failed.as_ref().or(exchange.route.as_ref()).map(|route| route.index)
 }
 
 /// Says what went wrong with a request that has ended, if anything did.
 pub fn tell(state: &State, head: &RequestHeader, exchange: &Exchange) -> Told {
-    let route = exchange.trail.failed.as_ref().or(exchange.route.as_ref()).map(|route| route.index);
+    let route = concerned(exchange);
     let logs = exchange.generation.logs.errors.of(route);
     if logs.is_empty() {
         return Told::default();
@@ -162,6 +176,10 @@ fn decided(exchange: &Exchange) -> Event {
 fn of_attempt(kind: &str) -> &'static str {
     match kind {
         "connect" => "connect() failed (111: Connection refused) while connecting to upstream",
+        "no_route" => "connect() failed (113: No route to host) while connecting to upstream",
+        "socket" => "connect() failed while connecting to upstream",
+        "tls" => "SSL_do_handshake() failed while SSL handshaking to upstream",
+        "certificate" => "upstream SSL certificate verify error while SSL handshaking to upstream",
         "connect_timeout" => {
             "upstream timed out (110: Connection timed out) while connecting to upstream"
         }
@@ -171,9 +189,12 @@ fn of_attempt(kind: &str) -> &'static str {
         "read_timeout" => {
             "upstream timed out (110: Connection timed out) while reading response header from upstream"
         }
-        "read" | "write" => {
+        "body_timeout" => "upstream timed out (110: Connection timed out) while reading upstream",
+        "read" => {
             "upstream prematurely closed connection while reading response header from upstream"
         }
+        "write" => "upstream prematurely closed connection while sending request to upstream",
+        "body" => "upstream prematurely closed connection while reading upstream",
         _ => "upstream sent invalid header while reading response header from upstream",
     }
 }
@@ -246,9 +267,11 @@ fn of_failure(
             said(S::Error, &format!("open() \"{file}\" failed (2: No such file or directory)"))
         }
         F::NoServer => said(S::Error, "no live upstreams while connecting to upstream"),
-        F::UpstreamUnreachable => said(S::Error, of_attempt("connect")),
-        F::UpstreamTimeout => said(S::Error, of_attempt("read_timeout")),
-        F::UpstreamBroken | F::SwitchedUnasked => said(S::Error, of_attempt("read")),
+        // Of what no attempt is told by itself: an answer that broke off, for the most part.
+        F::UpstreamUnreachable => said(S::Error, of_attempt("socket")),
+        F::UpstreamTimeout => said(S::Error, of_attempt(while_read("read_timeout", exchange))),
+        F::UpstreamBroken => said(S::Error, of_attempt(while_read("read", exchange))),
+        F::SwitchedUnasked => said(S::Error, of_attempt("response")),
         F::Forbidden(_) => said(S::Error, "access forbidden by rule"),
         F::BodyTooLarge => {
             let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -273,6 +296,11 @@ fn of_failure(
         }
         failure => said(S::Error, &failure.to_string()),
     }
+}
+
+/// The kind of a failure to read: of a head, or of the body behind it.
+fn while_read(kind: &'static str, exchange: &Exchange) -> &'static str {
+    if exchange.upstream_status.is_some() { in_body(kind) } else { kind }
 }
 
 /// The file that was looked for, as far as the document names it.

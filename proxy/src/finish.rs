@@ -1,4 +1,4 @@
-//! The last stop of a request: metrics and the access log line.
+//! The last stop of a request: metrics, the access log line, and those of error logs.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use proxy_config::late::cache_state;
 
 use crate::cache::serve::CACHE_STATUS;
 use crate::edge::Edge;
+use crate::error_logs::{self, Told};
 use crate::exchange::Exchange;
 use crate::front::as_stored::AsStored;
 use crate::log_entry::Entry;
@@ -89,8 +90,21 @@ impl<'a> Moved<'a> {
     }
 }
 
-/// Counts the request and writes its line.
-pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) {
+/// Records what pingora has let go of, and waits for lines of error logs. A part of a page counts as its page, and a tunnel
+/// where it ends.
+pub async fn end(edge: &Edge, session: &Session, failed: bool, exchange: &mut Exchange) {
+    if exchange.tunnel.has_departed {
+        return;
+    }
+    let told = match exchange.trail.is_inside {
+        true => error_logs::tell(&edge.state, session.req_header(), exchange),
+        false => record(edge, &Moved::by(session), failed, exchange),
+    };
+    told.written().await;
+}
+
+/// Counts the request and writes its line, and those of error logs, where they hear of it.
+pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) -> Told {
     // Without an answer of this proxy's own, a failure means that the client has no whole response.
     let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
     let sent = moved.sent.map(Sent::status);
@@ -117,6 +131,7 @@ pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Excha
         edge.state.slowest.ended(exchange.begun + end.took, end.took, slow);
     }
     log(edge, moved, exchange, &end);
+    error_logs::tell(&edge.state, moved.head, exchange)
 }
 
 /// How it ended.

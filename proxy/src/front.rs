@@ -39,6 +39,7 @@ use crate::front::as_stored::AsStored;
 use crate::front::head::{Begins, Whole, read, write};
 use crate::front::hit::Hit;
 use crate::front::pass::Client;
+use crate::operator_log::request_failed;
 use crate::rate_limit;
 use crate::respond::{Failure, rendered};
 
@@ -250,7 +251,11 @@ impl Door {
             Sent::AsStored(sent) => finish::Sent::AsStored(sent),
         });
         let moved = Moved { head, sent, bytes_in: whole.body_length, bytes_out };
-        finish::record(&self.edge, &moved, false, &mut exchange);
+        let told = finish::record(&self.edge, &moved, false, &mut exchange);
+        if !told.is_nothing() {
+            // Apart, so that the others have no room for it.
+            Box::pin(told.written()).await;
+        }
         goes_on.then_some((stream, ahead))
     }
 
@@ -262,7 +267,7 @@ impl Door {
         failure: &Failure,
         exchange: &mut Exchange,
     ) -> bool {
-        self.tell(failure, exchange);
+        request_failed(&self.edge.state, exchange, failure, failure);
         if client.sent.is_some() {
             return false;
         }
@@ -278,15 +283,6 @@ impl Door {
         exchange.answered = written.then_some(answer.status);
         client.sent = Some(Sent::Head(Box::new(answer)));
         written
-    }
-
-    /// Tells the operator what is not the client's doing.
-    fn tell(&self, failure: &Failure, exchange: &Exchange) {
-        let is_upstreams = !matches!(failure, Failure::RateLimited { .. } | Failure::ClientGone);
-        if is_upstreams && self.edge.state.moderation.may_tell() {
-            let request_id = &exchange.request_id;
-            tracing::warn!(%request_id, %failure, failure = failure.name(), "request failed");
-        }
     }
 }
 

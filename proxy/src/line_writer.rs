@@ -1,27 +1,35 @@
-//! Lines about requests on their way to files and syslog: a writer thread behind a bounded queue. When the
-//! queue is full the line is dropped and counted: a slow disk never slows a request.
+//! Lines about requests on their way to files and syslog: a writer thread behind a queue that is bounded in lines and in
+//! bytes. When it is full the line is dropped and counted: a slow disk slows no request that goes well. One that failed
+//! waits for its error log's line, for 20 ms at most ([`crate::error_logs`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use proxy_config::access_log::LogTarget;
 use proxy_config::error_log::Severity;
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
-use crate::syslog::Sender;
+use crate::operator_log::Lasting;
+use crate::syslog;
 
-/// Lines that may wait for the writer, about 4 MiB.
+/// Lines that may wait for the writer.
 const QUEUE_LINES_MAX: usize = 8192;
+/// A line of usual length: all that may wait are 8 MiB. Only longer ones are counted in bytes, so that the others cost no
+/// more than before.
+const LINE_BYTES: usize = 1024;
+/// Bytes of longer lines that may wait, beside those.
+const LONG_BYTES_MAX: usize = 8 << 20;
 
 enum Order {
     Line(Arc<Sink>, Line),
@@ -41,12 +49,13 @@ struct Line {
 pub struct Sink {
     target: LogTarget,
     open: Mutex<Open>,
+    fault: Lasting,
 }
 
 enum Open {
     Nothing,
     Stream(BufWriter<Box<dyn Write + Send>>),
-    Syslog(Sender),
+    Syslog(syslog::Sender),
 }
 
 impl Open {
@@ -63,9 +72,9 @@ impl Sink {
             LogTarget::Stdout => Open::stream(io::stdout()),
             LogTarget::Stderr => Open::stream(io::stderr()),
             LogTarget::File(path) => Open::stream(open_file(path)?),
-            LogTarget::Syslog(target) => Open::Syslog(Sender::open(target)?),
+            LogTarget::Syslog(target) => Open::Syslog(syslog::Sender::open(target)?),
         };
-        Ok(Sink { target: target.clone(), open: Mutex::new(open) })
+        Ok(Sink { target: target.clone(), open: Mutex::new(open), fault: Lasting::default() })
     }
 
     pub fn target(&self) -> &LogTarget {
@@ -87,12 +96,17 @@ impl Sink {
         }
     }
 
+    /// Opens the place anew, whatever became of the old one: that it cannot be written any more is a reason to be called. A
+    /// syslog server is looked up again.
     fn reopen(&self) -> io::Result<()> {
-        self.flush()?;
-        if let LogTarget::File(path) = &self.target {
-            *self.open.lock() = Open::stream(open_file(path)?);
-        }
-        Ok(())
+        let flushed = self.flush();
+        let anew = match &self.target {
+            LogTarget::File(path) => Open::stream(open_file(path)?),
+            LogTarget::Syslog(target) => Open::Syslog(syslog::Sender::open(target)?),
+            LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => return flushed,
+        };
+        *self.open.lock() = anew;
+        flushed
     }
 }
 
@@ -110,39 +124,46 @@ const GATHER: Duration = Duration::from_millis(5);
 
 /// The way to the writer thread.
 pub struct LineWriter {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
+    /// Bytes of long lines that wait.
+    long: Arc<AtomicUsize>,
     dropped: IntCounter,
+    waiting: IntGauge,
 }
 
 /// The writer thread; kept apart so that stopping consumes it.
 pub struct Writer {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
     thread: JoinHandle<()>,
 }
 
 /// Starts the writer thread of access logs.
 pub fn of_requests(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
     let counters = [&metrics.access_log_dropped, &metrics.access_log_write_errors];
-    start("access-log", GATHER, counters)
+    start("access-log", GATHER, counters, &metrics.access_log_waiting)
 }
 
 /// Starts the writer thread of error logs, whose lines are few and written at once.
 pub fn of_failures(metrics: &Metrics) -> io::Result<(LineWriter, Writer)> {
     let counters = [&metrics.error_log_dropped, &metrics.error_log_write_errors];
-    start("error-log", Duration::ZERO, counters)
+    start("error-log", Duration::ZERO, counters, &metrics.error_log_waiting)
 }
 
 fn start(
     name: &'static str,
     gather: Duration,
     counters: [&IntCounterVec; 2],
+    waiting: &IntGaugeVec,
 ) -> io::Result<(LineWriter, Writer)> {
-    let (orders, inbox) = sync_channel(QUEUE_LINES_MAX);
+    let (orders, inbox) = bounded(QUEUE_LINES_MAX);
     let [dropped, errors] = counters.map(|counter| counter.with_label_values::<&str>(&[]));
+    let waiting = waiting.with_label_values::<&str>(&[]);
+    let long = Arc::new(AtomicUsize::new(0));
+    let written = Arc::clone(&long);
     let thread = std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || write_lines(&inbox, (name, gather), &errors))?;
-    Ok((LineWriter { orders: orders.clone(), dropped }, Writer { orders, thread }))
+        .spawn(move || write_lines(&inbox, (name, gather), &errors, &written))?;
+    Ok((LineWriter { orders: orders.clone(), long, dropped, waiting }, Writer { orders, thread }))
 }
 
 impl LineWriter {
@@ -164,9 +185,27 @@ impl LineWriter {
     }
 
     fn hand_on(&self, sink: &Arc<Sink>, line: Line) {
+        let bytes = line.text.len();
+        if bytes > LINE_BYTES && !self.has_room(bytes) {
+            return self.dropped.inc();
+        }
         if self.orders.try_send(Order::Line(Arc::clone(sink), line)).is_err() {
+            if bytes > LINE_BYTES {
+                self.long.fetch_sub(bytes, Ordering::Relaxed);
+            }
             self.dropped.inc();
         }
+    }
+
+    /// Takes room for a long line, where there is some.
+    fn has_room(&self, bytes: usize) -> bool {
+        let take = |taken: usize| Some(taken + bytes).filter(|all| *all <= LONG_BYTES_MAX);
+        self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// How many lines wait, for who looks at the metrics.
+    pub fn refresh_metrics(&self) {
+        self.waiting.set(i64::try_from(self.orders.len()).unwrap_or(i64::MAX));
     }
 
     /// Closes and opens files again, after they were rotated. Blocks while the queue is full.
@@ -198,16 +237,20 @@ fn write_lines(
     inbox: &Receiver<Order>,
     (name, gather): (&'static str, Duration),
     errors: &IntCounter,
+    long: &AtomicUsize,
 ) {
-    let note = |done: io::Result<()>| {
-        if let Err(error) = done {
-            if errors.get() == 0 {
-                tracing::error!(%error, name, "a log cannot be written; further errors are counted");
-            }
-            errors.inc();
+    // Whether it worked.
+    let note = |sink: &Sink, done: io::Result<()>| {
+        let Err(error) = done else { return true };
+        if sink.fault.begins() {
+            let target = &sink.target;
+            tracing::error!(%error, name, %target, "a log cannot be written; further errors are counted");
         }
+        errors.inc();
+        false
     };
-    let mut written: Vec<Arc<Sink>> = Vec::new();
+    // Places that lines went to since they were last flushed, and whether all of them did.
+    let mut written: Vec<(Arc<Sink>, bool)> = Vec::new();
     let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
     let mut is_over = false;
     while !is_over && let Ok(order) = inbox.recv() {
@@ -215,13 +258,19 @@ fn write_lines(
         while let Some(order) = next {
             match order {
                 Order::Line(sink, line) => {
-                    note(sink.write(&line));
+                    let is_written = note(&sink, sink.write(&line));
+                    if line.text.len() > LINE_BYTES {
+                        long.fetch_sub(line.text.len(), Ordering::Relaxed);
+                    }
                     waiting.extend(line.written);
-                    if !written.iter().any(|known| Arc::ptr_eq(known, &sink)) {
-                        written.push(sink);
+                    match written.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &sink)) {
+                        Some((_, all)) => *all &= is_written,
+                        None => written.push((sink, is_written)),
                     }
                 }
-                Order::Reopen(sinks) => sinks.iter().for_each(|sink| note(sink.reopen())),
+                Order::Reopen(sinks) => sinks.iter().for_each(|sink| {
+                    note(sink, sink.reopen());
+                }),
                 Order::Stop => {
                     is_over = true;
                     break;
@@ -229,7 +278,12 @@ fn write_lines(
             }
             next = inbox.try_recv().ok();
         }
-        written.drain(..).for_each(|sink| note(sink.flush()));
+        for (sink, all) in written.drain(..) {
+            // Only what is flushed is written.
+            if note(&sink, sink.flush()) && all {
+                sink.fault.is_over();
+            }
+        }
         // Who has not waited for it is told for nothing.
         for told in waiting.drain(..) {
             let _ = told.send(());
@@ -288,13 +342,75 @@ mod tests {
     }
 
     #[test]
+    fn a_log_comes_back_from_a_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("error.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let metrics = Metrics::new();
+        let sink = Arc::new(Sink::open(&LogTarget::File(path.clone())).unwrap());
+        let (log, writer) = of_failures(&metrics).unwrap();
+        log.write(&sink, b"lost\n".to_vec());
+        std::fs::remove_file(&path).unwrap();
+        log.reopen(vec![Arc::clone(&sink)]);
+        log.write(&sink, b"kept\n".to_vec());
+        writer.stop(Duration::from_secs(10));
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept\n");
+        assert!(metrics.error_log_write_errors.with_label_values::<&str>(&[]).get() > 0);
+        assert!(sink.fault.begins(), "it is over, and would be told again");
+    }
+
+    #[test]
+    fn a_syslog_server_is_looked_up_again() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let target = format!("server={}", server.local_addr().unwrap()).parse().unwrap();
+        let sink = Arc::new(Sink::open(&LogTarget::Syslog(target)).unwrap());
+        let (log, _writer) = of_failures(&Metrics::new()).unwrap();
+        let sender = || {
+            log.write(&sink, b"line\n".to_vec());
+            server.recv_from(&mut [0; 256]).unwrap().1
+        };
+        let before = sender();
+        assert_eq!(before, sender());
+        log.reopen(vec![Arc::clone(&sink)]);
+        assert_ne!(before, sender(), "another socket, to where the name leads now");
+    }
+
+    #[test]
     fn a_full_queue_drops_and_counts() {
-        let (orders, _inbox) = sync_channel(1);
-        let dropped = IntCounter::new("dropped", "dropped").unwrap();
-        let log = LineWriter { orders, dropped: dropped.clone() };
+        let (log, _inbox) = nobody_reads(1);
         let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
         log.write(&sink, json(&entry("/kept")));
         log.write(&sink, json(&entry("/dropped")));
-        assert_eq!(dropped.get(), 1);
+        log.refresh_metrics();
+        assert_eq!((log.dropped.get(), log.waiting.get()), (1, 1));
+    }
+
+    #[test]
+    fn long_lines_take_no_more_than_their_bytes() {
+        let (log, inbox) = nobody_reads(QUEUE_LINES_MAX);
+        let sink = Arc::new(Sink::open(&LogTarget::Off).unwrap());
+        let long = LONG_BYTES_MAX / 3;
+        for _ in 0..5 {
+            log.write(&sink, vec![b'x'; long]);
+            log.write(&sink, vec![b'x'; LINE_BYTES]);
+        }
+        assert_eq!((log.dropped.get(), inbox.len()), (2, 8));
+        // Those that are written make room.
+        let errors = IntCounter::new("errors", "errors").unwrap();
+        log.orders.send(Order::Stop).unwrap();
+        write_lines(&inbox, ("log", Duration::ZERO), &errors, &log.long);
+        for _ in 0..4 {
+            log.write(&sink, vec![b'x'; long]);
+        }
+        assert_eq!((log.dropped.get(), inbox.len()), (3, 3));
+    }
+
+    /// The way to a writer that does not write.
+    fn nobody_reads(lines_max: usize) -> (LineWriter, Receiver<Order>) {
+        let (orders, inbox) = bounded(lines_max);
+        let dropped = IntCounter::new("dropped", "dropped").unwrap();
+        let waiting = IntGauge::new("waiting", "waiting").unwrap();
+        (LineWriter { orders, long: Arc::default(), dropped, waiting }, inbox)
     }
 }

@@ -34,9 +34,10 @@ use crate::listen::inherited::ADMIN;
 use crate::listen::{BindFault, Socket, bind_one};
 use crate::reload::ReloadFault;
 use crate::runtimes::Place;
+use crate::server::StartFault;
 use crate::tls::certificates::Certificates;
 use crate::tls::shown::Shown;
-use crate::tls::{self, Kept, Live, Spoken, TlsFault};
+use crate::tls::{self, Kept, Live, Spoken};
 use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
 
 /// What is read at once from a client that speaks TLS: a record. Without TLS a request's head and body have
@@ -96,7 +97,18 @@ struct Opening {
     name: String,
     listener: Listener,
     socket: Socket,
+    /// The same once more, for what serves on it.
+    served: Socket,
     spoken: Option<Spoken>,
+}
+
+/// It fails where the process may open no more files.
+fn once_more(name: &str, socket: &Socket) -> Result<Socket, BindFault> {
+    socket.duplicate().map_err(|error| BindFault {
+        what: format!("listener `{name}`"),
+        address: socket.address.to_string(),
+        why: error.to_string(),
+    })
 }
 
 /// What becomes of the listeners; dropped without being applied, it has changed nothing.
@@ -106,18 +118,34 @@ pub struct Change {
     closing: Vec<String>,
 }
 
+/// The same with all that serves on them: there is nothing left that could fail.
+pub struct Ready {
+    opening: Vec<Made>,
+    renewed: Vec<(Live, Spoken)>,
+    closing: Vec<String>,
+}
+
+impl Change {
+    /// Makes what serves. Pingora reads the system's authorities for each, and panics where it cannot.
+    pub fn ready(self, state: &Arc<State>) -> Ready {
+        let _on_runtime = state.runtimes.of(Place::Latency).enter();
+        let Change { opening, renewed, closing } = self;
+        let opening = opening.into_iter().map(|opening| opening.make(state)).collect();
+        Ready { opening, renewed, closing }
+    }
+}
+
 /// The change that opens everything, at start.
 pub fn first(
     config: &Config,
     mut sockets: BTreeMap<String, Socket>,
     kept: &Kept,
-) -> Result<Change, TlsFault> {
+) -> Result<Change, StartFault> {
     let mut opening = Vec::new();
     for (name, listener) in &config.listeners {
         let Some(socket) = sockets.remove(name) else { continue };
         let spoken = tls::spoken(name, listener, kept)?;
-        let (name, listener) = (name.clone(), listener.clone());
-        opening.push(Opening { name, listener, socket, spoken });
+        opening.push(Opening::new(name, listener, socket, spoken)?);
     }
     Ok(Change { opening, renewed: Vec::new(), closing: Vec::new() })
 }
@@ -152,33 +180,28 @@ impl Listening {
             };
             let bound = known.filter(|open| at_address(open)).or_else(left);
             let socket = match bound {
-                Some(open) => open.socket.duplicate().map_err(|error| BindFault {
-                    what: format!("listener `{name}`"),
-                    address: listener.address.to_string(),
-                    why: error.to_string(),
-                }),
+                Some(open) => once_more(name, &open.socket),
                 None => bind_one(&format!("listener `{name}`"), &listener.address),
             };
             let mut socket = socket?;
             socket.backlog_max = listener.backlog_max;
-            let (name, listener) = (name.clone(), listener.clone());
-            opening.push(Opening { name, listener, socket, spoken });
+            opening.push(Opening::new(name, listener, socket, spoken)?);
         }
         let gone = open.keys().filter(|name| !config.listeners.contains_key(*name));
         Ok(Change { opening, renewed, closing: gone.cloned().collect() })
     }
 
     /// Puts a change into force. Who is connected to what is closed or changed finishes what has begun.
-    pub fn apply(&self, change: Change, state: &Arc<State>) -> io::Result<()> {
+    pub fn apply(&self, change: Ready, state: &State) {
         let _on_runtime = state.runtimes.of(Place::Latency).enter();
         for (live, spoken) in change.renewed {
             live.store(Arc::new(spoken));
         }
         let mut open = self.open.lock();
         let mut left = Vec::new();
-        for opening in change.opening {
-            let name = opening.name.clone();
-            left.extend(open.insert(name, opening.serve(state)?));
+        for made in change.opening {
+            let (name, anew) = made.serve();
+            left.extend(open.insert(name, anew));
         }
         left.extend(change.closing.iter().filter_map(|name| open.remove(name)));
         for old in left {
@@ -189,7 +212,6 @@ impl Listening {
             }
             old.retire();
         }
-        Ok(())
     }
 
     /// Where each listens.
@@ -265,9 +287,19 @@ impl Open {
 }
 
 impl Opening {
-    /// Starts what serves on it; must be called on the latency runtime.
-    fn serve(self, state: &Arc<State>) -> io::Result<Open> {
-        let Opening { name, listener, socket, spoken } = self;
+    fn new(
+        name: &str,
+        listener: &Listener,
+        socket: Socket,
+        spoken: Option<Spoken>,
+    ) -> Result<Opening, BindFault> {
+        let served = once_more(name, &socket)?;
+        Ok(Opening { name: name.to_owned(), listener: listener.clone(), socket, served, spoken })
+    }
+
+    /// Makes what serves on it; must be called on the latency runtime.
+    fn make(self, state: &Arc<State>) -> Made {
+        let Opening { name, listener, socket, served, spoken } = self;
         let (stop, stopping) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let spoken = spoken.map(|spoken| Arc::new(ArcSwap::from_pointee(spoken)));
@@ -277,8 +309,27 @@ impl Opening {
             true => L4BufferSettings::default().read(TLS_READ_BYTES),
             false => L4BufferSettings::unbuffered(),
         };
-        start(name, socket.duplicate()?, app, buffers, stopping);
-        Ok(Open { socket, fixed: Fixed::of(&listener), spoken, stop, close })
+        let open = Open { socket, fixed: Fixed::of(&listener), spoken, stop, close };
+        Made { name, served, app, buffers, stopping, open }
+    }
+}
+
+/// A listener and what serves on it, as soon as it is let.
+struct Made {
+    name: String,
+    served: Socket,
+    app: Connections,
+    buffers: L4BufferSettings,
+    stopping: watch::Receiver<bool>,
+    open: Open,
+}
+
+impl Made {
+    /// Must be called on the latency runtime.
+    fn serve(self) -> (String, Open) {
+        let Made { name, served, app, buffers, stopping, open } = self;
+        start(name.clone(), served, app, buffers, stopping);
+        (name, open)
     }
 }
 

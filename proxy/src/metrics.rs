@@ -152,8 +152,10 @@ pub struct Metrics {
     pub video_throughput: HistogramVec,
     pub admin_refused: IntCounterVec,
     pub access_log_dropped: IntCounterVec,
+    pub access_log_waiting: IntGaugeVec,
     pub access_log_write_errors: IntCounterVec,
     pub error_log_dropped: IntCounterVec,
+    pub error_log_waiting: IntGaugeVec,
     pub error_log_write_errors: IntCounterVec,
 }
 
@@ -278,8 +280,10 @@ impl Metrics {
             video_throughput: histogram("forebay_proxy_video_player_throughput_bits_per_second"),
             admin_refused: counter("forebay_proxy_admin_refused_total"),
             access_log_dropped: counter("forebay_proxy_access_log_dropped_total"),
+            access_log_waiting: gauge("forebay_proxy_access_log_waiting"),
             access_log_write_errors: counter("forebay_proxy_access_log_write_errors_total"),
             error_log_dropped: counter("forebay_proxy_error_log_dropped_total"),
+            error_log_waiting: gauge("forebay_proxy_error_log_waiting"),
             error_log_write_errors: counter("forebay_proxy_error_log_write_errors_total"),
             registry: registry.clone(),
             leases: Leases::default(),

@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
+use crate::operator_log::request_failed;
 use crate::rate_limit::key::Asking;
 use crate::respond::Failure;
 use crate::upstream::naming;
@@ -58,7 +59,10 @@ impl Edge {
                 }
                 Ok(Next::PassOn) => return Ok(false),
                 Ok(Next::Elsewhere(on)) => detour = Some(on),
-                Err(failure) => detour = Some(detour::page_for(session, exchange, failure)?),
+                Err(failure) => {
+                    request_failed(&self.state, exchange, &failure, &failure);
+                    detour = Some(detour::page_for(session, exchange, failure)?);
+                }
             }
         }
     }

@@ -1,10 +1,15 @@
 //! What the operator reads: JSON lines on standard error, pingora's `log` records included.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+use crate::exchange::Exchange;
+use crate::generation::State;
+use crate::respond::Failure;
 
 /// Starts logging. `level` is a level (`info`) or a list of directives (`info,h2=debug`). Pingora
 /// logs what the access log has too, so it is kept at warnings unless a directive says otherwise.
@@ -23,6 +28,16 @@ pub fn start(level: &str) -> Result<(), ParseError> {
         .with_writer(std::io::stderr)
         .init();
     Ok(())
+}
+
+/// Tells of a request that failed: what is the operator's to mend, and no error log hears of. `cause` may say more than the
+/// client is told.
+pub fn request_failed(state: &State, exchange: &Exchange, failure: &Failure, cause: &dyn Display) {
+    let is_heard = || exchange.generation.logs.errors.hear(exchange);
+    if failure.is_the_operators() && !is_heard() && state.moderation.may_tell() {
+        let request_id = &exchange.request_id;
+        tracing::warn!(%request_id, error = %cause, failure = failure.name(), "request failed");
+    }
 }
 
 /// Failed requests told per second. When an upstream is down, every request fails alike; the
@@ -61,6 +76,22 @@ impl Moderation {
     }
 }
 
+/// A fault that goes on until something works again: it is told when it begins, each time.
+#[derive(Default)]
+pub struct Lasting(AtomicBool);
+
+impl Lasting {
+    /// Something failed; says whether it is to be told.
+    pub fn begins(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Something worked.
+    pub fn is_over(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +103,13 @@ mod tests {
             let told = (0..100).filter(|_| moderation.may_tell_at(second)).count();
             assert_eq!(told as u64, TOLD_PER_SECOND_MAX, "second {second}");
         }
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_what_comes_back_again() {
+        let fault = Lasting::default();
+        assert_eq!([fault.begins(), fault.begins()], [true, false]);
+        fault.is_over();
+        assert_eq!([fault.begins(), fault.begins()], [true, false]);
     }
 }

@@ -86,7 +86,7 @@ pub fn put_in_force(
     let record = record(number, author, &current.config, &config);
     let generation =
         Generation::new((number, config, logs), metrics, lanes, caches, limits, servers, buffers)?;
-    let listeners = state.listening.prepare(&generation.config, &state.tls)?;
+    let listeners = state.listening.prepare(&generation.config, &state.tls)?.ready(state);
 
     generation.enter_into_force(metrics, lanes, caches, limits, buffers);
     state.probes.replace(generation.routes.watches(), &state.connector);
@@ -95,10 +95,7 @@ pub fn put_in_force(
     state.spans.send_to(generation.config.telemetry.as_ref());
     state.generation.store(Arc::new(generation));
     state.tokens.store(Arc::new(tokens));
-    // It fails where the process may open no more files.
-    if let Err(error) = state.listening.apply(listeners, state) {
-        tracing::error!(%error, "not every listener could be opened");
-    }
+    state.listening.apply(listeners, state);
     state.tls.staples.replace(state.listening.stapled(), state);
     history.add(record);
     Ok(number)

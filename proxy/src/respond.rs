@@ -191,6 +191,24 @@ impl Failure {
         )
     }
 
+    /// Whether something is broken here or behind: neither what a client did, nor what the document says is refused or
+    /// shed.
+    pub fn is_the_operators(&self) -> bool {
+        use Failure as F;
+        matches!(
+            self,
+            F::AuthFailed
+                | F::LimitUnavailable
+                | F::KeysUnavailable
+                | F::NoServer
+                | F::UpstreamUnreachable
+                | F::UpstreamTimeout
+                | F::UpstreamBroken
+                | F::SwitchedUnasked
+                | F::Internal
+        )
+    }
+
     /// What a pingora error means here. Its text stays in the operator's log.
     pub fn of(error: &Error) -> Failure {
         use ErrorType as T;
@@ -258,17 +276,17 @@ pub const DETOUR: &str = "detour";
 /// Custom pingora error for an answer that is not passed on, since another server is tried.
 pub const GATEWAY_ERROR: &str = "gateway_error";
 
-/// The `kind` label of a failed attempt.
-pub fn failure_kind(error: &ErrorType) -> &'static str {
+/// How an attempt failed, as error logs and spans tell it; [`label`] makes the label of the metric of it.
+pub fn failure_kind(error: &Error) -> &'static str {
     use ErrorType as T;
-    match error {
+    match error.etype() {
         T::ConnectTimedout | T::TLSHandshakeTimedout => "connect_timeout",
-        T::ConnectRefused
-        | T::ConnectNoRoute
-        | T::ConnectError
-        | T::SocketError
-        | T::TLSHandshakeFailure
-        | T::InvalidCert => "connect",
+        T::ConnectRefused => "connect",
+        T::ConnectNoRoute => "no_route",
+        T::ConnectError | T::SocketError => "socket",
+        T::InvalidCert => "certificate",
+        T::TLSHandshakeFailure if is_of_certificate(error) => "certificate",
+        T::TLSHandshakeFailure => "tls",
         T::ReadTimedout => "read_timeout",
         T::WriteTimedout => "write_timeout",
         T::ReadError | T::ConnectionClosed => "read",
@@ -277,10 +295,34 @@ pub fn failure_kind(error: &ErrorType) -> &'static str {
     }
 }
 
+/// The `kind` label of an attempt that failed in this way. Whatever keeps a connection from being there is one.
+pub fn label(kind: &str) -> &str {
+    match kind {
+        "no_route" | "socket" | "certificate" | "tls" => "connect",
+        "body" => "read",
+        "body_timeout" => "read_timeout",
+        other => other,
+    }
+}
+
+/// What broke off after the head of an answer had come.
+pub fn in_body(kind: &'static str) -> &'static str {
+    match kind {
+        "read" => "body",
+        "read_timeout" => "body_timeout",
+        other => other,
+    }
+}
+
+/// Pingora keeps of a handshake only what rustls says.
+fn is_of_certificate(error: &Error) -> bool {
+    error.to_string().contains("invalid peer certificate")
+}
+
 /// A failed attempt of a fill, which asks upstreams by itself.
 pub struct UpstreamFault {
     pub failure: Failure,
-    /// The `kind` label of the failure.
+    /// As of [`failure_kind`].
     pub kind: &'static str,
     /// A pooled connection that the server had closed already.
     pub stale: bool,
@@ -300,7 +342,7 @@ impl UpstreamFault {
         let unprocessed = is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
-        let kind = failure_kind(error.etype());
+        let kind = failure_kind(&error);
         tracing::debug!(%error, "an attempt at the upstream failed");
         UpstreamFault { failure: Failure::of(&error), kind, stale, unprocessed }
     }
@@ -310,7 +352,7 @@ impl UpstreamFault {
         match self {
             UpstreamFault { unprocessed: true, .. } => Failed::Unprocessed,
             UpstreamFault { stale: true, .. } => Failed::Stale,
-            UpstreamFault { kind, .. } => Failed::of(kind),
+            UpstreamFault { kind, .. } => Failed::of(label(kind)),
         }
     }
 
@@ -331,7 +373,7 @@ impl UpstreamFault {
     /// A connection that is not as the upstream must have it.
     pub fn unreachable() -> UpstreamFault {
         let failure = Failure::UpstreamUnreachable;
-        UpstreamFault { failure, kind: "connect", stale: false, unprocessed: false }
+        UpstreamFault { failure, kind: "tls", stale: false, unprocessed: false }
     }
 
     /// A 101 that nobody asked for.

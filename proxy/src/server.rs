@@ -243,7 +243,7 @@ fn serve(
     state.renewals.replace(current.routes.names());
     state.tls.issued.replace(&current.config, state);
     state.listening.keep_admin(&socket)?;
-    state.listening.apply(opening, state)?;
+    state.listening.apply(opening.ready(state), state);
     state.tls.staples.replace(state.listening.stapled(), state);
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);

@@ -41,6 +41,7 @@ use thiserror::Error;
 use crate::fastcgi::Gateway;
 use crate::metrics::Metrics;
 use crate::rate_limit::key::{Asking, cookie};
+use crate::respond::label;
 pub use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::balance::{Candidate, Rule};
 use crate::upstream::connector::Carries;
@@ -439,7 +440,7 @@ impl Upstream {
             attempts.failures.push((server, kind.to_owned()));
             attempts.tried.said(if kind.ends_with("timeout") { 504 } else { 502 });
         }
-        self.failures.with_label_values(&[self.name.as_str(), kind]).inc();
+        self.failures.with_label_values(&[self.name.as_str(), label(kind)]).inc();
         let seat = attempts.server.map(|server| &self.seats[server]);
         let Some(seat) = seat.filter(|_| !stale) else { return };
         seat.server.measured(Duration::ZERO, true);

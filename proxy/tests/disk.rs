@@ -218,6 +218,31 @@ fn a_disk_that_fails_is_a_miss_and_a_metric() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let origin = serving("Cache-Control: max-age=600\r\n");
+    let sections = on_disk(&origin, &cache, "1GiB", "");
+    let proxy = Proxy::start(&sections);
+    let paths: Vec<String> = (0..8).map(|n| format!("/{n}")).collect();
+    for path in &paths {
+        assert_eq!(ask(&proxy, path, "").body, body_of(path));
+    }
+    wait_until_written(&proxy, 8.0);
+    drop(proxy);
+    // In the folder that is read first; reading it fails, and so would removing it.
+    fs::create_dir(cache.join("records/00/00000000000000ff")).unwrap();
+    let proxy = Proxy::start(&sections);
+    wait_until_written(&proxy, 8.0);
+    for path in &paths {
+        assert_eq!(ask(&proxy, path, "").body, body_of(path));
+    }
+    assert_eq!(origin.requests(), 8, "all from disk");
+    assert_eq!(disk(&proxy, "reads_total=failed"), 1.0);
+    proxy.says("00000000000000ff");
+}
+
+#[test]
 fn bounded_in_bytes_and_the_least_recently_used_goes_first() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");

@@ -286,6 +286,48 @@ fn a_purge_reaches_the_other_proxies() {
 }
 
 #[test]
+fn who_cannot_tell_others_purges_all_here_at_once() {
+    let redis = RedisServer::start();
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _tokens) = sharing(&origin, &redis);
+    hears(&proxy);
+    let paths: Vec<String> = (0..20).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bodies(&proxy, &paths);
+    redis.freeze();
+    // Redis has its time once, not for each URL: all together that would be longer than anybody waits here.
+    let urls: Vec<_> = paths.iter().map(|path| format!("http://a.example{path}")).collect();
+    let done = purge(&proxy, &json!({ "urls": urls }));
+    assert_eq!(done, json!({ "purged": 20, "caches": { "main": 20 }, "untold": ["main"] }));
+    assert_eq!(messages(&proxy, "unsent"), 20.0);
+    bodies(&proxy, &paths);
+    assert_eq!(origin.requests(), 40);
+    redis.thaw();
+}
+
+#[test]
+fn each_time_that_redis_goes_is_told_once() {
+    let redis = RedisServer::start();
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _a) = sharing(&origin, &redis);
+    let (other, _b) = sharing(&origin, &redis);
+    let told = || proxy.stderr().matches("purges of other proxies are not heard").count();
+    for times in 1..=2 {
+        hears(&proxy);
+        let heard = messages(&proxy, "received");
+        eventually("a purge", || {
+            purge(&other, &json!({ "all": true }));
+            (messages(&proxy, "received") > heard).then_some(())
+        });
+        redis.freeze();
+        eventually("a warning", || (told() == times).then_some(()));
+        redis.thaw();
+    }
+    hears(&proxy);
+    assert_eq!(told(), 2);
+}
+
+#[test]
 fn a_proxy_that_was_cut_off_hears_what_it_missed() {
     let redis = RedisServer::start();
     let origin = counting("Cache-Control: max-age=600\r\n");

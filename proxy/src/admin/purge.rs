@@ -1,20 +1,26 @@
 //! An order to purge, as the admin API takes it: which answers of which cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::task::JoinHandle;
 
 use crate::cache::key::put_authority;
-use crate::cache::purge::{Busy, Scope};
+use crate::cache::purge::{Busy, SWEEPS_MAX, Scope};
 use crate::cache::{Cache, Caches};
 use crate::path::{TargetFault, normalize_target};
 use crate::route::Routes;
 
 /// URLs, prefixes and tags in one order together.
 const ITEMS_MAX: usize = 1024;
+/// Of what one order purges, so much is under way at once: others order too.
+const AT_ONCE_MAX: usize = SWEEPS_MAX / 2;
+/// How soon is tried again where others have all room.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// What to purge. `http://`, `https://`, or `//` for both, begin a URL or prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,24 +99,72 @@ pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Do
         let scopes = scopes(order, routes, &cache)?;
         work.push((cache, scopes));
     }
-    let mut done = Done { purged: 0, caches: BTreeMap::new(), untold: Vec::new() };
-    for (cache, scopes) in work {
-        let count = done.caches.entry(cache.name.clone()).or_default();
-        let mut told = true;
-        for scope in scopes {
-            // Both at once: it is in force here with the first poll, however long the rest takes.
-            let elsewhere = cache.tell_others(&scope, order.soft);
-            let here = cache.purge(scope.clone(), order.soft);
-            let (purged, is_told) = tokio::join!(here, elsewhere);
-            *count += purged?;
-            told &= is_told;
-        }
-        done.purged += *count;
+    // Both at once: neither waits for what the other takes. What is refused here is told nobody.
+    let telling = async { Ok(elsewhere(&work, order.soft).await) };
+    let (counts, told) = tokio::try_join!(biased; here(&work, order.soft), telling)?;
+    let mut done =
+        Done { purged: counts.iter().sum(), caches: BTreeMap::new(), untold: Vec::new() };
+    for ((cache, _), (count, told)) in work.iter().zip(counts.into_iter().zip(told)) {
+        done.caches.insert(cache.name.clone(), count);
         if !told {
             done.untold.push(cache.name.clone());
         }
     }
     Ok(done)
+}
+
+/// What to purge in each cache.
+type Work = Vec<(Arc<Cache>, Vec<Scope>)>;
+
+/// Purges under way, each with the place of its cache.
+type UnderWay = VecDeque<(usize, JoinHandle<usize>)>;
+
+/// Purges here, and says how many answers of each cache; each scope is in force before the one before it is done.
+///
+/// Errors: there was no room for the first, and nothing was purged. The others wait for it: an order is carried out
+/// whole.
+async fn here(work: &Work, soft: bool) -> Result<Vec<usize>, Busy> {
+    let mut counts = vec![0; work.len()];
+    let mut under_way = UnderWay::new();
+    let mut has_begun = false;
+    for (at, (cache, scopes)) in work.iter().enumerate() {
+        for scope in scopes {
+            let begun = loop {
+                match cache.begin_purge(scope, soft) {
+                    Ok(begun) => break begun,
+                    Err(busy) if !has_begun => return Err(busy),
+                    Err(Busy) if under_way.is_empty() => tokio::time::sleep(AGAIN).await,
+                    Err(Busy) => finish_oldest(&mut under_way, &mut counts).await,
+                }
+            };
+            has_begun = true;
+            let cache = Arc::clone(cache);
+            // What is in force is carried out, whatever becomes of who ordered it.
+            under_way.push_back((at, tokio::spawn(async move { cache.finish_purge(begun).await })));
+            if under_way.len() >= AT_ONCE_MAX {
+                finish_oldest(&mut under_way, &mut counts).await;
+            }
+        }
+    }
+    while !under_way.is_empty() {
+        finish_oldest(&mut under_way, &mut counts).await;
+    }
+    Ok(counts)
+}
+
+async fn finish_oldest(under_way: &mut UnderWay, counts: &mut [usize]) {
+    let Some((at, sweep)) = under_way.pop_front() else { return };
+    // A panic there is a bug; the purge is in force all the same.
+    counts[at] += sweep.await.unwrap_or_default();
+}
+
+/// Tells the other proxies; says of each cache whether they were.
+async fn elsewhere(work: &Work, soft: bool) -> Vec<bool> {
+    let mut told = Vec::new();
+    for (cache, scopes) in work {
+        told.push(cache.tell_others(scopes, soft).await);
+    }
+    told
 }
 
 fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scope>, PurgeFault> {

@@ -87,7 +87,11 @@ impl Series {
     }
 
     pub fn count_read(&self, result: &str) {
-        self.reads.with_label_values(&[self.cache.as_str(), result]).inc();
+        self.count_reads(result, 1);
+    }
+
+    fn count_reads(&self, result: &str, count: u64) {
+        self.reads.with_label_values(&[self.cache.as_str(), result]).inc_by(count);
     }
 
     fn count_evictions(&self, count: usize) {
@@ -305,8 +309,11 @@ impl Shared {
         let Some(held) = self.hold() else { return };
         let held = self.held.get_or_init(|| held);
         self.series.ready.set(1);
-        if let Err(error) = held.scan(|found| self.index_found(held, found)) {
-            tracing::error!(path = %self.path.display(), %error, "the cache on disk cannot be read");
+        let scanned = held.scan(|found| self.index_found(held, found));
+        if let Some((path, error)) = &scanned.first {
+            let (path, count) = (path.display(), scanned.passed_by);
+            tracing::error!(%path, %error, count, "what the cache has on disk cannot all be read");
+            self.series.count_reads("failed", count);
         }
         self.index.lock().complete();
         while !self.closed.load(Ordering::Acquire) {

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::cache::Cache;
 use crate::cache::purge::Scope;
 use crate::metrics::Metrics;
+use crate::operator_log::Lasting;
 
 /// Purges kept in the stream, more or less.
 const KEPT_MAX: usize = 10_000;
@@ -108,6 +109,7 @@ impl FanOut {
             own: own.clone(),
             messages: metrics.cache_purge_messages.clone(),
             connected,
+            deafness: Lasting::default(),
             last: None,
         };
         Ok(FanOut {
@@ -130,10 +132,11 @@ impl FanOut {
         let mut connection = self.connection.clone();
         let asked = tokio::time::timeout(PATIENCE, add.query_async::<String>(&mut connection));
         let late = || RedisError::from(io::Error::from(io::ErrorKind::TimedOut));
-        let added = asked.await.unwrap_or_else(|_| Err(late()));
-        let result = if added.is_ok() { "sent" } else { "unsent" };
-        self.messages.with_label_values(&[self.name.as_str(), result]).inc();
-        added.map(|_| ())
+        asked.await.unwrap_or_else(|_| Err(late())).map(|_| ())
+    }
+
+    pub fn count(&self, result: &str, count: usize) {
+        self.messages.with_label_values(&[self.name.as_str(), result]).inc_by(count as u64);
     }
 }
 
@@ -150,20 +153,19 @@ struct Listener {
     own: String,
     messages: IntCounterVec,
     connected: IntGauge,
+    deafness: Lasting,
     /// The last purge seen; `None` before the first look.
     last: Option<Place>,
 }
 
 impl Listener {
     async fn run(mut self) {
-        let mut told = false;
         while self.cache.strong_count() > 0 {
             if let Err(error) = self.listen().await {
                 self.connected.set(0);
-                if !told {
+                if self.deafness.begins() {
                     tracing::warn!(stream = self.stream, %error, "purges of other proxies are not heard");
                 }
-                told = true;
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -186,6 +188,7 @@ impl Listener {
             read.arg("COUNT").arg(READ_MAX).arg("BLOCK").arg(WAIT.as_millis().to_string());
             read.arg("STREAMS").arg(&self.stream).arg(format!("{}-{}", last.0, last.1));
             let streams: Option<Vec<(String, Entries)>> = read.query_async(&mut redis).await?;
+            self.deafness.is_over();
             for (id, fields) in streams.into_iter().flatten().flat_map(|(_, entries)| entries) {
                 self.obey(&fields).await;
                 last = place(&id).unwrap_or(last);

@@ -8,9 +8,10 @@ use crate::cache::object::Stored;
 use crate::cache::purge::{Busy, Scope, SweepId};
 use crate::cache::{Cache, now_ms};
 
-/// A purge in force in both tiers.
-struct Begun {
+/// A purge in force in both tiers; what it covers is still to be taken out.
+pub struct Begun {
     id: SweepId,
+    scope: &'static str,
     soft_ms: Option<u64>,
     disk: Option<(Arc<Disk>, SweepId)>,
 }
@@ -63,28 +64,39 @@ impl Cache {
     /// Takes out what the scope covers, or makes it stale; says how many answers that were. Nothing of
     /// it is used from the first poll on, however long the rest takes.
     pub async fn purge(&self, scope: Scope, soft: bool) -> Result<usize, Busy> {
-        let labels = [self.name.as_str(), scope.name(), if soft { "soft" } else { "hard" }];
-        let series = self.series.purges.with_label_values(&labels);
-        let count = self.sweep(self.begin_purge(&scope, soft)?).await;
+        Ok(self.finish_purge(self.begin_purge(&scope, soft)?).await)
+    }
+
+    /// Takes out, or makes stale, what a purge in force covers; says how many answers that were.
+    pub async fn finish_purge(&self, begun: Begun) -> usize {
+        let kind = if begun.soft_ms.is_some() { "soft" } else { "hard" };
+        let series = self.series.purges.with_label_values(&[self.name.as_str(), begun.scope, kind]);
+        let count = self.sweep(begun).await;
         series.inc();
         let objects = self.series.purged_objects.with_label_values(&[self.name.as_str()]);
         objects.inc_by(count as u64);
-        Ok(count)
+        count
     }
 
-    /// Tells other proxies of a purge; `false` when they could not be told.
-    pub async fn tell_others(&self, scope: &Scope, soft: bool) -> bool {
+    /// Tells other proxies of purges, one after another; `false` once they could not be told of one: who did not take it
+    /// is not waited for again and again.
+    pub async fn tell_others(&self, scopes: &[Scope], soft: bool) -> bool {
         let fan_out = self.fan_out.lock().clone();
         let Some(fan_out) = fan_out else { return true };
-        let told = fan_out.tell(scope, soft).await;
-        if let Err(error) = &told {
-            tracing::warn!(cache = self.name, %error, "other proxies could not be told of a purge");
+        for (at, scope) in scopes.iter().enumerate() {
+            if let Err(error) = fan_out.tell(scope, soft).await {
+                let unsent = scopes.len() - at;
+                tracing::warn!(cache = self.name, %error, unsent, "other proxies could not be told of purges");
+                fan_out.count("unsent", unsent);
+                return false;
+            }
+            fan_out.count("sent", 1);
         }
-        told.is_ok()
+        true
     }
 
     /// Puts a purge in force. Fills under way were asked for before it, so what they bring is not kept.
-    fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<Begun, Busy> {
+    pub fn begin_purge(&self, scope: &Scope, soft: bool) -> Result<Begun, Busy> {
         let mut inner = self.inner.lock();
         let soft_ms = soft.then(now_ms);
         let id = inner.store.begin_purge(scope.clone(), soft_ms)?;
@@ -93,7 +105,7 @@ impl Cache {
         for fill in inner.fills.values().flatten().filter(|fill| fill.may_be_in(scope)) {
             fill.doom();
         }
-        Ok(Begun { id, soft_ms, disk })
+        Ok(Begun { id, scope: scope.name(), soft_ms, disk })
     }
 
     /// Says how many answers there were, in the tier that had more of them: most are in both.

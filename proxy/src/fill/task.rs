@@ -11,9 +11,9 @@ use pingora::http::ResponseHeader;
 use proxy_config::cache_policy::WithoutReaders;
 
 use crate::cache::budget::Lease;
+use crate::cache::clock::{lead_ms, now_ms};
 use crate::cache::directives::Directives;
-use crate::cache::freshness::{Refusal, Times, assess, is_explicit};
-use crate::cache::now_ms;
+use crate::cache::freshness::{Refusal, Times, assess_ahead, is_explicit};
 use crate::cache::object::{BLOCK_OVERHEAD, Body, Head, Stored};
 use crate::cache::paged;
 use crate::cache::policy::Policy;
@@ -215,8 +215,9 @@ impl Job {
         let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
         let times = (asked_ms, now_ms());
         let rules = self.policy.rules_for(&self.fill.key.uri, &reply.head, None);
-        let assessed = assess(reply.head.status, headers, with_authorization, &rules, times);
-        let heeded = rules.heeded(headers, times.1);
+        let (lead, status) = (lead_ms(), reply.head.status);
+        let assessed = assess_ahead(lead, status, headers, with_authorization, &rules, times);
+        let heeded = rules.heeded(headers, times.1.saturating_sub(lead));
         let selection = Selection::of(&heeded, &self.fill.request);
         let tags = self.tags(headers);
         let mut head = Head {
@@ -419,7 +420,9 @@ impl Job {
             let when = (asked_ms, times.arrived_ms());
             let with_authorization = self.question.head.headers.contains_key(AUTHORIZATION);
             let status = head.response.status;
-            assess(status, headers, with_authorization, &rules, when).unwrap_or(times)
+            let lead = lead_ms();
+            let assessed = assess_ahead(lead, status, headers, with_authorization, &rules, when);
+            assessed.unwrap_or(times)
         });
         let key = self.fill.key.clone();
         let stored = Stored::new(key, Arc::clone(head), times, body, head_lease);
@@ -455,8 +458,10 @@ impl Job {
         let rules = self.policy.rules_for(&self.fill.key.uri, &response, manifest.as_ref());
         let headers = &*reply.heard_in(&response.headers);
         let now_ms = now_ms();
-        let times = assess(old.status, headers, with_authorization, &rules, (asked_ms, now_ms));
-        let selection = Selection::of(&rules.heeded(headers, now_ms), &self.fill.request);
+        let (lead, when) = (lead_ms(), (asked_ms, now_ms));
+        let times = assess_ahead(lead, old.status, headers, with_authorization, &rules, when);
+        let selection =
+            Selection::of(&rules.heeded(headers, now_ms.saturating_sub(lead)), &self.fill.request);
         let tags = self.tags(headers);
         let storable = times.is_ok() && selection.is_some() && tags.is_some();
         let head = Head {

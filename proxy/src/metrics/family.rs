@@ -457,7 +457,7 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_cache_disk_reads_total",
         Kind::Counter,
         &["cache", "result"],
-        "Answers looked for on disk: result is loaded, gone, corrupt (a checksum), failed or no_room (in memory).",
+        "Answers looked for on disk: result is loaded, gone, corrupt (a checksum), failed (at the start too, where records are indexed) or no_room (in memory).",
     ),
     family(
         "forebay_proxy_cache_disk_writes_total",

@@ -80,6 +80,6 @@ impl Departure {
         exchange.limits.leave();
         let moved =
             Moved { head: &request, sent: Some(Sent::Head(&answer)), bytes_in: 0, bytes_out: 0 };
-        finish::record(&edge, &moved, false, &mut exchange);
+        finish::record(&edge, &moved, false, &mut exchange).written().await;
     }
 }

@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
 use crate::client::Client;
 use crate::harness::{Proxy, eventually, to};
 use crate::origin::Origin;
@@ -88,6 +90,36 @@ fn listeners_are_opened_changed_and_closed() {
     eventually("a closed port", || TcpStream::connect(more).is_err().then_some(()));
     assert!(other.is_closed());
     assert_eq!((address_of("more"), proxy.get("/").status), (None, 200));
+}
+
+#[test]
+fn a_reload_without_descriptors_enough_changes_nothing() {
+    const LISTENERS: usize = 40;
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::before(&[origin.address]);
+    let written = std::fs::read_to_string(proxy.path("proxy.yaml")).unwrap();
+    let public = "public: { address: '127.0.0.1:0' }";
+    let more: String =
+        (0..LISTENERS).map(|n| format!("a{n:02}: {{ address: '127.0.0.1:0' }}, ")).collect();
+    let text = written.replace(public, &format!("{more}{public}"));
+    assert_ne!(text, written);
+    std::fs::write(proxy.path("proxy.yaml"), text).unwrap();
+    let pid = Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current: usize| {
+        let limit = Rlimit { current: Some(current as u64), maximum };
+        prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+    };
+    // Room for each socket once, and not twice.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid())).unwrap().count();
+    limit(open + LISTENERS * 3 / 2);
+    assert!(!proxy.reload());
+    proxy.says("Too many open files");
+    assert_eq!(proxy.metric("forebay_proxy_config_generation"), 1.0);
+    assert_eq!(proxy.get("/").text(), "ok");
+    limit(open + LISTENERS * 10);
+    assert!(proxy.reload(), "{}", proxy.stderr());
+    assert_eq!(proxy.get("/").text(), "ok");
 }
 
 #[test]

@@ -149,32 +149,67 @@ impl Held {
     }
 
     /// Hands out every record whose start and head are whole, oldest number first in each of the 256
-    /// folders; removes what is none. Stops when `found` says so.
-    pub fn scan(&self, mut found: impl FnMut(Found) -> bool) -> io::Result<()> {
+    /// folders; removes what is none, and passes by what cannot be read. Stops when `found` says so.
+    pub fn scan(&self, mut found: impl FnMut(Found) -> bool) -> Scanned {
+        let mut scanned = Scanned::default();
         for shard in 0..=u8::MAX {
-            let mut files: Vec<(Number, PathBuf)> = Vec::new();
-            for entry in fs::read_dir(self.folder.path.join(format!("records/{shard:02x}")))? {
-                let path = entry?.path();
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if let Ok(number) = Number::from_str_radix(name, 16) {
-                    files.push((number, path));
+            let folder = self.folder.path.join(format!("records/{shard:02x}"));
+            let files = match numbered(&folder) {
+                Ok(files) => files,
+                Err(error) => {
+                    scanned.passed_by(folder, error);
+                    continue;
                 }
-            }
-            files.sort_unstable();
+            };
             for (number, path) in files {
-                match head_of(&path) {
+                let read = match head_of(&path) {
                     Ok(Some((start, head))) => {
                         if !found(Found { number, start, head }) {
-                            return Ok(());
+                            return scanned;
                         }
+                        continue;
                     }
-                    Ok(None) => fs::remove_file(&path)?,
-                    Err(error) => return Err(error),
+                    Ok(None) => fs::remove_file(&path),
+                    Err(error) => Err(error),
+                };
+                match read {
+                    // Removed meanwhile, by a purge.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => scanned.passed_by(path, error),
+                    Ok(()) => {}
                 }
             }
         }
-        Ok(())
+        scanned
     }
+}
+
+/// What a scan could not look at: it is left where it is, and counts for nothing.
+#[derive(Default)]
+pub struct Scanned {
+    pub passed_by: u64,
+    pub first: Option<(PathBuf, io::Error)>,
+}
+
+impl Scanned {
+    fn passed_by(&mut self, path: PathBuf, error: io::Error) {
+        self.passed_by += 1;
+        self.first.get_or_insert((path, error));
+    }
+}
+
+/// The records of a folder, oldest number first.
+fn numbered(folder: &Path) -> io::Result<Vec<(Number, PathBuf)>> {
+    let mut files: Vec<(Number, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Ok(number) = Number::from_str_radix(name, 16) {
+            files.push((number, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// Start and head of a record; `None` when it is none, or cut off.
