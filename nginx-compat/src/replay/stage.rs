@@ -11,7 +11,6 @@ use anyhow::Context as _;
 use crate::directive::Context;
 use crate::include::Includes;
 use crate::parse::parse_bytes;
-use crate::replay::echo::Echo;
 use crate::replay::log_lines;
 use crate::replay::outside::{self, Outside};
 use crate::replay::requests::Request;
@@ -42,6 +41,18 @@ const DROPPED: [&str; 21] = [
     "resolver",
     "ssl",
     "http2",
+];
+
+/// What tells clients and upstreams something.
+const TELLING: [&str; 8] = [
+    "add_header",
+    "add_trailer",
+    "fastcgi_param",
+    "grpc_set_header",
+    "proxy_set_body",
+    "proxy_set_header",
+    "return",
+    "set",
 ];
 
 /// Upstreams are asked in cleartext.
@@ -216,6 +227,10 @@ impl Stage<'_> {
                 if let Some(word) = directive.arguments.first_mut() {
                     word.text = moved_path(self.folder, &word.text);
                 }
+            }
+            _ if TELLING.contains(&name) => {
+                let words = directive.arguments.iter_mut();
+                words.for_each(|word| word.text = log_lines::lasting(&word.text));
             }
             _ => self.outside.lead(directive),
         }
