@@ -10,6 +10,7 @@ pub mod compare;
 pub mod echo;
 pub mod http2;
 pub mod log_lines;
+pub mod outside;
 pub mod programs;
 pub mod requests;
 pub mod script;
@@ -31,6 +32,7 @@ use crate::replay::account::Account;
 use crate::replay::compare::{Difference, compare};
 use crate::replay::echo::Echo;
 use crate::replay::log_lines::Excuse;
+use crate::replay::outside::Outside;
 use crate::replay::programs::Program;
 use crate::replay::requests::Request;
 use crate::replay::stage::{Door, Ports, Stage, addresses};
@@ -72,24 +74,15 @@ pub fn replay(
     let proxy_ports = free_ports(&doors)?;
     let requests = &requests::with_http2(requests, &speaking);
 
-    let for_nginx = Stage {
-        folder: folder.path(),
-        side: NGINX,
-        ports: &nginx_ports,
-        echo: &echo,
-        pools: &pools,
-    };
+    let outside = || Outside { echo: &echo, pools: &pools, directives: &document.directives };
+    let for_nginx =
+        Stage { folder: folder.path(), side: NGINX, ports: &nginx_ports, outside: outside() };
     let text = crate::print::print(&for_nginx.nginx(document)?);
     let file = folder.path().join("nginx.conf");
     std::fs::write(&file, text).context("nginx's configuration cannot be written")?;
 
-    let for_proxy = Stage {
-        folder: folder.path(),
-        side: FOREBAY,
-        ports: &proxy_ports,
-        echo: &echo,
-        pools: &pools,
-    };
+    let for_proxy =
+        Stage { folder: folder.path(), side: FOREBAY, ports: &proxy_ports, outside: outside() };
     let staged = for_proxy.document(document)?;
     let translation = translate(&staged);
     let config = proxy_config_of(&translation)?;
@@ -116,6 +109,7 @@ pub fn replay(
     lines.for_each(|line| *line = with_ports_of(&nginx_ports, &proxy_ports, line));
     let over_http2 = requests.iter().filter(|request| request.http2).count();
     let mut account = Account::new(requests.len(), over_http2);
+    account.left_out = outside::left_out(document);
     for (number, mut differences) in found {
         let answers = tells_otherwise(&differences);
         let excuse = Excuse { other_logs: &judge.foretold.other_logs, answers };
@@ -224,7 +218,7 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
             _ => None,
         };
         if let Some(url) = url {
-            let authority = url.split(['/', '?']).next().unwrap_or_default();
+            let authority = url.split(['/', '?', '$']).next().unwrap_or_default();
             let pool = echo.pool_at(authority).unwrap_or_else(|| authority.to_owned());
             if unsupported {
                 lost.insert(pool)

@@ -21,6 +21,8 @@ pub struct Account {
     pub as_stated: usize,
     pub unexplained: usize,
     pub causes: Vec<Cause>,
+    /// Directives that might have led out of the replay, which neither side was given.
+    pub left_out: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -40,7 +42,15 @@ pub struct Example {
 
 impl Account {
     pub fn new(requests: usize, over_http2: usize) -> Account {
-        Account { requests, over_http2, alike: 0, as_stated: 0, unexplained: 0, causes: Vec::new() }
+        Account {
+            requests,
+            over_http2,
+            alike: 0,
+            as_stated: 0,
+            unexplained: 0,
+            causes: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     pub fn add(&mut self, request: &Request, differences: Vec<Difference>) {
@@ -92,6 +102,10 @@ impl Account {
                     "    {request}\n        nginx    {nginx}\n        Forebay  {forebay}"
                 );
             }
+        }
+        if !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            let _ = writeln!(text, "left out on both sides, because it may lead out: {names}");
         }
         let Account { requests, alike, as_stated, unexplained, .. } = self;
         let by = match self.over_http2 {

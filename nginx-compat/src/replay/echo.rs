@@ -36,13 +36,26 @@ pub struct Echo {
     pools: Mutex<BTreeMap<String, SocketAddr>>,
     /// Answers for pools beyond the limit.
     rest: SocketAddr,
+    /// Takes connections and closes them.
+    nobody: SocketAddr,
 }
 
 impl Echo {
     pub fn start() -> io::Result<Echo> {
         let seen = Requests::default();
         let rest = listen("(more pools than are told apart)", &seen)?;
-        Ok(Echo { seen, pools: Mutex::default(), rest })
+        Ok(Echo { seen, pools: Mutex::default(), rest, nobody: refuse()? })
+    }
+
+    /// Where nobody answers.
+    pub fn nobody(&self) -> SocketAddr {
+        self.nobody
+    }
+
+    /// All of them where a pool answers.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.values().copied().chain([self.rest]).collect()
     }
 
     /// Where the pool answers.
@@ -83,6 +96,13 @@ impl Echo {
     pub fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn refuse() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    Ok(address)
 }
 
 fn listen(pool: &str, seen: &Requests) -> io::Result<SocketAddr> {

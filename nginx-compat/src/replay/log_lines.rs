@@ -46,8 +46,21 @@ const UNSTEADY: [&str; 23] = [
 /// Lines by the number of their request, each with the log it stands in.
 pub type Lines = BTreeMap<usize, Vec<String>>;
 
+/// Never the same twice, wherever they are told.
+const PASSING: [&str; 7] =
+    ["connection", "msec", "pid", "remote_port", "request_time", "time_iso8601", "time_local"];
+
 /// A format with nothing unsteady in it.
 pub fn steady(format: &str) -> String {
+    without(&UNSTEADY, format)
+}
+
+/// A text that is the same whenever it is told.
+pub fn lasting(text: &str) -> String {
+    without(&PASSING, text)
+}
+
+fn without(names: &[&str], format: &str) -> String {
     let mut text = String::new();
     let mut rest = format;
     while let Some((before, after)) = rest.split_once('$') {
@@ -57,9 +70,12 @@ pub fn steady(format: &str) -> String {
             let belongs = |c: char| c.is_ascii_alphanumeric() || c == '_';
             after.split_at(after.find(|c| !belongs(c)).unwrap_or(after.len()))
         });
-        match UNSTEADY.contains(&name) {
+        match names.contains(&name) {
             true => text.push('-'),
-            false => text.push_str(&format!("${{{name}}}")),
+            false => {
+                text.push('$');
+                text.push_str(&after[..after.len() - behind.len()]);
+            }
         }
         rest = behind;
     }
@@ -157,7 +173,8 @@ mod tests {
         let format =
             "$remote_addr [$time_local] ${request_time}s \"$request\" $pid $upstream_cache_status";
         let steady = steady(format);
-        assert_eq!(steady, "${remote_addr} [-] -s \"${request}\" - ${upstream_cache_status}");
+        assert_eq!(lasting("t=${msec} $1 $request_id"), "t=- $1 $request_id");
+        assert_eq!(steady, "$remote_addr [-] -s \"$request\" - $upstream_cache_status");
     }
 
     #[test]

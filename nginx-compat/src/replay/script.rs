@@ -33,10 +33,12 @@ pub fn read(stream: &mut impl Read, pool: &str) -> io::Result<Option<(Seen, [u8;
             return Ok(None);
         }
     }
-    let mut told = Vec::new();
+    let mut told: Vec<(String, String)> = Vec::new();
     let mut rest = params.as_slice();
     while !rest.is_empty() {
         let Some((name, value, after)) = pair(rest) else { return Ok(None) };
+        // What is told twice is what was told last.
+        told.retain(|(known, _)| *known != name.to_ascii_lowercase());
         told.push((name.to_ascii_lowercase(), value));
         rest = after;
     }
@@ -97,6 +99,7 @@ mod tests {
         params.extend(b"REQUEST_METHODGET");
         params.extend([1, 0x80, 0, 0, 200]);
         params.extend(format!("A{long}").bytes());
+        params.extend(b"\x01\x01By\x01\x01Bz");
         record(&mut bytes, PARAMS, [0, 7], &params);
         record(&mut bytes, PARAMS, [0, 7], &[]);
         record(&mut bytes, STDIN, [0, 7], b"body");
@@ -104,6 +107,8 @@ mod tests {
         let (seen, id) = read(&mut bytes.as_slice(), "p").unwrap().unwrap();
         assert_eq!((seen.method.as_str(), seen.body.as_slice(), id), ("GET", &b"body"[..], [0, 7]));
         assert_eq!(seen.headers[0], ("a".to_owned(), long));
+        let of_b: Vec<_> = seen.headers.iter().filter(|(name, _)| name == "b").collect();
+        assert_eq!(of_b, [&("b".to_owned(), "z".to_owned())]);
         assert_eq!(pair(&[5, 0, b'a']), None);
     }
 }

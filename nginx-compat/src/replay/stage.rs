@@ -8,10 +8,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
+use crate::directive::Context;
 use crate::include::Includes;
 use crate::parse::parse_bytes;
-use crate::replay::echo::Echo;
 use crate::replay::log_lines;
+use crate::replay::outside::{self, Outside};
 use crate::replay::requests::Request;
 use crate::translate::listen;
 use crate::translate::value::{slug, time};
@@ -42,6 +43,21 @@ const DROPPED: [&str; 21] = [
     "http2",
 ];
 
+/// What tells clients and upstreams something.
+const TELLING: [&str; 8] = [
+    "add_header",
+    "add_trailer",
+    "fastcgi_param",
+    "grpc_set_header",
+    "proxy_set_body",
+    "proxy_set_header",
+    "return",
+    "set",
+];
+
+/// Upstreams are asked in cleartext.
+const TLS_TO_UPSTREAMS: [&str; 3] = ["proxy_ssl_", "grpc_ssl_", "uwsgi_ssl_"];
+
 /// When all files were written, as [`crate::replay::requests::WRITTEN`] has it.
 const WRITTEN: Duration = Duration::from_secs(1_767_225_600);
 /// How long answers stay fresh at least.
@@ -62,9 +78,7 @@ pub struct Stage<'a> {
     /// Whose logs its lines go to.
     pub side: &'static str,
     pub ports: &'a Ports,
-    pub echo: &'a Echo,
-    /// Names of `upstream` blocks.
-    pub pools: &'a [String],
+    pub outside: Outside<'a>,
 }
 
 /// Every address a server listens on, as far as it can be read.
@@ -98,6 +112,11 @@ pub fn speaking_http2(document: &Document) -> BTreeSet<SocketAddr> {
         found.extend(of.filter_map(|listen| listen.address.socket()));
     });
     found
+}
+
+/// Whether rows of data stand in a block of this name, and no directives.
+fn is_table(name: &str) -> bool {
+    Context::Http.inside(name) == Context::Rows
 }
 
 fn listens(server: &Directive) -> Vec<&Directive> {
@@ -150,12 +169,14 @@ impl Stage<'_> {
             let name = directive.name.as_str();
             if let Body::Block(inner) = &directive.body {
                 let mut inner = match name {
+                    _ if is_table(name) => flattened(inner).into_iter().cloned().collect(),
                     "upstream" => self.upstream(directive),
                     _ => self.moved(inner, name)?,
                 };
                 if name == "http" {
                     let is_logged = inner.iter().any(|line| line.name == "access_log");
                     let frame = log_lines::frame(self.folder, self.side, is_logged);
+                    let frame = frame + &outside::frame(self.outside.echo, &inner);
                     inner.splice(0..0, parse(&frame)?);
                 }
                 if name == "server" && listens(directive).is_empty() {
@@ -189,6 +210,8 @@ impl Stage<'_> {
         let name = directive.name.as_str();
         let dropped = DROPPED.contains(&name)
             || name.starts_with("ssl_")
+            || TLS_TO_UPSTREAMS.iter().any(|start| name.starts_with(start))
+            || outside::is_left_out(name)
             || name.starts_with("quic_")
             || matches!((around, name), ("", "stream" | "mail"));
         match name {
@@ -196,17 +219,20 @@ impl Stage<'_> {
             "listen" => return self.listen(directive),
             "access_log" => self.log(directive),
             "log_format" => format(directive),
-            "proxy_cache_path" | "fastcgi_cache_path" => self.cache_path(directive),
+            "proxy_cache_path" | "fastcgi_cache_path" | "uwsgi_cache_path" | "scgi_cache_path" => {
+                self.cache_path(directive)
+            }
             "proxy_cache_valid" | "fastcgi_cache_valid" => lasting(directive),
-            "proxy_pass" => self.pass(directive),
-            "fastcgi_pass" => self.script(directive),
-            "grpc_pass" => self.calls(directive),
             "root" | "alias" => {
                 if let Some(word) = directive.arguments.first_mut() {
                     word.text = moved_path(self.folder, &word.text);
                 }
             }
-            _ => {}
+            _ if TELLING.contains(&name) => {
+                let words = directive.arguments.iter_mut();
+                words.for_each(|word| word.text = log_lines::lasting(&word.text));
+            }
+            _ => self.outside.lead(directive),
         }
         true
     }
@@ -231,10 +257,14 @@ impl Stage<'_> {
     fn upstream(&self, block: &Directive) -> Vec<Directive> {
         let pool = block.argument(0).unwrap_or_default();
         let lines = flattened(block.children()).into_iter().cloned();
+        let is_kept = |line: &Directive| {
+            !DROPPED.contains(&line.name.as_str()) && !outside::is_left_out(&line.name)
+        };
         lines
+            .filter(is_kept)
             .map(|mut line| {
                 if let ("server", Some(word)) = (line.name.as_str(), line.arguments.first_mut()) {
-                    word.text = self.echo.address(pool).to_string();
+                    word.text = self.outside.echo.address(pool).to_string();
                 }
                 line
             })
@@ -263,41 +293,6 @@ impl Stage<'_> {
         let path = self.folder.join("cache").join(slug(zone));
         if let Some(word) = line.arguments.first_mut() {
             word.text = path.display().to_string();
-        }
-    }
-
-    /// `host:port`, unless it is the name of a pool.
-    fn script(&self, line: &mut Directive) {
-        let Some(word) = line.arguments.first_mut() else { return };
-        if !word.text.contains('$') && !self.pools.contains(&word.text) {
-            word.text = self.echo.address(word.text.trim_start_matches("unix:")).to_string();
-        }
-    }
-
-    /// `grpc://host:port` or `host:port`, unless the host is the name of a pool. TLS is taken off here, too.
-    fn calls(&self, line: &mut Directive) {
-        let Some(word) = line.arguments.first_mut() else { return };
-        let authority = word.text.split_once("://").map_or(word.text.as_str(), |(_, rest)| rest);
-        let moved = match self.pools.iter().any(|pool| pool == authority) {
-            true => authority.to_owned(),
-            false => self.echo.address(authority).to_string(),
-        };
-        if !authority.contains('$') {
-            word.text = format!("grpc://{moved}");
-        }
-    }
-
-    /// `http://host:port/uri`, unless the host is the name of a pool.
-    fn pass(&self, line: &mut Directive) {
-        let Some(word) = line.arguments.first_mut() else { return };
-        let Some(rest) = word.text.strip_prefix("http://") else { return };
-        let at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, uri) = rest.split_at(at);
-        let is_place = authority.contains([':', '.']) || authority == "localhost";
-        if is_place && !authority.contains('$') && !self.pools.iter().any(|pool| pool == authority)
-        {
-            let authority = authority.trim_start_matches("unix:");
-            word.text = format!("http://{}{uri}", self.echo.address(authority));
         }
     }
 }
