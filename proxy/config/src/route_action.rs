@@ -338,8 +338,7 @@ pub struct Mirror {
     /// Whether copies have the bodies of their requests; without, they are sent as soon as a request comes.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub body: bool,
-    /// Largest body that is copied; requests with a larger one are not. Copies take memory of the lane `bulk`, and are
-    /// left out where it has none.
+    /// Largest body that is copied; requests with a larger one, or when the lane `bulk` has no memory left for it, are not.
     #[serde(default = "mirrored_body_max")]
     pub body_max: ByteSize,
     /// Further upstreams, each with a copy of what is copied; what they answer is not compared.
