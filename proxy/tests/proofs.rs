@@ -185,6 +185,11 @@ fn keys_are_fetched_once_however_many_tokens_name_others() {
     assert_eq!(bearer(&proxy, &signed("one")), 200);
     assert_eq!(keys.requests(), 1, "{:?}", keys.heads());
     assert!(keys.heads()[0].starts_with("GET /keys HTTP/1.1\r\n"));
+    // All keys were revoked: that is an answer, and no outage to bridge with those of before.
+    let none = Origin::saying("{\"keys\":[]}");
+    let revoked = self::proxy(&origin, &route(&format!("http://{}/keys", none.address)), "");
+    assert_eq!(bearer(&revoked, &signed("one")), 401);
+    assert_eq!(revoked.metric("forebay_proxy_key_fetches_total{result=\"ok\"}"), 1.0);
     let without = self::proxy(&origin, &route(&format!("http://{}/keys", dead_address())), "");
     assert_eq!(bearer(&without, &signed("one")), 503);
     assert_eq!(without.metric("forebay_proxy_key_fetches_total{result=\"failed\"}"), 1.0);

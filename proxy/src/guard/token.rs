@@ -84,7 +84,11 @@ impl Tokens {
             (Some(file), _) => {
                 let fault = |why: String| GuardFault::File { file: file.clone(), why };
                 let text = std::fs::read(file).map_err(|error| fault(error.to_string()))?;
-                Source::File(jwks::parse(&text, true).map_err(fault)?)
+                let keys = jwks::parse(&text, true).map_err(&fault)?;
+                if keys.is_empty() {
+                    return Err(fault("it has no key that can verify signatures".to_owned()));
+                }
+                Source::File(keys)
             }
             (None, url) => {
                 Source::Url(servers.key_set(url.as_deref().unwrap_or_default(), metrics))
