@@ -109,7 +109,7 @@ impl Verdicts {
             let verdict = match (self.get(directive), context, outer) {
                 (Some(known), _, _) => known.clone(),
                 (None, Context::Rows | Context::Opaque, Some(outer)) => outer.clone(),
-                _ => by_table(directive, context),
+                _ => said_by_table(directive, context, outer),
             };
             let inside = match directive.body {
                 Body::Include(_) => context,
@@ -126,6 +126,9 @@ impl Verdicts {
         }
     }
 }
+
+/// What the table says of lines that are translated where what is around them is.
+const VAGUE: [&str; 3] = ["not translated", "no translated location", "paths and answers"];
 
 struct Line {
     exactness: Exactness,
@@ -159,6 +162,20 @@ fn has_neutral(directive: &Directive, line: &Line) -> bool {
 
 fn line_of(name: &str, specs: &[directive::Spec]) -> Option<&'static Line> {
     TABLE.get(name).or_else(|| TABLE.get(format!("@{}", specs.first()?.group).as_str()))
+}
+
+/// What the table says; of a line that is translated elsewhere, that its location is not looked into.
+fn said_by_table(directive: &Directive, context: Context, outer: Option<&Verdict>) -> Verdict {
+    let verdict = by_table(directive, context);
+    let is_closed = outer.is_some_and(|outer| outer.exactness == Exactness::Unsupported);
+    let says = |start: &&str| verdict.text.starts_with(start);
+    let is_vague = verdict.exactness == Exactness::Unsupported && VAGUE.iter().any(says);
+    match is_closed && context != Context::Upstream && is_vague {
+        true => Verdict::unsupported(
+            "nothing is known to be wrong with it itself: what is around it is not translated",
+        ),
+        false => verdict,
+    }
 }
 
 fn by_table(directive: &Directive, context: Context) -> Verdict {

@@ -54,7 +54,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     (
         "location ~ ^/u/(.*)$ { proxy_pass http://10.0.0.1/v/$1?x=$arg_y; }",
         "/u/7",
-        &["/v/${1}?x=${query_y}"],
+        &["/v/${1}?x=${arg_y}"],
     ),
     ("location / { return 301 /x$is_args$args; }", "/", &["${origin}/x${question_mark}${query}"]),
     ("location / { return 200 hi; }", "/", &[r#""status":200,"body":"hi""#, "${type_of_path}"]),
@@ -85,7 +85,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
         "location / { add_header X-A $uri; add_header X-A 2 always; expires 1h; proxy_pass http://10.0.0.1; }",
         "/",
         &[
-            r#"{"name":"X-A","value":"${path}","always":false}"#,
+            r#"{"name":"X-A","value":"${path_text}","always":false}"#,
             r#"{"name":"X-A","value":"2","always":true}"#,
             r#""value":"max-age=3600""#,
             "${date_in_3600}",
@@ -457,7 +457,7 @@ fn buffering_that_is_asked_for_is_a_policy() {
 
 #[test]
 fn links_are_checked_before_somebody_asks_what_they_are_worth() {
-    let check = r#"{"check_link":{"name":"secure_link","expires":"secure_link_expires","by":{"text":{"given":"${query_s},${query_e}","md5_of":"${secure_link_expires}${path_text} x"}}}}"#;
+    let check = r#"{"check_link":{"name":"secure_link","expires":"secure_link_expires","by":{"text":{"given":"${arg_s},${arg_e}","md5_of":"${secure_link_expires}${path_text} x"}}}}"#;
     let md5 = "secure_link $arg_s,$arg_e; secure_link_md5 \"$secure_link_expires$uri x\";";
     let asks = "if ($secure_link = \"\") { return 403; }";
     let (config, lost) = config("", &format!("location / {{ set $a b; {asks} {md5} root /srv; }}"));
@@ -506,7 +506,7 @@ fn answers_of_scripts_are_cached_as_fastcgi_cache_says() {
         r#""200":"5m""#,
         r#""ignore":["cache_control","expires"],"x_accel_expires":true"#,
         r#""set_cookie":"never""#,
-        r#""bypass":["${query_fresh}"]"#,
+        r#""bypass":["${arg_fresh}"]"#,
         r#""stale_if_error":"7m""#,
         r#""collapse_wait_max":"3s""#,
     ] {

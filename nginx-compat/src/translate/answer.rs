@@ -82,7 +82,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
     let error_logs = work.logs.errors.of(here.scope, route.files.is_some(), work.verdicts);
     let internal = here.scope.own("internal").first();
     if let Some(line) = internal {
-        work.verdicts.add(line, Verdict::exact());
+        work.verdicts.add(line, closed_to_clients(here.scope));
     }
     let internal = internal.is_some();
     let client = client::of_location(here.scope, work.verdicts)?;
@@ -118,6 +118,25 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         mirror,
         ..route
     })
+}
+
+/// What who asks for an `internal` location is told.
+fn closed_to_clients(scope: &Scope<'_>) -> Verdict {
+    let of_404 = |line: &&&Directive| line.has("404");
+    let always = |line: &&&Directive| line.has("always");
+    let lost = [
+        ("error_page", scope.effective("error_page").iter().any(|line| of_404(&line))),
+        ("add_header", scope.effective("add_header").iter().any(|line| always(&line))),
+        ("access_log", scope.holder(&["access_log"]).is_some_and(|at| at.block().name != "http")),
+    ];
+    let lost: Vec<&str> = lost.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    match lost.is_empty() {
+        true => Verdict::exact(),
+        false => Verdict::approximate(format!(
+            "who asks for it gets Forebay's own page of 404, without {} of its place",
+            lost.join(", ")
+        )),
+    }
 }
 
 fn proxied<'a>(

@@ -9,6 +9,7 @@ use proxy_config::units::Duration;
 use proxy_config::upstream::{Resolve, UpstreamTimeouts};
 
 use crate::translate::answer::Here;
+use crate::translate::as_sent;
 use crate::translate::proxy_pass::{PROXY, Target};
 use crate::translate::scope::Scope;
 use crate::translate::site::Work;
@@ -59,6 +60,8 @@ pub fn named<'a>(
     if text == url {
         differences.push("a URL of https is refused, and one without a scheme is taken".to_owned());
     }
+    let text = if here.place.puts_slash { as_sent::behind_slash(text) } else { text.to_owned() };
+    let text = text.as_str();
     let server = work.names.text(text, here.place, work.verdicts)?;
     let target = Target { family: PROXY, authority: "$", tls, uri: None, by_variables: true };
     let resolver = resolver(here.scope, work.verdicts)?;

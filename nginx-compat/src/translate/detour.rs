@@ -15,7 +15,7 @@ use crate::translate::answer::answered;
 use crate::translate::regex::convert;
 use crate::translate::scope::Scope;
 use crate::translate::variable::{Names, Place};
-use crate::tree::Directive;
+use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
 
 /// The routes of named locations of a server, by `@name`.
@@ -126,7 +126,7 @@ pub fn pages(
         verdicts.add(line, Verdict::exact());
     }
     for line in scope.effective("error_page") {
-        match page(line, upstream_errors, named, place, names, verdicts, new_name) {
+        match page((line, scope), upstream_errors, named, place, names, verdicts, new_name) {
             Ok((page, redirect, differences)) => {
                 found.pages.push(page);
                 found.redirects.extend(redirect);
@@ -141,7 +141,7 @@ pub fn pages(
 type One = (ErrorPage, Option<Route>, Vec<String>);
 
 fn page(
-    line: &Directive,
+    (line, scope): (&Directive, &Scope<'_>),
     upstream_errors: bool,
     named: &Named,
     place: &Place,
@@ -193,10 +193,59 @@ fn page(
     } else {
         page.path = Some(names.text(to, place, verdicts)?);
     }
+    match says_text(scope, to) {
+        Says::Only => page.own_failures = false,
+        Says::Also => differences.push(
+            "where its page is a `return` with text, that says its own status; nginx keeps the error's"
+                .to_owned(),
+        ),
+        Says::Nothing => {}
+    }
     if page.status.is_some_and(|status| matches!(status, 204 | 304)) {
         return Err("a page without a body".to_owned());
     }
     Ok((page, redirect, differences))
+}
+
+/// Whether a location answers by `return` with text.
+#[derive(PartialEq, Eq)]
+enum Says {
+    /// It does nothing else.
+    Only,
+    Also,
+    Nothing,
+}
+
+/// The location that a page names, by its name or as one path: errors that it says by a text are not its own in nginx.
+fn says_text(scope: &Scope<'_>, to: &str) -> Says {
+    let mut server = scope;
+    while server.block().name != "server" {
+        let Some(outer) = server.outer() else { return Says::Nothing };
+        server = outer;
+    }
+    let is_it = |words: &[&str]| match words {
+        ["=", path] | [path] => *path == to,
+        _ => false,
+    };
+    let locations = server.own("location").iter();
+    let found = locations.filter(|line| is_it(&line.texts().collect::<Vec<_>>())).next();
+    let Some(location) = found else { return Says::Nothing };
+    let is_text = |line: &Directive| {
+        let status = line.argument(0).and_then(|status| status.parse::<u16>().ok());
+        let is_error = status.is_some_and(|status| status >= 300 && status != 444);
+        let leads = status.is_some_and(|status| [301, 302, 303, 307, 308].contains(&status));
+        line.name == "return" && is_error && !leads && line.argument(1).is_some()
+    };
+    let (mut texts, mut others) = (false, false);
+    walk(location.children(), &mut |line| {
+        texts |= is_text(line);
+        others |= ["if", "rewrite", "break"].contains(&line.name.as_str());
+    });
+    match (texts, others) {
+        (true, false) => Says::Only,
+        (true, true) => Says::Also,
+        (false, _) => Says::Nothing,
+    }
 }
 
 /// A rewrite of a prefix, for a route that is reached by its name: it matches no prefix.

@@ -53,6 +53,18 @@ const OF_PLACE: [(&str, &[&str]); 4] = [
     ("PATH_INFO", &["$fastcgi_path_info"]),
 ];
 
+/// What Nextcloud is told in its documented configuration, and what it does when it is not.
+const UNTOLD: [(&str, &str); 2] = [
+    (
+        "modHeadersAvailable",
+        "Nextcloud then sends its headers for safety itself, beside those set here",
+    ),
+    (
+        "front_controller_active",
+        "Nextcloud then writes `/index.php` into its links, unless its own configuration says otherwise",
+    ),
+];
+
 /// How a place finds the script in a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
@@ -128,10 +140,28 @@ fn gateway<'a>(
     for line in here.scope.effective("fastcgi_param") {
         let (name, value) = (line.argument(0).unwrap_or_default(), line.argument(1));
         let value = value.unwrap_or_default();
+        if here
+            .scope
+            .effective("fastcgi_param")
+            .iter()
+            .rev()
+            .find(|other| other.argument(0) == Some(name))
+            .is_some_and(|last| last.id != line.id)
+        {
+            let why = "another line tells the same after it, and scripts take the last";
+            work.verdicts.add(line, Verdict::ignored(why));
+            continue;
+        }
         listed.push(name);
         if is_usual(name, value, is_plain) || (name == "HTTPS" && value == "$https") {
             params.remove(name);
             work.verdicts.add(line, Verdict::exact());
+            continue;
+        }
+        if let Some((_, loses)) = UNTOLD.iter().find(|(known, _)| *known == name) {
+            let text =
+                format!("Forebay tells scripts names of capitals, digits and `_` only: {loses}");
+            work.verdicts.add(line, Verdict::approximate(text));
             continue;
         }
         let verdict = match param(name, value, &place, work) {
@@ -183,7 +213,8 @@ fn param(
         return Err("Forebay tells scripts names of capitals, digits and `_`".to_owned());
     }
     let is_capture = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
-    if variables(value).iter().any(|name| is_capture(name) || work.names.is_captured(name)) {
+    let is_lost = |name: &&str| is_capture(name) || work.names.is_captured(name);
+    if place.expression.is_none() && variables(value).iter().any(is_lost) {
         return Err("what an expression captured is not told to scripts; `set` it first".to_owned());
     }
     work.names.text(value, place, work.verdicts)

@@ -4,10 +4,14 @@ use proxy_config::pattern::Template;
 use proxy_config::route::PathMatch;
 use proxy_config::route_action::{AskedAs, Rewrite};
 
+use crate::translate::as_sent;
 use crate::translate::scope::Scope;
-use crate::translate::variable::{Names, Place};
+use crate::translate::variable::{Names, Place, variables};
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
+
+/// Variables that begin with the `/` of a path.
+const PATHS: [&str; 3] = ["uri", "document_uri", "request_uri"];
 
 pub const PROXY: &str = "proxy";
 pub const FASTCGI: &str = "fastcgi";
@@ -46,9 +50,7 @@ pub fn target(pass: &Directive) -> Result<Target<'_>, String> {
     let (authority, uri) = match rest.find(['/', '?']) {
         Some(at) => (&rest[..at], Some(&rest[at..])),
         None => match rest.find('$').filter(|at| *at > 0) {
-            Some(at)
-                if rest[at..].starts_with("$request_uri") || rest[at..].starts_with("$uri") =>
-            {
+            Some(at) if variables(&rest[at..]).first().is_some_and(|name| PATHS.contains(name)) => {
                 (&rest[..at], Some(&rest[at..]))
             }
             _ => (rest, None),
@@ -99,6 +101,7 @@ impl Target<'_> {
         let Some(uri) = self.uri else { return Ok(None) };
         let uri = if uri.starts_with('?') { format!("/{uri}") } else { uri.to_owned() };
         if self.by_variables {
+            let uri = if place.puts_slash { as_sent::behind_slash(&uri) } else { uri };
             let text = names.text(&uri, place, verdicts)?;
             return Ok(Some(Rewrite::To(Template(format!("{}?", text.0)))));
         }

@@ -41,9 +41,22 @@ fn without_lookahead(pattern: &str, at: usize) -> Result<String, String> {
         "(.*)" => ("(", ")", true),
         ".+" => ("(?:", ")", false),
         "(.+)" => ("(", ")", false),
+        _ if after == "." => ("(?:", ")", false),
         _ => return Err(cannot("what follows `(?!...)` must be `.*` or `(.*)`")),
     };
     Ok(format!("{before}{open}{}{close}", other_than(&words, empty)))
+}
+
+/// `^/a(?!b)c` as `^/ac` and, apart from it, what must not be found there: `^/a(?:b)`. Right as what stands before is plain
+/// text at the beginning, so that there is one place to look at.
+pub fn apart(pattern: &str) -> Option<(String, String)> {
+    let (before, rest) = pattern.split_once("(?!")?;
+    let end = closing(rest)?;
+    let (inner, after) = (&rest[..end], &rest[end + 1..]);
+    literal(before.strip_prefix('^')?)?;
+    let looks = |text: &str| ["(?!", "(?=", "(?<!", "(?<="].iter().any(|look| text.contains(look));
+    let is_apart = !looks(inner) && !looks(after);
+    is_apart.then(|| (format!("{before}{after}"), format!("{before}(?:{inner})")))
 }
 
 /// The place of the `)` that ends a group.
@@ -133,6 +146,11 @@ mod tests {
             ),
             (r"^/(?!api|admin/)(.*)$", &["/", "/apx", "/admin", "/x/api"], &["/api", "/admin/x"]),
             (r"^/(?!(?:a|b)).+", &["/c", "/cc"], &["/", "/a", "/b/c"]),
+            (
+                r"^/setup/(?!pub/).",
+                &["/setup/x", "/setup/pub", "/setup/p"],
+                &["/setup/", "/setup/pub/x"],
+            ),
         ];
         for (pattern, taken, passed) in cases {
             let regex = convert(pattern, false).unwrap().compile().unwrap();
@@ -145,6 +163,16 @@ mod tests {
         }
         for pattern in ["(?!a)b", "(?<=a)b", "(?!a(?!b))", "(?!a.b).*", "a(", r"(a)\1"] {
             assert!(convert(pattern, false).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_follow_is_looked_for_apart() {
+        let found = apart(r"^/(?!index|ocs\/v[12]|.+\/x(_y)?\/z)");
+        let expected = ("^/".to_owned(), r"^/(?:index|ocs\/v[12]|.+\/x(_y)?\/z)".to_owned());
+        assert_eq!(found, Some(expected));
+        for pattern in ["/(?!a)", "^/.*(?!a)", "^/(?!a(?!b))", "^/(?!a)(?=b)", "^/a"] {
+            assert_eq!(apart(pattern), None, "{pattern}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use proxy_config::pattern::Template;
 use proxy_config::route_action::{HeaderAddition, HeaderEdits};
 
+use crate::translate::captured;
 use crate::translate::proxy_pass::PROXY;
 use crate::translate::scope::Scope;
 use crate::translate::slices;
@@ -97,9 +98,12 @@ fn one(
         }
         _ => {}
     }
-    let value = names.text(text, place, verdicts)?;
+    let value = names.text(text, &Place { is_text: true, ..place.clone() }, verdicts)?;
+    let differs = place.expression.is_none()
+        && captured::may_differ(text, &captured::expressions(scope.block()), names);
     let verdict = match text.contains("$request_id") {
         true => Verdict::approximate("Forebay's request ids have a form of their own"),
+        false if differs => Verdict::approximate(captured::TOLD),
         false => Verdict::exact(),
     };
     Ok((Some((name, value)), verdict))

@@ -3,6 +3,8 @@
 use proxy_config::pattern::Template;
 use proxy_config::route_action::{HeaderAddition, HeaderEdits, HeaderReplacement};
 
+use crate::translate::answer_map;
+use crate::translate::captured;
 use crate::translate::regex::convert;
 use crate::translate::scope::Scope;
 use crate::translate::value::time;
@@ -13,6 +15,8 @@ use crate::verdict::{Verdict, Verdicts};
 /// As far as nginx counts.
 const EXPIRES_MAX: &str = "Thu, 31 Dec 2037 23:55:55 GMT";
 const EPOCH: &str = "Thu, 01 Jan 1970 00:00:01 GMT";
+const NO_TIME: &str = "only a time from now, epoch, max, off and, for files, a map of their types to such are translated; \
+     let the upstream say how long its answers are good";
 /// Types of text whose character set nginx names.
 const CHARSET_TYPES: [&str; 6] = [
     "text/html",
@@ -27,11 +31,11 @@ const HIDDEN: [&str; 5] =
     ["x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate", "x-accel-buffering"];
 
 /// The edits in effect; none when answers stay as they are.
-pub fn edits(
-    scope: &Scope<'_>,
+pub fn edits<'a>(
+    scope: &Scope<'a>,
     family: Option<&str>,
     place: &Place,
-    names: &mut Names<'_>,
+    names: &mut Names<'a>,
     verdicts: &mut Verdicts,
 ) -> Option<HeaderEdits> {
     let mut edits = HeaderEdits::default();
@@ -39,7 +43,7 @@ pub fn edits(
         edits.remove = hidden(scope, family, verdicts);
     }
     if let Some(line) = scope.one("expires") {
-        match expires(line) {
+        match expires(line, scope, names, verdicts) {
             Ok(additions) => {
                 verdicts.add(line, Verdict::exact());
                 edits.append.extend(additions);
@@ -48,7 +52,14 @@ pub fn edits(
         }
     }
     for line in scope.effective("add_header") {
-        match addition(line, place, names, verdicts) {
+        if is_length_of_nothing(line, scope) {
+            verdicts.add(line, Verdict::ignored("an answer of 204 has no length (RFC 9110)"));
+            continue;
+        }
+        if answer_map::fills_in(line, names, verdicts) {
+            continue;
+        }
+        match addition((line, scope), place, names, verdicts) {
             Ok(addition) => {
                 verdicts.add(line, Verdict::exact());
                 edits.append.extend(addition);
@@ -132,10 +143,19 @@ fn hidden(scope: &Scope<'_>, family: &str, verdicts: &mut Verdicts) -> Vec<Strin
     hidden
 }
 
-fn addition(
-    line: &Directive,
+/// `add_header Content-Length 0` beside `return 204`, as recipes for CORS have it.
+fn is_length_of_nothing(line: &Directive, scope: &Scope<'_>) -> bool {
+    let is_length =
+        line.argument(0).is_some_and(|name| name.eq_ignore_ascii_case("content-length"));
+    is_length
+        && line.argument(1) == Some("0")
+        && scope.own("return").iter().any(|line| line.argument(0) == Some("204"))
+}
+
+fn addition<'a>(
+    (line, scope): (&'a Directive, &Scope<'a>),
     place: &Place,
-    names: &mut Names<'_>,
+    names: &mut Names<'a>,
     verdicts: &mut Verdicts,
 ) -> Result<Option<HeaderAddition>, String> {
     let name = line.argument(0).unwrap_or_default().to_owned();
@@ -150,7 +170,19 @@ fn addition(
     if proxy_config::header_edits::NOT_EDITABLE.contains(&lower.as_str()) {
         return Err(format!("{name} belongs to the connection, which Forebay frames by itself"));
     }
-    let value = names.text(text, &Place { answer: true, ..place.clone() }, verdicts)?;
+    let place = Place { answer: true, is_text: true, ..place.clone() };
+    let mut read = |text: &str, names: &mut Names<'a>, verdicts: &mut Verdicts| {
+        names.text(text, &place, verdicts).map(|value| [value])
+    };
+    let value = match answer_map::by_type(text, scope, names, verdicts, &mut read) {
+        Some(made) => made.map(|[value]| value)?,
+        None => names.text(text, &place, verdicts)?,
+    };
+    if place.expression.is_none()
+        && captured::may_differ(text, &captured::expressions(scope.block()), names)
+    {
+        verdicts.add(line, Verdict::approximate(captured::TOLD));
+    }
     if value.0.is_empty() {
         return Ok(None);
     }
@@ -158,12 +190,43 @@ fn addition(
     Ok(Some(HeaderAddition { name, value, always, replace }))
 }
 
-fn expires(line: &Directive) -> Result<Vec<HeaderAddition>, String> {
-    let (expires, control) = match (line.argument(0), line.argument(1)) {
-        (Some("off"), None) => return Ok(Vec::new()),
-        (Some("epoch"), None) => (EPOCH.to_owned(), "no-cache".to_owned()),
-        (Some("max"), None) => (EXPIRES_MAX.to_owned(), "max-age=315360000".to_owned()),
-        (Some(text), None) if !text.starts_with(['@', '$']) => {
+fn expires<'a>(
+    line: &'a Directive,
+    scope: &Scope<'a>,
+    names: &mut Names<'a>,
+    verdicts: &mut Verdicts,
+) -> Result<Vec<HeaderAddition>, String> {
+    let text = line.argument(0).unwrap_or_default();
+    let times = match line.argument(1) {
+        None if text.starts_with('$') => {
+            let mut read = |text: &str, _: &mut Names<'a>, _: &mut Verdicts| freshness(text);
+            answer_map::by_type(text, scope, names, verdicts, &mut read)
+                .unwrap_or_else(|| Err(NO_TIME.to_owned()))?
+        }
+        None => freshness(text)?,
+        Some(_) => return Err(NO_TIME.to_owned()),
+    };
+    let [expires, control] = times;
+    if expires.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    let addition = |name: &str, value| HeaderAddition {
+        name: name.to_owned(),
+        value,
+        always: false,
+        replace: true,
+    };
+    Ok(vec![addition("Expires", expires), addition("Cache-Control", control)])
+}
+
+/// `Expires` and `Cache-Control`; nothing for `off`, and what no map gives.
+fn freshness(text: &str) -> Result<[Template; 2], String> {
+    let (expires, control) = match text {
+        "off" | "" => (String::new(), String::new()),
+        "epoch" => (EPOCH.to_owned(), "no-cache".to_owned()),
+        "max" => (EXPIRES_MAX.to_owned(), "max-age=315360000".to_owned()),
+        text if text.starts_with(['@', '$']) => return Err(NO_TIME.to_owned()),
+        text => {
             let (past, digits) = match text.strip_prefix('-') {
                 Some(digits) => (true, digits),
                 None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -175,19 +238,6 @@ fn expires(line: &Directive) -> Result<Vec<HeaderAddition>, String> {
                 false => (format!("${{date_in_{seconds}}}"), format!("max-age={seconds}")),
             }
         }
-        _ => {
-            return Err(
-                "only a time from now, epoch, max and off are translated; let the upstream \
-                        say how long its answers are good"
-                    .to_owned(),
-            );
-        }
     };
-    let addition = |name: &str, value: String| HeaderAddition {
-        name: name.to_owned(),
-        value: Template(value),
-        always: false,
-        replace: true,
-    };
-    Ok(vec![addition("Expires", expires), addition("Cache-Control", control)])
+    Ok([Template(expires), Template(control)])
 }

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use proxy_config::pattern::Template;
+use proxy_config::pattern::{Regex, Template};
+use proxy_config::route::PathMatch;
 use proxy_config::route_action::{Redirect, Respond};
 use proxy_config::steps::{
     Action, AfterRewrite, Condition, ConditionTest, PathKind, RewriteStep, SetVariable, Step,
 };
 
+use crate::translate::as_sent;
+use crate::translate::captured;
 use crate::translate::link;
-use crate::translate::regex::convert;
+use crate::translate::regex::{apart, convert};
 use crate::translate::scope::Scope;
-use crate::translate::variable::{Names, Place, bare, is_legal, own_name};
+use crate::translate::variable::{Names, Place, bare, is_legal, own_name, variables};
 use crate::tree::{Directive, flattened};
 use crate::verdict::{Verdict, Verdicts};
+
+const NO_SLASH: &str = "a path without a slash at its beginning is answered 400";
+const OWN_SLASH: &str = "a path begins with a slash, where nginx's has none";
 
 const OWN: [&str; 5] = ["set", "if", "rewrite", "return", "break"];
 
@@ -50,6 +56,9 @@ pub struct Reading<'r, 'a> {
     pub names: &'r mut Names<'a>,
     pub verdicts: &'r mut Verdicts,
     pub place: &'r Place,
+    pub block: &'a Directive,
+    /// The requests it is for, where it is a location.
+    pub path: Option<&'r PathMatch>,
     /// What `return` with text sends as its type.
     pub content_type: Template,
     /// Whether the block passes requests on by itself, and so does every `if` in it.
@@ -107,6 +116,7 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
         }
         let step = match line.name.as_str() {
             "if" => reading.of_if(line),
+            "rewrite" => reading.rewrite(line, &mut program.steps),
             _ => reading.action(line).map(|then| Step { when: Vec::new(), then }),
         };
         let step = step.inspect_err(|why| {
@@ -135,6 +145,9 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
         if stops {
             break;
         }
+    }
+    if reading.place.as_sent && !ended && !reading.takes_all() {
+        program.steps.push(as_sent::lost());
     }
     if passed && program.steps.iter().any(|step| step.then.contains(&set(LOST_BY_IF, "1"))) {
         let then = vec![Action::Respond(nowhere())];
@@ -210,19 +223,86 @@ impl<'a> Reading<'_, 'a> {
         self.names.text(text, &place, self.verdicts)
     }
 
+    /// Says what differs where a text tells more of a path than letters.
+    fn say_captured(&mut self, line: &Directive, text: &str, difference: &str) {
+        let expressions = captured::expressions(self.block);
+        if captured::may_differ(text, &expressions, self.names) {
+            self.verdicts.add(line, Verdict::approximate(difference));
+        }
+    }
+
+    /// A rewrite of the block itself, and what comes before it.
+    fn rewrite(&mut self, line: &'a Directive, before: &mut Vec<Step>) -> Result<Step, String> {
+        let always = |then| Step { when: Vec::new(), then };
+        if as_sent::begins(line) {
+            return as_sent::first(line, self.block, before.is_empty()).map(always);
+        }
+        let (find, to) =
+            (line.argument(0).unwrap_or_default(), line.argument(1).unwrap_or_default());
+        if self.place.as_sent {
+            let to = self.text(to)?;
+            return as_sent::rewritten(line, to);
+        }
+        if let Some((find, spared)) = apart(find)
+            && convert(line.argument(0).unwrap_or_default(), false).is_err()
+            && variables(to).iter().all(|name| !name.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            let when = self.names.unless((line.start.line, &spared))?;
+            let then = vec![self.rewrite_of(line, convert(&find, false)?)?];
+            return Ok(Step { when: vec![when], then });
+        }
+        let lacks_slash = line.argument(2) == Some("break") && as_sent::may_lack_slash(find, to);
+        if !lacks_slash || self.path.is_none() {
+            return self.action(line).map(always);
+        }
+        let Action::Rewrite(mut rewrite) = self.of_rewrite(line)? else {
+            return Ok(Step::default());
+        };
+        if rewrite.redirect.is_some() {
+            return Ok(always(vec![Action::Rewrite(rewrite)]));
+        }
+        if !self.place.puts_slash || as_sent::is_told(self.block) {
+            self.verdicts.add(line, Verdict::approximate(OWN_SLASH));
+        }
+        before.push(as_sent::empty(find, &rewrite.to)?);
+        rewrite.to = Template(format!("/{}", rewrite.to.0));
+        Ok(always(vec![Action::Rewrite(rewrite)]))
+    }
+
+    /// Whether no request comes past what rewrites the address as it was sent.
+    fn takes_all(&self) -> bool {
+        let lines = flattened(self.block.children()).into_iter();
+        let mut rewrites =
+            lines.filter(|line| line.name == "rewrite" && line.argument(2) == Some("break"));
+        rewrites.any(|line| as_sent::takes_all(line.argument(0).unwrap_or_default(), self.path))
+    }
+
     fn action(&mut self, line: &'a Directive) -> Result<Vec<Action>, String> {
         let word = |index| line.argument(index).unwrap_or_default();
         Ok(match line.name.as_str() {
             "break" => vec![Action::Stop],
             "set" => {
                 let (name, to) = (own_name(bare(word(0))), self.text(word(1))?);
+                self.say_captured(line, word(1), captured::SET);
                 if !is_legal(&name) {
                     return Err(format!("{} is no name of a variable in Forebay", word(0)));
                 }
                 vec![Action::Set(SetVariable { name, to })]
             }
             "return" => vec![self.of_return(line)?],
-            _ => vec![self.of_rewrite(line)?],
+            _ if self.place.as_sent => {
+                return Err("a rewrite of `$request_uri` in an `if`".to_owned());
+            }
+            _ => {
+                let (find, to) = (word(0), word(1));
+                if line.argument(2).is_none_or(|flag| ["last", "break"].contains(&flag))
+                    && as_sent::may_lack_slash(find, to)
+                    && !to.contains("://")
+                {
+                    self.verdicts.add(line, Verdict::approximate(NO_SLASH));
+                }
+                vec![self.of_rewrite(line)?]
+            }
         })
     }
 
@@ -249,6 +329,9 @@ impl<'a> Reading<'_, 'a> {
             }
             None => Action::Respond(Respond { status, body: None, headers: BTreeMap::new() }),
             Some(text) => {
+                if self.place.expression.is_none() {
+                    self.say_captured(line, text, captured::TOLD);
+                }
                 let body = Some(self.said(text)?).filter(|body| !body.0.is_empty());
                 let kind = self.content_type.clone();
                 let headers = body.is_some().then(|| ("content-type".to_owned(), kind));
@@ -268,8 +351,11 @@ impl<'a> Reading<'_, 'a> {
     }
 
     fn of_rewrite(&mut self, line: &Directive) -> Result<Action, String> {
-        let word = |index| line.argument(index).unwrap_or_default();
-        let (find, to) = (convert(word(0), false)?, word(1));
+        self.rewrite_of(line, convert(line.argument(0).unwrap_or_default(), false)?)
+    }
+
+    fn rewrite_of(&mut self, line: &Directive, find: Regex) -> Result<Action, String> {
+        let to = line.argument(1).unwrap_or_default();
         let is_url = ["http://", "https://", "$scheme"].iter().any(|start| to.starts_with(start));
         let redirect = match line.argument(2) {
             Some("permanent") => Some(301),
@@ -350,6 +436,11 @@ impl<'a> Reading<'_, 'a> {
 /// The names of directives that only rewrite.
 pub fn is_own(name: &str) -> bool {
     OWN.contains(&name)
+}
+
+/// Whether nothing of a place's own answers but files.
+pub fn passes_nothing(scope: &Scope<'_>) -> bool {
+    HANDLERS.iter().chain(&["return"]).all(|name| scope.own(name).is_empty())
 }
 
 /// Whether a directive of this name passes requests on.

@@ -32,7 +32,7 @@ pub fn say_server_names(routes: &mut Routes, sites: &[Site<'_>], is_asked_for: b
     }
     for (route, site) in routes.routes.iter_mut().zip(&routes.sites) {
         let Some(site) = site.and_then(|site| sites.get(site)) else { continue };
-        let to = Template(site.name.replace('$', "$$"));
+        let to = Template(site.told_name.replace('$', "$$"));
         let set = SetVariable { name: SERVER_NAME.to_owned(), to };
         route.steps.insert(0, Step { when: Vec::new(), then: vec![Action::Set(set)] });
     }

@@ -24,8 +24,8 @@ use crate::translate::upstream::Pools;
 use crate::translate::value::{slug, unique};
 use crate::translate::variable::{Names, Place};
 use crate::translate::{
-    detour, except, fastcgi, files, identity, link, listen, referer, regex, response_header,
-    returned, server_name,
+    as_sent, captured, detour, except, fastcgi, files, identity, link, listen, referer,
+    response_header, returned, server_name, undecided,
 };
 use crate::tree::Directive;
 use crate::verdict::{Verdict, Verdicts};
@@ -55,6 +55,8 @@ pub struct Site<'a> {
     pub hosts: Vec<HostPattern>,
     /// The name that stands for it.
     pub name: String,
+    /// What `$server_name` is there.
+    pub told_name: String,
     pub name_lines: Vec<&'a Directive>,
     pub steps: Vec<Step>,
     pub differences: Vec<String>,
@@ -117,10 +119,26 @@ pub fn read<'a>(
         hosts.extend(new);
     }
     let name = name_lines.first().and_then(|line| line.argument(0)).unwrap_or_default();
+    let told_name = match name.starts_with('~') {
+        true => name.to_owned(),
+        false => name.strip_prefix('.').unwrap_or(name).to_ascii_lowercase(),
+    };
     let name = name.trim_start_matches("*.").trim_start_matches('.').to_ascii_lowercase();
     let (steps, differences) = (Vec::new(), Vec::new());
     let (named, by_path) = (Rc::default(), Rc::default());
-    Site { directive, scope, listens, hosts, name, name_lines, steps, differences, named, by_path }
+    Site {
+        directive,
+        scope,
+        listens,
+        hosts,
+        name,
+        told_name,
+        name_lines,
+        steps,
+        differences,
+        named,
+        by_path,
+    }
 }
 
 /// Decides what becomes of a server and of each of its locations.
@@ -184,7 +202,7 @@ pub fn decide<'a>(site: &mut Site<'a>, work: &mut Work<'_, 'a>) {
     }
     of_named(&locations, site, work);
     let decided = spots.iter().map(|spot| spot.location.directive.id).collect();
-    undecided(&locations, &decided, &named, work);
+    undecided::say(&locations, &decided, &named, work);
     let all = PathMatch::Prefix("/".to_owned());
     if !spots.iter().any(|spot| spot.path == all && spot.within.is_empty()) {
         let route = remainder(&all, site, &place, work);
@@ -303,8 +321,8 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
         };
         Some((line.argument(0)?.to_owned(), prefix))
     });
-    let server_name = Some(site.name.clone());
-    let origin = origin(scope, &site.name);
+    let server_name = Some(site.told_name.clone());
+    let origin = origin(scope, &site.told_name);
     Place {
         server_name,
         root: one("root"),
@@ -314,6 +332,8 @@ fn place(site: &Site<'_>, scope: &Scope<'_>) -> Place {
         link: link::is_in_force(scope),
         referers: referer::words(scope, &server_names(site)),
         vouches_for_none: identity::vouches_for_none(scope),
+        as_sent: as_sent::is_so(scope),
+        puts_slash: as_sent::puts_slash(scope),
         ..Place::default()
     }
 }
@@ -389,6 +409,8 @@ fn steps<'a>(
         names,
         verdicts,
         place,
+        block,
+        path,
         content_type,
         passes,
         link,
@@ -404,7 +426,8 @@ fn of_location<'a>(
     site: &mut Site<'a>,
     work: &mut Work<'_, 'a>,
 ) -> Result<Route, String> {
-    let place = place(site, &location.scope);
+    let expression = captured::of_path(location.directive, path);
+    let place = Place { expression, ..place(site, &location.scope) };
     let (named, by_path) = (Rc::clone(&site.named), Rc::clone(&site.by_path));
     let first = work.by_name.len();
     let program = steps(location.directive, Some((location, path)), &place, site, work);
@@ -511,50 +534,6 @@ fn slashes_of<'a>(
             block: location.directive.id,
         });
     }
-}
-
-/// Verdicts for the locations that have no route.
-fn undecided(
-    level: &[Location<'_>],
-    decided: &HashSet<usize>,
-    named: &Named,
-    work: &mut Work<'_, '_>,
-) {
-    for location in level {
-        let id = location.directive.id;
-        if !decided.contains(&id) {
-            let verdict = match &location.kind {
-                Kind::Regex { pattern, ignore_case } => match regex::convert(pattern, *ignore_case)
-                {
-                    Err(why) => Verdict::unsupported(format!(
-                        "{why}; its requests go to the locations after it"
-                    )),
-                    Ok(_) => never(),
-                },
-                Kind::Named(at) if named.contains_key(at) => continue,
-                Kind::Named(_) => never(),
-                Kind::Invalid(fault) => Verdict::unsupported(fault.clone()),
-                Kind::Exact(path) | Kind::Prefix { path, .. } => {
-                    match order::foreign_character(path) {
-                        Some(c) => Verdict::unsupported(format!(
-                            "routes read {c:?} in {path:?} differently; its requests go to shorter \
-                             prefixes"
-                        )),
-                        None if order::never_matches(path) => Verdict::ignored(format!(
-                            "{path:?} is not in normal form and never matches in nginx either"
-                        )),
-                        None => never(),
-                    }
-                }
-            };
-            work.verdicts.add(location.directive, verdict);
-        }
-        undecided(&location.nested, decided, named, work);
-    }
-}
-
-fn never() -> Verdict {
-    Verdict::ignored("nginx never comes here either: other locations take it all")
 }
 
 /// Locations of a server whose own steps cannot be translated.

@@ -6,17 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proxy_config::connection_variable::CONNECTION_VARIABLES;
 use proxy_config::ending::ENDINGS;
 use proxy_config::map::{Map, MapCase};
-use proxy_config::pattern::{Template, ValueMatch};
+use proxy_config::pattern::{Regex, Template, ValueMatch};
+use proxy_config::steps::Condition;
 use proxy_config::template::VARIABLES;
 
+use crate::translate::as_sent::AS_SENT;
+use crate::translate::captured;
 use crate::translate::fastcgi::Script;
 use crate::translate::identity;
 use crate::translate::link;
 use crate::translate::lookup;
+use crate::translate::of_answer::of_answer;
 use crate::translate::redirected::literal;
 use crate::translate::referer;
 use crate::translate::regex::convert;
-use crate::translate::request_body;
 use crate::translate::value::{slug, unique};
 use crate::tree::{Directive, walk};
 use crate::verdict::{Verdict, Verdicts};
@@ -71,22 +74,6 @@ const SAME: &[(&str, &str)] = &[
     ("ssl_session_reused", "tls_reused"),
 ];
 
-/// Known only when the answer is there.
-const LATE: [&str; 12] = [
-    "body_bytes_sent",
-    "bytes_sent",
-    "request_body",
-    "request_body_file",
-    "request_time",
-    "status",
-    "upstream_bytes_received",
-    "upstream_cache_status",
-    "upstream_connect_time",
-    "upstream_header_time",
-    "upstream_response_length",
-    "upstream_response_time",
-];
-
 /// What is told as `$nginx_version`.
 const NGINX_VERSION: &str = "1.22.1";
 
@@ -126,6 +113,12 @@ pub struct Place {
     pub ended: bool,
     /// Whether no certificate is taken for verified there.
     pub vouches_for_none: bool,
+    /// Whether `$uri` is the address as it was sent.
+    pub as_sent: bool,
+    /// Whether the path has a slash at its beginning that nginx's lacks, and texts put one before it.
+    pub puts_slash: bool,
+    /// What captures of the path come from, where nothing else captures.
+    pub expression: Option<Regex>,
 }
 
 impl Place {
@@ -229,6 +222,16 @@ impl<'a> Names<'a> {
         Ok(format!("{alias}${{{name}}}"))
     }
 
+    /// `$arg_NAME`: the first parameter with a value that is called so, whatever its capitals.
+    fn parameter(&mut self, name: &str) -> Result<String, String> {
+        let name = name.to_ascii_lowercase();
+        let when = ValueMatch::Regex(convert(&format!("(?:^|&){name}=([^&]*)"), true)?);
+        let case = MapCase { when, value: Template("${1}".to_owned()) };
+        let own = format!("arg_{name}");
+        self.maps.insert(own.clone(), lookup::plain(Template("${query}".to_owned()), vec![case]));
+        Ok(format!("${{{own}}}"))
+    }
+
     /// `$fastcgi_script_name` and `$fastcgi_path_info`: what an expression finds in the path, or the path and, where it
     /// ends in a slash, the index.
     fn script(&mut self, place: &Place, what: &str) -> Result<Meaning, String> {
@@ -262,6 +265,23 @@ impl<'a> Names<'a> {
         Ok(Meaning::Template(format!("${{{name}}}")))
     }
 
+    /// What makes a variable: `map`, `geo` or `split_clients`.
+    pub fn source(&self, name: &str) -> Option<&'a Directive> {
+        self.sources.get(name).copied()
+    }
+
+    /// The condition that an expression finds nothing in the path, which captures nothing.
+    pub fn unless(&mut self, (line, find): (usize, &str)) -> Result<Condition, String> {
+        let value = Template("1".to_owned());
+        let case = MapCase { when: ValueMatch::Regex(convert(find, false)?), value };
+        let map = lookup::plain(Template("${path_text}".to_owned()), vec![case]);
+        let same = |name: &str| self.maps.get(name).is_none_or(|known| *known == map);
+        let wanted = format!("spared_by_line_{line}");
+        let name = unique(&wanted, |name| !same(&name.replace('-', "_"))).replace('-', "_");
+        self.maps.insert(name.clone(), map);
+        Ok(Condition { of: Template(format!("${{{name}}}")), is: None, not: true })
+    }
+
     /// Whether an expression captures something under this name, and no step sets it.
     pub fn is_captured(&self, name: &str) -> bool {
         self.own.contains(name) && !self.set.contains_key(name) && !self.sources.contains_key(name)
@@ -274,8 +294,8 @@ impl<'a> Names<'a> {
         verdicts: &mut Verdicts,
     ) -> Result<Meaning, String> {
         let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
-        if place.is_text && ["uri", "document_uri"].contains(&name) {
-            return variable("path_text");
+        if ["uri", "document_uri"].contains(&name) && (place.is_text || place.as_sent) {
+            return variable(if place.as_sent { AS_SENT } else { "path_text" });
         }
         if name == "ssl_client_verify" && place.vouches_for_none {
             return Ok(Meaning::Template(identity::unverified(&mut self.maps)));
@@ -284,7 +304,14 @@ impl<'a> Names<'a> {
             return variable(same);
         }
         let after = |start: &str| name.strip_prefix(start).filter(|rest| !rest.is_empty());
-        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+        if let (true, Some(find)) = (place.is_text, &place.expression)
+            && (is_number || self.is_captured(name))
+            && let Some(told) = captured::told(self, find, name)
+        {
+            return variable(&told);
+        }
+        if is_number {
             return variable(name);
         }
         if let Some(source) = self.sources.get(name).copied() {
@@ -293,7 +320,10 @@ impl<'a> Names<'a> {
         if self.own.contains(name) && is_legal(&own_name(name)) {
             return variable(&own_name(name));
         }
-        let prefixes = [("http_", "header_"), ("arg_", "query_"), ("cookie_", "cookie_")];
+        if let Some(parameter) = after("arg_") {
+            return Ok(Meaning::Template(self.parameter(parameter)?));
+        }
+        let prefixes = [("http_", "header_"), ("cookie_", "cookie_")];
         for (start, other) in prefixes {
             if let Some(rest) = after(start) {
                 return variable(&format!("{other}{rest}"));
@@ -427,47 +457,9 @@ impl<'a> Names<'a> {
     }
 }
 
-enum Meaning {
+pub enum Meaning {
     Text(String),
     Template(String),
-}
-
-/// What is known of an answer, or of who was asked for it.
-fn of_answer(name: &str, place: &Place) -> Result<Meaning, String> {
-    let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
-    match name {
-        "upstream_addr" if place.answer || place.page => variable("tried_servers"),
-        "upstream_status" if place.answer || place.page => variable("tried_statuses"),
-        name if request_body::NAMES.contains(&name) && place.answer => variable(name),
-        "status" if place.answer => variable("answer_status"),
-        "upstream_cache_status" if place.answer => variable("answer_cache"),
-        name if place.answer && name.starts_with("upstream_cookie_") => {
-            variable(&format!("answer_cookie_{}", &name["upstream_cookie_".len()..]))
-        }
-        name if place.answer && header_of_answer(name).is_some() => {
-            variable(&format!("answer_{}", header_of_answer(name).unwrap_or_default()))
-        }
-        name if LATE.contains(&name) || is_of_answer(name) || is_of_attempts(name) => {
-            Err(format!("${name} is known only when the answer comes"))
-        }
-        name => Err(format!("${name} is not known to Forebay")),
-    }
-}
-
-fn header_of_answer(name: &str) -> Option<&str> {
-    let starts = ["sent_http_", "upstream_http_"];
-    starts.iter().find_map(|start| name.strip_prefix(start)).filter(|rest| !rest.is_empty())
-}
-
-/// Known of an upstream that was asked.
-fn is_of_attempts(name: &str) -> bool {
-    ["upstream_addr", "upstream_status"].contains(&name)
-}
-
-fn is_of_answer(name: &str) -> bool {
-    ["sent_http_", "upstream_http_", "upstream_cookie_", "sent_trailer_", "upstream_trailer_"]
-        .iter()
-        .any(|start| name.starts_with(start))
 }
 
 pub fn bare(variable: &str) -> &str {
@@ -570,7 +562,7 @@ mod tests {
             ("https://$host$request_uri", Ok("https://${host}${request_uri}")),
             ("${uri}x$is_args$args", Ok("${path}x${question_mark}${query}")),
             ("$http_user_agent", Ok("${header_user_agent}")),
-            ("$arg_page", Ok("${query_page}")),
+            ("$arg_page", Ok("${arg_page}")),
             ("$server_name:$proxy_port", Ok("a.example:80")),
             ("$request_filename", Ok("/srv${path_text}")),
             ("$m $path $who", Ok("${m} ${own_path} ${who}")),
