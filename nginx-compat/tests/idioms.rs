@@ -325,6 +325,9 @@ fn names_of_servers_are_told_as_they_are_written() {
 
 #[test]
 fn what_is_refused_inside_says_what_it_lacks() {
+    let (config, report) = server("location /i/ { internal; return 200 x; }");
+    assert_eq!(verdict(&report, "internal").0, Exact);
+    assert!(config.routes.iter().any(|route| route.internal), "{:?}", config.routes);
     let internal = "location /i/ { internal; alias /srv/; }";
     for (outer, expected) in [
         ("", Exact),

@@ -80,11 +80,7 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
     let rate_limits = work.limits.of(here.scope, here.place, work.names, work.verdicts);
     let access_logs = work.logs.of(here.scope, here.place, work.names, work.verdicts);
     let error_logs = work.logs.errors.of(here.scope, route.files.is_some(), work.verdicts);
-    let internal = here.scope.own("internal").first();
-    if let Some(line) = internal {
-        work.verdicts.add(line, closed_to_clients(here.scope));
-    }
-    let internal = internal.is_some();
+    let internal = is_internal(here.scope, work.verdicts);
     let client = client::of_location(here.scope, work.verdicts)?;
     let compression = gzip::compression(here.scope, work.verdicts);
     let gunzip = bodies::gunzip(here.scope, work.verdicts);
@@ -118,6 +114,12 @@ pub fn route<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Result<Route, 
         mirror,
         ..route
     })
+}
+
+/// `internal`, which comes before whatever its location answers.
+fn is_internal(scope: &Scope<'_>, verdicts: &mut Verdicts) -> bool {
+    let line = scope.own("internal").first();
+    line.inspect(|line| verdicts.add(line, closed_to_clients(scope))).is_some()
 }
 
 /// What who asks for an `internal` location is told.
@@ -389,6 +391,7 @@ pub fn before_steps<'a>(here: &Here<'_, 'a>, work: &mut Work<'_, 'a>) -> Route {
         compression: gzip::compression(scope, work.verdicts),
         substitutions: bodies::substitutions(scope, place, work.names, work.verdicts),
         includes: bodies::includes(scope, work.verdicts),
+        internal: is_internal(scope, work.verdicts),
         ..Route::to("", "")
     }
 }
