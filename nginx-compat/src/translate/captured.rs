@@ -7,7 +7,7 @@ use proxy_config::route::PathMatch;
 use crate::translate::lookup;
 use crate::translate::value::unique;
 use crate::translate::variable::{Names, variables};
-use crate::tree::{Directive, flattened};
+use crate::tree::{Directive, flattened, walk};
 
 /// What differs where a capture of the path may hold more than letters.
 pub const SET: &str = "of what was captured, nginx escapes `+`, `&`, `;` and `%` where the path has an escape or a `+`, \
@@ -114,6 +114,17 @@ pub fn may_differ(text: &str, expressions: &[String], names: &Names<'_>) -> bool
         let mut groups = expressions.iter().filter_map(|pattern| group(pattern, name)).peekable();
         groups.peek().is_none() || !groups.all(is_plain)
     })
+}
+
+/// Whether anything in a block tells what was captured by number or name.
+pub fn is_told(block: &Directive) -> bool {
+    let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let mut told = false;
+    walk(block.children(), &mut |line| {
+        told |=
+            line.texts().any(|text| variables(text).iter().any(is_number) || text.contains("(?<"));
+    });
+    told
 }
 
 /// The expression whose captures are those of the path as it stands, where nothing in a block captures anew.

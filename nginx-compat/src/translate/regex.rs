@@ -59,6 +59,70 @@ pub fn apart(pattern: &str) -> Option<(String, String)> {
     is_apart.then(|| (format!("{before}{after}"), format!("{before}(?:{inner})")))
 }
 
+/// The same where nobody asks what was captured, for a `(?!...)` of single characters and classes with nothing but "anything"
+/// after it: what it does not find is written out.
+pub fn convert_test(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    convert(pattern, ignore_case).or_else(|why| {
+        let written = pattern.split_once("(?!").and_then(|(before, rest)| {
+            let end = closing(rest)?;
+            let (inner, after) = (&rest[..end], &rest[end + 1..]);
+            let others = before.contains("(?=") || before.contains("(?<") || after.contains("(?");
+            let atoms = atoms(inner).filter(|_| !others && leads_to_anything(after))?;
+            Some(format!("{before}{}{after}", not_followed(&atoms)))
+        });
+        written.map_or(Err(why), |written| convert(&written, ignore_case))
+    })
+}
+
+/// The parts of an expression of which each is one character, and the same turned around.
+fn atoms(text: &str) -> Option<Vec<(String, String)>> {
+    let mut atoms = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let end = match c {
+            '\\' => 1 + rest[1..].chars().next()?.len_utf8(),
+            '[' => rest.get(2..)?.find(']').filter(|_| !rest.contains("\\]"))? + 3,
+            c if "](){}*+?^$|.".contains(c) => return None,
+            c => c.len_utf8(),
+        };
+        let (atom, after) = rest.split_at(end);
+        let not = match (c, atom.strip_prefix("[^")) {
+            (_, Some(class)) => format!("[{class}"),
+            ('[', None) => format!("[^{}", &atom[1..]),
+            ('\\', _) if ["\\d", "\\w", "\\s"].contains(&atom) => atom.to_ascii_uppercase(),
+            ('\\', _) if atom[1..].starts_with(|c: char| c.is_ascii_alphanumeric()) => return None,
+            ('\\', _) => format!("[^{atom}]"),
+            (c, _) => format!("[^{}]", escaped_in_class(c)),
+        };
+        atoms.push((atom.to_owned(), not));
+        rest = after;
+    }
+    (!atoms.is_empty()).then_some(atoms)
+}
+
+fn not_followed(atoms: &[(String, String)]) -> String {
+    let Some(((first, not), rest)) = atoms.split_first() else { return String::new() };
+    match rest {
+        [] => format!("(?:$|{not})"),
+        rest => format!("(?:$|{not}|{first}{})", not_followed(rest)),
+    }
+}
+
+/// Whether groups end here, with whatever else they may be, and then anything may follow.
+fn leads_to_anything(after: &str) -> bool {
+    let mut rest = after;
+    loop {
+        match rest.chars().next() {
+            Some(')') => rest = &rest[1..],
+            Some('|') => match closing(rest) {
+                Some(end) => rest = &rest[end..],
+                None => return true,
+            },
+            _ => return ["", ".*", ".*$"].contains(&rest),
+        }
+    }
+}
+
 /// The place of the `)` that ends a group.
 fn closing(text: &str) -> Option<usize> {
     let (mut depth, mut escaped) = (0, false);
@@ -163,6 +227,29 @@ mod tests {
         }
         for pattern in ["(?!a)b", "(?<=a)b", "(?!a(?!b))", "(?!a.b).*", "a(", r"(a)\1"] {
             assert!(convert(pattern, false).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_judged_may_look_ahead_further() {
+        let agent = "^(docker\\/1\\.(3|4|5(?!\\.[0-9]-dev))|Go ).*$";
+        assert!(convert(agent, false).is_err());
+        let agent = convert_test(agent, false).unwrap().compile().unwrap();
+        for taken in [
+            "docker/1.3.2",
+            "docker/1.5",
+            "docker/1.5.0",
+            "docker/1.5.",
+            "docker/1.5.1-de",
+            "Go 1.1",
+        ] {
+            assert!(agent.is_match(taken), "{taken} {agent}");
+        }
+        for passed in ["docker/1.5.1-dev", "docker/1.5.1-dev x", "docker/1.6.0", "Gox"] {
+            assert!(!agent.is_match(passed), "{passed} {agent}");
+        }
+        for pattern in ["a(?!b+)", "a(?!b)c", "a(?!b|c)", "(a(?!bc))*", "a(?!bc)$", "a(?!.c)"] {
+            assert!(convert_test(pattern, false).is_err(), "{pattern}");
         }
     }
 

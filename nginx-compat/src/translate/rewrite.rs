@@ -12,7 +12,7 @@ use proxy_config::steps::{
 use crate::translate::as_sent;
 use crate::translate::captured;
 use crate::translate::link;
-use crate::translate::regex::{apart, convert};
+use crate::translate::regex::{apart, convert, convert_test};
 use crate::translate::scope::Scope;
 use crate::translate::variable::{Names, Place, bare, is_legal, own_name, variables};
 use crate::tree::{Directive, flattened};
@@ -424,7 +424,11 @@ impl<'a> Reading<'_, 'a> {
                 (Some(ConditionTest::Equals(self.shown(text)?)), test.starts_with('!'), *variable)
             }
             [variable, test @ ("~" | "~*" | "!~" | "!~*"), pattern] => {
-                let regex = convert(pattern, test.ends_with('*'))?;
+                let ignore_case = test.ends_with('*');
+                let regex = match captured::is_told(self.block) {
+                    true => convert(pattern, ignore_case)?,
+                    false => convert_test(pattern, ignore_case)?,
+                };
                 (Some(ConditionTest::Regex(regex)), test.starts_with('!'), *variable)
             }
             _ => return Err("its condition is not understood".to_owned()),
