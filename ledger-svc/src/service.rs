@@ -103,16 +103,8 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
 
     let metrics = Metrics::new();
     metrics.database.with_label_values(&[reader.engine()]).set(1);
-    let mut shouting = Vec::new();
-    if !opened.unsafe_settings.is_empty() {
-        metrics.unsafe_durability.set(1);
-        let (database, settings) = (options.database.to_string(), opened.unsafe_settings);
-        shouting.push(tokio::spawn(shout_unsafe(database, settings)));
-    }
     let missing = reader.missing_triggers().await?;
-    if !missing.is_empty() {
-        shouting.push(tokio::spawn(shout_unguarded(options.database.to_string(), missing)));
-    }
+    let mut shouting = shouts(&options, &metrics, opened.unsafe_settings, missing);
     announce_capacities(&metrics, &options);
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
@@ -165,6 +157,25 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         beside,
         shouting,
     })
+}
+
+/// What is said again and again as long as it is so.
+fn shouts(
+    options: &Options,
+    metrics: &Metrics,
+    unsafe_settings: Vec<UnsafeSetting>,
+    missing_triggers: Vec<String>,
+) -> Vec<JoinHandle<()>> {
+    let mut shouting = Vec::new();
+    let database = || options.database.to_string();
+    if !unsafe_settings.is_empty() {
+        metrics.unsafe_durability.set(1);
+        shouting.push(tokio::spawn(shout_unsafe(database(), unsafe_settings)));
+    }
+    if !missing_triggers.is_empty() {
+        shouting.push(tokio::spawn(shout_unguarded(database(), missing_triggers)));
+    }
+    shouting
 }
 
 /// The admin listener's own limits.

@@ -220,7 +220,7 @@ impl Stage<'_> {
             "access_log" => self.log(directive),
             "log_format" => format(directive),
             "proxy_cache_path" | "fastcgi_cache_path" | "uwsgi_cache_path" | "scgi_cache_path" => {
-                self.cache_path(directive)
+                self.cache_path(directive);
             }
             "proxy_cache_valid" | "fastcgi_cache_valid" => lasting(directive),
             "root" | "alias" => {

@@ -50,13 +50,17 @@ pub fn fills_in(line: &Directive, names: &Names<'_>, verdicts: &mut Verdicts) ->
     true
 }
 
+/// Makes templates of a value of a map.
+type Read<'r, 'a, const N: usize> =
+    dyn FnMut(&str, &mut Names<'a>, &mut Verdicts) -> Result<[Template; N], String> + 'r;
+
 /// What a text comes to that is a map over the type of an answer, where files answer; `read` makes the values templates.
 pub fn by_type<'a, const N: usize>(
     text: &str,
     scope: &Scope<'a>,
     names: &mut Names<'a>,
     verdicts: &mut Verdicts,
-    read: &mut dyn FnMut(&str, &mut Names<'a>, &mut Verdicts) -> Result<[Template; N], String>,
+    read: &mut Read<'_, 'a, N>,
 ) -> Option<Result<[Template; N], String>> {
     let (source, of) = source(text, names)?;
     let serves = rewrite::passes_nothing(scope) && scope.holder(&["root", "alias"]).is_some();

@@ -37,7 +37,7 @@ pub fn is_so(scope: &Scope<'_>) -> bool {
 pub fn first(line: &Directive, block: &Directive, is_first: bool) -> Result<Vec<Action>, String> {
     let lines = flattened(block.children());
     let pass = lines.iter().find(|line| line.name == "proxy_pass");
-    let asks = pass.and_then(|pass| pass.argument(0)).is_some_and(|url| names_path(url));
+    let asks = pass.and_then(|pass| pass.argument(0)).is_some_and(names_path);
     if !asks || !is_first || block.name != "location" {
         return Err(
             "`$request_uri` as the path is translated as the first step of a location whose \

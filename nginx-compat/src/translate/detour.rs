@@ -227,8 +227,8 @@ fn says_text(scope: &Scope<'_>, to: &str) -> Says {
         ["=", path] | [path] => *path == to,
         _ => false,
     };
-    let locations = server.own("location").iter();
-    let found = locations.filter(|line| is_it(&line.texts().collect::<Vec<_>>())).next();
+    let mut locations = server.own("location").iter();
+    let found = locations.find(|line| is_it(&line.texts().collect::<Vec<_>>()));
     let Some(location) = found else { return Says::Nothing };
     let is_text = |line: &Directive| {
         let status = line.argument(0).and_then(|status| status.parse::<u16>().ok());

@@ -30,6 +30,13 @@ pub fn plain(of: Template, cases: Vec<MapCase>) -> Map {
     }
 }
 
+/// `on` where the client speaks TLS, and nothing elsewhere.
+pub fn https() -> Map {
+    let when = ValueMatch::Exact("https".to_owned());
+    let cases = vec![MapCase { when, value: Template("on".to_owned()) }];
+    plain(Template("${scheme}".to_owned()), cases)
+}
+
 /// The map, and how it differs.
 pub fn translate<'a>(
     source: &'a Directive,

@@ -371,10 +371,9 @@ fn steps<'a>(
             return Err("an `if` in a server that does more than rewrite".to_owned());
         };
         let scope = Scope::of(line, Some(&location.scope));
-        let around = Some(&*location.scope);
         let here = Here {
             scope: &scope,
-            around,
+            around: Some(&*location.scope),
             path,
             named: &own_named,
             locations: &own_locations,
@@ -396,11 +395,11 @@ fn steps<'a>(
         let mut route = answer::route(&here, &mut work)?;
         let origin = format!("{}: {}", work.files.line(line.start), line.heading());
         let wanted = format!("if-of-line-{}", line.start.line);
-        let name = unique(&wanted, |name| work.taken.contains(name));
-        work.taken.insert(name.clone());
-        route.name.clone_from(&name);
+        route.name = unique(&wanted, |name| work.taken.contains(name));
+        work.taken.insert(route.name.clone());
         route.internal = true;
         route.rewrite = detour::by_expression(route.rewrite, path);
+        let name = route.name.clone();
         work.by_name.push((route, origin, line.id));
         Ok(name)
     };

@@ -329,6 +329,17 @@ impl<'a> Names<'a> {
                 return variable(&format!("{other}{rest}"));
             }
         }
+        self.of_place(name, place, verdicts)
+    }
+
+    /// What depends on where it stands.
+    fn of_place(
+        &mut self,
+        name: &str,
+        place: &Place,
+        verdicts: &mut Verdicts,
+    ) -> Result<Meaning, String> {
+        let variable = |name: &str| Ok(Meaning::Template(format!("${{{name}}}")));
         match (name, &place.proxy) {
             ("server_name", _) => match &place.server_name {
                 Some(name) => Ok(Meaning::Text(name.clone())),
@@ -358,11 +369,7 @@ impl<'a> Names<'a> {
             ("proxy_port", Some((_, port))) => Ok(Meaning::Text(port.clone())),
             ("remote_user", _) if !place.ended => variable("basic_user"),
             ("https", _) => {
-                let on = Template("on".to_owned());
-                let when = ValueMatch::Exact("https".to_owned());
-                let cases = vec![MapCase { when, value: on }];
-                let of = Template("${scheme}".to_owned());
-                self.maps.insert("https".to_owned(), lookup::plain(of, cases));
+                self.maps.insert("https".to_owned(), lookup::https());
                 variable("https")
             }
             (name, _) => of_answer(name, place),
