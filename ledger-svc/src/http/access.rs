@@ -151,6 +151,11 @@ impl Table {
         self.0.get(&(method, path.to_owned())).copied()
     }
 
+    /// Whether there is such an operation.
+    pub fn knows(&self, method: &Method, path: &str) -> bool {
+        self.row(method, path).is_some()
+    }
+
     /// Whether it is an operation that has no parameter in the query.
     pub fn takes_no_query(&self, method: &Method, path: &str) -> bool {
         self.row(method, path).is_some_and(|row| !row.has_query)

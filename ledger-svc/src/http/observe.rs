@@ -69,8 +69,9 @@ async fn judged(app: &App, mut request: Request, next: Next) -> Response {
         return problem.into_response();
     }
     DefaultBodyLimit::max(app.limits.body_bytes_max).apply(&mut request);
-    let ignored = precondition::none_ignored(&request)
-        .and_then(|()| precondition::no_query_ignored(&app.gate.table, &request));
+    let table = &app.gate.table;
+    let ignored = precondition::none_ignored(table, &request)
+        .and_then(|()| precondition::no_query_ignored(table, &request));
     if let Err(problem) = ignored {
         return problem.into_response();
     }

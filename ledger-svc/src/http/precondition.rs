@@ -99,12 +99,14 @@ impl FromRequestParts<App> for Precondition {
     }
 }
 
-/// Refuses a tag where there is none to compare it with: to do it all the same would be to ignore it.
-pub fn none_ignored(request: &Request) -> Result<(), Problem> {
+/// Refuses a tag where there is none to compare it with: to do it all the same would be to ignore it. What is no operation is
+/// answered as such.
+pub fn none_ignored(table: &Table, request: &Request) -> Result<(), Problem> {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let path = request.extensions().get::<axum::extract::MatchedPath>();
     let compared = path.is_some_and(|path| COMPARED.contains(&path.as_str()));
-    if reads || compared {
+    let is_known = path.is_some_and(|path| table.knows(request.method(), path.as_str()));
+    if reads || compared || !is_known {
         return Ok(());
     }
     let precondition = Precondition::of(request.headers());
