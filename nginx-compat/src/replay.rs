@@ -37,6 +37,7 @@ use crate::replay::programs::Program;
 use crate::replay::requests::Request;
 use crate::replay::stage::{Door, Ports, Stage, addresses};
 use crate::replay::stated::Stated;
+use crate::translate::answer_map::NOT_PUT_IN;
 use crate::translate::upstream::CLOSED;
 use crate::translate::{Translation, translate};
 use crate::tree::{Directive, Document, flattened, walk};
@@ -206,9 +207,14 @@ fn is(translation: &Translation, line: &Directive, least: Exactness) -> bool {
 fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated {
     let (mut lost, mut reached) = (BTreeSet::new(), BTreeSet::new());
     let (mut uncompressed, mut other_logs, mut formats) = (false, BTreeSet::new(), BTreeSet::new());
+    let mut not_put_in = BTreeSet::new();
     walk(&staged.directives, &mut |line| {
         let unsupported = is(translation, line, Exactness::Unsupported);
         uncompressed |= unsupported && line.name == "gzip";
+        let says = |text| translation.verdicts.get(line).is_some_and(|it| it.text.contains(text));
+        if line.name == "add_header" && says(NOT_PUT_IN) {
+            not_put_in.extend(line.argument(0).map(str::to_ascii_lowercase));
+        }
         if line.name == "log_format" && is(translation, line, Exactness::Approximate) {
             formats.extend(line.argument(0));
         }
@@ -236,7 +242,7 @@ fn foretold(staged: &Document, translation: &Translation, echo: &Echo) -> Stated
         }
     });
     let lost_pools = lost.difference(&reached).cloned().collect();
-    Stated { uncompressed, other_logs, lost_pools, ..Stated::default() }
+    Stated { uncompressed, other_logs, not_put_in, lost_pools, ..Stated::default() }
 }
 
 /// Why lines of logs may differ, where answers do. What an upstream is told stands in no line.

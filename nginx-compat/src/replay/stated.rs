@@ -45,6 +45,8 @@ pub struct Stated {
     pub asked: String,
     /// Names of the logs that are not kept as nginx keeps them.
     pub other_logs: BTreeSet<String>,
+    /// Headers, in small letters, that nginx puts into answers which lack them.
+    pub not_put_in: BTreeSet<String>,
     /// Pools that only untranslated directives lead to.
     pub lost_pools: BTreeSet<String>,
 }
@@ -106,6 +108,9 @@ pub fn field(
         }
         ("accept-ranges", "", "bytes") if status == 206 => {
             Some("Forebay says with a part, too, that there are ranges")
+        }
+        (_, _, "") if stated.not_put_in.contains(name) => {
+            Some("where the upstream sends none, nginx puts one in; see add_header")
         }
         (_, _, "") if status == 304 && stated.cached => {
             Some("a 304 of Forebay's says no more of what is cached than it has to")
@@ -256,6 +261,14 @@ mod tests {
         assert!(told("range", "bytes=0-1", "", &changed).is_some());
         assert_eq!(told("if-none-match", "a", "", &changed), None);
         assert_eq!(told("range", "bytes=0-1", "bytes=0-2", &changed), None);
+    }
+
+    #[test]
+    fn a_header_is_missing_where_it_is_not_put_in_and_nowhere_else() {
+        let stated = Stated { not_put_in: ["x-a".to_owned()].into(), ..Stated::default() };
+        let of = |name, nginx, forebay| field(name, nginx, forebay, (200, &stated)).is_some();
+        assert!(of("x-a", "1", ""));
+        assert!(!of("x-a", "1", "2") && !of("x-b", "1", ""));
     }
 
     #[test]

@@ -30,6 +30,10 @@ fn source<'a>(text: &str, names: &Names<'a>) -> Option<(&'a Directive, &'a str)>
     Some((source, of))
 }
 
+/// What is said of a header that is added only to answers that lack it.
+pub const NOT_PUT_IN: &str =
+    "an answer has it as the upstream sends it; where it sends none, nginx puts one in";
+
 /// Whether a header is added only to answers that lack it: `map $upstream_http_x_a $a { '' text; }` and `add_header X-A $a`.
 pub fn fills_in(line: &Directive, names: &Names<'_>, verdicts: &mut Verdicts) -> bool {
     let name = line.argument(0).unwrap_or_default().to_ascii_lowercase().replace('-', "_");
@@ -44,9 +48,8 @@ pub fn fills_in(line: &Directive, names: &Names<'_>, verdicts: &mut Verdicts) ->
     if of_header.is_none_or(|header| header.to_ascii_lowercase() != name) || !only_empty {
         return false;
     }
-    let text = "an answer has it as the upstream sends it; where it sends none, nginx puts one in";
-    verdicts.add(line, Verdict::approximate(text));
-    verdicts.add(source, Verdict::approximate(text));
+    verdicts.add(line, Verdict::approximate(NOT_PUT_IN));
+    verdicts.add(source, Verdict::approximate(NOT_PUT_IN));
     true
 }
 

@@ -248,7 +248,7 @@ mod tests {
         for passed in ["docker/1.5.1-dev", "docker/1.5.1-dev x", "docker/1.6.0", "Gox"] {
             assert!(!agent.is_match(passed), "{passed} {agent}");
         }
-        for pattern in ["a(?!b+)", "a(?!b)c", "a(?!b|c)", "(a(?!bc))*", "a(?!bc)$", "a(?!.c)"] {
+        for pattern in ["a(?!b+)", "a(?!b)c", "(a(?!bc))*", "a(?!bc)$", "a(?!.c)"] {
             assert!(convert_test(pattern, false).is_err(), "{pattern}");
         }
     }

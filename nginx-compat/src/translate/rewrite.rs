@@ -147,6 +147,7 @@ pub fn program<'a>(block: &'a Directive, reading: &mut Reading<'_, 'a>) -> Resul
         }
     }
     if reading.place.as_sent && !ended && !reading.takes_all() {
+        reading.tell_what_is_lost();
         program.steps.push(as_sent::lost());
     }
     if passed && program.steps.iter().any(|step| step.then.contains(&set(LOST_BY_IF, "1"))) {
@@ -267,6 +268,15 @@ impl<'a> Reading<'_, 'a> {
         before.push(as_sent::empty(find, &rewrite.to)?);
         rewrite.to = Template(format!("/{}", rewrite.to.0));
         Ok(always(vec![Action::Rewrite(rewrite)]))
+    }
+
+    fn tell_what_is_lost(&mut self) {
+        let text = "a request that no rewrite behind it takes is answered with 500; nginx looks for a location by the \
+                    address as it was sent, and answers so unless it finds another";
+        let lines = flattened(self.block.children());
+        if let Some(line) = lines.into_iter().find(|line| as_sent::begins(line)) {
+            self.verdicts.add(line, Verdict::approximate(text));
+        }
     }
 
     /// Whether no request comes past what rewrites the address as it was sent.
