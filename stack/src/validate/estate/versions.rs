@@ -4,7 +4,7 @@ use super::{Fault, fault};
 use crate::environment::aws::{Database, Engine};
 
 /// The earliest that RDS still makes, extended support included, and the earliest the ledger works
-/// with (docs/OPERATIONS.md, "Databases").
+/// with (docs/OPERATIONS.md, "Engines").
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/extended-support-versions.html>
 fn earliest(engine: Engine) -> ([u32; 2], [u32; 2]) {
     match engine {
