@@ -6,19 +6,11 @@ use forebay_nginx::parse::parse_bytes;
 use forebay_nginx::report::Report;
 use forebay_nginx::translate::translate;
 use forebay_nginx::verdict::Exactness;
-use proxy_config::{Config, Route, Source};
+use http::translated;
+use proxy_config::{Config, Route};
 
-/// What stands in `http` of a file, as a configuration that loads, and the report of it.
-fn translated(http: &str) -> (Config, Report) {
-    let text = format!("http {{ {http} }}");
-    let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
-    assert!(parsed.problems.is_empty(), "{text}: {:?}", parsed.problems);
-    let translation = translate(&parsed.document);
-    let report = Report::new(&parsed.document, &translation);
-    let yaml = translation.config.unwrap_or_else(|| panic!("{text}")).to_yaml();
-    let config = Config::load(Source::new("t", yaml.as_str()));
-    (config.unwrap_or_else(|problems| panic!("{problems}\n{yaml}")), report)
-}
+#[path = "translated/http.rs"]
+mod http;
 
 /// One of which nothing is unsupported.
 fn whole(http: &str) -> Config {

@@ -1,30 +1,19 @@
 //! Idioms of well-known configurations: what they come to, and that nothing is called exact that is not.
 
-use forebay_nginx::include::Includes;
-use forebay_nginx::parse::parse_bytes;
 use forebay_nginx::report::Report;
-use forebay_nginx::translate::translate;
 use forebay_nginx::verdict::Exactness;
 use proxy_config::facts::{Captures, Facts, Maps};
 use proxy_config::matching::Target;
 use proxy_config::program::{Outcome, Program, Walk};
 use proxy_config::steps::PathKind;
 use proxy_config::template::Scope;
-use proxy_config::{Config, Route, Source};
+use proxy_config::{Config, Route};
 
 use Exactness::{Approximate, Exact, Ignored, Unsupported};
+use http::translated;
 
-/// What stands in `http`, as a configuration that loads, and the report of it.
-fn translated(http: &str) -> (Config, Report) {
-    let text = format!("http {{ {http} }}");
-    let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
-    assert!(parsed.problems.is_empty(), "{text}: {:?}", parsed.problems);
-    let translation = translate(&parsed.document);
-    let report = Report::new(&parsed.document, &translation);
-    let yaml = translation.config.unwrap_or_else(|| panic!("{text}")).to_yaml();
-    let config = Config::load(Source::new("t", yaml.as_str()));
-    (config.unwrap_or_else(|problems| panic!("{problems}\n{yaml}")), report)
-}
+#[path = "translated/http.rs"]
+mod http;
 
 fn server(inner: &str) -> (Config, Report) {
     translated(&format!("server {{ listen 80; server_name a.example; {inner} }}"))

@@ -274,7 +274,7 @@ pub fn as_asked(head: &RequestHeader, edits: &Rendered) -> Option<HeaderMap> {
     }
     let mut asked = head.clone();
     edit_request(&mut asked, edits).ok()?;
-    Some(asked.as_owned_parts().headers)
+    Some(http::request::Parts::from(asked).headers)
 }
 
 /// Edits a response on its way to the client, whoever made it; interim responses stay as they are.
