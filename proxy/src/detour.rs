@@ -269,7 +269,7 @@ pub fn speaks_for_itself(exchange: &mut Exchange, status: u16) {
 /// Where an upstream's answer leads, if it is not the answer the client gets.
 pub fn after(exchange: &Exchange, head: &ResponseHeader) -> Option<Detour> {
     let obeyed = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
-    if let Some(path) = head.headers.get(X_ACCEL_REDIRECT).filter(|_| obeyed) {
+    if obeyed && let Some(path) = head.headers.get(X_ACCEL_REDIRECT) {
         let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
         let to = match path.strip_prefix('@') {
             Some(name) => To::Route(name.to_owned()),

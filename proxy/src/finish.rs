@@ -188,6 +188,12 @@ fn slow(head: &RequestHeader, exchange: &Exchange, end: &End) -> Slow {
 }
 
 fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
+    let logs = &exchange.generation.logs;
+    // The log is that of the route that answered, even in place of another.
+    let place = exchange.route.as_ref().map(|route| route.index);
+    if exchange.recorder.is_none() && logs.are_off(place) {
+        return;
+    }
     let head = moved.head;
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
@@ -255,9 +261,6 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         Ending::Sent(name) => moved.sent?.text(name),
         _ => None,
     };
-    let logs = &exchange.generation.logs;
-    // The log is that of the route that answered, even in place of another.
-    let place = exchange.route.as_ref().map(|route| route.index);
     logs.write(&edge.state.access_log, place, facts, &entry, &ended);
 }
 

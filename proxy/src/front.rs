@@ -194,7 +194,7 @@ impl Door {
     ) -> Option<(Box<Whole>, Arrival, Deed)> {
         let (raw, rest) = guest.read.split_at(whole.head_length);
         let mut arrival = arrive(&self.edge, guest, &mut whole.head, raw)?;
-        let deed = if let Some(hit) = hit::find(&whole.head, &arrival) {
+        let deed = if let Some(hit) = hit::find(&whole, &arrival) {
             Deed::Hit(hit)
         } else if pass::is_for_door(&arrival) {
             let body = &rest[..whole.body_length];

@@ -121,14 +121,15 @@ pub fn write_to_upstream(
     let headers = &head.headers;
     let mut off = to_take_off(headers);
     off.extend(disguise::twins_of_vouched(headers));
-    if downstream.forwarded != ForwardedHeaders::PassOn {
+    let seen = match downstream.forwarded {
+        ForwardedHeaders::PassOn => &[],
         // Who is not named to the upstream takes nothing off the lists either.
-        let lists = if downstream.client.is_some() { 0 } else { 2 };
-        off.extend(SEEN[lists..].iter().filter(|name| headers.contains_key(*name)).cloned());
-    }
+        _ if downstream.client.is_none() => &SEEN[2..],
+        _ => &SEEN[..],
+    };
     let mut names = headers.iter().map(|(name, _)| name);
     let written = head.map(|name, value| {
-        if names.next().is_some_and(|name| !off.contains(name)) {
+        if names.next().is_some_and(|name| !off.contains(name) && !seen.contains(name)) {
             let name = match &name {
                 HeaderNameVariant::Case(name) => name.as_slice(),
                 HeaderNameVariant::Titled(name) => name.as_bytes(),

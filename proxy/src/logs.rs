@@ -114,10 +114,20 @@ impl Logs {
     /// A query as all the logs of a route tell it: what one of them hides is hidden, and what is known to be secret
     /// wherever it stands.
     pub fn told(&self, route: Option<usize>, query: &str) -> String {
-        let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
-        let redactions = own.unwrap_or(&self.main).iter().filter_map(|log| log.redaction.as_ref());
+        let redactions = self.of(route).iter().filter_map(|log| log.redaction.as_ref());
         let known = Redaction::of_signatures();
         redactions.chain([&known]).fold(query.to_owned(), |told, by| by.query(&told).into_owned())
+    }
+
+    /// The logs of requests that the route at this place answers.
+    fn of(&self, route: Option<usize>) -> &[Arc<Log>] {
+        let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
+        own.unwrap_or(&self.main)
+    }
+
+    /// Whether nothing is written of them.
+    pub fn are_off(&self, route: Option<usize>) -> bool {
+        self.of(route).iter().all(|log| log.is_off())
     }
 
     /// Writes the line of a request that the route at this place answered. `facts` are only asked for where a
@@ -130,10 +140,8 @@ impl Logs {
         entry: &Entry<'_>,
         ended: Ended<'_>,
     ) {
-        let own = route.and_then(|route| self.of_routes.get(route)?.as_ref());
-        for log in own.unwrap_or(&self.main) {
-            let is_off = *log.sink.target() == LogTarget::Off;
-            if is_off || !log.takes(&facts) || !log.draws(entry) {
+        for log in self.of(route) {
+            if log.is_off() || !log.takes(&facts) || !log.draws(entry) {
                 continue;
             }
             let line = match (&log.line, &log.redaction) {
@@ -155,6 +163,10 @@ fn rendered(line: &LogLine, facts: &Facts<'_>, entry: &Entry<'_>, ended: Ended<'
 }
 
 impl Log {
+    fn is_off(&self) -> bool {
+        *self.sink.target() == LogTarget::Off
+    }
+
     /// Whether the request is one of those that are logged: all that went wrong, and a part of the others.
     fn draws(&self, entry: &Entry<'_>) -> bool {
         let went_well = entry.status.is_some_and(|status| status < 400)

@@ -202,6 +202,7 @@ impl Prompt {
                 _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
             };
         }
+        self.together.reserve(length);
         slices.iter().for_each(|slice| self.together.extend_from_slice(slice));
         Poll::Ready(Ok(length))
     }

@@ -184,8 +184,7 @@ fn settle_upgrade(head: &mut RequestHeader) -> Result<(), Failure> {
 /// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 knows only one field
 /// (RFC 9113 section 8.2.3).
 fn settle_cookies(head: &mut RequestHeader) -> Result<(), Failure> {
-    let mut cookies = head.headers.get_all(COOKIE).iter();
-    if head.version != Version::HTTP_2 || cookies.by_ref().nth(1).is_none() {
+    if head.version != Version::HTTP_2 || head.headers.get_all(COOKIE).iter().nth(1).is_none() {
         return Ok(());
     }
     let all: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();

@@ -182,19 +182,31 @@ pub fn count(policy: &Policy, exchange: &mut Exchange, verdict: Verdict) {
     exchange.cache = Some(verdict);
 }
 
+/// A request that asks for what lies at hand.
+pub struct Wanted<'a> {
+    pub head: &'a RequestHeader,
+    /// It has no body and no [`conditional::is_particular`] field.
+    pub is_plain: bool,
+    /// How the upstream would be asked differently.
+    pub edits: &'a Rendered,
+    pub tls: bool,
+    /// The whole key, where the policy says so.
+    pub text: Option<&'a str>,
+}
+
 /// What answers a request at once, and how many milliseconds it stays fresh: a hit in memory, which no other request need know of,
 /// and no field that the upstream is asked with in another way.
-pub fn at_hand(
-    head: &RequestHeader,
-    policy: &Policy,
-    edits: &Rendered,
-    (tls, text): (bool, Option<&str>),
-    now_ms: u64,
-) -> Option<(Arc<Stored>, i64)> {
-    if policy.video.is_some() || unfit(head, false).is_some() || keyless(head).is_some() {
+pub fn at_hand(wanted: &Wanted<'_>, policy: &Policy, now_ms: u64) -> Option<(Arc<Stored>, i64)> {
+    let Wanted { head, is_plain, edits, tls, text } = *wanted;
+    if policy.video.is_some() || keyless(head).is_some() {
         return None;
     }
-    let said = Directives::of_request(&head.headers);
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    let said = match is_plain && reads {
+        true => Directives::default(),
+        false if unfit(head, false).is_some() => return None,
+        false => Directives::of_request(&head.headers),
+    };
     let key = key(policy, head, &head.headers, tls, text);
     let stored = policy.cache.at_hand((&key, &head.headers, &said), policy, now_ms)?;
     if !edits.is_empty() {
@@ -207,9 +219,16 @@ pub fn at_hand(
     Some((stored, fresh_for_ms))
 }
 
-/// This cache's member of `Cache-Status` for what is fresh so long.
+/// This cache's member of `Cache-Status` for a hit, without the seconds it is fresh for.
+pub const HIT_STATUS: &str = "forebay; hit; ttl=";
+
+/// The whole of it for what is fresh so long.
 pub fn hit_status(left_ms: i64) -> String {
-    format!("forebay; hit; ttl={}", left_ms.div_euclid(1000))
+    format!("{HIT_STATUS}{}", left_seconds(left_ms))
+}
+
+pub fn left_seconds(left_ms: i64) -> i64 {
+    left_ms.div_euclid(1000)
 }
 
 /// Why a request cannot be answered from a cache, whatever is in it.

@@ -1,8 +1,8 @@
 //! Whether the client has it already (RFC 9110 section 13), and what the origin is asked.
 
 use http::header::{
-    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED,
+    CACHE_CONTROL, DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, PRAGMA, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -10,8 +10,12 @@ use crate::cache::date::date_ms;
 use crate::cache::directives::split_unquoted;
 
 /// Fields of a client's request that a fill leaves out: it wants the whole.
-pub const LEFT_OUT: [HeaderName; 4] =
-    [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, http::header::RANGE];
+pub const LEFT_OUT: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE];
+
+/// Whether a field of a request says on which condition, how much of an answer or how fresh a one is asked for.
+pub fn is_particular(name: &HeaderName) -> bool {
+    name.as_str().starts_with("if-") || matches!(*name, RANGE | CACHE_CONTROL | PRAGMA)
+}
 
 /// Preconditions that only the origin can judge: such a request is passed through.
 pub fn is_for_origin(request: &HeaderMap) -> bool {

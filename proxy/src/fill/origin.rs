@@ -219,9 +219,9 @@ impl Origin {
             let asked_as = told.as_deref().unwrap_or(question);
             match self.converse(connection, asking, asked_as, fields).await {
                 Ok(mut reply) => {
-                    let status = reply.head.status.as_u16();
+                    let (status, after) = (reply.head.status.as_u16(), asked.elapsed());
                     reply.trace(span, status);
-                    self.upstream.answered(&mut contact.attempts, status, asked.elapsed());
+                    self.upstream.answered(&mut contact.attempts, status, after);
                     let failed =
                         self.upstream.failed_by(status).filter(|_| question.is_repeatable());
                     if failed.is_some_and(|failed| {
@@ -230,7 +230,7 @@ impl Origin {
                         reply.close().await;
                         continue;
                     }
-                    contact.answered(status, asked.elapsed());
+                    contact.answered(status, after);
                     reply.seat = Some(seat);
                     return Ok(reply);
                 }

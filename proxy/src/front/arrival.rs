@@ -44,7 +44,9 @@ pub fn arrive(edge: &Edge, guest: &Guest, head: &mut RequestHeader, raw: &[u8]) 
     }
     split::direct(head, &mut exchange, &route);
     exchange.route = Some(Arc::clone(&route));
-    edge.rule(head, &mut exchange, &route, walk);
+    if !route.rules.is_empty() || route.cors.is_some() {
+        edge.rule(head, &mut exchange, &route, walk);
+    }
     route.gate.check(exchange.client, &head.headers).ok()?;
     trace::enter(head, &edge.state, &mut exchange);
     Some(Arrival { exchange, route })

@@ -9,7 +9,7 @@ use http::{HeaderName, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
-use crate::cache::answer::hit_status;
+use crate::cache::answer::{HIT_STATUS, hit_status, left_seconds};
 use crate::cache::object::Stored;
 use crate::cache::serve::CACHE_STATUS;
 use crate::front::head::write_lines;
@@ -50,7 +50,7 @@ impl AsStored {
     }
 
     /// The head as bytes, with the empty line that ends it.
-    pub fn head(&self) -> Bytes {
+    pub fn head(&self) -> BytesMut {
         let lines = self.stored.lines.get_or_init(|| lines(&self.stored.head.response));
         let mut out = BytesMut::with_capacity(lines.len() + FIELDS_BYTES);
         out.put_slice(lines);
@@ -58,7 +58,8 @@ impl AsStored {
         out.put_slice(b"Age: ");
         out.put_slice(digits.format(self.age_seconds).as_bytes());
         out.put_slice(b"\r\ncache-status: ");
-        out.put_slice(hit_status(self.fresh_for_ms).as_bytes());
+        out.put_slice(HIT_STATUS.as_bytes());
+        out.put_slice(digits.format(left_seconds(self.fresh_for_ms)).as_bytes());
         out.put_slice(b"\r\nContent-Length: ");
         out.put_slice(digits.format(self.stored.length()).as_bytes());
         if !self.stored.head.response.headers.contains_key(DATE) {
@@ -66,7 +67,7 @@ impl AsStored {
             out.put_slice(get_cached_date().as_bytes());
         }
         out.put_slice(b"\r\nConnection: keep-alive\r\n\r\n");
-        out.freeze()
+        out
     }
 }
 

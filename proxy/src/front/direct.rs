@@ -5,7 +5,6 @@
 use std::io;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::task::yield_now;
 
 use crate::fill::reply::Reply;
@@ -98,7 +97,7 @@ async fn send(
 /// there is no such way.
 pub async fn send_pages(
     client: &mut Client,
-    head: &Bytes,
+    head: &[u8],
     pages: &Pages,
     (first, end): (u64, u64),
     first_byte: &mut Option<Instant>,

@@ -2,10 +2,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use httparse::{EMPTY_HEADER, Request, Status};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::date::get_cached_date;
+
+use crate::cache::conditional::is_particular;
 
 /// Fields of a request that is read here; one with more goes on.
 const FIELDS_MAX: usize = 64;
@@ -19,6 +22,8 @@ pub struct Whole {
     /// Bytes of the head, and of the body after it.
     pub head_length: usize,
     pub body_length: usize,
+    /// It has no body and no [`is_particular`] field.
+    pub is_plain: bool,
 }
 
 /// What some bytes are for the door.
@@ -56,7 +61,7 @@ fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<
     // One piece of memory for all values; what is read ahead is none of it.
     let lines = Bytes::copy_from_slice(&bytes[..head_length]);
     let mut headers = HeaderMap::with_capacity(request.headers.len());
-    let mut body_length = 0;
+    let (mut body_length, mut is_plain) = (0, !may_have_body);
     for field in request.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         match name {
@@ -66,26 +71,29 @@ fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<
                 body_length = std::str::from_utf8(digits).ok()?.parse().ok()?;
             }
             CONNECTION | CONTENT_LENGTH | EXPECT | TRANSFER_ENCODING | UPGRADE => return None,
-            _ => {}
+            _ => is_plain &= !is_particular(&name),
         }
         let from = field.value.as_ptr() as usize - bytes.as_ptr() as usize;
         let value = lines.slice(from..from + field.value.len());
         headers.try_append(name, HeaderValue::from_maybe_shared(value).ok()?).ok()?;
     }
     let is_there = bytes.len() - head_length >= body_length;
-    is_there
-        .then(|| Some(Whole { head: head(method, target, headers)?, head_length, body_length }))?
+    let from = target.as_ptr() as usize - bytes.as_ptr() as usize;
+    let target = lines.slice(from..from + target.len());
+    let head = head(method, target, headers)?;
+    is_there.then(|| Whole { head, head_length, body_length, is_plain })
 }
 
-/// As pingora makes it field by field; it would read each name a second time.
-fn head(method: &str, target: &str, headers: HeaderMap) -> Option<RequestHeader> {
+/// As pingora makes it field by field; it would read each name a second time, and copy the target.
+fn head(method: &str, target: Bytes, headers: HeaderMap) -> Option<RequestHeader> {
     let mut parts = http::Request::new(()).into_parts().0;
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(PathAndQuery::from_maybe_shared(target).ok()?);
+    parts.uri = Uri::from_parts(uri).ok()?;
     parts.method = method.parse().ok()?;
     parts.version = Version::HTTP_11;
     parts.headers = headers;
-    let mut head = RequestHeader::from(parts);
-    head.set_raw_path(target.as_bytes()).ok()?;
-    Some(head)
+    Some(RequestHeader::from(parts))
 }
 
 /// Appends the head of a response; `stays` says whether the connection takes another request after it.
@@ -127,6 +135,23 @@ mod tests {
         ] {
             let Begins::Request(whole) = read(text.as_bytes()) else { panic!("{text:?}") };
             assert_eq!((whole.head_length, whole.body_length), (head, body), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_in_particular_is_told() {
+        for (field, is_plain) in [
+            ("Accept: */*", true),
+            ("Cookie: if-range=1", true),
+            ("If-Range: \"a\"", false),
+            ("IF-MATCH: *", false),
+            ("Range: bytes=0-1", false),
+            ("Cache-Control: no-cache", false),
+            ("Pragma: no-cache", false),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+            let Begins::Request(whole) = read(text.as_bytes()) else { panic!("{text:?}") };
+            assert_eq!(whole.is_plain, is_plain, "{field}");
         }
     }
 

@@ -10,8 +10,7 @@ use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use tokio::io::AsyncWriteExt;
 
-use crate::cache::answer::{at_hand, hit_status};
-use crate::cache::conditional::LEFT_OUT;
+use crate::cache::answer::{Wanted, at_hand, hit_status};
 use crate::cache::now_ms;
 use crate::cache::object::Stored;
 use crate::cache::policy::Policy;
@@ -20,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::front::arrival::Arrival;
 use crate::front::as_stored::AsStored;
 use crate::front::direct;
-use crate::front::head::write;
+use crate::front::head::{Whole, write};
 use crate::front::pass::Client;
 use crate::front::{HEAD_BYTES, Sent};
 use crate::prompt::QUANTUM_BYTES;
@@ -36,28 +35,36 @@ pub struct Hit {
     stored: Arc<Stored>,
     now_ms: u64,
     fresh_for_ms: i64,
+    /// The request is one that may be answered with the answer as it lies there.
+    asks_for_all: bool,
 }
 
 /// A head ready to be written, with the bytes of the body that follow it.
 struct Ready {
-    head: Bytes,
+    head: BytesMut,
     first: u64,
     end: u64,
     sent: Sent,
 }
 
 /// Looks for an answer that nothing stands in the way of.
-pub fn find(head: &RequestHeader, arrival: &Arrival) -> Option<Hit> {
+pub fn find(whole: &Whole, arrival: &Arrival) -> Option<Hit> {
     let exchange = &arrival.exchange;
     let policy = exchange.cache_policy.as_ref()?;
     let now_ms = now_ms();
-    let named = (exchange.tls.is_some(), exchange.ruled.texts.cache_key.as_deref());
-    let edits = &exchange.ruled.to_upstream;
-    let (stored, fresh_for_ms) = at_hand(head, policy, edits, named, now_ms)?;
+    let wanted = Wanted {
+        head: &whole.head,
+        is_plain: whole.is_plain,
+        edits: &exchange.ruled.to_upstream,
+        tls: exchange.tls.is_some(),
+        text: exchange.ruled.texts.cache_key.as_deref(),
+    };
+    let (stored, fresh_for_ms) = at_hand(&wanted, policy, now_ms)?;
     if detour::after(exchange, &stored.head.response).is_some() {
         return None;
     }
-    Some(Hit { policy: Arc::clone(policy), stored, now_ms, fresh_for_ms })
+    let asks_for_all = whole.is_plain && whole.head.method == Method::GET;
+    Some(Hit { policy: Arc::clone(policy), stored, now_ms, fresh_for_ms, asks_for_all })
 }
 
 impl Hit {
@@ -107,9 +114,7 @@ impl Hit {
     fn ready(&self, request: &RequestHeader, exchange: &Exchange) -> Result<Ready, Failure> {
         let quota = exchange.limits.quota.as_ref();
         let to_client = &exchange.ruled.to_client;
-        let asks_for_all = request.method == Method::GET
-            && !LEFT_OUT.iter().any(|name| request.headers.contains_key(name));
-        if asks_for_all && quota.is_none() && to_client.is_empty() {
+        if self.asks_for_all && quota.is_none() && to_client.is_empty() {
             let as_is = AsStored::of(&self.stored, self.now_ms, self.fresh_for_ms);
             if let Some(as_is) = as_is {
                 let head = as_is.head();
@@ -126,7 +131,7 @@ impl Hit {
         let (first, end) = if has_body { (first, end) } else { (0, 0) };
         let mut wire = BytesMut::with_capacity(HEAD_BYTES);
         write(&head, true, &mut wire);
-        Ok(Ready { head: wire.freeze(), first, end, sent: Sent::Head(Box::new(head)) })
+        Ok(Ready { head: wire, first, end, sent: Sent::Head(Box::new(head)) })
     }
 }
 
@@ -135,7 +140,7 @@ struct Sending {
     client: Client,
     stored: Arc<Stored>,
     /// What is still to be written ahead of the body.
-    head: Bytes,
+    head: BytesMut,
     first_byte: Option<Instant>,
 }
 
