@@ -1,6 +1,5 @@
 //! One name for the three engines. Nothing is decided here.
 
-use sqlx::mysql::MySqlPool;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
@@ -46,7 +45,7 @@ pub enum Batch<'a> {
 #[derive(Clone, Debug)]
 pub enum Ahead {
     Sqlite(SqlitePool),
-    MySql(MySqlPool),
+    MySql(mysql::Ahead),
     Postgres(PgPool),
 }
 
@@ -286,8 +285,8 @@ impl Ahead {
                 let rows = sqlite::look_up(list).fetch_all(pool).await?;
                 rows.iter().map(|row| of(row)).collect()
             }
-            Self::MySql(pool) => {
-                let rows = mysql::look_up(list).fetch_all(pool).await?;
+            Self::MySql(ahead) => {
+                let rows = mysql::look_up(list).fetch_all(&ahead.pool).await?;
                 rows.iter().map(|row| of(row)).collect()
             }
             Self::Postgres(pool) => {
@@ -300,7 +299,7 @@ impl Ahead {
     pub(super) fn inserts_of(&self, tables: &[Rows<'_>]) -> Result<Inserts, StoreError> {
         Ok(match self {
             Self::Sqlite(_) => Inserts::Sqlite(sqlite::inserts(tables)?),
-            Self::MySql(_) => Inserts::MySql(mysql::inserts(tables)),
+            Self::MySql(ahead) => Inserts::MySql(ahead.inserts_of(tables)),
             Self::Postgres(_) => Inserts::Postgres(postgres::inserts(tables)?),
         })
     }
@@ -355,7 +354,10 @@ impl Batch<'_> {
         may_fail(Step::Insert)?;
         match self {
             Self::Sqlite(batch) => batch.insert(sqlite::inserts(tables)?).await,
-            Self::MySql(batch) => batch.insert(mysql::inserts(tables)).await,
+            Self::MySql(batch) => {
+                let inserts = batch.inserts_of(tables);
+                batch.insert(inserts).await
+            }
             Self::Postgres(batch) => batch.insert(postgres::inserts(tables)?).await,
         }
     }

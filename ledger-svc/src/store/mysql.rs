@@ -5,6 +5,7 @@
 //! after a lost connection the writer itself gets it back only when the server has ended the old
 //! session, so that a commit whose answer was lost is by then either done or undone.
 
+mod packed;
 mod write;
 
 use std::collections::BTreeSet;
@@ -13,10 +14,12 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-pub use self::write::{Batch, Inserts, inserts, look_up};
+use self::write::inserts;
+pub use self::write::{Batch, Inserts, look_up};
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
+use super::rows::Rows;
 use super::sealed::SERVICE;
 use super::url::Server;
 use super::{Access, StoreError};
@@ -70,10 +73,25 @@ const ACCOUNT: &str =
 /// A batch travels in texts of up to `TEXT_BYTES_MAX` in `write` and a row.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
 
+/// Whose server it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    MariaDb,
+    MySql,
+}
+
+/// The second connection of the writer.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    pub pool: MySqlPool,
+    dialect: Dialect,
+}
+
 /// The one writing connection.
 #[derive(Debug)]
 pub struct Writer {
     server: Server<MySqlConnectOptions>,
+    dialect: Dialect,
     connection: Option<MySqlConnection>,
     /// The server's number of the connection the lock was last taken on.
     connection_id: i64,
@@ -86,7 +104,7 @@ pub async fn migrate(
     server: &Server<MySqlConnectOptions>,
     allow_unsafe: bool,
 ) -> Result<Migrated, StoreError> {
-    let (mut connection, _) = connect(server, allow_unsafe).await?;
+    let mut connection = connect(server, allow_unsafe).await?.connection;
     inspect(server, &mut connection).await?;
     lock(server, &mut connection).await?;
     let migrated = run_migrations(server, &mut connection).await?;
@@ -98,9 +116,10 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<MySqlConnectOptions>,
     access: Access,
-) -> Result<(Writer, MySqlPool, MySqlPool, Vec<UnsafeSetting>), StoreError> {
+) -> Result<(Writer, MySqlPool, Ahead, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
-    let (mut connection, unsafe_settings) = connect(server, access.allow_unsafe).await?;
+    let connected = connect(server, access.allow_unsafe).await?;
+    let Connected { mut connection, dialect, unsafe_settings } = connected;
     inspect(server, &mut connection).await?;
     lock(server, &mut connection).await?;
     let applied = inspect(server, &mut connection).await?;
@@ -112,9 +131,10 @@ pub async fn open(
     }
     let epoch = take_over(&mut connection).await.map_err(failed)?;
     let connection_id = connection_id(&mut connection).await?;
-    let (pool, ahead) = (readers(server), reading(server, 1));
+    let (pool, ahead) = (readers(server), Ahead { pool: reading(server, 1), dialect });
     let writer = Writer {
         server: server.clone(),
+        dialect,
         connection: Some(connection),
         connection_id,
         epoch,
@@ -138,10 +158,22 @@ fn reading(server: &Server<MySqlConnectOptions>, connections: u32) -> MySqlPool 
         .connect_lazy_with(session(&server.options))
 }
 
+impl Ahead {
+    pub fn inserts_of(&self, tables: &[Rows<'_>]) -> Inserts {
+        inserts(self.dialect, tables)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
 impl Writer {
     /// A connection that holds the lock, for a database nobody else has written since.
     async fn reconnect(&mut self) -> Result<(), StoreError> {
-        let (mut connection, _) = connect(&self.server, self.allow_unsafe).await?;
+        let Connected { mut connection, dialect, .. } =
+            connect(&self.server, self.allow_unsafe).await?;
+        self.dialect = dialect;
         let found: i64 = sqlx::query_scalar(EPOCH).fetch_one(&mut connection).await?;
         if found != self.epoch {
             return Err(StoreError::Replaced { ours: self.epoch, found });
@@ -165,11 +197,18 @@ pub fn session(options: &MySqlConnectOptions) -> MySqlConnectOptions {
     options.clone().charset("utf8mb4").collation("utf8mb4_bin")
 }
 
+/// A connection, and what is in force on it.
+struct Connected {
+    connection: MySqlConnection,
+    dialect: Dialect,
+    unsafe_settings: Vec<UnsafeSetting>,
+}
+
 /// Connects and checks, on the connection itself, what is in force.
 async fn connect(
     server: &Server<MySqlConnectOptions>,
     allow_unsafe: bool,
-) -> Result<(MySqlConnection, Vec<UnsafeSetting>), StoreError> {
+) -> Result<Connected, StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let options = session(&server.options);
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, options.connect());
@@ -184,23 +223,26 @@ async fn connect(
     for row in sqlx::query(SETTINGS).fetch_all(&mut connection).await.map_err(failed)? {
         settings.insert(row.string(0)?.to_ascii_lowercase(), row.string(1)?);
     }
-    supported(&settings)
+    let dialect = supported(&settings)
         .map_err(|reason| StoreError::Unsupported { database: server.name.clone(), reason })?;
-    let settings = durability::mysql(&settings);
-    if !settings.is_empty() && !allow_unsafe {
-        return Err(StoreError::Unsafe { database: server.name.clone(), settings });
+    let unsafe_settings = durability::mysql(&settings);
+    if !unsafe_settings.is_empty() && !allow_unsafe {
+        let database = server.name.clone();
+        return Err(StoreError::Unsafe { database, settings: unsafe_settings });
     }
-    Ok((connection, settings))
+    Ok(Connected { connection, dialect, unsafe_settings })
 }
 
-/// Whether the server has what the statements use: JSON_TABLE and CHECK constraints.
-fn supported(settings: &Settings) -> Result<(), String> {
+/// Whose server it is, if it has what the statements use: JSON_TABLE and CHECK constraints.
+fn supported(settings: &Settings) -> Result<Dialect, String> {
     let version = settings.get("version").map_or("", String::as_str);
     let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
     let found: (u32, u32) =
         (parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0));
-    let (name, least) =
-        if version.contains("MariaDB") { ("MariaDB", (10, 6)) } else { ("MySQL", (8, 0)) };
+    let (dialect, name, least) = match version.contains("MariaDB") {
+        true => (Dialect::MariaDb, "MariaDB", (10, 6)),
+        false => (Dialect::MySql, "MySQL", (8, 0)),
+    };
     if found < least {
         return Err(format!("it is {name} {version}; use {}.{} or newer", least.0, least.1));
     }
@@ -210,7 +252,7 @@ fn supported(settings: &Settings) -> Result<(), String> {
         Some(bytes) if bytes < PACKET_BYTES_MIN => {
             Err(format!("max_allowed_packet is {bytes}, set it to {PACKET_BYTES_MIN} or more"))
         }
-        _ => Ok(()),
+        _ => Ok(dialect),
     }
 }
 
@@ -316,8 +358,13 @@ mod tests {
                 ("max_allowed_packet".into(), packet.into()),
             ]))
         };
-        for good in ["8.0.36", "8.4.3-log", "10.6.0-MariaDB", "11.4.2-MariaDB-log"] {
-            assert_eq!(judged(good, "16777216"), Ok(()), "{good}");
+        for (good, dialect) in [
+            ("8.0.36", Dialect::MySql),
+            ("8.4.3-log", Dialect::MySql),
+            ("10.6.0-MariaDB", Dialect::MariaDb),
+            ("11.4.2-MariaDB-log", Dialect::MariaDb),
+        ] {
+            assert_eq!(judged(good, "16777216"), Ok(dialect), "{good}");
         }
         assert!(judged("5.7.44", "16777216").unwrap_err().contains("use 8.0 or newer"));
         assert!(judged("10.5.1-MariaDB", "16777216").unwrap_err().contains("use 10.6 or newer"));

@@ -2,7 +2,7 @@
 //!
 //! All the rows of a batch go to the server as one text of several INSERTs: one round trip, and no
 //! statement to prepare for every number of rows. Nothing in it needs escaping: what comes from outside is
-//! written in hexadecimal, unless it is letters, digits and the like.
+//! written in hexadecimal, unless it is letters, digits and the like. To MariaDB a row is one value ([`packed`]).
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use super::super::gather::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
 use super::super::{StoreError, impossible};
-use super::{ACCOUNT, Writer};
+use super::{ACCOUNT, Dialect, Writer, packed};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::report::Account;
 
@@ -26,6 +26,7 @@ const TEXT_BYTES_MAX: usize = 4 << 20;
 pub struct Batch<'a> {
     transaction: Transaction<'a, MySql>,
     epoch: i64,
+    dialect: Dialect,
 }
 
 impl Writer {
@@ -41,7 +42,8 @@ impl Writer {
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         self.ready().await?;
         let connection = self.connection.as_mut().expect("connected above");
-        Ok(Batch { transaction: connection.begin().await?, epoch: self.epoch })
+        let transaction = connection.begin().await?;
+        Ok(Batch { transaction, epoch: self.epoch, dialect: self.dialect })
     }
 
     /// Drops the connection after a failed batch: whatever state it is in, the next batch starts
@@ -92,12 +94,12 @@ pub struct Inserts {
 }
 
 /// The texts that write the rows.
-pub fn inserts(tables: &[Rows<'_>]) -> Inserts {
+pub fn inserts(dialect: Dialect, tables: &[Rows<'_>]) -> Inserts {
     // A row that is replaced counts twice, or once when it says the same as before.
     let least: u64 = tables.iter().map(|rows| rows.count() as u64).sum();
     let replaced = tables.iter().filter(|rows| rows.table.clash != Clash::Fails);
     let most = least + replaced.map(|rows| rows.count() as u64).sum::<u64>();
-    Inserts { texts: texts(tables), least, most }
+    Inserts { texts: texts(dialect, tables), least, most }
 }
 
 impl Batch<'_> {
@@ -143,6 +145,10 @@ impl Batch<'_> {
     pub async fn run(&mut self, sql: String) -> Result<u64, StoreError> {
         let query = sqlx::raw_sql(AssertSqlSafe(sql));
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())
+    }
+
+    pub fn inserts_of(&self, tables: &[Rows<'_>]) -> Inserts {
+        inserts(self.dialect, tables)
     }
 
     pub async fn insert(&mut self, inserts: Inserts) -> Result<(), StoreError> {
@@ -207,11 +213,22 @@ impl Batch<'_> {
 }
 
 /// INSERTs of all the rows, as texts of bounded size.
-fn texts(tables: &[Rows<'_>]) -> Vec<String> {
+fn texts(dialect: Dialect, tables: &[Rows<'_>]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut text = String::new();
     for rows in tables {
-        for (index, row) in rows.cells.chunks(rows.width()).enumerate() {
+        let mut left = rows.cells.as_slice();
+        while dialect == Dialect::MariaDb {
+            let done = packed::push(&mut text, rows.table, left);
+            left = &left[done..];
+            if text.len() >= TEXT_BYTES_MAX {
+                texts.push(std::mem::take(&mut text));
+            }
+            if done == 0 {
+                break;
+            }
+        }
+        for (index, row) in left.chunks(rows.width()).enumerate() {
             let full = text.len() >= TEXT_BYTES_MAX;
             if full {
                 if index > 0 {
@@ -230,7 +247,9 @@ fn texts(tables: &[Rows<'_>]) -> Vec<String> {
             }
             text.push(')');
         }
-        close(&mut text, rows.table);
+        if !left.is_empty() {
+            close(&mut text, rows.table);
+        }
     }
     if !text.is_empty() {
         texts.push(text);
@@ -239,8 +258,13 @@ fn texts(tables: &[Rows<'_>]) -> Vec<String> {
 }
 
 fn open(text: &mut String, table: &Table) {
+    let _ = write!(text, "INSERT INTO {} ({}) VALUES ", table.name, columns(table));
+}
+
+/// The columns of a table, as a statement lists them.
+pub fn columns(table: &Table) -> String {
     let columns: Vec<String> = table.columns.iter().map(|(name, _)| format!("`{name}`")).collect();
-    let _ = write!(text, "INSERT INTO {} ({}) VALUES ", table.name, columns.join(","));
+    columns.join(",")
 }
 
 fn close(text: &mut String, table: &Table) {
@@ -260,7 +284,7 @@ fn is_harmless(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" -_.,:/".contains(&byte)
 }
 
-fn literal(text: &mut String, cell: &Cell<'_>) {
+pub fn literal(text: &mut String, cell: &Cell<'_>) {
     let _ = match cell {
         Cell::Null => write!(text, "NULL"),
         Cell::Long(number) => write!(text, "{number}"),
@@ -369,7 +393,7 @@ mod tests {
             Rows { table: &REPLACED, cells: vec![Cell::Long(1), Cell::Bytes(&[0, 255])] };
         let added = Rows { table: &ADDED, cells: [1, 2, 3].map(Cell::Long).to_vec() };
         assert_eq!(
-            texts(&[kept, replaced, added]),
+            texts(Dialect::MySql, &[kept, replaced, added]),
             ["INSERT INTO t (`key`,`said`) VALUES (-7,_utf8mb4 x'6f27c3a9'),(NULL,'a:b-1 c');\
               INSERT INTO u (`a`,`b`) VALUES (1,x'00ff') ON DUPLICATE KEY UPDATE b=VALUES(b);\
               INSERT INTO v (`a`,`b`,`c`) VALUES (1,2,3) ON DUPLICATE KEY UPDATE c=c+VALUES(c);"]
@@ -384,7 +408,7 @@ mod tests {
             Rows { table: &KEPT, cells: cells.collect() }
         };
         // The first table alone fills texts, and the second begins where one is full.
-        let texts = texts(&[rows(21), rows(79)]);
+        let texts = texts(Dialect::MySql, &[rows(21), rows(79)]);
         assert_eq!(texts.len(), 5);
         for text in &texts {
             assert!(text.len() < TEXT_BYTES_MAX + 300_000);
