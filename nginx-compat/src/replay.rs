@@ -283,9 +283,9 @@ impl Judge<'_> {
                 continue;
             };
             let by_nginx = wire::ask(*nginx_at, request, number);
-            let seen_by_nginx = self.seen(echo);
+            let seen_by_nginx = self.seen(echo, 0);
             let mut by_proxy = wire::ask(*proxy_at, request, number);
-            let mut seen_by_proxy = self.seen(echo);
+            let mut seen_by_proxy = self.seen(echo, seen_by_nginx.len());
             same_ports(&mut by_proxy, &mut seen_by_proxy, nginx_ports, proxy_ports);
             let stated = self.stated(request);
             let differences =
@@ -295,10 +295,10 @@ impl Judge<'_> {
         found
     }
 
-    /// What the upstream was asked, copies among it.
-    fn seen(&self, echo: &Echo) -> Vec<echo::Seen> {
+    /// What the upstream was asked, copies among it; so many are expected.
+    fn seen(&self, echo: &Echo, expected: usize) -> Vec<echo::Seen> {
         let copies = self.config.routes.iter().any(|route| route.mirror.is_some());
-        if copies { echo.take_settled() } else { echo.take() }
+        if copies { echo.take_settled(expected) } else { echo.take() }
     }
 
     fn stated(&self, request: &Request) -> Stated {
