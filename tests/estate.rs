@@ -303,9 +303,7 @@ fn matches(pattern: &str, line: &Value) -> bool {
 
 /// Lines a real proxy writes: a transaction that fails, one that does not, and a request of no route.
 fn log_lines(folder: &Path) -> Vec<Value> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it has an address");
-    drop(listener);
+    let [address] = system_tests::ports::free();
     let document = format!(
         "version: 1\nlisteners: {{ public: {{ address: '{address}' }} }}\nlanes: {{ transactions: {{ requests_max: 9 }} }}\n\
          upstreams: {{ u: {{ servers: [ {{ address: '127.0.0.1:1' }} ] }} }}\naccess_log: {{ path: stdout }}\n\

@@ -2,13 +2,14 @@
 //! that it is ready, knows who asks by the PROXY protocol, and sends everybody to TLS.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use system_tests::binaries::{self, repository};
+use system_tests::ports;
 
 /// The files of an edge instance of an environment, by path.
 fn edge_files(environment: &str, folder: &Path) -> Value {
@@ -31,16 +32,11 @@ fn text_of(files: &Value, path: &str) -> String {
     lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
-}
-
 /// A proxy with an instance's document, on ports of this machine.
 struct Edge {
     proxy: Child,
-    secure: u16,
-    plain: u16,
+    secure: SocketAddr,
+    plain: SocketAddr,
 }
 
 impl Drop for Edge {
@@ -52,7 +48,7 @@ impl Drop for Edge {
 
 impl Edge {
     fn of(environment: &str, folder: &Path) -> Edge {
-        let (secure, plain, admin) = (free_port(), free_port(), free_port());
+        let [secure, plain, admin] = ports::free();
         let files = edge_files(environment, folder);
         let here = format!("{}/", folder.display());
         let mut document = text_of(&files, "/etc/forebay/proxy.yaml")
@@ -62,7 +58,7 @@ impl Edge {
             .replace("10.20.0.0/16", "127.0.0.0/8")
             .replace("10.60.0.0/16", "127.0.0.0/8");
         for (port, own) in [(8080, secure), (8082, plain), (9090, admin)] {
-            document = document.replace(&format!("0.0.0.0:{port}"), &format!("127.0.0.1:{own}"));
+            document = document.replace(&format!("0.0.0.0:{port}"), &own.to_string());
         }
         // Names of the estate are known nowhere else, and nobody asks for what is behind them here.
         let lines = document.lines().map(|line| match line.split_once("address: ") {
@@ -83,7 +79,7 @@ impl Edge {
         command.arg("run").arg(&path).stdout(Stdio::null()).stderr(Stdio::null());
         let edge = Edge { proxy: command.spawn().expect("it runs"), secure, plain };
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", secure)).is_err() {
+        while TcpStream::connect(secure).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(30), "it never listens: {document}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -96,8 +92,8 @@ const LOOK: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 const CLIENT: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x01\x9c\x40\x01\xbb";
 
-fn asked(port: u16, introduced: &[u8], path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+fn asked(at: SocketAddr, introduced: &[u8], path: &str) -> String {
+    let mut stream = TcpStream::connect(at).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time");
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: stream.example.com\r\nconnection: close\r\n\r\n");
@@ -186,8 +182,7 @@ fn tls_ends_at_the_proxy_with_the_certificate_of_the_secret() {
     assert!(!plain.starts_with("HTTP/1.1 200"), "TLS is what is spoken: {plain}");
     let sent = asked(edge.plain, CLIENT, "/");
     assert!(sent.starts_with("HTTP/1.1 301"), "{sent}");
-    let address = format!("127.0.0.1:{}", edge.secure);
-    let through = introduced(&address);
+    let through = introduced(edge.secure);
     let target = format!("127.0.0.1:{through}");
     let shown = openssl(&[
         "s_client",
@@ -206,13 +201,12 @@ fn tls_ends_at_the_proxy_with_the_certificate_of_the_secret() {
 }
 
 /// A port whose connections reach `address` introduced as the balancer introduces them.
-fn introduced(address: &str) -> u16 {
+fn introduced(address: SocketAddr) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it has an address").port();
-    let address = address.to_owned();
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
-            let Ok(mut proxy) = TcpStream::connect(&address) else { return };
+            let Ok(mut proxy) = TcpStream::connect(address) else { return };
             if proxy.write_all(CLIENT).is_err() {
                 return;
             }

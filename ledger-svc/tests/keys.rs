@@ -189,9 +189,18 @@ async fn a_key_is_in_force_until_it_is_revoked_or_expires(server: &Server) {
     let posted = answer(basic(Method::POST, "/v1/accounts").json(&json!({}))).await;
     assert_eq!(posted.problem(), "unauthenticated");
 
-    let soon = jiff::Timestamp::now() + Duration::from_secs(2);
-    let body = json!({"name": "short", "role": "reader", "expires_at": format!("{soon:.6}")});
-    let short = create(api, &admin, &body).await.json();
+    let mut after = Duration::from_secs(2);
+    let (soon, short) = loop {
+        let soon = jiff::Timestamp::now() + after;
+        let body = json!({"name": "short", "role": "reader", "expires_at": format!("{soon:.6}")});
+        let created = create(api, &admin, &body).await;
+        if created.status == 201 {
+            break (soon, created.json());
+        }
+        // Where the machine is slow it may have expired before.
+        assert!(jiff::Timestamp::now() >= soon && after < DEADLINE, "{}", created.body);
+        after *= 4;
+    };
     let short_key = short["key"].as_str().unwrap();
     let began = Instant::now();
     let expired = loop {
@@ -248,18 +257,21 @@ async fn a_key_asks_no_more_often_than_it_may(server: &Server) {
     let created = create(api, &admin, &body).await.json();
     assert_eq!(created["rate"], body["rate"]);
     let key = created["key"].as_str().unwrap();
-    let mut statuses = Vec::new();
-    for _ in 0..3 {
+    let (began, mut passed) = (Instant::now(), 0.0);
+    let refused = loop {
         let answer = answer(with(api, key, Method::GET, "/v1/accounts")).await;
-        if answer.status == 429 {
-            assert_eq!(
-                (answer.problem().as_str(), &answer.headers["retry-after"]),
-                ("too-many-requests", &"1".parse().unwrap())
-            );
+        if answer.status != 200 {
+            break answer;
         }
-        statuses.push(answer.status.as_u16());
-    }
-    assert_eq!(statuses, [200, 200, 429]);
+        passed += 1.0;
+        // Two at once, and one more for each second that a busy machine takes.
+        assert!(passed <= 2.0 + began.elapsed().as_secs_f64(), "{passed} in {:?}", began.elapsed());
+    };
+    assert!(passed >= 2.0, "{passed}: {}", refused.body);
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str(), &refused.headers["retry-after"]),
+        (429, "too-many-requests", &"1".parse().unwrap())
+    );
     for (field, value) in [
         ("rate", json!({"per_second": 0, "burst": 1})),
         ("role", json!("root")),

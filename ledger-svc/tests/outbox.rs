@@ -380,7 +380,7 @@ async fn who_does_not_read_does_not_keep_a_stream_from_others() {
     let running = server
         .running_with(|options| {
             options.outbox.streams_max = 1;
-            options.http.body_timeout = Duration::from_secs(2);
+            options.http.body_timeout = Duration::from_secs(5);
         })
         .await;
     let api = &running.api;

@@ -182,8 +182,12 @@ async fn a_pending_transfer_expires_by_itself_and_not_before(server: &Server) {
     let past = api.transfer("past", &expiring(Duration::ZERO)).await;
     assert_eq!(past.problem(), "expires-in-past");
     let late = id(&api.transfer("late", &expiring(Duration::from_secs(3600))).await);
-    let soon = id(&api.transfer("soon", &expiring(Duration::from_secs(4))).await);
-    assert_eq!(api.figures("eur:debit").await[3], "20.00");
+    let expiring_soon = expiring(Duration::from_secs(4));
+    let soon = id(&api.transfer("soon", &expiring_soon).await);
+    let held = api.figures("eur:debit").await[3].clone();
+    // Unless the machine is so slow that it is time by now.
+    let due = expiring_soon["expires_at"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert!(held == "20.00" || Timestamp::now() >= due, "{held}");
     // Nobody writes anything; the service books it when its time has come.
     let began = Instant::now();
     while api.figures("eur:debit").await[3] != "10.00" {

@@ -285,7 +285,7 @@ async fn headers_and_slow_bodies_have_limits(server: &Server) {
     let running = server
         .running_with(|options| {
             options.http.header_bytes_max = 2000;
-            options.http.body_timeout = Duration::from_millis(100);
+            options.http.body_timeout = Duration::from_secs(1);
         })
         .await;
     let api = &running.api;

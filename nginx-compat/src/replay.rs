@@ -71,8 +71,7 @@ pub fn replay(
     let pools = stage::pools(document);
     let speaking = stage::speaking_http2(document);
     let doors = doors(&addresses(document), &speaking);
-    let nginx_ports = free_ports(&doors)?;
-    let proxy_ports = free_ports(&doors)?;
+    let [nginx_ports, proxy_ports] = free_ports(&doors)?;
     let requests = &requests::with_http2(requests, &speaking);
 
     let outside = || Outside { echo: &echo, pools: &pools, directives: &document.directives };
@@ -284,9 +283,9 @@ impl Judge<'_> {
                 continue;
             };
             let by_nginx = wire::ask(*nginx_at, request, number);
-            let seen_by_nginx = self.seen(echo);
+            let seen_by_nginx = self.seen(echo, 0);
             let mut by_proxy = wire::ask(*proxy_at, request, number);
-            let mut seen_by_proxy = self.seen(echo);
+            let mut seen_by_proxy = self.seen(echo, seen_by_nginx.len());
             same_ports(&mut by_proxy, &mut seen_by_proxy, nginx_ports, proxy_ports);
             let stated = self.stated(request);
             let differences =
@@ -296,10 +295,10 @@ impl Judge<'_> {
         found
     }
 
-    /// What the upstream was asked, copies among it.
-    fn seen(&self, echo: &Echo) -> Vec<echo::Seen> {
+    /// What the upstream was asked, copies among it; so many are expected.
+    fn seen(&self, echo: &Echo, expected: usize) -> Vec<echo::Seen> {
         let copies = self.config.routes.iter().any(|route| route.mirror.is_some());
-        if copies { echo.take_settled() } else { echo.take() }
+        if copies { echo.take_settled(expected) } else { echo.take() }
     }
 
     fn stated(&self, request: &Request) -> Stated {
@@ -347,11 +346,10 @@ fn leads_on(route: &Route) -> bool {
     !route.tries.is_empty() || route.files.as_ref().is_some_and(|files| files.index_anew)
 }
 
-/// A free loopback port for each door, all different (they are held until all are known) and in
+/// A free loopback port of either side's for each door, all different (they are held until all are known) and in
 /// the order of the addresses, which decides where a translation has to choose.
-fn free_ports(doors: &[Door]) -> anyhow::Result<Ports> {
-    let held = doors
-        .iter()
+fn free_ports(doors: &[Door]) -> anyhow::Result<[Ports; 2]> {
+    let held = (0..2 * doors.len())
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()
         .context("no free port")?;
@@ -361,7 +359,8 @@ fn free_ports(doors: &[Door]) -> anyhow::Result<Ports> {
         .collect::<std::io::Result<Vec<_>>>()
         .context("no free port")?;
     ports.sort_unstable();
-    Ok(doors.iter().copied().zip(ports).collect())
+    let (one, other) = ports.split_at(doors.len());
+    Ok([one, other].map(|ports| doors.iter().copied().zip(ports.iter().copied()).collect()))
 }
 
 #[cfg(test)]

@@ -182,8 +182,10 @@ routes:
         json = path("json.log"),
     );
     let proxy = Proxy::start(&sections);
+    // On one connection lines are in the order of requests.
+    let mut client = proxy.client();
     for target in ["/good?a=1&token=s3cret", "/bad?token=s3cret"] {
-        proxy.client().ask(&format!(
+        client.ask(&format!(
             "GET {target} HTTP/1.1\r\nHost: a\r\nUser-Agent: s3cret\r\nX-Key: s3cret\r\n\
              Referer: https://b/?token=s3cret\r\nAuthorization: Basic czNjcmV0OnB3\r\n\
              traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"

@@ -16,9 +16,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::Client;
-use crate::harness::{BINARY, PATIENCE, Proxy, eventually, to};
+use crate::harness::{BINARY, PATIENCE, Proxy, eventually, free_port, to};
 use crate::origin::Origin;
-use crate::pebble::{Pebble, free_port};
+use crate::pebble::Pebble;
 
 const TOKEN: &str = "an-operators-token";
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{BINARY, Proxy, to};
+use crate::harness::{BINARY, Proxy, eventually, to};
 use crate::origin::Origin;
 
 const TOKEN: &str = "0123456789abcdef-operator";
@@ -53,7 +53,9 @@ fn the_admin_api_at_a_unix_socket() {
     assert_eq!(mode(&path), 0o600);
     assert!(ask(&path, "/readyz").ends_with("ready\n"));
     assert_eq!(proxy.get("/").status, 200);
-    assert!(ask(&path, "/metrics").contains("forebay_proxy_requests_total{"));
+    eventually("a request counted", || {
+        ask(&path, "/metrics").contains("forebay_proxy_requests_total{").then_some(())
+    });
     let addresses = std::fs::read_to_string(proxy.path("addresses.json")).unwrap();
     assert!(addresses.contains(&format!("unix:{}", path.display())), "{addresses}");
 

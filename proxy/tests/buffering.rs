@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -378,12 +378,15 @@ fn a_pace_holds_for_answers_of_every_kind() {
     std::fs::write(folder.path().join("film"), vec![1; 400_000]).unwrap();
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {to} }}\nroutes: [ {{ name: all, files: {{ root: {} }}, buffer_policy: p }} ]\n\
-         buffer_policies: {{ p: {{ responses: {{ mode: off, pace: 1MB/s, pace_burst: 100KB }} }} }}",
+         buffer_policies: {{ p: {{ responses: {{ mode: off, pace: 200KB/s, pace_burst: 100KB }} }} }}",
         folder.path().display()
     ));
+    let begun = Instant::now();
     assert_eq!(proxy.get("/film").body.len(), 400_000);
+    assert!(begun.elapsed() >= Duration::from_millis(1000), "300 kB at 200 kB/s");
+    // A machine that stands still for a while lets a burst go by each time.
     let paced = "forebay_proxy_buffer_paced_bytes_total{policy=\"p\",way=\"responses\"}";
-    assert!(proxy.metric(paced) >= 200_000.0);
+    assert!(proxy.metric(paced) >= 100_000.0);
 }
 
 /// Calls of gRPC end in trailers: they are streamed whatever the policy says.

@@ -3,20 +3,19 @@
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::authority::Authority;
-use crate::harness::{Proxy, dead_address, eventually, to};
+use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to};
 use crate::http2_origin::AsyncOrigin;
 use crate::origin::Origin;
 use crate::protocols::tunnels;
 
 /// What a socket hears next, without the time.
 fn heard(socket: &UdpSocket) -> String {
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = [0; 4096];
     let length = socket.recv(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes[..length]).into_owned()
@@ -271,7 +270,7 @@ fn lines_go_to_syslog_as_nginx_sends_them() {
     let folder = tempfile::tempdir().unwrap();
     let (udp, errors) = (UdpSocket::bind("127.0.0.1:0").unwrap(), folder.path().join("errors"));
     let unix = UnixDatagram::bind(&errors).unwrap();
-    unix.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    unix.set_read_timeout(Some(PATIENCE)).unwrap();
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {{ servers: [ {{ address: '{origin}' }} ] }} }}
 access_logs:

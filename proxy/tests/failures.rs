@@ -44,6 +44,8 @@ fn silence_is_504() {
     let response = proxy.get("/slow");
     assert_eq!(response.status, 504);
     says_nothing_about(&origin.address.port().to_string(), &response);
+    // It may still be on its way there when the time is over.
+    origin.wait_for_requests(1);
     assert_eq!(origin.requests(), 1, "a request that may have been acted on is not repeated");
     drop(release);
 }

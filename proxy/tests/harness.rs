@@ -14,6 +14,8 @@ use crate::client::{Client, Response};
 
 /// How long anything may take before a test gives up; never a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for a start: under valgrind, or at the lowest priority there is, a busy machine takes its time.
+const STARTING: Duration = Duration::from_secs(120);
 
 /// The admin section of most.
 const ADMIN: &str = "address: '127.0.0.1:0'";
@@ -21,8 +23,12 @@ const ADMIN: &str = "address: '127.0.0.1:0'";
 pub const BINARY: &str = env!("CARGO_BIN_EXE_forebay-proxy");
 
 /// Asks until the answer is something.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, ask)
+}
+
+fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
             return answer;
@@ -40,6 +46,17 @@ pub fn dead_address() -> SocketAddr {
     let address = socket.local_addr().unwrap();
     std::mem::forget(socket);
     address
+}
+
+/// A port that nothing listens on yet, for a program that takes no port 0. It is bound and kept, so that no other test is
+/// given it; whoever is to listen there may, as all do who set `SO_REUSEADDR`.
+pub fn free_port() -> u16 {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 pub struct Proxy {
@@ -115,7 +132,7 @@ impl Proxy {
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut proxy = Proxy { child, dir, public: unknown, admin: unknown };
         let file = proxy.path("addresses.json");
-        let text = eventually("the addresses file", || {
+        let text = within(STARTING, "the addresses file", || {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("the proxy ended with {status}: {}", proxy.stderr());
             }

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::harness::{PATIENCE, Proxy, eventually, to};
+use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to};
 use crate::origin::Origin;
 
 pub fn run<T>(work: impl Future<Output = T>) -> T {
@@ -72,8 +72,7 @@ fn prior_knowledge_on_the_plain_port() {
 
 #[test]
 fn what_fails_is_said_to_who_asks_for_heads_alone_too() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let proxy = Proxy::before(&[closed]);
+    let proxy = Proxy::before(&[dead_address()]);
     run(async {
         let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;
         for method in ["HEAD", "GET", "HEAD"] {

@@ -146,7 +146,7 @@ fn names_are_looked_up_once_and_lead_only_where_they_may() {
     ]);
     let port = origin.address.port();
     let rules = format!(
-        "allow: [ '*.example:{port}' ], networks: [ 127.0.0.0/8 ], lookup_timeout: 2s, servers_max: 1"
+        "allow: [ '*.example:{port}' ], networks: [ 127.0.0.0/8 ], lookup_timeout: 20s, servers_max: 1"
     );
     let more = format!(", resolve: {{ servers: [ '{}' ] }}", names.address);
     let proxy = proxy(&rules, &more, "");

@@ -1,7 +1,7 @@
 //! The proxy called as nginx is: files, signals and words.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 mod hooks;
 
 use crate::client::{Client, Response};
-use crate::harness::{BINARY, eventually};
+use crate::harness::{BINARY, eventually, free_port};
 use crate::origin::Origin;
 
 /// A folder with a configuration, and a link to the program under nginx's name.
@@ -25,8 +25,8 @@ impl Nginx {
     fn with(main: &str, location: &str) -> Nginx {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(BINARY, dir.path().join("nginx")).unwrap();
-        // nginx listens on no port 0; this one was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // nginx listens on no port 0.
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let nginx = Nginx { dir, address, child: None };
         nginx.configure(main, location);
         nginx

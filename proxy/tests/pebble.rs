@@ -1,15 +1,11 @@
 //! An authority by ACME and its resolver, to which every name is this machine.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::authority::Authority;
-use crate::harness::eventually;
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::harness::{eventually, free_port};
 
 /// A program that ends with its test.
 pub struct Running(Child);

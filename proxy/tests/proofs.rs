@@ -104,7 +104,11 @@ fn a_realm_is_told_as_requests_have_it_and_off_asks_nobody() {
 }
 
 fn claims(changes: &str) -> String {
-    format!("{{\"iss\":\"me\",\"aud\":\"tv\",\"exp\":{}{changes}}}", now_s() + 600)
+    claims_until(now_s() + 600, changes)
+}
+
+fn claims_until(expires_s: u64, changes: &str) -> String {
+    format!("{{\"iss\":\"me\",\"aud\":\"tv\",\"exp\":{expires_s}{changes}}}")
 }
 
 fn token(head: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
@@ -145,7 +149,7 @@ fn tokens_are_verified_told_and_limited_by() {
     let bob = hs256(&claims(",\"sub\":\"bob\""));
     assert_eq!(ask(&proxy, "/", &format!("Cookie: a=b; pass={bob}\r\n")).status, 200);
     assert_eq!(seen(&origin, "x-sub:"), "bob");
-    let expired = claims(",\"sub\":\"zoe\"").replace(&(now_s() + 600).to_string(), "1000");
+    let expired = claims_until(1000, ",\"sub\":\"zoe\"");
     for wrong in [hs256(&expired), ann[1..].to_owned(), hs256(&claims("").replace("tv", "film"))] {
         let status = bearer(&wrong).status;
         assert!(matches!(status, 401 | 429), "{wrong}: {status}");

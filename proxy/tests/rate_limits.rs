@@ -24,6 +24,13 @@ fn with(proxy: &Proxy, path: &str, headers: &str) -> Response {
     proxy.client().ask(&format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n{headers}\r\n"))
 }
 
+/// So many requests are left, and all are back after so many seconds: less those that have gone by on a busy machine.
+fn assert_quota(response: &Response, left: u64, seconds: u64) {
+    let told = response.header("ratelimit").unwrap();
+    let after = told.strip_prefix(&format!("\"l\";r={left};t=")).and_then(|t| t.parse().ok());
+    assert!(after.is_some_and(|t: u64| (seconds - 60..=seconds).contains(&t)), "{told}");
+}
+
 fn count(proxy: &Proxy, limit: &str, result: &str) -> f64 {
     proxy.metric(&format!(
         "forebay_proxy_rate_limit_requests_total{{limit=\"{limit}\",result=\"{result}\"}}"
@@ -37,13 +44,13 @@ fn over_the_limit_is_429_and_the_client_learns_its_quota() {
     let first = proxy.get("/1");
     assert_eq!(first.status, 200);
     assert_eq!(first.header("ratelimit-policy"), Some("\"l\";q=2;w=3600"));
-    assert_eq!(first.header("ratelimit"), Some("\"l\";r=1;t=1800"));
-    assert_eq!(proxy.get("/2").header("ratelimit"), Some("\"l\";r=0;t=3600"));
+    assert_quota(&first, 1, 1800);
+    assert_quota(&proxy.get("/2"), 0, 3600);
     let over = proxy.get("/3");
     assert_eq!((over.status, over.header("content-type")), (429, Some("application/problem+json")));
     assert_eq!(over.header("ratelimit-policy"), Some("\"l\";q=2;w=3600"));
     let retry: u64 = over.header("retry-after").unwrap().parse().unwrap();
-    assert!((1790..=1800).contains(&retry), "{retry}");
+    assert!((1740..=1800).contains(&retry), "{retry}");
     assert_eq!(origin.requests(), 2);
     let line = proxy.log_of("/3");
     assert_eq!(
@@ -108,7 +115,9 @@ fn delayed_requests_are_held_for_their_turn_and_no_longer_than_said() {
     // Waits of 0, 200, and no 400 and 600 ms: unless the machine was so slow that a turn came up.
     assert!(passed == 2 || begun.elapsed() > Duration::from_millis(300), "{statuses:?}");
     assert!(begun.elapsed() >= Duration::from_millis(200));
-    assert!(count(&proxy, "l", "delayed") >= 1.0);
+    // Where nobody had to wait, each came when the turn of the one before was over.
+    let had_turns = begun.elapsed() >= Duration::from_millis(600);
+    assert!(count(&proxy, "l", "delayed") >= 1.0 || had_turns, "{:?}", begun.elapsed());
     assert_eq!(proxy.metric("forebay_proxy_rate_limit_delayed{limit=\"l\"}"), 0.0);
 }
 
@@ -160,8 +169,9 @@ cache_policies: { p: { cache: main } }\ncaches: { main: { memory_max: 64MiB } }"
     let proxy = Proxy::start(&sections(&origin, "rate_limits: [ l ], cache_policy: p", limits));
     let (miss, hit) = (proxy.get("/"), proxy.get("/"));
     assert!(hit.header("cache-status").unwrap().contains("hit"), "{hit:?}");
-    assert_eq!(miss.header("ratelimit"), Some("\"l\";r=1;t=1800"));
-    assert_eq!(hit.header("ratelimit"), Some("\"l\";r=0;t=3600"), "its own, not a stored one");
+    assert_quota(&miss, 1, 1800);
+    // Its own, not a stored one.
+    assert_quota(&hit, 0, 3600);
     assert_eq!((proxy.get("/").status, origin.requests()), (429, 1));
 }
 
@@ -230,10 +240,11 @@ fn redis_decides_as_the_proxy_itself_would() {
     let limit = shared(&redis, "rate: 2/h, burst: 2", "when_unavailable: refuse, timeout: 5s");
     let proxy = limited(&origin, &limit);
     let answers: Vec<_> = (0..3).map(|_| proxy.get("/")).collect();
-    let told: Vec<_> = answers.iter().map(|a| (a.status, a.header("ratelimit").unwrap())).collect();
-    assert_eq!(told[..2], [(200, "\"l\";r=1;t=1800"), (200, "\"l\";r=0;t=3600")]);
+    assert_eq!((answers[0].status, answers[1].status), (200, 200));
+    assert_quota(&answers[0], 1, 1800);
+    assert_quota(&answers[1], 0, 3600);
     let retry: u64 = answers[2].header("retry-after").unwrap().parse().unwrap();
-    assert!(answers[2].status == 429 && (1790..=1800).contains(&retry), "{retry}");
+    assert!(answers[2].status == 429 && (1740..=1800).contains(&retry), "{retry}");
 }
 
 #[test]
@@ -255,11 +266,11 @@ fn without_redis_the_limit_does_what_it_says() {
     }
 }
 
-/// 300 kB at 200 kB/s, less the burst: it cannot be faster, and how slow it is asks the machine.
+/// 300 kB at 100 kB/s, less the burst: it cannot be faster, and how slow it is asks the machine.
 #[test]
 fn a_keys_bytes_are_paced_however_many_answers_they_are() {
     let origin = Origin::saying("x".repeat(50_000).leak());
-    let limit = "{ key: [ { header: x-key } ], bandwidth_max: 200KB/s, concurrency_max: 9 }";
+    let limit = "{ key: [ { header: x-key } ], bandwidth_max: 100KB/s, concurrency_max: 9 }";
     let cached = "cache_policy: c, rate_limits: [ l ]";
     let extra = "caches: { m: { memory_max: 64MiB } }\ncache_policies: { c: { cache: m, freshness: { ttl_default: 1h } } }";
     for (route, extra) in [("rate_limits: [ l ]", ""), (cached, extra)] {
@@ -270,10 +281,12 @@ fn a_keys_bytes_are_paced_however_many_answers_they_are() {
             let answer = with(&proxy, &format!("/{}", number % 2), "X-Key: a\r\n");
             assert_eq!((answer.status, answer.body.len()), (200, 50_000), "{route}");
         }
-        assert!(begun.elapsed() >= Duration::from_millis(1100), "{:?}, {route}", begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(2200), "{took:?}, {route}");
         let paced = || proxy.metric("forebay_proxy_rate_limit_paced_bytes_total{limit=\"l\"}");
         let before = paced();
-        assert!(before >= 200_000.0, "{before}, {route}");
+        // Each has to wait for the one before it, but where the machine stood still meanwhile.
+        assert!(before >= 150_000.0, "{before} in {took:?}, {route}");
         assert_eq!(with(&proxy, "/1", "X-Key: b\r\n").status, 200);
         assert!(paced() < before + 50_000.0, "another key's first bytes wait for nobody, {route}");
     }

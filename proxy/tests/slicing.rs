@@ -188,8 +188,9 @@ fn a_whole_film_is_served_slice_by_slice_within_the_memory_there_is() {
     let whole = ask(&proxy, "/film", "");
     assert_eq!((whole.status, whole.header("content-length")), (200, Some("25165841")));
     assert!(whole.whole && whole.body == bytes(0, 0, length));
-    // Each slice once, or twice where there was no room to fetch it ahead.
-    assert!(film.sent() >= length && film.sent() <= length + 4 * MIB, "{}", film.sent());
+    // Each slice once, or twice where there was no room to fetch it ahead. A client may be ahead of the count.
+    eventually("bytes of the origin", || (film.sent() >= length).then_some(()));
+    assert!(film.sent() <= length + 4 * MIB, "{}", film.sent());
     assert!(slices(&proxy, "read_ahead") > 10.0, "{}", proxy.metrics());
     let bytes_of = |class| {
         proxy.metric(&format!("forebay_proxy_cache_bytes{{cache=\"main\",class=\"{class}\"}}"))

@@ -30,7 +30,7 @@ fn a_head_that_drips_is_cut_off_as_a_whole() {
             break;
         }
     }
-    assert_eq!(proxy.metric(&late("head")), 1.0);
+    eventually("a head that is late", || (proxy.metric(&late("head")) == 1.0).then_some(()));
     assert_eq!(origin.requests(), 0);
     assert_eq!(proxy.get("/").status, 200);
 }
@@ -72,7 +72,7 @@ fn connections_above_the_limit_are_closed_and_counted() {
     third.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(matches!(third.read(&mut [0]), Ok(0) | Err(_)));
     let refused = "forebay_proxy_downstream_connections_refused_total{listener=\"public\"}";
-    assert_eq!(proxy.metric(refused), 1.0);
+    eventually("the refusal counted", || (proxy.metric(refused) == 1.0).then_some(()));
     drop(open);
     eventually("room for another", || {
         let mut client = TcpStream::connect(proxy.public).unwrap();

@@ -59,7 +59,8 @@ fn nobody_waits_longer_than_a_connection_may_take() {
     assert_eq!(proxy.get("/late").status, 503);
     release.send(()).unwrap();
     assert_eq!(held.response(false).unwrap().status, 200);
-    assert_eq!(proxy.get("/after").status, 200);
+    // The connection is given back a moment after the answer's last byte, for which nobody may wait long here.
+    eventually("a connection", || (proxy.get("/after").status == 200).then_some(()));
 }
 
 #[test]

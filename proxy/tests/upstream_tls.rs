@@ -1,7 +1,7 @@
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::authority::Authority;
-use crate::harness::{Proxy, eventually};
+use crate::harness::{Proxy, eventually, free_port};
 use crate::http2_origin::AsyncOrigin;
 
 /// A route per upstream, `/NAME` to `NAME`, all with the same server.
@@ -156,10 +156,8 @@ fn a_server_nobody_verifies_may_show_a_certificate_of_version_1() {
         "old.pem",
     ];
     assert!(openssl(&made).wait().unwrap().success());
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let port = address.port().to_string();
+    let port = free_port().to_string();
+    let address = format!("127.0.0.1:{port}");
     let mut server =
         openssl(&["s_server", "-accept", &port, "-cert", "old.pem", "-key", "old.key", "-www"]);
     let proxy = Proxy::start(&format!(

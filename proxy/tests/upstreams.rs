@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::Response;
 use crate::harness::{Proxy, dead_address, eventually};
@@ -93,14 +93,24 @@ fn a_hashed_key_stays_with_its_server() {
 
 #[test]
 fn a_slow_server_is_asked_less() {
-    let slow = Origin::start(|exchange| {
-        std::thread::sleep(Duration::from_millis(100));
+    // Always slower than the quick one ever was, however slow that is on a busy machine.
+    let slowly = Arc::new(Mutex::new(Duration::from_millis(100)));
+    let held = Arc::clone(&slowly);
+    let slow = Origin::start(move |exchange| {
+        let held = *held.lock().unwrap();
+        std::thread::sleep(held);
         exchange.answer("slow")
     });
     let quick = Origin::saying("quick");
     let proxy = before(&[&slow, &quick], "balance: p2c_ewma");
     for _ in 0..30 {
-        assert_eq!(proxy.get("/").status, 200);
+        let asked = Instant::now();
+        let answer = proxy.get("/");
+        assert_eq!(answer.status, 200);
+        if answer.text() == "quick" {
+            let mut slowly = slowly.lock().unwrap();
+            *slowly = slowly.max(4 * asked.elapsed()).min(Duration::from_secs(5));
+        }
     }
     assert!(slow.requests() < 10 && quick.requests() > 20, "{} slow", slow.requests());
 }
@@ -193,11 +203,14 @@ fn what_is_told_of_a_server_goes_when_no_configuration_has_it() {
     proxy.rewrite(&sections(&both[..1], checks));
     assert!(proxy.reload());
     eventually("nothing is told of it", || (!told(dead)).then_some(()));
-    assert!(told(stays.address) && is_up(&proxy, &stays));
+    assert!(told(stays.address));
+    // A probe of 20 ms may be too late on a busy machine.
+    eventually("the other one", || is_up(&proxy, &stays).then_some(()));
 }
 
 #[test]
 fn probes_find_out_what_is_down_before_requests_do() {
+    // Many in a row, so that one that a busy machine was too slow for takes nobody out.
     let well = Arc::new(AtomicBool::new(true));
     let told = Arc::clone(&well);
     let probed = Origin::start(move |exchange| {
@@ -209,7 +222,7 @@ fn probes_find_out_what_is_down_before_requests_do() {
     });
     let checks =
         "health_checks: { active: { probe: { http: { path: /healthz, host: probe.example } },
-        interval: 50ms, timeout: 50ms, failures_max: 2, successes_min: 2 } }";
+        interval: 50ms, timeout: 50ms, failures_max: 20, successes_min: 2 } }";
     let proxy = before(&[&probed], checks);
     probed.wait_for_requests(2);
     let head = probed.heads().remove(0);
@@ -230,7 +243,7 @@ fn probes_find_out_what_is_down_before_requests_do() {
 fn probes_by_tcp_and_those_of_an_old_configuration_end() {
     let (good, dead, other) = (Origin::saying("good"), dead_address(), dead_address());
     let servers = [server(dead, ""), server(good.address, "")];
-    let checks = "health_checks: { active: { interval: 20ms, timeout: 20ms, failures_max: 1 } }";
+    let checks = "health_checks: { active: { interval: 20ms, timeout: 20ms, failures_max: 3 } }";
     // Another upstream is probed all the time, and says when probes of the first would have come.
     let beside = format!("upstreams: {{ v: {{ servers: [ {} ], {checks} }},", server(other, ""));
     let with = |rest: &str| sections(&servers, rest).replace("upstreams: {", &beside);
@@ -240,7 +253,7 @@ fn probes_by_tcp_and_those_of_an_old_configuration_end() {
             "forebay_proxy_upstream_probes_total{{result=\"failed\",server=\"{server}\",upstream=\"{upstream}\"}}"
         ))
     };
-    eventually("failed probes", || (failed("u", dead) >= 2.0).then_some(()));
+    eventually("failed probes", || (failed("u", dead) >= 4.0).then_some(()));
     assert!((0..4).all(|_| proxy.get("/").text() == "good"));
     assert_eq!(retries(&proxy, "connect"), 0.0, "nobody was sent to the dead server");
     proxy.rewrite(&with(""));

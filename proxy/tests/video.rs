@@ -96,7 +96,9 @@ fn what_follows_a_segment_is_asked_for_with_it() {
     assert_eq!(asked(&origin), ["/film/x.m3u8"], "a film's newest segment is nothing to hurry for");
     ask(&proxy, "/film/1.ts", "");
     origin.wait_for_requests(3);
-    assert_eq!(asked(&origin)[1..], ["/film/1.ts", "/film/2.ts?t=1"]);
+    let mut both = asked(&origin)[1..].to_vec();
+    both.sort();
+    assert_eq!(both, ["/film/1.ts", "/film/2.ts?t=1"]);
     let announced = "CMCD=nor%3D%22..%252Fother%252F5.m4s%22";
     ask(&proxy, &format!("/film/9.ts?{announced}"), "");
     origin.wait_for_requests(5);

@@ -36,7 +36,7 @@ async fn ask(address: SocketAddr, path: &str, extra: &str) -> (u16, String, Stri
         format!("GET {path} HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n{extra}\r\n");
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();

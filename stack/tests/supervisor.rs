@@ -14,7 +14,7 @@ use forebay_stack::supervisor::{Notice, Supervisor};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A child is healthy while its playlist is there and fresh.
+/// A child is healthy while its playlist is there and fresh; where nothing else is said, it is as long as a test takes.
 const LIVE: &str = "printf '#EXTM3U\\n#EXTINF:1,\\na\\n' > index.m3u8";
 
 struct Stage {
@@ -39,7 +39,7 @@ impl Stage {
             argv_again: None,
             probe: Probe::Playlist {
                 path: directory.join("index.m3u8"),
-                age_max: Duration::from_millis(700),
+                age_max: DEADLINE,
                 segments_min: 1,
             },
             directory,
@@ -193,6 +193,9 @@ async fn a_child_that_stops_working_is_replaced_by_its_second_command_line() {
     // Healthy once, then silent, and deaf to TERM.
     let mut child = stage.child("stream", &format!("trap '' TERM; {LIVE}; exec sleep 600"));
     child.argv_again = Some(["/bin/sh", "-c", &steady("again")].map(str::to_owned).into());
+    // Many times as long as a steady one takes for the next, however busy the machine is.
+    let Probe::Playlist { age_max, .. } = &mut child.probe else { unreachable!() };
+    *age_max = Duration::from_secs(3);
     let mut supervisor = stage.supervisor(vec![child]);
     supervisor.start();
     until(&mut supervisor, is_healthy).await;

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use system_tests::binaries::{self, repository};
+use system_tests::ports;
 
 use crate::between::{Between, Kind};
 
@@ -96,17 +97,17 @@ impl Drop for Stage {
 impl Stage {
     pub fn of(kind: Kind, base: &str, region: &str) -> Stage {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
-        let endpoint = format!("http://127.0.0.1:{port}");
+        let [address] = ports::free();
+        let endpoint = format!("http://{address}");
         let mut stage = Stage {
-            server: serve(kind, port, folder.path(), region),
+            server: serve(kind, address, folder.path(), region),
             client: Client::of(&endpoint, region).into(),
             between: Between::start(kind, endpoint.clone()),
             folder,
             base: base.to_owned(),
             zone: "Z0123456789ABCDEFGHIJ".to_owned(),
         };
-        wait(port);
+        wait(address);
         for binary in ["forebay-proxy", "forebay-ledger"] {
             fs::write(stage.folder.path().join(binary), binary).expect("it is writable");
         }
@@ -186,29 +187,25 @@ pub fn each(list: &Value, member: &str) -> Vec<String> {
     texts
 }
 
-fn wait(port: u16) {
+fn wait(address: SocketAddr) {
     let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(address).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the mock does not answer");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it has an address").port()
-}
-
-fn serve(kind: Kind, port: u16, folder: &Path, region: &str) -> Child {
+fn serve(kind: Kind, address: SocketAddr, folder: &Path, region: &str) -> Child {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = match kind {
         Kind::Moto => {
             let mut command = Command::new(program("moto_server"));
-            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            command.args(["-H", &host, "-p", &port]);
             command
         }
         Kind::Ministack => {
             let mut command = Command::new(program("ministack"));
-            command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+            command.env("BIND_HOST", host).env("GATEWAY_PORT", port);
             command.env("MINISTACK_REGION", region).env("S3_DATA_DIR", folder.join("s3"));
             // Ports of its own that nobody here asks for.
             command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0");

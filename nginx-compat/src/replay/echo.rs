@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::replay::{script, wire};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 /// After so long without another request, none is taken to be under way.
-const SETTLED: Duration = Duration::from_millis(50);
+const SETTLED: Duration = Duration::from_millis(100);
+/// How long those that are expected may take.
+const EXPECTED: Duration = Duration::from_secs(5);
 /// Longest request that is taken.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Pools of one configuration.
@@ -79,11 +81,12 @@ impl Echo {
         pools.iter().find(|(_, at)| **at == address).map(|(pool, _)| pool.clone())
     }
 
-    /// The same, once nothing more has come for a while: copies are sent beside answers. In an order of their own.
-    pub fn take_settled(&self) -> Vec<Seen> {
+    /// The same, once nothing more has come for a while and as many as are expected: copies are sent beside answers. In
+    /// an order of their own.
+    pub fn take_settled(&self, expected: usize) -> Vec<Seen> {
         let count = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let mut known = usize::MAX;
-        while count() != known {
+        let (begun, mut known) = (Instant::now(), usize::MAX);
+        while count() != known || known < expected && begun.elapsed() < EXPECTED {
             known = count();
             std::thread::sleep(SETTLED);
         }

@@ -169,6 +169,8 @@ impl Job {
             }
             Ok(Err(failure)) => {
                 ending.result = "broken";
+                // Out of the table first: who comes when readers have seen the break begins anew.
+                self.policy.cache.complete(&self.fill, None);
                 flow.fail(failure);
             }
             Err(Stopped) => {}

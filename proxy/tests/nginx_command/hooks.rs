@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Nginx;
-use crate::harness::{BINARY, eventually};
-use crate::pebble::{Pebble, free_port};
+use crate::harness::{BINARY, eventually, free_port};
+use crate::pebble::Pebble;
 
 const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 
@@ -61,7 +61,7 @@ fn a_daemon_is_found_by_its_name_and_opens_ports_by_a_reload() {
     eventually("a closed port", || TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
     assert_eq!((nginx.get("/").status, nginx.read("nginx.pid")), (204, pid));
 
-    signalled(&["--retry", "QUIT/5", "--name", "nginx"]);
+    signalled(&["--retry", "QUIT/60", "--name", "nginx"]);
     assert!(!nginx.path("nginx.pid").exists());
 }
 

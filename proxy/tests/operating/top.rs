@@ -1,10 +1,12 @@
 //! `forebay-proxy top`, as a script reads it.
 
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{BINARY, Proxy, to};
+use crate::harness::{BINARY, Proxy, eventually, to};
 use crate::origin::Origin;
 
 fn top(proxy: &Proxy, options: &[&str]) -> Output {
@@ -15,9 +17,13 @@ fn top(proxy: &Proxy, options: &[&str]) -> Output {
 
 #[test]
 fn one_page_and_the_figures_on_it() {
-    let origin = Origin::start(|exchange| {
-        if exchange.target() == "/slow" {
-            std::thread::sleep(std::time::Duration::from_millis(60));
+    // How long anything takes is the machine's to say: what is slow takes twice as long as what was not.
+    let slowly = Arc::new(Mutex::new(Duration::from_millis(60)));
+    let held = Arc::clone(&slowly);
+    let origin = Origin::start(move |exchange| {
+        if exchange.target().starts_with("/slow") {
+            let held = *held.lock().unwrap();
+            std::thread::sleep(held);
         }
         exchange.answer("hello")
     });
@@ -26,9 +32,14 @@ fn one_page_and_the_figures_on_it() {
     std::fs::write(&token, "a-viewers-long-token").unwrap();
     let admin = format!("tokens: [ {{ name: look, file: '{}', role: viewer }} ]", token.display());
     let proxy = Proxy::with_admin(&admin, &to(&[origin.address]));
-    for path in ["/fast", "/slow?token=secret", "/slow"] {
-        proxy.get(path);
-    }
+    proxy.get("/fast");
+    let took =
+        Duration::from_secs_f64(proxy.log_of("/fast")["duration_ms"].as_f64().unwrap() / 1e3);
+    *slowly.lock().unwrap() += 2 * took;
+    proxy.get("/slow?token=secret");
+    proxy.get("/slow");
+    // A request is counted, noted and then logged, perhaps after its response has arrived.
+    eventually("three lines", || (proxy.log().len() == 3).then_some(()));
     let json = top(&proxy, &["--once", "--interval", "50ms", "-o", "json"]);
     let figures: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(figures["generation"], 1.0);

@@ -1,12 +1,12 @@
 //! Debian's php-fpm with a folder of scripts, for as long as a test needs it.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::eventually;
+use crate::harness::{eventually, free_port};
 
 pub struct PhpServer {
     child: Child,
@@ -29,7 +29,7 @@ fn program() -> PathBuf {
 impl PhpServer {
     /// With these scripts and files below `public`, on a port.
     pub fn start(scripts: &[(&str, &str)]) -> PhpServer {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let is_there = move || TcpStream::connect(address).is_ok();
         PhpServer::listening(scripts, (address.to_string(), address.to_string()), is_there)
     }

@@ -78,10 +78,11 @@ fn a_chat_goes_on_through_a_reload_and_is_told_of_in_the_end() {
     echo(&mut socket, "after");
     echo(&mut socket, &"long".repeat(50_000));
     assert_eq!(proxy.get("/").text(), "another", "the new document is in force");
+    // It has given its place back when it is told of.
+    proxy.log_of("/");
     assert_eq!(tunnels(&proxy), 1.0);
     let held = "forebay_proxy_lane_requests_in_flight{lane=\"interactive\"}";
     assert_eq!(proxy.metric(held), 1.0);
-    proxy.log_of("/");
     assert!(proxy.log().iter().all(|line| line["path"] != "/chat"), "it has not ended");
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
@@ -301,7 +302,7 @@ fn a_101_without_proof_is_no_agreement() {
 fn silence_ends_a_tunnel() {
     let proxy = Proxy::start(&format!(
         "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}\n\
-         routes: [ {{ name: all, upstream: u, timeouts: {{ tunnel: 200ms }} }} ]",
+         routes: [ {{ name: all, upstream: u, timeouts: {{ tunnel: 2s }} }} ]",
         chat(),
     ));
     let mut socket = connect(&proxy, "/idle");
