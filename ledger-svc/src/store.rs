@@ -64,6 +64,7 @@ pub use row::hex;
 pub use source::{Source, SourceSum, Texts};
 pub use statement::Period;
 pub use stream::Stream;
+pub use triggers::{Unguarded, mend, unguarded};
 pub use url::{DatabaseUrl, SqliteFile, Synchronous, UrlError};
 
 /// What opening a database may do.

@@ -25,7 +25,7 @@ use crate::outbox::{EndpointRow, RemovalRow};
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
 use crate::report::Account;
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
+use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded, hex};
 
 /// The first row found to be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the books are not right: {0}")]
     Wrong(Finding),
-    #[error("{}", unguarded(.0))]
-    Unguarded(Vec<String>),
+    #[error("{0}; forebay-ledger migrate --mend-triggers makes them again")]
+    Unguarded(Unguarded),
 }
 
 /// Books found right.
@@ -52,19 +52,10 @@ pub enum VerifyError {
 pub struct Verified {
     pub books: Books,
     pub accounts: usize,
-    /// Triggers that should keep rows as they are, and are not there.
-    pub triggers_missing: Vec<String>,
+    /// Triggers that should keep rows as they are, and do not.
+    pub unguarded: Unguarded,
     /// The last signature, and how many there are.
     pub signed: Option<(SignatureRow, usize)>,
-}
-
-/// What is said of triggers that are not there.
-pub fn unguarded(triggers: &[String]) -> String {
-    format!(
-        "{} triggers that keep rows from being changed are gone: {}; make them again, as the files in ledger-svc/migrations do",
-        triggers.len(),
-        triggers.join(", ")
-    )
 }
 
 impl fmt::Display for Finding {
@@ -136,9 +127,9 @@ pub async fn verify_signed(
         return Err(Finding { table: "transfer_metadata", row, what }.into());
     }
     sealed.check(&mut audit).await?;
-    let triggers_missing = audit.missing_triggers().await?;
+    let unguarded = audit.unguarded().await?;
     audit.close().await?;
-    Ok(Verified { books, accounts, triggers_missing, signed: signed.last })
+    Ok(Verified { books, accounts, unguarded, signed: signed.last })
 }
 
 async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
