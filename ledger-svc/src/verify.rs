@@ -22,7 +22,7 @@ use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, RemovalRow};
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::report::Account;
 use crate::signature::{PublicKey, SignatureRow};
 use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded, hex};
@@ -84,6 +84,7 @@ struct Chart {
     sets: HashMap<i64, SetRow>,
     members: HashMap<i64, MemberRow>,
     statements: HashMap<i64, StatementRow>,
+    withdrawals: HashMap<i64, WithdrawalRow>,
     matches: HashMap<i64, MatchRow>,
     unmatches: HashMap<i64, UnmatchRow>,
     signatures: HashMap<i64, SignatureRow>,
@@ -146,6 +147,7 @@ async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
         sets: keyed(audit.sets().await?, |row| row.id),
         members: keyed(audit.members().await?, |row| row.id),
         statements: keyed(audit.statements().await?, |row| row.id),
+        withdrawals: keyed(audit.withdrawals().await?, |row| row.statement_id),
         matches: keyed(audit.matches().await?, |row| row.id),
         unmatches: keyed(audit.unmatches().await?, |row| row.match_id),
         signatures: keyed(audit.signatures().await?, |row| row.id),
@@ -266,6 +268,10 @@ fn administration(
             let row = chart.statements.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Statement(&row), "external_statements")
         }
+        "withdrawal" => {
+            let row = chart.withdrawals.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Withdrawal(&row), "external_withdrawals")
+        }
         "match" => {
             let row = chart.matches.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Match(&row), "matches")
@@ -318,6 +324,7 @@ async fn nothing_unchained(
         ("account_sets", chart.sets.keys().min()),
         ("account_set_members", chart.members.keys().min()),
         ("external_statements", chart.statements.keys().min()),
+        ("external_withdrawals", chart.withdrawals.keys().min()),
         ("matches", chart.matches.keys().min()),
         ("unmatches", chart.unmatches.keys().min()),
         ("head_signatures", chart.signatures.keys().min()),
