@@ -15,7 +15,10 @@ use crate::close::{Closing, NewClose};
 use crate::key::{ApiKey, ApiKeyRow, NewKey};
 use crate::outbox::{Endpoint, EndpointRow, NewEndpoint, Progress, RemovalRow};
 use crate::posting::Limits;
-use crate::reconcile::{MatchError, MatchRow, NewMatch, NewStatement, StatementRow, UnmatchRow};
+use crate::reconcile::{
+    ImportWarning, MatchError, MatchRow, NewMatch, NewStatement, StatementRow, UnmatchRow,
+    WithdrawError, WithdrawalRow,
+};
 use crate::signature::SignatureRow;
 use crate::store::Created;
 use crate::transfer::write_instant;
@@ -80,6 +83,12 @@ pub enum Act {
     CreateSet(SetBody),
     AddMembers(NewMembers),
     ImportStatement(NewStatement),
+    WithdrawStatement {
+        /// Whose it must be; anybody's where there is none.
+        account_id: Option<i64>,
+        statement: i64,
+        reason: String,
+    },
     /// Each is judged by itself.
     Match(Vec<NewMatch>),
     Unmatch {
@@ -123,10 +132,12 @@ pub enum Acted {
     /// How many were added.
     Members(usize),
     NoMembers(SetError),
-    /// A statement's number.
-    Statement(i64),
+    /// A statement's number, and what a person should look at.
+    Statement(i64, Vec<ImportWarning>),
     /// It was imported before, under this number.
     StatementBefore(i64),
+    Withdrawn,
+    NotWithdrawn(WithdrawError),
     Matches(Vec<Result<MatchRow, MatchError>>),
     Unmatched,
     NoMatch(MatchError),
@@ -189,6 +200,7 @@ pub enum Booked {
     Set(SetRow),
     Member(MemberRow),
     Statement(Box<StatementRow>),
+    Withdrawal(WithdrawalRow),
     Match(MatchRow),
     Unmatch(UnmatchRow),
     Signature(SignatureRow),
@@ -211,6 +223,7 @@ impl Booked {
             Self::Set(row) => Record::Set(row),
             Self::Member(row) => Record::Member(row),
             Self::Statement(row) => Record::Statement(row),
+            Self::Withdrawal(row) => Record::Withdrawal(row),
             Self::Match(row) => Record::Match(row),
             Self::Unmatch(row) => Record::Unmatch(row),
             Self::Signature(row) => Record::Signature(row),
@@ -255,9 +268,16 @@ impl Booked {
             }
             Self::Resumed(id) => ("webhook.resume", format!("webhook:{id}"), json!({})),
             Self::Statement(row) => {
-                let detail =
+                let mut detail =
                     json!({"account": row.account_id, "name": row.name, "lines": row.line_count});
+                if !row.repeats.is_empty() {
+                    detail["repeated"] = json!(row.repeats.len());
+                }
                 ("statement.import", format!("statement:{}", row.id), detail)
+            }
+            Self::Withdrawal(row) => {
+                let detail = json!({"reason": row.reason});
+                ("statement.withdraw", format!("statement:{}", row.statement_id), detail)
             }
             Self::Match(row) => {
                 let detail = json!({

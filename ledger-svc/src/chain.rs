@@ -15,7 +15,7 @@ use crate::key::ApiKeyRow;
 use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Limits, PostedEntry};
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::report::Account;
 use crate::signature::SignatureRow;
 use crate::trail::Back;
@@ -135,6 +135,7 @@ pub enum Record<'a> {
     Set(&'a SetRow),
     Member(&'a MemberRow),
     Statement(&'a StatementRow),
+    Withdrawal(&'a WithdrawalRow),
     Match(&'a MatchRow),
     Unmatch(&'a UnmatchRow),
     Signature(&'a SignatureRow),
@@ -172,6 +173,7 @@ impl Record<'_> {
             Self::Set(row) => format!("set:{}", row.id),
             Self::Member(row) => format!("member:{}", row.id),
             Self::Statement(row) => format!("statement:{}", row.id),
+            Self::Withdrawal(row) => format!("withdrawal:{}", row.statement_id),
             Self::Match(row) => format!("match:{}", row.id),
             Self::Unmatch(row) => format!("unmatch:{}", row.match_id),
             Self::Signature(row) => format!("signature:{}", row.id),
@@ -211,6 +213,7 @@ impl Record<'_> {
             Self::Set(row) => acts::set(row, digest),
             Self::Member(row) => acts::member(row, digest),
             Self::Statement(row) => acts::statement(row, digest),
+            Self::Withdrawal(row) => acts::withdrawal(row, digest),
             Self::Match(row) => acts::matched(row, digest),
             Self::Unmatch(row) => acts::unmatch(row, digest),
             Self::Signature(row) => acts::signature(row, digest),

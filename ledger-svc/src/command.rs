@@ -6,6 +6,7 @@ mod completions;
 mod export;
 mod import;
 mod key;
+mod migrate;
 mod offline;
 mod reconcile;
 mod report;
@@ -38,7 +39,7 @@ use crate::outbox;
 use crate::reconcile::run::ReconcileError;
 use crate::service::{Options, ServiceError, Signing};
 use crate::signature::SigningKey;
-use crate::store::{self, DatabaseUrl, StoreError, UrlError};
+use crate::store::{StoreError, UrlError};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
 use crate::verify::VerifyError;
 use crate::writer;
@@ -66,10 +67,7 @@ enum Command {
     /// Serve the ledger's API until TERM, INT or QUIT, then answer what was accepted and stop
     Serve(Box<ServeArgs>),
     /// Create or update the database's tables; does nothing when they are current
-    Migrate {
-        #[command(flatten)]
-        database: DatabaseArgs,
-    },
+    Migrate(migrate::MigrateArgs),
     /// Recompute everything in a database and name the first row that is wrong; changes nothing, and
     /// may run beside the service
     Verify(verify::VerifyArgs),
@@ -304,7 +302,7 @@ impl ServeArgs {
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::serve(&args),
-        Command::Migrate { database } => migrate(&database),
+        Command::Migrate(args) => migrate::migrate(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
@@ -369,18 +367,6 @@ fn signing(path: Option<&Path>, every: Duration) -> anyhow::Result<Option<Signin
     let Some(path) = path else { return Ok(None) };
     let key = Arc::new(SigningKey::read(path)?);
     Ok(Some(Signing { key, every: every.max(Duration::from_secs(1)) }))
-}
-
-fn migrate(args: &DatabaseArgs) -> anyhow::Result<()> {
-    let database: DatabaseUrl = args.database.parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let migrated = runtime.block_on(store::migrate(&database, args.allow_unsafe_durability))?;
-    print(&match migrated.applied {
-        0 => format!("{database} is current (version {})\n", migrated.version),
-        applied => {
-            format!("{database}: {applied} migrations, now at version {}\n", migrated.version)
-        }
-    })
 }
 
 fn openapi() -> anyhow::Result<()> {

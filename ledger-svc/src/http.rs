@@ -11,6 +11,7 @@ pub mod currencies;
 pub mod etag;
 pub mod events;
 pub mod exports;
+pub mod external;
 pub mod extract;
 pub mod imports;
 pub mod keys;
@@ -151,7 +152,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(account_sets::tree))
         .routes(routes!(signatures::head))
         .routes(routes!(signatures::list))
-        .routes(routes!(reconciliation::import, reconciliation::statements))
+        .routes(routes!(external::import, external::statements))
+        .routes(routes!(external::withdraw))
         .routes(routes!(reconciliation::open_lines))
         .routes(routes!(reconciliation::unmatched))
         .routes(routes!(reconciliation::get, reconciliation::run))

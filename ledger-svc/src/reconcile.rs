@@ -5,6 +5,7 @@
 
 pub mod camt;
 pub mod matching;
+pub mod overlap;
 pub mod run;
 pub mod table;
 mod xml;
@@ -17,10 +18,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use self::matching::{Proposal, Rule, Rules};
+pub use self::overlap::ImportWarning;
 use crate::account::Side;
 use crate::chain::Hash;
 use crate::posting::Rejection;
-use crate::transfer::{TransferRequest, write_instant};
+use crate::transfer::{TransferRequest, write_instant, write_instant_or_null};
 
 /// Lines of one statement at most.
 pub const LINES_MAX: usize = 10_000;
@@ -32,6 +34,8 @@ pub const MATCH_MAX: usize = 1000;
 pub const NAME_CHARS_MAX: usize = 200;
 pub const REFERENCE_CHARS_MAX: usize = 140;
 pub const TEXT_CHARS_MAX: usize = 500;
+/// Longest identity of a line in characters. What is longer is none: cut, it would be another's.
+pub const IDENTITY_CHARS_MAX: usize = 140;
 /// Longest reason in characters.
 pub const REASON_CHARS_MAX: usize = 200;
 
@@ -86,6 +90,8 @@ pub struct ReadLine {
     /// What both sides may call it by; empty when there is nothing.
     pub reference: String,
     pub text: String,
+    /// What the sender tells it from all others by, after a word for what it is; empty when there is nothing.
+    pub identity: String,
 }
 
 /// A statement to be stored.
@@ -111,9 +117,27 @@ pub struct StatementRow {
     pub closing_minor: Option<i64>,
     pub first_date: String,
     pub last_date: String,
+    /// Of all its lines, those that were there already too.
     pub line_count: i64,
     pub imported_at_us: i64,
     pub lines: Vec<LineRow>,
+    /// By number.
+    pub repeats: Vec<RepeatRow>,
+}
+
+/// A line of a statement that is a line of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepeatRow {
+    pub number: i64,
+    pub line_id: i64,
+}
+
+/// A statement that was withdrawn, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithdrawalRow {
+    pub statement_id: i64,
+    pub reason: String,
+    pub withdrawn_at_us: i64,
 }
 
 /// A line as stored.
@@ -126,6 +150,7 @@ pub struct LineRow {
     pub amount_minor: i64,
     pub reference: String,
     pub text: String,
+    pub identity: String,
 }
 
 /// Lines and entries that are the same thing.
@@ -201,6 +226,30 @@ pub enum MatchError {
     TakenBack(i64),
 }
 
+/// Why a statement is not withdrawn.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WithdrawError {
+    #[error("there is no statement {0}, or it is another account's")]
+    NoStatement(i64),
+    #[error("statement {0} was withdrawn before")]
+    Before(i64),
+    #[error("lines of statement {statement} are matched; take their matches back first: {}", named(.lines))]
+    Matched { statement: i64, lines: Vec<i64> },
+    #[error("lines of statement {statement} are in others too, which were imported later; withdraw them first: {}", named(.others))]
+    Repeated { statement: i64, others: Vec<i64> },
+}
+
+/// Numbers named in one error at most.
+const NAMED_MAX: usize = 100;
+
+fn named(ids: &[i64]) -> String {
+    let shown: Vec<String> = ids.iter().take(NAMED_MAX).map(i64::to_string).collect();
+    match ids.len().saturating_sub(NAMED_MAX) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// A statement of somebody else, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ExternalStatement {
@@ -222,10 +271,27 @@ pub struct ExternalStatement {
     /// Of its last line, or of the closing balance where that is later.
     #[schema(value_type = String, format = Date)]
     pub last_date: Date,
+    /// How many it has, those of earlier statements too.
     pub lines: i64,
+    /// How many of them are lines of earlier statements, known by their identity.
+    pub repeated: i64,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "write_instant")]
     pub imported_at: Timestamp,
+    /// Null when it was not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "write_instant_or_null")]
+    pub withdrawn_at: Option<Timestamp>,
+}
+
+/// A line of a statement that is a line of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RepeatedLine {
+    /// Counts the statement's lines from 1.
+    pub number: i64,
+    /// The line it is, and the statement that has it.
+    pub line: i64,
+    pub statement: i64,
 }
 
 /// A line of a statement of somebody else.
@@ -242,6 +308,9 @@ pub struct ExternalLine {
     pub amount: String,
     pub reference: String,
     pub text: String,
+    /// What the sender tells it from all others by, after a word for what it is; empty when there is nothing.
+    #[schema(example = "AcctSvcrRef 2026010200017")]
+    pub identity: String,
     /// The same in minor units, for the rules.
     #[serde(skip)]
     #[schema(ignore)]

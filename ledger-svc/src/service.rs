@@ -23,8 +23,9 @@ use crate::metrics::Metrics;
 use crate::outbox::tail::Tail;
 use crate::outbox::{self, deliver};
 use crate::signature::SigningKey;
-use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, UnsafeSetting};
-use crate::{verify, writer};
+use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, Unguarded, UnsafeSetting};
+use crate::verify::VerifyError;
+use crate::writer;
 
 /// Connections the admin listener holds at once; it has one or two clients.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -103,8 +104,8 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
 
     let metrics = Metrics::new();
     metrics.database.with_label_values(&[reader.engine()]).set(1);
-    let missing = reader.missing_triggers().await?;
-    let mut shouting = shouts(&options, &metrics, opened.unsafe_settings, missing);
+    let unguarded = store::unguarded(&options.database).await?;
+    let mut shouting = shouts(&options, &metrics, opened.unsafe_settings, unguarded);
     announce_capacities(&metrics, &options);
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
@@ -164,7 +165,7 @@ fn shouts(
     options: &Options,
     metrics: &Metrics,
     unsafe_settings: Vec<UnsafeSetting>,
-    missing_triggers: Vec<String>,
+    unguarded: Unguarded,
 ) -> Vec<JoinHandle<()>> {
     let mut shouting = Vec::new();
     let database = || options.database.to_string();
@@ -172,8 +173,8 @@ fn shouts(
         metrics.unsafe_durability.set(1);
         shouting.push(tokio::spawn(shout_unsafe(database(), unsafe_settings)));
     }
-    if !missing_triggers.is_empty() {
-        shouting.push(tokio::spawn(shout_unguarded(database(), missing_triggers)));
+    if !unguarded.is_empty() {
+        shouting.push(tokio::spawn(shout_unguarded(database(), unguarded)));
     }
     shouting
 }
@@ -237,11 +238,12 @@ async fn shout_unsafe(database: String, settings: Vec<UnsafeSetting>) {
 }
 
 /// Says at error level, again and again, that nothing in the database keeps what is booked from being changed.
-async fn shout_unguarded(database: String, missing: Vec<String>) {
+async fn shout_unguarded(database: String, unguarded: Unguarded) {
+    let unguarded = VerifyError::Unguarded(unguarded);
     let mut every = tokio::time::interval(SHOUT_EVERY);
     loop {
         every.tick().await;
-        tracing::error!(database, "UNGUARDED: {}", verify::unguarded(&missing));
+        tracing::error!(database, "UNGUARDED: {unguarded}");
     }
 }
 

@@ -9,6 +9,7 @@
 //! writer's lock, which it can only get once the old connection, and so the old commit, has ended.
 
 mod acts;
+mod alike;
 mod as_of;
 mod audit;
 mod close;
@@ -16,6 +17,7 @@ mod current;
 mod durability;
 mod effective;
 mod engine;
+mod external;
 mod faults;
 mod gather;
 mod journal;
@@ -64,6 +66,7 @@ pub use row::hex;
 pub use source::{Source, SourceSum, Texts};
 pub use statement::Period;
 pub use stream::Stream;
+pub use triggers::{Unguarded, mend, unguarded};
 pub use url::{DatabaseUrl, SqliteFile, Synchronous, UrlError};
 
 /// What opening a database may do.

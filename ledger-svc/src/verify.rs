@@ -22,10 +22,10 @@ use crate::act::{AuditRow, RevocationRow};
 use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, RemovalRow};
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::report::Account;
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::{Audit, DatabaseUrl, StoreError, Stream, hex};
+use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded, hex};
 
 /// The first row found to be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the books are not right: {0}")]
     Wrong(Finding),
-    #[error("{}", unguarded(.0))]
-    Unguarded(Vec<String>),
+    #[error("{0}; forebay-ledger migrate --mend-triggers makes them again")]
+    Unguarded(Unguarded),
 }
 
 /// Books found right.
@@ -52,19 +52,10 @@ pub enum VerifyError {
 pub struct Verified {
     pub books: Books,
     pub accounts: usize,
-    /// Triggers that should keep rows as they are, and are not there.
-    pub triggers_missing: Vec<String>,
+    /// Triggers that should keep rows as they are, and do not.
+    pub unguarded: Unguarded,
     /// The last signature, and how many there are.
     pub signed: Option<(SignatureRow, usize)>,
-}
-
-/// What is said of triggers that are not there.
-pub fn unguarded(triggers: &[String]) -> String {
-    format!(
-        "{} triggers that keep rows from being changed are gone: {}; make them again, as the files in ledger-svc/migrations do",
-        triggers.len(),
-        triggers.join(", ")
-    )
 }
 
 impl fmt::Display for Finding {
@@ -93,6 +84,7 @@ struct Chart {
     sets: HashMap<i64, SetRow>,
     members: HashMap<i64, MemberRow>,
     statements: HashMap<i64, StatementRow>,
+    withdrawals: HashMap<i64, WithdrawalRow>,
     matches: HashMap<i64, MatchRow>,
     unmatches: HashMap<i64, UnmatchRow>,
     signatures: HashMap<i64, SignatureRow>,
@@ -136,9 +128,9 @@ pub async fn verify_signed(
         return Err(Finding { table: "transfer_metadata", row, what }.into());
     }
     sealed.check(&mut audit).await?;
-    let triggers_missing = audit.missing_triggers().await?;
+    let unguarded = audit.unguarded().await?;
     audit.close().await?;
-    Ok(Verified { books, accounts, triggers_missing, signed: signed.last })
+    Ok(Verified { books, accounts, unguarded, signed: signed.last })
 }
 
 async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
@@ -155,6 +147,7 @@ async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
         sets: keyed(audit.sets().await?, |row| row.id),
         members: keyed(audit.members().await?, |row| row.id),
         statements: keyed(audit.statements().await?, |row| row.id),
+        withdrawals: keyed(audit.withdrawals().await?, |row| row.statement_id),
         matches: keyed(audit.matches().await?, |row| row.id),
         unmatches: keyed(audit.unmatches().await?, |row| row.match_id),
         signatures: keyed(audit.signatures().await?, |row| row.id),
@@ -275,6 +268,10 @@ fn administration(
             let row = chart.statements.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Statement(&row), "external_statements")
         }
+        "withdrawal" => {
+            let row = chart.withdrawals.remove(&id).ok_or_else(gone)?;
+            books.link(link, Record::Withdrawal(&row), "external_withdrawals")
+        }
         "match" => {
             let row = chart.matches.remove(&id).ok_or_else(gone)?;
             books.link(link, Record::Match(&row), "matches")
@@ -327,6 +324,7 @@ async fn nothing_unchained(
         ("account_sets", chart.sets.keys().min()),
         ("account_set_members", chart.members.keys().min()),
         ("external_statements", chart.statements.keys().min()),
+        ("external_withdrawals", chart.withdrawals.keys().min()),
         ("matches", chart.matches.keys().min()),
         ("unmatches", chart.unmatches.keys().min()),
         ("head_signatures", chart.signatures.keys().min()),

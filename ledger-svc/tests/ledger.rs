@@ -31,6 +31,7 @@ mod lasting;
 mod listings;
 mod metadata;
 mod outbox;
+mod overlaps;
 mod pending;
 mod plans;
 mod preconditions;

@@ -225,7 +225,7 @@ async fn foreign_and_newer_databases_are_left_alone(server: &Server) {
     assert!(said.contains("forebay-ledger migrate") && !said.contains("s%3A"), "{said}");
     let first = Box::pin(store::migrate(&url, false)).await.unwrap();
     let second = Box::pin(store::migrate(&url, false)).await.unwrap();
-    assert_eq!((first.applied, second.applied, second.version), (17, 0, first.version));
+    assert_eq!((first.applied, second.applied, second.version), (18, 0, first.version));
     newer.connect().await.execute("INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1").await.unwrap();
     let error = refused(&newer.url).await;
     assert!(matches!(error, StoreError::OtherVersion { .. }), "{error}");
@@ -244,7 +244,7 @@ async fn the_recommended_grants_suffice(server: &Server) {
     let mut raw = database.connect().await;
     let name = database.name().to_owned();
     let user = format!("serving_{name}");
-    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata transfer_metadata head_signatures external_statements external_lines matches match_lines match_entries unmatches open_lines matched_entries account_sets account_set_members";
+    let tables = "currencies accounts balances transfers entries idempotency_keys pending_entries holds account_limits chain backdated_entries backdated_days closes close_balances api_keys api_key_revocations api_key_uses audit_log webhook_endpoints webhook_removals webhook_progress account_metadata transfer_metadata head_signatures external_statements external_lines matches match_lines match_entries unmatches open_lines matched_entries external_repeats external_withdrawals account_sets account_set_members";
     let mut grants = vec![];
     let to = if server.engine == Engine::Postgres {
         grants.push(format!("CREATE ROLE {user} LOGIN PASSWORD 'p'"));

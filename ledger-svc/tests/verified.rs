@@ -19,6 +19,7 @@ on_every_engine!(
     every_change_by_sql_is_found,
     what_the_first_version_booked_is_chained,
     triggers_that_are_gone_are_told,
+    triggers_that_say_nothing_are_found_and_mended,
 );
 
 async fn verified(database: &Database, pinned: Option<Head>) -> Result<Verified, VerifyError> {
@@ -121,6 +122,8 @@ pub async fn unfenced(database: &Database) -> Raw {
                 "match_lines",
                 "match_entries",
                 "unmatches",
+                "external_repeats",
+                "external_withdrawals",
                 "account_sets",
                 "account_set_members",
             ] {
@@ -399,7 +402,7 @@ async fn what_the_first_version_booked_is_chained(server: &Server) {
     let unmigrated = verified(&database, None).await.unwrap_err().to_string();
     assert!(unmigrated.contains("forebay-ledger migrate"), "{unmigrated}");
     let migrated = Box::pin(forebay_ledger::store::migrate(&url, false)).await.unwrap();
-    assert_eq!(migrated.applied, 15);
+    assert_eq!(migrated.applied, 16);
     let seen = verified(&database, None).await.unwrap();
     assert_eq!((seen.books.transfers, seen.books.entries), (1, 2));
     what_is_kept_apart_is_held_against_it(&database).await;
@@ -477,4 +480,65 @@ async fn triggers_that_are_gone_are_told(server: &Server) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     drop(serving);
+}
+
+/// What puts something else under a trigger's name, or makes its function say nothing.
+fn emptied(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Sqlite => &[
+            "DROP TRIGGER entries_no_update",
+            "CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries BEGIN SELECT 1; END",
+        ],
+        Engine::MariaDb => &[
+            "DROP TRIGGER entries_no_update",
+            "CREATE TRIGGER entries_no_update BEFORE UPDATE ON entries FOR EACH ROW SET @nothing = 1",
+        ],
+        Engine::Postgres => &[
+            "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "DROP TRIGGER entries_append_only ON entries",
+            "CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION nothing('entries are append-only')",
+        ],
+    }
+}
+
+async fn triggers_that_say_nothing_are_found_and_mended(server: &Server) {
+    let running = server.running().await;
+    let database = running.database;
+    running.service.stop().await.unwrap();
+    let run = |what: &[&str]| {
+        let (command, flags) = what.split_first().unwrap();
+        let output =
+            binary().args([command, "--database", &database.url]).args(flags).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (name, gone) = match database.engine {
+        Engine::Postgres => ("entries_append_only", "DROP TRIGGER chain_append_only ON chain"),
+        Engine::Sqlite | Engine::MariaDb => ("entries_no_update", "DROP TRIGGER chain_no_update"),
+    };
+    let mut raw = database.connect().await;
+    for sql in emptied(database.engine).iter().chain([&gone]) {
+        raw.execute(sql).await.expect(sql);
+    }
+    let of_gone = gone.split(' ').nth(2).unwrap();
+    let said = format!(
+        "are gone: {of_gone}; 1 triggers that keep rows from being changed are not what the migrations made them: {name}; forebay-ledger migrate --mend-triggers"
+    );
+    for what in ["verify", "migrate"] {
+        let (code, _, error) = run(&[what]);
+        assert!(code == 65 && error.contains(&said), "{what}: {code} {error}");
+    }
+    let (code, told, error) = run(&["migrate", "--mend-triggers"]);
+    assert!(code == 0 && told.contains("they are made again"), "{code} {told}{error}");
+    assert_eq!(run(&["migrate", "--mend-triggers"]).0, 0);
+    assert_eq!(run(&["verify"]).0, 0);
+    if database.engine == Engine::Postgres {
+        let empty = "CREATE OR REPLACE FUNCTION forebay_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
+        raw.execute(empty).await.unwrap();
+        let (code, _, error) = run(&["verify"]);
+        assert!(code == 65 && error.contains("transfers_append_only"), "{code} {error}");
+        assert_eq!(run(&["migrate", "--mend-triggers"]).0, 0);
+        assert_eq!(run(&["verify"]).0, 0);
+    }
+    raw.close().await;
 }

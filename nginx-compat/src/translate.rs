@@ -36,6 +36,7 @@ pub mod log;
 pub mod log_variable;
 pub mod lookup;
 pub mod mirror;
+pub mod named;
 pub mod note;
 pub mod of_answer;
 pub mod order;

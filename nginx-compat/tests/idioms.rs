@@ -173,6 +173,46 @@ fn parameters_are_found_whatever_their_capitals() {
     }
 }
 
+#[test]
+fn cookies_are_found_whatever_their_capitals() {
+    let (config, report) =
+        server("location / { if ($cookie_Sid = s3cret) { return 403; } return 204; }");
+    assert_eq!(verdict(&report, "if").0, Exact);
+    for (cookies, value) in [
+        ("sid=x", "x"),
+        ("a=b; SID=y; sid=z", "y"),
+        ("xsid=1; asid=2", ""),
+        ("a=sid=1", ""),
+        ("a=b, Sid = c d ;e=f", "c d "),
+        ("sid", ""),
+    ] {
+        let mut headers = ::http::HeaderMap::new();
+        headers.insert("cookie", cookies.parse().expect("a field"));
+        let target = Target {
+            listener: "l",
+            host: "h",
+            path: "/",
+            query: "",
+            method: "GET",
+            headers: Some(&headers),
+        };
+        let (maps, captures) = (Maps::new(&config), Captures::default());
+        let leads = proxy_config::leads::Leads::new(&config);
+        let template = proxy_config::template::Compiled::new("${cookies_sid}", &leads.scope());
+        let found = template.expect("it is a map").render(&Facts::of(target, &captures, &maps));
+        assert_eq!(found, value, "{cookies}");
+    }
+    let hashed = |key: &str| {
+        let http = format!("upstream u {{ hash {key}; server 10.0.0.1; server 10.0.0.2; }}");
+        let inner = "server { listen 80; location / { proxy_pass http://u; } }";
+        let (_, report) = translated(&format!("{http} {inner}"));
+        verdict(&report, "hash").1
+    };
+    assert!(hashed("$arg_x").contains("other capitals"), "{}", hashed("$arg_x"));
+    assert!(hashed("$cookie_x").contains("other capitals"));
+    assert!(!hashed("$http_x").contains("other capitals"));
+}
+
 const NEXTCLOUD: &str = r"root /srv; location ~ \.php(?:$|/) {
     rewrite ^/(?!index|remote|public|cron|core\/ajax\/update|status|ocs\/v[12]|updater\/.+|ocs-provider\/.+|.+\/richdocumentscode(_arm64)?\/proxy) /index.php$request_uri;
     fastcgi_split_path_info ^(.+?\.php)(/.*)$; set $path_info $fastcgi_path_info; try_files $fastcgi_script_name =404;
@@ -185,8 +225,11 @@ fn nextclouds_configuration_comes_through() {
     let lost: Vec<_> = report.unsupported().map(|item| (&item.directive, &item.text)).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(verdict(&report, "rewrite").0, Exact);
-    let (exactness, text) = verdict(&report, "fastcgi_param front_controller_active");
-    assert!(exactness == Approximate && text.contains("index.php"), "{text}");
+    assert_eq!(verdict(&report, "fastcgi_param front_controller_active").0, Exact);
+    let params = config.upstreams.values().find_map(|upstream| upstream.fastcgi.as_ref());
+    let params = &params.expect("it runs scripts").params;
+    assert_eq!(params["modHeadersAvailable"].0, "true");
+    assert_eq!(params["front_controller_active"].0, "true");
     let ended = |uri| ran(&config, uri, "path");
     assert_eq!(ended("/apps/x.php"), "/index.php");
     for (spared, script) in [

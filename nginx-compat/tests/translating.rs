@@ -5,21 +5,20 @@ use forebay_nginx::parse::parse_bytes;
 use forebay_nginx::report::Report;
 use forebay_nginx::translate::translate;
 use forebay_nginx::verdict::Exactness;
+use proxy_config::Config;
 use proxy_config::matching::{Router, Target};
-use proxy_config::{Config, Source};
+
+use http::translated;
+
+#[path = "translated/http.rs"]
+mod http;
 
 /// The configuration of one server, loaded, and what the report calls unsupported.
 fn config(http: &str, server: &str) -> (Config, Vec<String>) {
-    let text = format!("http {{ {http} server {{ listen 80; server_name a.example; {server} }} }}");
-    let parsed = parse_bytes("t", text.as_bytes(), Includes::Unfollowed);
-    assert!(parsed.problems.is_empty(), "{text}: {:?}", parsed.problems);
-    let translation = translate(&parsed.document);
-    let report = Report::new(&parsed.document, &translation);
+    let server = format!("server {{ listen 80; server_name a.example; {server} }}");
+    let (config, report) = translated(&format!("{http} {server}"));
     let lost = report.unsupported().filter(|item| !item.row);
-    let lost = lost.map(|item| format!("{}: {}", item.directive, item.text)).collect();
-    let yaml = translation.config.unwrap_or_else(|| panic!("{text}")).to_yaml();
-    let config = Config::load(Source::new("t", yaml.as_str()));
-    (config.unwrap_or_else(|problems| panic!("{problems}\n{yaml}")), lost)
+    (config, lost.map(|item| format!("{}: {}", item.directive, item.text)).collect())
 }
 
 /// The route that takes a path, as JSON.

@@ -1,7 +1,7 @@
 //! What deploying templates would change, against templates that are deployed or saved: resource by
 //! resource and property by property, with what each change does. Pure, and offline.
 //!
-//! [`effect`] knows what a change does to a resource, `impossible` which ones AWS refuses, [`spread`] what a replacement takes with it,
+//! [`effect`] knows what a change does to a resource, `impossible` which ones AWS refuses, `major` when a database may go to another major version, [`spread`] what a replacement takes with it,
 //! [`guard`] what is refused, [`confirmed`] where CloudFormation says otherwise, [`drifted`] what becomes of changes by hand, [`told`] how it is said.
 
 pub mod confirmed;
@@ -9,6 +9,7 @@ pub mod drifted;
 pub mod effect;
 pub mod guard;
 mod impossible;
+mod major;
 pub mod saved;
 mod spread;
 pub mod told;
@@ -174,6 +175,7 @@ fn altered(id: &str, was: &Value, is: &Value) -> Option<ResourceChange> {
                 PropertyChange { path, before, after, effect, because }
             })
             .collect();
+    major::judge(kind, was, is, &mut properties);
     for key in attribute_names(was, is) {
         if was[&key] != is[&key] {
             let given = |value: &Value| (!value.is_null()).then(|| value.clone());

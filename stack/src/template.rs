@@ -40,6 +40,7 @@ use serde_json::{Map, Value, json};
 
 pub use crate::environment::by_hand::{Kept, Stack};
 use crate::estate::EstatePlan;
+pub use aurora::MAJOR_UPGRADE;
 use by_hand::Unfit;
 pub use fleet::architecture;
 

@@ -245,7 +245,9 @@ fn what_may_be_new_at_aws_is_said_and_not_refused() {
     let file = "extends: new/forebay.yaml\n\
         aws: { region: eu-central-9 }\n\
         edge: { instances: { type: c99g.large } }\n\
-        database: { version: \"99.9.9\" }\n";
+        database: { version: \"99.9.9\" }\n\
+        databases: { older: { engine: postgres, class: db.m4.large, storage: 20GiB } }\n\
+        functions: { old: { code: a.zip, handler: index.handler, runtime: nodejs12.x, uses: [older] } }\n";
     fs::write(folder.path().join("later.yaml"), file).unwrap();
     let checked = forebay(folder.path(), &["check", "later.yaml"]);
     assert_eq!(checked.status.code(), Some(0), "{}{}", out(&checked), err(&checked));
@@ -253,10 +255,12 @@ fn what_may_be_new_at_aws_is_said_and_not_refused() {
         "Note: aws.region: the region `eu-central-9` is not known to Forebay, whose list is of 20",
         "Note: edge.instances.type: the type `c99g.large` is not known",
         "Note: database.version: mysql 99.9.9 is not known",
+        "Note: databases.older.class: RDS ends `db.m4`, and may make no database of it",
+        "Note: functions.old.runtime: AWS ends `nodejs12.x`, and may make no new function",
     ] {
         assert!(out(&checked).contains(note), "{note}: {}", out(&checked));
     }
     let told = forebay(folder.path(), &["check", "later.yaml", "-o", "json"]);
     let told: serde_json::Value = serde_json::from_str(&out(&told)).unwrap();
-    assert_eq!(told["notes"].as_array().map(Vec::len), Some(3), "{told}");
+    assert_eq!(told["notes"].as_array().map(Vec::len), Some(5), "{told}");
 }

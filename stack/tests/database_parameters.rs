@@ -96,6 +96,7 @@ fn a_real_server_starts_with_them_and_reads_them_back() {
     let database = Database {
         engine: Engine::Mariadb,
         version: None,
+        major_upgrade: false,
         class: "db.r7g.large".to_owned(),
         storage: None,
         multi_az: true,

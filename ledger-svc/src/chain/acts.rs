@@ -5,7 +5,7 @@ use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::key::ApiKeyRow;
 use crate::outbox::{EndpointRow, RemovalRow};
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::signature::SignatureRow;
 
 pub fn key(row: &ApiKeyRow, digest: &mut Digesting) {
@@ -69,6 +69,23 @@ pub fn statement(row: &StatementRow, digest: &mut Digesting) {
         digest.text(&line.reference);
         digest.text(&line.text);
     }
+    // Of a statement without any, the link is what it was before there were identities. The words are no numbers' length.
+    for line in row.lines.iter().filter(|line| !line.identity.is_empty()) {
+        digest.text("line's identity");
+        digest.number(line.id);
+        digest.text(&line.identity);
+    }
+    for repeat in &row.repeats {
+        digest.text("repeated line");
+        digest.number(repeat.number);
+        digest.number(repeat.line_id);
+    }
+}
+
+pub fn withdrawal(row: &WithdrawalRow, digest: &mut Digesting) {
+    digest.number(row.statement_id);
+    digest.text(&row.reason);
+    digest.number(row.withdrawn_at_us);
 }
 
 pub fn matched(row: &MatchRow, digest: &mut Digesting) {

@@ -1,5 +1,6 @@
 //! `forebay-ledger reconcile`: statements of a bank against an account's entries, at the database itself.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,13 +10,16 @@ use jiff::civil::Date;
 use super::close::day;
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
+use crate::account::validate_text;
 use crate::act::Actor;
 use crate::interchange::{Fault, Faults};
 use crate::json;
 use crate::posting::Standing;
 use crate::reconcile::run::{Adjustment, Desk, Reconciled};
 use crate::reconcile::table::Mapping;
-use crate::reconcile::{Proposal, Rule, Rules, StatementFormat};
+use crate::reconcile::{
+    ImportWarning, Proposal, REASON_CHARS_MAX, RepeatedLine, Rule, Rules, StatementFormat,
+};
 
 const SERVED: &str = "while the service runs, use its API: /v1/accounts/{code}/reconciliation";
 /// Exceptions printed at most.
@@ -31,6 +35,8 @@ pub enum ReconcileCommand {
     Exceptions(AccountArgs),
     /// Book a transfer for a line that has no entry, and match it
     Adjust(AdjustArgs),
+    /// Withdraw a statement that should not have been imported; none of its lines may be matched
+    Withdraw(WithdrawArgs),
 }
 
 #[derive(Debug, Args)]
@@ -86,12 +92,25 @@ pub struct AdjustArgs {
     effective_date: Option<Date>,
 }
 
+#[derive(Debug, Args)]
+pub struct WithdrawArgs {
+    #[command(flatten)]
+    of: AccountArgs,
+    /// The statement's number, as import prints it
+    #[arg(long)]
+    statement: i64,
+    /// Why
+    #[arg(long)]
+    reason: String,
+}
+
 pub fn reconcile(command: &ReconcileCommand) -> anyhow::Result<()> {
     let of = match command {
         ReconcileCommand::Import(args) => &args.of,
         ReconcileCommand::Run(args) => &args.of,
         ReconcileCommand::Exceptions(args) => args,
         ReconcileCommand::Adjust(args) => &args.of,
+        ReconcileCommand::Withdraw(args) => &args.of,
     };
     let said = runtime()?.block_on(async {
         let offline = Offline::open(&of.database, SERVED).await?;
@@ -123,6 +142,7 @@ async fn done(
         }
         ReconcileCommand::Exceptions(_) => exceptions(offline, &account).await,
         ReconcileCommand::Adjust(args) => {
+            reason(&args.reason)?;
             let adjustment = Adjustment {
                 line: args.line,
                 against: args.against.clone(),
@@ -132,6 +152,11 @@ async fn done(
             let matched = desk.adjust(&adjustment).await?;
             let entry = matched.entries[0];
             Ok(format!("line {} is entry {entry} now (match {})\n", args.line, matched.id))
+        }
+        ReconcileCommand::Withdraw(args) => {
+            reason(&args.reason)?;
+            desk.withdraw(args.statement, &args.reason).await?;
+            Ok(format!("statement {} is withdrawn\n", args.statement))
         }
     }
 }
@@ -163,7 +188,28 @@ async fn import(desk: &Desk<'_>, args: &ImportArgs) -> anyhow::Result<String> {
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned());
     let imported = desk.import(args.format, &text, mapping.as_ref(), name.as_deref()).await?;
     let before = if imported.new { "" } else { " was imported before" };
-    Ok(format!("statement {}{before}\n", imported.id))
+    let mut said = format!("statement {}{before}\n", imported.id);
+    if !imported.repeated.is_empty() {
+        let count = imported.repeated.len();
+        let _ =
+            writeln!(said, "{count} of its lines were there already, and are not open once more:");
+    }
+    for RepeatedLine { number, line, statement } in &imported.repeated {
+        let _ = writeln!(said, "  its number {number} is line {line} of statement {statement}");
+    }
+    for ImportWarning { number, warning } in &imported.warnings {
+        let _ = writeln!(said, "warning: its number {number}: {warning}");
+    }
+    Ok(said)
+}
+
+/// As the API takes it.
+fn reason(text: &str) -> anyhow::Result<()> {
+    validate_text("reason", text, REASON_CHARS_MAX)?;
+    if text.trim() != text || text.is_empty() {
+        bail!("the reason is empty, or begins or ends with a space");
+    }
+    Ok(())
 }
 
 fn told(reconciled: &Reconciled) -> String {

@@ -34,9 +34,9 @@ pub fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let verified = runtime.block_on(verify::verify_signed(&database, args.head, &keys))?;
     print(&text(&database, &verified))?;
-    match verified.triggers_missing {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(VerifyError::Unguarded(missing).into()),
+    match verified.unguarded {
+        unguarded if unguarded.is_empty() => Ok(()),
+        unguarded => Err(VerifyError::Unguarded(unguarded).into()),
     }
 }
 

@@ -68,6 +68,7 @@ pub const OPERATIONS: &[(&str, Permission)] = &[
     ("listSignatures", Read),
     ("importStatement", Post),
     ("listStatements", Read),
+    ("withdrawStatement", Post),
     ("listOpenLines", Read),
     ("listUnmatchedEntries", Read),
     ("getReconciliation", Read),

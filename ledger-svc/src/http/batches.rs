@@ -13,6 +13,7 @@ use super::problem::{Details, Kind, Problem};
 use super::transfers::verdict_problem;
 use crate::batch::{Answer, Group, Verdict};
 use crate::json;
+use crate::metrics::Metrics;
 use crate::transfer::{BatchBody, Transfer, TransferRequest};
 
 /// What became of one request of a batch.
@@ -94,7 +95,7 @@ pub async fn create(
         if index > 0 {
             text.push(',');
         }
-        write_result(&app, &mut text, None, Some(key), verdict, minimal);
+        write_result(&app.metrics, &mut text, None, Some(key), verdict, minimal);
     }
     text.push_str("]}");
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
@@ -131,7 +132,7 @@ pub async fn entries_of(app: &App, requests: &[TransferRequest]) -> Result<usize
 
 /// One result as JSON. The stored bytes of an answer go in as they are.
 pub fn write_result(
-    app: &App,
+    metrics: &Metrics,
     text: &mut String,
     line: Option<u64>,
     key: Option<&str>,
@@ -142,20 +143,20 @@ pub fn write_result(
     match verdict {
         Verdict::Posted(answer) => write_answer(text, &answer, false, minimal),
         Verdict::Replayed(answer) => write_answer(text, &answer, true, minimal),
-        refused => write_problem(app, text, &verdict_problem(refused).unwrap_or_else(internal)),
+        refused => write_problem(metrics, text, &verdict_problem(refused).unwrap_or_else(internal)),
     }
 }
 
 /// A result that is a problem, as JSON.
 pub fn write_refusal(
-    app: &App,
+    metrics: &Metrics,
     text: &mut String,
     line: Option<u64>,
     key: Option<&str>,
     problem: &Problem,
 ) {
     begin(text, line, key);
-    write_problem(app, text, problem);
+    write_problem(metrics, text, problem);
 }
 
 fn begin(text: &mut String, line: Option<u64>, key: Option<&str>) {
@@ -178,8 +179,8 @@ fn write_answer(text: &mut String, answer: &Answer, replayed: bool, minimal: boo
     text.push('}');
 }
 
-fn write_problem(app: &App, text: &mut String, problem: &Problem) {
+fn write_problem(metrics: &Metrics, text: &mut String, problem: &Problem) {
     let row = problem.kind.row();
-    app.metrics.problems.with_label_values(&[row.name]).inc();
+    metrics.problems.with_label_values(&[row.name]).inc();
     text.push_str(&format!("\"status\":{},\"problem\":{}}}", row.status, problem.json()));
 }

@@ -23,6 +23,7 @@ use super::problem::{Kind, Problem};
 use crate::act::Actor;
 use crate::batch::{Group, Verdict};
 use crate::json;
+use crate::metrics::Metrics;
 use crate::transfer::{BatchItem, TransferRequest};
 
 /// Requests handed to the writer together, at most.
@@ -125,14 +126,14 @@ struct Waiting {
 
 impl Waiting {
     /// Its answers, a line each, whatever happens to the task that makes them.
-    async fn text(&mut self, app: &App) -> String {
+    async fn text(&mut self, metrics: &Metrics) -> String {
         if let Ok(text) = (&mut self.answer).await {
             return text;
         }
         let detail = "it is not known whether this was booked: send it again under the same key";
         let (mut text, problem) = (String::new(), Problem::new(Kind::Internal, detail));
         for number in &self.numbers {
-            write_refusal(app, &mut text, Some(*number), None, &problem);
+            write_refusal(metrics, &mut text, Some(*number), None, &problem);
             text.push('\n');
         }
         text
@@ -191,7 +192,7 @@ impl Stream {
             };
             tokio::select! {
                 frame = next => return Ok(piece(frame, timeout)),
-                text = first.text(&self.app) => {
+                text = first.text(&self.app.metrics) => {
                     self.waiting.pop_front();
                     self.send(text).await?;
                 }
@@ -246,7 +247,7 @@ impl Stream {
 
     async fn answer_next(&mut self) -> Result<(), Gone> {
         let Some(mut first) = self.waiting.pop_front() else { return Ok(()) };
-        let text = first.text(&self.app).await;
+        let text = first.text(&self.app.metrics).await;
         self.send(text).await
     }
 
@@ -261,7 +262,7 @@ impl Stream {
         }
         let (mut text, problem) = (String::new(), key_gone());
         for Line { number, key, .. } in lines {
-            write_refusal(&self.app, &mut text, Some(number), key.as_deref(), &problem);
+            write_refusal(&self.app.metrics, &mut text, Some(number), key.as_deref(), &problem);
             text.push('\n');
         }
         self.send(text).await?;
@@ -274,7 +275,7 @@ impl Stream {
             self.answer_next().await?;
         }
         let mut text = String::new();
-        write_refusal(&self.app, &mut text, Some(self.line + 1), None, problem);
+        write_refusal(&self.app.metrics, &mut text, Some(self.line + 1), None, problem);
         text.push('\n');
         self.send(text).await
     }
@@ -348,13 +349,41 @@ async fn answered(
     for (number, key, refused) in heads {
         let key = key.as_deref();
         match (refused.as_ref().or(failed.as_ref()), &mut verdicts) {
-            (Some(problem), _) => write_refusal(&app, &mut text, Some(number), key, problem),
+            (Some(problem), _) => {
+                write_refusal(&app.metrics, &mut text, Some(number), key, problem);
+            }
             (None, verdicts) => {
                 let verdict = verdicts.next().unwrap_or(Verdict::Withheld);
-                write_result(&app, &mut text, Some(number), key, verdict, minimal);
+                write_result(&app.metrics, &mut text, Some(number), key, verdict, minimal);
             }
         }
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_line_is_answered_when_its_task_dies() {
+        let metrics = Metrics::new();
+        let answer = tokio::spawn(std::future::pending());
+        answer.abort();
+        let mut waiting = Waiting { numbers: vec![3, 4, 9], answer };
+        let text = waiting.text(&metrics).await;
+        let told: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let numbers: Vec<&Value> = told.iter().map(|line| &line["line"]).collect();
+        assert_eq!(numbers, [3, 4, 9]);
+        for line in &told {
+            assert_eq!(line["status"], 500);
+            let detail = line["problem"]["detail"].as_str().unwrap();
+            assert!(detail.contains("send it again under the same key"), "{line}");
+        }
+        assert_eq!(metrics.problems.with_label_values(&["internal"]).get(), 3);
+    }
 }

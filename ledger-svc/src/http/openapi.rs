@@ -167,6 +167,7 @@ const OPERATIONS: &[(&str, &[&[Kind]])] = &[
     ("listSignatures", &[ALWAYS]),
     ("importStatement", &[ALWAYS, BODY, OF_ACCOUNT, &[Kind::InvalidText]]),
     ("listStatements", &[ALWAYS, OF_ACCOUNT]),
+    ("withdrawStatement", &[ALWAYS, BODY, &[Kind::StatementNotFound, Kind::WithdrawalRefused]]),
     ("listOpenLines", &[ALWAYS, OF_ACCOUNT]),
     ("listUnmatchedEntries", &[ALWAYS, OF_ACCOUNT]),
     ("getReconciliation", &[ALWAYS, OF_ACCOUNT]),

@@ -27,6 +27,7 @@ pub enum Kind {
     KeyNotFound,
     WebhookNotFound,
     MatchNotFound,
+    StatementNotFound,
     SetNotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -39,6 +40,7 @@ pub enum Kind {
     TooManyKeys,
     TooManyWebhooks,
     MatchRefused,
+    WithdrawalRefused,
     Unwritable,
     PreconditionFailed,
     BodyTooLarge,
@@ -88,7 +90,7 @@ const fn row(
 }
 
 /// In the order of `Kind`.
-pub const KINDS: [KindRow; 51] = [
+pub const KINDS: [KindRow; 53] = [
     row(
         Kind::MalformedRequest,
         400,
@@ -182,6 +184,13 @@ pub const KINDS: [KindRow; 51] = [
         "The path names a match that does not exist.",
     ),
     row(
+        Kind::StatementNotFound,
+        404,
+        "statement-not-found",
+        "There is no such statement",
+        "The path names a statement that does not exist.",
+    ),
+    row(
         Kind::SetNotFound,
         404,
         "set-not-found",
@@ -264,6 +273,13 @@ pub const KINDS: [KindRow; 51] = [
         "match-refused",
         "Lines and entries do not match",
         "One of them is matched already, is not of this account, or both sides come to different sums.",
+    ),
+    row(
+        Kind::WithdrawalRefused,
+        409,
+        "withdrawal-refused",
+        "The statement cannot be withdrawn",
+        "Some of its lines are matched, or are in a later statement too, or it was withdrawn before; `detail` names them.",
     ),
     row(
         Kind::Unwritable,

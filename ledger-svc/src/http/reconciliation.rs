@@ -1,9 +1,7 @@
-//! `/v1/accounts/{code}/reconciliation` and what belongs to it: statements of others, the rules, matches, what is open on
-//! either side, and adjustments.
+//! `/v1/accounts/{code}/reconciliation` and what belongs to it: the rules, matches, what is open on either side, and adjustments.
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -20,10 +18,9 @@ use crate::json;
 use crate::money::{format_minor, signed_minor};
 use crate::posting::Standing;
 use crate::reconcile::run::{Adjustment, Desk, Reconciled};
-use crate::reconcile::table::Mapping;
 use crate::reconcile::{
     ExternalLine, ExternalStatement, Match, MatchRow, Proposal, REASON_CHARS_MAX, Rule, Rules,
-    StatementFormat, UnmatchedEntry,
+    UnmatchedEntry,
 };
 use crate::report::Page;
 use crate::store::{AsOf, Reader};
@@ -35,85 +32,8 @@ const DAYS_MAX: i32 = 31;
 const GROUP_MAX: usize = 8;
 const RULES_MAX: usize = 5;
 
-/// A statement of somebody else.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StatementBody {
-    #[schema(inline)]
-    pub format: StatementFormat,
-    /// The statement itself.
-    pub text: String,
-    /// How a table is read; only with `csv`, and always there.
-    #[serde(default, deserialize_with = "json::object_if_any")]
-    pub mapping: Option<Mapping>,
-    /// What people call it; the sender's own name of it when left out.
-    #[serde(default)]
-    #[schema(max_length = 200)]
-    pub name: Option<String>,
-}
-
-async fn account(app: &App, code: &str) -> Result<Standing, Problem> {
+pub async fn account(app: &App, code: &str) -> Result<Standing, Problem> {
     app.reader.standing(code).await?.ok_or_else(|| missing(code))
-}
-
-/// Import a statement
-///
-/// camt.053, or a table with a mapping. What a bank credits (`CRDT`) lowers the balance of an account that grows by credits,
-/// such as a card's or a loan's, and raises that of others. Nothing of it is booked: its lines are open until they are matched. The same
-/// again answers 200: the same text, or one of the same balances and lines.
-#[utoipa::path(
-    post, path = "/v1/accounts/{code}/statements", operation_id = "importStatement", tag = "reconciliation",
-    params(("code" = String, Path, description = "The account's code")),
-    request_body = StatementBody,
-    responses(
-        (status = 201, description = "Imported", body = ExternalStatement),
-        (status = 200, description = "It was imported before", body = ExternalStatement),
-    )
-)]
-pub async fn import(
-    State(app): State<App>,
-    Segment(code): Segment,
-    actor: Actor,
-    body: JsonBytes,
-) -> Result<Response, Problem> {
-    let body: StatementBody = json::read(&body.0)?;
-    let wrong = |what: &str| Problem::new(Kind::InvalidBody, what).at("mapping".into());
-    match (body.format, &body.mapping) {
-        (StatementFormat::Csv, Some(mapping)) => {
-            mapping.validate().map_err(|error| wrong(&error.to_string()))?;
-        }
-        (StatementFormat::Csv, None) => {
-            return Err(wrong("a table needs a mapping of its columns"));
-        }
-        (StatementFormat::Camt053, Some(_)) => return Err(wrong("a mapping is for csv")),
-        (StatementFormat::Camt053, None) => {}
-    }
-    let account = account(&app, &code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
-    let (mapping, name) = (body.mapping.as_ref(), body.name.as_deref());
-    let imported = desk.import(body.format, &body.text, mapping, name).await?;
-    let id = account.account_id;
-    let mut found = app.reader.external_statements(id, imported.id - 1, 1).await?.items;
-    let statement = found.pop().ok_or_else(|| Problem::new(Kind::Internal, "it is gone"))?;
-    let status = if imported.new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(statement)).into_response())
-}
-
-/// List an account's statements of others
-#[utoipa::path(
-    get, path = "/v1/accounts/{code}/statements", operation_id = "listStatements", tag = "reconciliation",
-    params(("code" = String, Path, description = "The account's code"), Paging),
-    responses((status = 200, description = "A page of statements", body = Page<ExternalStatement>))
-)]
-pub async fn statements(
-    State(app): State<App>,
-    Segment(code): Segment,
-    Params(paging): Params<Paging>,
-) -> Result<PageOf<ExternalStatement>, Problem> {
-    let account = account(&app, &code).await?;
-    let (after, limit) = (paging.after_number()?, paging.limit()?);
-    Ok(Json(app.reader.external_statements(account.account_id, after, limit).await?))
 }
 
 /// List lines without an entry
@@ -377,7 +297,7 @@ pub async fn matches(
     Ok(Json(page.map(MatchRow::told)))
 }
 
-/// Why a match is taken back.
+/// Why something is taken back.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveBody {

@@ -2,14 +2,19 @@
 
 use jiff::civil::Date;
 
+use super::overlap::OF_STATEMENT;
 use super::xml::{self, Node};
 use super::{
-    LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX, cut,
+    IDENTITY_CHARS_MAX, LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement,
+    TEXT_CHARS_MAX, cut,
 };
 use crate::account::Side;
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};
 use crate::when;
+
+/// What banks write where they have no reference.
+const NO_REFERENCE: [&str; 3] = ["NONREF", "NOREF", "NOTPROVIDED"];
 
 /// Whose statement it is: in what currency, and on which side the account grows.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +61,7 @@ pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
             _ => {}
         }
     }
-    for entry in statement.all("Ntry") {
+    for (entry, number) in statement.all("Ntry").zip(1..) {
         if read.lines.len() >= LINES_MAX {
             found.at(
                 entry.line,
@@ -66,7 +71,8 @@ pub fn read(text: &str, of: Of<'_>) -> Result<ReadStatement, Faults> {
         }
         // What moves nothing, such as a notice of the bank's, is no line: no entry could ever be it.
         if let Some(line) = line(entry, of, &mut found).filter(|line| line.minor != 0) {
-            read.lines.push(line);
+            let identity = identity(entry, statement, number);
+            read.lines.push(ReadLine { identity, ..line });
         }
     }
     // What could not be read would be missing in the sum.
@@ -174,7 +180,34 @@ fn line(entry: &Node, of: Of<'_>, found: &mut Found) -> Option<ReadLine> {
         minor,
         reference: cut(reference, REFERENCE_CHARS_MAX),
         text: cut(&said.join(" "), TEXT_CHARS_MAX),
+        identity: String::new(),
     })
+}
+
+/// What the bank tells an entry from all others by: its own reference, or the one of the only transaction in it, or the
+/// number that the transaction has on its way between banks. `NtryRef` and the place hold within a statement alone: some
+/// banks count with the one, others write the account's number into it.
+fn identity(entry: &Node, statement: &Node, number: usize) -> String {
+    let mut transactions = Vec::new();
+    entry.below("TxDtls", &mut transactions);
+    let only = match transactions.as_slice() {
+        [one] => Some(*one),
+        _ => None,
+    };
+    let is_one = |text: &&str| !NO_REFERENCE.iter().any(|none| text.eq_ignore_ascii_case(none));
+    let of_entry = |name: &str| entry.said(name).filter(is_one);
+    let of_transaction = |name: &str| only?.said(&format!("Refs/{name}")).filter(is_one);
+    let own = of_entry("AcctSvcrRef").or_else(|| of_transaction("AcctSvcrRef"));
+    let told = match (own, of_transaction("TxId"), statement.said("Id")) {
+        (Some(own), ..) => format!("AcctSvcrRef {own}"),
+        (None, Some(id), _) => format!("TxId {id}"),
+        (None, None, Some(id)) => match of_entry("NtryRef") {
+            Some(reference) => format!("{OF_STATEMENT}{id} NtryRef {reference}"),
+            None => format!("{OF_STATEMENT}{id} entry {number}"),
+        },
+        (None, None, None) => String::new(),
+    };
+    if told.chars().count() > IDENTITY_CHARS_MAX { String::new() } else { told }
 }
 
 /// A date, or the day of a time as the bank wrote it.
@@ -224,8 +257,29 @@ pub mod tests {
             minor: -1250,
             reference: "order-42".into(),
             text: "Müller & Sons Invoice 7".into(),
+            identity: "AcctSvcrRef bank-7".into(),
         };
         assert_eq!(read.lines, [expected]);
+    }
+
+    #[test]
+    fn an_entry_is_told_by_what_the_bank_has() {
+        let told = |from: &str, to: &str| {
+            read_euro(&STATEMENT.replace(from, to)).unwrap().lines[0].identity.clone()
+        };
+        let own = "<AcctSvcrRef>bank-7</AcctSvcrRef>";
+        assert_eq!(told(own, ""), "Stmt 2026-001 entry 1");
+        assert_eq!(told("bank-7", "nonref"), "Stmt 2026-001 entry 1");
+        assert_eq!(told(own, "<NtryRef>3</NtryRef>"), "Stmt 2026-001 NtryRef 3");
+        let within = |refs: &str| format!("{refs}<NtryDtls><TxDtls><Refs>");
+        let refs = format!("{own}<NtryDtls><TxDtls><Refs>");
+        let of_transaction = |inner: &str| told(&refs, &(within("") + inner));
+        assert_eq!(of_transaction("<TxId>t-1</TxId>"), "TxId t-1");
+        assert_eq!(of_transaction("<AcctSvcrRef>b</AcctSvcrRef><TxId>t</TxId>"), "AcctSvcrRef b");
+        // What is said of one transaction of several is not said of the entry.
+        let several = "<NtryDtls><TxDtls><Refs><TxId>t</TxId></Refs></TxDtls><TxDtls><Refs>";
+        assert_eq!(told(&refs, several), "Stmt 2026-001 entry 1");
+        assert_eq!(told("bank-7", &"x".repeat(140)), "");
     }
 
     #[test]

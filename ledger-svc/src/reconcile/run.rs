@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::matching::{Item, propose};
 use super::table::Mapping;
 use super::{
-    Adjusted, CANDIDATES_MAX, Match, MatchError, NAME_CHARS_MAX, NewAdjustment, NewMatch,
-    NewStatement, Proposal, Rule, Rules, StatementFormat, camt, cut, table,
+    Adjusted, CANDIDATES_MAX, ImportWarning, Match, MatchError, NAME_CHARS_MAX, NewAdjustment,
+    NewMatch, NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat, WithdrawError,
+    camt, cut, overlap, table,
 };
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
@@ -63,6 +64,8 @@ pub enum ReconcileError {
     #[error(transparent)]
     Match(#[from] MatchError),
     #[error(transparent)]
+    Withdraw(#[from] WithdrawError),
+    #[error(transparent)]
     Rejected(#[from] Rejection),
     #[error(transparent)]
     Item(#[from] ItemError),
@@ -85,10 +88,14 @@ pub struct Adjustment {
     pub effective_date: Option<Date>,
 }
 
-/// A statement's number, and whether it is new.
+/// What came of a statement.
 pub struct Imported {
+    /// Its number.
     pub id: i64,
     pub new: bool,
+    /// Its lines that are lines of earlier statements.
+    pub repeated: Vec<RepeatedLine>,
+    pub warnings: Vec<ImportWarning>,
 }
 
 impl Desk<'_> {
@@ -100,7 +107,7 @@ impl Desk<'_> {
         mapping: Option<&Mapping>,
         name: Option<&str>,
     ) -> Result<Imported, ReconcileError> {
-        let read = match (format, mapping) {
+        let mut read = match (format, mapping) {
             (StatementFormat::Csv, Some(mapping)) => {
                 table::read(text, mapping, &self.account.currency)?
             }
@@ -114,6 +121,7 @@ impl Desk<'_> {
             let message = "the statement has no line".to_owned();
             return Err(Faults(vec![Fault { line: 1, message }]).into());
         }
+        let mut warnings = overlap::distinct(&mut read.lines);
         let own = read.name.clone().unwrap_or_default();
         let new = NewStatement {
             account_id: self.account.account_id,
@@ -123,9 +131,27 @@ impl Desk<'_> {
             read,
         };
         match self.writer.act(Act::ImportStatement(new), self.actor.clone()).await? {
-            Acted::Statement(id) => Ok(Imported { id, new: true }),
-            Acted::StatementBefore(id) => Ok(Imported { id, new: false }),
+            Acted::Statement(id, found) => {
+                warnings.extend(found);
+                let repeated = self.reader.repeated_lines(id).await?;
+                Ok(Imported { id, new: true, repeated, warnings })
+            }
+            Acted::StatementBefore(id) => {
+                let repeated = self.reader.repeated_lines(id).await?;
+                Ok(Imported { id, new: false, repeated, warnings: Vec::new() })
+            }
             other => unreachable!("a statement became {other:?}"),
+        }
+    }
+
+    /// Withdraws a statement of the account, none of whose lines is matched.
+    pub async fn withdraw(&self, statement: i64, reason: &str) -> Result<(), ReconcileError> {
+        let (account_id, reason) = (Some(self.account.account_id), reason.to_owned());
+        let act = Act::WithdrawStatement { account_id, statement, reason };
+        match self.writer.act(act, self.actor.clone()).await? {
+            Acted::Withdrawn => Ok(()),
+            Acted::NotWithdrawn(error) => Err(error.into()),
+            other => unreachable!("a withdrawal became {other:?}"),
         }
     }
 

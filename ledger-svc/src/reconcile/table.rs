@@ -8,7 +8,10 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{LINES_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX, cut};
+use super::{
+    IDENTITY_CHARS_MAX, LINES_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX,
+    cut,
+};
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};
 
@@ -60,6 +63,11 @@ pub struct Mapping {
     /// The column of a reference that both sides may know.
     #[serde(default)]
     pub reference: Option<String>,
+    /// The column of the number that the sender gives to a line and to no other: by it, with day and amount, a line is known
+    /// again in a statement that covers the same days. A reference that several payments may share is none.
+    #[serde(default)]
+    #[schema(example = "Umsatz-ID")]
+    pub identity: Option<String>,
     /// Columns whose texts are joined.
     #[serde(default)]
     #[schema(max_items = 20)]
@@ -103,8 +111,10 @@ impl Mapping {
     }
 
     fn columns(&self) -> impl Iterator<Item = &String> {
-        let named = [&self.amount, &self.incoming, &self.outgoing, &self.currency, &self.reference];
-        std::iter::once(&self.date).chain(named.into_iter().flatten()).chain(&self.text)
+        let own = [&self.reference, &self.identity];
+        let named = [&self.amount, &self.incoming, &self.outgoing, &self.currency];
+        let named = named.into_iter().chain(own);
+        std::iter::once(&self.date).chain(named.flatten()).chain(&self.text)
     }
 }
 
@@ -255,7 +265,18 @@ impl Row<'_> {
             minor: if mapping.inverted { -minor } else { minor },
             reference: cut(reference, REFERENCE_CHARS_MAX),
             text: cut(&texts.join(" "), TEXT_CHARS_MAX),
+            identity: self.identity()?,
         })
+    }
+
+    fn identity(&self) -> Result<String, String> {
+        let Some(column) = &self.mapping.identity else { return Ok(String::new()) };
+        let written = self.field(column);
+        let told = if written.is_empty() { String::new() } else { format!("id {written}") };
+        if told.chars().count() > IDENTITY_CHARS_MAX {
+            return Err(format!("{column}: it is too long to tell a line by"));
+        }
+        Ok(told)
     }
 
     /// Of a column that says by its name which way the amount goes.

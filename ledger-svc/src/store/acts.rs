@@ -139,6 +139,9 @@ impl Batch<'_> {
             Act::CreateSet(body) => self.store_set(body, now).await?,
             Act::AddMembers(new) => self.store_members(new, now).await?,
             Act::ImportStatement(new) => self.store_statement(new, now).await?,
+            Act::WithdrawStatement { account_id, statement, reason } => {
+                self.store_withdrawal(*account_id, *statement, reason, now).await?
+            }
             Act::Match(new) => self.store_matches(new, now).await?,
             Act::Unmatch { match_id, reason } => self.store_unmatch(*match_id, reason, now).await?,
             Act::Sign(signed) => self.store_signature(signed).await?,

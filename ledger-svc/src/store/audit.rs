@@ -18,7 +18,7 @@ use crate::key::ApiKeyRow;
 use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::posting::{Balance, Limits};
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{MatchRow, UnmatchRow};
 use crate::report::Account;
 use crate::signature::SignatureRow;
 use crate::trail::Back;
@@ -446,40 +446,6 @@ impl Audit {
         self.rows(sql.to_owned(), sets::member_row).await
     }
 
-    /// Statements of others, with their lines.
-    pub async fn statements(&mut self) -> Result<Vec<StatementRow>, StoreError> {
-        let sql = "SELECT id, account_id, name, format, hash, opening_minor, closing_minor, first_date, last_date, line_count,
-                imported_at_us
-             FROM external_statements ORDER BY id";
-        let read = self.rows(sql.to_owned(), |row| {
-            Ok(StatementRow {
-                id: row.long(0)?,
-                account_id: row.long(1)?,
-                name: row.string(2)?,
-                format: row.string(3)?,
-                hash: row.bytes(4)?.to_vec(),
-                opening_minor: row.long_if_any(5)?,
-                closing_minor: row.long_if_any(6)?,
-                first_date: row.string(7)?,
-                last_date: row.string(8)?,
-                line_count: row.long(9)?,
-                imported_at_us: row.long(10)?,
-                lines: Vec::new(),
-            })
-        });
-        let mut statements = read.await?;
-        let sql = "SELECT id, statement_id, number, date, amount_minor, reference, text
-             FROM external_lines ORDER BY statement_id, number";
-        for line in self.rows(sql.to_owned(), reconcile::line_row).await? {
-            let place = statements.binary_search_by_key(&line.statement_id, |row| row.id);
-            match place {
-                Ok(place) => statements[place].lines.push(line),
-                Err(_) => return Err(stray("external_lines", line.id)),
-            }
-        }
-        Ok(statements)
-    }
-
     /// Matches, with what they join.
     pub async fn matches(&mut self) -> Result<Vec<MatchRow>, StoreError> {
         let sql = "SELECT id, account_id, rule, reason, matched_at_us FROM matches ORDER BY id";
@@ -551,7 +517,7 @@ impl Audit {
 }
 
 /// A row that belongs to nothing.
-fn stray(table: &str, id: i64) -> StoreError {
+pub(super) fn stray(table: &str, id: i64) -> StoreError {
     StoreError::Corrupt(format!("{table}, {id}: it belongs to nothing"))
 }
 

@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use self::write::inserts;
 pub use self::write::{Batch, Inserts, look_up};
+use super::alike;
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::row::Columns as _;
@@ -25,25 +26,8 @@ use super::url::Server;
 use super::{Access, StoreError};
 use crate::seal::ServiceRow;
 
-pub const MIGRATIONS: [migration::Source; 17] = [
-    (1, migration::MARK, include_str!("../../migrations/mysql/0001_ledger.sql")),
-    (2, "iso currencies", include_str!("../../migrations/mysql/0002_iso_currencies.sql")),
-    (3, "pending", include_str!("../../migrations/mysql/0003_pending.sql")),
-    (4, "chain", include_str!("../../migrations/mysql/0004_chain.sql")),
-    (5, "short answers", include_str!("../../migrations/mysql/0005_short_answers.sql")),
-    (6, "effective dates", include_str!("../../migrations/mysql/0006_effective_dates.sql")),
-    (7, "administration", include_str!("../../migrations/mysql/0007_administration.sql")),
-    (8, "one row a transfer", include_str!("../../migrations/mysql/0008_one_row_a_transfer.sql")),
-    (9, "webhooks", include_str!("../../migrations/mysql/0009_webhooks.sql")),
-    (10, "metadata", include_str!("../../migrations/mysql/0010_metadata.sql")),
-    (11, "transfer metadata", include_str!("../../migrations/mysql/0011_transfer_metadata.sql")),
-    (12, "signatures", include_str!("../../migrations/mysql/0012_signatures.sql")),
-    (13, "reconciliation", include_str!("../../migrations/mysql/0013_reconciliation.sql")),
-    (14, "account sets", include_str!("../../migrations/mysql/0014_account_sets.sql")),
-    (15, "ways back", include_str!("../../migrations/mysql/0015_ways_back.sql")),
-    (16, "balances behind", include_str!("../../migrations/mysql/0016_balances_behind.sql")),
-    (17, "seals", include_str!("../../migrations/mysql/0017_seals.sql")),
-];
+pub const MIGRATIONS: [migration::Source; alike::MIGRATIONS] =
+    alike::migrations!("mysql", migration::MARK);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection; also how long reads hang while the server is away.
@@ -310,13 +294,7 @@ async fn connection_id(connection: &mut MySqlConnection) -> Result<i64, StoreErr
 
 /// Begins the next epoch.
 async fn take_over(connection: &mut MySqlConnection) -> Result<i64, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let sql = AssertSqlSafe(format!("{SERVICE} FOR UPDATE"));
-    let row = sqlx::query_as(sql).fetch_one(&mut *transaction).await?;
-    let row = ServiceRow::found(row).next();
-    sqlx::query(AssertSqlSafe(row.update())).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(row.epoch)
+    alike::next_epoch!(connection.begin().await?, format!("{SERVICE} FOR UPDATE"))
 }
 
 async fn run_migrations(

@@ -18,37 +18,19 @@ use crate::act::{Acted, Booked};
 use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::reconcile::{
-    ExternalLine, ExternalStatement, LineRow, MATCH_MAX, MatchError, MatchRow, NewMatch,
-    NewStatement, ReadLine, StatementRow, UnmatchRow, UnmatchedEntry, signed,
+    ExternalLine, LineRow, MATCH_MAX, MatchError, MatchRow, NewMatch, UnmatchRow, UnmatchedEntry,
+    signed,
 };
 use crate::report::Page;
 
-const LAST_STATEMENT: &str = "SELECT coalesce(max(id), 0) FROM external_statements";
-const LAST_LINE: &str = "SELECT coalesce(max(id), 0) FROM external_lines";
 const LAST_MATCH: &str = "SELECT coalesce(max(id), 0) FROM matches";
-const STATEMENTS: &str =
-    "SELECT s.id, a.code, a.currency, c.scale, s.name, s.format, s.opening_minor, s.closing_minor,
-        s.first_date, s.last_date, s.line_count, s.imported_at_us
-     FROM external_statements AS s
-     JOIN accounts AS a ON a.id = s.account_id
-     JOIN currencies AS c ON c.code = a.currency
-     WHERE s.id > ? AND s.account_id = ? ORDER BY s.id LIMIT ?";
-const LAST_STATEMENT_OF: &str =
-    "SELECT s.id, a.code, a.currency, c.scale, s.name, s.format, s.opening_minor, s.closing_minor,
-        s.first_date, s.last_date, s.line_count, s.imported_at_us
-     FROM external_statements AS s
-     JOIN accounts AS a ON a.id = s.account_id
-     JOIN currencies AS c ON c.code = a.currency
-     WHERE s.account_id = ? ORDER BY s.last_date DESC, s.id DESC LIMIT 1";
 const OPEN_LINES: &str =
-    "SELECT l.id, l.statement_id, l.number, l.date, l.amount_minor, l.reference, l.text
+    "SELECT l.id, l.statement_id, l.number, l.date, l.amount_minor, l.reference, l.text, l.identity
      FROM (SELECT line_id FROM open_lines WHERE account_id = ? AND line_id > ? ORDER BY line_id LIMIT ?) AS o
      JOIN external_lines AS l ON l.id = o.line_id
      ORDER BY o.line_id";
-const LINES: &str = "SELECT id, statement_id, number, date, amount_minor, reference, text
-     FROM external_lines WHERE statement_id = ? AND number > ? ORDER BY number LIMIT ?";
 const LINE: &str =
-    "SELECT l.id, l.statement_id, l.number, l.date, l.amount_minor, l.reference, l.text, s.account_id
+    "SELECT l.id, l.statement_id, l.number, l.date, l.amount_minor, l.reference, l.text, l.identity, s.account_id
      FROM external_lines AS l JOIN external_statements AS s ON s.id = l.statement_id
      WHERE l.id = ?";
 /// With what those that are matched are left out by.
@@ -68,20 +50,10 @@ const MATCH_LINES: &str = "SELECT match_id, line_id FROM match_lines WHERE match
 const MATCH_ENTRIES: &str = "SELECT match_id, entry_id FROM match_entries WHERE match_id >= ? AND match_id <= ? ORDER BY match_id, entry_id";
 
 #[cfg(test)]
-pub const STATEMENTS_READ: &[&str] = &[
-    MATCHES,
-    LAST_STATEMENT,
-    LAST_LINE,
-    LAST_MATCH,
-    OPEN_LINES,
-    LINES,
-    LINE,
-    UNMATCHED,
-    MATCH_LINES,
-    MATCH_ENTRIES,
-];
+pub const STATEMENTS_READ: &[&str] =
+    &[MATCHES, LAST_MATCH, OPEN_LINES, LINE, UNMATCHED, MATCH_LINES, MATCH_ENTRIES];
 
-/// Id, statement, number, date, amount, reference, text.
+/// Id, statement, number, date, amount, reference, text, identity.
 pub(super) fn line_row(row: &dyn Columns) -> Result<LineRow, StoreError> {
     Ok(LineRow {
         id: row.long(0)?,
@@ -91,6 +63,7 @@ pub(super) fn line_row(row: &dyn Columns) -> Result<LineRow, StoreError> {
         amount_minor: row.long(4)?,
         reference: row.string(5)?,
         text: row.string(6)?,
+        identity: row.string(7)?,
     })
 }
 
@@ -104,25 +77,8 @@ fn line(scale: u8, row: &dyn Columns) -> Result<ExternalLine, StoreError> {
         amount: format_minor(minor.into(), scale),
         reference: row.string(5)?,
         text: row.string(6)?,
+        identity: row.string(7)?,
         minor,
-    })
-}
-
-fn statement(row: &dyn Columns) -> Result<ExternalStatement, StoreError> {
-    let scale = row.small(3)?;
-    let text = |minor: Option<i64>| minor.map(|minor| format_minor(minor.into(), scale));
-    Ok(ExternalStatement {
-        id: row.long(0)?,
-        account: row.string(1)?,
-        currency: row.string(2)?,
-        name: row.string(4)?,
-        format: row.string(5)?,
-        opening_balance: text(row.long_if_any(6)?),
-        closing_balance: text(row.long_if_any(7)?),
-        first_date: row.date(8)?,
-        last_date: row.date(9)?,
-        lines: row.long(10)?,
-        imported_at: row.instant(11)?,
     })
 }
 
@@ -132,90 +88,8 @@ fn listed(ids: &[i64]) -> String {
 }
 
 impl Batch<'_> {
-    async fn number(&mut self, sql: &str) -> Result<i64, StoreError> {
+    pub(super) async fn number(&mut self, sql: &str) -> Result<i64, StoreError> {
         Ok(self.query(sql, |row| row.long(0)).await?.pop().unwrap_or(0))
-    }
-
-    /// A statement of the account that has the same text, or says the same: sent again it may have another head, or other
-    /// ends of lines.
-    async fn known_statement(&mut self, new: &NewStatement) -> Result<Option<i64>, StoreError> {
-        let sql = format!(
-            "SELECT id, hash, opening_minor, closing_minor, first_date, last_date, line_count
-             FROM external_statements WHERE account_id = {} ORDER BY id",
-            new.account_id
-        );
-        let (first, last) = new.read.days();
-        let balances = (new.read.opening_minor, new.read.closing_minor);
-        let count = i64::try_from(new.read.lines.len()).unwrap_or(i64::MAX);
-        let read = |row: &dyn Columns| {
-            let alike = (row.long_if_any(2)?, row.long_if_any(3)?) == balances
-                && row.text(4)? == first.to_string()
-                // How far it goes tells apart those that say nothing else.
-                && (count > 0 || row.text(5)? == last.to_string())
-                && row.long(6)? == count;
-            Ok((row.long(0)?, row.bytes(1)? == new.hash, alike))
-        };
-        let stored = self.query_once(&sql, read).await?;
-        if let Some((id, ..)) = stored.iter().find(|(_, same_text, _)| *same_text) {
-            return Ok(Some(*id));
-        }
-        for (id, ..) in stored.into_iter().filter(|(.., alike)| *alike) {
-            let sql = format!(
-                "SELECT date, amount_minor, reference, text FROM external_lines
-                 WHERE statement_id = {id} ORDER BY number"
-            );
-            let read = |row: &dyn Columns| {
-                let (reference, text) = (row.string(2)?, row.string(3)?);
-                Ok(ReadLine { date: row.date(0)?, minor: row.long(1)?, reference, text })
-            };
-            if self.query_once(&sql, read).await? == new.read.lines {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Stores a statement with its lines, unless the account has the same already.
-    pub(super) async fn store_statement(
-        &mut self,
-        new: &NewStatement,
-        now: Timestamp,
-    ) -> Result<(Acted, Vec<Booked>), StoreError> {
-        if let Some(id) = self.known_statement(new).await? {
-            return Ok((Acted::StatementBefore(id), Vec::new()));
-        }
-        let id = self.number(LAST_STATEMENT).await? + 1;
-        let first = self.number(LAST_LINE).await? + 1;
-        let lines: Vec<LineRow> = (first..)
-            .zip(1..)
-            .zip(&new.read.lines)
-            .map(|((line, number), read)| LineRow {
-                id: line,
-                statement_id: id,
-                number,
-                date: read.date.to_string(),
-                amount_minor: read.minor,
-                reference: read.reference.clone(),
-                text: read.text.clone(),
-            })
-            .collect();
-        let (first_day, last_day) = new.read.days();
-        let row = StatementRow {
-            id,
-            account_id: new.account_id,
-            name: new.name.clone(),
-            format: new.format.as_str().to_owned(),
-            hash: new.hash.to_vec(),
-            opening_minor: new.read.opening_minor,
-            closing_minor: new.read.closing_minor,
-            first_date: first_day.to_string(),
-            last_date: last_day.to_string(),
-            line_count: i64::try_from(lines.len()).unwrap_or(i64::MAX),
-            imported_at_us: now.as_microsecond(),
-            lines,
-        };
-        self.insert(&rows::of_statement(&row)).await?;
-        Ok((Acted::Statement(id), vec![Booked::Statement(Box::new(row))]))
     }
 
     /// Joins lines and entries, each judged by itself: what is no match leaves the others be.
@@ -373,26 +247,6 @@ impl Batch<'_> {
 }
 
 impl Reader {
-    /// Statements of an account after the `after`th of all.
-    pub async fn external_statements(
-        &self,
-        account_id: i64,
-        after: i64,
-        limit: usize,
-    ) -> Result<Page<ExternalStatement>, StoreError> {
-        let arguments = [Arg::Long(after), Arg::Long(account_id), Arg::Long(one_more(limit))];
-        let rows = self.rows(STATEMENTS, &arguments, statement).await?;
-        Ok(Page::cut(rows, limit, |statement| statement.id.to_string()))
-    }
-
-    /// The one that goes furthest.
-    pub async fn last_statement(
-        &self,
-        account_id: i64,
-    ) -> Result<Option<ExternalStatement>, StoreError> {
-        self.row(LAST_STATEMENT_OF, &[Arg::Long(account_id)], statement).await
-    }
-
     /// Lines of an account that no match has.
     pub async fn open_lines(
         &self,
@@ -409,7 +263,7 @@ impl Reader {
 
     /// A line, and the account it is of.
     pub async fn external_line(&self, id: i64) -> Result<Option<(LineRow, i64)>, StoreError> {
-        let read = |row: &dyn Columns| Ok((line_row(row)?, row.long(7)?));
+        let read = |row: &dyn Columns| Ok((line_row(row)?, row.long(8)?));
         self.row(LINE, &[Arg::Long(id)], read).await
     }
 
@@ -483,19 +337,6 @@ impl Reader {
             }
         }
         Ok(page)
-    }
-
-    /// Lines of a statement after the `after`th.
-    pub async fn lines_of(
-        &self,
-        statement: i64,
-        scale: u8,
-        after: i64,
-        limit: usize,
-    ) -> Result<Page<ExternalLine>, StoreError> {
-        let arguments = [Arg::Long(statement), Arg::Long(after), Arg::Long(one_more(limit))];
-        let rows = self.rows(LINES, &arguments, |row| line(scale, row)).await?;
-        Ok(Page::cut(rows, limit, |line| line.number.to_string()))
     }
 }
 

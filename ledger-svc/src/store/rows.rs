@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub use self::reconciliation::{
     of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
+    of_withdrawal,
 };
 use super::{StoreError, impossible};
 use crate::account::Side;

@@ -22,6 +22,7 @@ use self::lock::Lock;
 #[cfg(test)]
 pub use self::write::LOOK_UPS;
 pub use self::write::{Batch, Insert, inserts, look_up};
+use super::alike;
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
 use super::sealed::SERVICE;
@@ -37,25 +38,8 @@ const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// Pages of 4 KiB in the log before it is folded in: what changes often is written back once for many batches.
 const LOG_PAGES_MAX: u32 = 16 << 10;
 
-pub const MIGRATIONS: [migration::Source; 17] = [
-    (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
-    (2, "iso currencies", include_str!("../../migrations/sqlite/0002_iso_currencies.sql")),
-    (3, "pending", include_str!("../../migrations/sqlite/0003_pending.sql")),
-    (4, "chain", include_str!("../../migrations/sqlite/0004_chain.sql")),
-    (5, "short answers", include_str!("../../migrations/sqlite/0005_short_answers.sql")),
-    (6, "effective dates", include_str!("../../migrations/sqlite/0006_effective_dates.sql")),
-    (7, "administration", include_str!("../../migrations/sqlite/0007_administration.sql")),
-    (8, "one row a transfer", include_str!("../../migrations/sqlite/0008_one_row_a_transfer.sql")),
-    (9, "webhooks", include_str!("../../migrations/sqlite/0009_webhooks.sql")),
-    (10, "metadata", include_str!("../../migrations/sqlite/0010_metadata.sql")),
-    (11, "transfer metadata", include_str!("../../migrations/sqlite/0011_transfer_metadata.sql")),
-    (12, "signatures", include_str!("../../migrations/sqlite/0012_signatures.sql")),
-    (13, "reconciliation", include_str!("../../migrations/sqlite/0013_reconciliation.sql")),
-    (14, "account sets", include_str!("../../migrations/sqlite/0014_account_sets.sql")),
-    (15, "ways back", include_str!("../../migrations/sqlite/0015_ways_back.sql")),
-    (16, "balances behind", include_str!("../../migrations/sqlite/0016_balances_behind.sql")),
-    (17, "seals", include_str!("../../migrations/sqlite/0017_seals.sql")),
-];
+pub const MIGRATIONS: [migration::Source; alike::MIGRATIONS] =
+    alike::migrations!("sqlite", "ledger");
 
 /// The one writing connection.
 #[derive(Debug)]
@@ -246,12 +230,7 @@ async fn connect(
 
 /// Begins the next epoch.
 async fn take_over(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let row = sqlx::query_as(SERVICE).fetch_one(&mut *transaction).await?;
-    let row = ServiceRow::found(row).next();
-    sqlx::query(AssertSqlSafe(row.update())).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(row.epoch)
+    alike::next_epoch!(connection.begin_with("BEGIN IMMEDIATE").await?, SERVICE)
 }
 
 async fn run_migrations(

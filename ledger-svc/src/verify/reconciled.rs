@@ -17,6 +17,7 @@ impl Reconciled {
         let lines = chart
             .statements
             .values()
+            .filter(|row| !chart.withdrawals.contains_key(&row.id))
             .flat_map(|row| row.lines.iter().map(move |line| (line.id, row.account_id)));
         let mut open: BTreeMap<i64, i64> = lines.collect();
         let mut matched = BTreeMap::new();

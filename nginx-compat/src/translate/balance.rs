@@ -27,6 +27,7 @@ impl Default for Fails {
 /// `least_conn`, `ip_hash`, `hash`, `random`.
 pub fn balance(line: &Directive, upstream: &mut Upstream) -> Result<Verdict, String> {
     let consistent = "which server a key falls to is decided by another hash";
+    let by_capitals = "which server a key falls to is decided by another hash, and a parameter or cookie with other capitals in its name is another one";
     match line.name.as_str() {
         "least_conn" => {
             upstream.balance = Balance::LeastConnections;
@@ -39,7 +40,11 @@ pub fn balance(line: &Directive, upstream: &mut Upstream) -> Result<Verdict, Str
         "hash" => {
             upstream.balance = Balance::ConsistentHash;
             upstream.hash_key = keys(line.argument(0).unwrap_or_default())?;
-            Ok(Verdict::approximate(consistent))
+            let named = upstream
+                .hash_key
+                .iter()
+                .any(|key| matches!(key, RequestKey::Query(_) | RequestKey::Cookie(_)));
+            Ok(Verdict::approximate(if named { by_capitals } else { consistent }))
         }
         _ => {
             upstream.balance = Balance::P2cEwma;

@@ -53,18 +53,6 @@ const OF_PLACE: [(&str, &[&str]); 4] = [
     ("PATH_INFO", &["$fastcgi_path_info"]),
 ];
 
-/// What Nextcloud is told in its documented configuration, and what it does when it is not.
-const UNTOLD: [(&str, &str); 2] = [
-    (
-        "modHeadersAvailable",
-        "Nextcloud then sends its headers for safety itself, beside those set here",
-    ),
-    (
-        "front_controller_active",
-        "Nextcloud then writes `/index.php` into its links, unless its own configuration says otherwise",
-    ),
-];
-
 /// How a place finds the script in a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
@@ -158,12 +146,6 @@ fn gateway<'a>(
             work.verdicts.add(line, Verdict::exact());
             continue;
         }
-        if let Some((_, loses)) = UNTOLD.iter().find(|(known, _)| *known == name) {
-            let text =
-                format!("Forebay tells scripts names of capitals, digits and `_` only: {loses}");
-            work.verdicts.add(line, Verdict::approximate(text));
-            continue;
-        }
         let verdict = match param(name, value, &place, work) {
             Ok(text) => {
                 params.insert(name.to_owned(), text);
@@ -208,9 +190,9 @@ fn param(
     place: &Place,
     work: &mut Work<'_, '_>,
 ) -> Result<proxy_config::pattern::Template, String> {
-    let fine = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let fine = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || !fine {
-        return Err("Forebay tells scripts names of capitals, digits and `_`".to_owned());
+        return Err("Forebay tells scripts names of letters, digits and `_`".to_owned());
     }
     let is_capture = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
     let is_lost = |name: &&str| is_capture(name) || work.names.is_captured(name);

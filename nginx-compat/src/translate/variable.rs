@@ -16,6 +16,7 @@ use crate::translate::fastcgi::Script;
 use crate::translate::identity;
 use crate::translate::link;
 use crate::translate::lookup;
+use crate::translate::named;
 use crate::translate::of_answer::of_answer;
 use crate::translate::redirected::literal;
 use crate::translate::referer;
@@ -222,16 +223,6 @@ impl<'a> Names<'a> {
         Ok(format!("{alias}${{{name}}}"))
     }
 
-    /// `$arg_NAME`: the first parameter with a value that is called so, whatever its capitals.
-    fn parameter(&mut self, name: &str) -> Result<String, String> {
-        let name = name.to_ascii_lowercase();
-        let when = ValueMatch::Regex(convert(&format!("(?:^|&){name}=([^&]*)"), true)?);
-        let case = MapCase { when, value: Template("${1}".to_owned()) };
-        let own = format!("arg_{name}");
-        self.maps.insert(own.clone(), lookup::plain(Template("${query}".to_owned()), vec![case]));
-        Ok(format!("${{{own}}}"))
-    }
-
     /// `$fastcgi_script_name` and `$fastcgi_path_info`: what an expression finds in the path, or the path and, where it
     /// ends in a slash, the index.
     fn script(&mut self, place: &Place, what: &str) -> Result<Meaning, String> {
@@ -321,13 +312,13 @@ impl<'a> Names<'a> {
             return variable(&own_name(name));
         }
         if let Some(parameter) = after("arg_") {
-            return Ok(Meaning::Template(self.parameter(parameter)?));
+            return Ok(Meaning::Template(named::parameter(parameter, &mut self.maps)?));
         }
-        let prefixes = [("http_", "header_"), ("cookie_", "cookie_")];
-        for (start, other) in prefixes {
-            if let Some(rest) = after(start) {
-                return variable(&format!("{other}{rest}"));
-            }
+        if let Some(cookie) = after("cookie_") {
+            return Ok(Meaning::Template(named::cookie(cookie, &mut self.maps)?));
+        }
+        if let Some(header) = after("http_") {
+            return variable(&format!("header_{header}"));
         }
         self.of_place(name, place, verdicts)
     }

@@ -162,10 +162,11 @@ fn check_fastcgi(fastcgi: &FastCgi, scope: &Scope<'_>, path: &str, findings: &mu
     }
     for (name, value) in &fastcgi.params {
         let place = child(&format!("{path}.params"), name);
-        let fine = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        // Some applications look for names of their own with small letters.
+        let fine = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if name.is_empty() || !fine {
             let message = format!("`{name}` is not the name of a parameter");
-            findings.add(&place, message, "use capitals, digits and `_`: `APP_ENV`");
+            findings.add(&place, message, "use letters, digits and `_`: `APP_ENV`");
         }
         if let Err(error) = Compiled::new(&value.0, scope) {
             findings.add(place, error.message, error.hint);

@@ -54,7 +54,7 @@ type Fact = (&'static str, &'static str, Effect, &'static str);
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html>.
 /// The schemas call some of these create-only under conditions that are never ours, such as a
 /// restore from a snapshot.
-const FACTS: [Fact; 28] = {
+const FACTS: [Fact; 29] = {
     use Effect::{InPlace, Interruption, Replacement, Rolling};
     const DATABASE: &str = "AWS::RDS::DBInstance";
     const CLUSTER: &str = "AWS::RDS::DBCluster";
@@ -68,6 +68,7 @@ const FACTS: [Fact; 28] = {
             "the server starts again, or its standby takes over",
         ),
         (DATABASE, "EngineVersion", Interruption, "the server is upgraded and starts again"),
+        (DATABASE, "AllowMajorVersionUpgrade", InPlace, ""),
         (DATABASE, "CACertificateIdentifier", Interruption, "the server starts again"),
         (DATABASE, "StorageType", Interruption, "the storage is moved"),
         (DATABASE, "DBParameterGroupName", Interruption, "static parameters need a restart"),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::effect::Effect;
-use super::{Difference, Held, ResourceChange};
+use super::{Difference, Held, ResourceChange, major};
 use crate::check::imported_in;
 
 /// Types that hold what nobody can make again, whatever their template says of keeping them.
@@ -74,9 +74,12 @@ fn not_possible(difference: &Difference) -> Vec<String> {
                     Some(Value::String(text)) => text.clone(),
                     other => other.as_ref().map_or_else(String::new, Value::to_string),
                 };
+                let remedy = major::remedy(change, property).unwrap_or_else(|| {
+                    "Write what is there, or more, in the file; or make another beside it and move over"
+                        .to_owned()
+                });
                 refused.push(format!(
-                    "{}/{}: {} cannot go from {} to {}: {}. Write what is there, or more, in the file; \
-                     or make another beside it and move over",
+                    "{}/{}: {} cannot go from {} to {}: {}. {remedy}",
                     stack.name,
                     change.id,
                     property.path,

@@ -146,6 +146,10 @@ pub struct Database {
     /// this file changes it.
     #[serde(default)]
     pub version: Option<String>,
+    /// Whether `version` may go to another major version (`8.0` to `8.4`, `16` to `17`), which nobody goes back from: the
+    /// server is down for longer, and what was written since is lost with a return to a snapshot.
+    #[serde(default)]
+    pub major_upgrade: bool,
     /// The instance class: `db.r7g.large`.
     pub class: String,
     /// Room for data at first, `20GiB` to `16TiB`; it grows by itself to ten times that. Aurora has

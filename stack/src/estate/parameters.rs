@@ -170,6 +170,7 @@ mod tests {
         Database {
             engine,
             version: None,
+            major_upgrade: false,
             class: "db.r7g.large".to_owned(),
             storage: Some(proxy_config::units::ByteSize::bytes(100 << 30)),
             multi_az: true,

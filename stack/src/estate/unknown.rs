@@ -66,6 +66,38 @@ const OF_RDS: &str = "t3 t4g m5 m5d m6g m6gd m6i m6id m6idn m6in m7g m7i m8g m8g
 /// <https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/CacheNodes.SupportedTypes.html>
 const OF_ELASTICACHE: &str = "t2 t3 t4g m4 m5 m6g m7g r4 r5 r6g r6gd r7g c7gn";
 
+/// Families of databases that RDS has ended, for some engines or for all.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.Types.html>
+const ENDED_CLASSES: [&str; 6] = ["t2", "m3", "m4", "cr1", "r3", "r4"];
+
+/// Runtimes that the schema lists still, and that Lambda has made no new function with since 2024; one with a dot at its end is
+/// how several begin. A function that is there may have one.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-deprecated>
+const ENDED: [&str; 17] = [
+    "dotnetcore1.",
+    "dotnetcore2.",
+    "dotnetcore3.",
+    "go1.",
+    "java8",
+    "nodejs",
+    "nodejs4.",
+    "nodejs6.",
+    "nodejs8.",
+    "nodejs10.",
+    "nodejs12.",
+    "nodejs14.",
+    "provided",
+    "python2.",
+    "python3.6",
+    "python3.7",
+    "ruby2.",
+];
+
+/// Whether Lambda has made no new function with a runtime for long.
+pub fn is_ended(runtime: &str) -> bool {
+    ENDED.iter().any(|it| *it == runtime || (it.ends_with('.') && runtime.starts_with(it)))
+}
+
 /// Runtimes that no new function may have, or that AWS has announced the end of.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-deprecated>
 const ENDING: [&str; 8] = [
@@ -81,7 +113,7 @@ const ENDING: [&str; 8] = [
 
 /// A line for each, with the key it is written at.
 pub fn of(estate: &Estate) -> Vec<String> {
-    let mut notes = Vec::new();
+    let (mut notes, mut ended) = (Vec::new(), Vec::new());
     let mut say = |key: &str, what: &str| {
         notes.push(format!(
             "{key}: {what} is not known to Forebay, whose list is of {OF}; if it is new at AWS, all is \
@@ -95,7 +127,11 @@ pub fn of(estate: &Estate) -> Vec<String> {
     for (key, kind, known) in types(estate) {
         let plain = kind.trim_start_matches("db.").trim_start_matches("cache.");
         let family = plain.split('.').next().unwrap_or(plain);
-        if !known.split_whitespace().any(|it| it == family) && !family.starts_with("u-") {
+        if kind.starts_with("db.") && ENDED_CLASSES.contains(&family) {
+            ended.push(format!(
+                "{key}: RDS ends `db.{family}`, and may make no database of it; take a later family."
+            ));
+        } else if !known.split_whitespace().any(|it| it == family) && !family.starts_with("u-") {
             say(&key, &format!("the type `{kind}`"));
         }
     }
@@ -106,8 +142,9 @@ pub fn of(estate: &Estate) -> Vec<String> {
             say(&format!("{key}.version"), &what);
         }
     }
+    notes.append(&mut ended);
     for (name, function) in &estate.functions {
-        if ENDING.contains(&function.runtime.as_str()) {
+        if is_ended(&function.runtime) || ENDING.contains(&function.runtime.as_str()) {
             notes.push(format!(
                 "functions.{name}.runtime: AWS ends `{}`, and may make no new function with it; take a \
                  later one.",

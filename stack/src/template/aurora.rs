@@ -8,6 +8,9 @@ use super::{Kept, Resource, Stack, Template};
 use crate::environment::aws::Engine;
 use crate::estate::EstatePlan;
 
+/// In a cluster's metadata, where the file allows another major version.
+pub const MAJOR_UPGRADE: &str = "MajorUpgrade";
+
 pub(super) fn add(template: &mut Template, plan: &EstatePlan, database: &Named<'_>) {
     let Named { id, name, group, what, of } = database;
     let key = import(plan, Stack::Network, "Key");
@@ -35,11 +38,15 @@ pub(super) fn add(template: &mut Template, plan: &EstatePlan, database: &Named<'
         "EnableCloudwatchLogsExports": logs,
         "EnableIAMDatabaseAuthentication": true,
     });
-    let cluster =
+    let mut cluster =
         Resource::new("AWS::RDS::DBCluster", what, properties).kept(Kept::Snapshot).declined(
             "CKV_AWS_326",
             "a mistake is taken back by a point in time, which both engines have",
         );
+    // Clusters have no property for it: CloudFormation allows it to each. So `forebay plan` is told here.
+    if of.major_upgrade {
+        cluster.metadata.insert(MAJOR_UPGRADE.to_owned(), true.into());
+    }
     template.add(*id, cluster);
     for number in 0..=of.readers {
         let (word, why) = match number {

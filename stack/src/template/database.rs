@@ -109,7 +109,7 @@ fn instance(plan: &EstatePlan, database: &Named<'_>) -> Value {
         Engine::Postgres | Engine::AuroraPostgresql => json!(["postgresql", "upgrade"]),
         _ => json!(["error", "slowquery"]),
     };
-    json!({
+    let mut properties = json!({
         "Engine": of.engine.word(),
         "EngineVersion": of.version.as_deref().unwrap_or(of.engine.version()),
         "DBInstanceClass": of.class,
@@ -138,7 +138,11 @@ fn instance(plan: &EstatePlan, database: &Named<'_>) -> Value {
         "PerformanceInsightsKMSKeyId": key,
         "MonitoringInterval": 60,
         "MonitoringRoleArn": attribute("MonitoringRole", "Arn"),
-    })
+    });
+    if of.major_upgrade {
+        properties["AllowMajorVersionUpgrade"] = true.into();
+    }
+    properties
 }
 
 pub(super) fn password(id: &str) -> Value {

@@ -7,8 +7,8 @@ use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
 use crate::posting::Rejection;
-use crate::reconcile::MatchError;
 use crate::reconcile::run::ReconcileError;
+use crate::reconcile::{MatchError, WithdrawError};
 use crate::store::StoreError;
 use crate::transfer::{ItemError, KeyError, TransferError};
 use crate::writer::WriteError;
@@ -141,6 +141,10 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Match(_) | ReconcileError::AdjustedOtherwise(_) => {
                 Self::new(Kind::MatchRefused, detail)
             }
+            ReconcileError::Withdraw(WithdrawError::NoStatement(_)) => {
+                Self::new(Kind::StatementNotFound, detail)
+            }
+            ReconcileError::Withdraw(_) => Self::new(Kind::WithdrawalRefused, detail),
             ReconcileError::AgainstItself => {
                 Self::new(Kind::InvalidBody, detail).at("against".into())
             }

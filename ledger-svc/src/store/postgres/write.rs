@@ -40,15 +40,6 @@ impl Writer {
         Ok(Batch { transaction: connection.begin().await?, epoch: self.epoch })
     }
 
-    /// Drops the connection after a failed batch: whatever state it is in, the next batch starts
-    /// on a fresh one.
-    pub async fn reset(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            // It is being given up; an error while closing changes nothing.
-            let _ = connection.close_hard().await;
-        }
-    }
-
     /// Ends the connection and with it the lock.
     pub async fn close(self) -> Result<(), StoreError> {
         if let Some(connection) = self.connection {
@@ -57,6 +48,8 @@ impl Writer {
         Ok(())
     }
 }
+
+super::super::alike::reads!(" FOR UPDATE");
 
 /// The statement that looks up a list.
 pub fn look_up<'q>(list: List<'q>) -> Query<'q, Postgres, PgArguments> {
@@ -93,45 +86,6 @@ pub fn inserts(tables: &[Rows<'_>]) -> Result<Vec<Insert>, StoreError> {
 }
 
 impl Batch<'_> {
-    pub async fn fence(&mut self) -> Result<(), StoreError> {
-        let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1 FOR UPDATE")
-            .fetch_one(&mut *self.transaction)
-            .await?;
-        if found != self.epoch {
-            return Err(StoreError::Replaced { ours: self.epoch, found });
-        }
-        Ok(())
-    }
-
-    pub async fn query<T>(
-        &mut self,
-        sql: String,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
-    pub async fn query_once<T>(
-        &mut self,
-        sql: String,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        let rows = query.fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
-    pub async fn look_up<T>(
-        &mut self,
-        list: List<'_>,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let query = look_up(list);
-        let rows = query.fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
     pub async fn run(&mut self, sql: String) -> Result<u64, StoreError> {
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())

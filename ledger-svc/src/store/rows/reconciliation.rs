@@ -2,7 +2,7 @@
 
 use super::{Cell, Clash, Rows, Sort, Table, long_if_any, table};
 use crate::account_set::{MemberRow, SetRow};
-use crate::reconcile::{LineRow, MatchRow, StatementRow, UnmatchRow};
+use crate::reconcile::{LineRow, MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::signature::SignatureRow;
 
 use Sort::{Bytes, Long, Text};
@@ -33,7 +33,18 @@ static LINES: Table = table(
         ("amount_minor", Long),
         ("reference", Text),
         ("text", Text),
+        ("identity", Text),
     ],
+);
+static REPEATS: Table = Table {
+    name: "external_repeats",
+    columns: &[("statement_id", Long), ("number", Long), ("line_id", Long)],
+    keys: 2,
+    clash: Clash::Fails,
+};
+static WITHDRAWALS: Table = table(
+    "external_withdrawals",
+    &[("statement_id", Long), ("reason", Text), ("withdrawn_at_us", Long)],
 );
 static MATCHES: Table = table(
     "matches",
@@ -85,7 +96,7 @@ pub fn of_signature(row: &SignatureRow) -> Rows<'_> {
     Rows { table: &SIGNATURES, cells }
 }
 
-/// A statement, its lines, and that they are open.
+/// A statement, its lines, that they are open, and which of them are lines of others.
 pub fn of_statement(row: &StatementRow) -> Vec<Rows<'_>> {
     let statement = vec![
         Cell::Long(row.id),
@@ -111,15 +122,29 @@ pub fn of_statement(row: &StatementRow) -> Vec<Rows<'_>> {
             Cell::Long(line.amount_minor),
             Cell::Text(&line.reference),
             Cell::Text(&line.text),
+            Cell::Text(&line.identity),
         ]
+    });
+    let repeats = row.repeats.iter().flat_map(|repeat| {
+        [Cell::Long(row.id), Cell::Long(repeat.number), Cell::Long(repeat.line_id)]
     });
     let mut tables = vec![
         Rows { table: &STATEMENTS, cells: statement },
         Rows { table: &LINES, cells: lines.collect() },
+        Rows { table: &REPEATS, cells: repeats.collect() },
     ];
     tables.push(of_open_lines(row.account_id, &ids));
     tables.retain(|rows| !rows.cells.is_empty());
     tables
+}
+
+pub fn of_withdrawal(row: &WithdrawalRow) -> Rows<'_> {
+    let cells = vec![
+        Cell::Long(row.statement_id),
+        Cell::Text(&row.reason),
+        Cell::Long(row.withdrawn_at_us),
+    ];
+    Rows { table: &WITHDRAWALS, cells }
 }
 
 pub fn of_open_lines(account_id: i64, lines: &[i64]) -> Rows<'static> {

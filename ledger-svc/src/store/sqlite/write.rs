@@ -47,15 +47,6 @@ impl Writer {
         Ok(Batch { transaction, epoch: self.epoch, folding: &self.folding })
     }
 
-    /// Drops the connection after a failed batch: whatever state it is in, the next batch starts
-    /// on a fresh one.
-    pub async fn reset(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            // It is being given up; an error while closing changes nothing.
-            let _ = connection.close_hard().await;
-        }
-    }
-
     /// Writes the log back into the database file and closes it.
     pub async fn close(mut self) -> Result<(), StoreError> {
         // The last connection that is closed takes the log away.
@@ -69,6 +60,8 @@ impl Writer {
         Ok(())
     }
 }
+
+super::super::alike::reads!("");
 
 /// The statement that looks up a list.
 pub fn look_up<'q>(list: List<'q>) -> Query<'q, Sqlite, SqliteArguments> {
@@ -115,45 +108,6 @@ pub fn inserts(tables: &[Rows<'_>]) -> Result<Vec<Insert>, StoreError> {
 }
 
 impl Batch<'_> {
-    pub async fn fence(&mut self) -> Result<(), StoreError> {
-        let found: i64 = sqlx::query_scalar("SELECT epoch FROM service WHERE id = 1")
-            .fetch_one(&mut *self.transaction)
-            .await?;
-        if found != self.epoch {
-            return Err(StoreError::Replaced { ours: self.epoch, found });
-        }
-        Ok(())
-    }
-
-    pub async fn query<T>(
-        &mut self,
-        sql: String,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
-    pub async fn query_once<T>(
-        &mut self,
-        sql: String,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        let rows = query.fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
-    pub async fn look_up<T>(
-        &mut self,
-        list: List<'_>,
-        of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let query = look_up(list);
-        let rows = query.fetch_all(&mut *self.transaction).await?;
-        rows.iter().map(|row| of(row)).collect()
-    }
-
     pub async fn run(&mut self, sql: String) -> Result<u64, StoreError> {
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         Ok(query.execute(&mut *self.transaction).await?.rows_affected())

@@ -7,9 +7,9 @@ use crate::environment::aws::Database;
 /// Sizes below those that are told by a number: `2xlarge`, `metal-24xl`.
 const SIZES: [&str; 7] = ["nano", "micro", "small", "medium", "large", "xlarge", "metal"];
 
-/// Families of databases that RDS makes no more.
-/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.Types.html>
-const RETIRED: [&str; 9] = ["t1", "t2", "m1", "m2", "m3", "m4", "cr1", "r3", "r4"];
+/// Families of databases that cannot keep their data encrypted, as every database here does.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Overview.Encryption.html>
+const UNENCRYPTED: [&str; 3] = ["t1", "m1", "m2"];
 
 /// `c7g.large`, with what stands before it for databases and caches.
 pub(super) fn kind(key: &str, text: &str, before: &str, example: &str) -> Vec<Fault> {
@@ -54,8 +54,8 @@ pub(super) fn of_database(database: &Database) -> Vec<Fault> {
         let hint = "write one such as `db.r7g.large` or, to try things out, `db.t4g.medium`";
         vec![fault("class", message, hint)]
     };
-    if RETIRED.contains(&family) {
-        return refuse(format!("RDS makes no `db.{family}` any more"));
+    if UNENCRYPTED.contains(&family) {
+        return refuse(format!("a `db.{family}` cannot keep its data encrypted"));
     }
     if database.engine.is_aurora() && !family.starts_with(['r', 't', 'x']) {
         return refuse(format!("Aurora runs on no `{class}`, but on `db.r…`, `db.t…` and `db.x…`"));

@@ -65,6 +65,7 @@ mod tests {
             let database = Database {
                 engine,
                 version: Some(version.to_owned()),
+                major_upgrade: false,
                 class: String::new(),
                 storage: None,
                 multi_az: true,
