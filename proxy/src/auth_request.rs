@@ -93,6 +93,7 @@ impl AuthRequest {
             forwarded: exchange.forwarded(),
             edits: exchange.ruled.texts.auth_edits.clone().unwrap_or_default(),
             recorder: exchange.recorder(),
+            claims: None,
         })
     }
 }

@@ -416,6 +416,8 @@ impl Cache {
             let closed = inner.disk.take();
             drop(inner);
             drop(closed);
+            // What is not there is not late either.
+            let _ = metrics.cache_disk_ready.remove_label_values(&[&self.name]);
             return Ok(());
         };
         let bytes_max = config.bytes_max.as_bytes();

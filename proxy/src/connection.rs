@@ -1,18 +1,18 @@
 //! One client connection: TLS, HTTP/1 or HTTP/2, counted from accept to close.
 //!
 //! It begins on the latency runtime; each request may [`hop`] to the bulk runtime and back. The
-//! [front door](crate::front) stands before HTTP/1.
+//! [front door](crate::front) stands before HTTP/1, and between it and pingora heads are [vetted](crate::vetting).
 
+use std::future::{Future, ready};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use pingora::apps::{
-    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
-};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
@@ -34,12 +34,14 @@ use crate::generation::State;
 use crate::hop::{self, Company};
 use crate::introduction::introduce;
 use crate::lane::charge::Charged;
-use crate::prompt::{self, Patience, Prompt};
+use crate::prompt::{Patience, Prompt, ahead};
 use crate::proxy_protocol;
+use crate::respond::Failure;
 use crate::runtimes::Handles;
 use crate::tls::asking::learning;
 use crate::tls::{self, Live};
 use crate::tunnel::departure;
+use crate::vetting::{self, Vetted};
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -73,6 +75,8 @@ pub struct Caller {
     pub departing: departure::Exit,
     /// The lanes the connection counts in.
     pub charged: Charged,
+    /// What the request is refused for before anything is known of it.
+    pub unfit: Option<Arc<Failure>>,
 }
 
 /// The two ends of a connection and what lies between.
@@ -110,6 +114,8 @@ pub fn caller() -> Caller {
 /// What a listener does with each connection.
 pub struct Connections {
     name: String,
+    /// As it was when it was opened: it may have been taken out of the document since.
+    listener: Listener,
     state: Arc<State>,
     requests: Requests,
     acceptor: Option<Live>,
@@ -145,6 +151,7 @@ impl Connections {
         let metrics = &state.metrics;
         Self {
             name: name.to_owned(),
+            listener: listener.clone(),
             state: Arc::clone(state),
             requests,
             acceptor,
@@ -278,20 +285,21 @@ impl Connections {
         let mut guest = Guest::new(&stream, caller);
         let mut leaving = pin!(self.leaving.notified());
         leaving.as_mut().enable();
-        // What pingora has read of the request after its own, which nobody else may take from it.
-        let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            let mut read = BytesMut::new();
-            if let Some(door) = self.door.as_ref().filter(|_| settings.is_none()) {
+            if let Some(door) = &self.door {
                 match door.receive(stream, &mut guest, requests_max, &mut leaving).await {
                     Passed::Over => return,
-                    Passed::On(left, bytes) => (stream, read) = (left, bytes),
+                    Passed::On(left) => stream = left,
                 }
             }
-            let last = guest.served + 1 >= requests_max;
-            let caller = Caller { last, requests: guest.served + 1, ..requests.caller.clone() };
+            let vetted = self.vet(&mut stream, &mut guest, leaving.as_mut(), shutdown).await;
+            let Some(Vetted { request, is_whole, unfit }) = vetted else { return };
+            let last = unfit.is_some() || guest.served + 1 >= requests_max;
+            let number = guest.served + 1;
+            let caller = Caller { last, requests: number, unfit, ..requests.caller.clone() };
             requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
-            let session = self.session(stream, settings.take(), read, shutdown);
+            ahead::keep(&stream, is_whole);
+            let session = self.session(stream, request, shutdown);
             let served = requests.process_new_http(session, shutdown).await;
             let Some(reused) = served else {
                 if let Some(departure) = departing.left() {
@@ -300,33 +308,53 @@ impl Connections {
                 return;
             };
             guest.served += 1;
-            let (reusable, kept) = reused.consume();
-            stream = reusable;
-            let heads = prompt::within(&stream).map_or(u64::MAX, Prompt::heads);
-            settings = kept.filter(|_| heads != guest.served);
+            // What pingora keeps for its next session is what was kept ahead.
+            (stream, _) = reused.consume();
+            let Some(more) = ahead::take(&stream) else { return };
+            if !more.is_empty() {
+                guest.read.unsplit(more);
+            }
         }
     }
 
-    /// Pingora's session for the request that comes next on a stream.
+    /// The next request that is for pingora, or its stand-in.
+    async fn vet<L: Future<Output = ()>>(
+        &self,
+        stream: &mut Stream,
+        guest: &mut Guest,
+        mut leaving: Pin<&mut L>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Vetted> {
+        let idle = Duration::from_secs(whole_seconds(self.timeouts.idle));
+        let closing = pin!(ready(()));
+        let closes = *shutdown.borrow();
+        let is_there = match closes {
+            // Who begins to wait for a request is not told any more.
+            true => vetting::begins(stream, guest, idle, closing).await,
+            false => vetting::begins(stream, guest, idle, leaving.as_mut()).await,
+        };
+        if !is_there {
+            return None;
+        }
+        // Not before: a connection that waits must not hold on to a generation.
+        let generation = self.state.current();
+        let listener = generation.config.listeners.get(&self.name).unwrap_or(&self.listener);
+        vetting::next(stream, guest, listener, leaving).await
+    }
+
+    /// Pingora's session for a request.
     fn session(
         &self,
         stream: Stream,
-        settings: Option<HttpPersistentSettings>,
-        read: BytesMut,
+        request: BytesMut,
         shutdown: &ShutdownWatch,
     ) -> ServerSession {
         let mut session = ServerSession::new_http1(stream);
         session.set_read_timeout(Some(self.timeouts.body.as_std()));
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-            return session;
-        }
         session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);
-        if !read.is_empty() {
-            session.set_pipelined_prefix(read);
-        }
+        session.set_pipelined_prefix(request);
         session
     }
 

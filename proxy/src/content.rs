@@ -16,6 +16,9 @@ use crate::{file_answer, local};
 /// Answers the request if its route does so by itself; what it passes on goes to cache and upstream.
 pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
     if let Some(reply) = exchange.ruled.reply.take() {
+        if reply.leads_nowhere() {
+            return Err(Failure::LeadsNowhere);
+        }
         // An error without a body of its own is one that a page may stand in for.
         let status = StatusCode::from_u16(reply.status).ok();
         let has_page = exchange.route.as_ref().is_some_and(|route| {

@@ -39,7 +39,8 @@ pub fn apply(cors: &Cors, method: &Method, headers: &HeaderMap, ruled: &mut Rule
         *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if is_preflight {
         let headers = if allowed { preflight(cors) } else { Vec::new() };
-        ruled.reply = Some(RenderedReply { status: 204, headers, body: String::new() });
+        ruled.reply =
+            Some(RenderedReply { status: 204, headers, body: String::new(), leads: false });
         ruled.is_preflight = true;
     } else if allowed {
         let exposed = list(ACCESS_CONTROL_EXPOSE_HEADERS, &cors.expose_headers);

@@ -65,6 +65,9 @@ impl Edge {
     /// each detour.
     pub fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {
         if exchange.trail.is_fresh() {
+            if let Some(failure) = exchange.caller.unfit.take() {
+                return Err(Failure::clone(&failure));
+            }
             request::admit(session, exchange.generation.config.listeners.get(&self.listener))?;
         }
         let Way { route, walk, reply } = way::find(&self.listener, session, exchange)?;
@@ -291,7 +294,9 @@ impl ProxyHttp for Edge {
         if exchange.last {
             session.set_keepalive(None);
         }
-        if let Some(answer) = self.state.tls.issued.challenges.asked(session.req_header()) {
+        let challenges = &self.state.tls.issued.challenges;
+        let asked = challenges.asked(session.req_header());
+        if let Some(answer) = asked.filter(|_| exchange.caller.unfit.is_none()) {
             // Whatever the routes say of it.
             return match self.prove_name(session, exchange, answer).await {
                 Ok(()) => Ok(true),

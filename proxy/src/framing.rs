@@ -43,13 +43,13 @@ pub struct Framing {
     line: Vec<u8>,
     length: u64,
     chunked: bool,
-    /// Heads that have begun.
-    heads: u64,
+    /// Where, in the bytes read last, the first request ended that ended there.
+    ended_at: Option<usize>,
 }
 
 impl Default for Framing {
     fn default() -> Self {
-        Self { at: At::Between, line: Vec::new(), length: 0, chunked: false, heads: 0 }
+        Self { at: At::Between, line: Vec::new(), length: 0, chunked: false, ended_at: None }
     }
 }
 
@@ -64,13 +64,30 @@ impl Framing {
         self.at == At::Head
     }
 
-    /// Requests that have begun: an empty line before one counts as another.
-    pub fn heads(&self) -> u64 {
-        self.heads
+    /// Where in the bytes read last a request ended, the first one where there are several. An empty line is one.
+    pub fn ended_at(&self) -> Option<usize> {
+        self.ended_at
+    }
+
+    /// Where the request ends that these bytes begin with; none where it is not there whole.
+    pub fn end_of_first(bytes: &[u8]) -> Option<usize> {
+        let mut framing = Framing::default();
+        // What is wrong behind it is found when it is read.
+        let _ = framing.read(bytes);
+        framing.ended_at
     }
 
     /// Follows these bytes. A fault comes with how many of them were right.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), (FramingFault, usize)> {
+        self.ended_at = None;
+        let followed = self.follow(bytes);
+        if self.at == At::Between && !bytes.is_empty() {
+            self.ended_at.get_or_insert(bytes.len());
+        }
+        followed
+    }
+
+    fn follow(&mut self, bytes: &[u8]) -> Result<(), (FramingFault, usize)> {
         let mut rest = bytes;
         while !rest.is_empty() {
             if let At::Body(left) | At::Chunk(left) = self.at {
@@ -85,8 +102,10 @@ impl Framing {
                 continue;
             }
             if self.at == At::Between {
+                if rest.len() < bytes.len() {
+                    self.ended_at.get_or_insert(bytes.len() - rest.len());
+                }
                 self.at = At::Head;
-                self.heads += 1;
             }
             let end = memchr(b'\n', rest);
             if let (Some(end), true) = (end, self.line.is_empty())
@@ -197,7 +216,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -267,6 +286,23 @@ mod tests {
         ] {
             assert_eq!(follow(&format!("{HEAD}{body}")), Err(fault), "{body:?}");
         }
+    }
+
+    #[test]
+    fn the_first_request_of_some_bytes_ends_where_the_next_begins() {
+        let chunked = format!("{HEAD}5\r\nhello\r\n0\r\n\r\n");
+        let sized = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+        let plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for first in [&chunked, sized, plain] {
+            for next in
+                ["", "G", plain, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]
+            {
+                let end = Framing::end_of_first(format!("{first}{next}").as_bytes());
+                assert_eq!(end, Some(first.len()), "{first:?} {next:?}");
+            }
+            assert_eq!(Framing::end_of_first(&first.as_bytes()[..first.len() - 1]), None);
+        }
+        assert_eq!(Framing::end_of_first(b""), None);
     }
 
     #[test]

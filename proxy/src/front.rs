@@ -74,10 +74,23 @@ pub struct Guest {
     /// Requests that were answered, here and behind.
     pub served: u64,
     /// Bytes that were read and not yet looked at.
-    read: BytesMut,
+    pub read: BytesMut,
+    /// Why nothing more comes.
+    pub ended: Option<Ended>,
     /// Since when it waits, and until when it may.
     since: Instant,
     due: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why no more of a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The client sends nothing more, or is gone.
+    Closed,
+    /// A head has not come whole in its time.
+    Late,
+    /// It waited for as long as it may, or the proxy stops.
+    Told,
 }
 
 impl Guest {
@@ -88,6 +101,7 @@ impl Guest {
             ends: Ends::of(socket.as_deref(), tls.as_deref()),
             served: 0,
             read: BytesMut::new(),
+            ended: None,
             since: Instant::now(),
             due: None,
         }
@@ -97,8 +111,8 @@ impl Guest {
 /// What becomes of a connection.
 pub enum Passed {
     Over,
-    /// Its next request begins with these bytes, and is not for the door.
-    On(Stream, BytesMut),
+    /// Its next request is not for the door.
+    On(Stream),
 }
 
 /// The head that was sent.
@@ -144,7 +158,7 @@ impl Door {
             let is_last = guest.served + 1 >= requests_max;
             let shut = is_last || state.drain.has_begun();
             if shut || !state.generation.load().routes.has_plain() {
-                return Passed::On(stream, std::mem::take(&mut guest.read));
+                return Passed::On(stream);
             }
             let mut reads = 0;
             let begins = loop {
@@ -159,11 +173,9 @@ impl Door {
                 let leaving = leaving.as_mut();
                 let waiting = Waiting { idle: self.idle, stream: &mut stream, guest, leaving };
                 match waiting.for_bytes().await {
-                    Ok(0) | Err(_) if guest.read.is_empty() => return Passed::Over,
-                    Ok(0) | Err(_) => {
-                        return Passed::On(stream, std::mem::take(&mut guest.read));
-                    }
-                    Ok(_) => reads += 1,
+                    true => reads += 1,
+                    false if guest.read.is_empty() => return Passed::Over,
+                    false => return Passed::On(stream),
                 }
             };
             let considered = match begins {
@@ -172,7 +184,7 @@ impl Door {
             };
             let Some((whole, arrival, deed)) = considered else {
                 self.handed_on.inc();
-                return Passed::On(stream, std::mem::take(&mut guest.read));
+                return Passed::On(stream);
             };
             guest.served += 1;
             guest.read.advance(whole.head_length + whole.body_length);
@@ -302,26 +314,33 @@ fn read_some(
 }
 
 /// A guest whose next request is not there yet.
-struct Waiting<'a, L> {
-    idle: Duration,
-    stream: &'a mut Stream,
-    guest: &'a mut Guest,
-    leaving: Pin<&'a mut L>,
+pub struct Waiting<'a, L> {
+    pub idle: Duration,
+    pub stream: &'a mut Stream,
+    pub guest: &'a mut Guest,
+    pub leaving: Pin<&'a mut L>,
 }
 
 impl<L: Future<Output = ()>> Waiting<'_, L> {
-    /// Reads some bytes; 0 when there will be none.
-    async fn for_bytes(mut self) -> io::Result<usize> {
+    /// Reads some bytes, unless there will be none.
+    pub async fn for_bytes(mut self) -> bool {
         self.guest.since = Instant::now();
-        poll_fn(|context| self.poll(context)).await
+        self.guest.ended = poll_fn(|context| self.poll(context)).await;
+        self.guest.ended.is_none()
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(done) = read_some(self.stream, &mut self.guest.read, context) {
-            return Poll::Ready(done);
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Ended>> {
+        match read_some(self.stream, &mut self.guest.read, context) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Some(Ended::Closed)),
+            Poll::Ready(Ok(_)) => return Poll::Ready(None),
+            Poll::Ready(Err(error)) => {
+                let is_late = error.kind() == io::ErrorKind::TimedOut;
+                return Poll::Ready(Some(if is_late { Ended::Late } else { Ended::Closed }));
+            }
+            Poll::Pending => {}
         }
         if self.leaving.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Some(Ended::Told));
         }
         // The timer is not set anew for each request: it looks when it is due.
         let (since, idle) = (self.guest.since, self.idle);
@@ -329,7 +348,7 @@ impl<L: Future<Output = ()>> Waiting<'_, L> {
         while due.as_mut().poll(context).is_ready() {
             let until = since + idle;
             if until <= Instant::now() {
-                return Poll::Ready(Ok(0));
+                return Poll::Ready(Some(Ended::Told));
             }
             due.as_mut().reset(until);
         }

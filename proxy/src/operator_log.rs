@@ -36,7 +36,9 @@ pub fn request_failed(state: &State, exchange: &Exchange, failure: &Failure, cau
     let is_heard = || exchange.generation.logs.errors.hear(exchange);
     if failure.is_the_operators() && !is_heard() && state.moderation.may_tell() {
         let request_id = &exchange.request_id;
-        tracing::warn!(%request_id, error = %cause, failure = failure.name(), "request failed");
+        let route = exchange.route.as_ref().map(|route| route.name.as_str());
+        let failure = failure.name();
+        tracing::warn!(%request_id, route, error = %cause, failure, "request failed");
     }
 }
 

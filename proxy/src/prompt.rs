@@ -10,6 +10,7 @@
 //!
 //! Nor does it keep a thread for itself: after a quantum of bytes it lets the other tasks go first.
 
+pub mod ahead;
 mod patience;
 
 use std::error;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -38,6 +40,7 @@ use crate::dating::Dating;
 use crate::framing::{Framing, FramingFault};
 use crate::hop::{self, Company};
 use crate::lent::{self, Lent, nobody};
+use crate::prompt::ahead::Ahead;
 pub use crate::prompt::patience::Patience;
 use crate::prompt::patience::unread;
 use crate::respond::Failure;
@@ -105,6 +108,8 @@ pub struct Prompt {
     company: Option<Arc<Company>>,
     /// Bytes moved since others had their turn.
     turn_bytes: usize,
+    /// What came behind the request that pingora serves.
+    ahead: Mutex<Ahead>,
     /// Where the host of an absolute target counts: what is not handed on yet.
     intake: Option<Intake>,
     /// The client's body is malformed from here on.
@@ -120,7 +125,7 @@ pub fn of(session: &Session) -> Option<&Prompt> {
     within(session.downstream_session.stream()?)
 }
 
-/// The same for a stream between sessions.
+/// The same for a stream without a session.
 pub fn within(stream: &Stream) -> Option<&Prompt> {
     (**stream).as_any().downcast_ref::<Prompt>()
 }
@@ -128,11 +133,6 @@ pub fn within(stream: &Stream) -> Option<&Prompt> {
 impl Prompt {
     pub fn dating(&self) -> &Dating {
         &self.dating
-    }
-
-    /// Requests that have begun to arrive on an HTTP/1 connection.
-    pub fn heads(&self) -> u64 {
-        self.framing.as_ref().map_or(0, Framing::heads)
     }
 
     /// `of_target`: the host of an absolute target takes the place of another.
@@ -162,6 +162,7 @@ impl Prompt {
             framing,
             company,
             turn_bytes: 0,
+            ahead: Mutex::default(),
             intake: None,
             fault: None,
             head_due: None,
@@ -307,10 +308,13 @@ impl Prompt {
     /// Follows what was read; from a fault on, nothing is handed on.
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
         let Some(framing) = &mut self.framing else { return };
+        let was_between = framing.is_between();
         if let Err((fault, right)) = framing.read(&into.filled()[before..]) {
             self.fault = Some(fault);
             into.set_filled(before + right);
         }
+        let from = was_between.then_some(0).or(framing.ended_at());
+        self.ahead.get_mut().see(&into.filled()[before..], from);
         if !framing.in_head() {
             self.head_due = None;
         } else if self.head_due.is_none() {

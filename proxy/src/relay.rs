@@ -153,6 +153,7 @@ pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
         forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
         recorder: exchange.recorder(),
+        claims: None,
     }
 }
 

@@ -108,7 +108,7 @@ fn check_lines(raw: &[u8], bare_line_feeds: bool) -> Result<(), Failure> {
 
 /// Method, target and version with one space between them (RFC 9112 section 3). Pingora drops
 /// fragments and reads a target of no known form as `/`; it has escaped spaces before this.
-fn check_request_line(raw: &[u8]) -> Result<(), Failure> {
+pub fn check_request_line(raw: &[u8]) -> Result<(), Failure> {
     let lines = raw.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
     let mut parts = line.split(|byte| *byte == b' ');

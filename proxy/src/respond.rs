@@ -88,6 +88,9 @@ pub enum Failure {
     SwitchedUnasked,
     #[error("it is not in the cache, and the request asks for nothing else")]
     NotCached,
+    /// A redirect whose text came to nothing. Who wrote it is told by the operator's log.
+    #[error("the proxy could not tell where this has gone")]
+    LeadsNowhere,
     #[error("the client went away")]
     ClientGone,
     #[error("the connection was closed by a route")]
@@ -134,6 +137,7 @@ impl Failure {
             Failure::UpstreamBroken => "upstream_broken",
             Failure::SwitchedUnasked => "switched_unasked",
             Failure::NotCached => "not_cached",
+            Failure::LeadsNowhere => "leads_nowhere",
             Failure::ClientGone => "client_gone",
             Failure::Closed => "closed",
             Failure::Internal => "internal",
@@ -170,7 +174,7 @@ impl Failure {
             }
             Failure::UpstreamTimeout | Failure::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Failure::ClientGone | Failure::Closed => return None,
-            Failure::AuthFailed | Failure::Circle | Failure::Internal => {
+            Failure::AuthFailed | Failure::Circle | Failure::LeadsNowhere | Failure::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         })
@@ -205,6 +209,7 @@ impl Failure {
                 | F::UpstreamTimeout
                 | F::UpstreamBroken
                 | F::SwitchedUnasked
+                | F::LeadsNowhere
                 | F::Internal
         )
     }

@@ -75,6 +75,18 @@ fn a_missing_file_and_a_wrong_line_are_told_apart() {
 }
 
 #[test]
+fn what_an_origin_is_said_to_say_means_something() {
+    let dir = with(GOOD);
+    std::fs::write(dir.path().join("trace"), "").unwrap();
+    for (says, part) in [("nonsense", "`nonsense`"), ("max-age", "max-age=60"), ("", "empty")] {
+        let arguments = ["simulate", "proxy.yaml", "--trace", "trace", "--origin-says", says];
+        let (code, _, err) = said(&run(dir.path(), &arguments));
+        assert_eq!(code, 2, "{says}: {err}");
+        assert!(err.contains("--origin-says") && err.contains(part), "{says}: {err}");
+    }
+}
+
+#[test]
 fn explain_agrees_with_the_proxy() {
     let dir = with(GOOD);
     let explain = |method: &str, url: &str| {

@@ -327,3 +327,20 @@ fn no_cache_shares_a_file_system_with_what_is_protected() {
     }
     assert!(!cache.exists(), "nothing was written");
 }
+
+/// A series that stays at 0 would tell of a disk that is not ready.
+#[test]
+fn a_cache_that_is_gone_or_has_no_disk_is_not_said_to_be_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::saying("ok");
+    let cache = folder.path().join("cache");
+    let sections = on_disk(&origin, &cache, "16MiB", "");
+    let proxy = Proxy::start(&sections);
+    eventually("the disk", || (disk(&proxy, "ready") == 1.0).then_some(()));
+    proxy.rewrite(&crate::harness::to(&[origin.address]));
+    assert!(proxy.reload());
+    assert!(!proxy.metrics().contains("forebay_proxy_cache_disk_ready{"));
+    proxy.rewrite(&sections);
+    assert!(proxy.reload());
+    eventually("the disk again", || (disk(&proxy, "ready") == 1.0).then_some(()));
+}

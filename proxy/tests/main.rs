@@ -55,6 +55,7 @@ mod purging;
 mod rate_limits;
 mod raw_http2;
 mod redis_server;
+mod refusing;
 mod rewriting;
 mod routing;
 mod serving_files;

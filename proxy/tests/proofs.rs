@@ -157,6 +157,45 @@ fn tokens_are_verified_told_and_limited_by() {
     assert_eq!(origin.requests(), 2);
 }
 
+/// A token in a cookie says nothing to a cache: who is let in shares what is kept, but for what the key counts.
+#[test]
+fn what_is_kept_is_shared_by_all_who_are_let_in_unless_their_claims_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(|exchange| {
+        let body = exchange.header("x-tier").unwrap_or("none").to_owned();
+        exchange.write(format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    });
+    let auth = format!(
+        "auth: {{ jwt: {{ jwks_file: {}, issuer: me, audiences: [ tv ], cookie: pass }} }}, request_headers: {{ set: {{ x-tier: $claim_tier }} }}",
+        secret_set(dir.path())
+    );
+    let caches = "caches: { c: { memory_max: 8MiB } }\n\
+                  cache_policies: { all: { cache: c }, by_tier: { cache: c, key: { claims: [ tier ] } } }";
+    let pass = |tier: &str, sub: &str| {
+        let token = hs256(&claims(&format!(",\"tier\":\"{tier}\",\"sub\":\"{sub}\"")));
+        format!("Cookie: pass={token}\r\n")
+    };
+    for (policy, free, asked) in [("all", "gold", 1), ("by_tier", "free", 2)] {
+        let before = origin.requests();
+        let proxy = proxy(&origin, &format!("{auth}, cache_policy: {policy}"), caches);
+        assert_eq!(ask(&proxy, "/x", &pass("gold", "ann")).text(), "gold");
+        assert_eq!(ask(&proxy, "/x", &pass("gold", "bob")).text(), "gold");
+        assert_eq!(ask(&proxy, "/x", &pass("free", "cat")).text(), free, "{policy}");
+        assert_eq!(ask(&proxy, "/x", "").status, 401, "nobody else is let in");
+        assert_eq!(origin.requests() - before, asked, "{policy}");
+        // What is answered to `Authorization` is kept for nobody.
+        let token = hs256(&claims(",\"tier\":\"gold\""));
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        for _ in 0..2 {
+            assert_eq!(ask(&proxy, "/y", &bearer).text(), "gold");
+        }
+        assert_eq!(origin.requests() - before, asked + 2, "{policy}");
+    }
+}
+
 #[test]
 fn keys_are_fetched_once_however_many_tokens_name_others() {
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();

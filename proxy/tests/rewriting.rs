@@ -1,6 +1,6 @@
 //! Routes told apart by everything a request has, and what they make of it.
 
-use crate::harness::{Proxy, upstream};
+use crate::harness::{Proxy, eventually, upstream};
 use crate::origin::Origin;
 
 /// An origin that says what it was asked for.
@@ -207,4 +207,24 @@ routes:
     let inner = proxy.client().ask("GET / HTTP/1.1\r\nHost: a.example\r\nX-Key: k\r\n\r\n");
     assert_eq!(inner.text(), "k");
     assert_eq!(proxy.get("/").text(), "none");
+}
+
+#[test]
+fn a_redirect_that_comes_to_nothing_is_a_failure_that_names_its_route() {
+    let proxy = Proxy::start(
+        "routes:\n\
+         - { name: away, match: { paths: [ { exact: /away } ] }, redirect: { to: $query_to, status: 302 } }\n\
+         - { name: step, steps: [ { then: [ { rewrite: { find: '^/(.*)$', to: $query_to, redirect: 301 } } ] } ], respond: { status: 404 } }",
+    );
+    let led = proxy.get("/away?to=/there");
+    assert_eq!((led.status, led.header("location")), (302, Some("/there")));
+    for (path, route) in [("/away", "away"), ("/away?to=", "away"), ("/other", "step")] {
+        let answer = proxy.get(path);
+        assert_eq!((answer.status, answer.header("location")), (500, None), "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let is_it =
+            |line: &serde_json::Value| line["error"] == "leads_nowhere" && line["route"] == route;
+        eventually("a line", || proxy.log().iter().any(is_it).then_some(()));
+        proxy.says(&format!("\"route\":\"{route}\""));
+    }
 }

@@ -201,7 +201,7 @@ fn page(
         ),
         Says::Nothing => {}
     }
-    if page.status.is_some_and(|status| matches!(status, 204 | 304)) {
+    if page.status.is_some_and(|status| matches!(status, 204 | 205 | 304)) {
         return Err("a page without a body".to_owned());
     }
     Ok((page, redirect, differences))

@@ -343,6 +343,12 @@ impl<'a> Reading<'_, 'a> {
                     self.say_captured(line, text, captured::TOLD);
                 }
                 let body = Some(self.said(text)?).filter(|body| !body.0.is_empty());
+                // nginx leaves it out of 204 and 304 itself.
+                let body = body.filter(|_| ![204, 205, 304].contains(&status));
+                if status == 205 {
+                    let text = "205 has no body (RFC 9110 section 15.3.6), and none is sent";
+                    self.verdicts.add(line, Verdict::approximate(text));
+                }
                 let kind = self.content_type.clone();
                 let headers = body.is_some().then(|| ("content-type".to_owned(), kind));
                 Action::Respond(Respond { status, body, headers: headers.into_iter().collect() })

@@ -104,6 +104,10 @@ pub struct CacheKey {
     pub headers: Vec<String>,
     /// Cookies that count.
     pub cookies: Vec<String>,
+    /// Claims of the verified token (`auth.jwt`) that count: `[tier]` keeps what each tier is answered apart. Without them
+    /// an answer is for all whom the route's `auth` lets in, see `routes[].auth.jwt.cookie`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<String>,
     /// What counts in place of scheme, host and route (`http://backend`): what is asked of the upstream with the same path
     /// and query is the same, whoever asks. A purge finds it by this and the path.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +126,7 @@ impl Default for CacheKey {
             query_order: true,
             headers: Vec::new(),
             cookies: Vec::new(),
+            claims: Vec::new(),
             origin: None,
             text: None,
         }

@@ -267,7 +267,9 @@ impl Request<'_> {
         let own = || rules.reply.as_ref().map(|reply| reply.render(&facts));
         let reply = replied.or_else(own).map(|reply| {
             let to = reply.headers.iter().find(|(name, _)| name == http::header::LOCATION);
-            (reply.status, to.and_then(|(_, to)| Some(to.to_str().ok()?.to_owned())))
+            // As the proxy answers what it cannot say the place of.
+            let status = if reply.leads_nowhere() { 500 } else { reply.status };
+            (status, to.and_then(|(_, to)| Some(to.to_str().ok()?.to_owned())))
         });
         let (path, rest) = self.router.rest(index, target);
         let now = || {

@@ -106,6 +106,12 @@ impl<'a> Facts<'a> {
 
 impl Facts<'_> {
     /// The values of a header, as one list; bytes that are not UTF-8 become U+FFFD.
+    /// All values of a header as they came.
+    pub(crate) fn header_bytes(&self, name: &str) -> Vec<u8> {
+        let all = self.target.headers.into_iter().flat_map(|headers| headers.get_all(name));
+        all.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..])
+    }
+
     pub(crate) fn header(&self, name: &str) -> String {
         let all = self.target.headers.into_iter().flat_map(|headers| headers.get_all(name));
         let all: Vec<_> = all.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();

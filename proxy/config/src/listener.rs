@@ -269,8 +269,8 @@ pub enum ProxyProtocolIn {
     Read,
 }
 
-/// Limits on the head of a request; above them the answer is 431 or 414. Heads of more than 1 MiB or 256
-/// header lines are refused with 400 in any case.
+/// Limits on the head of a request; above them the answer is 431 or 414. Heads of more than 1,000,000 bytes or 256
+/// header lines are refused with 431 in any case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestHeadLimits {

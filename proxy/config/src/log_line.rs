@@ -21,13 +21,21 @@ impl LogLine {
         Ok(LogLine { parts: parts(text, scope)?, escape })
     }
 
+    fn is_hex(&self) -> bool {
+        matches!(self.escape, LogEscape::Hex)
+    }
+
     /// The line with its end. `ended` tells the rest.
     pub fn render<'v>(&self, facts: &Facts<'_>, ended: impl Fn(&Ending) -> Cow<'v, str>) -> String {
         let mut line = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => line.push_str(text),
-                Part::Of(variable) => escape(&variable.render(facts), self.escape, &mut line),
+                Part::Of(variable) => match variable.header().filter(|_| self.is_hex()) {
+                    // It may be no UTF-8, and can be told all the same.
+                    Some(name) => hex(&facts.header_bytes(name), &mut line),
+                    None => escape(&variable.render(facts), self.escape, &mut line),
+                },
                 Part::At(ending) => escape(&ended(ending), self.escape, &mut line),
             }
         }
@@ -36,21 +44,26 @@ impl LogLine {
     }
 }
 
+/// Nothing is told as `-`.
+fn hex(value: &[u8], line: &mut String) {
+    if value.is_empty() {
+        line.push('-');
+    }
+    for byte in value {
+        match byte {
+            b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+            byte => line.push(char::from(*byte)),
+        }
+    }
+}
+
 fn escape(value: &str, how: LogEscape, line: &mut String) {
     match how {
         LogEscape::None => line.push_str(value),
-        LogEscape::Hex if value.is_empty() => line.push('-'),
-        LogEscape::Hex => {
-            for byte in value.bytes() {
-                match byte {
-                    b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
-                        // Writing to a String cannot fail.
-                        let _ = write!(line, "\\x{byte:02X}");
-                    }
-                    byte => line.push(char::from(byte)),
-                }
-            }
-        }
+        LogEscape::Hex => hex(value.as_bytes(), line),
         LogEscape::Json => {
             for c in value.chars() {
                 match c {
@@ -109,6 +122,28 @@ mod tests {
         for (how, expected) in cases {
             assert_eq!(line(text, how).as_deref(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_as_they_came() {
+        let line = LogLine::new("$header_x \"a${header_x}\"", LogEscape::Hex, &Scope::default());
+        let mut headers = http::HeaderMap::new();
+        for value in [&b"caf\xe9"[..], b"\xc3\xa9"] {
+            headers.append("x", http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let target = Target {
+            listener: "public",
+            host: "",
+            path: "/",
+            query: "",
+            method: "GET",
+            headers: Some(&headers),
+        };
+        let (captures, maps) = (Captures::default(), Maps::default());
+        let facts = Facts::of(target, &captures, &maps);
+        let told = line.unwrap().render(&facts, |_| Cow::Borrowed(""));
+        let value = "caf\\xE9, \\xC3\\xA9";
+        assert_eq!(told, format!("{value} \"a{value}\"\n"));
     }
 
     #[test]

@@ -125,7 +125,11 @@ pub struct JwtAuth {
     /// Difference of clocks that is forgiven.
     #[serde(default = "leeway")]
     pub leeway: Duration,
-    /// Cookie that may hold the token; without it, only `Authorization`.
+    /// Cookie that may hold the token; without it, only `Authorization`. On a route with a `cache_policy` it matters which of
+    /// the two it is: what is answered to `Authorization` is kept only where the server says that it may be shared (RFC 9111
+    /// section 3.5), but a cookie says nothing to a cache. An answer to one client is then served to every client whose token
+    /// is valid, which is what segments of a video are for; what differs by client must say `Cache-Control: private` or
+    /// `no-store`, or have what it differs by in the policy's `key` (`claims`, `cookies`, `headers`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
 }
@@ -135,7 +139,8 @@ fn leeway() -> Duration {
 }
 
 /// A signature in the URL or in a cookie scoped to a path. Its parameters go on to the upstream, and count in the cache's key: a policy's
-/// `key: { query: { except: [expires, signature, scope] } }` lets all who may have a file share it.
+/// `key: { query: { except: [expires, signature, scope] } }` lets all who may have a file share it. In a cookie it counts for
+/// nothing there: what is kept is for all who may have it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedUrl {

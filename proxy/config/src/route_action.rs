@@ -36,7 +36,7 @@ pub struct SplitPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
-    /// Where to: `https://$host$request_uri`.
+    /// Where to: `https://$host$request_uri`. Where it comes to nothing the answer is 500, and the proxy's log names the route.
     pub to: Template,
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "redirect_status")]
@@ -53,7 +53,7 @@ fn redirect_status() -> u16 {
 pub struct Respond {
     /// From 200 to 599.
     pub status: u16,
-    /// The body.
+    /// The body; 204, 205 and 304 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Template>,
     /// Headers: name to value.

@@ -22,6 +22,8 @@ pub struct Reply {
     pub status: u16,
     headers: Vec<(HeaderName, Compiled)>,
     body: Option<Compiled>,
+    /// It sends the client elsewhere.
+    leads: bool,
 }
 
 /// A reply to one request.
@@ -30,14 +32,25 @@ pub struct RenderedReply {
     pub status: u16,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: String,
+    /// It sends the client elsewhere.
+    pub leads: bool,
 }
 
 impl RenderedReply {
+    /// Whether it is to send the client elsewhere and does not say where: the text came to nothing, or to what cannot
+    /// stand in a header.
+    pub fn leads_nowhere(&self) -> bool {
+        let is_place = |(name, value): &(HeaderName, HeaderValue)| {
+            *name == http::header::LOCATION && !value.is_empty()
+        };
+        self.leads && !self.headers.iter().any(is_place)
+    }
+
     /// A redirect. A target that cannot stand in a header is left out.
     pub fn to(status: u16, target: &str) -> RenderedReply {
         let value = HeaderValue::from_str(target).ok();
         let headers = value.map(|value| (http::header::LOCATION, value)).into_iter().collect();
-        RenderedReply { status, headers, body: String::new() }
+        RenderedReply { status, headers, body: String::new(), leads: true }
     }
 }
 
@@ -269,7 +282,7 @@ impl Reply {
     pub(crate) fn redirect(redirect: &Redirect, scope: &Scope<'_>) -> Result<Reply, TemplateError> {
         let to = Compiled::new(&redirect.to.0, scope)?;
         let headers = vec![(http::header::LOCATION, to)];
-        Ok(Reply { status: redirect.status, headers, body: None })
+        Ok(Reply { status: redirect.status, headers, body: None, leads: true })
     }
 
     pub(crate) fn new(respond: &Respond, scope: &Scope<'_>) -> Result<Reply, TemplateError> {
@@ -278,6 +291,7 @@ impl Reply {
             status: respond.status,
             headers: fields(&respond.headers, scope)?,
             body: body.map(|body| Compiled::new(&body.0, scope)).transpose()?,
+            leads: false,
         })
     }
 
@@ -286,6 +300,7 @@ impl Reply {
             status: self.status,
             headers: rendered(&self.headers, facts),
             body: self.body.as_ref().map(|body| body.render(facts)).unwrap_or_default(),
+            leads: self.leads,
         }
     }
 }

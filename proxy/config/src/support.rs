@@ -422,6 +422,8 @@ pub const SUPPORTED: &[&str] = &[
     "cache_policies.*.key.headers[]",
     "cache_policies.*.key.cookies",
     "cache_policies.*.key.cookies[]",
+    "cache_policies.*.key.claims",
+    "cache_policies.*.key.claims[]",
     "cache_policies.*.key.text",
     "cache_policies.*.key.origin",
     "cache_policies.*.bypass",

@@ -32,7 +32,7 @@ pub fn normalize_target(target: &[u8]) -> Result<Cow<'_, [u8]>, TargetFault> {
     if path.first() != Some(&b'/') {
         return Err(TargetFault::NotAbsolute);
     }
-    if is_plain(path) && query.iter().all(|byte| matches!(byte, 0x21..=0x7e) && *byte != b'#') {
+    if is_plain(path) && query.iter().all(|byte| is_plain_in_query(*byte)) {
         return Ok(Cow::Borrowed(target));
     }
     let mut whole = resolve_segments(&decode_path(path)?)?;
@@ -40,8 +40,8 @@ pub fn normalize_target(target: &[u8]) -> Result<Cow<'_, [u8]>, TargetFault> {
         match byte {
             0..=0x20 | 0x7f => return Err(TargetFault::Control),
             b'#' => return Err(TargetFault::Fragment),
-            0x80.. => percent_encode(*byte, &mut whole),
-            _ => whole.push(*byte),
+            byte if is_plain_in_query(*byte) => whole.push(*byte),
+            byte => percent_encode(*byte, &mut whole),
         }
     }
     if whole == target { Ok(Cow::Borrowed(target)) } else { Ok(Cow::Owned(whole)) }
@@ -60,6 +60,11 @@ fn is_plain(path: &[u8]) -> bool {
         before = *byte;
         fine
     })
+}
+
+/// What stays as it is in a query: all that browsers leave as it is there, or encode in none but some.
+fn is_plain_in_query(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`')
 }
 
 /// Decodes what needs no encoding, encodes what does, and refuses what can be read in two ways.
@@ -146,7 +151,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn percent_encode(byte: u8, into: &mut Vec<u8>) {
+pub fn percent_encode(byte: u8, into: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     into.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
 }
@@ -173,6 +178,9 @@ mod tests {
             ("/;/b", Ok("/;/b")),
             ("/x{y}|z", Ok("/x%7By%7D%7Cz")),
             ("/x?", Ok("/x?")),
+            ("/<\"`>", Ok("/%3C%22%60%3E")),
+            ("/x?a[]={b}|\\'", Ok("/x?a[]={b}|\\'")),
+            ("/x?<\"`>%3c", Ok("/x?%3C%22%60%3E%3c")),
             ("/..;/private", Err(TargetFault::Ambiguous)),
             ("/%2e%2e;x/private", Err(TargetFault::Ambiguous)),
             ("/x/..%3b/private", Err(TargetFault::Ambiguous)),

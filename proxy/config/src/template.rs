@@ -245,6 +245,14 @@ impl Compiled {
         text
     }
 
+    /// The header that this is, if it is nothing else.
+    pub(crate) fn header(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Variable(Variable::Header(name))] => Some(name),
+            _ => None,
+        }
+    }
+
     /// The text outside variables.
     pub fn plain(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {

@@ -318,7 +318,8 @@ pub enum ProxyProtocolOut {
 }
 
 /// Parameters of a FastCGI upstream. Scripts are told how long a body is before it comes: one of unknown length is taken in first, up to
-/// 1 MiB; a larger one is refused (411).
+/// 1 MiB. A larger one is refused (411), unless the route holds bodies: with a `buffer_policy` whose `requests` have `spool`, or a
+/// `kept_body` with a `folder`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FastCgi {

@@ -54,7 +54,7 @@ fn check_page(
     }
     if let Some(status) = page.status {
         findings.status(format!("{place}.status"), status, 200, 599);
-        if matches!(status, 204 | 304) {
+        if matches!(status, 204 | 205 | 304) {
             let message = format!("a response with status {status} has no body");
             findings.add(format!("{place}.status"), message, "write another, such as 200");
         }

@@ -92,6 +92,11 @@ fn check_cache_policy(
             findings.add(format!("{path}.key.origin"), message, hint);
         }
     }
+    if !policy.key.claims.is_empty() && policy.key.text.is_some() {
+        let message = "with `text` nothing else counts";
+        let hint = "write the claim into the text, as `$claim_NAME`, or leave `text` out";
+        findings.add(format!("{path}.key.claims"), message, hint);
+    }
     findings.not_zero(format!("{path}.uses_min"), policy.uses_min);
     for status in policy.freshness.ttl_by_status.keys() {
         let is_status = status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status));

@@ -9,10 +9,11 @@ use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
-use crate::validate::{Findings, item};
+use crate::upstream::UpstreamProtocol;
+use crate::validate::{Findings, child, item};
 use crate::validate_buffers;
 use crate::validate_cors;
-use crate::validate_steps::redirect_status;
+use crate::validate_steps::{check_respond, redirect_status};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.routes.is_empty() {
@@ -236,7 +237,17 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
     kept_body::check(route, path, findings);
     if let Some(name) = &route.cache_policy {
         let place = format!("{path}.cache_policy");
-        findings.must_exist(place, name, "cache_policies", &config.cache_policies);
+        findings.must_exist(&place, name, "cache_policies", &config.cache_policies);
+        let counts = config.cache_policies.get(name).is_some_and(|p| !p.key.claims.is_empty());
+        if counts && !matches!(route.auth, Some(Auth::Jwt(_))) {
+            let claims = format!("{}.key.claims", child("cache_policies", name));
+            findings.add_related(
+                &place,
+                format!("`{name}` counts claims, and this route verifies no token that has any"),
+                "add `auth: { jwt: ... }`, or name a policy without `key.claims`",
+                (&claims, "counted here"),
+            );
+        }
     }
     for (index, name) in route.rate_limits.iter().enumerate() {
         let place = item(format!("{path}.rate_limits"), index);
@@ -298,13 +309,14 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
         }
     }
     if let Some(respond) = &route.respond {
-        findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
+        check_respond(respond, &format!("{path}.respond"), findings);
     }
     if let Some(rate) = &route.response_rate {
         findings.not_zero(format!("{path}.response_rate.rate"), rate.rate.0.as_bytes());
     }
     validate_cors::check(route, path, findings);
-    check_upgrades(route, path, findings);
+    check_upgrades(config, route, path, findings);
+    check_networks(route, path, findings);
     for (index, name) in route.access.iter().flat_map(|access| &access.referers).enumerate() {
         if let Err(error) = name.parse::<HostName>() {
             let place = item(format!("{path}.access.referers"), index);
@@ -365,8 +377,20 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
 /// Protocols whose messages would pass every rule of this proxy unseen.
 const NEVER_UPGRADED_TO: [&str; 4] = ["h2c", "h2", "http", "tls"];
 
-fn check_upgrades(route: &Route, path: &str, findings: &mut Findings<'_>) {
+fn check_upgrades(config: &Config, route: &Route, path: &str, findings: &mut Findings<'_>) {
     let names = route.upgrades.as_deref().unwrap_or_default();
+    let parts = route.split.iter().flat_map(|split| &split.parts).map(|part| &part.upstream);
+    for name in route.upstream.iter().chain(parts).filter(|_| !names.is_empty()) {
+        let protocol = config.upstreams.get(name).and_then(|upstream| upstream.protocol);
+        if protocol == Some(UpstreamProtocol::Fastcgi) {
+            findings.add_related(
+                &format!("{path}.upgrades"),
+                format!("`{name}` speaks FastCGI, in which nothing is upgraded to"),
+                "remove `upgrades`, or name an upstream that speaks HTTP/1.1",
+                (&format!("{}.protocol", child("upstreams", name)), "it is told here"),
+            );
+        }
+    }
     twice(names, &format!("{path}.upgrades"), findings);
     for (index, name) in names.iter().enumerate() {
         let place = item(format!("{path}.upgrades"), index);
@@ -378,6 +402,22 @@ fn check_upgrades(route: &Route, path: &str, findings: &mut Findings<'_>) {
             let hint = "remove it; HTTP/2 is spoken by ALPN or prior knowledge";
             findings.add(place, message, hint);
         }
+    }
+}
+
+/// A network in both lists would be refused, whoever wrote that it may ask.
+fn check_networks(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let Some(access) = &route.access else { return };
+    for (index, network) in access.allow.iter().enumerate() {
+        let Some(denied) = access.deny.iter().position(|denied| denied == network) else {
+            continue;
+        };
+        findings.add_related(
+            &item(format!("{path}.access.allow"), index),
+            format!("`{network}` is denied as well, and `deny` counts first"),
+            "remove it from one of the two lists",
+            (&item(format!("{path}.access.deny"), denied), "denied here"),
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::leads::Leads;
 use crate::link_check::{CheckLink, LinkProof};
+use crate::route_action::Respond;
 use crate::steps::{Action, ConditionTest, Step};
 use crate::template::{Scope, VARIABLES};
 use crate::validate::{Findings, item};
@@ -71,7 +72,7 @@ fn check_action(
             }
         }
         Action::Respond(respond) => {
-            findings.status(format!("{path}.respond.status"), respond.status, 200, 599);
+            check_respond(respond, &format!("{path}.respond"), findings);
             if let Some(body) = &respond.body {
                 template(body, scope, &format!("{path}.respond.body"), findings);
             }
@@ -124,6 +125,28 @@ fn check_name(name: &str, path: &str, findings: &mut Findings<'_>) {
     } else if VARIABLES.iter().any(|(known, _)| *known == name) {
         let message = format!("`${name}` is what the request says and cannot be set");
         findings.add(path, message, "choose another name");
+    }
+}
+
+/// Statuses of answers that have no content (RFC 9110 sections 15.3.5, 15.3.6, 15.4.5), and why not.
+const WITHOUT_CONTENT: [(u16, &str); 3] = [
+    (204, "204 says that there is no content"),
+    (205, "205 tells the client to empty its form, and has no content"),
+    (304, "304 tells the client to use what it has, and has no content"),
+];
+
+pub(crate) fn check_respond(respond: &Respond, path: &str, findings: &mut Findings<'_>) {
+    findings.status(format!("{path}.status"), respond.status, 200, 599);
+    let has_body = respond.body.as_ref().is_some_and(|body| !body.0.is_empty());
+    let without = WITHOUT_CONTENT.iter().find(|(status, _)| *status == respond.status);
+    if let Some((_, why)) = without.filter(|_| has_body) {
+        let hint = "remove `body`, or answer with a status that has one, such as 200";
+        findings.add_related(
+            &format!("{path}.body"),
+            *why,
+            hint,
+            (&format!("{path}.status"), "the status is here"),
+        );
     }
 }
 

@@ -1,10 +1,12 @@
 //! `/policies` of the admin API: what is in force, a change and what it would do, and the way back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
 use proxy_config::Config;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -19,7 +21,7 @@ use crate::tuning::{Tuned, TuningFault, differences, policies, tune};
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// Values by their places in the document; null takes one out.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "each_once")]
     pub set: BTreeMap<String, Value>,
     /// Goes back to what was in force under this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,32 @@ pub struct Order {
     /// Why; kept in the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Reads values by their places. Of two for one place nobody could say which is meant.
+fn each_once<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    struct Places;
+
+    impl<'de> Visitor<'de> for Places {
+        type Value = BTreeMap<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("values by their places")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut places = BTreeMap::new();
+            while let Some((place, value)) = map.next_entry::<String, Value>()? {
+                if places.contains_key(&place) {
+                    return Err(de::Error::custom(format!("`{place}` is set twice; set it once")));
+                }
+                places.insert(place, value);
+            }
+            Ok(places)
+        }
+    }
+
+    from.deserialize_map(Places)
 }
 
 #[derive(Debug, Error)]
@@ -112,4 +140,19 @@ fn gone_back(current: &Config, number: u64, to: &Arc<Config>) -> Result<Tuned, O
     }
     let routes = crate::tuning::affected(to, &changes);
     Ok(Tuned { config: Config::clone(to), changes, routes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_set_once() {
+        let read = |text: &str| serde_json::from_str::<Order>(text).map_err(|e| e.to_string());
+        let once = read("{\"set\":{\"a.b\":1,\"a.c\":null}}").unwrap();
+        assert_eq!(once.set.len(), 2);
+        let twice = read("{\"set\":{\"a.b\":1,\"a.c\":2,\"a.b\":1}}").unwrap_err();
+        assert!(twice.contains("`a.b` is set twice"), "{twice}");
+        assert!(read("{\"back\":true}").unwrap().set.is_empty());
+    }
 }

@@ -1,15 +1,18 @@
 //! A request on a route with a cache policy: from the question to the last byte.
 
+mod invalidate;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use proxy_config::header_edits::Rendered;
 use tokio::time::timeout_at;
 
+pub use crate::cache::answer::invalidate::invalidate;
 use crate::cache::directives::Directives;
 use crate::cache::freshness::{Plan, plan};
 use crate::cache::key::Key;
@@ -18,7 +21,6 @@ use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
 use crate::cache::sliced::Sliced;
 use crate::cache::slices::Probe;
-use crate::cache::tags::invalidated_groups;
 use crate::cache::{Asking, Step, conditional, now_ms};
 use crate::detour;
 use crate::exchange::Exchange;
@@ -276,6 +278,7 @@ fn own_key(policy: &Policy, head: &RequestHeader, headers: &HeaderMap, exchange:
         Some(asked) => key.of_script(policy.key.uri(scheme(exchange), host(head), &asked)),
         None => key,
     };
+    let key = key.proved(policy.key.claims(&exchange.proved).as_ref());
     match &texts.server {
         Some(server) => key.at(server),
         None => key,
@@ -579,33 +582,6 @@ fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Quest
         forwarded: exchange.forwarded(),
         edits: exchange.ruled.to_upstream.clone(),
         recorder: exchange.recorder(),
-    }
-}
-
-/// Forgets what a request that passed through has made out of date (RFC 9111 section 4.4): its own
-/// URI, and those of the same host that the response names.
-pub fn invalidate(
-    policy: &Policy,
-    request: &RequestHeader,
-    exchange: &Exchange,
-    response: &ResponseHeader,
-) {
-    if !policy.invalidates || request.method.is_safe() || response.status.as_u16() >= 400 {
-        return;
-    }
-    let own = own_key(policy, request, &request.headers, exchange);
-    policy.cache.invalidate(&own.uri);
-    for group in invalidated_groups(&response.headers, &own.uri) {
-        policy.cache.invalidate_tag(&group);
-    }
-    let (scheme, host) = (scheme(exchange), host(request));
-    for name in [LOCATION, CONTENT_LOCATION] {
-        let named = response.headers.get(name).and_then(|value| value.to_str().ok());
-        let Some(named) = named else { continue };
-        let origin = format!("{scheme}://{host}");
-        let target = named.strip_prefix(origin.as_str()).unwrap_or(named);
-        if target.starts_with('/') && !target.starts_with("//") {
-            policy.cache.invalidate(&policy.key.uri(scheme, host, target));
-        }
+        claims: exchange.cache_policy.as_ref().and_then(|p| p.key.claims(&exchange.proved)),
     }
 }

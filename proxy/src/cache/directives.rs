@@ -89,6 +89,56 @@ impl Directives {
     }
 }
 
+/// Directives of answers, and whether they have an argument: a time in seconds where they must.
+const OF_ANSWERS: [(&str, Argument); 13] = [
+    ("max-age", Argument::Seconds),
+    ("s-maxage", Argument::Seconds),
+    ("stale-while-revalidate", Argument::Seconds),
+    ("stale-if-error", Argument::Seconds),
+    ("no-cache", Argument::Fields),
+    ("private", Argument::Fields),
+    ("no-store", Argument::None),
+    ("public", Argument::None),
+    ("must-revalidate", Argument::None),
+    ("proxy-revalidate", Argument::None),
+    ("must-understand", Argument::None),
+    ("no-transform", Argument::None),
+    ("immutable", Argument::None),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Argument {
+    None,
+    Seconds,
+    /// Names of fields, or none.
+    Fields,
+}
+
+/// Whether a person has written a `Cache-Control` of answers that means something.
+///
+/// Errors: what does not, and what would.
+pub fn check(text: &str) -> Result<(), String> {
+    let mut found = 0;
+    for (name, argument) in items(text.as_bytes()) {
+        found += 1;
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let known = OF_ANSWERS.iter().find(|(known, _)| *known == name);
+        let Some((_, takes)) = known else {
+            let names = OF_ANSWERS.map(|(name, _)| name).join(", ");
+            return Err(format!("`{name}` is no directive of an answer; there are {names}"));
+        };
+        let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        match (takes, argument) {
+            (Argument::Seconds, argument) if !argument.is_some_and(is_number) => {
+                return Err(format!("`{name}` is a number of seconds; write `{name}=60`"));
+            }
+            (Argument::None, Some(_)) => return Err(format!("`{name}` stands by itself")),
+            _ => {}
+        }
+    }
+    if found == 0 { Err("it is empty; leave it out".to_owned()) } else { Ok(()) }
+}
+
 /// Of several values the shortest counts: too short costs a request, too long a stale answer.
 fn least(slot: &mut Option<u64>, seconds: u64) {
     *slot = Some(slot.map_or(seconds, |held| held.min(seconds)));
@@ -250,6 +300,27 @@ mod tests {
             assert_eq!((found.max_age, found.targeted), (Some(1), false), "{invalid}");
         }
         assert_eq!(both("max-age=\"60\"").max_age, Some(0), "a string is not a number of seconds");
+    }
+
+    #[test]
+    fn what_a_person_writes_means_something() {
+        for right in ["max-age=60", "public, S-MaxAge=5", "no-cache=\"a, b\", immutable", "private"]
+        {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        for (wrong, part) in [
+            ("nonsense", "`nonsense`"),
+            ("max-age", "max-age=60"),
+            ("max-age=1.5", "max-age=60"),
+            ("max-age=60, publik", "`publik`"),
+            ("no-store=1", "by itself"),
+            ("max-stale=3", "`max-stale`"),
+            ("max-age: 60", "`max-age: 60`"),
+            (" , ", "empty"),
+        ] {
+            let said = check(wrong).unwrap_err();
+            assert!(said.contains(part), "{wrong}: {said}");
+        }
     }
 
     #[test]

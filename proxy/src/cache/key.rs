@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 use proxy_config::cache_policy::{CacheKey, QueryKey};
+use proxy_config::proved::Proved;
 
 use crate::video::reload;
 
@@ -21,6 +22,14 @@ impl Key {
     pub fn at(self, server: &str) -> Key {
         let extras = [&self.extras, &b"\0server="[..], server.as_bytes()].concat().into();
         Key { extras, ..self }
+    }
+
+    /// The same for those who have proved this much.
+    pub fn proved(self, claims: Option<&Arc<[u8]>>) -> Key {
+        match claims {
+            Some(claims) => Key { extras: [&self.extras[..], &claims[..]].concat().into(), ..self },
+            None => self,
+        }
     }
 
     /// The same of a script that another URI has led to.
@@ -46,6 +55,7 @@ pub struct Rules {
     query_order: bool,
     headers: Vec<HeaderName>,
     cookies: Vec<String>,
+    claims: Vec<String>,
     /// Whether LL-HLS delivery directives count whatever `query` says, in one order.
     directives: bool,
 }
@@ -67,6 +77,7 @@ impl Rules {
                 .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
                 .collect(),
             cookies: config.cookies.clone(),
+            claims: config.claims.clone(),
             directives: false,
         }
     }
@@ -78,6 +89,18 @@ impl Rules {
     /// The fields that count.
     pub fn headers(&self) -> &[HeaderName] {
         &self.headers
+    }
+
+    /// What counts of a client's verified token; none where nothing does.
+    pub fn claims(&self, proved: &Proved) -> Option<Arc<[u8]>> {
+        let mut claims = Vec::new();
+        for name in &self.claims {
+            if let Some(value) = proved.claims.get(name) {
+                // No header or cookie has such a name.
+                add(&mut claims, &format!("\0claim={name}"), value.as_bytes());
+            }
+        }
+        (!claims.is_empty()).then(|| claims.into())
     }
 
     /// `target` is path and query in their one form.
@@ -271,6 +294,22 @@ mod tests {
         assert_eq!(uri("_HLS_part=1&t=2&_HLS_msn=7"), uri("_HLS_msn=7&_HLS_part=1"));
         assert_ne!(uri("_HLS_msn=7"), uri("_HLS_msn=8"));
         assert_eq!(uri("t=2"), "http://a/x.m3u8");
+    }
+
+    #[test]
+    fn claims_tell_those_apart_who_have_proved_them() {
+        let claims = vec!["tier".to_owned(), "region".to_owned()];
+        let rules = Rules::new(&CacheKey { claims, ..CacheKey::default() }, "all");
+        let key = |claims: &[(&str, &str)]| {
+            let claims = claims.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let proved = Proved { claims: claims.collect(), ..Proved::default() };
+            rules.key("http", "a", "/", &HeaderMap::new()).proved(rules.claims(&proved).as_ref())
+        };
+        assert_eq!(key(&[("tier", "gold"), ("sub", "1")]), key(&[("tier", "gold"), ("sub", "2")]));
+        assert_ne!(key(&[("tier", "gold")]), key(&[("tier", "free")]));
+        assert_ne!(key(&[("tier", "gold")]), key(&[("region", "gold")]));
+        assert_ne!(key(&[("tier", "")]), key(&[]));
+        assert_eq!(key(&[]).uri, key(&[("tier", "gold")]).uri, "purged together");
     }
 
     #[test]

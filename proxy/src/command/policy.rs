@@ -98,7 +98,13 @@ pub fn run(options: &Options) -> Result<(), Fault> {
             asking.print(found, proxy_config::document::to_yaml)
         }
         What::Set { asking, sets, how } => {
-            let set = sets.iter().map(|set| assignment(set)).collect::<Result<_, Fault>>()?;
+            let mut set = BTreeMap::new();
+            for text in sets {
+                let (place, value) = assignment(text)?;
+                if set.insert(place.clone(), value).is_some() {
+                    return Err(Fault::Usage(format!("`{place}` is set twice; set it once")));
+                }
+            }
             order(asking, how, |order| Order { set, ..order })
         }
         What::History(asking) => {

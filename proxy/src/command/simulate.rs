@@ -12,6 +12,7 @@ use proxy_config::units::{ByteRate, ByteSize, Duration};
 use serde_json::json;
 
 use super::{Document, Fault, Output, OutputOption, load, print};
+use crate::cache::directives;
 use crate::simulate::buffering::{self, Between, Held};
 use crate::simulate::replay::{Assumptions, Figures, replay};
 use crate::simulate::trace::Trace;
@@ -51,6 +52,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<(), Fault> {
+    if let Some(said) = &options.origin_says {
+        directives::check(said).map_err(|why| Fault::Usage(format!("--origin-says: {why}")))?;
+    }
     let config = load(&options.document.file)?;
     let trace_path = options.trace.display();
     let log = File::open(&options.trace)

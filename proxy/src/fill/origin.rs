@@ -62,6 +62,8 @@ pub struct Question {
     pub edits: Rendered,
     /// What records it, where the request it is for is traced.
     pub recorder: Option<Box<Recorder>>,
+    /// What its client has proved that counts in the cache's key, there and in the keys of what is asked for ahead.
+    pub claims: Option<Arc<[u8]>>,
 }
 
 /// A body that is sent as it is taken from where it waits.

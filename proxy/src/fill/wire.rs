@@ -120,6 +120,7 @@ mod tests {
             forwarded,
             edits: Rendered::default(),
             recorder: None,
+            claims: None,
         }
     }
 

@@ -166,7 +166,7 @@ fn routes(between: &Between<'_>) -> Vec<RouteFigures> {
                 .map(|code| {
                     between.rate("requests_total", &[own[0], own[1], ("code", code.as_str())])
                 })
-                .sum();
+                .fold(0.0, |sum, rate| sum + rate);
             let quantile = |part| between.quantile("request_duration_seconds", &own, part);
             let tunnel = |direction| {
                 between.rate("tunnel_bytes_total", &[own[0], own[1], ("direction", direction)])

@@ -56,7 +56,8 @@ pub struct InUse {
     conduit: Option<Conduit>,
 }
 
-/// Milliseconds since the first time anybody asked.
+/// Milliseconds since the first time anybody asked, by a clock that nobody sets: for how long a server is out does not depend
+/// on what time it is, as what the [cache's](crate::cache::clock) clock is for does.
 pub fn now_ms() -> u64 {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let begun = BEGUN.get_or_init(|| {

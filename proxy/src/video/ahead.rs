@@ -163,7 +163,7 @@ fn after_mpd(job: &Job, mpd: &Mpd, now_ms: u64) {
         let edited = rules::as_asked(head, &job.question.edits);
         let headers = edited.as_ref().unwrap_or(&head.headers);
         let is_known = |target: &String| {
-            let key = key(&job.policy, (head, headers), target, job.question.tls);
+            let key = key(&job.policy, &job.question, (head, headers), target);
             job.policy.cache.knows(&key, headers)
         };
         let from = targets.len().saturating_sub(rules.prefetch_segments);
@@ -193,12 +193,13 @@ fn chain(job: &Job, listed: &[String]) -> Option<Vec<String>> {
 /// `headers` are as the origin is asked with them.
 fn key(
     policy: &Policy,
+    like: &Question,
     (head, headers): (&RequestHeader, &HeaderMap),
     target: &str,
-    tls: bool,
 ) -> Key {
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    policy.key.key(if tls { "https" } else { "http" }, host, target, headers)
+    let scheme = if like.tls { "https" } else { "http" };
+    policy.key.key(scheme, host, target, headers).proved(like.claims.as_ref())
 }
 
 fn uri(policy: &Policy, head: &RequestHeader, target: &str, tls: bool) -> Arc<str> {
@@ -216,7 +217,7 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
         }
         let edited = rules::as_asked(&question.head, &question.edits);
         let headers = edited.as_ref().unwrap_or(&question.head.headers);
-        let key = key(policy, (&question.head, headers), target, question.tls);
+        let key = key(policy, like, (&question.head, headers), target);
         match policy.cache.begin_ahead(&key, headers, policy) {
             Ok(fill) => {
                 policy.cache.video.series.prefetch("begun");

@@ -123,3 +123,18 @@ fn what_is_wrong_or_not_allowed_changes_nothing() {
     assert_eq!(send(&proxy, "GET", "/policies", "no-token-of-this-one", "").status, 401);
     assert_eq!(send(&proxy, "DELETE", "/policies", TOKEN, "").status, 405);
 }
+
+#[test]
+fn of_two_values_for_one_place_none_is_taken() {
+    let origin = counting("");
+    let (proxy, _tokens) = purgeable(&origin, "");
+    let twice = format!("{{\"set\":{{\"{TTL}\":\"1m\",\"{TTL}\":\"2m\"}}}}");
+    let answer = send(&proxy, "POST", "/policies", TOKEN, &twice);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("is set twice"), "{}", answer.text());
+    let set = [&format!("{TTL}=1m"), &format!("{TTL}=2m")].map(String::as_str);
+    let refused = policy(&proxy, &["set", set[0], set[1]]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is set twice"));
+    assert_eq!(send(&proxy, "GET", "/policies", TOKEN, "").json()["number"], 1);
+}
