@@ -187,23 +187,20 @@ fn slow(head: &RequestHeader, exchange: &Exchange, end: &End) -> Slow {
     }
 }
 
-fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
-    let logs = &exchange.generation.logs;
-    // The log is that of the route that answered, even in place of another.
-    let place = exchange.route.as_ref().map(|route| route.index);
-    if exchange.recorder.is_none() && logs.are_off(place) {
-        return;
-    }
-    let head = moved.head;
+/// What a log has to tell of it; `request_uri` is what the client asked for.
+fn entry<'a>(
+    edge: &'a Edge,
+    head: &'a RequestHeader,
+    exchange: &'a Exchange,
+    end: &End,
+    request_uri: &'a str,
+) -> Entry<'a> {
     let route = exchange.trail.failed.as_deref().or(exchange.route.as_deref());
     let upstream = exchange.upstream.as_ref();
-    let first = exchange.trail.asked.as_ref();
-    let method = first.map_or(&head.method, |(method, _)| method);
-    let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
-    let request_uri = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
+    let method = exchange.trail.asked.as_ref().map_or(&head.method, |(method, _)| method);
     let (path, query) =
-        request_uri.split_once('?').map_or((&*request_uri, None), |(path, q)| (path, Some(q)));
-    let entry = Entry {
+        request_uri.split_once('?').map_or((request_uri, None), |(path, q)| (path, Some(q)));
+    Entry {
         time: Timestamp::try_from(exchange.date).unwrap_or_default(),
         request_id: &exchange.request_id,
         client: exchange.client,
@@ -238,7 +235,21 @@ fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
         generation: exchange.generation.number,
         user_agent: text(head, &USER_AGENT),
         referer: text(head, &REFERER),
-    };
+    }
+}
+
+fn log(edge: &Edge, moved: &Moved<'_>, exchange: &Exchange, end: &End) {
+    let logs = &exchange.generation.logs;
+    // The log is that of the route that answered, even in place of another.
+    let place = exchange.route.as_ref().map(|route| route.index);
+    if exchange.recorder.is_none() && logs.are_off(place) {
+        return;
+    }
+    let head = moved.head;
+    let first = exchange.trail.asked.as_ref();
+    let asked = first.map(|(_, target)| target.as_str()).or(exchange.ruled.asked.as_deref());
+    let request_uri = asked.map_or_else(|| String::from_utf8_lossy(head.raw_path()), Cow::Borrowed);
+    let entry = entry(edge, head, exchange, end, &request_uri);
     server::record(exchange, head, &entry);
     let facts = || {
         let target = rules::target(&edge.listener, head);

@@ -352,25 +352,28 @@ fn check_details(config: &Config, route: &Route, path: &str, findings: &mut Find
     if let Some(method) = route.ask.as_ref().and_then(|ask| ask.method.as_ref()) {
         check_method(method, &format!("{path}.ask.method"), findings);
     }
-    if let Some(timeouts) = &route.timeouts {
-        let all = [
-            ("connect", timeouts.connect),
-            ("first_byte", timeouts.first_byte),
-            ("read", timeouts.read),
-            ("write", timeouts.write),
-            ("total", timeouts.total),
-            ("tunnel", timeouts.tunnel),
-        ];
-        for (key, time) in all {
-            if let Some(time) = time {
-                findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
-            }
+    check_timeouts(route, path, findings);
+}
+
+fn check_timeouts(route: &Route, path: &str, findings: &mut Findings<'_>) {
+    let Some(timeouts) = &route.timeouts else { return };
+    let all = [
+        ("connect", timeouts.connect),
+        ("first_byte", timeouts.first_byte),
+        ("read", timeouts.read),
+        ("write", timeouts.write),
+        ("total", timeouts.total),
+        ("tunnel", timeouts.tunnel),
+    ];
+    for (key, time) in all {
+        if let Some(time) = time {
+            findings.time_not_zero(format!("{path}.timeouts.{key}"), time);
         }
-        if timeouts.total.is_some() && route.cache_policy.is_some() {
-            let message = "what is fetched for the cache belongs to no one request";
-            let hint = "remove it; `first_byte` and `read` bound what is fetched";
-            findings.add(format!("{path}.timeouts.total"), message, hint);
-        }
+    }
+    if timeouts.total.is_some() && route.cache_policy.is_some() {
+        let message = "what is fetched for the cache belongs to no one request";
+        let hint = "remove it; `first_byte` and `read` bound what is fetched";
+        findings.add(format!("{path}.timeouts.total"), message, hint);
     }
 }
 

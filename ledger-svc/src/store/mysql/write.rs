@@ -172,14 +172,13 @@ fn texts(dialect: Dialect, tables: &[Rows<'_>]) -> Vec<String> {
     let mut text = String::new();
     for rows in tables {
         let mut left = rows.cells.as_slice();
-        while dialect == Dialect::MariaDb {
+        let mut packs = dialect == Dialect::MariaDb;
+        while packs {
             let done = packed::push(&mut text, rows.table, left);
             left = &left[done..];
+            packs = done > 0;
             if text.len() >= TEXT_BYTES_MAX {
                 texts.push(std::mem::take(&mut text));
-            }
-            if done == 0 {
-                break;
             }
         }
         for (index, row) in left.chunks(rows.width()).enumerate() {
