@@ -132,6 +132,8 @@ impl Server {
                 command.args(["--innodb-log-file-size=32M", "--innodb-buffer-pool-size=64M"]);
                 command.arg(format!("--init-file={}", path("users.sql")));
                 command.arg(format!("--datadir={}", path("data")));
+                // A server that starts takes away what it finds of temporary tables in its folder, those of others too.
+                command.arg(format!("--tmpdir={}", path("run")));
                 command.arg(format!("--socket={}", path("run/mysqld.sock")));
                 command.arg(format!("--pid-file={}", path("run/mysqld.pid")));
                 command.arg(format!("--port={}", self.port));
