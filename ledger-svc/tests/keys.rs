@@ -92,6 +92,7 @@ const POST: &[&str] = &[
     "reverseTransfer",
     "createImport",
     "importStatement",
+    "withdrawStatement",
     "runReconciliation",
     "createMatch",
     "createAdjustment",
