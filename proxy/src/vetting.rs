@@ -1,7 +1,7 @@
 //! What pingora would refuse is refused here: it would answer by itself, with no line in a log and no count. So each head of
 //! HTTP/1 that is for it is read whole ahead of it, and [judged](judge). One that is refused goes on as a
 //! [stand-in](stand_in), which pingora takes, and [`crate::edge`] answers as it answers all refusals
-//! ([decision 0110](../../docs/decisions/0110-no-head-is-pingoras-to-refuse.md)).
+//! (decision 0110).
 
 pub mod judge;
 pub mod stand_in;
