@@ -293,12 +293,12 @@ impl Connections {
                 }
             }
             let vetted = self.vet(&mut stream, &mut guest, leaving.as_mut(), shutdown).await;
-            let Some(Vetted { request, is_whole, unfit }) = vetted else { return };
+            let Some(Vetted { request, behind, unfit }) = vetted else { return };
             let last = unfit.is_some() || guest.served + 1 >= requests_max;
             let number = guest.served + 1;
             let caller = Caller { last, requests: number, unfit, ..requests.caller.clone() };
             requests = Arc::new(Requests { caller, ..Requests::clone(&requests) });
-            ahead::keep(&stream, is_whole);
+            ahead::keep(&stream, behind);
             let session = self.session(stream, request, shutdown);
             let served = requests.process_new_http(session, shutdown).await;
             let Some(reused) = served else {
@@ -311,9 +311,7 @@ impl Connections {
             // What pingora keeps for its next session is what was kept ahead.
             (stream, _) = reused.consume();
             let Some(more) = ahead::take(&stream) else { return };
-            if !more.is_empty() {
-                guest.read.unsplit(more);
-            }
+            guest.read = more;
         }
     }
 

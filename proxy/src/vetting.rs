@@ -1,7 +1,7 @@
 //! What pingora would refuse is refused here: it would answer by itself, with no line in a log and no count. So each head of
 //! HTTP/1 that is for it is read whole ahead of it, and [judged](judge). One that is refused goes on as a
 //! [stand-in](stand_in), which pingora takes, and [`crate::edge`] answers as it answers all refusals
-//! ([decision 0110](../../docs/decisions/0110-no-head-is-pingoras-to-refuse.md)).
+//! (decision 0110).
 
 pub mod judge;
 pub mod stand_in;
@@ -28,10 +28,10 @@ const EMPTY_LINES_MAX: usize = 64;
 
 /// The next request, as far as it has come.
 pub struct Vetted {
-    /// Its head, and what of its body is there.
+    /// Its head, and all that was read with it: pingora hands on what comes behind an upgrade.
     pub request: BytesMut,
-    /// All of it is there.
-    pub is_whole: bool,
+    /// What of that is behind it, where all of it is there.
+    pub behind: Option<BytesMut>,
     /// What is wrong with it; `request` is then a stand-in.
     pub unfit: Option<Arc<Failure>>,
 }
@@ -46,7 +46,7 @@ pub async fn begins<L: Future<Output = ()>>(
     !guest.read.is_empty() || Waiting { idle, stream, guest, leaving }.for_bytes().await
 }
 
-/// Reads the next head, as far as it may be read, and judges it; what comes behind the request stays with the guest. `None`
+/// Reads the next head, as far as it may be read, and judges it; `None`
 /// when there will be none.
 pub async fn next<L: Future<Output = ()>>(
     stream: &mut Stream,
@@ -92,16 +92,13 @@ pub async fn next<L: Future<Output = ()>>(
         }
         Verdict::Unfit(failure) => {
             let request = stand_in::of(&request[..length]);
-            return Some(Vetted { request, is_whole: true, unfit: Some(Arc::new(failure)) });
+            let behind = Some(BytesMut::new());
+            return Some(Vetted { request, behind, unfit: Some(Arc::new(failure)) });
         }
     }
-    let end = Framing::end_of_first(&request);
-    if let Some(end) = end.filter(|end| *end < request.len()) {
-        // Apart, so that a connection that waits has no room for what was answered.
-        guest.read = BytesMut::from(&request[end..]);
-        request.truncate(end);
-    }
-    Some(Vetted { request, is_whole: end.is_some(), unfit: None })
+    // A piece of its own: what is served holds the rest no longer than it has to.
+    let behind = Framing::end_of_first(&request).map(|end| BytesMut::from(&request[end..]));
+    Some(Vetted { request, behind, unfit: None })
 }
 
 /// Drops empty lines ahead of a request (RFC 9112 section 2.2); says how many bytes they had.

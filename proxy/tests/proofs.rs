@@ -172,7 +172,7 @@ fn what_is_kept_is_shared_by_all_who_are_let_in_unless_their_claims_count() {
         "auth: {{ jwt: {{ jwks_file: {}, issuer: me, audiences: [ tv ], cookie: pass }} }}, request_headers: {{ set: {{ x-tier: $claim_tier }} }}",
         secret_set(dir.path())
     );
-    let caches = "caches: { c: { memory_max: 8MiB } }\n\
+    let caches = "caches: { c: { memory_max: 64MiB } }\n\
                   cache_policies: { all: { cache: c }, by_tier: { cache: c, key: { claims: [ tier ] } } }";
     let pass = |tier: &str, sub: &str| {
         let token = hs256(&claims(&format!(",\"tier\":\"{tier}\",\"sub\":\"{sub}\"")));

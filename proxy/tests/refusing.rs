@@ -172,8 +172,8 @@ fn what_is_pipelined_is_looked_at_too() {
             chunked.replace("/1", "/2")
         )],
         vec![
-            chunked[..70].to_owned(),
-            format!("{}{chunked}GET", &chunked[70..]),
+            chunked[..62].to_owned(),
+            format!("{}{chunked}GET", &chunked[62..]),
             " /3 b HTTP/1.1\r\n\r\n".to_owned(),
         ],
     ]

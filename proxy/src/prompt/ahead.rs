@@ -9,10 +9,11 @@ use crate::prompt::within;
 /// More than pingora reads behind a request before it stops: what one read of a body takes.
 const BYTES_MAX: usize = 128 * 1024;
 
-/// From now on what comes behind the request being served is kept; `is_whole`: that request has come already.
-pub fn keep(stream: &Stream, is_whole: bool) {
+/// From now on what comes behind the request being served is kept; `behind` is what has come already, where that request is
+/// here whole.
+pub fn keep(stream: &Stream, behind: Option<BytesMut>) {
     if let Some(prompt) = within(stream) {
-        prompt.ahead.lock().begin(is_whole);
+        prompt.ahead.lock().begin(behind);
     }
 }
 
@@ -33,11 +34,8 @@ pub enum Ahead {
 }
 
 impl Ahead {
-    pub fn begin(&mut self, is_whole: bool) {
-        *self = match is_whole {
-            true => Ahead::Kept(BytesMut::new()),
-            false => Ahead::Awaited,
-        };
+    pub fn begin(&mut self, behind: Option<BytesMut>) {
+        *self = behind.map_or(Ahead::Awaited, Ahead::Kept);
     }
 
     /// Looks at bytes that were read; `from` is where a request begins, or ended, in them.
@@ -73,15 +71,15 @@ mod tests {
         let mut ahead = Ahead::default();
         ahead.see(b"GET /1", Some(0));
         assert_eq!(ahead.end().unwrap(), "", "nobody asked");
-        ahead.begin(false);
+        ahead.begin(None);
         ahead.see(b"hel", None);
         ahead.see(b"loGET", Some(2));
         ahead.see(b" /2", None);
         assert_eq!(ahead.end().unwrap(), "GET /2");
-        ahead.begin(true);
-        ahead.see(b"G", None);
-        assert_eq!(ahead.end().unwrap(), "G");
-        ahead.begin(true);
+        ahead.begin(Some(BytesMut::from("G")));
+        ahead.see(b"ET", None);
+        assert_eq!(ahead.end().unwrap(), "GET");
+        ahead.begin(Some(BytesMut::new()));
         ahead.see(&vec![0; BYTES_MAX + 1], Some(0));
         assert_eq!(ahead.end(), None);
         assert_eq!(ahead.end().unwrap(), "", "it is over");

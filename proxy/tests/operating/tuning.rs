@@ -132,8 +132,8 @@ fn of_two_values_for_one_place_none_is_taken() {
     let answer = send(&proxy, "POST", "/policies", TOKEN, &twice);
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("is set twice"), "{}", answer.text());
-    let set = [&format!("{TTL}=1m"), &format!("{TTL}=2m")].map(String::as_str);
-    let refused = policy(&proxy, &["set", set[0], set[1]]);
+    let [first, second] = ["1m", "2m"].map(|time| format!("{TTL}={time}"));
+    let refused = policy(&proxy, &["set", &first, &second]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is set twice"));
     assert_eq!(send(&proxy, "GET", "/policies", TOKEN, "").json()["number"], 1);
