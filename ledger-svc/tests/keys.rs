@@ -171,6 +171,22 @@ async fn each_role_may_do_what_is_its_own(server: &Server) {
     assert!(api.metric(refused).await > 30.0);
 }
 
+/// A key that expires in a moment, and when.
+async fn short_lived(api: &Api, admin: &Secret) -> (jiff::Timestamp, Value) {
+    let mut after = Duration::from_secs(2);
+    loop {
+        let soon = jiff::Timestamp::now() + after;
+        let body = json!({"name": "short", "role": "reader", "expires_at": format!("{soon:.6}")});
+        let created = create(api, admin, &body).await;
+        if created.status == 201 {
+            return (soon, created.json());
+        }
+        // Where the machine is slow it may have expired before.
+        assert!(jiff::Timestamp::now() >= soon && after < DEADLINE, "{}", created.body);
+        after *= 4;
+    }
+}
+
 async fn a_key_is_in_force_until_it_is_revoked_or_expires(server: &Server) {
     let (running, admin) = guarded(server).await;
     let api = &running.api;
@@ -190,18 +206,7 @@ async fn a_key_is_in_force_until_it_is_revoked_or_expires(server: &Server) {
     let posted = answer(basic(Method::POST, "/v1/accounts").json(&json!({}))).await;
     assert_eq!(posted.problem(), "unauthenticated");
 
-    let mut after = Duration::from_secs(2);
-    let (soon, short) = loop {
-        let soon = jiff::Timestamp::now() + after;
-        let body = json!({"name": "short", "role": "reader", "expires_at": format!("{soon:.6}")});
-        let created = create(api, &admin, &body).await;
-        if created.status == 201 {
-            break (soon, created.json());
-        }
-        // Where the machine is slow it may have expired before.
-        assert!(jiff::Timestamp::now() >= soon && after < DEADLINE, "{}", created.body);
-        after *= 4;
-    };
+    let (soon, short) = short_lived(api, &admin).await;
     let short_key = short["key"].as_str().unwrap();
     let began = Instant::now();
     let expired = loop {
