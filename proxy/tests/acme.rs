@@ -275,6 +275,8 @@ fn what_is_broken_in_the_directory_is_made_anew() {
     let proxy = site.start("a.example");
     let config = site.client();
     let first = eventually("a certificate", || shown(proxy.public, &config, "a.example"));
+    // Until then it is an attempt that the end of the process breaks off.
+    eventually("its end", || (orders(&proxy, "a.example", "issued") == 1.0).then_some(()));
     let folder = site.folder();
     drop(proxy);
     for (file, content) in [("a.example.pem", "half of it"), ("account.json", "{")] {

@@ -25,7 +25,7 @@ fn every_metric_exported_is_documented_and_the_other_way_round() {
          - {{ name: s, match: {{ paths: [ {{ exact: /p.html }} ] }}, files: {{ root: '{3}' }}, includes: {{}} }}\n\
          - {{ name: k, match: {{ paths: [ {{ prefix: /k/ }} ] }}, upstream: u, kept_body: {{ folder: '{3}', all_in_files: true }} }}\n\
          rate_limits: {{ l: {{ key: [ client ], rate: 9/s }} }}\n\
-         cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB }} }}",
+         cache_policies: {{ p: {{ cache: main, video: {{}} }} }}\ncaches: {{ main: {{ memory_max: 64MiB, disk: {{ path: '{3}/kept', bytes_max: 64MiB }} }} }}",
         upstream(&[origin.address]),
         upstream(&[dead_address(), dead_address()])
             .replace("] }", "], health_checks: { active: { interval: 2s } } }"),
