@@ -337,7 +337,8 @@ impl Connections {
         // Not before: a connection that waits must not hold on to a generation.
         let generation = self.state.current();
         let listener = generation.config.listeners.get(&self.name).unwrap_or(&self.listener);
-        vetting::next(stream, guest, listener, leaving).await
+        // Apart, so that a connection that waits has no room for it.
+        Box::pin(vetting::next(stream, guest, listener, leaving)).await
     }
 
     /// Pingora's session for a request.
