@@ -35,6 +35,7 @@ use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::key::Secret;
 use crate::metrics;
+use crate::operator_log;
 use crate::outbox;
 use crate::reconcile::run::ReconcileError;
 use crate::service::{Options, ServiceError, Signing};
@@ -320,7 +321,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forebay-ledger: {error:#}");
+            operator_log::say(&format!("forebay-ledger: {error:#}"));
             ExitCode::from(exit_code(&error))
         }
     }

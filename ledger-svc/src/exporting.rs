@@ -17,8 +17,6 @@ use crate::money::format_minor;
 use crate::store::{Audit, StoreError, Stream};
 use crate::transfer::TransferKind;
 
-/// Years before it are none to beancount.
-const BEANCOUNT_FROM: i16 = 1700;
 /// A piece has one transfer more than fit in here, at most.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -27,8 +25,6 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub enum ExportError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Unwritable(#[from] Unwritable),
     #[error("transfer {transfer}: {source}")]
     Transfer { transfer: Uuid, source: Unwritable },
 }
@@ -55,18 +51,18 @@ struct Chart {
 }
 
 impl Export {
-    /// Of the moment that `audit` sees. What of the chart cannot be written is told here.
+    /// Of the moment that `audit` sees.
     pub async fn begin(mut audit: Audit, format: Format) -> Result<Self, ExportError> {
         let chart = chart(&mut audit).await?;
         let mut names = Names::default();
         let head = match format {
             Format::Csv => rows::entries_heading(),
             Format::CsvAccounts => rows::chart(&chart.currencies, &chart.accounts),
-            Format::Ledger => journal::chart(&chart.currencies, &chart.accounts)?,
+            Format::Ledger => journal::chart(&chart.currencies, &chart.accounts),
             Format::Beancount => {
                 let opened = first_day(&mut audit).await?;
                 let text;
-                (text, names) = beancount::chart(&chart.currencies, &chart.accounts, opened)?;
+                (text, names) = beancount::chart(&chart.currencies, &chart.accounts, opened);
                 text
             }
         };
@@ -114,10 +110,7 @@ impl Export {
                 let known = Known { first_entry, transfer: &id, kind, booked_at: &booked_at };
                 return Ok(rows::booking(&booking, known));
             }
-            Format::Ledger => journal::booking(&booking),
-            Format::Beancount if booking.date.year() < BEANCOUNT_FROM => {
-                Err(Unwritable(format!("beancount knows no year {}", booking.date.year())))
-            }
+            Format::Ledger => Ok(journal::booking(&booking)),
             Format::Beancount => beancount::booking(&booking, &self.names),
         };
         let transfer = transfer.id;

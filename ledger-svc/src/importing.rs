@@ -22,12 +22,14 @@ use crate::writer::{Handle, WriteError};
 const PAGE: usize = 1000;
 /// Transfers booked at once.
 const BATCH: usize = 500;
+/// Lines named at most.
+pub const LINES_MAX: usize = 100;
 
 const KEY_REUSED: &str =
     "its key belongs to a transfer that says something else; was it booked here before?";
 
 /// What an import came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Imported {
     /// Currencies that were not there.
     pub currencies: usize,
@@ -39,6 +41,9 @@ pub struct Imported {
     pub entries: usize,
     /// Transfers that were booked by an import before.
     pub booked_before: usize,
+    /// Lines of those of them that have no key, and are taken for what was booked because they say the same: 100 at most.
+    /// Another transfer needs a key of its own.
+    pub taken_for_the_same: Vec<usize>,
 }
 
 /// Why an import ended.
@@ -97,6 +102,29 @@ pub struct Foreseen {
     pub known: Vec<Planned>,
 }
 
+impl Foreseen {
+    /// Lines that are taken for what was booked before because they say the same, and nothing tells them apart.
+    pub fn alike(&self) -> impl Iterator<Item = usize> {
+        self.known.iter().filter(|known| known.keyless).map(|known| known.line)
+    }
+
+    /// What of it is there already.
+    fn before(&self) -> Imported {
+        let taken_for_the_same = self.alike().take(LINES_MAX).collect();
+        Imported { booked_before: self.known.len(), taken_for_the_same, ..Imported::default() }
+    }
+
+    /// What it would come to.
+    pub fn imported(&self) -> Imported {
+        Imported {
+            accounts: self.plan.accounts.len(),
+            transfers: self.plan.planned.len(),
+            entries: self.plan.entries(),
+            ..self.before()
+        }
+    }
+}
+
 /// Tells what was booked before from what is to be booked, or says what stands in the way of it.
 pub async fn foresee(reader: &Reader, mut plan: Plan) -> Result<Foreseen, ImportError> {
     let mut found = Found::default();
@@ -124,7 +152,7 @@ pub async fn open(
             Created::Conflict(_) | Created::UnknownCurrency => {
                 let message = format!("{} was opened otherwise meanwhile", account.code);
                 let fault = Fault { line: *line, message };
-                return Err(ImportError::Refused { fault, before: *imported });
+                return Err(ImportError::Refused { fault, before: imported.clone() });
             }
         }
     }
@@ -134,11 +162,12 @@ pub async fn open(
 /// Books everything, in order. `moved` takes up what was booked now.
 pub async fn book(
     writer: &Handle,
-    Foreseen { plan, known }: Foreseen,
+    foreseen: Foreseen,
     actor: &Actor,
     moved: &mut Moved,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
+    let mut imported = foreseen.before();
+    let plan = foreseen.plan;
     open(writer, &plan, actor, &mut imported).await?;
     let mut waiting = plan.planned.into_iter().peekable();
     while waiting.peek().is_some() {
@@ -155,10 +184,11 @@ pub async fn book(
 /// Books a plan that fits one batch, as a whole or not at all.
 pub async fn book_whole(
     writer: &Handle,
-    Foreseen { plan, known }: Foreseen,
+    foreseen: Foreseen,
     actor: &Actor,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported { booked_before: known.len(), ..Imported::default() };
+    let mut imported = foreseen.before();
+    let plan = foreseen.plan;
     open(writer, &plan, actor, &mut imported).await?;
     if plan.planned.is_empty() {
         return Ok(imported);
@@ -210,7 +240,7 @@ fn settle(
         Verdict::Withheld => "another transfer of the batch was refused".to_owned(),
     };
     let fault = Fault { line: planned.line, message: why };
-    Err(ImportError::Refused { fault, before: *imported })
+    Err(ImportError::Refused { fault, before: imported.clone() })
 }
 
 /// Adds entries up.

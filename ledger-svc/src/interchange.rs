@@ -167,14 +167,6 @@ pub fn named(key: &str) -> Option<Uuid> {
     id.parse().ok().filter(|parsed: &Uuid| parsed.to_string() == id)
 }
 
-/// A name that is the exporter's own would be read as such.
-fn writable_name(name: &str) -> Result<(), Unwritable> {
-    if name.starts_with(OWN) {
-        return Err(Unwritable(format!("the metadata name {name:?} begins as an export's own do")));
-    }
-    Ok(())
-}
-
 /// A signed decimal, `-1,234.50`, as side and amount. Positive is a debit, as everywhere in plain-text accounting.
 fn signed_amount(text: &str) -> Result<(Side, Amount), String> {
     let (direction, digits) = match text.strip_prefix('-') {

@@ -31,6 +31,7 @@ pub mod key;
 pub mod metadata;
 pub mod metrics;
 pub mod money;
+pub mod operator_log;
 pub mod outbox;
 pub mod posting;
 pub mod reconcile;

@@ -9,6 +9,8 @@ use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::operator_log;
+
 enum Kind {
     Counter,
     Gauge,
@@ -272,6 +274,12 @@ const EXPORTS_CAPACITY: Row = Row {
     labels: &[],
     help: "Most exports that may be under way (--exports-max).",
 };
+const LOG_LINES_LOST: Row = Row {
+    name: "forebay_ledger_log_lines_lost_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Lines of the service's own log that could not be written: a full disk, a pipe nobody reads.",
+};
 const BUILD: Row = Row {
     name: "forebay_ledger_build_info",
     kind: Kind::Gauge,
@@ -292,7 +300,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 44] = [
+const TABLE: [&Row; 45] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -334,6 +342,7 @@ const TABLE: [&Row; 44] = [
     &EVENT_STREAMS_CAPACITY,
     &EXPORTS,
     &EXPORTS_CAPACITY,
+    &LOG_LINES_LOST,
     &BUILD,
     &DATABASE,
     &UNSAFE_DURABILITY,
@@ -375,6 +384,7 @@ pub struct Registered {
     pub transfers: prometheus::IntCounter,
     pub entries: prometheus::IntCounter,
     pub expired: prometheus::IntCounter,
+    log_lines_lost: prometheus::IntCounter,
     pub replays: prometheus::IntCounter,
     pub problems: IntCounterVec,
     pub refusals: IntCounterVec,
@@ -430,6 +440,7 @@ impl Metrics {
             transfers: counters(&registry, &TRANSFERS).with_label_values(&none),
             entries: counters(&registry, &ENTRIES).with_label_values(&none),
             expired: counters(&registry, &EXPIRED).with_label_values(&none),
+            log_lines_lost: counters(&registry, &LOG_LINES_LOST).with_label_values(&none),
             replays: counters(&registry, &REPLAYS).with_label_values(&none),
             problems: counters(&registry, &PROBLEMS),
             refusals: counters(&registry, &REFUSALS),
@@ -459,6 +470,7 @@ impl Metrics {
 
     /// The Prometheus text format.
     pub fn text(&self) -> String {
+        self.log_lines_lost.inc_by(operator_log::lost());
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)

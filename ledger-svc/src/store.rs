@@ -44,6 +44,7 @@ mod statement;
 mod stream;
 mod threading;
 mod triggers;
+mod unique;
 mod url;
 mod way;
 
@@ -100,6 +101,10 @@ pub enum StoreError {
         "{database} is not safe for money: {}. Acknowledged transfers could be lost when the machine stops; only a database for development may be opened all the same, with --allow-unsafe-durability", listed(.settings)
     )]
     Unsafe { database: String, settings: Vec<UnsafeSetting> },
+    #[error(
+        "{database} would book twice what it is asked for twice: nothing keeps {} unique any more; `forebay-ledger verify` says whether anything was, and `forebay-ledger migrate --mend` makes the index again", .columns.join(", ")
+    )]
+    Doubling { database: String, columns: Vec<&'static str> },
     #[error("{database} cannot hold a ledger: {reason}")]
     Unsupported { database: String, reason: String },
     #[error("{database} is read-only: {reason}; make it writable")]
@@ -125,6 +130,7 @@ impl StoreError {
             | Self::OtherVersion { .. }
             | Self::Unmigrated { .. }
             | Self::Unsafe { .. }
+            | Self::Doubling { .. }
             | Self::Unsupported { .. }
             | Self::ReadOnly { .. }
             | Self::Migration { .. }

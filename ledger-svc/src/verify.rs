@@ -43,7 +43,7 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the books are not right: {0}")]
     Wrong(Finding),
-    #[error("{0}; forebay-ledger migrate --mend-triggers makes them again")]
+    #[error("{0}; forebay-ledger migrate --mend makes them again")]
     Unguarded(Unguarded),
 }
 
@@ -52,7 +52,7 @@ pub enum VerifyError {
 pub struct Verified {
     pub books: Books,
     pub accounts: usize,
-    /// Triggers that should keep rows as they are, and do not.
+    /// Triggers and indexes that should keep rows as they are, and single, and do not.
     pub unguarded: Unguarded,
     /// The last signature, and how many there are.
     pub signed: Option<(SignatureRow, usize)>,
@@ -110,6 +110,10 @@ pub async fn verify_signed(
     let mut books = Books::new(audit.balances_through().await?);
     walk(&mut audit, &mut books, &mut chart, pinned, &mut signed).await?;
     signed.end()?;
+    if let Some((seq, key)) = audit.key_of_two().await? {
+        let what = format!("its key {key:?} is another transfer's too");
+        return Err(Finding { table: "transfers", row: format!("seq {seq}"), what }.into());
+    }
     let [open, matched] = audit.reconciled().await?;
     reconciled.check(&open, &matched)?;
     books.derived(&audit.balances().await?, &audit.holds().await?)?;

@@ -1,5 +1,6 @@
 //! The real binary: its command line, its exit codes, its addresses file.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -37,10 +38,15 @@ impl Drop for Serving {
 
 /// Starts `serve` on free ports and waits for its addresses.
 pub async fn serving(database: &Database, more: &[&str]) -> Serving {
+    let log = database.directory.join("log");
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    serving_told(database, more, log).await
+}
+
+/// The same, with its log somewhere else.
+pub async fn serving_told(database: &Database, more: &[&str], log: File) -> Serving {
     let directory = &database.directory;
     let addresses = directory.join("addresses.json");
-    let log =
-        std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     // A killed service could not remove its own.
     let _ = std::fs::remove_file(&addresses);
     let mut child = binary()
@@ -60,7 +66,7 @@ pub async fn serving(database: &Database, more: &[&str]) -> Serving {
         if let Ok(text) = std::fs::read_to_string(&addresses) {
             break serde_json::from_str(&text).unwrap();
         }
-        let log = || std::fs::read_to_string(directory.join("log")).unwrap();
+        let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
         assert!(child.try_wait().unwrap().is_none(), "it ended: {}", log());
         assert!(began.elapsed() < DEADLINE, "it did not start: {}", log());
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -467,6 +467,8 @@ async fn the_api_speaks_of_both_dates(server: &Server) {
         .get("/v1/accounts/eur:debit/statement.csv?by=effective&from=2026-01-31&to=2026-02-02&limit=1")
         .await;
     assert!(csv.body.contains(",5.00,6.00,EUR"), "{}", csv.body);
+    assert!(csv.body.contains("\r\n,,,,\"Opening balance\",,,1.00,EUR,\r\n"), "{}", csv.body);
+    assert!(!csv.body.contains("Closing balance"), "it goes on: {}", csv.body);
     let next = csv.headers["link"].to_str().unwrap();
     assert!(next.contains("by=effective&") && next.contains("cursor=2026-01-31."), "{next}");
 

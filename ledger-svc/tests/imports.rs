@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::engine::{Engine, Server, on_every_engine};
 use crate::interchange::{empty, file, import, run};
 use crate::pending::{holding, id};
-use crate::running::{Answer, Api, answer, moving, open_pair};
+use crate::running::{Answer, Api, Running, answer, moving, open_pair, options};
 
 on_every_engine!(
     a_key_is_used_once_in_a_text,
@@ -14,6 +14,7 @@ on_every_engine!(
     nothing_behind_a_refusal_is_booked,
     a_refused_text_opens_nothing,
     what_is_taken_for_booked_before_is_named,
+    kinds_that_move_nothing_are_not_booked,
     transfers_of_tables_are_told_apart_by_every_letter,
 );
 
@@ -180,6 +181,38 @@ async fn what_is_taken_for_booked_before_is_named(server: &Server) {
         let (code, said, error) = import(&target, "csv", &second, more);
         assert!(code == 0 && said.contains("1 transfers with 2 entries (1 more"), "{said}{error}");
         assert!(said.contains("taken for the same: line 4; another"), "{said}");
+    }
+    // The service says so too.
+    let running = Running::start(options(&target.url), target).await;
+    let text = format!("{HEADING}{}{fee}", row("3", "2026-01-03", "8.00", ""));
+    for check in [true, false] {
+        let body = json!({"format": "csv", "text": text, "check": check});
+        let told = running.api.post("/v1/imports", &body).await.json();
+        let due = json!({"currencies": 0, "accounts": 0, "transfers": 1, "entries": 2, "booked_before": 1, "taken_for_the_same": [4]});
+        assert_eq!(told, due);
+    }
+}
+
+async fn kinds_that_move_nothing_are_not_booked(server: &Server) {
+    let running = server.running().await;
+    lived(&running.api).await;
+    let heading = HEADING.replace("transfer,", "transfer,kind,");
+    let of = |kind: &str| {
+        let line = |side| format!("1,{kind},2026-01-02,eur:{side},{side},1.00,EUR,\n");
+        format!("{heading}{}{}", line("debit"), line("credit"))
+    };
+    for (kind, due) in [
+        ("pending", "of kind pending moves nothing"),
+        ("void", "of kind void moves nothing"),
+        ("held", "\"held\" is no kind of transfer"),
+    ] {
+        let told = faults(&send(&running.api, "csv", &of(kind)).await);
+        assert!(told[0].0 == 2 && told[0].1.contains(due), "{told:?}");
+    }
+    for kind in ["", "transfer", "post", "reverse"] {
+        let text = of(kind).replace("1.00", &format!("{}.00", kind.len() + 1));
+        let told = send(&running.api, "csv", &text).await;
+        assert_eq!(told.json()["transfers"], 1, "{kind}: {}", told.body);
     }
 }
 

@@ -73,16 +73,16 @@ pub async fn booked_by(api: &Api) {
     open_pair(api).await;
     api.post("/v1/currencies", &json!({"code": "POINTS", "scale": 1})).await;
     for (code, side) in [("expenses:own_fees", "debit"), ("0", "credit")] {
-        let body = json!({"code": code, "name": "é; \"quoted\"", "currency": "POINTS", "normal_balance": side, "metadata": {"tier": "a:b; c"}});
+        let body = json!({"code": code, "name": "é; \"quoted\" ", "currency": "POINTS", "normal_balance": side, "metadata": {"tier": "a:b; c", "forebay-code": "x"}});
         assert_eq!(api.post("/v1/accounts", &body).await.status, 201);
     }
     let mut first = moving("eur:credit", "eur:debit", "5");
     first["description"] = json!("; say \"hi\", twice \\ ");
     first["effective_date"] = json!("2026-01-31");
-    first["metadata"] = json!({"order": "o:1; \"x\""});
+    first["metadata"] = json!({"order": "o:1; \"x\"", "forebay-key": "k", "due": "[2026-03-01]"});
     let first = id(&api.transfer("a", &first).await);
     id(&api.follow(&first, "reverse", "r", &json!({"effective_date": "2026-02-01"})).await);
-    let both = json!({"description": "", "effective_date": "2026-02-02", "entries": [
+    let both = json!({"description": "", "effective_date": "1699-12-31", "entries": [
         {"account": "eur:debit", "direction": "debit", "amount": "0.01"},
         {"account": "eur:credit", "direction": "credit", "amount": "0.01"},
         {"account": "expenses:own_fees", "direction": "debit", "amount": "7.5"},
@@ -155,8 +155,7 @@ async fn a_text_is_booked_by_the_service_as_a_whole(server: &Server) {
     assert_eq!(checked.json()["transfers"], 1, "{}", checked.body);
     assert_eq!(running.database.transfers().await, 0);
     let booked = send(text, left.clone()).await;
-    let expected =
-        json!({"currencies": 0, "accounts": 2, "transfers": 1, "entries": 2, "booked_before": 0});
+    let expected = json!({"currencies": 0, "accounts": 2, "transfers": 1, "entries": 2, "booked_before": 0, "taken_for_the_same": []});
     assert_eq!(booked.json(), expected);
     let again = send(text, left.clone()).await;
     assert_eq!(

@@ -47,6 +47,7 @@ mod statements;
 mod storage;
 mod streams;
 mod texts;
+mod uniqueness;
 mod upgrade;
 mod verified;
 mod view;

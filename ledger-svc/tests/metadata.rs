@@ -162,6 +162,7 @@ async fn transfers_are_found_by_what_they_are_called(server: &Server) {
         csv.contains(",\"{\"\"note\"\":\"\"gold é\"\",\"\"order\"\":\"\"o:1\"\"}\"\r\n"),
         "{csv}"
     );
+    assert!(csv.lines().last().unwrap().starts_with(",,,,\"Closing balance\",,,"), "{csv}");
     verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 

@@ -12,6 +12,7 @@ on_every_engine!(
     a_line_of_two_statements_is_open_once,
     what_merely_looks_alike_is_said,
     a_table_tells_lines_by_a_column,
+    lines_with_other_identities_are_another_statement,
     a_statement_is_withdrawn_and_imported_again,
     the_command_says_what_was_there,
 );
@@ -159,6 +160,33 @@ async fn a_table_tells_lines_by_a_column(server: &Server) {
     let long = format!("nr,day,sum\n{},2026-01-02,-3\n", "9".repeat(140));
     let refused = import_table(api, mapping, &long).await;
     assert!(refused.body.contains("too long to tell a line by"), "{}", refused.body);
+    verify(&running.database.url.parse().unwrap(), None).await.unwrap();
+}
+
+async fn lines_with_other_identities_are_another_statement(server: &Server) {
+    let running = server.running().await;
+    let api = &running.api;
+    open(api).await;
+    let refs = |reference: &str| format!("<AcctSvcrRef>{reference}</AcctSvcrRef>");
+    // Two coffees of a day, in a statement each.
+    for (id, reference) in [("1", "a"), ("2", "b")] {
+        let told = import_camt(api, &camt(id, &[("01", "-1.50", &refs(reference))])).await;
+        assert_eq!((told.status.as_u16(), warned(&told)), (201, vec![]), "{}", told.body);
+    }
+    let again = import_camt(api, &camt("3", &[("01", "-1.50", &refs("b"))])).await;
+    assert_eq!((again.status.as_u16(), &again.json()["id"]), (200, &json!(2)), "{}", again.body);
+    // Of lines that were there already, too, which have no texts to go by.
+    let (a, b) = (refs("a"), refs("b"));
+    let both = import_camt(api, &camt("4", &[("01", "-1.50", &a), ("01", "-1.50", &b)])).await;
+    assert_eq!((both.status.as_u16(), repeated(&both).len()), (201, 2), "{}", both.body);
+    let turned = import_camt(api, &camt("5", &[("01", "-1.50", &b), ("01", "-1.50", &a)])).await;
+    assert_eq!(turned.status, 201, "{}", turned.body);
+    let mapping = r#"{"date":"day","amount":"sum","identity":"nr"}"#;
+    for number in ["U-1", "U-2"] {
+        let table = format!("nr,day,sum\n{number},2026-01-02,-3\n");
+        assert_eq!(import_table(api, mapping, &table).await.status, 201, "{number}");
+    }
+    assert_eq!(open_lines(api).await, [1, 2, 3, 4]);
     verify(&running.database.url.parse().unwrap(), None).await.unwrap();
 }
 

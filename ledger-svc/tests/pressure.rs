@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::binary::{ended, serving_told, signal};
 use crate::engine::{Engine, Server, on_every_engine};
 use crate::running::{Answer, DEADLINE, Running, answer, moving, open_pair};
 
@@ -18,6 +19,7 @@ on_every_engine!(
     a_batch_is_bounded,
     stopping_answers_what_waits_for_the_writer,
     waiting_entries_are_bounded_too,
+    a_log_that_cannot_be_written_stops_nothing,
 );
 
 async fn a_full_queue_sheds_and_what_waits_is_answered(server: &Server) {
@@ -152,4 +154,17 @@ async fn waiting_entries_are_bounded_too(server: &Server) {
     let entries: Vec<_> = [entry("debit"), entry("credit")].into_iter().cycle().take(8).collect();
     let large = serde_json::json!({"description": "large", "entries": entries});
     assert_eq!(running.api.transfer("large", &large).await.status, 201);
+}
+
+async fn a_log_that_cannot_be_written_stops_nothing(server: &Server) {
+    let database = server.database().await;
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut serving = serving_told(&database, &[], full).await;
+    open_pair(&serving.api).await;
+    let booked = serving.api.transfer("a", &moving("eur:credit", "eur:debit", "1")).await;
+    assert_eq!(booked.status, 201, "{}", booked.body);
+    serving.api.metric_reaches("forebay_ledger_log_lines_lost_total", 2.0).await;
+    signal(&serving.child, "-TERM");
+    assert_eq!(ended(&mut serving.child).await.code(), Some(0));
+    assert_eq!(database.transfers().await, 1);
 }

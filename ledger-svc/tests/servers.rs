@@ -397,3 +397,18 @@ async fn mariadb_coming_and_going() {
 async fn postgres_coming_and_going() {
     Box::pin(coming_and_going(Engine::Postgres)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mariadb_that_commits_nothing_by_itself_is_read_as_it_is_now() {
+    let server = Server::start(Engine::MariaDb, &["--autocommit=0"]).await;
+    let running = server.running().await;
+    for _ in 0..4 {
+        assert_eq!(running.api.get("/v1/accounts/eur:debit").await.problem(), "account-not-found");
+    }
+    open_pair(&running.api).await;
+    running.api.transfer("a", &moving("eur:credit", "eur:debit", "1")).await;
+    for _ in 0..4 {
+        let statement = running.api.read("/v1/accounts/eur:debit/statement").await;
+        assert_eq!(statement["closing_balance"], "1.00");
+    }
+}

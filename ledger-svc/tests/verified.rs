@@ -522,22 +522,22 @@ async fn triggers_that_say_nothing_are_found_and_mended(server: &Server) {
     }
     let of_gone = gone.split(' ').nth(2).unwrap();
     let said = format!(
-        "are gone: {of_gone}; 1 triggers that keep rows from being changed are not what the migrations made them: {name}; forebay-ledger migrate --mend-triggers"
+        "are gone: {of_gone}; 1 triggers that keep rows from being changed are not what the migrations made them: {name}; forebay-ledger migrate --mend"
     );
     for what in ["verify", "migrate"] {
         let (code, _, error) = run(&[what]);
         assert!(code == 65 && error.contains(&said), "{what}: {code} {error}");
     }
-    let (code, told, error) = run(&["migrate", "--mend-triggers"]);
+    let (code, told, error) = run(&["migrate", "--mend"]);
     assert!(code == 0 && told.contains("they are made again"), "{code} {told}{error}");
-    assert_eq!(run(&["migrate", "--mend-triggers"]).0, 0);
+    assert_eq!(run(&["migrate", "--mend"]).0, 0);
     assert_eq!(run(&["verify"]).0, 0);
     if database.engine == Engine::Postgres {
         let empty = "CREATE OR REPLACE FUNCTION forebay_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
         raw.execute(empty).await.unwrap();
         let (code, _, error) = run(&["verify"]);
         assert!(code == 65 && error.contains("transfers_append_only"), "{code} {error}");
-        assert_eq!(run(&["migrate", "--mend-triggers"]).0, 0);
+        assert_eq!(run(&["migrate", "--mend"]).0, 0);
         assert_eq!(run(&["verify"]).0, 0);
     }
     raw.close().await;

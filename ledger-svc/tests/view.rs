@@ -70,7 +70,11 @@ async fn the_books_are_shown(server: &Server) {
     );
     assert!(text.contains("<dt>Closing balance</dt><dd>17.50</dd>"), "{text}");
     assert!(text.contains("<a href=\"?cursor=4\">Next page</a>"), "{text}");
-    assert!(text.contains("href=\"../v1/accounts/eur:debit:evil/statement.csv?\""), "{text}");
+    let csv =
+        "href=\"../v1/accounts/eur:debit:evil/statement.csv?limit=4&amp;\">CSV of this page</a>";
+    assert!(text.contains(csv), "{text}");
+    let whole = api.get("/accounts/eur:debit:evil").await;
+    assert!(checked(&whole).contains("evil/statement.csv?\">CSV</a>"), "{}", whole.body);
     // An empty field of the form is one left out.
     let asked = "/accounts/eur:debit:evil?from=2026-01-01T00%3A00%3A00%2B01%3A00&to=&by=effective";
     assert_eq!(api.get(asked).await.problem(), "invalid-parameter");

@@ -85,8 +85,7 @@ fn file(args: &FileArgs) -> anyhow::Result<()> {
 
 /// Lines that were taken for what was booked before because they say the same, and nothing tells them apart.
 fn alike(foreseen: &Foreseen) -> String {
-    let lines = foreseen.known.iter().filter(|known| known.keyless);
-    let lines: Vec<String> = lines.map(|known| known.line.to_string()).collect();
+    let lines: Vec<String> = foreseen.alike().map(|line| line.to_string()).collect();
     if lines.is_empty() {
         return String::new();
     }
@@ -109,7 +108,7 @@ fn planned(foreseen: &Foreseen) -> String {
 }
 
 fn told(imported: &Imported) -> String {
-    let Imported { currencies, accounts, transfers, entries, booked_before } = imported;
+    let Imported { currencies, accounts, transfers, entries, booked_before, .. } = imported;
     format!(
         "{transfers} transfers with {entries} entries ({booked_before} more were booked before); opened {currencies} currencies and {accounts} accounts"
     )

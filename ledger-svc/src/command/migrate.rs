@@ -1,4 +1,5 @@
-//! `forebay-ledger migrate`: creates or updates the tables, and says what of the triggers is not as it should be.
+//! `forebay-ledger migrate`: creates or updates the tables, and says what of their triggers and unique indexes is not as it
+//! should be.
 
 use clap::Args;
 
@@ -10,9 +11,10 @@ use crate::verify::VerifyError;
 pub struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Make triggers again that keep rows from being changed and are gone, or are not what they were
+    /// Make again what keeps rows from being changed, or from being there twice, and is gone or not what it was: triggers and
+    /// unique indexes
     #[arg(long)]
-    mend_triggers: bool,
+    mend: bool,
 }
 
 pub fn migrate(args: &MigrateArgs) -> anyhow::Result<()> {
@@ -30,7 +32,7 @@ pub fn migrate(args: &MigrateArgs) -> anyhow::Result<()> {
     if unguarded.is_empty() {
         return Ok(());
     }
-    if !args.mend_triggers {
+    if !args.mend {
         return Err(VerifyError::Unguarded(unguarded).into());
     }
     runtime.block_on(store::mend(&database, &unguarded, allow_unsafe))?;

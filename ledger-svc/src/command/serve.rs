@@ -7,19 +7,15 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::ServeArgs;
 use crate::http::tls::Tls;
+use crate::operator_log;
 use crate::service::{self, Options, Service};
 
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let options = args.options()?;
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(EnvFilter::new(&args.log))
-        .with_writer(io::stderr)
-        .init();
+    operator_log::start(&args.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(args, options))
 }

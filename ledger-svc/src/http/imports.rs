@@ -9,7 +9,7 @@ use super::App;
 use super::extract::JsonBytes;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
-use crate::importing::{self, Foreseen, ImportError, Imported};
+use crate::importing::{self, ImportError, Imported};
 use crate::interchange::{self, Faults, Format, LeftOut, check};
 use crate::json;
 
@@ -36,7 +36,7 @@ pub struct ImportBody {
 /// CSV, beancount or ledger-cli: the accounts it opens, and all of its transfers or none. Whatever it says that a ledger
 /// cannot keep, or the books would refuse, is told with its line before anything is opened. Each transfer has the key that the text gives it, or one that follows from what it
 /// says: the same text is never booked twice, and one without a key that says what was booked so before is taken for it
-/// (`booked_before` counts them). What is larger goes in several requests, or through `forebay-ledger import`.
+/// (`booked_before` counts them, `taken_for_the_same` names the lines of those without a key). What is larger goes in several requests, or through `forebay-ledger import`.
 #[utoipa::path(
     post, path = "/v1/imports", operation_id = "createImport", tag = "transfers",
     request_body = ImportBody,
@@ -65,11 +65,7 @@ pub async fn create(
     }
     let foreseen = importing::foresee(&app.reader, plan).await?;
     if body.check {
-        let Foreseen { plan, known } = foreseen;
-        let (currencies, accounts) = (0, plan.accounts.len());
-        let (transfers, entries) = (plan.planned.len(), plan.entries());
-        let booked_before = known.len();
-        return Ok(Json(Imported { currencies, accounts, transfers, entries, booked_before }));
+        return Ok(Json(foreseen.imported()));
     }
     Ok(Json(importing::book_whole(&app.writer, foreseen, &actor).await?))
 }

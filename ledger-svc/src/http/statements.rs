@@ -59,7 +59,8 @@ pub async fn statement(
 
 /// Get an account's statement as CSV
 ///
-/// The same entries, a heading line first (RFC 4180). `Link` has the next page, if there is one.
+/// The same entries, a heading line first (RFC 4180), then on the first page a line with the opening balance, and at the end of
+/// the last one with the closing balance. `Link` has the next page, if there is one.
 #[utoipa::path(
     get, path = "/v1/accounts/{code}/statement.csv", operation_id = "getStatementCsv", tag = "reports",
     params(("code" = String, Path, description = "The account's code"), StatementParams),
@@ -83,9 +84,10 @@ pub async fn statement_csv(
     if let Some(limit) = params.limit {
         next.push_str(&format!("limit={limit}&"));
     }
+    let is_first = params.cursor.is_none();
     let statement = read(&app, &code, params).await?;
     let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
-    let mut response = (kind, csv(&statement)).into_response();
+    let mut response = (kind, csv(&statement, is_first)).into_response();
     if let Some(cursor) = &statement.next_cursor {
         let link =
             format!("</v1/accounts/{code}/statement.csv?{next}cursor={cursor}>; rel=\"next\"");
@@ -135,10 +137,16 @@ fn metadata_cell(entry: &AccountEntry) -> String {
     format!("\"{}\"", json::written(&entry.metadata).replace('"', "\"\""))
 }
 
-fn csv(statement: &Statement) -> String {
+fn csv(statement: &Statement, is_first: bool) -> String {
     let mut text = String::from(
         "number,transfer,booked_at,effective_date,description,direction,amount,balance,currency,metadata\r\n",
     );
+    let balance = |name: &str, balance: &str| {
+        format!(",,,,\"{name}\",,,{balance},{},\r\n", statement.currency)
+    };
+    if is_first {
+        text.push_str(&balance("Opening balance", &statement.opening_balance));
+    }
     for entry in &statement.entries {
         // Of all fields only description and metadata are a person's text.
         text.push_str(&format!(
@@ -154,6 +162,9 @@ fn csv(statement: &Statement) -> String {
             statement.currency,
             metadata_cell(entry),
         ));
+    }
+    if statement.next_cursor.is_none() {
+        text.push_str(&balance("Closing balance", &statement.closing_balance));
     }
     text
 }

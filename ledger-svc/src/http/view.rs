@@ -214,7 +214,7 @@ async fn statement(
             let days =
                 Days { from: date("from", from.as_deref())?, to: date("to", to.as_deref())? };
             let wrong = || Problem::new(Kind::InvalidParameter, "cursor is not one this page gave");
-            let after = asked.cursor.map(|cursor| Place::parse(&cursor).ok_or_else(wrong));
+            let after = asked.cursor.as_ref().map(|cursor| Place::parse(cursor).ok_or_else(wrong));
             app.reader.effective_statement(&code, days, after.transpose()?, limit).await?
         }
     };
@@ -252,16 +252,30 @@ async fn statement(
             query.push_str(&format!("{name}={}&", in_query(value)));
         }
     }
-    page.raw("<p class=\"more\">");
-    page.raw("<a href=\"../reconciliation/").text(&code).raw("\">Reconciliation</a> ");
-    for (name, suffix) in [("CSV", ".csv"), ("JSON", "")] {
-        page.raw("<a href=\"../v1/accounts/").text(&code).raw("/statement").text(suffix).raw("?");
-        page.text(&query).raw("\">").text(name).raw("</a> ");
+    let mut own = query.clone();
+    if let Some(limit) = asked.limit {
+        own.push_str(&format!("limit={limit}&"));
     }
-    page.raw("</p>\n");
+    if let Some(cursor) = &asked.cursor {
+        own.push_str(&format!("cursor={}&", in_query(cursor)));
+    }
+    let is_whole = asked.cursor.is_none() && statement.next_cursor.is_none();
+    links(&mut page, &code, &own, is_whole);
     entries(&mut page, &statement.entries);
     more(&mut page, &query, statement.next_cursor.as_deref());
     Ok(answered(page))
+}
+
+/// Whoever keeps a file should know whether there is more.
+fn links(page: &mut Markup, code: &str, query: &str, is_whole: bool) {
+    page.raw("<p class=\"more\">");
+    page.raw("<a href=\"../reconciliation/").text(code).raw("\">Reconciliation</a> ");
+    let of_page = if is_whole { "" } else { " of this page" };
+    for (name, suffix) in [("CSV", ".csv"), ("JSON", "")] {
+        page.raw("<a href=\"../v1/accounts/").text(code).raw("/statement").text(suffix).raw("?");
+        page.text(query).raw("\">").text(name).text(of_page).raw("</a> ");
+    }
+    page.raw("</p>\n");
 }
 
 fn figures(page: &mut Markup, figures: &[(&'static str, &str)]) {

@@ -13,7 +13,7 @@ use self::tokens::{Token, quoted, tokens};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
     Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
-    signed_amount, usual_side, writable_name,
+    signed_amount, usual_side,
 };
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::json;
@@ -23,6 +23,13 @@ use crate::when;
 /// Of an export's own: names with values that beancount has no names for. There they have two letters or more, begin with one
 /// and have no point.
 const OTHERS: &str = "metadata";
+/// Days that beancount has: its language writes years of these centuries.
+const DAYS: [Date; 2] = [jiff::civil::date(1700, 1, 1), jiff::civil::date(2099, 12, 31)];
+
+/// The nearest day that beancount has.
+fn shown(day: Date) -> Date {
+    day.clamp(DAYS[0], DAYS[1])
+}
 
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
@@ -236,6 +243,13 @@ fn transaction(
         found.at(line, TOO_FEW);
     }
     let key = named.take("key");
+    let date = match named.take("date") {
+        None => date,
+        Some(text) => {
+            let day = when::day(&text).ok_or_else(|| format!("{OWN}date: {}", when::DAY));
+            found.or_note(line, day).unwrap_or(date)
+        }
+    };
     let metadata = rest_of(named, line, found);
     let legs = complete(legs, found);
     document.bookings.push(Placed { line, it: Booking { key, date, description, metadata, legs } });
@@ -268,8 +282,8 @@ pub fn chart(
     currencies: &[CurrencyBody],
     accounts: &[AccountBody],
     opened: Date,
-) -> Result<(String, Names), Unwritable> {
-    let mut text = String::new();
+) -> (String, Names) {
+    let (mut text, opened) = (String::new(), shown(opened));
     for currency in currencies {
         text.push_str(&format!(
             "{opened} commodity {}\n  {OWN}scale: {}\n",
@@ -290,18 +304,22 @@ pub fn chart(
         if usual_side(&name) != Some(account.normal_balance) {
             text.push_str(&format!("  {OWN}normal: \"{}\"\n", account.normal_balance));
         }
-        write_metadata(&mut text, &account.metadata.0)?;
+        write_metadata(&mut text, &account.metadata.0);
     }
-    Ok((text, names))
+    (text, names)
 }
 
 /// A transfer as a transaction.
 pub fn booking(booking: &Booking, names: &Names) -> Result<String, Unwritable> {
-    let mut text = format!("{} * {}\n", booking.date, quoted(&booking.description));
+    let day = shown(booking.date);
+    let mut text = format!("{day} * {}\n", quoted(&booking.description));
+    if day != booking.date {
+        text.push_str(&format!("  {OWN}date: \"{}\"\n", booking.date));
+    }
     if let Some(key) = &booking.key {
         text.push_str(&format!("  {OWN}key: {}\n", quoted(key)));
     }
-    write_metadata(&mut text, &booking.metadata.0)?;
+    write_metadata(&mut text, &booking.metadata.0);
     for leg in &booking.legs {
         let name = names.name(&leg.account)?;
         let sign = if leg.direction == Side::Debit { "" } else { "-" };
@@ -310,14 +328,11 @@ pub fn booking(booking: &Booking, names: &Names) -> Result<String, Unwritable> {
     Ok(text)
 }
 
-fn write_metadata(
-    text: &mut String,
-    metadata: &BTreeMap<String, String>,
-) -> Result<(), Unwritable> {
+fn write_metadata(text: &mut String, metadata: &BTreeMap<String, String>) {
     let mut others = BTreeMap::new();
     for (name, value) in metadata {
-        writable_name(name)?;
         let shaped = name.len() > 1
+            && !name.starts_with(OWN)
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && !name.contains('.');
         if shaped {
@@ -329,7 +344,6 @@ fn write_metadata(
     if !others.is_empty() {
         text.push_str(&format!("  {OWN}{OTHERS}: {}\n", quoted(&json::written(&others))));
     }
-    Ok(())
 }
 
 /// A person's names and values, those among them that stand in JSON.
@@ -338,7 +352,7 @@ fn rest_of(mut named: Named, line: usize, found: &mut Found) -> Metadata {
         && let Some(others) = found.or_note(line, json::read::<Metadata>(text.as_bytes()))
     {
         for (name, value) in others.0 {
-            named.add(line, &name, value, found);
+            named.add_metadata(line, name, value, found);
         }
     }
     named.rest(line, found)
@@ -385,7 +399,7 @@ mod tests {
             ["reconciliation.line", "reconciliation.reason", "x", "7up", "_a", "order", "-"];
         let metadata = Metadata(names.map(|name| (name.to_owned(), format!("\"{name}\\"))).into());
         let mut text = String::new();
-        write_metadata(&mut text, &metadata.0).unwrap();
+        write_metadata(&mut text, &metadata.0);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.contains("  order: ") && text.contains("  forebay-metadata: \"{"), "{text}");
         let chart = "2026-01-01 open Assets:A EUR\n2026-01-01 open Assets:B EUR\n";

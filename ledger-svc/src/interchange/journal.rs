@@ -11,14 +11,16 @@ use jiff::civil::Date;
 
 use self::amounts::{Marks, amount};
 use self::codes::Codes;
-use self::tags::{add_tag, tag, take_whole, write_tags};
+use self::tags::{add_tag, in_a_comment, tag, take_whole, write_tags};
 use super::lines::{Block, Line, Named, blocks};
 use super::{
-    Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
-    usual_side,
+    Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, complete, usual_side,
 };
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::when;
+
+const UNTAGGED: &str =
+    "an entry has no tags of its own; give them to the transfer, above the first entry";
 
 /// Reads a text; directives named in `left_out` are passed over.
 pub fn read(text: &str, left_out: &LeftOut) -> Result<Document, Faults> {
@@ -171,6 +173,10 @@ fn account(
         return;
     };
     let called = named.take("name").unwrap_or_else(|| name.to_owned());
+    let called = match called.starts_with('"') {
+        true => serde_json::from_str(&called).unwrap_or(called),
+        false => called,
+    };
     take_whole(&mut named, line, found);
     let metadata = named.rest(line, found);
     let it = AccountBody { code, name: called, currency, normal_balance, metadata };
@@ -235,11 +241,12 @@ fn transaction(
             legs.extend(found.or_note(line.number, posting(*line, codes, marks)));
         } else if legs.is_empty() {
             add_tag(&mut named, *line, found);
-        } else if tag(line.text) != Ok(None) {
-            found.at(
-                line.number,
-                "an entry has no tags of its own; give them to the transfer, above the first entry",
-            );
+        } else {
+            match tag(line.text) {
+                Ok(None) => {}
+                Ok(Some(_)) => found.at(line.number, UNTAGGED),
+                Err(why) => found.at(line.number, why),
+            }
         }
     }
     if postings < 2 {
@@ -273,10 +280,7 @@ fn posting(line: Line<'_>, codes: &mut Codes, marks: &Marks) -> Result<Open, Str
         None => (text, ""),
     };
     if tag(comment)?.is_some() {
-        return Err(
-            "an entry has no tags of its own; give them to the transfer, above the first entry"
-                .into(),
-        );
+        return Err(UNTAGGED.into());
     }
     // Two spaces, or a tab, end a name.
     let end = text.find("  ").into_iter().chain(text.find('\t')).min().unwrap_or(text.len());
@@ -287,7 +291,7 @@ fn posting(line: Line<'_>, codes: &mut Codes, marks: &Marks) -> Result<Open, Str
 }
 
 /// The chart as directives.
-pub fn chart(currencies: &[CurrencyBody], accounts: &[AccountBody]) -> Result<String, Unwritable> {
+pub fn chart(currencies: &[CurrencyBody], accounts: &[AccountBody]) -> String {
     let mut text = String::new();
     for currency in currencies {
         text.push_str(&format!(
@@ -298,39 +302,41 @@ pub fn chart(currencies: &[CurrencyBody], accounts: &[AccountBody]) -> Result<St
     for account in accounts {
         let AccountBody { code, name, currency, normal_balance, metadata } = account;
         text.push_str(&format!("account {code}\n    ; {OWN}currency: {currency}\n"));
-        if name.trim() != name {
-            return Err(Unwritable(format!("the name of {code} begins or ends with a space")));
-        }
-        text.push_str(&format!("    ; {OWN}name: {name}\n"));
+        // What would be read otherwise than it is stands between quotes.
+        let written = match name.trim() == name && !name.starts_with('"') {
+            true => name.clone(),
+            false => in_a_comment(name),
+        };
+        text.push_str(&format!("    ; {OWN}name: {written}\n"));
         if usual_side(code) != Some(*normal_balance) {
             text.push_str(&format!("    ; {OWN}normal: {normal_balance}\n"));
         }
-        write_tags(&mut text, metadata)?;
+        write_tags(&mut text, metadata);
     }
-    Ok(text)
+    text
 }
 
 /// A transfer as a transaction. Debits are positive.
-pub fn booking(booking: &Booking) -> Result<String, Unwritable> {
+pub fn booking(booking: &Booking) -> String {
     let Booking { key, date, description, metadata, legs } = booking;
     let plain = is_plain(description);
     let mut text = match plain {
         true => format!("{date} * {description}\n"),
         false => {
-            let json = serde_json::to_string(description).unwrap_or_default();
+            let json = in_a_comment(description);
             format!("{date} * transfer\n    ; {OWN}description: {json}\n")
         }
     };
     if let Some(key) = key {
         text.push_str(&format!("    ; {OWN}key: {key}\n"));
     }
-    write_tags(&mut text, metadata)?;
+    write_tags(&mut text, metadata);
     for leg in legs {
         let sign = if leg.direction == Side::Debit { "" } else { "-" };
         // A currency with digits in it would read as a part of the number.
         text.push_str(&format!("    {}  {sign}{} \"{}\"\n", leg.account, leg.amount, leg.currency));
     }
-    Ok(text)
+    text
 }
 
 /// Whether a description means nothing but itself behind a date.

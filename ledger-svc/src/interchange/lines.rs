@@ -53,8 +53,13 @@ impl Named {
                 found.at(line, format!("{name} is given twice"));
             }
             self.own.push((own.to_owned(), value));
-            return;
+        } else {
+            self.add_metadata(line, name, value, found);
         }
+    }
+
+    /// A person's, whatever its name begins with.
+    pub fn add_metadata(&mut self, line: usize, name: String, value: String, found: &mut Found) {
         match self.metadata.0.entry(name) {
             Entry::Occupied(given) => {
                 found.at(line, format!("the name {:?} is given twice", given.key()));

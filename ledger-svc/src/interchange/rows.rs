@@ -8,10 +8,11 @@ use super::{Booking, Document, Faults, Found, Leg, Placed};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::json;
 use crate::metadata::Metadata;
+use crate::transfer::TransferKind;
 use crate::when;
 
-/// Columns of entries. The first four say what the ledger that wrote them knows; another has its own, so they are read and
-/// not booked. Rows with the same `transfer` that follow each other are one.
+/// Columns of entries. Three of the first four say what the ledger that wrote them knows; another has its own, so they are
+/// read and not booked. Of kinds those are booked that move money. Rows with the same `transfer` that follow each other are one.
 pub const ENTRIES: [&str; 12] = [
     "entry",
     "kind",
@@ -129,6 +130,7 @@ pub fn read_entries(text: &str) -> Result<Document, Faults> {
         let field = |name: &str| table.field(record, name);
         let shared =
             vec![field("effective_date"), field("description"), field("key"), field("metadata")];
+        let _ = found.or_note(line, moves(field("kind")));
         let leg = found.or_note(line, leg(line, &field));
         let same = group.as_ref().is_some_and(|(transfer, _)| transfer == field("transfer"));
         if same {
@@ -158,6 +160,21 @@ pub fn read_entries(text: &str) -> Result<Document, Faults> {
         found.at(booking.line, "a transfer needs at least two entries, one line below the other");
     }
     found.end(document)
+}
+
+/// Whether a transfer of the kind is one that is booked here, as a transfer: what was followed is not there.
+fn moves(kind: &str) -> Result<(), String> {
+    if kind.is_empty() || TransferKind::from_word(kind).is_some_and(TransferKind::moves) {
+        return Ok(());
+    }
+    Err(match TransferKind::from_word(kind) {
+        Some(_) => {
+            format!("a transfer of kind {kind} moves nothing and is not booked; take it out")
+        }
+        None => {
+            format!("{kind:?} is no kind of transfer; those booked are transfer, post and reverse")
+        }
+    })
 }
 
 fn leg<'a>(line: usize, field: &impl Fn(&str) -> &'a str) -> Result<Leg, String> {

@@ -48,6 +48,13 @@ fn same(line: &ReadLine) -> Option<Same<'_>> {
     (!line.identity.is_empty()).then_some((line.identity.as_str(), line.date, line.minor))
 }
 
+/// Whether two identities are of two lines whatever else is the same: each is the bank's own for its line, not one that is
+/// told by the statement's, which is another in the same statement sent again.
+pub fn told_apart(one: &str, other: &str) -> bool {
+    let is_the_banks = |identity: &str| !identity.is_empty() && !identity.starts_with(OF_STATEMENT);
+    is_the_banks(one) && is_the_banks(other) && one != other
+}
+
 /// Takes away the identities that several lines of a statement share with day and amount: a statement names nothing twice.
 pub fn distinct(lines: &mut [ReadLine]) -> Vec<ImportWarning> {
     let places: Vec<usize> = {

@@ -48,6 +48,21 @@ macro_rules! next_epoch {
     }};
 }
 
+/// Reads by a text that is not met again, which the connection does not keep prepared.
+macro_rules! rows_once {
+    ($connection:ty) => {
+        pub async fn rows_once<T>(
+            connection: &mut $connection,
+            sql: String,
+            of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+        ) -> Result<Vec<T>, StoreError> {
+            let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+            let rows = query.fetch_all(connection).await?;
+            rows.iter().map(|row| of(row)).collect()
+        }
+    };
+}
+
 /// How a batch reads, and how a writer gives its connection up. `$lock` is what locks a row that is read.
 macro_rules! reads {
     ($lock:literal) => {
@@ -87,9 +102,7 @@ macro_rules! reads {
                 sql: String,
                 of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
             ) -> Result<Vec<T>, StoreError> {
-                let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-                let rows = query.fetch_all(&mut *self.transaction).await?;
-                rows.iter().map(|row| of(row)).collect()
+                super::rows_once(&mut self.transaction, sql, of).await
             }
 
             pub async fn look_up<T>(
@@ -105,4 +118,4 @@ macro_rules! reads {
     };
 }
 
-pub(super) use {migrations, next_epoch, reads, sql};
+pub(super) use {migrations, next_epoch, reads, rows_once, sql};

@@ -4,7 +4,7 @@
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::row::{self, Columns};
 use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
@@ -123,21 +123,10 @@ impl Audit {
         sql: String,
         of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        // Not kept by the connection: each text is used once.
-        let sql = AssertSqlSafe(sql);
         match self {
-            Self::Sqlite(connection) => {
-                let query = sqlx::query(sql).persistent(false);
-                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
-            }
-            Self::MySql(connection) => {
-                let query = sqlx::query(sql).persistent(false);
-                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
-            }
-            Self::Postgres(connection) => {
-                let query = sqlx::query(sql).persistent(false);
-                query.fetch_all(&mut **connection).await?.iter().map(|row| of(row)).collect()
-            }
+            Self::Sqlite(connection) => sqlite::rows_once(connection, sql, of).await,
+            Self::MySql(connection) => mysql::rows_once(connection, sql, of).await,
+            Self::Postgres(connection) => postgres::rows_once(connection, sql, of).await,
         }
     }
 

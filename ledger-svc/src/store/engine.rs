@@ -11,7 +11,9 @@ use super::reader::Reader;
 use super::row::Columns;
 use super::rows::Rows;
 use super::url::{DatabaseUrl, SqliteFile};
-use super::{Access, Audit, StoreError, Stream, mysql, postgres, sealed, sqlite, threading};
+use super::{
+    Access, Audit, StoreError, Stream, mysql, postgres, sealed, sqlite, threading, unique,
+};
 use crate::account::{AccountBody, CurrencyBody};
 use crate::chain::{Head, Record};
 use crate::report::Account;
@@ -66,6 +68,14 @@ pub struct Opened {
     pub unsafe_settings: Vec<UnsafeSetting>,
 }
 
+impl Opened {
+    pub(super) async fn close(self) -> Result<(), StoreError> {
+        self.reader.close().await;
+        self.ahead.close().await;
+        self.writer.close().await
+    }
+}
+
 /// The same expression on whichever engine it is. A function cannot take three types at once.
 macro_rules! on {
     ($engines:ident, $self:expr, $engine:ident => $expression:expr) => {
@@ -86,10 +96,7 @@ pub async fn migrate(url: &DatabaseUrl, allow_unsafe: bool) -> Result<Migrated, 
     }?;
     if !is_complete(url).await? {
         // Opening does the rest.
-        let opened = open(url, Access { migrate: true, allow_unsafe }).await?;
-        opened.reader.close().await;
-        opened.ahead.close().await;
-        opened.writer.close().await?;
+        open_unheld(url, Access { migrate: true, allow_unsafe }).await?.close().await?;
     }
     Ok(migrated)
 }
@@ -169,9 +176,23 @@ async fn chain_what_is_there(url: &DatabaseUrl, writer: &mut Writer) -> Result<(
     audit.close().await
 }
 
-/// Opens the database for one service: takes its lock, refuses what is foreign or unsafe, migrates
+/// Opens the database for one service: takes its lock, refuses what is foreign or unsafe or would book twice, migrates
 /// when it may, and proves by a write that it can be written.
 pub async fn open(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
+    let opened = open_unheld(url, access).await?;
+    let mut audit = Audit::open(url).await?;
+    let mut columns = audit.not_unique().await?;
+    audit.close().await?;
+    columns.retain(|columns| unique::RELIED_ON.contains(columns));
+    if columns.is_empty() {
+        return Ok(opened);
+    }
+    opened.close().await?;
+    Err(StoreError::Doubling { database: url.to_string(), columns })
+}
+
+/// The same, whatever became of its indexes.
+pub(super) async fn open_unheld(url: &DatabaseUrl, access: Access) -> Result<Opened, StoreError> {
     let (lanes, reader, ahead, unsafe_settings) = match url {
         DatabaseUrl::Sqlite(file) => {
             let (writer, pool, ahead, unsafe_settings) = sqlite::open(file, access).await?;

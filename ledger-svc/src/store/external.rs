@@ -88,8 +88,8 @@ struct Stored {
     alike: bool,
 }
 
-/// What is compared of a line: day and amount, and its texts where they are the statement's own.
-type Compared = (Date, i64, Option<(String, String)>);
+/// What is compared of a line: day, amount and identity, and its texts where they are the statement's own.
+type Compared = (Date, i64, String, Option<(String, String)>);
 
 impl Batch<'_> {
     async fn stored(&mut self, new: &NewStatement) -> Result<Vec<Stored>, StoreError> {
@@ -138,28 +138,29 @@ impl Batch<'_> {
 
     async fn says_the_same(&mut self, id: i64, read: &[ReadLine]) -> Result<bool, StoreError> {
         let sql = format!(
-            "SELECT number, date, amount_minor, reference, text FROM external_lines WHERE statement_id = {id}"
+            "SELECT number, date, amount_minor, identity, reference, text FROM external_lines WHERE statement_id = {id}"
         );
         let own = |row: &dyn Columns| {
-            let texts = Some((row.string(3)?, row.string(4)?));
-            Ok((row.long(0)?, (row.date(1)?, row.long(2)?, texts)))
+            let texts = Some((row.string(4)?, row.string(5)?));
+            Ok((row.long(0)?, (row.date(1)?, row.long(2)?, row.string(3)?, texts)))
         };
         let mut lines: BTreeMap<i64, Compared> =
             self.query_once(&sql, own).await?.into_iter().collect();
         // The texts are those of the statement that had the line first, which may say it in other words.
         let sql = format!(
-            "SELECT r.number, l.date, l.amount_minor FROM external_repeats AS r
+            "SELECT r.number, l.date, l.amount_minor, l.identity FROM external_repeats AS r
              JOIN external_lines AS l ON l.id = r.line_id WHERE r.statement_id = {id}"
         );
         let repeated = |row: &dyn Columns| -> Result<(i64, Compared), StoreError> {
-            Ok((row.long(0)?, (row.date(1)?, row.long(2)?, None)))
+            Ok((row.long(0)?, (row.date(1)?, row.long(2)?, row.string(3)?, None)))
         };
         lines.extend(self.query_once(&sql, repeated).await?);
-        let is_same = |((date, minor, texts), line): (&Compared, &ReadLine)| {
+        let is_same = |((date, minor, identity, texts), line): (&Compared, &ReadLine)| {
             let said = texts
                 .as_ref()
                 .is_none_or(|(reference, text)| (reference, text) == (&line.reference, &line.text));
             said && (*date, *minor) == (line.date, line.minor)
+                && !overlap::told_apart(identity, &line.identity)
         };
         Ok(lines.len() == read.len() && lines.values().zip(read).all(is_same))
     }

@@ -19,7 +19,7 @@ pub use self::write::{Batch, Inserts, look_up};
 use super::alike;
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
-use super::row::Columns as _;
+use super::row::Columns;
 use super::rows::Rows;
 use super::sealed::SERVICE;
 use super::url::Server;
@@ -40,8 +40,9 @@ const LOCK_PATIENCE_S: u32 = 3;
 const WRITER_SESSION: &str = "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5,
     wait_timeout = 31536000, autocommit = 1";
 const WRITER_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
-pub const READER_SESSION: &str =
-    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// Where nothing is committed by itself, a reader's first look would be its only one.
+pub const READER_SESSION: &str = "SET SESSION autocommit = 1;
+    SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const SETTINGS: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN (
     'innodb_flush_log_at_trx_commit', 'innodb_flush_method', 'innodb_doublewrite', 'log_bin',
     'sync_binlog', 'default_storage_engine', 'sql_mode', 'transaction_isolation', 'tx_isolation',
@@ -179,6 +180,18 @@ impl Writer {
 
 pub fn session(options: &MySqlConnectOptions) -> MySqlConnectOptions {
     options.clone().charset("utf8mb4").collation("utf8mb4_bin")
+}
+
+/// What a text says that is not met again and has no parameters. It is not prepared: nothing answers the message by which
+/// the driver gives a statement up, so the next message would wait for the acknowledgement of that one, which the server
+/// delays by 40 ms (RFC 1122, 4.2.3.2 and 4.2.3.4; the driver leaves Nagle's algorithm on).
+pub async fn rows_once<T>(
+    connection: &mut MySqlConnection,
+    sql: String,
+    of: impl Fn(&dyn Columns) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    rows.iter().map(|row| of(row)).collect()
 }
 
 /// A connection, and what is in force on it.

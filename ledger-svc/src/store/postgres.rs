@@ -17,7 +17,7 @@ pub use self::write::{Batch, Insert, inserts, look_up};
 use super::alike;
 use super::durability::{self, Settings, UnsafeSetting};
 use super::migration::{self, Migrated};
-use super::row::Columns as _;
+use super::row::Columns;
 use super::sealed::SERVICE;
 use super::url::Server;
 use super::{Access, StoreError};
@@ -174,6 +174,8 @@ impl Writer {
         Ok(())
     }
 }
+
+alike::rows_once!(PgConnection);
 
 pub fn session(options: &PgConnectOptions, settings: &[(&str, &str)]) -> PgConnectOptions {
     options.clone().application_name("forebay-ledger").options(settings.iter().copied())

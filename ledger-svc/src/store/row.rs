@@ -93,7 +93,10 @@ impl Columns for SqliteRow {
     }
     fn uuid(&self, index: usize) -> Result<Uuid, StoreError> {
         let text = self.text(index)?;
-        text.parse().map_err(|_| impossible("a transfer id", &text))
+        let id: Uuid = text.parse().map_err(|_| impossible("a transfer id", &text))?;
+        // Written otherwise it would be found in a list, and not by its id.
+        let written = *id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text;
+        if written { Ok(id) } else { Err(impossible("a transfer id", &text)) }
     }
 }
 

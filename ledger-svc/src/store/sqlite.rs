@@ -25,6 +25,7 @@ pub use self::write::{Batch, Insert, inserts, look_up};
 use super::alike;
 use super::durability::{self, UnsafeSetting};
 use super::migration::{self, Migrated};
+use super::row::Columns;
 use super::sealed::SERVICE;
 use super::{Access, SqliteFile, StoreError, Synchronous};
 use crate::seal::ServiceRow;
@@ -96,6 +97,8 @@ pub async fn open(
     };
     Ok((writer, pool, ahead, unsafe_settings))
 }
+
+alike::rows_once!(SqliteConnection);
 
 #[cfg(test)]
 impl Writer {

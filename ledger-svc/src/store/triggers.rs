@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::audit::Audit;
-use super::engine::open;
+use super::engine::open_unheld;
 use super::migration::Source;
 use super::row::Columns;
-use super::{Access, DatabaseUrl, StoreError, mysql, postgres, sqlite};
+use super::{Access, DatabaseUrl, StoreError, mysql, postgres, sqlite, unique};
 
 /// Of each: the name, what it says, and the language and text of its function where it has one.
 const SQLITE: &str = "SELECT name, sql, '' FROM sqlite_schema WHERE type = 'trigger'";
@@ -33,17 +33,20 @@ const MYSQL_RIGHTS: &str =
      UNION SELECT CAST(privilege_type AS CHAR) FROM information_schema.schema_privileges
      WHERE DATABASE() LIKE table_schema";
 
-/// Triggers that the migrations made and that do not keep what they should.
+/// What the migrations made to keep rows as they are, and single, and does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unguarded {
+    /// Names of triggers.
     pub gone: Vec<String>,
     /// There is one of the name, and it is another.
     pub other: Vec<String>,
+    /// Tables and columns that no unique index is on.
+    pub not_unique: Vec<&'static str>,
 }
 
 impl Unguarded {
     pub fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.other.is_empty()
+        self.gone.is_empty() && self.other.is_empty() && self.not_unique.is_empty()
     }
 }
 
@@ -54,7 +57,14 @@ impl fmt::Display for Unguarded {
             let (count, names) = (names.len(), names.join(", "));
             format!("{count} triggers that keep rows from being changed are {how}: {names}")
         });
-        f.write_str(&parts.collect::<Vec<_>>().join("; "))
+        let mut parts: Vec<String> = parts.collect();
+        if !self.not_unique.is_empty() {
+            let (count, columns) = (self.not_unique.len(), self.not_unique.join(", "));
+            parts.push(format!(
+                "{count} unique indexes that keep rows from being there twice are gone: {columns}"
+            ));
+        }
+        f.write_str(&parts.join("; "))
     }
 }
 
@@ -70,20 +80,22 @@ fn shown(row: &dyn Columns) -> Result<Shown, StoreError> {
 }
 
 impl Audit {
-    /// What of the triggers is missing or another; nothing where that cannot be seen.
+    /// What of triggers and unique indexes is missing or another; nothing of triggers where they cannot be seen.
     pub async fn unguarded(&mut self) -> Result<Unguarded, StoreError> {
+        let not_unique = self.not_unique().await?;
         let (sources, sql) = match self {
             Self::Sqlite(_) => (&sqlite::MIGRATIONS, SQLITE),
             Self::Postgres(_) => (&postgres::MIGRATIONS, POSTGRES),
             Self::MySql(_) => {
                 let rights = self.rows(MYSQL_RIGHTS.to_owned(), |row| row.string(0)).await?;
                 if !rights.iter().any(|right| right == "TRIGGER") {
-                    return Ok(Unguarded::default());
+                    return Ok(Unguarded { not_unique, ..Unguarded::default() });
                 }
                 (&mysql::MIGRATIONS, MYSQL)
             }
         };
-        Ok(held(&Made::by(sources), &self.rows(sql.to_owned(), shown).await?))
+        let triggers = self.rows(sql.to_owned(), shown).await?;
+        Ok(Unguarded { not_unique, ..held(&Made::by(sources), &triggers) })
     }
 }
 
@@ -95,19 +107,19 @@ pub async fn unguarded(url: &DatabaseUrl) -> Result<Unguarded, StoreError> {
     Ok(unguarded)
 }
 
-/// Makes these triggers again, while no service runs.
+/// Makes these triggers and indexes again, while no service runs.
 pub async fn mend(
     url: &DatabaseUrl,
     unguarded: &Unguarded,
     allow_unsafe: bool,
 ) -> Result<(), StoreError> {
-    let (sources, is_postgres) = match url {
-        DatabaseUrl::Sqlite(_) => (&sqlite::MIGRATIONS, false),
-        DatabaseUrl::MySql(_) => (&mysql::MIGRATIONS, false),
-        DatabaseUrl::Postgres(_) => (&postgres::MIGRATIONS, true),
+    let (sources, is_postgres, is_mysql) = match url {
+        DatabaseUrl::Sqlite(_) => (&sqlite::MIGRATIONS, false, false),
+        DatabaseUrl::MySql(_) => (&mysql::MIGRATIONS, false, true),
+        DatabaseUrl::Postgres(_) => (&postgres::MIGRATIONS, true, false),
     };
     let made = Made::by(sources);
-    let mut opened = open(url, Access { migrate: true, allow_unsafe }).await?;
+    let mut opened = open_unheld(url, Access { migrate: true, allow_unsafe }).await?;
     let mut batch = opened.writer.begin().await?;
     let functions = made.functions.iter().filter(|_| is_postgres);
     for (name, (body, language)) in functions {
@@ -122,10 +134,14 @@ pub async fn mend(
         batch.run(format!("DROP TRIGGER IF EXISTS {name}{on}")).await?;
         batch.run(sql.clone()).await?;
     }
+    let quote = if is_mysql { "`" } else { "" };
+    for columns in &unguarded.not_unique {
+        for sql in unique::statements(columns, quote, !is_mysql) {
+            batch.run(sql).await?;
+        }
+    }
     batch.commit().await?;
-    opened.reader.close().await;
-    opened.ahead.close().await;
-    opened.writer.close().await
+    opened.close().await
 }
 
 /// Text with one space between words.

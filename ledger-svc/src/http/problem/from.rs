@@ -188,9 +188,7 @@ impl From<ExportError> for Problem {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::Store(error) => error.into(),
-            ExportError::Unwritable(_) | ExportError::Transfer { .. } => {
-                Self::new(Kind::Unwritable, error.to_string())
-            }
+            ExportError::Transfer { .. } => Self::new(Kind::Unwritable, error.to_string()),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! Tags of ledger-cli and hledger: `; name: value`, which is a transfer's metadata. The two do not agree on what is one.
 
 use crate::interchange::lines::{Line, Named};
-use crate::interchange::{Found, OWN, Unwritable, writable_name};
+use crate::interchange::{Found, OWN};
 use crate::metadata::Metadata;
 
 /// A name and its value, if a comment is a tag. What is no tag to either program is a comment, which belongs to no books.
 pub fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
     let text = text.trim_start().trim_start_matches(';').trim();
+    if let Some(date) = date_in_brackets(text).filter(|_| !text.starts_with(OWN)) {
+        return Err(format!(
+            "[{date}] is a date of its own to ledger-cli and hledger, and all entries of a transfer have one; write them on that day, or take it out"
+        ));
+    }
     if text.len() > 2
         && text.starts_with(':')
         && text.ends_with(':')
@@ -41,6 +46,15 @@ pub fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
     Ok(Some((name, value.trim())))
 }
 
+/// What both programs take for the day, or the day after an `=`, of the entry beside the comment.
+fn date_in_brackets(text: &str) -> Option<&str> {
+    let (inside, _) = text.split_once('[')?.1.split_once(']')?;
+    let is_of_dates = |byte: u8| byte.is_ascii_digit() || b"-/.=".contains(&byte);
+    let has_digits = inside.bytes().any(|byte| byte.is_ascii_digit());
+    let parts = inside.split(['-', '/', '.', '=']).filter(|part| !part.is_empty()).count();
+    (has_digits && parts > 1 && inside.bytes().all(is_of_dates)).then_some(inside)
+}
+
 /// What hledger takes for the next tag behind a comma.
 fn second(value: &str) -> Option<&str> {
     let parts = value.split(',').skip(1).filter_map(|part| part.split_once(':'));
@@ -63,23 +77,30 @@ pub fn take_whole(named: &mut Named, line: usize, found: &mut Found) {
     let read = serde_json::from_str::<Metadata>(&json)
         .map_err(|error| format!("{OWN}metadata is no JSON object of strings: {error}"));
     for (name, value) in found.or_note(line, read).unwrap_or_default().0 {
-        named.add(line, &name, value, found);
+        named.add_metadata(line, name, value, found);
     }
 }
 
-pub fn write_tags(text: &mut String, metadata: &Metadata) -> Result<(), Unwritable> {
+pub fn write_tags(text: &mut String, metadata: &Metadata) {
     let mut whole = Metadata::default();
     for (name, value) in &metadata.0 {
-        writable_name(name)?;
-        match second(value) {
-            None => text.push_str(&format!("    ; {name}: {value}\n")),
-            Some(_) => drop(whole.0.insert(name.clone(), value.clone())),
+        // One that begins as an export's own do would be read as one.
+        let is_plain =
+            !name.starts_with(OWN) && second(value).is_none() && date_in_brackets(value).is_none();
+        if is_plain {
+            text.push_str(&format!("    ; {name}: {value}\n"));
+        } else {
+            whole.0.insert(name.clone(), value.clone());
         }
     }
     if !whole.is_empty() {
-        text.push_str(&format!("    ; {OWN}metadata: {}\n", crate::json::written(&whole)));
+        text.push_str(&format!("    ; {OWN}metadata: {}\n", in_a_comment(&whole)));
     }
-    Ok(())
+}
+
+/// JSON of texts, in which the other programs find no date: a bracket is written by its number.
+pub fn in_a_comment(texts: &impl serde::Serialize) -> String {
+    crate::json::written(texts).replace('[', "\\u005b")
 }
 
 #[cfg(test)]
@@ -99,6 +120,11 @@ mod tests {
             ("; bought: not at all", Ok(Some(("bought", "not at all")))),
             ("; https://example.org/", Ok(None)),
             ("; 12:30 at the grocer's", Ok(None)),
+            ("; [mine] and [12]", Ok(None)),
+            ("; forebay-key: [2026-03-01]", Ok(Some(("forebay-key", "[2026-03-01]")))),
+            ("; [2026-03-01]", Err(())),
+            ("; cleared [=2026/3/1]", Err(())),
+            ("; memo: [2026-03-01=2026-03-04]", Err(())),
             ("; :a:b:", Err(())),
             ("; a: 1, b: 2", Err(())),
             ("; a:1,b:2", Err(())),
