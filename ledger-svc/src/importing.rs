@@ -23,7 +23,7 @@ const PAGE: usize = 1000;
 /// Transfers booked at once.
 const BATCH: usize = 500;
 /// Lines named at most.
-pub const LINES_MAX: usize = 100;
+const LINES_MAX: usize = 100;
 
 const KEY_REUSED: &str =
     "its key belongs to a transfer that says something else; was it booked here before?";

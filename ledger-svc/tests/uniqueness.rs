@@ -6,7 +6,7 @@ use forebay_ledger::verify::verify;
 use crate::binary::binary;
 use crate::engine::{Database, Engine, Server, on_every_engine};
 use crate::raw::Raw;
-use crate::running::{Running, moving, open_pair, options};
+use crate::running::{Answer, Running, moving, open_pair, options};
 use crate::verified::unfenced;
 
 on_every_engine!(
@@ -27,12 +27,17 @@ fn run(database: &Database, what: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
-async fn indexes_that_are_gone_are_told_and_made_again(server: &Server) {
+/// A database that nobody serves, with one transfer, and its answer.
+async fn booked(server: &Server) -> (Database, Answer) {
     let running = server.running().await;
     open_pair(&running.api).await;
     let first = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    let database = running.database;
     running.service.stop().await.unwrap();
+    (running.database, first)
+}
+
+async fn indexes_that_are_gone_are_told_and_made_again(server: &Server) {
+    let (database, first) = booked(server).await;
     let mut raw = database.connect().await;
     drop_index(&mut raw, &database, "account_metadata", "account_metadata_by_value").await;
     assert_eq!(run(&database, &["verify"]).0, 0, "one that is there for speed");
@@ -62,11 +67,7 @@ async fn indexes_that_are_gone_are_told_and_made_again(server: &Server) {
 }
 
 async fn what_was_booked_twice_is_found(server: &Server) {
-    let running = server.running().await;
-    open_pair(&running.api).await;
-    let first = running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    let database = running.database;
-    running.service.stop().await.unwrap();
+    let (database, first) = booked(server).await;
     // Taken away from under a service, which asks when it starts.
     let again = Running::start(options(&database.url), database).await;
     let mut raw = again.database.connect().await;
@@ -93,11 +94,7 @@ async fn ids_are_written_in_one_way(server: &Server) {
     if server.engine != Engine::Sqlite {
         return;
     }
-    let running = server.running().await;
-    open_pair(&running.api).await;
-    running.api.transfer("k", &moving("eur:credit", "eur:debit", "1")).await;
-    let database = running.database;
-    running.service.stop().await.unwrap();
+    let (database, _) = booked(server).await;
     let mut raw = unfenced(&database).await;
     for way in ["upper(id)", "replace(id, '-', '')", "'{' || id || '}'"] {
         raw.execute("CREATE TABLE kept AS SELECT id FROM transfers").await.unwrap();

@@ -164,17 +164,16 @@ pub fn read_entries(text: &str) -> Result<Document, Faults> {
 
 /// Whether a transfer of the kind is one that is booked here, as a transfer: what was followed is not there.
 fn moves(kind: &str) -> Result<(), String> {
-    if kind.is_empty() || TransferKind::from_word(kind).is_some_and(TransferKind::moves) {
-        return Ok(());
-    }
-    Err(match TransferKind::from_word(kind) {
+    match TransferKind::from_word(kind) {
+        _ if kind.is_empty() => Ok(()),
+        Some(known) if known.moves() => Ok(()),
         Some(_) => {
-            format!("a transfer of kind {kind} moves nothing and is not booked; take it out")
+            Err(format!("a transfer of kind {kind} moves nothing and is not booked; take it out"))
         }
-        None => {
-            format!("{kind:?} is no kind of transfer; those booked are transfer, post and reverse")
-        }
-    })
+        None => Err(format!(
+            "{kind:?} is no kind of transfer; those booked are transfer, post and reverse"
+        )),
+    }
 }
 
 fn leg<'a>(line: usize, field: &impl Fn(&str) -> &'a str) -> Result<Leg, String> {

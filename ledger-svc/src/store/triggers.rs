@@ -1,6 +1,6 @@
 //! Tables are append-only by triggers. Whoever drops them, puts others under their names, or brings the database back from a
 //! copy without them, is no longer kept from changing what is booked, and no row tells. So what the catalogue shows is held
-//! against what the migrations make, word by word.
+//! against what the migrations make, word by word. With them are told, and made again, unique indexes that are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -113,11 +113,13 @@ pub async fn mend(
     unguarded: &Unguarded,
     allow_unsafe: bool,
 ) -> Result<(), StoreError> {
-    let (sources, is_postgres, is_mysql) = match url {
-        DatabaseUrl::Sqlite(_) => (&sqlite::MIGRATIONS, false, false),
-        DatabaseUrl::MySql(_) => (&mysql::MIGRATIONS, false, true),
-        DatabaseUrl::Postgres(_) => (&postgres::MIGRATIONS, true, false),
+    let sources = match url {
+        DatabaseUrl::Sqlite(_) => &sqlite::MIGRATIONS,
+        DatabaseUrl::MySql(_) => &mysql::MIGRATIONS,
+        DatabaseUrl::Postgres(_) => &postgres::MIGRATIONS,
     };
+    let is_mysql = matches!(url, DatabaseUrl::MySql(_));
+    let is_postgres = matches!(url, DatabaseUrl::Postgres(_));
     let made = Made::by(sources);
     let mut opened = open_unheld(url, Access { migrate: true, allow_unsafe }).await?;
     let mut batch = opened.writer.begin().await?;
@@ -134,9 +136,8 @@ pub async fn mend(
         batch.run(format!("DROP TRIGGER IF EXISTS {name}{on}")).await?;
         batch.run(sql.clone()).await?;
     }
-    let quote = if is_mysql { "`" } else { "" };
     for columns in &unguarded.not_unique {
-        for sql in unique::statements(columns, quote, !is_mysql) {
+        for sql in unique::statements(columns, is_mysql) {
             batch.run(sql).await?;
         }
     }

@@ -123,19 +123,21 @@ impl Audit {
     }
 }
 
-/// What makes such an index again. `quote` goes around names of columns, of which one is a word of SQL.
-pub fn statements(unique: &str, quote: &str, drops: bool) -> Vec<String> {
+/// What makes such an index again. In MySQL's words one of the columns is a word of SQL, and no index is dropped that may not
+/// be there.
+pub fn statements(unique: &str, is_mysql: bool) -> Vec<String> {
     let (table, columns) = unique.trim_end_matches(')').split_once('(').unwrap_or((unique, ""));
     let named = NAMED.iter().find(|(named, _)| *named == unique);
     let name = named.map_or_else(
         || format!("{table}_{}", columns.replace(',', "_")),
         |(_, name)| (*name).to_owned(),
     );
+    let quote = if is_mysql { "`" } else { "" };
     let quoted: Vec<String> =
         columns.split(',').map(|column| format!("{quote}{column}{quote}")).collect();
     let made = format!("CREATE UNIQUE INDEX {name} ON {table} ({})", quoted.join(", "));
     // One of the name that is not valid, or not unique any more.
-    let dropped = drops.then(|| format!("DROP INDEX IF EXISTS {name}"));
+    let dropped = (!is_mysql).then(|| format!("DROP INDEX IF EXISTS {name}"));
     dropped.into_iter().chain([made]).collect()
 }
 
@@ -161,12 +163,9 @@ mod tests {
 
     #[test]
     fn indexes_are_made_again_by_their_names() {
+        assert_eq!(statements("a(b,key)", true), ["CREATE UNIQUE INDEX a_b_key ON a (`b`, `key`)"]);
         assert_eq!(
-            statements("a(b,key)", "`", false),
-            ["CREATE UNIQUE INDEX a_b_key ON a (`b`, `key`)"]
-        );
-        assert_eq!(
-            statements("transfers(key)", "", true),
+            statements("transfers(key)", false),
             [
                 "DROP INDEX IF EXISTS transfers_key",
                 "CREATE UNIQUE INDEX transfers_key ON transfers (key)"

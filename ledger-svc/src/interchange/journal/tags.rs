@@ -48,11 +48,12 @@ pub fn tag(text: &str) -> Result<Option<(&str, &str)>, String> {
 
 /// What both programs take for the day, or the day after an `=`, of the entry beside the comment.
 fn date_in_brackets(text: &str) -> Option<&str> {
-    let (inside, _) = text.split_once('[')?.1.split_once(']')?;
-    let is_of_dates = |byte: u8| byte.is_ascii_digit() || b"-/.=".contains(&byte);
-    let has_digits = inside.bytes().any(|byte| byte.is_ascii_digit());
-    let parts = inside.split(['-', '/', '.', '=']).filter(|part| !part.is_empty()).count();
-    (has_digits && parts > 1 && inside.bytes().all(is_of_dates)).then_some(inside)
+    let inside = text.split('[').skip(1).filter_map(|behind| behind.split_once(']'));
+    inside.map(|(inside, _)| inside).find(|inside| {
+        let is_of_dates = |byte: u8| byte.is_ascii_digit() || b"-/.=".contains(&byte);
+        let parts = inside.split(['-', '/', '.', '=']).filter(|part| !part.is_empty()).count();
+        parts > 1 && inside.bytes().all(is_of_dates)
+    })
 }
 
 /// What hledger takes for the next tag behind a comma.
@@ -123,6 +124,7 @@ mod tests {
             ("; [mine] and [12]", Ok(None)),
             ("; forebay-key: [2026-03-01]", Ok(Some(("forebay-key", "[2026-03-01]")))),
             ("; [2026-03-01]", Err(())),
+            ("; see [1], [2026-03-01]", Err(())),
             ("; cleared [=2026/3/1]", Err(())),
             ("; memo: [2026-03-01=2026-03-04]", Err(())),
             ("; :a:b:", Err(())),
