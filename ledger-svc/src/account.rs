@@ -2,16 +2,16 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::metadata::Metadata;
 use crate::money::SCALE_MAX;
+use crate::naming::{NameError, validate_code, validate_currency, validate_text};
+use crate::when::write_instant;
 
-/// Longest account code in bytes.
-pub const CODE_BYTES_MAX: usize = 128;
 /// Longest account name in characters.
 pub const NAME_CHARS_MAX: usize = 200;
 
@@ -105,6 +105,48 @@ pub struct AccountBody {
     pub metadata: Metadata,
 }
 
+/// An account of the chart, as created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Account {
+    /// The database's number of it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub id: i64,
+    #[schema(example = "assets:cash:eur")]
+    pub code: String,
+    #[schema(example = "Cash in euro")]
+    pub name: String,
+    #[schema(example = "EUR")]
+    pub currency: String,
+    pub normal_balance: Side,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "write_instant")]
+    pub created_at: Timestamp,
+    pub metadata: Metadata,
+}
+
+/// How a currency or account came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created<T> {
+    New(T),
+    /// It was there already, exactly as asked for.
+    Existing(T),
+    /// Its code is taken by something else.
+    Conflict(T),
+    /// The account's currency does not exist.
+    UnknownCurrency,
+}
+
+impl<T> Created<T> {
+    /// What was not there before.
+    pub fn created(&self) -> Option<&T> {
+        match self {
+            Self::New(created) => Some(created),
+            Self::Existing(_) | Self::Conflict(_) | Self::UnknownCurrency => None,
+        }
+    }
+}
+
 /// Between what an account's balance must stay. What is pending counts as if it were posted where
 /// that is worse, and as if it were not where that is worse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -117,27 +159,6 @@ pub struct LimitsBody {
     /// The highest balance by the normal side. No limit when null or left out.
     #[schema(example = "10000.00", pattern = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$")]
     pub balance_max: Option<String>,
-}
-
-/// A name that breaks its rule; the message says the rule.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum NameError {
-    #[error(
-        "account code {0:?} is not valid: write parts of small letters, digits, \"-\" and \"_\", each beginning with a letter or digit, joined by \":\", such as \"assets:cash:eur\""
-    )]
-    Code(String),
-    #[error("account code is longer than {CODE_BYTES_MAX} bytes")]
-    CodeTooLong,
-    #[error("{what} is {found} characters long, more than {max}")]
-    TextTooLong { what: &'static str, found: usize, max: usize },
-    #[error("{what} is empty")]
-    TextEmpty { what: &'static str },
-    #[error("{what} contains a control character (U+{found:04X})")]
-    TextControl { what: &'static str, found: u32 },
-    #[error(
-        "currency code {0:?} is not valid: write 3 to 12 capital letters and digits, a letter first, such as \"EUR\""
-    )]
-    Currency(String),
 }
 
 impl CurrencyBody {
@@ -166,72 +187,9 @@ fn read_scale<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error
     }
 }
 
-/// Checks a currency's code.
-pub fn validate_currency(code: &str) -> Result<(), NameError> {
-    let bytes = code.as_bytes();
-    let shaped = (3..=12).contains(&bytes.len())
-        && bytes[0].is_ascii_uppercase()
-        && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    if shaped { Ok(()) } else { Err(NameError::Currency(excerpt(code))) }
-}
-
-/// Checks an account code.
-pub fn validate_code(code: &str) -> Result<(), NameError> {
-    if code.len() > CODE_BYTES_MAX {
-        return Err(NameError::CodeTooLong);
-    }
-    let small = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let part_is_valid = |part: &str| {
-        part.bytes().next().is_some_and(small)
-            && part.bytes().all(|b| small(b) || b == b'-' || b == b'_')
-    };
-    if code.split(':').all(part_is_valid) { Ok(()) } else { Err(NameError::Code(excerpt(code))) }
-}
-
-/// Checks a line of text a person reads: bounded, and without control characters, which would
-/// otherwise travel into statements, CSV files and terminals.
-pub fn validate_text(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {
-    let found = text.chars().count();
-    if found > max {
-        return Err(NameError::TextTooLong { what, found, max });
-    }
-    match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(NameError::TextControl { what, found: u32::from(c) }),
-        None => Ok(()),
-    }
-}
-
-/// The beginning of a text that is quoted in a message.
-fn excerpt(text: &str) -> String {
-    text.chars().take(64).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn account_codes() {
-        for good in ["cash", "assets:cash:eur", "a1:b-2:c_3", "0"] {
-            assert_eq!(validate_code(good), Ok(()), "{good}");
-        }
-        let long = "a".repeat(CODE_BYTES_MAX + 1);
-        for bad in ["", ":", "a:", ":a", "a::b", "A", "a b", "ä", "-a", "a:_b", "a/b", "a\n", &long]
-        {
-            assert!(validate_code(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn currency_codes() {
-        let check = |code: &str| CurrencyBody { code: code.into(), scale: 2 }.validate();
-        for good in ["EUR", "USDT", "P01NTS", "ABCDEFGHIJKL"] {
-            assert_eq!(check(good), Ok(()), "{good}");
-        }
-        for bad in ["", "EU", "eur", "1EU", "EU R", "ÄÖÜ", "ABCDEFGHIJKLM"] {
-            assert!(check(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn balances_follow_the_normal_side() {

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::account::{NAME_CHARS_MAX, NameError, validate_code, validate_text};
+use crate::account::NAME_CHARS_MAX;
+use crate::naming::{NameError, validate_code, validate_text};
 use crate::report::CurrencyTotals;
-use crate::transfer::write_instant;
+use crate::when::write_instant;
 
 /// Sets there may be.
 pub const SETS_MAX: i64 = 10_000;

@@ -8,20 +8,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::account::CurrencyBody;
+use crate::account::{Created, CurrencyBody};
 use crate::account_set::{MemberRow, NewMembers, SetBody, SetError, SetRow};
-use crate::chain::{CloseRow, LimitsRow, Record};
-use crate::close::{Closing, NewClose};
+use crate::close::{CloseRow, Closing, NewClose};
 use crate::key::{ApiKey, ApiKeyRow, NewKey};
 use crate::outbox::{Endpoint, EndpointRow, NewEndpoint, Progress, RemovalRow};
-use crate::posting::Limits;
+use crate::posting::{Limits, LimitsRow};
 use crate::reconcile::{
     ImportWarning, MatchError, MatchRow, NewMatch, NewStatement, StatementRow, UnmatchRow,
     WithdrawError, WithdrawalRow,
 };
 use crate::signature::SignatureRow;
-use crate::store::Created;
-use crate::transfer::write_instant;
+use crate::when::write_instant;
 
 /// Who does something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,28 +208,6 @@ pub enum Booked {
 }
 
 impl Booked {
-    /// Its link of the chain, if it has one.
-    pub fn record(&self) -> Option<Record<'_>> {
-        Some(match self {
-            Self::Currency(row) => Record::Currency(row),
-            Self::Limits(row) => Record::Limits(row),
-            Self::Close(row) => Record::Close(row),
-            Self::Key(row) => Record::Key(row),
-            Self::Revocation(row) => Record::Revocation(row),
-            Self::Endpoint(row) => Record::Endpoint(row),
-            Self::Removal(row) => Record::Removal(row),
-            Self::Set(row) => Record::Set(row),
-            Self::Member(row) => Record::Member(row),
-            Self::Statement(row) => Record::Statement(row),
-            Self::Withdrawal(row) => Record::Withdrawal(row),
-            Self::Match(row) => Record::Match(row),
-            Self::Unmatch(row) => Record::Unmatch(row),
-            Self::Signature(row) => Record::Signature(row),
-            Self::Resumed(_) => return None,
-            Self::Audit(row) => Record::Audit(row),
-        })
-    }
-
     /// What the audit log says of it: action, subject and particulars. `subject` names the account of limits.
     pub fn told(&self, subject: &str) -> Option<(&'static str, String, Value)> {
         Some(match self {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub use self::decide::decide;
 pub use self::new::{Changes, Day, Keyed, NewTransfer, STATUS_CREATED};
 use crate::behind::Behind;
-use crate::chain::Head;
+use crate::link::Head;
 use crate::posting::{Books, Rejection};
 use crate::trail::Trail;
 use crate::transfer::TransferRequest;

@@ -4,63 +4,24 @@
 
 mod acts;
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::account::CurrencyBody;
+use crate::account::{Account, CurrencyBody};
 use crate::account_set::{MemberRow, SetRow};
-use crate::act::{AuditRow, RevocationRow};
-use crate::batch::{NewTransfer, STATUS_CREATED};
+use crate::act::{AuditRow, Booked, RevocationRow};
+use crate::batch::{Changes, Day, NewTransfer, STATUS_CREATED};
+use crate::close::CloseRow;
 use crate::key::ApiKeyRow;
+use crate::link::{Digesting, Head, Link};
 use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
-use crate::posting::{Limits, PostedEntry};
+use crate::posting::{LimitsRow, PostedEntry};
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
-use crate::report::Account;
 use crate::signature::SignatureRow;
 use crate::trail::Back;
 use crate::transfer::TransferKind;
 
 const DOMAIN: &str = "forebay-ledger-chain-1";
-
-/// SHA-256.
-pub type Hash = [u8; 32];
-
-/// Where the chain ends; `seq` 0 and zeros before the first link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    pub seq: i64,
-    pub hash: Hash,
-}
-
-/// A row of the chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    pub seq: i64,
-    /// What it is about, such as `transfer:12`.
-    pub subject: String,
-    pub hash: Hash,
-}
-
-/// A setting of an account's limits, as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitsRow {
-    pub id: i64,
-    pub account_id: i64,
-    pub limits: Limits,
-    pub set_at_us: i64,
-}
-
-/// A close as stored, with what it carries forward.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseRow {
-    pub id: i64,
-    pub through: String,
-    pub description: String,
-    pub closed_at_us: i64,
-    /// Account, debits, credits, by account.
-    pub balances: Vec<(i64, i64, i64)>,
-}
 
 /// A transfer as stored, with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +114,41 @@ impl Head {
         let link = Link { seq: self.seq + 1, subject, hash: digest.done() };
         *self = Self { seq: link.seq, hash: link.hash };
         link
+    }
+}
+
+impl Booked {
+    /// Its link of the chain, if it has one.
+    pub fn record(&self) -> Option<Record<'_>> {
+        Some(match self {
+            Self::Currency(row) => Record::Currency(row),
+            Self::Limits(row) => Record::Limits(row),
+            Self::Close(row) => Record::Close(row),
+            Self::Key(row) => Record::Key(row),
+            Self::Revocation(row) => Record::Revocation(row),
+            Self::Endpoint(row) => Record::Endpoint(row),
+            Self::Removal(row) => Record::Removal(row),
+            Self::Set(row) => Record::Set(row),
+            Self::Member(row) => Record::Member(row),
+            Self::Statement(row) => Record::Statement(row),
+            Self::Withdrawal(row) => Record::Withdrawal(row),
+            Self::Match(row) => Record::Match(row),
+            Self::Unmatch(row) => Record::Unmatch(row),
+            Self::Signature(row) => Record::Signature(row),
+            Self::Resumed(_) => return None,
+            Self::Audit(row) => Record::Audit(row),
+        })
+    }
+}
+
+impl Changes {
+    /// Appends the transfers to the chain.
+    pub fn chain(&mut self, head: &mut Head) {
+        let mut day = Day::default();
+        for new in &self.transfers {
+            head.extend(Record::New(new, &day.text(new.effective_date)));
+            self.links.push(*head);
+        }
     }
 }
 
@@ -367,45 +363,10 @@ impl EntryRow {
     }
 }
 
-/// Fields with their lengths, so that no two records read alike.
-pub struct Digesting(Vec<u8>);
-
-impl Digesting {
-    pub fn new(domain: &str) -> Self {
-        // Hashed in one go: feeding the hash field by field costs as much as hashing.
-        let mut digest = Self(Vec::with_capacity(1024));
-        digest.text(domain);
-        digest
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(bytes);
-    }
-
-    pub fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    pub fn number(&mut self, number: i64) {
-        self.bytes(&number.to_be_bytes());
-    }
-
-    pub fn number_if_any(&mut self, number: Option<i64>) {
-        match number {
-            Some(number) => self.number(number),
-            None => self.bytes(&[]),
-        }
-    }
-
-    pub fn done(self) -> Hash {
-        Sha256::digest(&self.0).into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Hash;
 
     fn row() -> TransferRow {
         let entry = EntryRow {

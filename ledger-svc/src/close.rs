@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use utoipa::ToSchema;
 
+use crate::as_of::Totals;
 use crate::report::Close;
-use crate::store::Totals;
 
 /// What a client posts to `/v1/closes`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -35,6 +35,17 @@ pub struct NewClose {
     pub totals: HashMap<i64, Totals>,
     /// The last entry of all that they know of.
     pub last_entry: i64,
+}
+
+/// A close as stored, with what it carries forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRow {
+    pub id: i64,
+    pub through: String,
+    pub description: String,
+    pub closed_at_us: i64,
+    /// Account, debits, credits, by account.
+    pub balances: Vec<(i64, i64, i64)>,
 }
 
 /// Whether a day is over (UTC).

@@ -49,7 +49,7 @@ use crate::metrics::Metrics;
 use crate::outbox;
 use crate::outbox::deliver::Changes;
 use crate::outbox::tail::Tail;
-use crate::service::signing::Signer;
+use crate::signing::Signer;
 use crate::store::{DatabaseUrl, Reader};
 use crate::writer;
 

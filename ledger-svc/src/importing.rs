@@ -10,12 +10,12 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::account::{AccountBody, Side};
+use crate::account::{AccountBody, Created, Side};
 use crate::act::Actor;
 use crate::batch::{Group, Verdict};
 use crate::interchange::check::{Chart, Plan, Planned};
 use crate::interchange::{Fault, Faults, Found};
-use crate::store::{Created, Reader, StoreError};
+use crate::store::{Reader, StoreError};
 use crate::writer::{Handle, WriteError};
 
 /// Rows read at once.

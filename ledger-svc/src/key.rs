@@ -2,7 +2,6 @@
 //! `rate` how often, `ring` holds those in force.
 
 pub mod rate;
-pub mod ring;
 
 use std::fmt;
 
@@ -15,9 +14,9 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use self::rate::Rate;
-use crate::account::{NameError, validate_text};
-use crate::chain::Hash;
-use crate::transfer::{write_instant, write_instant_or_null};
+use crate::link::Hash;
+use crate::naming::{NameError, validate_text};
+use crate::when::{write_instant, write_instant_or_null};
 
 /// What every key begins with, so that scanners for secrets find one that leaked.
 const MARK: &str = "fbl_";

@@ -11,13 +11,12 @@ pub mod tail;
 
 use std::time::Duration;
 
+use crate::naming::{NameError, validate_text};
+use crate::when::{write_instant, write_instant_or_null};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
-
-use crate::account::{NameError, validate_text};
-use crate::transfer::{write_instant, write_instant_or_null};
 
 /// Longest address in bytes.
 const URL_BYTES_MAX: usize = 1000;

@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-pub use self::balance::{Balance, Broken, Limits, Standing};
+pub use self::balance::{Balance, Broken, Limits, LimitsRow, Standing};
 pub use self::rejection::{Imbalance, Rejection};
 pub use self::share::ShareError;
 use crate::account::Side;

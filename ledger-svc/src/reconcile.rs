@@ -20,9 +20,10 @@ use uuid::Uuid;
 pub use self::matching::{Proposal, Rule, Rules};
 pub use self::overlap::ImportWarning;
 use crate::account::Side;
-use crate::chain::Hash;
+use crate::link::Hash;
 use crate::posting::Rejection;
-use crate::transfer::{TransferRequest, write_instant, write_instant_or_null};
+use crate::transfer::TransferRequest;
+use crate::when::{write_instant, write_instant_or_null};
 
 /// Lines of one statement at most.
 pub const LINES_MAX: usize = 10_000;

@@ -8,31 +8,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::Side;
+use crate::as_of::AsOf;
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::Standing;
-use crate::store::AsOf;
-use crate::transfer::{TransferKind, TransferState, write_instant, write_instant_or_null};
-
-/// An account of the chart, as created.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Account {
-    /// The database's number of it.
-    #[serde(skip)]
-    #[schema(ignore)]
-    pub id: i64,
-    #[schema(example = "assets:cash:eur")]
-    pub code: String,
-    #[schema(example = "Cash in euro")]
-    pub name: String,
-    #[schema(example = "EUR")]
-    pub currency: String,
-    pub normal_balance: Side,
-    #[schema(value_type = String, format = DateTime)]
-    #[serde(serialize_with = "write_instant")]
-    pub created_at: Timestamp,
-    pub metadata: Metadata,
-}
+use crate::transfer::{TransferKind, TransferState};
+use crate::when::{write_instant, write_instant_or_null};
 
 /// An account's totals. `balance` is debits minus credits for a debit account and the other way
 /// round for a credit account, so that it is normally positive.
@@ -320,15 +301,6 @@ impl AsOfTrialBalance {
     ) -> Self {
         let (booked_before, effective_through) = at.parts();
         Self { booked_before, effective_through, currencies, accounts, next_cursor }
-    }
-}
-
-impl AsOf {
-    fn parts(self) -> (Option<Timestamp>, Option<Date>) {
-        match self {
-            Self::BookedBefore(at) => (Some(at), None),
-            Self::EffectiveThrough(date) => (None, Some(date)),
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Seals of the rows that change and are no links of the chain therefore: how far webhooks have come, when keys were
 //! used, and the service's own. A row that somebody else wrote does not bear the one it should. Pure.
 
-use crate::chain::Digesting;
+use crate::hex::hex;
+use crate::link::Digesting;
 use crate::outbox::Progress;
-use crate::store::hex;
 
 const DOMAIN: &str = "forebay-ledger-seal-1";
 

@@ -1,7 +1,6 @@
 //! One running ledger: a database, its writer, the main and the admin listener.
 
 mod guard;
-pub mod signing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,17 +11,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use self::signing::Signer;
 use crate::http::auth::Auth;
 use crate::http::server::{self, Gauges};
 use crate::http::tls::Tls;
 use crate::http::{self, App, admin};
 use crate::key::Secret;
-use crate::key::ring::{self, Ring};
+use crate::keyring::{self, Ring};
 use crate::metrics::Metrics;
 use crate::outbox::tail::Tail;
 use crate::outbox::{self, deliver};
-use crate::signature::SigningKey;
+use crate::signing::{Signer, Signing};
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, Unguarded, UnsafeSetting};
 use crate::verify::VerifyError;
 use crate::writer;
@@ -55,13 +53,6 @@ pub struct Options {
     pub outbox: outbox::Limits,
     pub server: server::Limits,
     pub writer: writer::Limits,
-}
-
-/// What the head of the chain is signed with.
-#[derive(Clone, Debug)]
-pub struct Signing {
-    pub key: Arc<SigningKey>,
-    pub every: Duration,
 }
 
 /// Why a service did not start or did not end well.
@@ -215,7 +206,7 @@ fn beside(
     let mut tasks = vec![
         delivering.map_err(ServiceError::Authorities)?,
         app.tail.follow(reader.clone(), stopped.clone()),
-        ring::keep(ring, reader, writer, stopped.clone()),
+        keyring::keep(ring, reader, writer, stopped.clone()),
     ];
     if let Some((signer, signing)) = app.signer.as_ref().zip(options.signing.as_ref()) {
         tasks.push(signer.clone().keep(signing.every, stopped.clone()));

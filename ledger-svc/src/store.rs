@@ -52,9 +52,9 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::trail;
+use crate::as_of::Overflow;
+use crate::trail::Broken;
 
-pub use as_of::{AsOf, Totals};
 pub use audit::{Audit, BackdatedDay, BalanceRow};
 pub use durability::UnsafeSetting;
 pub use effective::{Days, Place};
@@ -63,7 +63,6 @@ pub use engine::{Ahead, Batch, Inserts, Lane, Opened, Writer, copy, migrate, ope
 pub use faults::simulated;
 pub use migration::Migrated;
 pub use reader::{Moment, Reader};
-pub use row::hex;
 pub use source::{Source, SourceSum, Texts};
 pub use statement::Period;
 pub use stream::Stream;
@@ -144,8 +143,14 @@ impl StoreError {
     }
 }
 
-impl From<trail::Broken> for StoreError {
-    fn from(error: trail::Broken) -> Self {
+impl From<Overflow> for StoreError {
+    fn from(error: Overflow) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl From<Broken> for StoreError {
+    fn from(error: Broken) -> Self {
         Self::Corrupt(error.to_string())
     }
 }
@@ -172,26 +177,4 @@ fn listed(settings: &[UnsafeSetting]) -> String {
 
 fn impossible(what: &str, found: &dyn fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("{what} that reads {found}"))
-}
-
-/// How a currency or account came to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Created<T> {
-    New(T),
-    /// It was there already, exactly as asked for.
-    Existing(T),
-    /// Its code is taken by something else.
-    Conflict(T),
-    /// The account's currency does not exist.
-    UnknownCurrency,
-}
-
-impl<T> Created<T> {
-    /// What was not there before.
-    pub fn created(&self) -> Option<&T> {
-        match self {
-            Self::New(created) => Some(created),
-            Self::Existing(_) | Self::Conflict(_) | Self::UnknownCurrency => None,
-        }
-    }
 }

@@ -19,17 +19,17 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use self::answer::{
-    Transfer, TransferEntry, TransferKind, TransferState, write_instant, write_instant_or_null,
-};
+pub use self::answer::{Transfer, TransferEntry, TransferKind, TransferState};
 pub use self::expect::Expectation;
 pub use self::follow::{PostBody, ReverseBody, VoidBody, parse_post, parse_reverse, parse_void};
 pub use self::item::{BatchBody, BatchItem, ItemError};
 pub use self::split::{Part, Remainder, Rounding, Split};
-use crate::account::{NameError, Side, validate_text};
+use crate::account::Side;
 use crate::json::{self, JsonError};
 use crate::metadata::{Metadata, MetadataError};
 use crate::money::Amount;
+use crate::naming::{NameError, validate_text};
+pub use crate::when::{write_instant, write_instant_or_null};
 
 /// Longest idempotency key in bytes.
 pub const KEY_BYTES_MAX: usize = 255;

@@ -16,16 +16,19 @@ pub use self::books::{Books, Sums};
 use self::reconciled::Reconciled;
 use self::sealed::Sealed;
 use self::signed::Signed;
-use crate::account::CurrencyBody;
+use crate::account::{Account, CurrencyBody};
 use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
-use crate::chain::{CloseRow, Head, LimitsRow, Link, Record};
+use crate::chain::Record;
+use crate::close::CloseRow;
+use crate::hex::hex;
 use crate::key::ApiKeyRow;
+use crate::link::{Head, Link};
 use crate::outbox::{EndpointRow, RemovalRow};
+use crate::posting::LimitsRow;
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
-use crate::report::Account;
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded, hex};
+use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded};
 
 /// The first row found to be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,25 @@ pub fn day(text: &str) -> Option<Date> {
     (day.to_string() == text && day.year() >= 0).then_some(day)
 }
 
+/// RFC 3339 with all six decimals, so that equal instants are equal texts.
+pub fn write_instant<S: serde::Serializer>(
+    at: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{at:.6}"))
+}
+
+/// The same, or null.
+pub fn write_instant_or_null<S: serde::Serializer>(
+    at: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => write_instant(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

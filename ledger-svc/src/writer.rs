@@ -22,14 +22,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use self::flight::Telling;
 use self::gathered::{ADJUSTMENT_ENTRIES, Backlog, Reply, Task, Waiting};
 pub use self::published::{Known, Published, Since};
-use crate::account::{AccountBody, CurrencyBody};
+use crate::account::{Account, AccountBody, Created, CurrencyBody};
 use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::metrics::Metrics;
 use crate::outbox::Progress;
 use crate::reconcile::{Adjusted, NewAdjustment};
-use crate::report::Account;
-use crate::store::{self, Created, StoreError};
+use crate::store::{self, StoreError};
 use crate::transfer::TransferRequest;
 
 /// How much may wait and how much is committed at once.

@@ -2,7 +2,7 @@
 //! starts writes them.
 
 use forebay_ledger::seal::{self, ServiceRow};
-use forebay_ledger::store::{AsOf, DatabaseUrl, Reader, read_only};
+use forebay_ledger::store::{DatabaseUrl, Reader, read_only};
 use forebay_ledger::verify::{VerifyError, verify};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::engine::{Database, Server, on_every_engine};
 use crate::raw::Raw;
 use crate::running::{DEADLINE, Running, moving, open_pair, options};
+use forebay_ledger::as_of::AsOf;
 
 on_every_engine!(
     what_rows_lack_is_read_from_entries,

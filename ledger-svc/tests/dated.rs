@@ -8,13 +8,14 @@ use forebay_ledger::batch::{self, Changes, Group, Snapshot, Verdict, Wanted};
 use forebay_ledger::chain::Record;
 use forebay_ledger::close::{CloseBody, Closing, NewClose};
 use forebay_ledger::metadata::Metadata;
-use forebay_ledger::store::{self, Access, Batch, Reader, Totals, Writer};
+use forebay_ledger::store::{self, Access, Batch, Reader, Writer};
 use forebay_ledger::transfer::{self, IdempotencyKey, TransferRequest};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::engine::Database;
+use forebay_ledger::as_of::Totals;
 
 pub const ACCOUNTS: [&str; 3] = ["eur:a", "eur:b", "eur:c"];
 

@@ -6,7 +6,7 @@ use forebay_ledger::close::Closing;
 use forebay_ledger::money::format_minor;
 use forebay_ledger::posting::Rejection;
 use forebay_ledger::report::Statement;
-use forebay_ledger::store::{AsOf, Days, Place};
+use forebay_ledger::store::{Days, Place};
 use forebay_ledger::verify::{VerifyError, verify};
 use jiff::civil::{Date, date};
 use jiff::{Timestamp, ToSpan};
@@ -17,6 +17,7 @@ use crate::engine::{Database, Engine, Server, on_every_engine};
 use crate::pending::id;
 use crate::raw::Raw;
 use crate::running::{moving, open_pair};
+use forebay_ledger::as_of::AsOf;
 
 on_every_engine!(
     balances_and_statements_as_of_any_day_are_what_was_booked,

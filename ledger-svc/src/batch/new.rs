@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::behind::{Behind, Touched, Written};
-use crate::chain::{Head, Record};
+use crate::link::Head;
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Balance, PostedEntry};
@@ -143,15 +143,6 @@ impl Changes {
             && self.backs.len() == self.moved().count()
             && self.last_ids.len() == self.balances.len()
             && self.written.is_some()
-    }
-
-    /// Appends the transfers to the chain.
-    pub fn chain(&mut self, head: &mut Head) {
-        let mut day = Day::default();
-        for new in &self.transfers {
-            head.extend(Record::New(new, &day.text(new.effective_date)));
-            self.links.push(*head);
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the links about keys, webhooks, reconciliation, signatures and the audit log are made of: every column that is part of the books.
 
-use super::Digesting;
 use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
 use crate::key::ApiKeyRow;
+use crate::link::Digesting;
 use crate::outbox::{EndpointRow, RemovalRow};
 use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::signature::SignatureRow;

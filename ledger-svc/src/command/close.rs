@@ -9,11 +9,11 @@ use jiff::civil::Date;
 
 use super::offline::{Offline, runtime};
 use super::{DatabaseArgs, print};
-use crate::account::validate_text;
 use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose, is_over};
-use crate::service::signing::sign;
+use crate::naming::validate_text;
 use crate::signature::SigningKey;
+use crate::signing::sign;
 use crate::transfer::DESCRIPTION_CHARS_MAX;
 use crate::when;
 

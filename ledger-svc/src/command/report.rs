@@ -13,8 +13,9 @@ use super::DatabaseArgs;
 use super::close::day;
 use super::offline::runtime;
 use super::sheet::{Align, Column, Format, Sheet};
+use crate::as_of::AsOf;
 use crate::report::{AccountEntry, AccountTotals, JournalEntry, Statement, StatementBy};
-use crate::store::{self, AsOf, DatabaseUrl, Days, Period, Place, Reader};
+use crate::store::{self, DatabaseUrl, Days, Period, Place, Reader};
 use crate::when;
 
 /// Rows read at once.

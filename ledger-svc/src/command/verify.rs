@@ -7,10 +7,11 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{DatabaseArgs, print};
-use crate::chain::Head;
+use crate::hex::hex;
+use crate::link::Head;
 use crate::money::format_minor;
 use crate::signature::{PublicKey, pem};
-use crate::store::{DatabaseUrl, hex};
+use crate::store::DatabaseUrl;
 use crate::verify::{self, Verified, VerifyError};
 
 #[derive(Debug, Args)]

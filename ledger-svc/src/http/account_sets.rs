@@ -11,14 +11,14 @@ use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
 use super::problem::{Kind, Problem};
-use crate::account::validate_code;
+use crate::account::Created;
 use crate::account_set::{
     AccountSet, MEMBERS_AT_ONCE, Member, MembersBody, NewMembers, SetBody, SetError, SetTotals,
 };
 use crate::act::{Act, Acted, Actor};
 use crate::json;
+use crate::naming::validate_code;
 use crate::report::{CurrencyTotals, Page};
-use crate::store::Created;
 
 /// Make an account set
 ///
@@ -189,7 +189,7 @@ pub async fn tree(
     Params(params): Params<TreeParams>,
 ) -> Result<Json<TreeTotals>, Problem> {
     let wrong =
-        |error: crate::account::NameError| Problem::new(Kind::InvalidParameter, error.to_string());
+        |error: crate::naming::NameError| Problem::new(Kind::InvalidParameter, error.to_string());
     validate_code(&params.under).map_err(wrong)?;
     let currencies = app.reader.tree_totals(&params.under).await?;
     Ok(Json(TreeTotals { under: params.under, currencies }))

@@ -12,14 +12,13 @@ use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
-use crate::account::{AccountBody, LimitsBody};
+use crate::account::{Account, AccountBody, Created, LimitsBody};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
 use crate::metadata::{Filter, MetadataError};
 use crate::money::signed_minor;
 use crate::posting::{Limits, Standing};
-use crate::report::{Account, AccountBalance, AccountEntry, Page};
-use crate::store::Created;
+use crate::report::{AccountBalance, AccountEntry, Page};
 use crate::writer::Known;
 
 /// Open an account

@@ -13,7 +13,7 @@ use super::problem::{Kind, Problem};
 use super::view::PAGES;
 use crate::act::Actor;
 use crate::key::Secret;
-use crate::key::ring::{Refusal, Ring};
+use crate::keyring::{Refusal, Ring};
 
 /// Whether requests need a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

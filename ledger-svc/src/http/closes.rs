@@ -11,10 +11,10 @@ use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
 use super::problem::{Kind, Problem};
-use crate::account::validate_text;
 use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose, is_over};
 use crate::json;
+use crate::naming::validate_text;
 use crate::report::{Close, CloseBalance, Page};
 use crate::transfer::DESCRIPTION_CHARS_MAX;
 

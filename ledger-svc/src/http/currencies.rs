@@ -8,11 +8,10 @@ use http::StatusCode;
 use super::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params};
 use super::problem::{Kind, Problem};
-use crate::account::CurrencyBody;
+use crate::account::{Created, CurrencyBody};
 use crate::act::Actor;
 use crate::json;
 use crate::report::Page;
-use crate::store::Created;
 
 /// Add a currency
 ///

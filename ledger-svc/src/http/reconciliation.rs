@@ -12,10 +12,11 @@ use super::accounts::missing;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::keys::unexpected;
 use super::problem::{Kind, Problem};
-use crate::account::validate_text;
 use crate::act::{Act, Acted, Actor};
+use crate::as_of::AsOf;
 use crate::json;
 use crate::money::{format_minor, signed_minor};
+use crate::naming::validate_text;
 use crate::posting::Standing;
 use crate::reconcile::run::{Adjustment, Desk, Reconciled};
 use crate::reconcile::{
@@ -23,7 +24,7 @@ use crate::reconcile::{
     UnmatchedEntry,
 };
 use crate::report::Page;
-use crate::store::{AsOf, Reader};
+use crate::store::Reader;
 use crate::when;
 
 /// Days that a line and its entry may be apart at most.

@@ -11,8 +11,9 @@ use super::App;
 use super::accounts::missing;
 use super::extract::{PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
+use crate::as_of::AsOf;
 use crate::report::{AsOfTrialBalance, BalanceAsOf, JournalEntry, Page, TrialBalance};
-use crate::store::{AsOf, Period};
+use crate::store::Period;
 use crate::when;
 
 /// Get the trial balance

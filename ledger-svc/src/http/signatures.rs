@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use super::App;
 use super::extract::{PageOf, Paging, Params};
 use super::problem::Problem;
+use crate::hex::hex;
 use crate::report::Page;
 use crate::signature::{Signature, pem};
-use crate::store::hex;
 
 /// Where the chain ends, and the key that signs it.
 #[derive(Debug, Serialize, ToSchema)]

@@ -18,8 +18,9 @@ use super::extract::{Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use super::reports::{date, period};
 use crate::account::Side;
+use crate::as_of::AsOf;
 use crate::report::{AccountEntry, CurrencyTotals, StatementBy};
-use crate::store::{AsOf, Days, Place};
+use crate::store::{Days, Place};
 
 /// The pages, which read the books, and so need a role that may.
 pub const PAGES: [&str; 4] = ["/", "/accounts/{code}", "/trial-balance", "/reconciliation/{code}"];

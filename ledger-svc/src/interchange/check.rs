@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Booking, Document, Faults, Found};
 use crate::account::{AccountBody, CurrencyBody, Side};
+use crate::hex::hex;
 use crate::money::{Currency, format_minor};
-use crate::store::hex;
 use crate::transfer::{BatchItem, EntryBody, IdempotencyKey, TransferBody, TransferRequest};
 
 /// What is there already.

@@ -23,6 +23,15 @@ pub struct Limits {
     pub max_minor: Option<i64>,
 }
 
+/// A setting of an account's limits, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub limits: Limits,
+    pub set_at_us: i64,
+}
+
 /// An account as it stands before a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
-use crate::chain::Hash;
 use crate::interchange::{Fault, Faults};
+use crate::link::Hash;
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Rejection, Standing};

@@ -14,25 +14,10 @@ use super::journal::LAST_ENTRY;
 use super::read::BALANCES_AFTER;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
+use crate::as_of::{AsOf, Totals};
 use crate::money::format_minor;
 use crate::posting::{Balance, Standing};
 use crate::report::{AccountTotals, AsOfTrialBalance, BalanceAsOf, CurrencyTotals};
-
-/// Which entries count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AsOf {
-    BookedBefore(Timestamp),
-    /// Up to the end of that day.
-    EffectiveThrough(Date),
-}
-
-/// Sums over some of an account's entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub debits_minor: i64,
-    pub credits_minor: i64,
-    pub entries: i64,
-}
 
 /// Accounts read at once where all are read.
 const PAGE: usize = 1000;
@@ -336,19 +321,6 @@ fn account_totals(code: String, account: &Standing, totals: Totals) -> AccountTo
         credits: text(credits_minor.into()),
         balance: text(account.normal.balance(debits_minor, credits_minor)),
         entries,
-    }
-}
-
-impl Totals {
-    pub fn add(&mut self, other: Self) -> Result<(), StoreError> {
-        let sum = |one: i64, other: i64| {
-            let wrong = || StoreError::Corrupt("totals beyond 64 bits".into());
-            one.checked_add(other).ok_or_else(wrong)
-        };
-        self.debits_minor = sum(self.debits_minor, other.debits_minor)?;
-        self.credits_minor = sum(self.credits_minor, other.credits_minor)?;
-        self.entries = sum(self.entries, other.entries)?;
-        Ok(())
     }
 }
 

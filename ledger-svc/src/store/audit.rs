@@ -7,19 +7,21 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::row::{self, Columns};
-use super::{DatabaseUrl, StoreError, Totals, migration, mysql, postgres, sqlite};
+use super::{DatabaseUrl, StoreError, migration, mysql, postgres, sqlite};
 use super::{acts, metadata, outbox, reconcile, sets, signatures};
-use crate::account::{CurrencyBody, Side};
+use crate::account::{Account, CurrencyBody, Side};
 use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};
+use crate::as_of::Totals;
 use crate::batch::STATUS_CREATED;
-use crate::chain::{BackdatedRow, CloseRow, EntryRow, KeyRow, LimitsRow, Link, TransferRow};
+use crate::chain::{BackdatedRow, EntryRow, KeyRow, TransferRow};
+use crate::close::CloseRow;
 use crate::key::ApiKeyRow;
+use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::outbox::{EndpointRow, RemovalRow};
-use crate::posting::{Balance, Limits};
+use crate::posting::{Balance, Limits, LimitsRow};
 use crate::reconcile::{MatchRow, UnmatchRow};
-use crate::report::Account;
 use crate::signature::SignatureRow;
 use crate::trail::Back;
 

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::StoreError;
 use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{Columns, one_more};
 use super::rows;
-use super::{StoreError, Totals};
 use crate::account::Side;
-use crate::chain::CloseRow;
-use crate::close::{Closing, NewClose, is_over};
+use crate::as_of::Totals;
+use crate::close::{CloseRow, Closing, NewClose, is_over};
 use crate::money::format_minor;
 use crate::report::{Close, CloseBalance, Page};
 

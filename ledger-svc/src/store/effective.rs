@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::StoreError;
-use super::as_of::{Totals, end_of};
+use super::as_of::end_of;
 use super::pinned::begin_of;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
 use crate::account::Side;
+use crate::as_of::Totals;
 use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::report::{AccountEntry, Statement, StatementBy};

@@ -14,9 +14,9 @@ use super::url::{DatabaseUrl, SqliteFile};
 use super::{
     Access, Audit, StoreError, Stream, mysql, postgres, sealed, sqlite, threading, unique,
 };
-use crate::account::{AccountBody, CurrencyBody};
-use crate::chain::{Head, Record};
-use crate::report::Account;
+use crate::account::{Account, AccountBody, CurrencyBody};
+use crate::chain::Record;
+use crate::link::Head;
 
 /// Links written in one statement while a database is chained for the first time.
 const LINKS_AT_ONCE: usize = 1000;

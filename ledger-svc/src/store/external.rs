@@ -14,7 +14,7 @@ use super::reconcile::line_row;
 use super::row::{Columns, one_more};
 use super::rows;
 use crate::act::{Acted, Booked};
-use crate::chain::Hash;
+use crate::link::Hash;
 use crate::money::format_minor;
 use crate::reconcile::overlap::{self, Known, Overlap};
 use crate::reconcile::{

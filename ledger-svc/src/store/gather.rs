@@ -11,13 +11,13 @@ use super::engine::{Ahead, Batch, Inserts};
 use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
-use super::{Created, StoreError, impossible};
-use crate::account::{AccountBody, CurrencyBody, validate_code, validate_currency};
+use super::{StoreError, impossible};
+use crate::account::{Account, AccountBody, Created, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::behind::{Behind, ENTRIES_MAX};
-use crate::chain::{Head, LimitsRow, Link};
-use crate::posting::{Limits, Standing, Target, TargetEntry};
-use crate::report::Account;
+use crate::link::{Head, Link};
+use crate::naming::{validate_code, validate_currency};
+use crate::posting::{Limits, LimitsRow, Standing, Target, TargetEntry};
 use crate::trail::{Step, Trail};
 
 /// Pending transfers that are expired in one batch at most; the next batch goes on.

@@ -6,8 +6,9 @@ use super::StoreError;
 use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
+use crate::account::Account;
 use crate::metadata::{Filter, Metadata};
-use crate::report::{Account, AccountEntry, Page, TransferSummary};
+use crate::report::{AccountEntry, Page, TransferSummary};
 use uuid::Uuid;
 
 const OF_ACCOUNT: &str =

@@ -7,10 +7,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::StoreError;
-use super::as_of::{AsOf, Totals, end_of};
+use super::as_of::end_of;
 use super::reader::{Arg, Moment};
 use super::row::Columns;
 use super::way::along;
+use crate::as_of::{AsOf, Totals};
 use crate::posting::Standing;
 
 /// The entry of a number, with the account's totals up to it.

@@ -7,9 +7,10 @@ use super::current::{late, late_one, standing};
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
-use crate::account::{CurrencyBody, validate_code};
+use crate::account::{Account, CurrencyBody};
+use crate::naming::validate_code;
 use crate::posting::Standing;
-use crate::report::{Account, AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
+use crate::report::{AccountBalance, AccountEntry, Page, TransferSummary, TrialBalance};
 use crate::transfer::Transfer;
 
 const CURRENCIES: &str = "SELECT code, scale FROM currencies WHERE code > ? ORDER BY code LIMIT ?";

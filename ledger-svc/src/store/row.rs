@@ -12,14 +12,15 @@ use sqlx::{Row, ValueRef};
 use uuid::Uuid;
 
 use super::{StoreError, impossible};
-use crate::account::{CurrencyBody, Side};
+use crate::account::{Account, CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
 use crate::behind::BalanceNow;
-use crate::chain::Head;
+pub use crate::hex::push_hex;
+use crate::link::Head;
 use crate::metadata::Metadata;
 use crate::money::{Currency, format_minor};
 use crate::posting::{Balance, Limits, Standing, Target, TargetEntry};
-use crate::report::{Account, AccountBalance, AccountEntry, CurrencyTotals, TransferSummary};
+use crate::report::{AccountBalance, AccountEntry, CurrencyTotals, TransferSummary};
 use crate::transfer::{Transfer, TransferEntry, TransferKind};
 
 /// Columns by their place, counted from 0.
@@ -345,21 +346,4 @@ pub fn answer(row: &(impl Columns + ?Sized)) -> Result<(String, StoredAnswer), S
 /// A page is read with one row to spare, which tells whether there is another page.
 pub fn one_more(limit: usize) -> i64 {
     i64::try_from(limit).map_or(i64::MAX, |limit| limit.saturating_add(1))
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    push_hex(&mut text, bytes);
-    text
-}
-
-pub fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    text.reserve(bytes.len() * 2);
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
-    }
 }

@@ -14,14 +14,16 @@ pub use self::reconciliation::{
     of_withdrawal,
 };
 use super::{StoreError, impossible};
-use crate::account::Side;
+use crate::account::{Account, Side};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
 use crate::behind::BalanceNow;
-use crate::chain::{CloseRow, EntryRow, LimitsRow, Link};
+use crate::chain::EntryRow;
+use crate::close::CloseRow;
 use crate::key::ApiKeyRow;
+use crate::link::Link;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
-use crate::report::Account;
+use crate::posting::LimitsRow;
 use crate::seal;
 
 /// What a column holds.

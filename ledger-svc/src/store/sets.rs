@@ -8,12 +8,13 @@ use super::current::late;
 use super::engine::Batch;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
-use super::{Created, StoreError, rows};
-use crate::account::validate_code;
+use super::{StoreError, rows};
+use crate::account::Created;
 use crate::account_set::{
     AccountSet, Member, MemberRow, NewMembers, SETS_MAX, SetBody, SetError, SetRow,
 };
 use crate::act::{Acted, Booked};
+use crate::naming::validate_code;
 use crate::report::{CurrencyTotals, Page};
 
 const SETS: &str =

@@ -6,7 +6,7 @@ use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::rows;
 use crate::act::{Acted, Booked};
-use crate::chain::Head;
+use crate::link::Head;
 use crate::report::Page;
 use crate::signature::SignatureRow;
 

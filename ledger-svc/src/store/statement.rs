@@ -4,9 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::as_of::Totals;
 use super::reader::Moment;
 use super::{Reader, StoreError};
+use crate::as_of::Totals;
 use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::report::{Page, Statement, StatementBy};

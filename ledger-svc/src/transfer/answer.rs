@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::account::Side;
 use crate::metadata::Metadata;
+use crate::when::{write_instant, write_instant_or_null};
 
 /// What a transfer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -156,25 +157,6 @@ pub struct TransferEntry {
     pub amount: String,
     #[schema(example = "EUR")]
     pub currency: String,
-}
-
-/// RFC 3339 with all six decimals, so that equal instants are equal texts.
-pub fn write_instant<S: serde::Serializer>(
-    at: &Timestamp,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{at:.6}"))
-}
-
-/// The same, or null.
-pub fn write_instant_or_null<S: serde::Serializer>(
-    at: &Option<Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => write_instant(at, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]

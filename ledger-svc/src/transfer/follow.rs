@@ -9,9 +9,9 @@ use super::{
     Action, DESCRIPTION_CHARS_MAX, EntryBody, Fingerprint, IdempotencyKey, TransferError,
     TransferRequest, check_entries, read_date,
 };
-use crate::account::validate_text;
 use crate::json;
 use crate::metadata::Metadata;
+use crate::naming::validate_text;
 
 /// What a client sends to post a pending transfer; an empty object posts it whole.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Finding;
 use super::days::Days;
-use crate::account::{CurrencyBody, Side};
+use crate::account::{Account, CurrencyBody, Side};
 use crate::behind::ENTRIES_MAX;
-use crate::chain::{CloseRow, EntryRow, Head, LimitsRow, Link, Record, TransferRow};
+use crate::chain::{EntryRow, Record, TransferRow};
+use crate::close::CloseRow;
+use crate::link::{Head, Link};
 use crate::money::format_minor;
-use crate::posting::{Balance, Limits};
-use crate::report::Account;
+use crate::posting::{Balance, Limits, LimitsRow};
 use crate::store::{BackdatedDay, BalanceRow};
 use crate::trail::Trail;
 use crate::transfer::TransferKind;

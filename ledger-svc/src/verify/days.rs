@@ -8,8 +8,10 @@ use jiff::tz::TimeZone;
 
 use super::Finding;
 use super::books::wrong;
-use crate::chain::{BackdatedRow, CloseRow, TransferRow};
-use crate::store::{BackdatedDay, Totals};
+use crate::as_of::Totals;
+use crate::chain::{BackdatedRow, TransferRow};
+use crate::close::CloseRow;
+use crate::store::BackdatedDay;
 
 /// Debits and credits in minor units.
 type Sides = (i64, i64);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Finding;
 use super::books::wrong;
-use crate::chain::{Hash, Link};
+use crate::hex::hex;
+use crate::link::{Hash, Link};
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::hex;
 
 /// Signatures that the walk along the chain has not come to.
 #[derive(Debug)]

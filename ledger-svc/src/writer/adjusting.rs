@@ -9,7 +9,7 @@ use super::acts::write_down;
 use super::gathered::Gathered;
 use crate::act::{Acted, Booked};
 use crate::batch::{Group, Verdict};
-use crate::chain::{Head, Link};
+use crate::link::{Head, Link};
 use crate::reconcile::{Adjusted, MatchError, MatchRow, NewAdjustment, NewMatch, Rule};
 use crate::store::{self, StoreError};
 

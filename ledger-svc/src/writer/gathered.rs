@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{Published, WriteError};
-use crate::account::AccountBody;
+use crate::account::{Account, AccountBody, Created};
 use crate::act::{Act, Acted, Actor, Deed};
 use crate::batch::{Group, Verdict};
 use crate::posting::{Balance, Limits};
 use crate::reconcile::{Adjusted, NewAdjustment};
-use crate::report::Account;
-use crate::store::Created;
 use crate::transfer::Action;
 
 /// Entries after which a batch is closed, however few transfers it has: a thousand transfers of a

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::gathered::{Gathered, Outcome};
 use super::ids::Ids;
 use super::memory::Memory;
-use crate::account::validate_code;
 use crate::batch::{self, Changes, Snapshot, Verdict, Wanted};
+use crate::naming::validate_code;
 use crate::store::{Ahead, Batch, Inserts, StoreError};
 
 /// A decided batch.

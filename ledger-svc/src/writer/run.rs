@@ -13,11 +13,13 @@ use super::ids::Ids;
 use super::memory::Memory;
 use super::prepare::{Prepared, prepare};
 use super::{Limits, WriteError, acts, adjusting};
+use crate::account::Created;
 use crate::act;
 use crate::batch::{self, Group, Verdict, Wanted};
-use crate::chain::{Link, Record};
+use crate::chain::Record;
+use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::store::{self, Ahead, Created, StoreError};
+use crate::store::{self, Ahead, StoreError};
 use crate::transfer::TransferKind;
 
 /// A batch, or a part of one that flies, that takes longer is given up as failed: a server that answers nothing must not

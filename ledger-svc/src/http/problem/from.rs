@@ -1,11 +1,11 @@
 //! Which problem each error of the ledger is, and at which field.
 
 use super::{Kind, Problem};
-use crate::account::NameError;
 use crate::exporting::ExportError;
 use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
+use crate::naming::NameError;
 use crate::posting::Rejection;
 use crate::reconcile::run::ReconcileError;
 use crate::reconcile::{MatchError, WithdrawError};

@@ -17,7 +17,7 @@ pub struct Names {
 impl Names {
     /// Takes a name with its code; says why it cannot.
     pub fn add(&mut self, name: &str, code: &str) -> Result<(), String> {
-        crate::account::validate_code(code).map_err(|error| {
+        crate::naming::validate_code(code).map_err(|error| {
             format!("{error}; give {name} a code of its own: forebay-code: \"assets:cash\"")
         })?;
         if let Some(other) = self.names.get(code) {
@@ -43,7 +43,7 @@ impl Names {
             return Err(format!("{name:?} is neither an account nor metadata"));
         }
         let code = name.to_ascii_lowercase();
-        crate::account::validate_code(&code).map_err(|error| error.to_string())?;
+        crate::naming::validate_code(&code).map_err(|error| error.to_string())?;
         match self.names.get(&code) {
             Some(other) => Err(format!("{name} would be the account of {other}")),
             None => Ok(code),

@@ -16,8 +16,7 @@ use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
 use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Dialect, Writer, packed};
-use crate::account::{AccountBody, CurrencyBody};
-use crate::report::Account;
+use crate::account::{Account, AccountBody, CurrencyBody};
 
 /// A text is closed at this size, far below what a server takes in one packet.
 const TEXT_BYTES_MAX: usize = 4 << 20;

@@ -15,8 +15,7 @@ use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
 use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer};
-use crate::account::{AccountBody, CurrencyBody};
-use crate::report::Account;
+use crate::account::{Account, AccountBody, CurrencyBody};
 
 /// One SQL transaction of the writer. Dropped without `commit`, it is rolled back.
 pub struct Batch<'a> {

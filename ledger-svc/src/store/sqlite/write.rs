@@ -17,8 +17,7 @@ use super::super::rows::{Cell, Clash, Rows, Table};
 use super::super::{StoreError, impossible};
 use super::fold::Folding;
 use super::{ACCOUNT, Writer, connect};
-use crate::account::{AccountBody, CurrencyBody};
-use crate::report::Account;
+use crate::account::{Account, AccountBody, CurrencyBody};
 
 /// Rows of one INSERT. Few sizes, so that each table's statements stay prepared.
 const ROWS_AT_ONCE: [usize; 6] = [512, 128, 32, 8, 2, 1];

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{ApiKeyRow, Role, Secret};
-use crate::chain::Hash;
+use crate::key::{ApiKeyRow, Role, Secret};
+use crate::link::Hash;
 use crate::metrics::Metrics;
 use crate::store::{Reader, StoreError};
 use crate::writer;
@@ -220,8 +220,8 @@ pub fn keep(
 
 #[cfg(test)]
 mod tests {
-    use super::super::rate::Rate;
     use super::*;
+    use crate::key::rate::Rate;
 
     fn ring() -> Ring {
         let (keys, clock, metrics) = (RwLock::default(), Instant::now(), Metrics::new());

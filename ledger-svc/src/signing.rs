@@ -7,12 +7,18 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Signing;
 use crate::act::{Act, Acted, Actor};
 use crate::metrics::Metrics;
 use crate::signature::{PublicKey, SignatureRow, SigningKey};
 use crate::store::{Reader, StoreError};
 use crate::writer::{Handle, WriteError};
+
+/// What the head of the chain is signed with.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    pub key: Arc<SigningKey>,
+    pub every: Duration,
+}
 
 /// What signs. Cheap to clone.
 #[derive(Clone, Debug)]
