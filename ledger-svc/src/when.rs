@@ -43,6 +43,21 @@ pub fn write_instant_or_null<S: serde::Serializer>(
     }
 }
 
+/// The first instant after a day, in UTC.
+pub fn end_of(date: Date) -> Timestamp {
+    let next = date.tomorrow().and_then(|next| next.to_zoned(TimeZone::UTC));
+    next.map_or(Timestamp::MAX, |next| next.timestamp())
+}
+
+/// The first instant of a day, in UTC. The first and the last day there are begin beyond the times there are.
+pub fn begin_of(day: Date) -> Timestamp {
+    match day.to_zoned(TimeZone::UTC) {
+        Ok(day) => day.timestamp(),
+        Err(_) if day.year() < 0 => Timestamp::MIN,
+        Err(_) => Timestamp::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +72,11 @@ mod tests {
         assert_eq!(time("2026-01-31"), time("2026-01-31T01:00:00+01:00"));
         assert!(time("9999-12-31") > time("9999-12-30") && time("9999-12-30").is_some());
         assert!(time("2026-01-31T00:00:00").is_none() && time("noon").is_none());
+    }
+    #[test]
+    fn days_end_where_the_next_begins() {
+        let end = end_of(jiff::civil::date(2026, 2, 28));
+        assert_eq!(end.to_string(), "2026-03-01T00:00:00Z");
+        assert_eq!(end_of(Date::MAX), Timestamp::MAX);
     }
 }

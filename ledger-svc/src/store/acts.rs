@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::engine::Batch;
+use super::error::{StoreError, impossible};
 use super::reader::{Arg, Reader};
 use super::row::{Columns, one_more};
 use super::rows;
-use super::{StoreError, impossible};
 use crate::act::{Act, Acted, AuditEntry, AuditRow, Booked, RevocationRow};
 use crate::key::rate::Rate;
 use crate::key::{ApiKey, ApiKeyRow, NewKey, Role};

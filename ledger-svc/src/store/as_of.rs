@@ -7,10 +7,9 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
-use super::StoreError;
-use super::journal::LAST_ENTRY;
+use super::error::StoreError;
+use super::halving::LAST_ENTRY;
 use super::read::BALANCES_AFTER;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
@@ -18,6 +17,7 @@ use crate::as_of::{AsOf, Totals};
 use crate::money::format_minor;
 use crate::posting::{Balance, Standing};
 use crate::report::{AccountTotals, AsOfTrialBalance, BalanceAsOf, CurrencyTotals};
+use crate::when::end_of;
 
 /// Accounts read at once where all are read.
 const PAGE: usize = 1000;
@@ -43,49 +43,6 @@ const SHIFTS: &str = "SELECT account_id,
 
 #[cfg(test)]
 pub const STATEMENTS: &[&str] = &[BACK_TO, SHIFTS];
-
-/// Where in a list that grows by time something falls: how many of `known..=end` come before it.
-#[derive(Clone, Copy, Debug)]
-pub struct Halving {
-    known: i64,
-    end: i64,
-}
-
-impl Halving {
-    pub fn new(count: i64) -> Self {
-        Self { known: 0, end: count }
-    }
-
-    /// Which one to look at next; nothing when it is found.
-    pub fn next(&self) -> Option<i64> {
-        (self.known < self.end).then(|| self.known + (self.end - self.known + 1) / 2)
-    }
-
-    /// Whether the one looked at comes before.
-    pub fn tell(&mut self, before: bool) {
-        let Some(middle) = self.next() else { return };
-        if before {
-            self.known = middle;
-        } else {
-            self.end = middle - 1;
-        }
-    }
-
-    pub fn found(&self) -> i64 {
-        self.known
-    }
-}
-
-/// The first instant after a day, in UTC.
-pub fn end_of(date: Date) -> Timestamp {
-    let next = date.tomorrow().and_then(|next| next.to_zoned(TimeZone::UTC));
-    next.map_or(Timestamp::MAX, |next| next.timestamp())
-}
-
-/// Whether something booked then is before `at`, to the nanosecond.
-pub fn is_before(booked_at_us: i64, at: Timestamp) -> bool {
-    i128::from(booked_at_us) * 1000 < at.as_nanosecond()
-}
 
 impl Reader {
     /// The account's balance as of then; nothing when there is no such account.
@@ -321,33 +278,5 @@ fn account_totals(code: String, account: &Standing, totals: Totals) -> AccountTo
         credits: text(credits_minor.into()),
         balance: text(account.normal.balance(debits_minor, credits_minor)),
         entries,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halving_finds_every_place() {
-        for count in 0..40 {
-            for place in 0..=count {
-                let (mut search, mut looks) = (Halving::new(count), 0);
-                while let Some(middle) = search.next() {
-                    search.tell(middle <= place);
-                    looks += 1;
-                }
-                assert_eq!(search.found(), place);
-                assert!(looks <= 6, "{looks} looks at {count}");
-            }
-        }
-    }
-
-    #[test]
-    fn days_end_where_the_next_begins() {
-        let end = end_of(jiff::civil::date(2026, 2, 28));
-        assert_eq!(end.to_string(), "2026-03-01T00:00:00Z");
-        assert!(is_before(end.as_microsecond() - 1, end) && !is_before(end.as_microsecond(), end));
-        assert_eq!(end_of(Date::MAX), Timestamp::MAX);
     }
 }

@@ -6,9 +6,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::error::StoreError;
 use super::row::{self, Columns};
-use super::{DatabaseUrl, StoreError, migration, mysql, postgres, sqlite};
+use super::url::DatabaseUrl;
 use super::{acts, metadata, outbox, reconcile, sets, signatures};
+use super::{migration, mysql, postgres, sqlite};
 use crate::account::{Account, CurrencyBody, Side};
 use crate::account_set::{MemberRow, SetRow};
 use crate::act::{AuditRow, RevocationRow};

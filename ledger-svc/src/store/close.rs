@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::StoreError;
 use super::engine::Batch;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{Columns, one_more};
 use super::rows;

@@ -7,9 +7,7 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::StoreError;
-use super::as_of::end_of;
-use super::pinned::begin_of;
+use super::error::StoreError;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;
@@ -18,6 +16,7 @@ use crate::as_of::Totals;
 use crate::money::format_minor;
 use crate::posting::Standing;
 use crate::report::{AccountEntry, Statement, StatementBy};
+use crate::when::{begin_of, end_of};
 
 /// From that day to before that day; without, from the first or to the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

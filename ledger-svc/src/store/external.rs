@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
 use super::audit::{Audit, stray};
 use super::engine::Batch;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::reconcile::line_row;
 use super::row::{Columns, one_more};

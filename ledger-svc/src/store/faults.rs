@@ -1,6 +1,6 @@
 //! Where the simulation lets a batch fail. Outside of unit tests nothing ever fails here.
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Points of a batch at which the database, or the way to it, may give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

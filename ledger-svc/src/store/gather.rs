@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::current::last_late;
 use super::engine::{Ahead, Batch, Inserts};
+use super::error::{StoreError, impossible};
+use super::list::List;
 use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
-use super::{StoreError, impossible};
 use crate::account::{Account, AccountBody, Created, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::behind::{Behind, ENTRIES_MAX};
@@ -53,27 +54,6 @@ const LIMITS: &str =
 #[cfg(test)]
 pub const STATEMENTS: &[&str] =
     &[LAST, HEAD, HEAD_OF_TRANSFERS, KEYS_APART, NEXT_EXPIRY, NEXT_LIMITS, MARK, BEHIND, LIMITS];
-
-/// What is looked up by a list; each engine has a statement for each.
-#[derive(Clone, Copy, Debug)]
-pub enum List<'a> {
-    /// Answers by their keys.
-    Answers(&'a [&'a str]),
-    /// Standings by accounts' codes.
-    Standings(&'a [String]),
-    /// Transfers by their ids.
-    Targets(&'a [Uuid]),
-    /// What jumps lead to from these entries, down to their accounts' first.
-    Trails(&'a [i64]),
-    /// Entries by their ids: those that moved.
-    Entries(&'a [i64]),
-    /// Entries by their ids: those that were held.
-    PendingEntries(&'a [i64]),
-    /// What transfers are called, by their sequence numbers.
-    Called(&'a [i64]),
-    /// Pending transfers that expire until then, in microseconds since 1970, and at most so many.
-    Due(i64, i64),
-}
 
 impl Batch<'_> {
     /// Adds what a batch needs to know to what is known. Takes the write lock first, and fails when another

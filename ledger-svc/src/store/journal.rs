@@ -1,10 +1,8 @@
 //! The general ledger: the entries of all accounts, in booking order.
 
-use jiff::Timestamp;
-
-use super::StoreError;
-use super::as_of::{Halving, is_before};
-use super::reader::{Arg, Moment, Reader};
+use super::error::StoreError;
+use super::halving::LAST_ENTRY;
+use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::statement::Period;
 use crate::money::Currency;
@@ -22,12 +20,9 @@ const JOURNAL: &str =
      JOIN accounts AS a ON a.id = e.account_id
      JOIN currencies AS c ON c.code = a.currency
      ORDER BY e.id";
-const BOOKED_AT: &str = "SELECT t.booked_at_us FROM entries AS e
-     JOIN transfers AS t ON t.seq = e.transfer_seq WHERE e.id = ?";
-pub(super) const LAST_ENTRY: &str = "SELECT coalesce(max(id), 0) FROM entries";
 
 #[cfg(test)]
-pub const STATEMENTS: &[&str] = &[JOURNAL, BOOKED_AT, LAST_ENTRY];
+pub const STATEMENTS: &[&str] = &[JOURNAL];
 
 impl Reader {
     /// Entries booked in the period, those after the `after`th of all.
@@ -52,31 +47,6 @@ impl Reader {
         moment.end().await?;
         self.call_entries(rows.iter_mut().map(|row| &mut row.entry)).await?;
         Ok(Page::cut(rows, limit, |entry| entry.id.to_string()))
-    }
-}
-
-impl Moment {
-    /// How many of the entries, which are numbered without gaps, were booked before then.
-    pub(super) async fn entries_before(
-        &mut self,
-        last: i64,
-        at: Timestamp,
-    ) -> Result<i64, StoreError> {
-        // Mostly nothing was booked since.
-        if last == 0 || self.is_booked_before(last, at).await? {
-            return Ok(last);
-        }
-        let mut search = Halving::new(last - 1);
-        while let Some(middle) = search.next() {
-            search.tell(self.is_booked_before(middle, at).await?);
-        }
-        Ok(search.found())
-    }
-
-    async fn is_booked_before(&mut self, entry: i64, at: Timestamp) -> Result<bool, StoreError> {
-        let booked = self.row(BOOKED_AT, &[Arg::Long(entry)], |row| row.long(0)).await?;
-        let missing = || StoreError::Corrupt(format!("no entry {entry}"));
-        Ok(is_before(booked.ok_or_else(missing)?, at))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 
 /// Looked up at once.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::StoreError;
 use super::engine::Batch;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use crate::account::Account;

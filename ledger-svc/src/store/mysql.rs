@@ -18,12 +18,12 @@ use self::write::inserts;
 pub use self::write::{Batch, Inserts, look_up};
 use super::alike;
 use super::durability::{self, Settings, UnsafeSetting};
+use super::error::StoreError;
 use super::migration::{self, Migrated};
 use super::row::Columns;
 use super::rows::Rows;
-use super::sealed::SERVICE;
-use super::url::Server;
-use super::{Access, StoreError};
+use super::service::SERVICE;
+use super::url::{Access, Server};
 use crate::seal::ServiceRow;
 
 pub const MIGRATIONS: [migration::Source; alike::MIGRATIONS] =

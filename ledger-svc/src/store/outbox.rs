@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::engine::Batch;
+use super::error::{StoreError, impossible};
 use super::read::{ENTRIES_OF_HELD, ENTRIES_OF_MOVED};
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::rows;
-use super::{StoreError, impossible};
 use crate::act::{Acted, Booked};
 use crate::outbox::event::Event;
 use crate::outbox::sign::Secret;

@@ -2,17 +2,15 @@
 //! number says for ever which of them count: the pages of a statement are of one account, whatever is booked while
 //! they are read.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
-use super::StoreError;
-use super::as_of::end_of;
+use super::error::StoreError;
 use super::reader::{Arg, Moment};
 use super::row::Columns;
 use super::way::along;
 use crate::as_of::{AsOf, Totals};
 use crate::posting::Standing;
+use crate::when::{begin_of, end_of};
 
 /// The entry of a number, with the account's totals up to it.
 const NUMBERED: &str = along!(
@@ -149,15 +147,6 @@ impl Moment {
         let arguments = [Arg::Long(account.account_id), Arg::Text(&text), Arg::Long(number)];
         totals.add(self.row(OF_DAY, &arguments, sums).await?.unwrap_or_default())?;
         Ok(totals)
-    }
-}
-
-/// The first instant of a day, in UTC. The first and the last day there are begin beyond the times there are.
-pub fn begin_of(day: Date) -> Timestamp {
-    match day.to_zoned(TimeZone::UTC) {
-        Ok(day) => day.timestamp(),
-        Err(_) if day.year() < 0 => Timestamp::MIN,
-        Err(_) => Timestamp::MAX,
     }
 }
 

@@ -4,8 +4,8 @@
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
 use super::{
-    acts, as_of, close, effective, external, gather, journal, metadata, migration, outbox, pinned,
-    read, reconcile, sets, signatures, sqlite,
+    acts, as_of, close, effective, external, gather, halving, journal, metadata, migration, outbox,
+    pinned, read, reconcile, sets, signatures, sqlite,
 };
 
 /// Tables of which a statement may go through all rows: the chart, what a trial balance is made of, and days.
@@ -26,6 +26,7 @@ async fn no_read_goes_through_a_table_that_grows() {
         effective::STATEMENTS,
         pinned::STATEMENTS,
         journal::STATEMENTS,
+        halving::STATEMENTS,
         close::STATEMENTS,
         gather::STATEMENTS,
         external::STATEMENTS_READ,

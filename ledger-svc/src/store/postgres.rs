@@ -16,11 +16,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 pub use self::write::{Batch, Insert, inserts, look_up};
 use super::alike;
 use super::durability::{self, Settings, UnsafeSetting};
+use super::error::StoreError;
 use super::migration::{self, Migrated};
 use super::row::Columns;
-use super::sealed::SERVICE;
-use super::url::Server;
-use super::{Access, StoreError};
+use super::service::SERVICE;
+use super::url::{Access, Server};
 use crate::seal::ServiceRow;
 
 pub const MIGRATIONS: [migration::Source; alike::MIGRATIONS] =

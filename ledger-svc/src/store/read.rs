@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::StoreError;
 use super::current::{late, late_one, standing};
+use super::error::StoreError;
 use super::reader::{Arg, Moment, Reader};
 use super::row::{self, Columns, one_more};
 use super::way::along;

@@ -10,8 +10,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 use sqlx::{AssertSqlSafe, Transaction};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::current::in_postgres;
+use super::error::StoreError;
 use super::row::Columns;
 
 /// The reading connections. Cheap to clone.

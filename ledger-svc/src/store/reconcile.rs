@@ -6,14 +6,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::as_of::end_of;
 use super::engine::Batch;
-use super::gather::List;
+use super::error::{StoreError, impossible};
+use super::list::List;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::rows;
 use super::way::along;
-use super::{StoreError, impossible};
 use crate::act::{Acted, Booked};
 use crate::money::format_minor;
 use crate::posting::Standing;
@@ -22,6 +21,7 @@ use crate::reconcile::{
     signed,
 };
 use crate::report::Page;
+use crate::when::end_of;
 
 const LAST_MATCH: &str = "SELECT coalesce(max(id), 0) FROM matches";
 const OPEN_LINES: &str =

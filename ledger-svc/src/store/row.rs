@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, ValueRef};
 use uuid::Uuid;
 
-use super::{StoreError, impossible};
+use super::error::{StoreError, impossible};
 use crate::account::{Account, CurrencyBody, Side};
 use crate::batch::{Last, StoredAnswer};
 use crate::behind::BalanceNow;

@@ -13,7 +13,7 @@ pub use self::reconciliation::{
     of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
     of_withdrawal,
 };
-use super::{StoreError, impossible};
+use super::error::{StoreError, impossible};
 use crate::account::{Account, Side};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};

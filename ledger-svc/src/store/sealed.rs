@@ -4,43 +4,20 @@ use jiff::Timestamp;
 
 use super::audit::Audit;
 use super::engine::{Batch, Writer};
+use super::error::{StoreError, impossible};
 use super::row::Columns;
 use super::rows;
-use super::{StoreError, impossible};
+use super::service::SERVICE;
 use crate::batch::Changes;
 use crate::outbox::Progress;
-use crate::seal::{self, ServiceRow};
+use crate::seal::ServiceRow;
 
-/// As `ServiceRow` has them.
-pub const SERVICE: &str = "SELECT epoch, probed_at_us, balances_through FROM service WHERE id = 1";
 const PROGRESS: &str =
     "SELECT endpoint_id, delivered_seq, failures, next_attempt_at_us, suspended_at_us, error, seal
      FROM webhook_progress ORDER BY endpoint_id";
 const KEY_USES: &str = "SELECT key_id, last_used_at_us, seal FROM api_key_uses ORDER BY key_id";
 /// There until everything is sealed.
 const UNSEALED: &str = "rows_to_seal";
-
-impl ServiceRow {
-    /// What `SERVICE` found.
-    pub(super) fn found((epoch, probed_at_us, balances_through): (i64, i64, i64)) -> Self {
-        Self { epoch, probed_at_us, balances_through }
-    }
-
-    /// Of the service that takes over.
-    pub(super) fn next(self) -> Self {
-        Self { epoch: self.epoch + 1, ..self }
-    }
-
-    /// The statement that writes it.
-    pub(super) fn update(&self) -> String {
-        let Self { epoch, probed_at_us, balances_through } = self;
-        let seal = seal::of_service(self);
-        format!(
-            "UPDATE service SET epoch = {epoch}, probed_at_us = {probed_at_us}, balances_through = {balances_through},
-                seal = '{seal}' WHERE id = 1"
-        )
-    }
-}
 
 /// As the first columns of `PROGRESS` are.
 fn progress(row: &dyn Columns) -> Result<Progress, StoreError> {

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::current::late;
 use super::engine::Batch;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
-use super::{StoreError, rows};
+use super::rows;
 use crate::account::Created;
 use crate::account_set::{
     AccountSet, Member, MemberRow, NewMembers, SETS_MAX, SetBody, SetError, SetRow,

@@ -1,7 +1,7 @@
 //! Signatures of the chain's head: how one is stored, and what is read of them.
 
-use super::StoreError;
 use super::engine::Batch;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::{self, Columns, one_more};
 use super::rows;

@@ -4,7 +4,9 @@
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Executor, Row};
 
-use super::{DatabaseUrl, StoreError, mysql};
+use super::error::StoreError;
+use super::mysql;
+use super::url::DatabaseUrl;
 
 /// A connection inside one read-only SQL transaction.
 #[derive(Debug)]

@@ -24,10 +24,11 @@ pub use self::write::LOOK_UPS;
 pub use self::write::{Batch, Insert, inserts, look_up};
 use super::alike;
 use super::durability::{self, UnsafeSetting};
+use super::error::StoreError;
 use super::migration::{self, Migrated};
 use super::row::Columns;
-use super::sealed::SERVICE;
-use super::{Access, SqliteFile, StoreError, Synchronous};
+use super::service::SERVICE;
+use super::url::{Access, SqliteFile, Synchronous};
 use crate::seal::ServiceRow;
 
 /// "FBLG", set by the first migration.

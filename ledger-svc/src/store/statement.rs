@@ -4,8 +4,8 @@
 
 use jiff::Timestamp;
 
-use super::reader::Moment;
-use super::{Reader, StoreError};
+use super::error::StoreError;
+use super::reader::{Moment, Reader};
 use crate::as_of::Totals;
 use crate::money::format_minor;
 use crate::posting::Standing;

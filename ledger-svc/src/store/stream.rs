@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::StoreError;
 use super::audit::Audit;
+use super::error::StoreError;
 use crate::chain::{BackdatedRow, EntryRow, KeyRow, TransferRow};
 use crate::transfer::TransferKind;
 

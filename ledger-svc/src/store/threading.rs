@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::StoreError;
 use super::audit::{Audit, entry};
 use super::engine::Writer;
+use super::error::StoreError;
 use super::rows;
 use crate::trail::Trail;
 

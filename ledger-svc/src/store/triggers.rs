@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::audit::Audit;
-use super::engine::open_unheld;
+use super::error::StoreError;
 use super::migration::Source;
+use super::opening::open_unheld;
 use super::row::Columns;
-use super::{Access, DatabaseUrl, StoreError, mysql, postgres, sqlite, unique};
+use super::url::{Access, DatabaseUrl};
+use super::{mysql, postgres, sqlite, unique};
 
 /// Of each: the name, what it says, and the language and text of its function where it has one.
 const SQLITE: &str = "SELECT name, sql, '' FROM sqlite_schema WHERE type = 'trigger'";

@@ -2,8 +2,8 @@
 //! up neither before it writes. A database that lost such an index, by hand or by a copy that was not whole, says nothing of
 //! it. So the catalogue is held against what there must be.
 
-use super::StoreError;
 use super::audit::Audit;
+use super::error::StoreError;
 
 /// Tables, and columns that no two rows of theirs share. The tests hold it against what the migrations make.
 const UNIQUE: [&str; 50] = [

@@ -20,6 +20,15 @@ pub enum DatabaseUrl {
     Postgres(Server<PgConnectOptions>),
 }
 
+/// What opening a database may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Create or update the tables.
+    pub migrate: bool,
+    /// Go on with settings that can lose acknowledged transfers.
+    pub allow_unsafe: bool,
+}
+
 /// A file of the embedded engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteFile {

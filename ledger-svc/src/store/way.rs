@@ -1,7 +1,7 @@
 //! An account's entries by their numbers, found by going back from its last one (`trail`): along the jumps to the end of
 //! what is wanted, then one by one. One statement finds a run of them and reads it.
 
-use super::StoreError;
+use super::error::StoreError;
 use super::reader::{Arg, Reader};
 use super::row::Columns;
 use crate::posting::Standing;

@@ -11,10 +11,10 @@ use sqlx::mysql::MySqlArguments;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, MySql, Transaction};
 
-use super::super::gather::List;
+use super::super::error::{StoreError, impossible};
+use super::super::list::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
-use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Dialect, Writer, packed};
 use crate::account::{Account, AccountBody, CurrencyBody};
 

@@ -10,10 +10,10 @@ use sqlx::query::Query;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::super::gather::List;
+use super::super::error::{StoreError, impossible};
+use super::super::list::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Sort, Table};
-use super::super::{StoreError, impossible};
 use super::{ACCOUNT, Writer};
 use crate::account::{Account, AccountBody, CurrencyBody};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::super::StoreError;
+use super::super::error::StoreError;
 use super::{BUSY_TIMEOUT, inspect, named};
 
 /// Copies the database at `from` to `to`, where there must be nothing. When it is done the copy is on the disk

@@ -88,7 +88,7 @@ async fn fold_once(
 mod tests {
     use std::time::Instant;
 
-    use super::super::super::{Access, SqliteFile, Synchronous};
+    use super::super::super::url::{Access, SqliteFile, Synchronous};
     use super::super::open;
     use super::*;
 

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::StoreError;
+use super::super::error::StoreError;
 use super::named;
 
 /// Held as long as the service may write.

@@ -11,10 +11,10 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Connection, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::super::gather::List;
+use super::super::error::{StoreError, impossible};
+use super::super::list::List;
 use super::super::row::{self, Columns};
 use super::super::rows::{Cell, Clash, Rows, Table};
-use super::super::{StoreError, impossible};
 use super::fold::Folding;
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{Account, AccountBody, CurrencyBody};
