@@ -2,53 +2,24 @@
 //! answers and the chain. Reads only, and may run beside the service.
 
 mod books;
+mod chart;
 mod days;
+mod finding;
 mod reconciled;
 mod sealed;
 mod signed;
 
-use std::collections::HashMap;
-use std::fmt;
-
-use thiserror::Error;
-
 pub use self::books::{Books, Sums};
+use self::chart::Chart;
+pub use self::finding::{Finding, VerifyError};
 use self::reconciled::Reconciled;
 use self::sealed::Sealed;
 use self::signed::Signed;
-use crate::account::{Account, CurrencyBody};
-use crate::account_set::{MemberRow, SetRow};
-use crate::act::{AuditRow, RevocationRow};
 use crate::chain::Record;
-use crate::close::CloseRow;
 use crate::hex::hex;
-use crate::key::ApiKeyRow;
 use crate::link::{Head, Link};
-use crate::outbox::{EndpointRow, RemovalRow};
-use crate::posting::LimitsRow;
-use crate::reconcile::{MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded};
-
-/// The first row found to be wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub table: &'static str,
-    /// Its key, such as `seq 12`.
-    pub row: String,
-    pub what: String,
-}
-
-/// Why a database is not verified.
-#[derive(Debug, Error)]
-pub enum VerifyError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the books are not right: {0}")]
-    Wrong(Finding),
-    #[error("{0}; forebay-ledger migrate --mend makes them again")]
-    Unguarded(Unguarded),
-}
+use crate::store::{Audit, DatabaseUrl, Stream, Unguarded};
 
 /// Books found right.
 #[derive(Debug)]
@@ -59,38 +30,6 @@ pub struct Verified {
     pub unguarded: Unguarded,
     /// The last signature, and how many there are.
     pub signed: Option<(SignatureRow, usize)>,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}: {}", self.table, self.row, self.what)
-    }
-}
-
-impl From<Finding> for VerifyError {
-    fn from(finding: Finding) -> Self {
-        Self::Wrong(finding)
-    }
-}
-
-/// The chart by the subjects of its links.
-struct Chart {
-    currencies: HashMap<String, CurrencyBody>,
-    accounts: HashMap<i64, Account>,
-    limits: HashMap<i64, LimitsRow>,
-    closes: HashMap<i64, CloseRow>,
-    keys: HashMap<i64, ApiKeyRow>,
-    revocations: HashMap<i64, RevocationRow>,
-    endpoints: HashMap<i64, EndpointRow>,
-    removals: HashMap<i64, RemovalRow>,
-    audits: HashMap<i64, AuditRow>,
-    sets: HashMap<i64, SetRow>,
-    members: HashMap<i64, MemberRow>,
-    statements: HashMap<i64, StatementRow>,
-    withdrawals: HashMap<i64, WithdrawalRow>,
-    matches: HashMap<i64, MatchRow>,
-    unmatches: HashMap<i64, UnmatchRow>,
-    signatures: HashMap<i64, SignatureRow>,
 }
 
 /// Verifies a whole database. `pinned` is a head of the chain noted down before: it must still be in it.
@@ -106,7 +45,7 @@ pub async fn verify_signed(
 ) -> Result<Verified, VerifyError> {
     let mut audit = Audit::open(url).await?;
     audit.check_migrations(url).await?;
-    let mut chart = read(&mut audit).await?;
+    let mut chart = Chart::read(&mut audit).await?;
     let mut signed = Signed::new(chart.signatures.values(), keys)?;
     let (reconciled, sealed) = (Reconciled::new(&chart), Sealed::new(&chart));
     let accounts = chart.accounts.len();
@@ -138,27 +77,6 @@ pub async fn verify_signed(
     let unguarded = audit.unguarded().await?;
     audit.close().await?;
     Ok(Verified { books, accounts, unguarded, signed: signed.last })
-}
-
-async fn read(audit: &mut Audit) -> Result<Chart, StoreError> {
-    Ok(Chart {
-        currencies: keyed(audit.currencies().await?, |row| row.code.clone()),
-        accounts: keyed(audit.accounts().await?, |row| row.id),
-        limits: keyed(audit.limits().await?, |row| row.id),
-        closes: keyed(audit.closes().await?, |row| row.id),
-        keys: keyed(audit.api_keys().await?, |row| row.id),
-        revocations: keyed(audit.revocations().await?, |row| row.key_id),
-        endpoints: keyed(audit.endpoints().await?, |row| row.id),
-        removals: keyed(audit.removals().await?, |row| row.endpoint_id),
-        audits: keyed(audit.audit_log().await?, |row| row.id),
-        sets: keyed(audit.sets().await?, |row| row.id),
-        members: keyed(audit.members().await?, |row| row.id),
-        statements: keyed(audit.statements().await?, |row| row.id),
-        withdrawals: keyed(audit.withdrawals().await?, |row| row.statement_id),
-        matches: keyed(audit.matches().await?, |row| row.id),
-        unmatches: keyed(audit.unmatches().await?, |row| row.match_id),
-        signatures: keyed(audit.signatures().await?, |row| row.id),
-    })
 }
 
 /// Goes along the chain and holds each link against the row it is about.
@@ -340,8 +258,4 @@ async fn nothing_unchained(
         return Err(unchained(table, format!("id {id}")).into());
     }
     Ok(())
-}
-
-fn keyed<K: std::hash::Hash + Eq, T>(rows: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
-    rows.into_iter().map(|row| (key(&row), row)).collect()
 }

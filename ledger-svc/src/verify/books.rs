@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Finding;
 use super::days::Days;
+use super::finding::{Finding, wrong};
 use crate::account::{Account, CurrencyBody, Side};
 use crate::behind::ENTRIES_MAX;
 use crate::chain::{EntryRow, Record, TransferRow};
@@ -58,15 +58,6 @@ pub struct Books {
     pending_entries: i64,
     booked_at_us: i64,
     days: Days,
-}
-
-/// A row that is wrong.
-pub(super) fn wrong(
-    table: &'static str,
-    row: impl Into<String>,
-    what: impl Into<String>,
-) -> Finding {
-    Finding { table, row: row.into(), what: what.into() }
 }
 
 impl Books {

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Finding;
-use super::books::wrong;
+use super::finding::{Finding, wrong};
 use crate::as_of::Totals;
 use crate::chain::{BackdatedRow, TransferRow};
 use crate::close::CloseRow;

@@ -1,9 +1,8 @@
 //! What is open and what is matched, recomputed from statements and matches.
 
+use super::chart::Chart;
+use super::finding::{Finding, wrong};
 use std::collections::BTreeMap;
-
-use super::books::wrong;
-use super::{Chart, Finding};
 
 /// What the derived tables must hold.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::books::wrong;
-use super::{Chart, Finding, VerifyError};
+use super::chart::Chart;
+use super::finding::{Finding, VerifyError, wrong};
 use crate::seal;
 use crate::store::Audit;
 

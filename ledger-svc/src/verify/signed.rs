@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Finding;
-use super::books::wrong;
+use super::finding::{Finding, wrong};
 use crate::hex::hex;
 use crate::link::{Hash, Link};
 use crate::signature::{PublicKey, SignatureRow};
