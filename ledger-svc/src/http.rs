@@ -4,6 +4,7 @@ pub mod access;
 pub mod account_sets;
 pub mod accounts;
 pub mod admin;
+pub mod app;
 pub mod auth;
 pub mod batches;
 pub mod closes;
@@ -13,11 +14,13 @@ pub mod events;
 pub mod exports;
 pub mod external;
 pub mod extract;
+pub mod gate;
 pub mod imports;
 pub mod keys;
 pub mod lines;
 pub mod observe;
 pub mod openapi;
+pub mod period;
 pub mod precondition;
 pub mod problem;
 pub mod reconciliation;
@@ -31,13 +34,8 @@ pub mod unread;
 pub mod view;
 pub mod webhooks;
 
-use std::ops::Deref;
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Router;
 use axum::middleware;
-use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -45,77 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::metrics::Metrics;
-use crate::outbox;
-use crate::outbox::deliver::Changes;
-use crate::outbox::tail::Tail;
-use crate::signing::Signer;
-use crate::store::{DatabaseUrl, Reader};
-use crate::writer;
-
-/// API keys in force, unless `--keys-max` says otherwise.
-pub const KEYS_MAX_DEFAULT: usize = 10_000;
-
-/// Exports under way at once, unless `--exports-max` says otherwise. Each has a connection to the database, and a
-/// moment of it that is kept.
-pub const EXPORTS_MAX_DEFAULT: usize = 2;
-
-/// What a request may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub body_bytes_max: usize,
-    pub header_bytes_max: usize,
-    pub entries_max: usize,
-    /// Requests in one batch.
-    pub batch_max: usize,
-    /// API keys in force.
-    pub keys_max: usize,
-    /// Exports under way at once.
-    pub exports_max: usize,
-    pub body_timeout: Duration,
-    pub request_timeout: Duration,
-}
-
-/// What handlers work with. It is cloned several times a request, so it is one pointer.
-#[derive(Clone, Debug)]
-pub struct App(Arc<Parts>);
-
-/// What an `App` is made of.
-#[derive(Debug)]
-pub struct Parts {
-    /// For what reads all of it in one moment.
-    pub database: DatabaseUrl,
-    pub reader: Reader,
-    pub writer: Arc<writer::Handle>,
-    pub metrics: Metrics,
-    pub limits: Limits,
-    pub gate: Arc<auth::Gate>,
-    /// Signs the head of the chain, if it is to be signed.
-    pub signer: Option<Signer>,
-    pub outbox: outbox::Limits,
-    pub tail: Tail,
-    pub changes: Changes,
-    /// Places for event streams.
-    pub streams: Arc<Semaphore>,
-    /// Places for exports.
-    pub exports: Arc<Semaphore>,
-    /// Turns true at a stop.
-    pub stopping: watch::Receiver<bool>,
-}
-
-impl App {
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
-    }
-}
-
-impl Deref for App {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
-}
+pub use self::app::{App, EXPORTS_MAX_DEFAULT, KEYS_MAX_DEFAULT, Limits, Parts};
 
 fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Base::openapi())

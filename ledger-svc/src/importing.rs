@@ -3,63 +3,24 @@
 
 mod foreseen;
 mod known;
+mod outcome;
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
-use thiserror::Error;
-use utoipa::ToSchema;
-
+use self::outcome::{BATCH, KEY_REUSED};
+pub use self::outcome::{ImportError, Imported};
 use crate::account::{AccountBody, Created, Side};
 use crate::act::Actor;
 use crate::batch::{Group, Verdict};
 use crate::interchange::check::{Chart, Plan, Planned};
-use crate::interchange::{Fault, Faults, Found};
+use crate::interchange::{Fault, Found};
 use crate::store::{Reader, StoreError};
-use crate::writer::{Handle, WriteError};
+use crate::writer::Handle;
 
 /// Rows read at once.
 const PAGE: usize = 1000;
-/// Transfers booked at once.
-const BATCH: usize = 500;
 /// Lines named at most.
 const LINES_MAX: usize = 100;
-
-const KEY_REUSED: &str =
-    "its key belongs to a transfer that says something else; was it booked here before?";
-
-/// What an import came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Imported {
-    /// Currencies that were not there.
-    pub currencies: usize,
-    /// Accounts that were not there.
-    pub accounts: usize,
-    /// Transfers booked now.
-    pub transfers: usize,
-    /// Their entries.
-    pub entries: usize,
-    /// Transfers that were booked by an import before.
-    pub booked_before: usize,
-    /// Lines of those of them that have no key, and are taken for what was booked because they say the same: 100 at most.
-    /// Another transfer needs a key of its own.
-    pub taken_for_the_same: Vec<usize>,
-}
-
-/// Why an import ended.
-#[derive(Debug, Error)]
-pub enum ImportError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// Nothing was booked.
-    #[error(transparent)]
-    Foreseen(#[from] Faults),
-    /// Others changed the books since the plan was tried out. What earlier batches booked stays.
-    #[error("{fault}; of the text {} transfers are booked, now or before", .before.transfers + .before.booked_before)]
-    Refused { fault: Fault, before: Imported },
-}
 
 /// What entries moved by account: debits and credits in minor units, and how many.
 pub type Moved = BTreeMap<String, (i128, i128, i64)>;

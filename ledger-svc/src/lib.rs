@@ -40,6 +40,7 @@ pub mod operator_log;
 pub mod outbox;
 pub mod posting;
 pub mod reconcile;
+pub mod reconciling;
 pub mod report;
 pub mod seal;
 pub mod service;

@@ -1,6 +1,8 @@
 //! One running ledger: a database, its writer, the main and the admin listener.
 
 mod guard;
+mod options;
+mod shouting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,49 +13,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::http::auth::Auth;
+pub use self::options::Options;
 use crate::http::server::{self, Gauges};
-use crate::http::tls::Tls;
 use crate::http::{self, App, admin};
-use crate::key::Secret;
 use crate::keyring::{self, Ring};
 use crate::metrics::Metrics;
+use crate::outbox::deliver;
 use crate::outbox::tail::Tail;
-use crate::outbox::{self, deliver};
-use crate::signing::{Signer, Signing};
-use crate::store::{self, Access, DatabaseUrl, Reader, StoreError, Unguarded, UnsafeSetting};
-use crate::verify::VerifyError;
+use crate::signing::Signer;
+use crate::store::{self, Access, Reader, StoreError};
 use crate::writer;
 
 /// Connections the admin listener holds at once; it has one or two clients.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
-
-/// How often a service on unsafe settings, or one that asks nobody for a key, says so.
-const SHOUT_EVERY: Duration = Duration::from_secs(60);
-
-/// Everything a service is told at its start.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub database: DatabaseUrl,
-    /// Create or update the tables at the start.
-    pub migrate: bool,
-    /// Serve a database whose settings can lose acknowledged transfers; for development.
-    pub allow_unsafe: bool,
-    /// Port 0 takes a free one.
-    pub listen: SocketAddr,
-    pub admin_listen: SocketAddr,
-    /// The main listener speaks TLS.
-    pub tls: Option<Arc<Tls>>,
-    pub auth: Auth,
-    /// Signs the head of the chain, so often.
-    pub signing: Option<Signing>,
-    /// Booked as a key of an administrator when the database has none.
-    pub first_admin_key: Option<Secret>,
-    pub http: http::Limits,
-    pub outbox: outbox::Limits,
-    pub server: server::Limits,
-    pub writer: writer::Limits,
-}
 
 /// Why a service did not start or did not end well.
 #[derive(Debug, Error)]
@@ -96,7 +68,8 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     let metrics = Metrics::new();
     metrics.database.with_label_values(&[reader.engine()]).set(1);
     let unguarded = store::unguarded(&options.database).await?;
-    let mut shouting = shouts(&options, &metrics, opened.unsafe_settings, unguarded);
+    let mut shouting =
+        shouting::shouts(&options.database, &metrics, opened.unsafe_settings, unguarded);
     announce_capacities(&metrics, &options);
     let (handle, writer) =
         writer::start(opened.writer, opened.ahead, options.writer, metrics.clone());
@@ -151,25 +124,6 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
     })
 }
 
-/// What is said again and again as long as it is so.
-fn shouts(
-    options: &Options,
-    metrics: &Metrics,
-    unsafe_settings: Vec<UnsafeSetting>,
-    unguarded: Unguarded,
-) -> Vec<JoinHandle<()>> {
-    let mut shouting = Vec::new();
-    let database = || options.database.to_string();
-    if !unsafe_settings.is_empty() {
-        metrics.unsafe_durability.set(1);
-        shouting.push(tokio::spawn(shout_unsafe(database(), unsafe_settings)));
-    }
-    if !unguarded.is_empty() {
-        shouting.push(tokio::spawn(shout_unguarded(database(), unguarded)));
-    }
-    shouting
-}
-
 /// The admin listener's own limits.
 fn of_admin(limits: server::Limits) -> server::Limits {
     let connections_max = ADMIN_CONNECTIONS_MAX;
@@ -212,30 +166,6 @@ fn beside(
         tasks.push(signer.clone().keep(signing.every, stopped.clone()));
     }
     Ok(tasks)
-}
-
-/// Says at error level, again and again, that this is no database for money.
-async fn shout_unsafe(database: String, settings: Vec<UnsafeSetting>) {
-    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-    let mut every = tokio::time::interval(SHOUT_EVERY);
-    loop {
-        every.tick().await;
-        tracing::error!(
-            database,
-            settings = settings.join("; "),
-            "UNSAFE: acknowledged transfers can be lost; never keep money in this database"
-        );
-    }
-}
-
-/// Says at error level, again and again, that nothing in the database keeps what is booked from being changed.
-async fn shout_unguarded(database: String, unguarded: Unguarded) {
-    let unguarded = VerifyError::Unguarded(unguarded);
-    let mut every = tokio::time::interval(SHOUT_EVERY);
-    loop {
-        every.tick().await;
-        tracing::error!(database, "UNGUARDED: {unguarded}");
-    }
 }
 
 async fn bind(

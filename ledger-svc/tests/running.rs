@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use forebay_ledger::http::auth::Auth;
 use forebay_ledger::http::{self, server};
 use forebay_ledger::outbox;
 use forebay_ledger::service::{self, Options, Service};
@@ -12,6 +11,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::engine::{Database, Server};
+use forebay_ledger::http::gate::Auth;
 
 /// How long anything in these tests may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);

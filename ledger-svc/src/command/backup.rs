@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use super::print;
+use super::output::print;
 use super::verify::text;
 use crate::store::{self, DatabaseUrl, SqliteFile};
 use crate::verify;

@@ -7,15 +7,16 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::database::DatabaseArgs;
 use super::offline::{Offline, runtime};
-use super::{DatabaseArgs, print};
+use super::output::print;
+use super::values::day;
 use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose, is_over};
 use crate::naming::validate_text;
 use crate::signature::SigningKey;
 use crate::signing::sign;
 use crate::transfer::DESCRIPTION_CHARS_MAX;
-use crate::when;
 
 const SERVED: &str = "while the service runs, use its API: POST /v1/closes";
 
@@ -74,8 +75,4 @@ async fn closed(offline: &Offline, body: CloseBody) -> anyhow::Result<Acted> {
     }
     let (totals, last_entry) = offline.reader.totals_through(body.through).await?;
     offline.act(Act::Close(NewClose { body, totals, last_entry })).await
-}
-
-pub fn day(text: &str) -> Result<Date, String> {
-    when::day(text).ok_or_else(|| format!("{text:?} is no day; {}", when::DAY))
 }

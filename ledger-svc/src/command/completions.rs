@@ -1,9 +1,9 @@
 //! `forebay-ledger completions`: what a shell completes after `forebay-ledger`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, print};
+use super::output::print;
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -12,8 +12,8 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+pub fn completions(args: &CompletionsArgs, command: &mut Command) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "forebay-ledger", &mut text);
+    clap_complete::generate(args.shell, command, "forebay-ledger", &mut text);
     print(&String::from_utf8(text)?)
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 
-use super::DatabaseArgs;
+use super::database::DatabaseArgs;
 use crate::exporting::Export;
 use crate::interchange::Format;
 use crate::store::{Audit, DatabaseUrl};

@@ -9,8 +9,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use self::tables::TablesArgs;
+use super::database::DatabaseArgs;
 use super::offline::{Offline, runtime};
-use super::{DatabaseArgs, print};
+use super::output::print;
 use crate::act::Actor;
 use crate::importing::{self, Foreseen, Imported, Moved};
 use crate::interchange::check;

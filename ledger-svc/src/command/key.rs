@@ -4,9 +4,10 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::database::DatabaseArgs;
 use super::offline::{Offline, runtime};
+use super::output::print;
 use super::sheet::{Align, Column, Format, Sheet};
-use super::{DatabaseArgs, print};
 use crate::act::{Act, Acted};
 use crate::http;
 use crate::key::rate::{BURST_MAX, PER_SECOND_MAX, Rate};

@@ -3,7 +3,8 @@
 
 use clap::Args;
 
-use super::{DatabaseArgs, print};
+use super::database::DatabaseArgs;
+use super::output::print;
 use crate::store::{self, DatabaseUrl};
 use crate::verify::VerifyError;
 

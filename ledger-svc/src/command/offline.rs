@@ -4,7 +4,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::DatabaseArgs;
+use super::database::DatabaseArgs;
 use crate::act::{Act, Acted, Actor};
 use crate::metrics::Metrics;
 use crate::store::{self, Access, DatabaseUrl, Reader, StoreError};

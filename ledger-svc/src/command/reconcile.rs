@@ -7,19 +7,20 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 
-use super::close::day;
+use super::database::DatabaseArgs;
 use super::offline::{Offline, runtime};
-use super::{DatabaseArgs, print};
+use super::output::print;
+use super::values::day;
 use crate::act::Actor;
 use crate::interchange::{Fault, Faults};
 use crate::json;
 use crate::naming::validate_text;
 use crate::posting::Standing;
-use crate::reconcile::run::{Adjustment, Desk, Reconciled};
 use crate::reconcile::table::Mapping;
 use crate::reconcile::{
     ImportWarning, Proposal, REASON_CHARS_MAX, RepeatedLine, Rule, Rules, StatementFormat,
 };
+use crate::reconciling::{Adjustment, Desk, Reconciled};
 
 const SERVED: &str = "while the service runs, use its API: /v1/accounts/{code}/reconciliation";
 /// Exceptions printed at most.

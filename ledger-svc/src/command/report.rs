@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::DatabaseArgs;
-use super::close::day;
+use super::database::DatabaseArgs;
 use super::offline::runtime;
 use super::sheet::{Align, Column, Format, Sheet};
+use super::values::day;
 use crate::as_of::AsOf;
 use crate::report::{AccountEntry, AccountTotals, JournalEntry, Statement, StatementBy};
 use crate::store::{self, DatabaseUrl, Days, Period, Place, Reader};

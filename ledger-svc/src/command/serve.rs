@@ -1,5 +1,7 @@
 //! `forebay-ledger serve`: runs the service until a signal, then drains it.
 
+mod arguments;
+
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,7 +10,7 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::ServeArgs;
+pub use self::arguments::ServeArgs;
 use crate::http::tls::Tls;
 use crate::operator_log;
 use crate::service::{self, Options, Service};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::print;
+use super::output::print;
 use crate::signature::{SigningKey, pem};
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{DatabaseArgs, print};
+use super::database::DatabaseArgs;
+use super::output::print;
 use crate::hex::hex;
 use crate::link::Head;
 use crate::money::format_minor;

@@ -7,8 +7,13 @@ use http::Method;
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{OpenApi, RefOr};
 
-use super::view::{PAGES, STYLE};
 use crate::key::Role;
+
+/// The pages, which read the books, and so need a role that may.
+pub const PAGES: [&str; 4] = ["/", "/accounts/{code}", "/trial-balance", "/reconciliation/{code}"];
+
+/// What the pages look like is no secret.
+pub const STYLE: &str = "/style.css";
 
 /// What an operation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

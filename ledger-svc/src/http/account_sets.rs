@@ -7,9 +7,8 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
 use super::problem::{Kind, Problem};
 use crate::account::Created;
 use crate::account_set::{
@@ -49,7 +48,7 @@ pub async fn create(
             Err(Problem::new(Kind::AlreadyExists, format!("{} exists as {:?}", row.code, row.name)))
         }
         Acted::NoMembers(error) => Err(refused(&error)),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -140,7 +139,7 @@ pub async fn add(
     match app.writer.act(Act::AddMembers(new), actor).await? {
         Acted::Members(added) => Ok(Json(Added { added })),
         Acted::NoMembers(error) => Err(refused(&error)),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 

@@ -7,9 +7,8 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::account::{Account, AccountBody, Created, LimitsBody};
@@ -103,7 +102,7 @@ pub async fn list(
     responses((status = 200, description = "The account", body = Account))
 )]
 pub async fn get(State(app): State<App>, Segment(code): Segment) -> Result<Json<Account>, Problem> {
-    app.reader.account(&code).await?.map(Json).ok_or_else(|| missing(&code))
+    app.reader.account(&code).await?.map(Json).ok_or_else(|| Problem::no_account(&code))
 }
 
 /// Get an account's balance
@@ -119,7 +118,7 @@ pub async fn balance(
     let standing = match app.writer.balances.read(&code) {
         Known::Balance(standing) => standing,
         Known::Nothing(since) => {
-            let standing = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+            let standing = app.standing(&code).await?;
             app.writer.balances.keep(since, &code, &standing);
             standing
         }
@@ -137,7 +136,7 @@ pub async fn limits(
     State(app): State<App>,
     Segment(code): Segment,
 ) -> Result<Json<LimitsBody>, Problem> {
-    let standing = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+    let standing = app.standing(&code).await?;
     Ok(Json(in_force(code, &standing)))
 }
 
@@ -164,7 +163,7 @@ pub async fn set_limits(
     body: JsonBytes,
 ) -> Result<Json<AccountBalance>, Problem> {
     let body: LimitsBody = json::read(&body.0)?;
-    let account = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+    let account = app.standing(&code).await?;
     let limit = |text: &Option<String>, field: &str| {
         let minor = text.as_deref().map(|text| signed_minor(text, &account.currency)).transpose();
         minor.map_err(|error| {
@@ -189,9 +188,9 @@ pub async fn set_limits(
     match app.writer.act(act, actor).await? {
         Acted::LimitsSet => {}
         Acted::Changed => return Err(changed()),
-        other => return Err(unexpected(&other)),
+        other => return Err(Problem::unexpected(&other)),
     }
-    app.reader.balance(&code).await?.map(Json).ok_or_else(|| missing(&code))
+    app.reader.balance(&code).await?.map(Json).ok_or_else(|| Problem::no_account(&code))
 }
 
 /// List an account's entries
@@ -208,10 +207,5 @@ pub async fn entries(
     Params(paging): Params<Paging>,
 ) -> Result<PageOf<AccountEntry>, Problem> {
     let page = app.reader.entries(&code, paging.after_number()?, paging.limit()?).await?;
-    page.map(Json).ok_or_else(|| missing(&code))
-}
-
-pub fn missing(code: &str) -> Problem {
-    let code: String = code.chars().take(128).collect();
-    Problem::new(Kind::AccountNotFound, format!("there is no account {code:?}"))
+    page.map(Json).ok_or_else(|| Problem::no_account(&code))
 }

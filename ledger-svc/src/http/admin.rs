@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
 
-use super::App;
+use super::app::App;
 use super::observe::{method_not_allowed, not_found};
 use super::problem::{Kind, Problem};
 

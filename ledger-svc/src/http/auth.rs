@@ -7,40 +7,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use jiff::Timestamp;
 
-use super::App;
-use super::access::Table;
+use super::access::PAGES;
+use super::app::App;
+use super::gate::{Auth, Gate};
 use super::problem::{Kind, Problem};
-use super::view::PAGES;
 use crate::act::Actor;
 use crate::key::Secret;
-use crate::keyring::{Refusal, Ring};
-
-/// Whether requests need a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Auth {
-    /// Every request needs a key of a role that may do it.
-    Required,
-    /// Nobody is asked for a key, and everybody may do everything.
-    Open,
-}
-
-/// What is judged by.
-#[derive(Debug)]
-pub struct Gate {
-    pub auth: Auth,
-    pub ring: Ring,
-    pub table: Table,
-}
-
-impl Gate {
-    /// Whether who was let in may go on: what takes long asks again, as keys are revoked and expire meanwhile.
-    pub fn holds(&self, actor: &Actor) -> bool {
-        match actor {
-            Actor::Key(id) => self.ring.holds(*id, Timestamp::now()),
-            Actor::Anybody | Actor::Command | Actor::Service => true,
-        }
-    }
-}
+use crate::keyring::Refusal;
 
 /// How clients are told to prove who they are (RFC 6750, RFC 7617).
 const BEARER: &str = "Bearer realm=\"forebay-ledger\"";

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::App;
+use super::app::App;
 use super::extract::JsonBytes;
 use super::problem::{Details, Kind, Problem};
 use super::transfers::verdict_problem;

@@ -7,9 +7,8 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor};
 use crate::close::{CloseBody, Closing, NewClose, is_over};
@@ -48,7 +47,7 @@ pub async fn create(
     let act = Act::Close(NewClose { body, totals, last_entry });
     let closing = match app.writer.act(act, actor).await? {
         Acted::Closing(closing) => closing,
-        other => return Err(unexpected(&other)),
+        other => return Err(Problem::unexpected(&other)),
     };
     match closing {
         Closing::Closed(close) => {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params};
 use super::problem::{Kind, Problem};
 use crate::account::{Created, CurrencyBody};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use utoipa::IntoParams;
 
-use super::App;
+use super::app::App;
 use super::extract::Params;
 use super::lines::Pieces;
 use super::problem::{Kind, Problem};

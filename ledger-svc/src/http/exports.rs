@@ -12,7 +12,7 @@ use hyper::body::Frame;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::App;
+use super::app::App;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;
 use crate::exporting::{Export, ExportError};

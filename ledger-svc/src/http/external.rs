@@ -7,16 +7,15 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
 use super::problem::{Kind, Problem};
-use super::reconciliation::{RemoveBody, account, reason};
+use super::reconciliation::{RemoveBody, reason};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
-use crate::reconcile::run::{Desk, ReconcileError};
 use crate::reconcile::table::Mapping;
 use crate::reconcile::{ExternalStatement, ImportWarning, RepeatedLine, StatementFormat};
+use crate::reconciling::{Desk, ReconcileError};
 use crate::report::Page;
 
 /// A statement of somebody else.
@@ -83,7 +82,7 @@ pub async fn import(
         (StatementFormat::Camt053, Some(_)) => return Err(wrong("a mapping is for csv")),
         (StatementFormat::Camt053, None) => {}
     }
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let (mapping, name) = (body.mapping.as_ref(), body.name.as_deref());
@@ -110,7 +109,7 @@ pub async fn statements(
     Segment(code): Segment,
     Params(paging): Params<Paging>,
 ) -> Result<PageOf<ExternalStatement>, Problem> {
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (after, limit) = (paging.after_number()?, paging.limit()?);
     Ok(Json(app.reader.external_statements(account.account_id, after, limit).await?))
 }
@@ -140,7 +139,7 @@ pub async fn withdraw(
     match app.writer.act(act, actor).await? {
         Acted::Withdrawn => Ok(Json(WithdrawnStatement { id: statement })),
         Acted::NotWithdrawn(error) => Err(ReconcileError::Withdraw(error).into()),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use super::App;
+use super::app::App;
 use super::problem::{Kind, Problem};
 use crate::report::Page;
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::App;
+use super::app::App;
 use super::extract::JsonBytes;
 use super::problem::{Kind, Problem};
 use crate::act::Actor;

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use jiff::Timestamp;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, NoBody, PageOf, Paging, Params, Segment};
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
@@ -41,14 +41,9 @@ pub async fn create(
             app.gate.ring.insert(row.clone());
             let location = format!("/v1/keys/{}", row.id);
             let created = CreatedKey { key: secret.reveal().to_owned(), listed: row.listed()? };
-            let mut response = (StatusCode::CREATED, Json(created)).into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            // A number is fit for a header.
-            if let Ok(location) = location.parse() {
-                headers.insert(header::LOCATION, location);
-            }
-            Ok(response)
+            let headers =
+                [(header::CACHE_CONTROL, "no-store".to_owned()), (header::LOCATION, location)];
+            Ok((StatusCode::CREATED, headers, Json(created)).into_response())
         }
         Acted::TooManyKeys => Err(Problem::new(
             Kind::TooManyKeys,
@@ -57,7 +52,7 @@ pub async fn create(
                 app.limits.keys_max
             ),
         )),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -83,8 +78,7 @@ pub async fn list(
     responses((status = 200, description = "The key", body = ApiKey))
 )]
 pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<ApiKey>, Problem> {
-    let id: i64 = id.parse().map_err(|_| missing())?;
-    app.reader.key(id).await?.map(Json).ok_or_else(missing)
+    app.reader.key(number(&id)?).await?.map(Json).ok_or_else(missing)
 }
 
 /// Revoke an API key
@@ -103,7 +97,7 @@ pub async fn revoke(
     precondition: Precondition,
     _: NoBody,
 ) -> Result<Json<ApiKey>, Problem> {
-    let id: i64 = id.parse().map_err(|_| missing())?;
+    let id = number(&id)?;
     let seen = precondition.seen(app.reader.key(id).await?.ok_or_else(missing)?)?;
     match app.writer.act(Act::RevokeKey { id, seen }, actor).await? {
         Acted::Changed => Err(changed()),
@@ -112,7 +106,7 @@ pub async fn revoke(
             Ok(Json(key))
         }
         Acted::NoSuchKey => Err(missing()),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -132,12 +126,10 @@ pub async fn audit_log(
     Ok(Json(app.reader.audit_log(paging.after_number()?, paging.limit()?).await?))
 }
 
-fn missing() -> Problem {
-    Problem::new(Kind::KeyNotFound, "there is no API key of this number")
+fn number(id: &str) -> Result<i64, Problem> {
+    id.parse().map_err(|_| missing())
 }
 
-/// An act that became what it cannot become.
-pub fn unexpected(acted: &Acted) -> Problem {
-    tracing::error!(?acted, "an act became something else");
-    Problem::new(Kind::Internal, "an act became something else")
+fn missing() -> Problem {
+    Problem::new(Kind::KeyNotFound, "there is no API key of this number")
 }

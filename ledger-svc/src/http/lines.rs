@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::App;
+use super::app::App;
 use super::batches::{BatchResult, entries_of, is_minimal, write_refusal, write_result};
 use super::observe::InFlight;
 use super::problem::{Kind, Problem};

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, header};
 use prometheus::IntGauge;
 
+use super::app::App;
 use super::problem::{CONTENT_TYPE, KINDS, Kind, Problem};
 use super::unread::Rest;
-use super::{App, auth, etag, precondition};
+use super::{auth, etag, precondition};
 use crate::metrics::{Metrics, seconds};
 
 /// Label of requests that no route matches; their paths are anybody's invention.

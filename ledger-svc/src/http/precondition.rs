@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, header};
 use serde::Serialize;
 
-use super::App;
 use super::access::Table;
+use super::app::App;
 use super::etag;
 use super::problem::{Kind, Problem};
 

@@ -7,10 +7,9 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
-use super::accounts::missing;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
+use super::period::date;
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor};
 use crate::as_of::AsOf;
@@ -18,11 +17,11 @@ use crate::json;
 use crate::money::{format_minor, signed_minor};
 use crate::naming::validate_text;
 use crate::posting::Standing;
-use crate::reconcile::run::{Adjustment, Desk, Reconciled};
 use crate::reconcile::{
     ExternalLine, ExternalStatement, Match, MatchRow, Proposal, REASON_CHARS_MAX, Rule, Rules,
     UnmatchedEntry,
 };
+use crate::reconciling::{Adjustment, Desk, Reconciled};
 use crate::report::Page;
 use crate::store::Reader;
 use crate::when;
@@ -32,10 +31,6 @@ const DAYS_MAX: i32 = 31;
 /// Entries of a line at most, for the rules.
 const GROUP_MAX: usize = 8;
 const RULES_MAX: usize = 5;
-
-pub async fn account(app: &App, code: &str) -> Result<Standing, Problem> {
-    app.reader.standing(code).await?.ok_or_else(|| missing(code))
-}
 
 /// List lines without an entry
 ///
@@ -50,7 +45,7 @@ pub async fn open_lines(
     Segment(code): Segment,
     Params(paging): Params<Paging>,
 ) -> Result<PageOf<ExternalLine>, Problem> {
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (after, limit) = (paging.after_number()?, paging.limit()?);
     Ok(Json(app.reader.open_lines(&account, after, limit).await?))
 }
@@ -83,8 +78,8 @@ pub async fn unmatched(
     Segment(code): Segment,
     Params(params): Params<UnmatchedParams>,
 ) -> Result<PageOf<UnmatchedEntry>, Problem> {
-    let account = account(&app, &code).await?;
-    let from = super::reports::date("from", params.from.as_deref())?;
+    let account = app.standing(&code).await?;
+    let from = date("from", params.from.as_deref())?;
     let first = match from {
         Some(day) => app.reader.entries_before_day(&account, day).await?,
         None => 0,
@@ -148,7 +143,7 @@ pub async fn get(
     Params(params): Params<RulesParams>,
 ) -> Result<Json<Reconciliation>, Problem> {
     let rules = rules(params.days, params.group_max, Kind::InvalidParameter)?;
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let suggestions = desk.proposals(rules).await?;
@@ -221,7 +216,7 @@ pub async fn run(
 ) -> Result<Json<Reconciled>, Problem> {
     let body: RunBody = json::read(&body.0)?;
     let rules = rules(body.days, body.group_max, Kind::InvalidBody)?;
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let taken = body.rules.unwrap_or_else(|| USUAL_RULES.to_vec());
@@ -272,7 +267,7 @@ pub async fn create_match(
 ) -> Result<(StatusCode, Json<Match>), Problem> {
     let body: MatchBody = json::read(&body.0)?;
     reason(&body.reason)?;
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let matched = desk.join(Rule::Manual, &body.reason, body.lines, body.entries).await?;
@@ -292,7 +287,7 @@ pub async fn matches(
     Segment(code): Segment,
     Params(paging): Params<Paging>,
 ) -> Result<PageOf<Match>, Problem> {
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (after, limit) = (paging.after_number()?, paging.limit()?);
     let page = app.reader.matches(account.account_id, after, limit).await?;
     Ok(Json(page.map(MatchRow::told)))
@@ -329,8 +324,8 @@ pub async fn remove_match(
     let act = Act::Unmatch { match_id, reason: body.reason };
     match app.writer.act(act, actor).await? {
         Acted::Unmatched => Ok(Json(RemovedMatch { id: match_id })),
-        Acted::NoMatch(error) => Err(crate::reconcile::run::ReconcileError::Match(error).into()),
-        other => Err(unexpected(&other)),
+        Acted::NoMatch(error) => Err(crate::reconciling::ReconcileError::Match(error).into()),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -382,7 +377,7 @@ pub async fn adjust(
 ) -> Result<(StatusCode, Json<Match>), Problem> {
     let body: AdjustmentBody = json::read(&body.0)?;
     reason(&body.reason)?;
-    let account = account(&app, &code).await?;
+    let account = app.standing(&code).await?;
     let (reader, writer) = (&app.reader, &*app.writer);
     let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
     let AdjustmentBody { line, against, reason, effective_date } = body;

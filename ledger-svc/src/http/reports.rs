@@ -2,19 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
-use super::accounts::missing;
+use super::app::App;
 use super::extract::{PageOf, Paging, Params, Segment};
-use super::problem::{Kind, Problem};
-use crate::as_of::AsOf;
+use super::period::{as_of, period};
+use super::problem::Problem;
 use crate::report::{AsOfTrialBalance, BalanceAsOf, JournalEntry, Page, TrialBalance};
-use crate::store::Period;
-use crate::when;
 
 /// Get the trial balance
 ///
@@ -97,7 +92,7 @@ pub async fn balance_as_of(
     Params(params): Params<AccountAsOfParams>,
 ) -> Result<Json<BalanceAsOf>, Problem> {
     let at = as_of(params.booked_before, params.effective_through.as_deref())?;
-    app.reader.balance_as_of(&code, at).await?.map(Json).ok_or_else(|| missing(&code))
+    app.reader.balance_as_of(&code, at).await?.map(Json).ok_or_else(|| Problem::no_account(&code))
 }
 
 /// Which entries of all accounts, and which page of them.
@@ -134,45 +129,4 @@ pub async fn journal(
     let period = period(params.from, params.to)?;
     let paging = Paging::new(params.limit, params.cursor);
     Ok(Json(app.reader.journal(period, paging.after_number()?, paging.limit()?).await?))
-}
-
-fn as_of(booked: Option<String>, effective: Option<&str>) -> Result<AsOf, Problem> {
-    match (time("booked_before", booked)?, date("effective_through", effective)?) {
-        (Some(at), None) => Ok(AsOf::BookedBefore(at)),
-        (None, Some(date)) => Ok(AsOf::EffectiveThrough(date)),
-        (None, None) | (Some(_), Some(_)) => Err(Problem::new(
-            Kind::InvalidParameter,
-            "give either booked_before or effective_through",
-        )),
-    }
-}
-
-/// A time of booking from and to.
-pub fn period(from: Option<String>, to: Option<String>) -> Result<Period, Problem> {
-    let period = Period { from: time("from", from)?, to: time("to", to)? };
-    if let (Some(from), Some(to)) = (period.from, period.to)
-        && from > to
-    {
-        return Err(Problem::new(Kind::InvalidParameter, "from is later than to"));
-    }
-    Ok(period)
-}
-
-fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    when::time(&text).map(Some).ok_or_else(|| {
-        let how = when::TIME;
-        let detail =
-            format!("{name} is neither a date nor a time; {how}, and an offset's + as %2B");
-        Problem::new(Kind::InvalidParameter, detail)
-    })
-}
-
-/// A calendar date, if there is one.
-pub fn date(name: &str, text: Option<&str>) -> Result<Option<Date>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    when::day(text).map(Some).ok_or_else(|| {
-        let detail = format!("{name} is not a calendar date; {}", when::DAY);
-        Problem::new(Kind::InvalidParameter, detail)
-    })
 }

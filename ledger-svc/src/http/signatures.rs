@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::App;
+use super::app::App;
 use super::extract::{PageOf, Paging, Params};
 use super::problem::Problem;
 use crate::hex::hex;

@@ -7,11 +7,10 @@ use http::header;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
-use super::accounts::missing;
+use super::app::App;
 use super::extract::{Paging, Params, Segment};
+use super::period::{date, period};
 use super::problem::{Kind, Problem};
-use super::reports::{date, period};
 use crate::json;
 use crate::report::{AccountEntry, Statement, StatementBy};
 use crate::store::{Days, Place};
@@ -126,7 +125,7 @@ async fn read(app: &App, code: &str, params: StatementParams) -> Result<Statemen
             app.reader.effective_statement(code, days, after, limit).await?
         }
     };
-    read.ok_or_else(|| missing(code))
+    read.ok_or_else(|| Problem::no_account(code))
 }
 
 /// A JSON object, or nothing.

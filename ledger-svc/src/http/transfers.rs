@@ -8,15 +8,15 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
 use crate::batch::{Answer, Verdict};
 use crate::metadata::{Filter, MetadataError};
 use crate::report::{Page, TransferSummary};
 use crate::transfer::{
-    self, IdempotencyKey, KeyError, PostBody, ReverseBody, Transfer, TransferBody, TransferRequest,
-    VoidBody,
+    self, IdempotencyKey, KeyError, PostBody, ReverseBody, Transfer, TransferBody, TransferError,
+    TransferRequest, VoidBody,
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -73,11 +73,9 @@ pub async fn post(
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let (of, entries) = followed(&app, &id).await?;
-    let request = transfer::parse_post(key, of, &body.0, app.limits.entries_max)?;
-    let entries = entries + request.action.entry_count();
-    book(&app, request, entries).await
+    let entries_max = app.limits.entries_max;
+    let read = |key, of| transfer::parse_post(key, of, &body.0, entries_max);
+    follow(&app, &id, &headers, read).await
 }
 
 /// Void a pending transfer
@@ -103,9 +101,7 @@ pub async fn void(
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let (of, entries) = followed(&app, &id).await?;
-    book(&app, transfer::parse_void(key, of, &body.0)?, entries).await
+    follow(&app, &id, &headers, |key, of| transfer::parse_void(key, of, &body.0)).await
 }
 
 /// Reverse a posted transfer
@@ -131,17 +127,31 @@ pub async fn reverse(
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let (of, entries) = followed(&app, &id).await?;
-    book(&app, transfer::parse_reverse(key, of, &body.0)?, entries).await
+    follow(&app, &id, &headers, |key, of| transfer::parse_reverse(key, of, &body.0)).await
 }
 
-/// The transfer that a path names, and how many entries it has.
-async fn followed(app: &App, id: &str) -> Result<(Uuid, usize), Problem> {
-    let missing = || Problem::new(Kind::TransferNotFound, "there is no transfer with this id");
-    let id: Uuid = id.parse().map_err(|_| missing())?;
-    let entries = app.reader.entries_of(id).await?.ok_or_else(missing)?;
-    Ok((id, usize::try_from(entries).unwrap_or(usize::MAX)))
+/// Books what follows the transfer that a path names. It may come to as many entries as that one has, and its own.
+async fn follow(
+    app: &App,
+    id: &str,
+    headers: &HeaderMap,
+    read: impl FnOnce(IdempotencyKey, Uuid) -> Result<TransferRequest, TransferError>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(headers)?;
+    let of = number(id)?;
+    let held = app.reader.entries_of(of).await?.ok_or_else(missing)?;
+    let request = read(key, of)?;
+    let entries =
+        usize::try_from(held).unwrap_or(usize::MAX).saturating_add(request.action.entry_count());
+    book(app, request, entries).await
+}
+
+fn number(id: &str) -> Result<Uuid, Problem> {
+    id.parse().map_err(|_| missing())
+}
+
+fn missing() -> Problem {
+    Problem::new(Kind::TransferNotFound, "there is no transfer with this id")
 }
 
 async fn book(app: &App, request: TransferRequest, entries: usize) -> Result<Response, Problem> {
@@ -213,9 +223,7 @@ pub async fn list(
     responses((status = 200, description = "The transfer with its entries", body = Transfer))
 )]
 pub async fn get(State(app): State<App>, Segment(id): Segment) -> Result<Json<Transfer>, Problem> {
-    let missing = || Problem::new(Kind::TransferNotFound, "there is no transfer with this id");
-    let id: Uuid = id.parse().map_err(|_| missing())?;
-    app.reader.transfer(id).await?.map(Json).ok_or_else(missing)
+    app.reader.transfer(number(&id)?).await?.map(Json).ok_or_else(missing)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, KeyError> {

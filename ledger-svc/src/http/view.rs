@@ -1,6 +1,7 @@
 //! The books for people, as pages: accounts at `/`, an account's statement and reconciliation, the trial balance. Made here, whole, without
 //! scripts; links are relative, so that a proxy may put them under a path of its own. Errors are problems as everywhere.
 
+mod frame;
 mod markup;
 mod reconciliation;
 
@@ -8,27 +9,20 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderName, header};
+use http::header;
 use serde::Deserialize;
 
+use self::frame::{answered, begin, figures, more};
 use self::markup::{Markup, in_query};
-use super::App;
-use super::accounts::missing;
+use super::access::{PAGES, STYLE};
+use super::app::App;
 use super::extract::{Paging, Params, Segment};
+use super::period::{date, period};
 use super::problem::{Kind, Problem};
-use super::reports::{date, period};
 use crate::account::Side;
 use crate::as_of::AsOf;
 use crate::report::{AccountEntry, CurrencyTotals, StatementBy};
 use crate::store::{Days, Place};
-
-/// The pages, which read the books, and so need a role that may.
-pub const PAGES: [&str; 4] = ["/", "/accounts/{code}", "/trial-balance", "/reconciliation/{code}"];
-/// What the pages look like is no secret.
-pub const STYLE: &str = "/style.css";
-
-/// Nothing but this service's own style may be loaded, nothing may run, and no other page may show these in a frame.
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 pub fn router() -> Router<App> {
     let [accounts, account, trial, reconciliation] = PAGES;
@@ -46,46 +40,6 @@ async fn style() -> Response {
         (header::CACHE_CONTROL, "max-age=3600"),
     ];
     (kind, include_str!("view/style.css")).into_response()
-}
-
-/// `root` is the way from the page to `/`.
-fn begin(title: &str, root: &'static str) -> Markup {
-    let mut page = Markup::default();
-    page.raw("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" content=\"width=device-width\"/><title>");
-    page.text(title).raw(" · Forebay ledger</title><link rel=\"stylesheet\" href=\"").raw(root);
-    page.raw("style.css\"/></head><body><nav><a href=\"")
-        .raw(root)
-        .raw("\">Accounts</a><a href=\"")
-        .raw(root);
-    page.raw("trial-balance\">Trial balance</a><a href=\"")
-        .raw(root)
-        .raw("docs/\">API</a></nav><main><h1>");
-    page.text(title).raw("</h1>\n");
-    page
-}
-
-fn answered(mut page: Markup) -> Response {
-    page.raw("</main></body></html>\n");
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    ];
-    (headers, page.done()).into_response()
-}
-
-/// A link to the page after this one, if there is one.
-fn more(page: &mut Markup, query: &str, cursor: Option<&str>) {
-    if let Some(cursor) = cursor {
-        page.raw("<p class=\"more\"><a href=\"?")
-            .text(query)
-            .text("cursor=")
-            .text(&in_query(cursor));
-        page.raw("\">Next page</a></p>\n");
-    }
 }
 
 fn totals(page: &mut Markup, currencies: &[CurrencyTotals]) {
@@ -219,9 +173,9 @@ async fn statement(
             app.reader.effective_statement(&code, days, after.transpose()?, limit).await?
         }
     };
-    let statement = read.ok_or_else(|| missing(&code))?;
-    let balance = app.reader.balance(&code).await?.ok_or_else(|| missing(&code))?;
-    let account = app.reader.account(&code).await?.ok_or_else(|| missing(&code))?;
+    let statement = read.ok_or_else(|| Problem::no_account(&code))?;
+    let balance = app.reader.balance(&code).await?.ok_or_else(|| Problem::no_account(&code))?;
+    let account = app.reader.account(&code).await?.ok_or_else(|| Problem::no_account(&code))?;
 
     let mut page = begin(&account.name, "../");
     page.raw("<p>").text(&code).raw(" · ").text(&statement.currency).raw(" · grows on the ");
@@ -277,14 +231,6 @@ fn links(page: &mut Markup, code: &str, query: &str, is_whole: bool) {
         page.text(query).raw("\">").text(name).text(of_page).raw("</a> ");
     }
     page.raw("</p>\n");
-}
-
-fn figures(page: &mut Markup, figures: &[(&'static str, &str)]) {
-    page.raw("<dl>");
-    for (name, amount) in figures {
-        page.raw("<dt>").raw(name).raw("</dt><dd>").text(amount).raw("</dd>");
-    }
-    page.raw("</dl>\n");
 }
 
 fn period_form(page: &mut Markup, by: StatementBy, from: Option<&str>, to: Option<&str>) {

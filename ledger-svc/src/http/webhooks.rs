@@ -3,11 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 
-use super::App;
+use super::app::App;
 use super::extract::{JsonBytes, NoBody, PageOf, Paging, Params, Segment};
-use super::keys::unexpected;
 use super::precondition::{Precondition, changed};
 use super::problem::{Kind, Problem};
 use crate::act::{Act, Acted, Actor};
@@ -51,13 +50,9 @@ pub async fn create(
             app.changes.changed();
             let location = format!("/v1/webhooks/{}", listed.id);
             let created = CreatedEndpoint { secret: secret.reveal(), listed };
-            let mut response = (StatusCode::CREATED, Json(created)).into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            if let Ok(location) = location.parse() {
-                headers.insert(header::LOCATION, location);
-            }
-            Ok(response)
+            let headers =
+                [(header::CACHE_CONTROL, "no-store".to_owned()), (header::LOCATION, location)];
+            Ok((StatusCode::CREATED, headers, Json(created)).into_response())
         }
         Acted::TooManyEndpoints => Err(Problem::new(
             Kind::TooManyWebhooks,
@@ -65,7 +60,7 @@ pub async fn create(
                 "{endpoints_max} webhooks are registered already; remove one, or raise --webhooks-max"
             ),
         )),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -110,9 +105,8 @@ pub async fn remove(
     precondition: Precondition,
     _: NoBody,
 ) -> Result<Json<Endpoint>, Problem> {
-    let id = number(&id)?;
-    let seen = seen(&app, id, &precondition).await?;
-    let removed = acted(&app, Act::RemoveEndpoint { id, seen }, actor).await?;
+    let act = |id, seen| Act::RemoveEndpoint { id, seen };
+    let removed = acted(&app, &id, &precondition, act, actor).await?;
     app.changes.changed();
     Ok(Json(removed))
 }
@@ -133,29 +127,29 @@ pub async fn resume(
     precondition: Precondition,
     _: NoBody,
 ) -> Result<Json<Endpoint>, Problem> {
-    let id = number(&id)?;
-    let seen = seen(&app, id, &precondition).await?;
-    let resumed = acted(&app, Act::ResumeEndpoint { id, seen }, actor).await?;
+    let act = |id, seen| Act::ResumeEndpoint { id, seen };
+    let resumed = acted(&app, &id, &precondition, act, actor).await?;
     if resumed.failures == 0 {
         app.changes.resumed(resumed.id);
     }
     Ok(Json(resumed))
 }
 
-async fn seen(
+/// Does something to the webhook that a path names, while it is as the client has seen it; gives it as it is then.
+async fn acted(
     app: &App,
-    id: i64,
+    id: &str,
     precondition: &Precondition,
-) -> Result<Option<Endpoint>, Problem> {
-    precondition.seen(app.reader.endpoint(id).await?.ok_or_else(missing)?)
-}
-
-async fn acted(app: &App, act: Act, actor: Actor) -> Result<Endpoint, Problem> {
-    match app.writer.act(act, actor).await? {
+    act: impl FnOnce(i64, Option<Endpoint>) -> Act,
+    actor: Actor,
+) -> Result<Endpoint, Problem> {
+    let id = number(id)?;
+    let seen = precondition.seen(app.reader.endpoint(id).await?.ok_or_else(missing)?)?;
+    match app.writer.act(act(id, seen), actor).await? {
         Acted::Endpoint(endpoint) => Ok(endpoint),
         Acted::NoSuchEndpoint => Err(missing()),
         Acted::Changed => Err(changed()),
-        other => Err(unexpected(&other)),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{BATCH, ImportError};
+use super::outcome::{BATCH, ImportError};
 use crate::batch::{self, Group, Snapshot, Verdict};
 use crate::interchange::Found;
 use crate::interchange::check::Plan;

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::ImportError;
+use super::outcome::ImportError;
 use crate::interchange::check::{Plan, Planned};
 use crate::interchange::{Found, named};
 use crate::money::Amount;

@@ -10,11 +10,11 @@ use jiff::civil::Date;
 
 pub use self::names::Names;
 use self::tokens::{Token, quoted, tokens};
+use super::document::{Booking, Document, LeftOut, Placed};
+use super::fault::{Faults, Found};
+use super::legs::{Open, TOO_FEW, complete, signed_amount, usual_side};
 use super::lines::{Block, Line, Named, blocks};
-use super::{
-    Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, Unwritable, complete,
-    signed_amount, usual_side,
-};
+use super::own::{OWN, Unwritable};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::json;
 use crate::metadata::Metadata;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 
-use super::{Booking, Document, Faults, Found};
+use super::document::{Booking, Document};
+use super::fault::{Faults, Found};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::hex::hex;
 use crate::money::{Currency, format_minor};

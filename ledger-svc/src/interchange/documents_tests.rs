@@ -1,9 +1,13 @@
 //! Whatever a document says comes back from every format as it was; and whatever is done to a text, it is read or its
 //! faults are told at lines it has.
 
+use jiff::civil::Date;
 use proptest::prelude::*;
 
 use super::*;
+use crate::account::{AccountBody, CurrencyBody, Side};
+use crate::metadata::Metadata;
+use crate::money::Amount;
 
 const FORMATS: [Format; 3] = [Format::Csv, Format::Beancount, Format::Ledger];
 

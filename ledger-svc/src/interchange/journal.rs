@@ -12,10 +12,11 @@ use jiff::civil::Date;
 use self::amounts::{Marks, amount};
 use self::codes::Codes;
 use self::tags::{add_tag, in_a_comment, tag, take_whole, write_tags};
+use super::document::{Booking, Document, LeftOut, Placed};
+use super::fault::{Faults, Found};
+use super::legs::{Open, TOO_FEW, complete, usual_side};
 use super::lines::{Block, Line, Named, blocks};
-use super::{
-    Booking, Document, Faults, Found, LeftOut, OWN, Open, Placed, TOO_FEW, complete, usual_side,
-};
+use super::own::OWN;
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::when;
 

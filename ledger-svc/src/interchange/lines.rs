@@ -2,7 +2,8 @@
 
 use std::collections::btree_map::Entry;
 
-use crate::interchange::{Found, OWN};
+use super::fault::Found;
+use super::own::OWN;
 use crate::metadata::Metadata;
 
 /// A line with its number, counted from 1, without what ends it.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::{Booking, Document, Faults, Found, Leg, Placed};
+use super::document::{Booking, Document, Leg, Placed};
+use super::fault::{Faults, Found};
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::json;
 use crate::metadata::Metadata;

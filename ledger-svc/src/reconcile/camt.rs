@@ -3,11 +3,11 @@
 use jiff::civil::Date;
 
 use super::overlap::OF_STATEMENT;
-use super::xml::{self, Node};
-use super::{
+use super::statement::{
     IDENTITY_CHARS_MAX, LINES_MAX, NAME_CHARS_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement,
     TEXT_CHARS_MAX, cut,
 };
+use super::xml::{self, Node};
 use crate::account::Side;
 use crate::interchange::{Faults, Found};
 use crate::money::{Currency, signed_minor};

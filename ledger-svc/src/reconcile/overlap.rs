@@ -5,11 +5,10 @@
 
 use std::collections::HashMap;
 
+use super::statement::ReadLine;
 use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::ReadLine;
 
 /// How the identity begins that tells a line from those of its own statement, and from no others.
 pub const OF_STATEMENT: &str = "Stmt ";

@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
+use super::statement::{
     IDENTITY_CHARS_MAX, LINES_MAX, REFERENCE_CHARS_MAX, ReadLine, ReadStatement, TEXT_CHARS_MAX,
     cut,
 };

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use super::{Options, SHOUT_EVERY, ServiceError};
+use super::options::Options;
+use super::shouting::shout_open;
 use crate::act::{Act, Acted, Actor};
 use crate::http;
 use crate::http::access::Table;
-use crate::http::auth::{Auth, Gate};
+use crate::http::gate::{Auth, Gate};
 use crate::key::{KeyBody, NewKey, Role, Secret};
 use crate::keyring::Ring;
 use crate::metrics::Metrics;
-use crate::store::Reader;
+use crate::store::{Reader, StoreError};
 use crate::writer;
 
 /// The gate, and who shouts when it stands open where others can reach it.
@@ -23,7 +24,7 @@ pub async fn gate(
     reader: &Reader,
     writer: &writer::Handle,
     metrics: &Metrics,
-) -> Result<(Gate, Option<JoinHandle<()>>), ServiceError> {
+) -> Result<(Gate, Option<JoinHandle<()>>), StoreError> {
     let ring = Ring::open(reader, metrics.clone()).await?;
     if let Some(secret) = &options.first_admin_key
         && !ring.has_admin(Timestamp::now())
@@ -43,18 +44,6 @@ pub async fn gate(
         );
     }
     Ok((Gate { auth, ring, table: Table::of(&http::document()) }, shouting))
-}
-
-/// Says at error level, again and again, that everybody who can connect may do everything.
-async fn shout_open(listen: SocketAddr) {
-    let mut every = tokio::time::interval(SHOUT_EVERY);
-    loop {
-        every.tick().await;
-        tracing::error!(
-            %listen,
-            "OPEN: whoever reaches this address can read and post everything without a key (--auth open)"
-        );
-    }
 }
 
 /// Books the key that was handed to the service as the first administrator's. The database refuses one that it has

@@ -33,17 +33,7 @@ const STATEMENTS: &str =
      FROM external_statements AS s
      JOIN accounts AS a ON a.id = s.account_id
      JOIN currencies AS c ON c.code = a.currency
-     LEFT JOIN external_withdrawals AS w ON w.statement_id = s.id
-     WHERE s.id > ? AND s.account_id = ? ORDER BY s.id LIMIT ?";
-const LAST_STATEMENT_OF: &str =
-    "SELECT s.id, a.code, a.currency, c.scale, s.name, s.format, s.opening_minor, s.closing_minor,
-        s.first_date, s.last_date, s.line_count, s.imported_at_us, w.withdrawn_at_us,
-        (SELECT count(*) FROM external_repeats AS r WHERE r.statement_id = s.id)
-     FROM external_statements AS s
-     JOIN accounts AS a ON a.id = s.account_id
-     JOIN currencies AS c ON c.code = a.currency
-     LEFT JOIN external_withdrawals AS w ON w.statement_id = s.id
-     WHERE s.account_id = ? AND w.statement_id IS NULL ORDER BY s.last_date DESC, s.id DESC LIMIT 1";
+     LEFT JOIN external_withdrawals AS w ON w.statement_id = s.id";
 const REPEATED: &str = "SELECT r.number, r.line_id, l.statement_id
      FROM external_repeats AS r JOIN external_lines AS l ON l.id = r.line_id
      WHERE r.statement_id = ? ORDER BY r.number";
@@ -310,7 +300,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Page<ExternalStatement>, StoreError> {
         let arguments = [Arg::Long(after), Arg::Long(account_id), Arg::Long(one_more(limit))];
-        let rows = self.rows(STATEMENTS, &arguments, statement).await?;
+        let of = "WHERE s.id > ? AND s.account_id = ? ORDER BY s.id LIMIT ?";
+        let rows = self.rows(&format!("{STATEMENTS} {of}"), &arguments, statement).await?;
         Ok(Page::cut(rows, limit, |statement| statement.id.to_string()))
     }
 
@@ -319,7 +310,8 @@ impl Reader {
         &self,
         account_id: i64,
     ) -> Result<Option<ExternalStatement>, StoreError> {
-        self.row(LAST_STATEMENT_OF, &[Arg::Long(account_id)], statement).await
+        let last = "WHERE s.account_id = ? AND w.statement_id IS NULL ORDER BY s.last_date DESC, s.id DESC LIMIT 1";
+        self.row(&format!("{STATEMENTS} {last}"), &[Arg::Long(account_id)], statement).await
     }
 
     /// Lines of a statement that are lines of earlier ones.

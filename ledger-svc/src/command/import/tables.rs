@@ -9,8 +9,9 @@ use clap::Args;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
+use super::super::database::DatabaseArgs;
 use super::super::offline::{Offline, runtime};
-use super::super::{DatabaseArgs, print};
+use super::super::output::print;
 use super::{SERVED, alike, planned, told};
 use crate::account::Side;
 use crate::act::Actor;

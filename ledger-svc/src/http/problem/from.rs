@@ -1,17 +1,31 @@
 //! Which problem each error of the ledger is, and at which field.
 
 use super::{Kind, Problem};
+use crate::act::Acted;
 use crate::exporting::ExportError;
 use crate::interchange::Faults;
 use crate::json::JsonError;
 use crate::metadata::MetadataError;
 use crate::naming::NameError;
 use crate::posting::Rejection;
-use crate::reconcile::run::ReconcileError;
 use crate::reconcile::{MatchError, WithdrawError};
+use crate::reconciling::ReconcileError;
 use crate::store::StoreError;
 use crate::transfer::{ItemError, KeyError, TransferError};
 use crate::writer::WriteError;
+
+impl Problem {
+    pub fn no_account(code: &str) -> Self {
+        let code: String = code.chars().take(128).collect();
+        Self::new(Kind::AccountNotFound, format!("there is no account {code:?}"))
+    }
+
+    /// An act that became what it cannot become.
+    pub fn unexpected(acted: &Acted) -> Self {
+        tracing::error!(?acted, "an act became something else");
+        Self::new(Kind::Internal, "an act became something else")
+    }
+}
 
 impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {

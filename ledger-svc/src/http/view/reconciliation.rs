@@ -3,9 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::{answered, begin, figures};
-use crate::http::App;
-use crate::http::accounts::missing;
+use super::super::app::App;
+use super::frame::{answered, begin, figures};
 use crate::http::extract::{Paging, Params, Segment};
 use crate::http::problem::Problem;
 use crate::http::reconciliation::stand;
@@ -15,7 +14,7 @@ pub async fn page(
     Segment(code): Segment,
     Params(paging): Params<Paging>,
 ) -> Result<Response, Problem> {
-    let account = app.reader.standing(&code).await?.ok_or_else(|| missing(&code))?;
+    let account = app.standing(&code).await?;
     let (after, limit) = (paging.after_number()?, paging.limit()?);
     let lines = app.reader.open_lines(&account, after, limit).await?;
     let entries = app.reader.unmatched_entries(&account, 0, limit).await?;

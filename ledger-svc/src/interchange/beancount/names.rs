@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::super::own::Unwritable;
 use crate::account::{AccountBody, Side};
-use crate::interchange::Unwritable;
 
 const ROOTS: [&str; 5] = ["Assets", "Liabilities", "Equity", "Income", "Expenses"];
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::legs::signed_amount;
 use crate::account::Side;
-use crate::interchange::signed_amount;
 use crate::money::Amount;
 
 /// What a text has said so far of how its numbers are written. A comma before three digits separates thousands for

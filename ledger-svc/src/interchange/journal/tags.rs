@@ -1,7 +1,8 @@
 //! Tags of ledger-cli and hledger: `; name: value`, which is a transfer's metadata. The two do not agree on what is one.
 
+use super::super::fault::Found;
+use super::super::own::OWN;
 use crate::interchange::lines::{Line, Named};
-use crate::interchange::{Found, OWN};
 use crate::metadata::Metadata;
 
 /// A name and its value, if a comment is a tag. What is no tag to either program is a comment, which belongs to no books.

@@ -11,13 +11,6 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::matching::{Item, propose};
-use super::table::Mapping;
-use super::{
-    Adjusted, CANDIDATES_MAX, ImportWarning, Match, MatchError, NAME_CHARS_MAX, NewAdjustment,
-    NewMatch, NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat, WithdrawError,
-    camt, cut, overlap, table,
-};
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
 use crate::interchange::{Fault, Faults};
@@ -25,6 +18,14 @@ use crate::link::Hash;
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Rejection, Standing};
+use crate::reconcile::matching::{Item, propose};
+use crate::reconcile::statement::cut;
+use crate::reconcile::table::Mapping;
+use crate::reconcile::{
+    Adjusted, CANDIDATES_MAX, ImportWarning, Match, MatchError, MatchRow, NAME_CHARS_MAX,
+    NewAdjustment, NewMatch, NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat,
+    WithdrawError, camt, overlap, table,
+};
 use crate::store::{Reader, StoreError};
 use crate::transfer::{BatchItem, EntryBody, ItemError, TransferBody};
 use crate::writer::{Handle, WriteError};
@@ -249,7 +250,7 @@ impl Desk<'_> {
     ) -> Result<Vec<Result<Match, MatchError>>, ReconcileError> {
         match self.writer.act(Act::Match(new), self.actor.clone()).await? {
             Acted::Matches(matches) => {
-                let told = |matched: Result<super::MatchRow, _>| matched.map(super::MatchRow::told);
+                let told = |matched: Result<MatchRow, _>| matched.map(MatchRow::told);
                 Ok(matches.into_iter().map(told).collect())
             }
             other => unreachable!("matches became {other:?}"),
