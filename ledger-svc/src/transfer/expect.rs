@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Fingerprint, TransferError};
+use super::error::TransferError;
+use super::fingerprint::Fingerprint;
 
 /// How one account must stand right before the transfer; nothing of the transfer counts yet. At least
 /// one of `version`, `balance` and `available`.

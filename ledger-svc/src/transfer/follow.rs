@@ -1,66 +1,17 @@
 //! Requests that follow an earlier transfer: post or void a pending one, reverse a posted one.
 
 use jiff::civil::Date;
-use serde::Deserialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
-    Action, DESCRIPTION_CHARS_MAX, EntryBody, Fingerprint, IdempotencyKey, TransferError,
-    TransferRequest, check_entries, read_date,
-};
+use super::body::{DESCRIPTION_CHARS_MAX, PostBody, ReverseBody, VoidBody};
+use super::entry::check_entries;
+use super::error::TransferError;
+use super::fingerprint::Fingerprint;
+use super::key::IdempotencyKey;
+use super::request::{Action, TransferRequest};
 use crate::json;
 use crate::metadata::Metadata;
 use crate::naming::validate_text;
-
-/// What a client sends to post a pending transfer; an empty object posts it whole.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PostBody {
-    /// One line for people; the pending transfer's when left out.
-    #[schema(max_length = 500)]
-    pub description: Option<String>,
-    /// The day the posting counts for, `YYYY-MM-DD`; the booking day (UTC) when left out.
-    #[serde(default, deserialize_with = "read_date")]
-    #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
-    pub effective_date: Option<Date>,
-    /// What to post when it is not the whole: per account and direction no more than is held, and
-    /// balanced in every currency. The rest is released.
-    #[serde(default, deserialize_with = "json::objects_if_any")]
-    #[schema(min_items = 2, max_items = 1000)]
-    pub entries: Option<Vec<EntryBody>>,
-    /// Names and values to find it again by; the pending transfer's when left out.
-    #[serde(default)]
-    pub metadata: Option<Metadata>,
-}
-
-/// What a client sends to void a pending transfer.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct VoidBody {
-    /// One line for people; the pending transfer's when left out.
-    #[schema(max_length = 500)]
-    pub description: Option<String>,
-    /// Names and values to find it again by; the pending transfer's when left out.
-    #[serde(default)]
-    pub metadata: Option<Metadata>,
-}
-
-/// What a client sends to reverse a posted transfer.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReverseBody {
-    /// One line for people; the reversed transfer's when left out.
-    #[schema(max_length = 500)]
-    pub description: Option<String>,
-    /// The day the reversal counts for, `YYYY-MM-DD`; the booking day (UTC) when left out.
-    #[serde(default, deserialize_with = "read_date")]
-    #[schema(value_type = Option<String>, format = Date, example = "2026-11-21")]
-    pub effective_date: Option<Date>,
-    /// Names and values to find it again by; the reversed transfer's when left out.
-    #[serde(default)]
-    pub metadata: Option<Metadata>,
-}
 
 /// Reads a request to post the pending transfer `of`.
 pub fn parse_post(

@@ -5,10 +5,11 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
-    IdempotencyKey, KeyError, PostBody, ReverseBody, TransferBody, TransferError, TransferRequest,
-    VoidBody, follow,
-};
+use super::body::{PostBody, ReverseBody, TransferBody, VoidBody};
+use super::error::TransferError;
+use super::key::{IdempotencyKey, KeyError};
+use super::request::TransferRequest;
+use super::{follow, new};
 use crate::json;
 
 /// What a client posts to `/v1/batches`.
@@ -78,7 +79,7 @@ impl BatchItem {
         let of = self.of.ok_or(ItemError::OfMissing);
         Ok(match (self.transfer, self.post, self.void, self.reverse) {
             (Some(_), None, None, None) if of.is_ok() => return Err(ItemError::OfNotWanted),
-            (Some(body), None, None, None) => super::request(key, body, entries_max)?,
+            (Some(body), None, None, None) => new::request(key, body, entries_max)?,
             (None, Some(body), None, None) => follow::post(key, of?, body, entries_max)?,
             (None, None, Some(body), None) => follow::void(key, of?, body)?,
             (None, None, None, Some(body)) => follow::reverse(key, of?, body)?,

@@ -4,7 +4,8 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Fingerprint, TransferError};
+use super::error::TransferError;
+use super::fingerprint::Fingerprint;
 use crate::account::Side;
 use crate::json;
 use crate::money::Amount;
