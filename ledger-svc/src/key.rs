@@ -1,5 +1,5 @@
 //! API keys: who may do what. A key is 256 bits of chance, kept only as its SHA-256; its role says what it may do,
-//! `rate` how often, `ring` holds those in force.
+//! `rate` how often; `keyring` holds those in force.
 
 pub mod rate;
 

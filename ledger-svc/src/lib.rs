@@ -23,6 +23,7 @@ pub mod behind;
 pub mod chain;
 pub mod close;
 pub mod command;
+pub mod delivering;
 pub mod exporting;
 pub mod hex;
 pub mod http;

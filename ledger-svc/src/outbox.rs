@@ -1,22 +1,20 @@
 //! What is booked, told to others. The books are the outbox: transfers are numbered without gaps and written in the SQL
 //! transaction that moves the money, so whoever remembers the last number he was told misses nothing and is told nothing
-//! that was not committed. `event` says how a transfer is told, `deliver` and `backoff` carry it to webhooks, `tail` says
-//! when there is more; `http::events` streams it.
+//! that was not committed. Here is who is told, `event` says how a transfer is told, `sign` how it is signed; `delivering`
+//! carries it to webhooks, `http::events` streams it.
 
-pub mod backoff;
-pub mod deliver;
 pub mod event;
 pub mod sign;
-pub mod tail;
 
 use std::time::Duration;
 
-use crate::naming::{NameError, validate_text};
-use crate::when::{write_instant, write_instant_or_null};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::naming::{NameError, validate_text};
+use crate::when::{write_instant, write_instant_or_null};
 
 /// Longest address in bytes.
 const URL_BYTES_MAX: usize = 1000;

@@ -14,12 +14,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::options::Options;
+use crate::delivering;
+use crate::delivering::tail::Tail;
 use crate::http::server::{self, Gauges};
 use crate::http::{self, App, admin};
 use crate::keyring::{self, Ring};
 use crate::metrics::Metrics;
-use crate::outbox::deliver;
-use crate::outbox::tail::Tail;
 use crate::signing::Signer;
 use crate::store::{self, Access, Reader, StoreError};
 use crate::writer;
@@ -89,7 +89,7 @@ pub async fn start(options: Options) -> Result<Service, ServiceError> {
         gate: Arc::new(gate),
         outbox: options.outbox,
         tail: Tail::default(),
-        changes: deliver::Changes::default(),
+        changes: delivering::Changes::default(),
         streams: Arc::new(Semaphore::new(options.outbox.streams_max)),
         exports: Arc::new(Semaphore::new(options.http.exports_max)),
         stopping: stopped.clone(),
@@ -148,7 +148,7 @@ fn beside(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, ServiceError> {
     let (reader, writer) = (app.reader.clone(), app.writer.clone());
-    let delivering = deliver::start(
+    let delivering = delivering::start(
         reader.clone(),
         writer.clone(),
         app.tail.clone(),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use forebay_ledger::http::gate::Auth;
 use forebay_ledger::outbox::sign::Secret;
 use forebay_ledger::verify::verify;
 use reqwest::Method;
@@ -14,7 +15,6 @@ use crate::engine::{Engine, Server, on_every_engine};
 use crate::keys::{guarded, with};
 use crate::pending::{hold_and_void, holding, id};
 use crate::running::{Api, DEADLINE, Running, answer, moving, open_pair, options};
-use forebay_ledger::http::gate::Auth;
 
 on_every_engine!(
     everything_booked_is_delivered_signed_and_in_order,

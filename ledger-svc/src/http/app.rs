@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, watch};
 
 use super::gate::Gate;
 use super::problem::Problem;
+use crate::delivering::Changes;
+use crate::delivering::tail::Tail;
 use crate::metrics::Metrics;
 use crate::outbox;
-use crate::outbox::deliver::Changes;
-use crate::outbox::tail::Tail;
 use crate::posting::Standing;
 use crate::signing::Signer;
 use crate::store::{DatabaseUrl, Reader};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Limits;
+use crate::outbox::Limits;
 
 /// Longest wait between two attempts.
 pub const WAIT_MAX: Duration = Duration::from_secs(3600);

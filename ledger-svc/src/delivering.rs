@@ -2,6 +2,9 @@
 //! event again until it takes it, or until it has failed too often and is suspended; nothing is ever left out. How far
 //! each has come is written every second, so that after a crash the last second may be told twice.
 
+pub mod backoff;
+pub mod tail;
+
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +20,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::backoff::{self, Next};
-use super::event::{Delivery, Event};
-use super::tail::Tail;
-use super::{EndpointRow, Limits, Progress};
+use self::backoff::Next;
+use self::tail::Tail;
 use crate::metrics::Metrics;
+use crate::outbox::event::{Delivery, Event};
+use crate::outbox::{EndpointRow, Limits, Progress};
 use crate::store::Reader;
 use crate::writer;
 
