@@ -176,18 +176,24 @@ const MUST_NOT_REACH: [(&str, &[&str]); 6] = [
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
+/// What is depended on, directly or not; itself only where that leads back.
+fn reached<'a>(graph: &'a Graph, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(next) = open.pop() {
+        for dependency in graph.get(next).into_iter().flatten() {
+            if reached.insert(dependency.as_str()) {
+                open.push(dependency);
+            }
+        }
+    }
+    reached
+}
+
 fn forbidden_dependencies(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for (package, forbidden) in MUST_NOT_REACH {
-        let mut reached = BTreeSet::new();
-        let mut open = vec![package];
-        while let Some(next) = open.pop() {
-            for dependency in graph.get(next).into_iter().flatten() {
-                if reached.insert(dependency.as_str()) {
-                    open.push(dependency);
-                }
-            }
-        }
+        let reached = reached(graph, package);
         found.extend(
             forbidden
                 .iter()
@@ -196,6 +202,70 @@ fn forbidden_dependencies(graph: &Graph) -> Vec<String> {
         );
     }
     found
+}
+
+/// The ledger's modules from the ground up; each names only those of its own layer and of those below.
+const LAYERS: [&[&str]; 11] = [
+    &["metrics", "operator_log"],
+    &["as_of", "hex", "json", "link", "money", "naming", "trail", "when"],
+    &["account", "key", "metadata", "outbox", "signature", "transfer"],
+    &["account_set", "behind", "close", "interchange", "posting", "reconcile", "report"],
+    &["act", "batch", "chain", "seal"],
+    &["store"],
+    &["writer"],
+    &["delivering", "exporting", "importing", "keyring", "reconciling", "signing", "verify"],
+    &["http"],
+    &["service"],
+    &["command"],
+];
+
+/// What stands behind `crate::`: one name, or those of a list.
+fn named_first(rest: &str) -> Vec<&str> {
+    let end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let names = match rest.strip_prefix('{') {
+        Some(list) => list.split('}').next(),
+        None => rest.split(end).next(),
+    };
+    let names = names.unwrap_or_default().split(',');
+    names.map(|path| path.trim().split("::").next().unwrap_or_default()).collect()
+}
+
+/// The modules at the top of a package's folder, and which of the others each names. Unit tests may name what they like.
+fn modules_of(files: &[File], folder: &str) -> Graph {
+    let mut graph = Graph::new();
+    for file in files {
+        let Some(path) = file.path.strip_prefix(folder) else { continue };
+        let module = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        if is_test(path) || ["lib", "main"].contains(&module) || path.ends_with("_tests.rs") {
+            continue;
+        }
+        let code = file.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: Vec<&str> =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = code.join("\n");
+        let named = code.split("crate::").skip(1).flat_map(named_first);
+        let others = named.filter(|name| *name != module).map(str::to_owned);
+        graph.entry(module.to_owned()).or_default().extend(others);
+    }
+    graph
+}
+
+fn against_layers(graph: &Graph) -> Vec<String> {
+    let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+    let mut found = Vec::new();
+    for (module, named) in graph {
+        if layer(module).is_none() {
+            found.push(format!("{module} is in no layer: say where it belongs"));
+        }
+        let above = named.iter().filter(|name| layer(name) > layer(module));
+        found.extend(above.map(|name| format!("{module} imports {name}, which is above it")));
+    }
+    found
+}
+
+fn circles(graph: &Graph) -> Vec<String> {
+    let within = |module: &&String| reached(graph, module).contains(module.as_str());
+    graph.keys().filter(within).map(|module| format!("{module} leads back to itself")).collect()
 }
 
 /// Normal and build dependencies by package name, as cargo resolves them for this workspace.
@@ -293,6 +363,31 @@ fn dependencies_point_one_way() {
     let graph = dependency_graph();
     assert!(graph["forebay-proxy"].contains("pingora"), "the graph is read wrongly");
     nothing(&forbidden_dependencies(&graph));
+}
+
+#[test]
+fn modules_of_the_ledger_import_one_way() {
+    const FOLDER: &str = "ledger-svc/src/";
+    let bad = modules_of(
+        &[
+            sample("ledger-svc/src/posting.rs", "use crate::chain::Head;"),
+            sample("ledger-svc/src/chain/acts.rs", "use crate::{link, store::open};"),
+            sample("ledger-svc/src/store.rs", "// crate::writer\nuse crate::posting::Limits;"),
+            sample("ledger-svc/src/new.rs", ""),
+        ],
+        FOLDER,
+    );
+    assert_eq!(circles(&bad).len(), 3);
+    let expected = [
+        "chain imports store, which is above it",
+        "new is in no layer: say where it belongs",
+        "posting imports chain, which is above it",
+    ];
+    assert_eq!(against_layers(&bad), expected);
+    let graph = modules_of(&tree::rust_files(), FOLDER);
+    assert!(graph["writer"].contains("store"), "the graph is read wrongly");
+    nothing(&circles(&graph));
+    nothing(&against_layers(&graph));
 }
 
 /// Runs `tools/docs.sh` into another folder and compares.
