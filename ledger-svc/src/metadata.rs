@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::naming::{NameError, validate_text};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::naming::{NameError, validate_text};
 
 /// Most names of one account.
 pub const NAMES_MAX: usize = 16;

@@ -285,6 +285,18 @@ pub struct CurrencyTotals {
     pub difference: String,
 }
 
+impl CurrencyTotals {
+    /// Of both sides in minor units.
+    pub fn of(currency: String, scale: u8, debits: i128, credits: i128) -> Self {
+        Self {
+            currency,
+            debits: format_minor(debits, scale),
+            credits: format_minor(credits, scale),
+            difference: format_minor(debits - credits, scale),
+        }
+    }
+}
+
 impl BalanceAsOf {
     pub fn new(at: AsOf, totals: AccountTotals) -> Self {
         let (booked_before, effective_through) = at.parts();

@@ -8,15 +8,16 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::hex::hex;
-use crate::link::{Hash, Head};
-use crate::when::write_instant;
 use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
+
+use crate::hex::hex;
+use crate::link::{Hash, Head};
+use crate::when::write_instant;
 
 /// An Ed25519 public key (RFC 8032).
 pub type PublicKey = [u8; 32];

@@ -1,6 +1,6 @@
 //! The database, seen from the ledger. An engine is one module with a `Writer` (one connection, one
 //! batch at a time) and a `Reader` (a small pool that never waits for the writer); `engine` gives
-//! the three of them one name each. `row` reads rows the same way from all of them, `durability`
+//! the three of them one name each, `opening` opens them. `row` reads rows the same way from all of them, `durability`
 //! judges their settings, `migration` runs their migrations, `read` looks things up on all of them alike.
 //!
 //! A batch is `Writer::begin` → `Batch::create_*` → `Batch::lock_and_read` → (posting) →
@@ -47,6 +47,7 @@ mod source;
 mod sqlite;
 mod statement;
 mod stream;
+mod table;
 mod threading;
 mod triggers;
 mod unique;

@@ -1,6 +1,7 @@
 //! Rows of balances that are behind their accounts' entries: whoever reads adds what they lack, and a service that
 //! starts writes them.
 
+use forebay_ledger::as_of::AsOf;
 use forebay_ledger::seal::{self, ServiceRow};
 use forebay_ledger::store::{DatabaseUrl, Reader, read_only};
 use forebay_ledger::verify::{VerifyError, verify};
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use crate::engine::{Database, Server, on_every_engine};
 use crate::raw::Raw;
 use crate::running::{DEADLINE, Running, moving, open_pair, options};
-use forebay_ledger::as_of::AsOf;
 
 on_every_engine!(
     what_rows_lack_is_read_from_entries,

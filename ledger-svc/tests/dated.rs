@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use forebay_ledger::account::{AccountBody, Side};
+use forebay_ledger::as_of::Totals;
 use forebay_ledger::batch::{self, Changes, Group, Snapshot, Verdict, Wanted};
 use forebay_ledger::chain::Record;
 use forebay_ledger::close::{CloseBody, Closing, NewClose};
@@ -15,7 +16,6 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use crate::engine::Database;
-use forebay_ledger::as_of::Totals;
 
 pub const ACCOUNTS: [&str; 3] = ["eur:a", "eur:b", "eur:c"];
 

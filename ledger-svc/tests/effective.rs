@@ -1,6 +1,7 @@
 //! Effective dates apart from dates of booking: balances and statements as of any time by either, and periods that
 //! close.
 
+use forebay_ledger::as_of::AsOf;
 use forebay_ledger::batch::Verdict;
 use forebay_ledger::close::Closing;
 use forebay_ledger::money::format_minor;
@@ -17,7 +18,6 @@ use crate::engine::{Database, Engine, Server, on_every_engine};
 use crate::pending::id;
 use crate::raw::Raw;
 use crate::running::{moving, open_pair};
-use forebay_ledger::as_of::AsOf;
 
 on_every_engine!(
     balances_and_statements_as_of_any_day_are_what_was_booked,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use forebay_ledger::http::gate::Auth;
 use forebay_ledger::key::{Role, Secret};
 use forebay_ledger::verify::verify;
 use reqwest::{Method, RequestBuilder};
@@ -12,7 +13,6 @@ use crate::api::everything;
 use crate::documented::{concrete, operations};
 use crate::engine::{Server, on_every_engine};
 use crate::running::{Answer, Api, DEADLINE, Running, answer, moving, open_pair, options};
-use forebay_ledger::http::gate::Auth;
 
 on_every_engine!(
     each_role_may_do_what_is_its_own,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use forebay_ledger::http::gate::Auth;
 use forebay_ledger::http::{self, server};
 use forebay_ledger::outbox;
 use forebay_ledger::service::{self, Options, Service};
@@ -11,7 +12,6 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::engine::{Database, Server};
-use forebay_ledger::http::gate::Auth;
 
 /// How long anything in these tests may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,13 +1,13 @@
 //! The head of the chain is signed at intervals and when a period is closed, and `verify` holds signatures against it.
 
 use forebay_ledger::signature::{SigningKey, pem};
+use forebay_ledger::signing::Signing;
 use forebay_ledger::verify::{verify, verify_signed};
 use serde_json::json;
 
 use crate::binary::{binary, ended, serving, signal};
 use crate::engine::{Engine, Server, on_every_engine};
 use crate::running::{Running, moving, open_pair, options};
-use forebay_ledger::signing::Signing;
 
 on_every_engine!(heads_are_signed_and_verified);
 

@@ -93,7 +93,8 @@ async fn a_statement_as_csv_is_the_same_statement(server: &Server) {
     let running = server.running().await;
     let api = &running.api;
     filled(api).await;
-    let entries = api.read(PATH).await["entries"].clone();
+    let statement = api.read(PATH).await;
+    let entries = statement["entries"].clone();
     let (mut lines, mut path) = (Vec::new(), format!("{PATH}.csv?from=2000-01-01&limit=5"));
     loop {
         let page = api.get(&path).await;
@@ -107,8 +108,13 @@ async fn a_statement_as_csv_is_the_same_statement(server: &Server) {
         let link = link.to_str().unwrap().strip_suffix(">; rel=\"next\"").unwrap();
         link.strip_prefix('<').unwrap().clone_into(&mut path);
     }
-    assert_eq!(lines.len(), 12);
-    for (line, entry) in lines.iter().zip(entries.as_array().unwrap()) {
+    assert_eq!(lines.len(), 1 + 12 + 1);
+    let balance = |name: &str, field: &str| {
+        format!(",,,,\"{name}\",,,{},EUR,", statement[field].as_str().unwrap())
+    };
+    assert_eq!(lines[0], balance("Opening balance", "opening_balance"));
+    assert_eq!(lines[13], balance("Closing balance", "closing_balance"));
+    for (line, entry) in lines[1..].iter().zip(entries.as_array().unwrap()) {
         let text = |field: &str| entry[field].as_str().unwrap().to_owned();
         let expected = format!(
             "{},{},{},{},\"{}\",{},{},{},EUR,",

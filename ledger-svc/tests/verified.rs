@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use forebay_ledger::hex::hex;
+use forebay_ledger::link::Head;
 use forebay_ledger::store::DatabaseUrl;
 use forebay_ledger::verify::{Finding, Verified, VerifyError, verify};
 use serde_json::json;
@@ -12,8 +14,6 @@ use crate::pending::{hold_and_void, holding, id};
 use crate::raw::Raw;
 use crate::running::{DEADLINE, Running, answer, moving, open_pair, options};
 use crate::upgrade::of_the_first_version;
-use forebay_ledger::hex::hex;
-use forebay_ledger::link::Head;
 
 on_every_engine!(
     books_are_right_while_they_are_written,

@@ -1,6 +1,7 @@
 //! `forebay-ledger import`: books what another program wrote, or what is in another program's tables.
 
 mod tables;
+mod told;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,18 +10,15 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use self::tables::TablesArgs;
+use self::told::{SERVED, alike, planned, told};
 use super::database::DatabaseArgs;
 use super::offline::{Offline, runtime};
 use super::output::print;
 use crate::act::Actor;
-use crate::importing::{self, Foreseen, Imported, Moved};
+use crate::importing::{self, Moved};
 use crate::interchange::check;
 use crate::interchange::{self, Format, LeftOut};
 use crate::transfer::ENTRIES_MAX_DEFAULT;
-
-/// Lines that are named.
-const LINES_MAX: usize = 20;
-const SERVED: &str = "while the service runs, use its API: POST /v1/imports";
 
 #[derive(Debug, Subcommand)]
 pub enum ImportCommand {
@@ -82,37 +80,6 @@ fn file(args: &FileArgs) -> anyhow::Result<()> {
         booked
     })?;
     print(&said)
-}
-
-/// Lines that were taken for what was booked before because they say the same, and nothing tells them apart.
-fn alike(foreseen: &Foreseen) -> String {
-    let lines: Vec<String> = foreseen.alike().map(|line| line.to_string()).collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    let (first, more) =
-        (&lines[..lines.len().min(LINES_MAX)], lines.len().saturating_sub(LINES_MAX));
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!(
-        "without a key and as booked before, so taken for the same: line {}{more}; another transfer needs a key of its own\n",
-        first.join(", ")
-    )
-}
-
-fn planned(foreseen: &Foreseen) -> String {
-    let (plan, booked_before) = (&foreseen.plan, foreseen.known.len());
-    let (transfers, entries) = (plan.planned.len(), plan.entries());
-    let (currencies, accounts) = (plan.currencies.len(), plan.accounts.len());
-    format!(
-        "{transfers} transfers with {entries} entries ({booked_before} more were booked before), and open {currencies} currencies and {accounts} accounts"
-    )
-}
-
-fn told(imported: &Imported) -> String {
-    let Imported { currencies, accounts, transfers, entries, booked_before, .. } = imported;
-    format!(
-        "{transfers} transfers with {entries} entries ({booked_before} more were booked before); opened {currencies} currencies and {accounts} accounts"
-    )
 }
 
 /// The whole of a file, which must be UTF-8.

@@ -11,7 +11,6 @@ use crate::key::Role;
 
 /// The pages, which read the books, and so need a role that may.
 pub const PAGES: [&str; 4] = ["/", "/accounts/{code}", "/trial-balance", "/reconciliation/{code}"];
-
 /// What the pages look like is no secret.
 pub const STYLE: &str = "/style.css";
 

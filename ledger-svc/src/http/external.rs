@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::extract::{JsonBytes, PageOf, Paging, Params, Segment};
 use super::problem::{Kind, Problem};
-use super::reconciliation::{RemoveBody, reason};
+use super::reconciliation::{RemoveBody, desk, reason};
 use crate::act::{Act, Acted, Actor};
 use crate::json;
 use crate::reconcile::table::Mapping;
 use crate::reconcile::{ExternalStatement, ImportWarning, RepeatedLine, StatementFormat};
-use crate::reconciling::{Desk, ReconcileError};
+use crate::reconciling::ReconcileError;
 use crate::report::Page;
 
 /// A statement of somebody else.
@@ -83,8 +83,7 @@ pub async fn import(
         (StatementFormat::Camt053, None) => {}
     }
     let account = app.standing(&code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
+    let desk = desk(&app, &actor, &code, &account);
     let (mapping, name) = (body.mapping.as_ref(), body.name.as_deref());
     let imported = desk.import(body.format, &body.text, mapping, name).await?;
     let id = account.account_id;

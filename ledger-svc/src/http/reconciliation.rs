@@ -21,7 +21,7 @@ use crate::reconcile::{
     ExternalLine, ExternalStatement, Match, MatchRow, Proposal, REASON_CHARS_MAX, Rule, Rules,
     UnmatchedEntry,
 };
-use crate::reconciling::{Adjustment, Desk, Reconciled};
+use crate::reconciling::{Adjustment, Desk, ReconcileError, Reconciled};
 use crate::report::Page;
 use crate::store::Reader;
 use crate::when;
@@ -31,6 +31,10 @@ const DAYS_MAX: i32 = 31;
 /// Entries of a line at most, for the rules.
 const GROUP_MAX: usize = 8;
 const RULES_MAX: usize = 5;
+
+pub fn desk<'a>(app: &'a App, actor: &'a Actor, code: &'a str, account: &'a Standing) -> Desk<'a> {
+    Desk { reader: &app.reader, writer: &app.writer, actor, code, account }
+}
 
 /// List lines without an entry
 ///
@@ -144,8 +148,7 @@ pub async fn get(
 ) -> Result<Json<Reconciliation>, Problem> {
     let rules = rules(params.days, params.group_max, Kind::InvalidParameter)?;
     let account = app.standing(&code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
+    let desk = desk(&app, &actor, &code, &account);
     let suggestions = desk.proposals(rules).await?;
     let mut told = stand(&app.reader, &code, &account).await?;
     told.suggestions = suggestions;
@@ -217,8 +220,7 @@ pub async fn run(
     let body: RunBody = json::read(&body.0)?;
     let rules = rules(body.days, body.group_max, Kind::InvalidBody)?;
     let account = app.standing(&code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
+    let desk = desk(&app, &actor, &code, &account);
     let taken = body.rules.unwrap_or_else(|| USUAL_RULES.to_vec());
     if taken.len() > RULES_MAX {
         let problem = Problem::new(Kind::InvalidBody, "there are only five rules");
@@ -268,8 +270,7 @@ pub async fn create_match(
     let body: MatchBody = json::read(&body.0)?;
     reason(&body.reason)?;
     let account = app.standing(&code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
+    let desk = desk(&app, &actor, &code, &account);
     let matched = desk.join(Rule::Manual, &body.reason, body.lines, body.entries).await?;
     Ok((StatusCode::CREATED, Json(matched)))
 }
@@ -324,7 +325,7 @@ pub async fn remove_match(
     let act = Act::Unmatch { match_id, reason: body.reason };
     match app.writer.act(act, actor).await? {
         Acted::Unmatched => Ok(Json(RemovedMatch { id: match_id })),
-        Acted::NoMatch(error) => Err(crate::reconciling::ReconcileError::Match(error).into()),
+        Acted::NoMatch(error) => Err(ReconcileError::Match(error).into()),
         other => Err(Problem::unexpected(&other)),
     }
 }
@@ -378,8 +379,7 @@ pub async fn adjust(
     let body: AdjustmentBody = json::read(&body.0)?;
     reason(&body.reason)?;
     let account = app.standing(&code).await?;
-    let (reader, writer) = (&app.reader, &*app.writer);
-    let desk = Desk { reader, writer, actor: &actor, code: &code, account: &account };
+    let desk = desk(&app, &actor, &code, &account);
     let AdjustmentBody { line, against, reason, effective_date } = body;
     let adjustment = Adjustment { line, against, reason, effective_date };
     Ok((StatusCode::CREATED, Json(desk.adjust(&adjustment).await?)))

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::outcome::ImportError;
+use super::outcome::{ImportError, KEY_REUSED};
 use crate::interchange::check::{Plan, Planned};
 use crate::interchange::{Found, named};
 use crate::money::Amount;
@@ -42,7 +42,7 @@ pub async fn take_known(
         if transfer.is_some_and(|transfer| says(&transfer, &planned.request.action)) {
             known.push(planned);
         } else {
-            found.at(planned.line, super::KEY_REUSED);
+            found.at(planned.line, KEY_REUSED);
         }
     }
     plan.planned = new;

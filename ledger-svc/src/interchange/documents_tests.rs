@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::{AccountBody, CurrencyBody, Side};
 use crate::metadata::Metadata;
-use crate::money::Amount;
 
 const FORMATS: [Format; 3] = [Format::Csv, Format::Beancount, Format::Ledger];
 

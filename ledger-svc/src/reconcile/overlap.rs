@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::statement::ReadLine;
 use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::statement::ReadLine;
 
 /// How the identity begins that tells a line from those of its own statement, and from no others.
 pub const OF_STATEMENT: &str = "Stmt ";

@@ -3,8 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::PublicKey;
-
 /// What a public key of Ed25519 begins with (RFC 8410).
 const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
@@ -27,11 +25,12 @@ pub fn read(label: &str, text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(base64).ok()
 }
 
-pub fn public(key: &PublicKey) -> String {
+/// Of Ed25519.
+pub fn public(key: &[u8; 32]) -> String {
     written("PUBLIC KEY", &[&PUBLIC[..], key].concat())
 }
 
-pub fn read_public(text: &str) -> Option<PublicKey> {
+pub fn read_public(text: &str) -> Option<[u8; 32]> {
     read("PUBLIC KEY", text)?.strip_prefix(&PUBLIC)?.try_into().ok()
 }
 

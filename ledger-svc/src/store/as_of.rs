@@ -92,11 +92,8 @@ impl Reader {
         sums.sort();
         let currencies = sums
             .into_iter()
-            .map(|(currency, scale, debits, credits)| CurrencyTotals {
-                currency,
-                debits: format_minor(debits, scale),
-                credits: format_minor(credits, scale),
-                difference: format_minor(debits - credits, scale),
+            .map(|(currency, scale, debits, credits)| {
+                CurrencyTotals::of(currency, scale, debits, credits)
             })
             .collect();
         Ok(AsOfTrialBalance::new(at, currencies, accounts, next_cursor))

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::faults::{Step, may_fail};
 use super::list::List;
 use super::row::Columns;
-use super::rows::Rows;
+use super::table::Rows;
 use super::url::SqliteFile;
 use super::{mysql, postgres, sqlite};
 use crate::account::{Account, AccountBody, CurrencyBody};

@@ -13,6 +13,7 @@ use super::list::List;
 use super::metadata::metadata_row;
 use super::row::{self, Columns};
 use super::rows;
+use super::table::Clash;
 use crate::account::{Account, AccountBody, Created, CurrencyBody};
 use crate::batch::{Changes, Snapshot, Wanted};
 use crate::behind::{Behind, ENTRIES_MAX};
@@ -265,7 +266,7 @@ impl Ahead {
     pub fn inserts(&self, changes: &Changes) -> Result<[Inserts; 2], StoreError> {
         let tables = rows::of_changes(changes)?;
         let (own, shared): (Vec<_>, Vec<_>) =
-            tables.into_iter().partition(|rows| rows.table.clash == rows::Clash::Fails);
+            tables.into_iter().partition(|rows| rows.table.clash == Clash::Fails);
         Ok([self.inserts_of(&own)?, self.inserts_of(&shared)?])
     }
 

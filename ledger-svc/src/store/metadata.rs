@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use super::engine::Batch;
 use super::error::StoreError;
 use super::reader::{Arg, Reader};
@@ -9,7 +11,6 @@ use super::row::{self, Columns, one_more};
 use crate::account::Account;
 use crate::metadata::{Filter, Metadata};
 use crate::report::{AccountEntry, Page, TransferSummary};
-use uuid::Uuid;
 
 const OF_ACCOUNT: &str =
     "SELECT account_id, name, value FROM account_metadata WHERE account_id = ?";

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::error::StoreError;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+
+use super::error::StoreError;
 
 /// The first migration's name, which marks a server's database as a ledger's.
 pub const MARK: &str = "forebay ledger";

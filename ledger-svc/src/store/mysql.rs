@@ -21,8 +21,8 @@ use super::durability::{self, Settings, UnsafeSetting};
 use super::error::StoreError;
 use super::migration::{self, Migrated};
 use super::row::Columns;
-use super::rows::Rows;
 use super::service::SERVICE;
+use super::table::Rows;
 use super::url::{Access, Server};
 use crate::seal::ServiceRow;
 

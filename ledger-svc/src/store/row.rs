@@ -319,13 +319,7 @@ pub fn totals(row: &(impl Columns + ?Sized)) -> Result<CurrencyTotals, StoreErro
     let sum = |high: usize| -> Result<i128, StoreError> {
         Ok((i128::from(row.long(high)?) << 32) + i128::from(row.long(high + 1)?))
     };
-    let (scale, debits, credits) = (row.small(1)?, sum(2)?, sum(4)?);
-    Ok(CurrencyTotals {
-        currency: row.string(0)?,
-        debits: format_minor(debits, scale),
-        credits: format_minor(credits, scale),
-        difference: format_minor(debits - credits, scale),
-    })
+    Ok(CurrencyTotals::of(row.string(0)?, row.small(1)?, sum(2)?, sum(4)?))
 }
 
 /// Key, fingerprint, status, body, transfer's id.

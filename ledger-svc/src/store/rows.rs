@@ -3,17 +3,17 @@
 mod reconciliation;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use uuid::Uuid;
 
 pub use self::reconciliation::{
     of_match, of_members, of_open_lines, of_set, of_signature, of_statement, of_unmatch,
     of_withdrawal,
 };
 use super::error::{StoreError, impossible};
+use super::table::Sort::{Bytes, Long, Text};
+use super::table::{Cell, Clash, Rows, Sort, Table, long_if_any, table};
 use crate::account::{Account, Side};
 use crate::act::{AuditRow, RevocationRow};
 use crate::batch::{Changes, Day};
@@ -25,74 +25,6 @@ use crate::link::Link;
 use crate::outbox::{EndpointRow, Progress, RemovalRow};
 use crate::posting::LimitsRow;
 use crate::seal;
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
-    Long,
-    Text,
-    Bytes,
-    Uuid,
-}
-
-/// A table that is written to, and its columns.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Table {
-    pub name: &'static str,
-    pub columns: &'static [(&'static str, Sort)],
-    /// How many of the columns, from the first, are the key.
-    pub keys: usize,
-    pub clash: Clash,
-}
-
-/// What becomes of a row whose key is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clash {
-    Fails,
-    /// The new values take the place of the old. It is always there.
-    Replaces,
-    /// The new values are added to the old.
-    Adds,
-}
-
-/// One value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cell<'a> {
-    Null,
-    Long(i64),
-    Text(&'a str),
-    /// A text that others hold too.
-    Shared(Arc<str>),
-    /// One of few.
-    Word(&'static str),
-    /// A date or hex digits, which need no quoting in any engine.
-    Plain(Arc<str>),
-    Bytes(&'a [u8]),
-    Uuid(Uuid),
-}
-
-/// Rows of one table, cell after cell.
-#[derive(Debug)]
-pub struct Rows<'a> {
-    pub table: &'static Table,
-    pub cells: Vec<Cell<'a>>,
-}
-
-impl Rows<'_> {
-    pub fn width(&self) -> usize {
-        self.table.columns.len()
-    }
-
-    pub fn count(&self) -> usize {
-        self.cells.len() / self.width()
-    }
-}
-
-use Sort::{Bytes, Long, Text};
-
-const fn table(name: &'static str, columns: &'static [(&'static str, Sort)]) -> Table {
-    Table { name, columns, keys: 1, clash: Clash::Fails }
-}
 
 static TRANSFERS: Table = table(
     "transfers",
@@ -262,10 +194,6 @@ static TRANSFER_METADATA: Table = Table {
     keys: 2,
     clash: Clash::Fails,
 };
-
-fn long_if_any<'a>(number: Option<i64>) -> Cell<'a> {
-    number.map_or(Cell::Null, Cell::Long)
-}
 
 /// Everything a batch adds, table by table; those without rows are left out. An error where the transfers are not
 /// chained or the entries not threaded: rows would be missing.

@@ -1,8 +1,9 @@
 //! What is open and what is matched, recomputed from statements and matches.
 
+use std::collections::BTreeMap;
+
 use super::chart::Chart;
 use super::finding::{Finding, wrong};
-use std::collections::BTreeMap;
 
 /// What the derived tables must hold.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::super::database::DatabaseArgs;
 use super::super::offline::{Offline, runtime};
 use super::super::output::print;
-use super::{SERVED, alike, planned, told};
+use super::told::{SERVED, alike, planned, told};
 use crate::account::Side;
 use crate::act::Actor;
 use crate::importing::{self, Imported, Moved};

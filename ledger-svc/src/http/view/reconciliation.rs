@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::super::app::App;
-use super::frame::{answered, begin, figures};
+use super::frame::{answered, begin, figures, more};
 use crate::http::extract::{Paging, Params, Segment};
 use crate::http::problem::Problem;
 use crate::http::reconciliation::stand;
@@ -43,7 +43,7 @@ pub async fn page(
         page.cell(&line.reference).cell(&line.text).amount(&line.amount).raw("</tr>\n");
     }
     page.raw("</tbody></table></div>\n");
-    super::more(&mut page, "", lines.next_cursor.as_deref());
+    more(&mut page, "", lines.next_cursor.as_deref());
     page.raw("<div class=\"wide\"><table><caption>Entries without a line, the first of them</caption><thead><tr><th class=\"amount\">Entry</th><th>Counts for</th><th>Description</th><th class=\"amount\">Amount</th></tr></thead><tbody>\n");
     for entry in &entries.items {
         page.raw("<tr>").amount(&entry.id.to_string()).cell(&entry.effective_date.to_string());

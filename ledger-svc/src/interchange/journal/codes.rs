@@ -1,8 +1,9 @@
 //! Accounts have codes here and names in a journal: `assets:cash` and `Assets:Cash`. Names are told apart by every letter
 //! there, so no two of them are one account.
 
-use crate::naming::validate_code;
 use std::collections::HashMap;
+
+use crate::naming::validate_code;
 
 /// Which account is called what.
 #[derive(Debug, Default)]

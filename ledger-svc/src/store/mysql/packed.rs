@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::super::row;
-use super::super::rows::{Cell, Clash, Sort, Table};
+use super::super::table::{Cell, Clash, Sort, Table};
 use super::write::{columns, literal};
 
 /// Fewer rows are not worth an expression for each column.

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, MySql, Transaction};
 use super::super::error::{StoreError, impossible};
 use super::super::list::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Clash, Rows, Sort, Table};
+use super::super::table::{Cell, Clash, Rows, Sort, Table};
 use super::{ACCOUNT, Dialect, Writer, packed};
 use crate::account::{Account, AccountBody, CurrencyBody};
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::error::{StoreError, impossible};
 use super::super::list::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Clash, Rows, Sort, Table};
+use super::super::table::{Cell, Clash, Rows, Sort, Table};
 use super::{ACCOUNT, Writer};
 use crate::account::{Account, AccountBody, CurrencyBody};
 

@@ -1,11 +1,10 @@
 //! Rows of reconciliation, of signatures and of account sets.
 
-use super::{Cell, Clash, Rows, Sort, Table, long_if_any, table};
+use super::super::table::Sort::{Bytes, Long, Text};
+use super::super::table::{Cell, Clash, Rows, Table, long_if_any, table};
 use crate::account_set::{MemberRow, SetRow};
 use crate::reconcile::{LineRow, MatchRow, StatementRow, UnmatchRow, WithdrawalRow};
 use crate::signature::SignatureRow;
-
-use Sort::{Bytes, Long, Text};
 
 static STATEMENTS: Table = table(
     "external_statements",

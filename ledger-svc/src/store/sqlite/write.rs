@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::error::{StoreError, impossible};
 use super::super::list::List;
 use super::super::row::{self, Columns};
-use super::super::rows::{Cell, Clash, Rows, Table};
+use super::super::table::{Cell, Clash, Rows, Table};
 use super::fold::Folding;
 use super::{ACCOUNT, Writer, connect};
 use crate::account::{Account, AccountBody, CurrencyBody};
