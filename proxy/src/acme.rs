@@ -26,8 +26,8 @@ use crate::acme::challenges::Challenges;
 use crate::acme::folder::Folder;
 use crate::acme::keeper::{Keeper, Wanted};
 use crate::acme::name::Name;
-use crate::generation::State;
 use crate::runtimes::Place;
+use crate::state::State;
 
 /// What an account is known by: its authority's directory, and where it is kept.
 type Account = (String, PathBuf);

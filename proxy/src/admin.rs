@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::admin::tokens::Refusal;
-use crate::generation::State;
+use crate::state::State;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -91,7 +91,7 @@ impl Admin {
             "/readyz" => Page::new(StatusCode::OK, TEXT, "ready\n"),
             "/metrics" => {
                 // What readers gave back since the last change is not told by anybody else.
-                self.state.caches.all().iter().for_each(|cache| cache.refresh_metrics());
+                self.state.standing.caches.all().iter().for_each(|cache| cache.refresh_metrics());
                 certificates::refresh_metrics(&self.state);
                 self.state.access_log.refresh_metrics();
                 self.state.error_log.refresh_metrics();
@@ -110,7 +110,7 @@ impl Admin {
             Err(page) => return page,
         };
         let generation = self.state.current();
-        match purge::purge(&order, &generation.routes, &self.state.caches).await {
+        match purge::purge(&order, &generation.routes, &self.state.standing.caches).await {
             Ok(done) => {
                 tracing::info!(by = who, ?order, purged = done.purged, "purged");
                 Page::json(&json!(done))
@@ -127,7 +127,7 @@ impl Admin {
         session: &mut ServerSession,
     ) -> Result<(String, T), Page> {
         let credentials = session.req_header().headers.get(AUTHORIZATION);
-        let who = self.state.tokens.load().operator(credentials);
+        let who = self.state.current().tokens.operator(credentials);
         let who = who.map_err(|refusal| self.refused(refusal))?;
         let body = match timeout(BODY_TIME_MAX, body(session)).await {
             Ok(body) => body?,
@@ -151,7 +151,7 @@ impl Admin {
     async fn policies(&self, session: &ServerSession) -> Page {
         let head = session.req_header();
         let credentials = head.headers.get(AUTHORIZATION);
-        if let Err(refusal) = self.state.tokens.load().viewer(credentials) {
+        if let Err(refusal) = self.state.current().tokens.viewer(credentials) {
             return self.refused(refusal);
         }
         let (state, of_history) = (Arc::clone(&self.state), head.uri.path() == "/policies/history");
@@ -169,7 +169,7 @@ impl Admin {
     /// What was found where answers are compared: it names what people asked for.
     fn mirrors(&self, session: &ServerSession) -> Page {
         let credentials = session.req_header().headers.get(AUTHORIZATION);
-        if let Err(refusal) = self.state.tokens.load().viewer(credentials) {
+        if let Err(refusal) = self.state.current().tokens.viewer(credentials) {
             return self.refused(refusal);
         }
         let current = self.state.current();
@@ -181,7 +181,7 @@ impl Admin {
     /// Which certificates are shown: it names files.
     fn certificates(&self, session: &ServerSession) -> Page {
         let credentials = session.req_header().headers.get(AUTHORIZATION);
-        match self.state.tokens.load().viewer(credentials) {
+        match self.state.current().tokens.viewer(credentials) {
             Ok(_) => Page::json(&certificates::shown(&self.state)),
             Err(refusal) => self.refused(refusal),
         }
@@ -205,7 +205,7 @@ impl Admin {
     /// Which requests took the longest lately.
     fn slowest(&self, session: &ServerSession) -> Page {
         let credentials = session.req_header().headers.get(AUTHORIZATION);
-        match self.state.tokens.load().viewer(credentials) {
+        match self.state.current().tokens.viewer(credentials) {
             Ok(_) => Page::json(&json!(self.state.slowest.shown())),
             Err(refusal) => self.refused(refusal),
         }

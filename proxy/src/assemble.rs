@@ -28,11 +28,12 @@ use crate::compress::decide::weak;
 use crate::detour::Next;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::headers::media_type;
 use crate::inside::{self, Ask, Bounds, Inside};
-use crate::rate_limit::Quota;
+use crate::rate_limit::quota::Quota;
 use crate::relay::{self, unless_gone};
-use crate::respond::{self, Failure};
+use crate::respond;
 use crate::rules::{self, ToClient};
 
 /// Whether the request's page is put together here.

@@ -25,7 +25,7 @@ use crate::bodies::gunzip::Gunzip;
 use crate::bodies::substitute::Substitute;
 use crate::compress::decide::weak;
 use crate::exchange::Exchange;
-use crate::respond::encoding_failed;
+use crate::failure::encoding_failed;
 
 /// Makes the chain of each request.
 pub struct Changers;

@@ -1,24 +1,25 @@
 //! The command line. Exit codes: 0 ok, 1 failure, 2 usage, 65 bad document, 69 unavailable.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use proxy_config::{Config, Problems, Source};
-use thiserror::Error;
+use clap::{Parser, Subcommand};
 
+use self::fault::Fault;
 use crate::nginx;
-use crate::server::StartFault;
 
 mod admin_call;
 mod at_socket;
 mod check;
 mod docs;
+mod document;
 mod dump;
 mod explain;
+mod fault;
 mod lanes;
 mod mirrors;
+mod output;
 mod policy;
 mod purge;
 mod run;
@@ -73,54 +74,6 @@ enum Command {
     Docs(docs::Options),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
-#[derive(Debug, Args)]
-struct OutputOption {
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
-}
-
-/// Why a command did not do what it was asked to. The exit code follows from it.
-#[derive(Debug, Error)]
-enum Fault {
-    #[error("{0}")]
-    Usage(String),
-    #[error("{0}")]
-    Document(Problems),
-    #[error("cannot read {path}: {error}")]
-    Read { path: String, error: std::io::Error },
-    #[error("no proxy answers at {url}: {error}")]
-    Unreachable { url: String, error: String },
-    #[error(transparent)]
-    Start(#[from] StartFault),
-    /// Told already, in the form asked for.
-    #[error("")]
-    ToldBadDocument,
-    /// Told already, with the figures.
-    #[error("")]
-    ToldPromiseBroken,
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
-
-impl Fault {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Fault::Usage(_) => 2,
-            Fault::Document(_) | Fault::ToldBadDocument => 65,
-            Fault::Start(StartFault::Tls(_)) => 65,
-            Fault::Start(StartFault::System(_)) | Fault::ToldPromiseBroken | Fault::Other(_) => 1,
-            Fault::Read { .. } | Fault::Unreachable { .. } | Fault::Start(_) => 69,
-        }
-    }
-}
-
 /// Parses the command line, does what it says and gives the exit code.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -154,31 +107,4 @@ pub fn main() -> ExitCode {
             ExitCode::from(fault.exit_code())
         }
     }
-}
-
-fn read(path: &Path) -> Result<Source, Fault> {
-    Source::read(path).map_err(|error| Fault::Read { path: path.display().to_string(), error })
-}
-
-fn load(path: &Path) -> Result<Config, Fault> {
-    Config::load(read(path)?).map_err(Fault::Document)
-}
-
-/// Prints to standard output; a reader that went away early (`| head`) is no failure.
-fn print(text: &str) -> Result<(), Fault> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("cannot write to standard output").into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The document every command takes.
-#[derive(Debug, Args)]
-struct Document {
-    /// The configuration document.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
 }

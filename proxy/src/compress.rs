@@ -27,9 +27,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::compress::decide::{Verdict, coding_name, decide, preferred, suits_proxy, weak};
 use crate::compress::encoder::Encoder;
+use crate::failure::encoding_failed;
 use crate::hop;
 use crate::metrics::Metrics;
-use crate::respond::encoding_failed;
 use crate::runtimes::Place;
 
 /// Responses encoded at once: an encoder holds up to half a megabyte.

@@ -9,8 +9,8 @@ use proxy_config::detours::{Step, To};
 
 use crate::detour::{self, Detour, Next, Why};
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::files::{Files, Found};
-use crate::respond::Failure;
 use crate::{file_answer, local};
 
 /// Answers the request if its route does so by itself; what it passes on goes to cache and upstream.

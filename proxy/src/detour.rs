@@ -20,9 +20,10 @@ use proxy_config::detours::To;
 use crate::cache::conditional;
 use crate::cache::heeded::X_ACCEL_EXPIRES;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::inside::Bounds;
 use crate::path::normalize_target;
-use crate::respond::{self, Failure};
+use crate::respond;
 use crate::route::Route;
 
 /// Detours of one request; more is a circle.

@@ -24,8 +24,9 @@ use crate::compress::{self, Compressors};
 use crate::connection::{Ends, caller, whole_seconds};
 use crate::detour;
 use crate::exchange::Exchange;
+use crate::failure::{self, Failure};
 use crate::finish;
-use crate::generation::State;
+use crate::framing;
 use crate::headers::{self, Downstream};
 use crate::lane::Full;
 use crate::mirror;
@@ -33,19 +34,22 @@ use crate::operator_log::request_failed;
 use crate::pace::OwnRate;
 use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
-use crate::rate_limit::Quota;
 use crate::rate_limit::key::Asking;
-use crate::respond::{self, Failure, failure_kind, in_body, label};
+use crate::rate_limit::quota::Quota;
+use crate::respond;
 use crate::route::Route;
 use crate::rules::{self, edit_request, edit_response};
+use crate::state::State;
 use crate::telemetry::attempt::{self, Attempt};
 use crate::trace::TRACEPARENT;
+use crate::upstream::Upstream;
+use crate::upstream::bounds::INTERIM_MAX;
 use crate::upstream::connector::Carries;
+use crate::upstream::fault::{failure_kind, in_body, is_unprocessed, label};
 use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
-use crate::upstream::{INTERIM_MAX, Upstream};
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, inside, local, prompt, request, split};
+use crate::{client_address, cors, dating, inside, local, request, split};
 
 /// The proxy behind one listener.
 pub struct Edge {
@@ -200,7 +204,7 @@ impl Edge {
         if let Some(failure) = exchange.failure.take() {
             return failure;
         }
-        let malformed = prompt::malformed(error.root_cause());
+        let malformed = framing::malformed(error.root_cause());
         let failure = malformed.unwrap_or_else(|| Failure::of(error));
         request_failed(&self.state, exchange, &failure, error);
         failure
@@ -329,7 +333,7 @@ impl ProxyHttp for Edge {
         let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
         let lane = lane.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let turn = upstream.turn(&mut exchange.attempts, &lane).await;
-        let mut turn = turn.map_err(|why| Error::new(ErrorType::Custom(respond::no_turn(why))))?;
+        let mut turn = turn.map_err(|why| Error::new(ErrorType::Custom(why.name())))?;
         begin_attempt(session.req_header(), exchange, &upstream);
         Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
@@ -371,7 +375,7 @@ impl ProxyHttp for Edge {
             }
             if let (Some(in_use), Some(route)) = (&mut exchange.in_use, &exchange.route) {
                 let shared = upstream.share(in_use, connection, &route.lane);
-                shared.map_err(|Full| Error::new(ErrorType::Custom(respond::LANE_FULL)))?;
+                shared.map_err(|Full| Error::new(ErrorType::Custom(failure::LANE_FULL)))?;
             }
         }
         Ok(())
@@ -461,11 +465,11 @@ impl ProxyHttp for Edge {
                 exchange.ruled.to_client.edits.tried = exchange.attempts.tried.clone();
                 let failed = upstream.failed_by(status);
                 if failed.is_some_and(|failed| again(session, exchange, failed)) {
-                    return Err(Error::new(ErrorType::Custom(respond::GATEWAY_ERROR)).into_up());
+                    return Err(Error::new(ErrorType::Custom(failure::GATEWAY_ERROR)).into_up());
                 }
                 if let Some(detour) = detour::after(exchange, head) {
                     exchange.trail.pending = Some(detour);
-                    return Err(Error::new(ErrorType::Custom(respond::DETOUR)).into_up());
+                    return Err(Error::new(ErrorType::Custom(failure::DETOUR)).into_up());
                 }
                 if upstream.x_accel {
                     detour::settle(head);
@@ -525,7 +529,7 @@ impl ProxyHttp for Edge {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("server {peer}"));
-        if matches!(error.etype(), ErrorType::Custom(respond::GATEWAY_ERROR)) {
+        if matches!(error.etype(), ErrorType::Custom(failure::GATEWAY_ERROR)) {
             // Decided when the answer came.
             error.set_retry(true);
             return error;
@@ -534,7 +538,7 @@ impl ProxyHttp for Edge {
             error.set_retry(false);
             return error;
         }
-        let unprocessed = respond::is_unprocessed(&error);
+        let unprocessed = is_unprocessed(&error);
         error.retry.decide_reuse(reused);
         let stale = error.retry() || (reused && matches!(error.etype(), ErrorType::WriteError));
         let kind = failure_kind(&error);

@@ -15,11 +15,12 @@ use proxy_config::host::HostPattern;
 use tokio::sync::oneshot;
 
 use crate::exchange::Exchange;
-use crate::generation::State;
+use crate::failure::Failure;
 use crate::line_writer::Sink;
 use crate::logs::LogFault;
-use crate::respond::{Failure, in_body};
 use crate::rules;
+use crate::state::State;
+use crate::upstream::fault::in_body;
 
 /// How long the end of a failed request waits for its line to be written: who looks after an answer finds it.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(20);

@@ -14,24 +14,26 @@ use crate::cache::policy::Policy;
 use crate::connection::Caller;
 use crate::detour::Trail;
 use crate::drain::UnderWay;
+use crate::failure::Failure;
 use crate::fill::origin::Contact;
 use crate::gather::Gathered;
-use crate::generation::{Generation, State};
+use crate::generation::Generation;
 use crate::kept_body::KeptBody;
 use crate::lane::Seat;
 use crate::mirror::Mirroring;
 use crate::pace::OwnRate;
 use crate::rate_limit::Passage;
-use crate::respond::Failure;
 use crate::route::Route;
 use crate::rules::Ruled;
 use crate::runtimes::Place;
+use crate::state::State;
 use crate::telemetry::Recorder;
 use crate::telemetry::attempt::Attempt;
 use crate::trace::Trace;
 use crate::tunnel::Tunnelling;
+use crate::upstream::Upstream;
+use crate::upstream::attempts::Attempts;
 use crate::upstream::server::InUse;
-use crate::upstream::{Attempts, Upstream};
 
 /// One request, from its head to the end of its response. Whatever way it ends, dropping it gives
 /// back the place in its lane.

@@ -21,11 +21,11 @@ use crate::cache::conditional::{is_not_modified, range_counts};
 use crate::cache::range::{Wanted, wanted};
 use crate::detour;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::files::{Files, Found, OpenFile};
 use crate::flv::Opening;
 use crate::listing::{self, Entry};
-use crate::prompt::QUANTUM_BYTES;
-use crate::respond::Failure;
+use crate::prompt::quantum::QUANTUM_BYTES;
 use crate::rules::edit_response;
 use crate::{bodies, hop, local, mp4};
 

@@ -29,9 +29,9 @@ use crate::cache::object::{Head, Stored};
 use crate::cache::policy::Policy;
 use crate::cache::purge::Scope;
 use crate::cache::vary::Selection;
+use crate::failure::Failure;
 use crate::fill::flow::Flow;
 use crate::fill::origin::Contact;
-use crate::respond::Failure;
 
 /// Interim responses of one fill that are passed on, and bytes of their fields together.
 const INTERIM_TOLD_MAX: usize = 8;

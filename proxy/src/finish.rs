@@ -226,7 +226,7 @@ fn entry<'a>(
         upstream_connect: exchange.connect_time,
         upstream_first_byte: exchange.upstream_first_byte,
         retries: exchange.attempts.retries(),
-        error: exchange.failure.as_ref().map(crate::respond::Failure::name),
+        error: exchange.failure.as_ref().map(crate::failure::Failure::name),
         aborted: end.aborted,
         tunnel_ended_by: exchange.tunnel.carried.as_ref().map(|carried| carried.ended_by.name()),
         trace_id: exchange.trace.as_ref().map(|trace| trace.id.as_str()),

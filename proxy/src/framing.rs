@@ -3,8 +3,13 @@
 //! and anything for a trailer. What is not chunked as RFC 9112 section 7.1 has it, two parsers could
 //! end in different places, so it is refused here. Pure: bytes in, faults out.
 
+use std::error;
+use std::io;
+
 use memchr::memchr;
 use thiserror::Error;
+
+use crate::failure::Failure;
 
 /// Bytes kept of a line; longer lines of a head are pingora's to judge, of chunks they are refused.
 const LINE_BYTES_MAX: usize = 4096;
@@ -218,6 +223,17 @@ fn is_text(bytes: &[u8]) -> bool {
 /// RFC 9110 section 5.6.2.
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What is wrong with a body whose reading ended in a [`FramingFault`]; `cause` is a root cause.
+pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<Failure> {
+    let cause = cause.downcast_ref::<io::Error>()?;
+    let fault = cause.get_ref()?.downcast_ref::<FramingFault>()?;
+    Some(Failure::BadRequest(match fault {
+        FramingFault::Size => "the size line of a chunk is malformed",
+        FramingFault::End => "a chunk is not followed by CR LF",
+        FramingFault::Trailer => "a trailer field is malformed",
+    }))
 }
 
 #[cfg(test)]

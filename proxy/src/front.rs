@@ -33,6 +33,7 @@ use crate::cache::answer::{Verdict, count};
 use crate::connection::{Caller, Ends, whole_seconds};
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::finish::{self, Moved};
 use crate::front::arrival::{Arrival, arrive};
 use crate::front::as_stored::AsStored;
@@ -41,7 +42,7 @@ use crate::front::hit::Hit;
 use crate::front::pass::Client;
 use crate::operator_log::request_failed;
 use crate::rate_limit;
-use crate::respond::{Failure, rendered};
+use crate::respond::rendered;
 
 /// Bytes read at once, and of requests to come while one is being answered. What does not come in one piece
 /// is pingora's to put together.

@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, REFERER};
 use proxy_config::host::HostName;
 use proxy_config::route_access::{Access, AccessRule, Satisfy};
 
-use crate::respond::Failure;
+use crate::failure::Failure;
 
 /// The gate of a route.
 #[derive(Debug, Default)]

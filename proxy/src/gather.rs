@@ -11,8 +11,8 @@ use prometheus::IntGauge;
 
 use crate::buffer::pass::declared;
 use crate::exchange::Exchange;
-use crate::generation::State;
-use crate::respond::Failure;
+use crate::failure::Failure;
+use crate::state::State;
 
 /// Bodies up to here wait: what pingora keeps of a body to repeat it.
 const BODY_MAX: u64 = 64 * 1024;

@@ -21,13 +21,13 @@ use proxy_config::proved::Proved;
 use proxy_config::route_access::{Auth, SignatureFormat};
 use thiserror::Error;
 
-use crate::generation::State;
+use crate::failure::Failure;
 use crate::guard::basic::Basic;
 use crate::guard::cloudfront::CloudFront;
 use crate::guard::token::Tokens;
 use crate::metrics::Metrics;
-use crate::respond::Failure;
 use crate::signed::{KeyFault, Signed};
+use crate::state::State;
 use crate::upstream::server::Servers;
 
 /// A file that a guard cannot do without.

@@ -21,7 +21,7 @@ use pingora::{Error, ErrorType, Result};
 use proxy_config::route::ForwardedHeaders;
 
 use crate::disguise;
-use crate::respond::SWITCHED;
+use crate::failure::SWITCHED;
 
 /// The media type of a body, without parameters; empty where there is none. Its case does not count.
 pub fn media_type(headers: &HeaderMap) -> &str {

@@ -25,9 +25,9 @@ use crate::connection::Caller;
 use crate::detour::{Detour, Why};
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::generation::Generation;
 use crate::hop;
-use crate::respond::Failure;
 use crate::rules;
 
 /// What is left of what one page may include, however deep: pages in it have no limits of their own.

@@ -14,10 +14,10 @@ use crate::buffer::intake::arriving;
 use crate::buffer::pass::{declared, expect_no_more};
 use crate::detour::Again;
 use crate::exchange::Exchange;
-use crate::generation::State;
+use crate::failure::Failure;
 use crate::kept_folder::KeptFile;
 use crate::lane::memory::Reserved;
-use crate::respond::Failure;
+use crate::state::State;
 
 /// Largest body that is sent again: what pingora remembers of one.
 const AGAIN_MAX: u64 = 64 * 1024;

@@ -15,8 +15,8 @@ use prometheus::{IntCounter, IntGauge};
 use proxy_config::kept_body::KeptBody as Rules;
 use tokio::task::spawn_blocking;
 
+use crate::failure::Failure;
 use crate::metrics::Metrics;
-use crate::respond::Failure;
 
 /// Read from a file at once.
 const PART_BYTES: usize = 32 * 1024;

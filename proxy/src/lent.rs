@@ -1,48 +1,19 @@
 //! Sockets out of their streams, lent to who moves bytes past them. Meanwhile nobody else waits for them: their readiness
 //! is told to the runtime of who has them, and wakes no other thread.
 
+pub mod socket;
+
 use std::io;
 use std::net;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
 
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream};
-use pingora::upstreams::peer::Tracer;
 use tokio::io::duplex;
 use tokio::runtime::Handle;
 
+use crate::lent::socket::{Counted, Lent};
 use crate::raw;
-
-/// A socket out of its stream; who drops it closes the connection.
-#[derive(Debug)]
-pub struct Lent {
-    socket: OwnedFd,
-    counted: Counted,
-}
-
-/// Is told when the connection is closed, if anybody counts it.
-#[derive(Debug)]
-struct Counted(Option<Tracer>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(tracer) = &self.0 {
-            tracer.0.on_disconnected();
-        }
-    }
-}
-
-impl AsRawFd for Lent {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-impl AsFd for Lent {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
 
 /// A stream to nobody, where one has to be.
 pub fn nobody() -> Stream {
@@ -57,7 +28,7 @@ pub fn take_out(stream: &mut Stream) -> Option<Lent> {
     tcp.get_socket_digest()?.peer_addr()?.as_inet()?;
     let socket = raw::second(tcp).ok()?;
     let mut tcp = std::mem::replace(stream, nobody()).into_any().downcast::<TcpStream>().ok()?;
-    Some(Lent { socket, counted: Counted(tcp.tracer.take()) })
+    Some(Lent { socket, counted: Counted { tracer: tcp.tracer.take() } })
 }
 
 /// Puts a socket back; its readiness is told to the runtime `home`.
@@ -70,7 +41,7 @@ pub fn put_back(stream: &mut Stream, lent: Lent, home: &Handle) -> io::Result<()
     let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
     let mut tcp = TcpStream::from(socket);
     tcp.set_socket_digest(digest);
-    tcp.tracer = counted.0.take();
+    tcp.tracer = counted.tracer.take();
     *stream = Box::new(tcp);
     Ok(())
 }
@@ -80,7 +51,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI32, Ordering};
 
-    use pingora::upstreams::peer::Tracing;
+    use pingora::upstreams::peer::{Tracer, Tracing};
     use rustix::io::write;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;

@@ -20,10 +20,10 @@
 //!    compresses, on the bulk runtime. Large ones that nothing encrypts are not copied here: their sockets are [`lent`] to who moves
 //!    them by [`splice`] or [`sendfile`]; what that takes of `unsafe` is in [`raw`].
 //!    A page that includes others is put together by [`assemble`], its parts asked for [`inside`].
-//! 10. [`respond`]: every failure becomes a response in this one place, JSON or an [`error_page`].
+//! 10. [`respond`]: every [`failure`] becomes a response in this one place, JSON or an [`error_page`].
 //! 11. [`finish`]: [`metrics`] and a line ([`log_entry`]) in its [`logs`] ([`redact`]), which the [`line_writer`] writes; why it failed in the [`error_logs`], to files or by [`syslog`].
 //!
-//! Beside the way: [`acme`] (certificates are fetched), [`generation`] (what is in force), [`reload`], [`signals`], [`drain`], [`fetch`] (what the proxy asks by itself), [`upgrade`] (another program takes over), [`notify`],
+//! Beside the way: [`acme`] (certificates are fetched), [`generation`] (one configuration and all that is made of it), [`standing`] and [`state`] (what outlives it), [`in_force`], [`reload`], [`signals`], [`drain`], [`fetch`] (what the proxy asks by itself), [`upgrade`] (another program takes over), [`notify`],
 //! [`admin`], [`operator_log`], [`protected`] (where nothing is written), [`slowest`] and [`top`] (a live view), [`tuning`] (policies changed
 //! while it runs), [`simulate`] (a log under another policy), [`command`] (the command line), [`nginx`] (the same proxy started, told and
 //! stopped as nginx is).
@@ -52,6 +52,7 @@ pub mod edge;
 pub mod error_logs;
 pub mod error_page;
 pub mod exchange;
+pub mod failure;
 pub mod fastcgi;
 pub mod fetch;
 pub mod file_answer;
@@ -67,11 +68,13 @@ pub mod generation;
 pub mod guard;
 pub mod headers;
 pub mod hop;
+pub mod in_force;
 pub mod inside;
 pub mod introduction;
 pub mod kept_body;
 pub mod kept_folder;
 pub mod lane;
+pub mod layer;
 pub mod lent;
 pub mod line_writer;
 pub mod listen;
@@ -115,6 +118,8 @@ pub mod simulate;
 pub mod slowest;
 pub mod splice;
 pub mod split;
+pub mod standing;
+pub mod state;
 pub mod syslog;
 pub mod telemetry;
 pub mod tls;

@@ -29,16 +29,16 @@ use tokio::sync::watch;
 use crate::connection::{Connections, Requests};
 use crate::edge::Edge;
 use crate::front::{self, Door};
-use crate::generation::State;
+use crate::in_force::Unfit;
 use crate::listen::inherited::ADMIN;
 use crate::listen::{BindFault, Socket, bind_one};
-use crate::reload::ReloadFault;
 use crate::runtimes::Place;
-use crate::server::StartFault;
+use crate::state::State;
 use crate::tls::certificates::Certificates;
 use crate::tls::shown::Shown;
 use crate::tls::{self, Kept, Live, Spoken};
-use crate::upstream::{ATTEMPTS_MAX, POOL_CONNECTIONS_MAX};
+use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
+use crate::upstream::retry::ATTEMPTS_MAX;
 
 /// What is read at once from a client that speaks TLS: a record. Without TLS a request's head and body have
 /// buffers of their own, and another before them would be a copy more and 64 KiB for each idle connection.
@@ -140,7 +140,7 @@ pub fn first(
     config: &Config,
     mut sockets: BTreeMap<String, Socket>,
     kept: &Kept,
-) -> Result<Change, StartFault> {
+) -> Result<Change, Unfit> {
     let mut opening = Vec::new();
     for (name, listener) in &config.listeners {
         let Some(socket) = sockets.remove(name) else { continue };
@@ -158,7 +158,7 @@ impl Listening {
     }
 
     /// Makes everything ready for the listeners of a document: reads certificates, binds what is not bound.
-    pub fn prepare(&self, config: &Config, kept: &Kept) -> Result<Change, ReloadFault> {
+    pub fn prepare(&self, config: &Config, kept: &Kept) -> Result<Change, Unfit> {
         let open = self.open.lock();
         let (mut opening, mut renewed) = (Vec::new(), Vec::new());
         for (name, listener) in &config.listeners {

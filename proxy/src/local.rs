@@ -9,9 +9,9 @@ use proxy_config::route_rules::RenderedReply;
 
 use crate::error_page;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::headers::titled;
-use crate::rate_limit::Quota;
-use crate::respond::Failure;
+use crate::rate_limit::quota::Quota;
 use crate::rules::edit_response;
 
 /// Sends what the route answers by itself.

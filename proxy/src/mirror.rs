@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::detour;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::fastcgi::caller::Caller;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::lane::memory::Reserved;
@@ -29,7 +30,6 @@ use crate::mirror::compare::{Asked, Comparison, Ours, Passing, Report, Seen, The
 use crate::path::normalize_target;
 use crate::rate_limit::key::Asking;
 use crate::relay;
-use crate::respond::Failure;
 use crate::runtimes::Place;
 use crate::upstream::Upstream;
 use crate::upstream::patience::Patience;
@@ -194,8 +194,8 @@ fn copy(
             patience: Patience::of(upstream.timeouts(), None),
             upstream: Arc::clone(upstream),
             runtimes: edge.state.runtimes.clone(),
-            lane: edge.state.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
-            buffering: edge.state.buffers.named(None, &edge.state.metrics),
+            lane: edge.state.standing.lanes.named(LaneName::Bulk.as_str(), &edge.state.metrics),
+            buffering: edge.state.standing.buffers.named(None, &edge.state.metrics),
             reach: None,
             caller,
         },

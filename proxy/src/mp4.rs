@@ -3,39 +3,23 @@
 //! (ISO/IEC 14496-12; [`boxes`] reads, [`track`] cuts).
 
 pub mod boxes;
+pub mod fault;
 pub mod track;
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use thiserror::Error;
 
 use crate::flv::Opening;
-use crate::mp4::boxes::{Kind, header, wrapped};
+use crate::mp4::boxes::{HEADER_BYTES_MAX, header, mdat};
+use crate::mp4::fault::Fault;
 use crate::mp4::track::{Film, Wanted};
 
 /// Boxes of a file that are looked at until its tables are found.
 const BOXES_MAX: usize = 1024;
 /// Longest box that says what kind of file it is.
 const TYPE_BYTES_MAX: u64 = 64 * 1024;
-/// The header of a box: its short and its long form.
-const SHORT: u64 = 8;
-const LONG: usize = 16;
-
-/// Why a film is not cut.
-#[derive(Debug, Error)]
-pub enum Fault {
-    #[error("the film cannot be read: {0}")]
-    Read(#[from] io::Error),
-    #[error("the film is malformed: {0}")]
-    Malformed(&'static str),
-    #[error("the film's tables are larger than files.mp4.tables_max")]
-    TooLarge,
-    #[error("nothing of the film lies between start and end")]
-    Nothing,
-}
 
 /// What a query asks for; none for the whole file. Times are seconds with up to three digits behind the point; an end that
 /// does not lie behind the start is none.
@@ -68,7 +52,7 @@ pub fn cut(file: &File, length: u64, wanted: Wanted, tables_max: u64) -> Result<
         if at >= length {
             break;
         }
-        let mut bytes = [0; LONG];
+        let mut bytes = [0; HEADER_BYTES_MAX];
         let read = file.read_at(&mut bytes, at)?;
         let (kind, size, _) = header(&bytes[..read], length - at)?;
         match &kind {
@@ -101,22 +85,6 @@ fn opening(of_type: Vec<u8>, tables: &[u8], length: u64, wanted: Wanted) -> Resu
     film.place_at(ahead)?;
     let lead = [of_type, film.tables, samples].concat();
     Ok(Opening { lead: Bytes::from(lead), at: from, end: to })
-}
-
-/// The header of a box with so many bytes of samples.
-fn mdat(bytes: u64) -> Vec<u8> {
-    match u32::try_from(bytes + SHORT) {
-        Ok(size) => [&size.to_be_bytes()[..], b"mdat"].concat(),
-        Err(_) => {
-            let size = (bytes + LONG as u64).to_be_bytes();
-            [&1_u32.to_be_bytes()[..], b"mdat", &size].concat()
-        }
-    }
-}
-
-/// A box of a kind around what is in it.
-fn around(kind: Kind, content: &[u8]) -> Result<Vec<u8>, Fault> {
-    wrapped(kind, content).ok_or(Fault::TooLarge)
 }
 
 #[cfg(test)]

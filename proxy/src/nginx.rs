@@ -22,7 +22,7 @@ pub mod signal;
 pub mod start;
 
 use configuration::Source;
-use error_log::{Level, Sink, tell};
+use error_log::{Level, Told, first_log, tell};
 use options::{Options, Task};
 
 /// Does what the command line says; 0 when it went well, 1 when not, as nginx has it.
@@ -52,7 +52,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(())
         }
         Task::Test { dump } => test(&options, dump),
-        Task::Signal(wanted) => signal::send(&Source::new(&options), wanted, &first_log(&options)),
+        Task::Signal(wanted) => {
+            signal::send(&Source::new(&options), wanted, &first_log(&options.error_log))
+        }
         Task::Run => start::run(&options),
     };
     match done {
@@ -61,24 +63,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// A failure that has been said, on standard error and in the error log.
-pub struct Told;
-
-/// The log named on the command line, or the default: where messages go before nginx.conf names
-/// others. A log that cannot be opened is said and done without.
-fn first_log(options: &Options) -> Vec<Sink> {
-    match Sink::open(&options.error_log, Level::Notice) {
-        Ok(sink) => vec![sink],
-        Err(error) => {
-            eprintln!("nginx: [alert] could not open error log file: {error}");
-            Vec::new()
-        }
-    }
-}
-
 /// `-t` and `-T`.
 fn test(options: &Options, dump: bool) -> Result<(), Told> {
-    let log = first_log(options);
+    let log = first_log(&options.error_log);
     let source = Source::new(options);
     let name = source.file.display();
     match source.read() {

@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::exchange::Exchange;
-use crate::generation::State;
-use crate::respond::Failure;
+use crate::failure::Failure;
+use crate::state::State;
 
 /// Starts logging. `level` is a level (`info`) or a list of directives (`info,h2=debug`). Pingora
 /// logs what the access log has too, so it is kept at warnings unless a directive says otherwise.

@@ -5,31 +5,24 @@
 //! Nor does it wait for ever: a head has a time to arrive as a whole, however it drips, and a write
 //! has a time to get on. And what is read is held against [`Framing`] before pingora sees it.
 //!
-//! Small writes leave together: a head and a short body are one packet. What they wait in is there while they wait, so
-//! that an idle connection has none.
+//! Small writes leave [`together`].
 //!
-//! Nor does it keep a thread for itself: after a quantum of bytes it lets the other tasks go first.
+//! Nor does it keep a thread for itself: after a [`quantum`] of bytes it lets the other tasks go first.
 
 pub mod ahead;
 mod patience;
+pub mod quantum;
+mod together;
 
-use std::error;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use parking_lot::Mutex;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::Stream;
 use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
@@ -39,24 +32,17 @@ use crate::absolute::Intake;
 use crate::dating::Dating;
 use crate::framing::{Framing, FramingFault};
 use crate::hop::{self, Company};
-use crate::lent::{self, Lent, nobody};
+use crate::layer::{Layer, Layered};
+use crate::lent::socket::Lent;
+use crate::lent::{self, nobody};
 use crate::prompt::ahead::Ahead;
 pub use crate::prompt::patience::Patience;
 use crate::prompt::patience::unread;
-use crate::respond::Failure;
-
-/// Bytes one connection moves before it is the others' turn: what a thread copies in some tens of
-/// microseconds. A connection that is always ready would otherwise run until the kernel is full.
-pub const QUANTUM_BYTES: usize = 64 * 1024;
+use crate::prompt::quantum::{QUANTUM_BYTES, one_turn};
+use crate::prompt::together::Together;
 
 /// Bytes read at once where heads are settled.
 const READ_BYTES: usize = 4096;
-
-/// Writes that wait for each other have no more than this: what fits into a packet.
-const TOGETHER_BYTES: usize = 1460;
-
-/// Slices of a vectored write that are looked at; pingora's chunks have three.
-const SLICES_MAX: usize = 8;
 
 /// Takes the socket out of a client's stream, as [`lent::take_out`] does; not while something waits to be written.
 pub fn lend(stream: &mut Stream) -> Option<Lent> {
@@ -90,11 +76,12 @@ fn change(stream: &mut Stream, how: impl FnOnce(&mut Prompt)) {
 }
 
 /// A client's stream; pingora polls it for reading whenever it has nothing to write.
+pub type Prompt = Layered<Prompting>;
+
 #[derive(Debug)]
-pub struct Prompt {
+pub struct Prompting {
     stream: Stream,
-    /// Written, and not sent yet.
-    together: BytesMut,
+    together: Together,
     /// Bytes were written since the last flush.
     owed: bool,
     /// The date of the next head.
@@ -131,10 +118,6 @@ pub fn within(stream: &Stream) -> Option<&Prompt> {
 }
 
 impl Prompt {
-    pub fn dating(&self) -> &Dating {
-        &self.dating
-    }
-
     /// `of_target`: the host of an absolute target takes the place of another.
     pub fn http1(stream: Stream, patience: Patience, of_target: bool) -> Self {
         let mut prompt = Self::new(stream, patience, Some(Framing::default()), None);
@@ -152,9 +135,9 @@ impl Prompt {
         framing: Option<Framing>,
         company: Option<Arc<Company>>,
     ) -> Self {
-        Self {
+        Layered(Prompting {
             stream,
-            together: BytesMut::new(),
+            together: Together::default(),
             owed: false,
             dating: Dating::default(),
             head: Bytes::new(),
@@ -167,7 +150,7 @@ impl Prompt {
             fault: None,
             head_due: None,
             write_due: None,
-        }
+        })
     }
 
     /// The stream itself, for who reads no more requests from it; none where what was read was malformed, or what was
@@ -178,52 +161,31 @@ impl Prompt {
         let stream = std::mem::replace(&mut self.stream, nobody());
         is_fit.then_some(stream)
     }
+}
+
+impl Prompting {
+    pub fn dating(&self) -> &Dating {
+        &self.dating
+    }
 
     pub fn patience(&self) -> &Patience {
         &self.patience
     }
 
-    /// Writes, or keeps what is small for a flush.
-    fn poll_put(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_put_all(context, &[io::IoSlice::new(bytes)])
-    }
-
-    fn poll_put_all(
+    fn poll_put(
         &mut self,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        if self.together.len() + length > TOGETHER_BYTES {
-            ready!(self.poll_send(context))?;
-        }
-        if length > TOGETHER_BYTES {
-            return match slices {
-                [whole] => Pin::new(&mut self.stream).poll_write(context, whole),
-                _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
-            };
-        }
-        self.together.reserve(length);
-        slices.iter().for_each(|slice| self.together.extend_from_slice(slice));
-        Poll::Ready(Ok(length))
+        self.together.poll_put(&mut self.stream, context, slices)
     }
 
-    /// Sends what was kept.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.together.is_empty() {
-            let sent = Pin::new(&mut self.stream).poll_write(context, &self.together);
-            match ready!(sent)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.together.advance(count),
-            }
-        }
-        self.together = BytesMut::new();
-        Poll::Ready(Ok(()))
+        self.together.poll_send(&mut self.stream, context)
     }
 
     fn poll_send_and_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.together.poll_send_and_flush(&mut self.stream, context)
     }
 
     fn wrote(
@@ -324,14 +286,30 @@ impl Prompt {
 }
 
 /// What a client is owed goes out before its connection ends, as far as the kernel takes it at once.
-impl Drop for Prompt {
+impl Drop for Prompting {
     fn drop(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         let _ = self.poll_send_and_flush(&mut context);
     }
 }
 
-impl AsyncRead for Prompt {
+impl Layer for Prompting {
+    fn beneath(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn beneath_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Who cannot be told the rest is not told it.
+    fn poll_last(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let sent = self.poll_send(context);
+        self.in_time(context, sent).map(drop)
+    }
+}
+
+impl AsyncRead for Prompting {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -374,7 +352,7 @@ impl AsyncRead for Prompt {
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for Prompting {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -388,12 +366,12 @@ impl AsyncWrite for Prompt {
             self.head = head;
         }
         if self.head.is_empty() {
-            let written = self.poll_put(context, bytes);
+            let written = self.poll_put(context, &[io::IoSlice::new(bytes)]);
             return self.wrote(context, written);
         }
         // As many bytes as were given, the date among them in place of another.
         let head = self.head.slice(..self.head.len().min(bytes.len()));
-        let written = self.poll_put(context, &head);
+        let written = self.poll_put(context, &[io::IoSlice::new(&head)]);
         if let Poll::Ready(Ok(count)) = written {
             self.head.advance(count);
         }
@@ -409,7 +387,7 @@ impl AsyncWrite for Prompt {
             return Poll::Pending;
         }
         let (first, count) = one_turn(bytes);
-        let written = self.poll_put_all(context, &first[..count]);
+        let written = self.poll_put(context, &first[..count]);
         self.wrote(context, written)
     }
 
@@ -432,109 +410,10 @@ impl AsyncWrite for Prompt {
     }
 }
 
-/// The beginning of these slices that fits into a quantum, and how many slices that takes.
-fn one_turn<'a>(slices: &'a [io::IoSlice<'_>]) -> ([io::IoSlice<'a>; SLICES_MAX], usize) {
-    let mut first = [io::IoSlice::new(&[]); SLICES_MAX];
-    let (mut room, mut count) = (QUANTUM_BYTES, 0);
-    for (into, slice) in first.iter_mut().zip(slices) {
-        if room == 0 {
-            break;
-        }
-        *into = io::IoSlice::new(&slice[..slice.len().min(room)]);
-        room -= into.len();
-        count += 1;
-    }
-    (first, count)
-}
-
-/// What is wrong with a body whose reading ended in a [`FramingFault`]; `cause` is a root cause.
-pub fn malformed(cause: &(dyn error::Error + Send + Sync + 'static)) -> Option<Failure> {
-    let cause = cause.downcast_ref::<io::Error>()?;
-    let fault = cause.get_ref()?.downcast_ref::<FramingFault>()?;
-    Some(Failure::BadRequest(match fault {
-        FramingFault::Size => "the size line of a chunk is malformed",
-        FramingFault::End => "a chunk is not followed by CR LF",
-        FramingFault::Trailer => "a trailer field is malformed",
-    }))
-}
-
-#[async_trait]
-impl Shutdown for Prompt {
-    async fn shutdown(&mut self) {
-        // Who cannot be told the rest is not told it.
-        let sent = |context: &mut Context<'_>| {
-            let sent = self.poll_send(context);
-            self.in_time(context, sent)
-        };
-        let _ = poll_fn(sent).await;
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for Prompt {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Prompt {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Prompt {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Prompt {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Prompt {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
-
-#[async_trait]
-impl Peek for Prompt {
-    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        self.stream.try_peek(into).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::IoSlice;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
@@ -542,6 +421,7 @@ mod tests {
     use tokio::io::duplex;
 
     use crate::metrics::Metrics;
+    use crate::prompt::together::TOGETHER_BYTES;
 
     use super::*;
 
@@ -559,7 +439,7 @@ mod tests {
         prompt.flush().await.unwrap();
         let count = theirs.read(&mut seen).await.unwrap();
         assert_eq!(&seen[..count], b"head, body");
-        assert_eq!(prompt.together.capacity(), 0);
+        assert_eq!(prompt.together.room(), 0);
         prompt.write_all(b"first").await.unwrap();
         prompt.write_all(&large).await.unwrap();
         let last = [IoSlice::new(b"la"), IoSlice::new(b"st")];
@@ -580,16 +460,5 @@ mod tests {
         let mut rest = Vec::new();
         theirs.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"head");
-    }
-
-    #[test]
-    fn a_vectored_write_is_cut_at_the_quantum() {
-        let large = vec![1; QUANTUM_BYTES];
-        let chunk = [IoSlice::new(b"10000\r\n"), IoSlice::new(&large)];
-        let (first, count) = one_turn(&chunk);
-        let lengths: Vec<_> = first[..count].iter().map(|slice| slice.len()).collect();
-        assert_eq!(lengths, [7, QUANTUM_BYTES - 7]);
-        let many: Vec<_> = (0..20).map(|_| IoSlice::new(b"x")).collect();
-        assert_eq!(one_turn(&many).1, SLICES_MAX);
     }
 }

@@ -2,31 +2,33 @@
 //!
 //! The way: [`subject`] runs this very program under a document made for the proof, on one half of the
 //! processors → transactions alone, then beside viewers that take all they can (both from `proxy-load`,
-//! on the other half) → the same with all routes in one lane → [`report`] holds the figures to the
-//! [`Bounds`] and writes them down, [`plot`] draws them.
+//! on the other half) → the same with all routes in one lane → [`report`] holds what was [`measured`] to the
+//! bounds of the [`plan`], [`files`] writes it down ([`markdown`]), [`plot`] draws it.
 
+pub mod fault;
+pub mod files;
 pub mod markdown;
+pub mod measured;
+pub mod plan;
 pub mod plot;
 pub mod report;
 pub mod subject;
 
 use std::io;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use proxy_config::lane::Lanes;
 use proxy_load::account::{device_written, tcp_buffers};
-use proxy_load::latency::Latency;
 use proxy_load::origin::Origin;
 use proxy_load::processors::Split;
 use proxy_load::transactions::transactions;
 use proxy_load::viewers::{Viewers, Watching};
-use serde::Serialize;
-use thiserror::Error;
 
-use crate::prove::report::{Bounds, Report};
-use crate::prove::subject::{Setup, Subject, Used};
+use crate::prove::fault::{ProveFault, system};
+use crate::prove::measured::{Measured, Pair};
+use crate::prove::plan::Plan;
+use crate::prove::report::Report;
+use crate::prove::subject::{Setup, Subject};
 
 /// How long viewers run before anything is measured, once the first has got an answer, and how long that
 /// may take.
@@ -38,82 +40,6 @@ const REHEARSAL: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Fewer requests have no 99th percentile.
 const TRANSACTIONS_MIN: f64 = 100.0;
-
-/// Why there is no proof, neither for nor against.
-#[derive(Debug, Error)]
-pub enum ProveFault {
-    #[error("{what}: {error}")]
-    System { what: &'static str, error: io::Error },
-    #[error("the proxy did not start: {0}")]
-    Proxy(String),
-    #[error("viewers got nothing: {0}")]
-    NoVideo(String),
-    #[error(
-        "{0} transactions a second for {1:?} are too few to tell a 99th percentile; \
-         make it longer, or more"
-    )]
-    TooFew(u32, Duration),
-}
-
-fn system(what: &'static str) -> impl Fn(io::Error) -> ProveFault {
-    move |error| ProveFault::System { what, error }
-}
-
-/// What is to be run.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Length of each of the four measurements.
-    pub duration: Duration,
-    pub transactions_per_second: u32,
-    pub viewers: usize,
-    pub video_bytes: u64,
-    /// Video passes through instead of coming from the cache.
-    pub uncached: bool,
-    /// The budgets that are put to the proof.
-    pub lanes: Lanes,
-    /// Directories on file systems of a ledger's data, to be watched for writes.
-    pub ledger_data: Vec<PathBuf>,
-    pub bounds: Bounds,
-}
-
-/// One measurement.
-#[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    pub seconds: f64,
-    pub transactions: Latency,
-    pub video_bytes: u64,
-    pub video_responses: u64,
-    /// Answered, but not 2xx: the lane was full.
-    pub video_refused: u64,
-    pub video_failures: u64,
-    pub proxy: Used,
-    /// Of the kernel for TCP, both ends of every connection on this machine; the most seen.
-    pub tcp_buffers_peak_bytes: Option<u64>,
-    /// By anybody, on the block devices of the ledger's data; `None` when there are none to watch.
-    pub ledger_mount_written_bytes: Option<u64>,
-}
-
-impl Measured {
-    /// Bytes of video a second.
-    pub fn video_rate(&self) -> f64 {
-        self.video_bytes as f64 / self.seconds
-    }
-}
-
-/// Transactions alone, then beside viewers, under one document.
-#[derive(Clone, Debug, Serialize)]
-pub struct Pair {
-    pub alone: Measured,
-    pub overloaded: Measured,
-}
-
-impl Pair {
-    /// How many times the quiet 99th percentile the loaded one is.
-    pub fn ratio(&self) -> f64 {
-        let micros = |measured: &Measured| measured.transactions.p99_us.max(1) as f64;
-        micros(&self.overloaded) / micros(&self.alone)
-    }
-}
 
 /// Runs the whole plan. Takes four times its duration and some.
 pub fn prove(plan: &Plan) -> Result<Report, ProveFault> {

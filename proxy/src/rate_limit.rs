@@ -8,6 +8,7 @@ pub mod bandwidth;
 pub mod cluster;
 pub mod gcra;
 pub mod key;
+pub mod quota;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -25,13 +26,14 @@ use proxy_config::template::{Compiled, Scope};
 use thiserror::Error;
 
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::rate_limit::bandwidth::Allowance;
 use crate::rate_limit::cluster::{Redis, Unavailable};
 use crate::rate_limit::gcra::{Pace, Verdict};
 use crate::rate_limit::key::{Asking, Key};
+use crate::rate_limit::quota::Quota;
 use crate::rate_limit::table::{Counts, Held, Place};
-use crate::respond::Failure;
 use crate::rules;
 
 /// When a request that found too many others in flight may come back.
@@ -71,26 +73,6 @@ pub struct Passage {
     pub over: Option<String>,
     /// Requests its key has asked too many by then.
     pub excess: f64,
-}
-
-/// The fields of draft-ietf-httpapi-ratelimit-headers: limits, and what is left of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    policies: Vec<String>,
-    left: Vec<String>,
-}
-
-impl Quota {
-    /// None where no limit is told of.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let fields = [("ratelimit-policy", &self.policies), ("ratelimit", &self.left)];
-        let told = fields.into_iter().filter(|(_, members)| !members.is_empty());
-        told.map(|(name, members)| (name, members.join(", ")))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.policies.is_empty()
-    }
 }
 
 impl Passage {

@@ -19,7 +19,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
-use crate::lent::Lent;
+use crate::lent::socket::Lent;
 
 /// A second descriptor of a stream's socket.
 ///

@@ -15,13 +15,14 @@ use crate::cache::answer::invalidate;
 use crate::cache::serve::CACHE_STATUS;
 use crate::detour::{self, Next};
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::fill::origin::{Contact, Origin, Question};
 use crate::fill::reply::Reply;
 use crate::lane::Full;
-use crate::rate_limit::Quota;
-use crate::respond::{self, Failure};
+use crate::rate_limit::quota::Quota;
+use crate::respond;
 use crate::rules::edit_response;
-use crate::upstream::INTERIM_MAX;
+use crate::upstream::bounds::INTERIM_MAX;
 use crate::{bodies, dating, hop, mirror};
 
 /// A response whose head was sent.

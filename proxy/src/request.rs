@@ -11,8 +11,8 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 use proxy_config::listener::{Listener, RequestHeadLimits};
 
+use crate::failure::Failure;
 use crate::path::{TargetFault, normalize_target};
-use crate::respond::Failure;
 use crate::tunnel;
 
 /// Longest request id taken over from a client, in bytes.

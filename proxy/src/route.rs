@@ -20,21 +20,21 @@ use proxy_config::units::Percent;
 use thiserror::Error;
 
 use crate::auth_request::AuthRequest;
+use crate::buffer;
 use crate::buffer::tempo::Tempo;
-use crate::buffer::{self, Policies};
-use crate::cache::Caches;
 use crate::cache::policy::Policy;
 use crate::disguise::other_reading;
+use crate::failure::Failure;
 use crate::files::Files;
 use crate::gate::Gate;
 use crate::guard::{Guard, GuardFault};
-use crate::lane::{Lane, Lanes};
+use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::mirror::compare::Report;
 use crate::rate_limit::{Limit, LimitFault, Limits};
-use crate::respond::Failure;
 use crate::split::{Destination, Split};
+use crate::standing::Standing;
 use crate::upstream::probe::Watch;
 use crate::upstream::resolve::Name;
 use crate::upstream::server::Servers;
@@ -143,13 +143,10 @@ impl Routes {
     /// Blocks while names of servers are looked up.
     pub fn new(
         config: &Config,
+        standing: &Standing,
         metrics: &Metrics,
-        lanes: &Lanes,
-        caches: &Caches,
-        limits: &Limits,
-        servers: &Servers,
-        buffers: &Policies,
     ) -> Result<Self, RouteFault> {
+        let Standing { lanes, caches, limits, servers, buffers } = standing;
         let upstreams = upstreams_by_name(config, servers, metrics)?;
         let policy = |route: &str, name: &String| {
             let policy = config.cache_policies.get(name)?;

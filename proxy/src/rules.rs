@@ -20,9 +20,9 @@ use proxy_config::template::Compiled;
 
 use crate::disguise;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::headers::{self, titled};
 use crate::path::normalize_target;
-use crate::respond::Failure;
 use crate::route::Route;
 
 /// The rules of a route, rendered for one request.

@@ -8,7 +8,7 @@ use rustix::net::{SendFlags, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::lent::Lent;
+use crate::lent::socket::Lent;
 use crate::raw::awaited;
 
 /// A socket that files are sent to.

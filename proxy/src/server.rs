@@ -20,36 +20,29 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::Admin;
-use crate::admin::tokens::{TokenFault, Tokens};
-use crate::buffer::Policies;
-use crate::cache::Caches;
 use crate::compress::Encoding;
 use crate::drain::{Deadlines, Drain};
-use crate::generation::{Generation, State};
+use crate::in_force::{Candidate, Unfit};
 use crate::kept_folder;
-use crate::lane::Lanes;
 use crate::line_writer::{self, Writer};
-use crate::listen::{Addresses, BindFault, Socket, Sockets, bind};
+use crate::listen::{Addresses, Socket, Sockets, bind};
 use crate::listening::{self, Change, Listening, TOLD};
-use crate::logs::{LogFault, Logs};
 use crate::metrics::Metrics;
 use crate::notify;
 use crate::operator_log::Moderation;
-use crate::protected::{self, PathFault};
-use crate::rate_limit::Limits;
-use crate::reload::{Author, ReloadFault, record, reload};
-use crate::route::RouteFault;
-use crate::runtimes::{Handles, Place, Runtimes};
+use crate::reload::{ReloadFault, reload};
+use crate::runtimes::{Handles, Runtimes};
 use crate::signals::{Signals, Wish};
 use crate::slowest::Slowest;
+use crate::standing::Standing;
+use crate::state::State;
 use crate::telemetry::Spans;
-use crate::tls::{Kept, TlsFault};
-use crate::tuning::history::{Cause, History};
+use crate::tls::Kept;
+use crate::tuning::history::{Author, Cause, History};
 use crate::upgrade::{Arrival, Succession, UpgradeFault};
 use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
 use crate::upstream::resolve::Renewals;
-use crate::upstream::server::Servers;
 
 /// How long the access log's last lines may take to be written at the end.
 const LOG_FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -86,17 +79,7 @@ pub struct Orders {
 #[derive(Debug, Error)]
 pub enum StartFault {
     #[error(transparent)]
-    Bind(#[from] BindFault),
-    #[error(transparent)]
-    Tls(#[from] TlsFault),
-    #[error(transparent)]
-    Route(#[from] RouteFault),
-    #[error(transparent)]
-    Token(#[from] TokenFault),
-    #[error(transparent)]
-    Path(#[from] PathFault),
-    #[error(transparent)]
-    Log(#[from] LogFault),
+    Unfit(#[from] Unfit),
     #[error(
         "the sockets of the process before this one, or of the service manager, cannot be taken: {0}"
     )]
@@ -112,13 +95,15 @@ pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     let Manner { ready, orders } = manner;
     raise_descriptor_limit();
     let mut arrival = Arrival::now().map_err(StartFault::TakeOver)?;
-    let Sockets { listeners, admin } = bind(&config, &mut arrival.inherited)?;
+    let Sockets { listeners, admin } =
+        bind(&config, &mut arrival.inherited).map_err(Unfit::from)?;
     let metrics = Metrics::new();
     let runtimes = Runtimes::start(&metrics)?;
-    let (state, opening, log_writers) = prepare(config, listeners, metrics, runtimes.handles())?;
+    let prepared = prepare(config, listeners, metrics, runtimes.handles())?;
+    let Prepared { state, first, opening, log_writers } = prepared;
     let draining = Arc::new(AtomicBool::new(false));
     let at = admin.address.to_string();
-    serve(&runtimes, opening, admin, &state, &draining)?;
+    serve(&runtimes, (first, opening), admin, &state, &draining)?;
     let succession = Arc::new(Succession::now()?);
 
     let mut files = Vec::new();
@@ -171,47 +156,36 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// All that is made before the first connection.
+struct Prepared {
+    state: Arc<State>,
+    first: Candidate,
+    opening: Change,
+    log_writers: [Writer; 2],
+}
+
 /// Everything that can fail before the first connection, apart from sockets.
 fn prepare(
     config: Config,
     sockets: BTreeMap<String, Socket>,
     metrics: Metrics,
     runtimes: Handles,
-) -> Result<(Arc<State>, Change, [Writer; 2]), StartFault> {
-    let (lanes, caches) = (Lanes::default(), Caches::default());
-    let buffers = Policies::default();
-    let (limits, servers) = (Limits::default(), Servers::default());
-    let tls = Kept::default();
+) -> Result<Prepared, StartFault> {
+    let (standing, tls) = (Standing::default(), Kept::default());
     let opening = listening::first(&config, sockets, &tls)?;
-    protected::check(&config)?;
-    let tokens = Tokens::read(&config.admin)?;
-    let logs = Logs::open(&config, None)?;
-    let generation =
-        Generation::new((1, config, logs), &metrics, &lanes, &caches, &limits, &servers, &buffers)?;
-    {
-        // What is put into force may begin tasks.
-        let _entered = runtimes.of(Place::Latency).enter();
-        generation.enter_into_force(&metrics, &lanes, &caches, &limits, &buffers);
-    }
+    let author = Author::document(Cause::Start);
+    let first = Candidate::new(config, author, None, (&standing, &metrics))?;
     let (access_log, of_requests) = line_writer::of_requests(&metrics)?;
     let (error_log, of_failures) = line_writer::of_failures(&metrics)?;
-    let author = Author { cause: Cause::Start, by: None, note: None };
-    let mut history = History::default();
-    history.add(record(generation.number, author, &generation.config, &generation.config));
     let connector = Arc::new(Connector::new(metrics.upstream_idle.clone()));
     let spans = Arc::new(Spans::start(&runtimes, &connector, &metrics));
-    spans.send_to(generation.config.telemetry.as_ref());
     let state = State {
         encoding: Encoding::new(&metrics),
         connector,
         spans,
         metrics,
-        lanes,
-        buffers,
+        standing,
         runtimes,
-        caches,
-        limits,
-        servers,
         probes: Probes::default(),
         renewals: Renewals::default(),
         access_log,
@@ -222,29 +196,24 @@ fn prepare(
         slowest: Slowest::default(),
         listening: Listening::default(),
         tls,
-        generation: ArcSwap::from_pointee(generation),
-        history: Mutex::new(history),
-        tokens: ArcSwap::from_pointee(tokens),
+        generation: ArcSwap::new(Arc::clone(&first.generation)),
+        history: Mutex::new(History::default()),
     };
-    Ok((Arc::new(state), opening, [of_requests, of_failures]))
+    let log_writers = [of_requests, of_failures];
+    Ok(Prepared { state: Arc::new(state), first, opening, log_writers })
 }
 
-/// Opens the listeners, and the admin service, which goes on while others drain.
+/// Puts the first configuration into force, and opens the admin service, which goes on while others drain.
 fn serve(
     runtimes: &Runtimes,
-    opening: Change,
+    (first, opening): (Candidate, Change),
     socket: Socket,
     state: &Arc<State>,
     draining: &Arc<AtomicBool>,
 ) -> io::Result<()> {
-    let current = state.current();
     let _on_runtime = runtimes.latency.enter();
-    state.probes.replace(current.routes.watches(), &state.connector);
-    state.renewals.replace(current.routes.names());
-    state.tls.issued.replace(&current.config, state);
     state.listening.keep_admin(&socket)?;
-    state.listening.apply(opening.ready(state), state);
-    state.tls.staples.replace(state.listening.stapled(), state);
+    first.enter(state, opening.ready(state), &mut state.history.lock());
     let admin = Admin { state: Arc::clone(state), draining: Arc::clone(draining) };
     let (never, until_the_end) = watch::channel(false);
     let buffers = L4BufferSettings::default().read(0);

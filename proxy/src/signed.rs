@@ -13,7 +13,7 @@ use proxy_config::matching::normalize_path;
 use sha2::Sha256;
 use thiserror::Error;
 
-use crate::respond::Failure;
+use crate::failure::Failure;
 
 /// Shortest key: 128 bits.
 const KEY_BYTES_MIN: usize = 16;

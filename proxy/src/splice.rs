@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
 use tokio::io::unix::AsyncFd;
 
-use crate::lent::Lent;
+use crate::lent::socket::Lent;
 use crate::raw::awaited;
 use tokio::io::{Interest, Ready};
 

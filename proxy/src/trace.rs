@@ -11,7 +11,7 @@ use proxy_config::route::ForwardedHeaders;
 use proxy_config::units::Percent;
 
 use crate::exchange::Exchange;
-use crate::generation::State;
+use crate::state::State;
 use crate::telemetry::Recorder;
 use crate::telemetry::span::new_id;
 

@@ -7,8 +7,10 @@
 pub mod announce;
 pub mod attempts;
 pub mod balance;
+pub mod bounds;
 pub mod connector;
 pub mod delimited;
+pub mod fault;
 pub mod health;
 pub mod idle;
 pub mod naming;
@@ -41,30 +43,19 @@ use thiserror::Error;
 use crate::fastcgi::Gateway;
 use crate::metrics::Metrics;
 use crate::rate_limit::key::{Asking, cookie};
-use crate::respond::label;
-pub use crate::upstream::attempts::{Attempts, Wish};
+use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::balance::{Candidate, Rule};
 use crate::upstream::connector::Carries;
+use crate::upstream::fault::label;
 use crate::upstream::naming::Directory;
 use crate::upstream::pool::{Pool, keeps};
 use crate::upstream::probe::Watch;
 use crate::upstream::resolve::Name;
-pub use crate::upstream::retry::ATTEMPTS_MAX;
 use crate::upstream::retry::{Budget, Failed};
 use crate::upstream::seat::{AT_ONCE, Seat, fresh, traced};
 use crate::upstream::server::Servers;
 use crate::upstream::transport::{FileFault, Transport};
-pub use crate::upstream::turn::{NoTurn, Turn};
-
-/// Idle connections kept to all servers of a listener together.
-pub const POOL_CONNECTIONS_MAX: usize = 1024;
-
-/// Interim responses (1xx) that one request may bring, however it is asked; a server that goes on sending them never
-/// answers.
-pub const INTERIM_MAX: usize = 64;
-
-/// What the kernel may read ahead of what is asked for, bytes, on a connection to a server.
-pub const RECEIVE_BYTES: usize = 256 * 1024;
+use crate::upstream::turn::Turn;
 
 /// An upstream whose servers cannot be reached as it says.
 #[derive(Debug, Error)]
@@ -432,7 +423,7 @@ impl Upstream {
         }
     }
 
-    /// An attempt failed; `kind` is one of `respond::failure_kind`. A pooled connection that was
+    /// An attempt failed; `kind` is one of `upstream::fault::failure_kind`. A pooled connection that was
     /// closed already says nothing about the server.
     pub fn failed(&self, attempts: &mut Attempts, kind: &str, stale: bool) {
         if !stale {

@@ -16,9 +16,9 @@ use pingora::protocols::Stream;
 use proxy_config::listener::Listener;
 
 use crate::connection::whole_seconds;
+use crate::failure::Failure;
 use crate::framing::Framing;
 use crate::front::{Ended, Guest, Waiting};
-use crate::respond::Failure;
 use crate::vetting::judge::Verdict;
 
 /// A head and what is read with it are less than the 1 MiB that pingora takes.

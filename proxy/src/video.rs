@@ -10,6 +10,7 @@
 pub mod ahead;
 pub mod audience;
 pub mod cmcd;
+pub mod edge;
 pub mod manifest;
 pub mod mpd;
 pub mod playlist;
@@ -112,7 +113,7 @@ impl Video {
         let judged = reload::read(query).and_then(|reload| {
             if let Some(reload) = reload {
                 let edge = self.windows.lock().edge(stream);
-                reload::judge(reload, edge.as_ref(), now_ms)?;
+                edge::judge(reload, edge.as_ref(), now_ms)?;
                 self.series.reload("held");
             }
             Ok(reload)

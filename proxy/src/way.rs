@@ -12,8 +12,8 @@ use proxy_config::steps::PathKind;
 use proxy_config::way::{End, Map, find as find_end};
 
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::path::normalize_target;
-use crate::respond::Failure;
 use crate::route::{Route, Routes};
 use crate::rules::{self, facts, target};
 

@@ -18,7 +18,7 @@ use crate::acme::folder::Folder;
 use crate::acme::name::{Name, Task};
 use crate::acme::order::{self, Way};
 use crate::acme::schedule::{Failed, Trouble, backoff};
-use crate::generation::State;
+use crate::state::State;
 use crate::tls::shown::validity;
 
 /// How long an attempt may take; each of its steps has a limit of its own.

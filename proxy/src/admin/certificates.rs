@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::acme::name::Name;
-use crate::generation::State;
+use crate::state::State;
 use crate::tls::ocsp::stapler::Known;
 use crate::tls::shown::{Shown, names};
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::generation::State;
-use crate::reload::{Author, ReloadFault, put_in_force};
-use crate::tuning::history::{Cause, History};
+use crate::reload::{ReloadFault, replace};
+use crate::state::State;
+use crate::tuning::history::{Author, Cause, History};
 use crate::tuning::{Tuned, TuningFault, differences, policies, tune};
 
 /// A change that is asked for.
@@ -125,7 +125,7 @@ pub fn obey(state: &Arc<State>, order: Order, by: &str) -> Result<Value, OrderFa
     let mut answer = json!({ "applied": !dry_run, "changes": changes, "routes": routes });
     if !dry_run {
         let author = Author { cause, by: Some(by.to_owned()), note };
-        let number = put_in_force(state, config, author, &mut history)?;
+        let number = replace(state, config, author, &mut history)?;
         tracing::info!(by, number, ?cause, changes = %json!(changes), "policies changed");
         answer["number"] = json!(number);
     }

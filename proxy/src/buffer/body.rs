@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use crate::buffer::machine::{Machine, Outlet, Rules, Where};
 use crate::buffer::spill::{Access, BLOCK, SpillFile};
 use crate::buffer::{Policy, Series};
+use crate::failure::Failure;
 use crate::lane::memory::Reserved;
 use crate::lane::{Full, Lane};
-use crate::respond::Failure;
 
 /// Most bytes that are put or taken at once.
 pub const PART_BYTES_MAX: usize = 64 * 1024;

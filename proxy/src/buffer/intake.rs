@@ -8,8 +8,8 @@ use crate::buffer::Policy;
 use crate::buffer::body::Body;
 use crate::buffer::tempo::Tempo;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::mirror;
-use crate::respond::Failure;
 
 /// The next part of the client's body; `None` at its end.
 pub async fn next_part(

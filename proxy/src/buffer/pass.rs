@@ -11,8 +11,8 @@ use crate::buffer::body::Body;
 use crate::buffer::intake::take_in;
 use crate::detour::Next;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::fill::origin::{Contact, Feed, Origin};
-use crate::respond::Failure;
 use crate::{hop, relay};
 
 /// Asks the upstream with the client's body, and sends its answer on.

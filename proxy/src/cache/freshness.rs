@@ -1,7 +1,7 @@
 //! May an answer be stored, how long is it fresh, and what may be done with it for a request
 //! (RFC 9111, RFC 5861). Pure: every time is given, in milliseconds since 1970.
 
-mod ahead;
+pub mod ahead;
 
 use http::header::{AGE, DATE, EXPIRES, HeaderName, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, StatusCode};
@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::date::date_ms;
 use crate::cache::directives::Directives;
-pub use crate::cache::freshness::ahead::assess_ahead;
 
 /// Longest freshness that is guessed.
 const HEURISTIC_MAX_MS: u64 = 24 * 3600 * 1000;

@@ -17,9 +17,10 @@ use crate::cache::freshness::Times;
 use crate::cache::object::{Head, Stored};
 use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
+use crate::failure::Failure;
 use crate::fill::flow::{Flow, Reader};
-use crate::rate_limit::Quota;
-use crate::respond::{self, Failure};
+use crate::rate_limit::quota::Quota;
+use crate::respond;
 use crate::rules::{ToClient, edit_response};
 use crate::{bodies, dating};
 

@@ -17,12 +17,12 @@ use crate::cache::range::{Wanted, wanted};
 use crate::cache::serve::{relay, send_stored};
 use crate::cache::slices::{Layout, Span};
 use crate::cache::{Asking, Step, now_ms};
+use crate::failure::Failure;
 use crate::fill::flow::Flow;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::{Slice, Wants};
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest};
-use crate::respond::Failure;
 
 /// The names of all results, as label values.
 pub const RESULTS: [&str; 8] =

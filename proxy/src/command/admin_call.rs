@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 use ureq::unversioned::resolver::DefaultResolver;
 
-use super::Fault;
 use super::at_socket::AtSocket;
+use super::fault::Fault;
 use crate::admin::tokens::read_token;
 
 /// How long the proxy may take.

@@ -4,9 +4,11 @@ use clap::Args;
 use proxy_config::Config;
 use serde_json::{Value, json};
 
-use super::{Document, Fault, Output, OutputOption, print, read};
+use super::document::{Document, read};
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
+use crate::in_force::Unfit;
 use crate::route::RouteFault;
-use crate::server::StartFault;
 use crate::tls::{self, Kept};
 use crate::upstream::ServerFault;
 use crate::upstream::transport::Transport;
@@ -37,13 +39,13 @@ pub fn run(options: &Options) -> Result<(), Fault> {
             print(&line(&json!({ "ok": false, "problems": [{ "message": fault.to_string() }] })))?;
             return Err(Fault::ToldBadDocument);
         }
-        return Err(fault.into());
+        return Err(Fault::Start(fault.into()));
     }
     if json { print(&line(&counts(&config))) } else { print(&summary(&name, &config)) }
 }
 
 /// Whether the certificates and keys of TLS can be used, both ways.
-fn files(config: &Config) -> Result<(), StartFault> {
+fn files(config: &Config) -> Result<(), Unfit> {
     for (name, listener) in &config.listeners {
         tls::spoken(name, listener, &Kept::looking())?;
     }

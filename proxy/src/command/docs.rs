@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Fault, print};
+use super::fault::Fault;
+use super::output::print;
 use crate::metrics;
 
 #[derive(Debug, Args)]

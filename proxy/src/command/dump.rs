@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{Document, Fault, load, print};
+use super::document::{Document, load};
+use super::fault::Fault;
+use super::output::print;
 
 #[derive(Debug, Args)]
 pub struct Options {

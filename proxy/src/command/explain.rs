@@ -6,7 +6,9 @@ use proxy_config::Config;
 use proxy_config::explain::{Explanation, explain};
 use proxy_config::matching::Target;
 
-use super::{Document, Fault, Output, OutputOption, load, print};
+use super::document::{Document, load};
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
 use crate::path::normalize_target;
 use crate::route::refusal_in;
 

@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 use proxy_config::lane::Lanes;
 use proxy_config::units::{ByteRate, ByteSize};
 
-use super::{Fault, Output, OutputOption, load, print};
-use crate::prove::report::Bounds;
-use crate::prove::{Plan, markdown, prove};
+use super::document::load;
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
+use crate::prove::plan::{Bounds, Plan};
+use crate::prove::{files, markdown, prove};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -61,7 +63,7 @@ pub fn run(command: &Command) -> Result<(), Fault> {
     let plan = plan(options)?;
     let report = prove(&plan).map_err(anyhow::Error::new)?;
     let folder = &options.report;
-    report.write(folder).map_err(|error| {
+    files::write(&report, folder).map_err(|error| {
         anyhow::anyhow!("the report cannot be written to {}: {error}", folder.display())
     })?;
     match options.output.output {

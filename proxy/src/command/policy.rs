@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::admin_call::{AdminCall, AdminOptions};
-use super::{Document, Fault, Output, OutputOption, load, print};
+use super::document::{Document, load};
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
 use crate::admin::policies::Order;
 
 #[derive(Debug, Args)]

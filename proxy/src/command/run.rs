@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Document, Fault, load};
+use super::document::{Document, load};
+use super::fault::Fault;
 use crate::listen::Addresses;
 use crate::reload::document;
 use crate::server::{Manner, Orders, StartFault};

@@ -1,6 +1,7 @@
 //! `forebay-proxy schema`
 
-use super::{Fault, print};
+use super::fault::Fault;
+use super::output::print;
 
 pub fn run() -> Result<(), Fault> {
     let schema = serde_json::to_string_pretty(&proxy_config::schema::schema())

@@ -11,7 +11,9 @@ use proxy_config::lane::LaneName;
 use proxy_config::units::{ByteRate, ByteSize, Duration};
 use serde_json::json;
 
-use super::{Document, Fault, Output, OutputOption, load, print};
+use super::document::{Document, load};
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
 use crate::cache::directives;
 use crate::simulate::buffering::{self, Between, Held};
 use crate::simulate::replay::{Assumptions, Figures, replay};

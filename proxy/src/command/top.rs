@@ -8,7 +8,9 @@ use clap::Args;
 use proxy_config::units::Duration;
 
 use super::admin_call::{AdminCall, AdminOptions};
-use super::{Document, Fault, Output, OutputOption, load, print};
+use super::document::{Document, load};
+use super::fault::Fault;
+use super::output::{Output, OutputOption, print};
 use crate::slowest::Slow;
 use crate::top::figures::{Figures, between};
 use crate::top::samples::Sample;

@@ -10,13 +10,14 @@ use http::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use crate::detour;
+use crate::failure::Failure;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::conversation::{Conversation, Event};
 use crate::fill::origin::{Contact, Feed, Origin, Question};
 use crate::fill::reply::Reply;
 use crate::fill::wire::request_head;
-use crate::respond::{Failure, UpstreamFault};
 use crate::telemetry::attempt::Attempt;
+use crate::upstream::fault::UpstreamFault;
 use crate::upstream::retry::Failed;
 use crate::upstream::server::InUse;
 

@@ -12,13 +12,14 @@ use pingora::protocols::l4::socket::SocketAddr;
 use tokio::io::Interest;
 use tokio::time::timeout;
 
+use crate::failure::Failure;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::connection::Socket;
 use crate::fastcgi::record::{self, Decoder, Heard, Stream};
 use crate::fastcgi::{answer, params};
 use crate::fill::origin::Question;
 use crate::headers;
-use crate::respond::{Failure, UpstreamFault};
+use crate::upstream::fault::UpstreamFault;
 use crate::upstream::patience::Patience;
 
 /// Bytes read at once, and bytes waiting to be sent above which no more are taken.

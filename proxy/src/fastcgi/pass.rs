@@ -11,6 +11,7 @@ use crate::buffer::intake;
 use crate::buffer::pass::{declared, expect_no_more};
 use crate::detour::{self, Next};
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::conversation::{Conversation, Event};
@@ -18,7 +19,6 @@ use crate::fill::origin::{Contact, Origin, Question};
 use crate::lane::Full;
 use crate::lane::memory::PASSING;
 use crate::relay::{self, Open};
-use crate::respond::Failure;
 use crate::{hop, mirror};
 
 /// Bodies up to this size are read first.

@@ -5,7 +5,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::fill::origin::{Feed, Question, Stop};
-use crate::respond::UpstreamFault;
+use crate::upstream::fault::UpstreamFault;
 
 /// Sends all of it; `true` when the head of an answer came before it was whole.
 pub async fn send_body(

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use crate::cache::budget::Lease;
 use crate::cache::object::{Blocks, Body};
 use crate::cache::paged;
+use crate::failure::Failure;
 use crate::raw::PagesWriter;
-use crate::respond::Failure;
 
 /// Bytes of a body that is not kept which may wait for their readers, without a policy.
 pub const WINDOW_BYTES: u64 = 256 * 1024;

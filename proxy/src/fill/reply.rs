@@ -12,19 +12,21 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::runtime::Handle;
 
 use crate::cache::heeded::X_ACCEL_EXPIRES;
+use crate::failure::Failure;
 use crate::fastcgi::ask::Begun;
 use crate::fastcgi::conversation::Conversation;
 use crate::fill::origin::Origin;
 use crate::lane::Seat;
 use crate::lane::memory::Reserved;
-use crate::lent::Lent;
-use crate::respond::{Failure, UpstreamFault};
+use crate::lent::socket::Lent;
 use crate::splice::Splice;
 use crate::telemetry::attempt::Attempt;
+use crate::upstream::attempts::Attempts;
 use crate::upstream::connector::{Berth, Connector};
+use crate::upstream::fault::UpstreamFault;
 use crate::upstream::patience::Patience;
 use crate::upstream::server::InUse;
-use crate::upstream::{Attempts, Upstream, delimited};
+use crate::upstream::{Upstream, delimited};
 
 /// Bytes of an unwanted body that are read for the sake of the connection.
 const DISCARDED_MAX: usize = 64 * 1024;

@@ -15,13 +15,13 @@ use crate::cache::object::{Blocks, Body, Head, Stored};
 use crate::cache::slices::{Layout, Learned, Part, Probe, Span, is_part, learn, validator};
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
+use crate::failure::Failure;
 use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::Contact;
 use crate::fill::reply::Reply;
 use crate::fill::resume::Rest;
 use crate::fill::task::{Ending, Job, room_for};
 use crate::fill::{Answer, Interest};
-use crate::respond::Failure;
 
 /// What a fill asks the origin for.
 #[derive(Clone)]

@@ -7,9 +7,9 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::client::http_req_header_to_wire;
 
+use crate::failure::unsendable;
 use crate::fill::origin::Question;
 use crate::headers::{self, Downstream};
-use crate::respond::unsendable;
 use crate::rules::edit_request;
 
 /// Room for a head of ordinary length.

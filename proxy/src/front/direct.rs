@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use tokio::task::yield_now;
 
+use crate::failure::Failure;
 use crate::fill::reply::Reply;
 use crate::front::pass::Client;
-use crate::prompt::{self, QUANTUM_BYTES, within};
+use crate::prompt::quantum::QUANTUM_BYTES;
+use crate::prompt::{self, within};
 use crate::raw::Pages;
-use crate::respond::Failure;
 use crate::sendfile::FileOutlet;
 use crate::splice::{self, Splice};
 

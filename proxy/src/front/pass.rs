@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::edge::Edge;
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::fill::origin::{Contact, Question};
 use crate::fill::reply::Reply;
 use crate::front::arrival::Arrival;
@@ -24,8 +25,7 @@ use crate::front::direct::{self, End};
 use crate::front::head::write;
 use crate::front::{HEAD_BYTES, READ_BYTES, Sent, read_some};
 use crate::lane::Lane;
-use crate::prompt::QUANTUM_BYTES;
-use crate::respond::Failure;
+use crate::prompt::quantum::QUANTUM_BYTES;
 use crate::runtimes::Place;
 use crate::{detour, hop, relay};
 

@@ -17,9 +17,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
+use crate::failure::Failure;
 use crate::guard::GuardFault;
 use crate::guard::users::{self, Hash, Users};
-use crate::respond::Failure;
 use crate::runtimes::{Handles, Place};
 
 /// Pairs of user and password that are remembered as right, on one route.

@@ -18,8 +18,8 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
+use crate::failure::Failure;
 use crate::guard::GuardFault;
-use crate::respond::Failure;
 
 /// Parameters that belong to the signature, not to the URL that is signed.
 const PARAMETERS: [&str; 4] = ["Expires", "Signature", "Policy", "Key-Pair-Id"];

@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::failure::Failure;
 use crate::guard::GuardFault;
 use crate::guard::jwks::{self, Key};
 use crate::guard::key_set::KeySet;
 use crate::metrics::Metrics;
-use crate::respond::Failure;
 use crate::upstream::connector::Connector;
 use crate::upstream::server::Servers;
 

@@ -3,10 +3,10 @@
 use pingora::proxy::Session;
 
 use crate::exchange::Exchange;
+use crate::failure::Failure;
 use crate::hop;
 use crate::lane::memory::PASSING;
 use crate::lane::{Full, Shed};
-use crate::respond::Failure;
 
 /// Takes a place in the request's lane, at once or after a wait, or sheds.
 pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), Failure> {

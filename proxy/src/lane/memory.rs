@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::IntGauge;
 
 use crate::listen::UNSENT_BYTES;
-use crate::prompt::QUANTUM_BYTES;
-use crate::upstream::RECEIVE_BYTES;
+use crate::prompt::quantum::QUANTUM_BYTES;
+use crate::upstream::bounds::RECEIVE_BYTES;
 
 const QUANTUM: u64 = QUANTUM_BYTES as u64;
 /// In the kernel for a client that does not read: what may wait unsent, and the write that went over.

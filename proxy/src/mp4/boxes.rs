@@ -1,11 +1,14 @@
 //! Boxes: four bytes of size, four of kind, what is in them (ISO/IEC 14496-12 section 4.2).
 
-use super::Fault;
+use super::fault::Fault;
 
 pub type Kind = [u8; 4];
 
+/// The header of a box: its short and its long form.
 const SHORT: usize = 8;
 const LONG: usize = 16;
+
+pub const HEADER_BYTES_MAX: usize = LONG;
 
 /// Kind, size and bytes of the header of the box that begins here; it must end within `room`.
 pub fn header(bytes: &[u8], room: u64) -> Result<(Kind, u64, usize), Fault> {
@@ -41,10 +44,21 @@ pub fn boxes(mut bytes: &[u8]) -> Result<Vec<Found<'_>>, Fault> {
     Ok(found)
 }
 
-/// A box around these bytes; none where it would be too long for the short form.
-pub fn wrapped(kind: Kind, content: &[u8]) -> Option<Vec<u8>> {
-    let size = u32::try_from(content.len() + SHORT).ok()?;
-    Some([&size.to_be_bytes()[..], &kind, content].concat())
+/// A box around these bytes, in the short form.
+pub fn around(kind: Kind, content: &[u8]) -> Result<Vec<u8>, Fault> {
+    let size = u32::try_from(content.len() + SHORT).map_err(|_| Fault::TooLarge)?;
+    Ok([&size.to_be_bytes()[..], &kind, content].concat())
+}
+
+/// The header of a box with so many bytes of samples.
+pub fn mdat(bytes: u64) -> Vec<u8> {
+    match u32::try_from(bytes + SHORT as u64) {
+        Ok(size) => [&size.to_be_bytes()[..], b"mdat"].concat(),
+        Err(_) => {
+            let size = (bytes + LONG as u64).to_be_bytes();
+            [&1_u32.to_be_bytes()[..], b"mdat", &size].concat()
+        }
+    }
 }
 
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

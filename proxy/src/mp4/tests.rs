@@ -1,9 +1,9 @@
-use super::boxes::boxes;
+use super::boxes::{Kind, around, boxes};
 use super::track::Wanted;
 use super::*;
 
 fn one(kind: Kind, content: &[u8]) -> Vec<u8> {
-    wrapped(kind, content).unwrap()
+    around(kind, content).unwrap()
 }
 
 fn numbers(numbers: &[u32]) -> Vec<u8> {

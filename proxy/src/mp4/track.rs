@@ -1,7 +1,7 @@
 //! The tables of a film cut to the samples between two times.
 
-use super::boxes::{Kind, boxes, rows, table, u32_at, u64_at};
-use super::{Fault, around};
+use super::boxes::{Kind, around, boxes, header, rows, table, u32_at, u64_at};
+use super::fault::Fault;
 
 /// How deep tables lie in each other: `moov`, `trak`, `mdia`, `minf`, `stbl`.
 const DEPTH: u32 = 5;
@@ -358,7 +358,7 @@ impl Part {
 fn move_places(tree: &mut [u8], depth: u32, to: &dyn Fn(u64) -> u64) -> Result<(), Fault> {
     let mut at = 0;
     while at < tree.len() {
-        let (kind, size, header) = super::header(&tree[at..], (tree.len() - at) as u64)?;
+        let (kind, size, header) = header(&tree[at..], (tree.len() - at) as u64)?;
         let end = at + usize::try_from(size).map_err(|_| Fault::TooLarge)?;
         let inner = &mut tree[at + header..end];
         match &kind {

@@ -21,6 +21,9 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::syslog::Sender;
 
+/// A failure that has been said, on standard error and in the error log.
+pub struct Told;
+
 /// Nothing of the proxy is graver than an error: what is, ends the process and is said by it.
 fn level_of(level: tracing::Level) -> Level {
     match level {
@@ -237,6 +240,18 @@ impl Visit for Said {
             name if name.starts_with("log.") => Ok(()),
             name => write!(self.fields, ", {name}: {value:?}"),
         };
+    }
+}
+
+/// The log named on the command line, or the default: where messages go before nginx.conf names
+/// others. A log that cannot be opened is said and done without.
+pub fn first_log(target: &str) -> Vec<Sink> {
+    match Sink::open(target, Level::Notice) {
+        Ok(sink) => vec![sink],
+        Err(error) => {
+            eprintln!("nginx: [alert] could not open error log file: {error}");
+            Vec::new()
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use forebay_nginx::include::reason;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Told;
 use super::configuration::Source;
-use super::error_log::{Level, Sink, open_failed, tell};
+use super::error_log::{Level, Sink, Told, open_failed, tell};
 use super::options::Wanted;
 
 impl Wanted {

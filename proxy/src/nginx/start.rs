@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Told;
 use super::configuration::{Loaded, Source};
 use super::daemon;
-use super::error_log::{ErrorLog, Level, Sink, open_failed, tell};
+use super::error_log::{ErrorLog, Level, Sink, Told, first_log, open_failed, tell};
 use super::options::Options;
 use super::settings::Settings;
+use crate::in_force::Unfit;
 use crate::listen::write_whole;
 use crate::logs::Logs;
 use crate::reload::ReloadFault;
@@ -17,7 +17,7 @@ use crate::tls::{self, Kept};
 
 /// Runs until a signal ends it.
 pub fn run(options: &Options) -> Result<(), Told> {
-    let first = super::first_log(options);
+    let first = first_log(&options.error_log);
     let refuse = |fault: &str| {
         tell(&first, Level::Emerg, fault);
         Told
@@ -129,7 +129,7 @@ fn wrong_user(settings: &Settings) -> Option<String> {
 
 fn said(fault: &StartFault) -> String {
     match fault {
-        StartFault::Bind(fault) => {
+        StartFault::Unfit(Unfit::Bind(fault)) => {
             format!("bind() to {} failed ({})", fault.address, fault.why)
         }
         StartFault::Told { path, error } => open_failed(&path.display().to_string(), error),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Measured;
+use super::measured::Measured;
 use super::report::{Report, millis};
 
 pub fn of(report: &Report) -> String {

@@ -1,29 +1,15 @@
 //! What the proof came to: the figures, and each part of the promise with what was measured.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use proxy_config::lane::Lanes;
 use serde::Serialize;
 
+use super::measured::Pair;
+use super::plan::{Bounds, Plan};
 use super::subject::CACHE_BYTES;
-use super::{Measured, Pair, Plan, markdown, plot};
 
 /// Memory a proxy may use beside its caches: itself, and what every viewer's connection needs.
 const OWN_BYTES: u64 = 64 << 20;
 const VIEWER_BYTES: u64 = 256 << 10;
-
-/// What must hold.
-#[derive(Clone, Debug, Serialize)]
-pub struct Bounds {
-    /// The 99th percentile beside viewers, in multiples of the one alone.
-    pub ratio_max: f64,
-    /// The 99th percentile beside viewers.
-    pub p99_max_us: u64,
-    /// Video beside transactions, bytes a second; `None` for any.
-    pub video_rate_min: Option<u64>,
-}
 
 /// One part of the promise.
 #[derive(Clone, Debug, Serialize)]
@@ -75,29 +61,6 @@ impl Report {
             with_lanes,
             without_lanes,
         }
-    }
-
-    /// The report as JSON, as Markdown and as a picture, in this folder.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let json = serde_json::to_string_pretty(self)?;
-        fs::write(folder.join("lanes.json"), json + "\n")?;
-        fs::write(folder.join("lanes.md"), markdown::of(self))?;
-        fs::write(folder.join("lanes.svg"), plot::svg(&self.curves()))
-    }
-
-    fn curves(&self) -> [plot::Curve<'_>; 4] {
-        let curve = |name, measured: &'_ Measured, color| plot::Curve {
-            name,
-            color,
-            points: measured.transactions.curve.clone(),
-        };
-        [
-            curve("alone", &self.with_lanes.alone, "#5b6b7a"),
-            curve("beside video, with lanes", &self.with_lanes.overloaded, "#0a7d4f"),
-            curve("alone, one pool", &self.without_lanes.alone, "#a9b4be"),
-            curve("beside video, one pool", &self.without_lanes.overloaded, "#c2410c"),
-        ]
     }
 }
 

@@ -12,7 +12,7 @@ use proxy_load::account::{Account, peak_memory};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{ProveFault, system};
+use super::fault::{ProveFault, system};
 
 /// How long the proxy may take to start.
 const START_MAX: Duration = Duration::from_secs(30);

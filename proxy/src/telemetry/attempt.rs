@@ -67,7 +67,7 @@ impl Attempt {
         self.status = Some(status);
     }
 
-    /// It failed; `kind` is one of `respond::failure_kind`.
+    /// It failed; `kind` is one of `upstream::fault::failure_kind`.
     pub fn failed(&mut self, kind: &'static str) {
         self.error = Some(kind);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proxy_config::Config;
 use serde::Serialize;
 
-use crate::tuning::Change;
+use crate::tuning::{Change, differences};
 
 /// Configurations that can be gone back to.
 pub const RECORDS_MAX: usize = 64;
@@ -20,6 +20,20 @@ pub enum Cause {
     Reload,
     Set,
     Rollback,
+}
+
+/// Who changes what is in force, and how.
+pub struct Author {
+    pub cause: Cause,
+    pub by: Option<String>,
+    pub note: Option<String>,
+}
+
+impl Author {
+    /// It was read from the document.
+    pub fn document(cause: Cause) -> Author {
+        Author { cause, by: None, note: None }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +51,24 @@ pub struct Record {
     pub changes: Vec<Change>,
     #[serde(skip)]
     pub config: Arc<Config>,
+}
+
+impl Record {
+    /// `before` is what was in force.
+    pub fn new(number: u64, author: Author, before: Option<&Config>, config: &Config) -> Record {
+        let written = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+        let changes = before.map(|before| differences(&written(before), &written(config)));
+        let Author { cause, by, note } = author;
+        Record {
+            number,
+            at: jiff::Timestamp::now().to_string(),
+            cause,
+            by,
+            note,
+            changes: changes.unwrap_or_default(),
+            config: Arc::new(config.clone()),
+        }
+    }
 }
 
 /// The records, oldest first.

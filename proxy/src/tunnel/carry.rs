@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::pace::Pace;
-use crate::prompt::QUANTUM_BYTES;
+use crate::prompt::quantum::QUANTUM_BYTES;
 
 /// Bytes read at once, and held while they cannot be written.
 const BLOCK_BYTES: usize = 16 * 1024;

@@ -10,8 +10,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::Session;
 
+use crate::failure::Failure;
 use crate::prompt::Prompt;
-use crate::respond::Failure;
 
 /// The client's connection, and what it has sent already.
 pub async fn client(session: &mut Session) -> Result<(Stream, Bytes), Failure> {

@@ -13,7 +13,7 @@ use pingora::protocols::{Ssl as _, UniqueID as _};
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use prometheus::IntGauge;
 
-use crate::upstream::POOL_CONNECTIONS_MAX;
+use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
 use crate::upstream::idle::Idle;
 use crate::upstream::sips::Sips;
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 
 use crate::headers::HOP_BY_HOP;
-use crate::lent::Lent;
+use crate::lent::socket::Lent;
 use crate::splice::Splice;
 use crate::upstream::connector::{Berth, Connector};
 use crate::upstream::sips::Sips;

@@ -14,7 +14,7 @@ use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use crate::upstream::POOL_CONNECTIONS_MAX;
+use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
 use crate::upstream::seat::AT_ONCE;
 use crate::upstream::sips::Sips;
 

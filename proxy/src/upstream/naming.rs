@@ -21,10 +21,10 @@ use tokio::time::timeout;
 
 use crate::dns::stub::Stub;
 use crate::exchange::Exchange;
-use crate::generation::State;
+use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
-use crate::respond::Failure;
+use crate::state::State;
 use crate::upstream::Upstream;
 use crate::upstream::resolve::ADDRESSES_MAX;
 use crate::{rules, runtimes};
@@ -140,7 +140,7 @@ impl Directory {
             }
         };
         let host = named.host(base.transport().is_tls());
-        let made = base.at(&server, (host, &addresses), (&state.servers, &state.metrics));
+        let made = base.at(&server, (host, &addresses), (&state.standing.servers, &state.metrics));
         let made = Arc::new(made.map_err(|why| {
             tracing::debug!(why, "a server that was named cannot be asked");
             Failure::UpstreamUnreachable

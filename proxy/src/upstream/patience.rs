@@ -8,7 +8,7 @@ use proxy_config::units;
 use proxy_config::upstream::UpstreamTimeouts;
 
 use crate::exchange::Exchange;
-use crate::respond::Failure;
+use crate::failure::Failure;
 use crate::upstream::Upstream;
 
 /// The times of one request.

@@ -10,7 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use proxy_config::upstream_health::{ActiveChecks, HttpProbe, Probe};
 use tokio::task::AbortHandle;
 
-use crate::upstream::INTERIM_MAX;
+use crate::upstream::bounds::INTERIM_MAX;
 use crate::upstream::connector::Connector;
 use crate::upstream::resolve::Addresses;
 use crate::upstream::server::Server;

@@ -3,22 +3,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
-use crate::lent::{self, Lent};
+use crate::layer::{Layer, Layered};
+use crate::lent;
+use crate::lent::socket::Lent;
 
 /// Bytes read at once at first.
 const SIP_BYTES: usize = 16 * 1024;
@@ -26,8 +20,10 @@ const SIP_BYTES: usize = 16 * 1024;
 const PROVED_BYTES: usize = 128 * 1024;
 
 /// A stream whose answers are read in small pieces until this many bytes of one have found a taker.
+pub type Sips = Layered<Sipping>;
+
 #[derive(Debug)]
-pub struct Sips {
+pub struct Sipping {
     stream: Stream,
     /// Read already, and given back: it comes first.
     ahead: Bytes,
@@ -39,7 +35,7 @@ pub struct Sips {
 
 impl Sips {
     pub fn of(stream: Stream) -> Sips {
-        Sips { stream, ahead: Bytes::new(), read_bytes: 0, uses: 0 }
+        Layered(Sipping { stream, ahead: Bytes::new(), read_bytes: 0, uses: 0 })
     }
 
     /// The same stream where it is one already.
@@ -49,7 +45,9 @@ impl Sips {
         }
         stream.into_any().downcast().expect("it was looked at")
     }
+}
 
+impl Sipping {
     /// Takes the socket out of it when nothing that was read waits here, as [`lent::take_out`] does.
     pub fn lend(&mut self) -> Option<Lent> {
         self.ahead.is_empty().then(|| lent::take_out(&mut self.stream))?
@@ -84,7 +82,7 @@ impl Sips {
     }
 }
 
-impl AsyncRead for Sips {
+impl AsyncRead for Sipping {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -111,7 +109,7 @@ impl AsyncRead for Sips {
     }
 }
 
-impl AsyncWrite for Sips {
+impl AsyncWrite for Sipping {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -143,71 +141,13 @@ impl AsyncWrite for Sips {
     }
 }
 
-#[async_trait]
-impl Shutdown for Sips {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for Sips {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Sips {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
+impl Layer for Sipping {
+    fn beneath(&self) -> &Stream {
+        &self.stream
     }
 
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Sips {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Sips {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Sips {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
-
-#[async_trait]
-impl Peek for Sips {
-    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        self.stream.try_peek(into).await
+    fn beneath_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 }
 

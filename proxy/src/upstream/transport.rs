@@ -24,8 +24,8 @@ use thiserror::Error;
 
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
 use crate::tls::keys::private_key;
-use crate::upstream::RECEIVE_BYTES;
 use crate::upstream::announce::Announce;
+use crate::upstream::bounds::RECEIVE_BYTES;
 use crate::upstream::unverified::{self, Unverified};
 
 /// Streams at once on one HTTP/2 connection; a server may allow fewer.

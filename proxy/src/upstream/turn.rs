@@ -4,10 +4,11 @@ use std::os::fd::RawFd;
 
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::failure::{Failure, LANE_FULL, NO_SERVER};
 use crate::lane::{Full, Lane};
-use crate::respond::Failure;
+use crate::upstream::Upstream;
+use crate::upstream::attempts::Attempts;
 use crate::upstream::server::InUse;
-use crate::upstream::{Attempts, Upstream};
 
 /// A server's turn: where to connect, and the request's place there while it lasts.
 pub struct Turn {
@@ -22,6 +23,16 @@ pub enum NoTurn {
     NoServer,
     /// The lane has as many connections in use as it may.
     LaneFull,
+}
+
+impl NoTurn {
+    /// The custom pingora error for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoTurn::NoServer => NO_SERVER,
+            NoTurn::LaneFull => LANE_FULL,
+        }
+    }
 }
 
 impl From<NoTurn> for Failure {

@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::tls::asking::verify_tls13_signature_of_any;
-use crate::upstream::RECEIVE_BYTES;
+use crate::upstream::bounds::RECEIVE_BYTES;
 
 /// The TLS of one upstream.
 pub fn config(

@@ -10,10 +10,10 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use proxy_config::listener::Listener;
 
+use crate::failure::Failure;
 use crate::framing::is_token;
 use crate::path::percent_encode;
 use crate::request;
-use crate::respond::Failure;
 
 /// Bytes of a request line that are not its target: room for any method, and the version.
 pub const AROUND_TARGET: usize = 128;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use crate::video::edge::Edge;
 use crate::video::playlist::Media;
 
 /// Streams remembered at once in one cache; those not seen for longest are forgotten first.
@@ -16,20 +17,6 @@ const STREAMS_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 const SUCCESSORS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
 /// A stream whose playlist nobody has asked for during so many target durations is not live here.
 const WATCHED_TARGETS: u64 = 6;
-
-/// How far a stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Media sequence number of its last whole segment.
-    pub last: u64,
-    /// Parts of the segment after it.
-    pub parts: u64,
-    /// When its playlist was last fetched.
-    pub seen_ms: u64,
-    pub target_ms: u64,
-    pub part_target_ms: Option<u64>,
-    pub ended: bool,
-}
 
 struct Stream {
     edge: Edge,

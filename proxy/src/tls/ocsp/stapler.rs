@@ -18,8 +18,8 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::generation::State;
 use crate::runtimes::Place;
+use crate::state::State;
 use crate::tls::ocsp::message::{ANSWER_BYTES_MAX, Answered, Question, Refusal};
 use crate::tls::ocsp::{backoff, refresh_at};
 use crate::tls::shown::Shown;

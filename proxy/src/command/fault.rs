@@ -1,0 +1,42 @@
+//! Why a command did not do what it was asked to.
+
+use proxy_config::Problems;
+use thiserror::Error;
+
+use crate::in_force::Unfit;
+use crate::server::StartFault;
+
+/// Why a command did not do what it was asked to. The exit code follows from it.
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Document(Problems),
+    #[error("cannot read {path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error("no proxy answers at {url}: {error}")]
+    Unreachable { url: String, error: String },
+    #[error(transparent)]
+    Start(#[from] StartFault),
+    /// Told already, in the form asked for.
+    #[error("")]
+    ToldBadDocument,
+    /// Told already, with the figures.
+    #[error("")]
+    ToldPromiseBroken,
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl Fault {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Fault::Usage(_) => 2,
+            Fault::Document(_) | Fault::ToldBadDocument => 65,
+            Fault::Start(StartFault::Unfit(Unfit::Tls(_))) => 65,
+            Fault::Start(StartFault::System(_)) | Fault::ToldPromiseBroken | Fault::Other(_) => 1,
+            Fault::Read { .. } | Fault::Unreachable { .. } | Fault::Start(_) => 69,
+        }
+    }
+}
