@@ -2,7 +2,8 @@
 
 use forebay_nginx::report::Report;
 use forebay_nginx::verdict::Exactness;
-use proxy_config::facts::{Captures, Facts, Maps};
+use proxy_config::captures::Captures;
+use proxy_config::facts::{Facts, Maps};
 use proxy_config::matching::Target;
 use proxy_config::program::{Outcome, Program, Walk};
 use proxy_config::steps::PathKind;

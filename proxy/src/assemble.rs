@@ -25,16 +25,18 @@ use crate::assemble::page::{Order, Page};
 use crate::assemble::ssi::{Piece, Reader};
 use crate::buffer::tempo::Pacing;
 use crate::compress::decide::weak;
-use crate::detour::Next;
+use crate::detour::trail::Next;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::headers::media_type;
-use crate::inside::{self, Ask, Bounds, Inside};
+use crate::inside::bounds::Bounds;
+use crate::inside::{self, Ask, Inside};
 use crate::rate_limit::quota::Quota;
 use crate::relay::{self, unless_gone};
 use crate::respond;
-use crate::rules::{self, ToClient};
+use crate::rules::edits;
+use crate::rules::ruled::ToClient;
 
 /// Whether the request's page is put together here.
 pub fn is_due(session: &mut Session, exchange: &Exchange) -> bool {
@@ -119,7 +121,7 @@ fn settle(head: &mut ResponseHeader, exchange: &Exchange, has_body: bool) -> pin
     }
     let ToClient { kept, status, .. } = &exchange.ruled.to_client;
     let overlay = ToClient { kept: kept.clone(), status: *status, ..ToClient::default() };
-    rules::edit_response(head, &overlay)
+    edits::edit_response(head, &overlay)
 }
 
 /// A path that does not begin at the root is one beside the page.

@@ -4,6 +4,7 @@
 //! What is changed loses what was said of its bytes: length, ranges, a strong tag. A part of it is none of the whole's that
 //! clients know: whoever has the whole sends it whole ([`changes`]), and an upstream is not asked for less ([`asks_whole`]).
 
+pub mod change;
 pub mod gunzip;
 pub mod substitute;
 
@@ -21,6 +22,7 @@ use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::proxy::Session;
 
 use crate::assemble;
+use crate::bodies::change::Change;
 use crate::bodies::gunzip::Gunzip;
 use crate::bodies::substitute::Substitute;
 use crate::compress::decide::weak;
@@ -50,15 +52,6 @@ pub struct Bodies {
     is_http10: bool,
     /// Those that have begun, in their order.
     active: Vec<Box<dyn Change>>,
-}
-
-/// A change of one body.
-pub trait Change: Send + Sync {
-    /// Takes a part; says what it comes to so far.
-    fn part(&mut self, part: &[u8]) -> io::Result<Vec<u8>>;
-
-    /// What is left when the body ends.
-    fn end(&mut self) -> io::Result<Vec<u8>>;
 }
 
 /// Says how the request's response is changed, once its route is known.

@@ -19,14 +19,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TE, UPGRADE};
 use parking_lot::Mutex;
-use pingora::proxy::Session;
 use prometheus::{IntCounter, IntGauge};
 use proxy_config::buffer_policy::{BufferPolicy, Buffering, Side, Way};
 
-use crate::exchange::Exchange;
-use crate::headers;
 use crate::metrics::Metrics;
 
 /// The policy label of routes without one.
@@ -114,30 +110,6 @@ impl Policies {
             policy.values.store(Arc::new(written.resolved()));
         }
     }
-}
-
-/// Whether the proxy asks by itself for what it is about to hold. What is no exchange of one body for another
-/// is left to pingora: upgrades, and calls of gRPC, which end in trailers.
-pub fn applies(session: &mut Session, exchange: &Exchange) -> bool {
-    let Some(policy) = exchange.route.as_ref().map(|route| &route.buffering) else { return false };
-    let holds = |way| !policy.side(way).is_off();
-    let fields = &session.req_header().headers;
-    let grpc = fields
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let two_way = fields.contains_key(UPGRADE)
-        || grpc
-        || (fields.contains_key(TE) && headers::takes_trailers(fields) && session.is_http2());
-    let has_request = !session.is_body_empty() && !exchange.trail.without_body;
-    !two_way && (holds(Way::Responses) || (has_request && holds(Way::Requests)))
-}
-
-/// Whether a script is asked by [`pass`] too. It must be told the length of its body: what is gathered first has
-/// one, and what the client says has one.
-pub fn suits_scripts(session: &Session, exchange: &Exchange) -> bool {
-    let route = exchange.route.as_ref();
-    let spools = route.is_some_and(|route| route.buffering.side(Way::Requests).spool);
-    spools || session.req_header().headers.contains_key(CONTENT_LENGTH)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub mod slices;
 pub mod store;
 pub mod tags;
 pub mod vary;
+pub mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};

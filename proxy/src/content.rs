@@ -7,7 +7,8 @@ use http::{Method, StatusCode};
 use pingora::proxy::Session;
 use proxy_config::detours::{Step, To};
 
-use crate::detour::{self, Detour, Next, Why};
+use crate::detour;
+use crate::detour::trail::{Detour, Next, Why};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::files::{Files, Found};

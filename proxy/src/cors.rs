@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proxy_config::route_access::Cors;
 use proxy_config::route_rules::RenderedReply;
 
-use crate::rules::Ruled;
+use crate::rules::ruled::Ruled;
 
 /// Makes the route's answer say what the rules allow, in place of what an upstream says. `true`: it
 /// is a preflight, which proves nothing and is answered all the same.

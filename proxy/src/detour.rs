@@ -6,7 +6,7 @@
 //! failed one was, if the body can be had again ([`kept_body::again`](crate::kept_body::again)); what `try` leads
 //! to is the request as the client sent it. No request takes more than [`DETOURS_MAX`].
 
-use std::sync::Arc;
+pub mod trail;
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES,
@@ -19,12 +19,11 @@ use proxy_config::detours::To;
 
 use crate::cache::conditional;
 use crate::cache::heeded::X_ACCEL_EXPIRES;
+use crate::detour::trail::{Detour, Page, Why};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::inside::Bounds;
 use crate::path::normalize_target;
 use crate::respond;
-use crate::route::Route;
 
 /// Detours of one request; more is a circle.
 pub const DETOURS_MAX: u32 = 10;
@@ -39,95 +38,6 @@ const X_ACCEL: [HeaderName; 3] = [
 /// Fields of the answer that named the path which go on to the client with what is found there.
 const KEPT: [HeaderName; 6] =
     [CONTENT_TYPE, CONTENT_DISPOSITION, ACCEPT_RANGES, CACHE_CONTROL, EXPIRES, SET_COOKIE];
-
-/// What has become of a request.
-pub enum Next {
-    /// It is answered.
-    Sent,
-    /// It goes on to its upstream.
-    PassOn,
-    Elsewhere(Detour),
-}
-
-/// Where a request goes on, and why.
-#[derive(Clone, Debug)]
-pub struct Detour {
-    pub to: To,
-    pub why: Why,
-}
-
-#[derive(Clone, Debug)]
-pub enum Why {
-    /// A step of `try`.
-    Try,
-    /// An upstream's answer names it; these fields of the answer are kept.
-    Accel(Vec<(HeaderName, HeaderValue)>),
-    /// It stands in for a failure.
-    Page(Page),
-    /// It is a part of another request ([`crate::inside`]).
-    Inside,
-}
-
-/// A page that is shown in place of a failure.
-#[derive(Clone, Debug)]
-pub struct Page {
-    pub failure: Failure,
-    /// The status sent; without it, the page's own.
-    status: Option<StatusCode>,
-    /// The page's own failure or redirect is answered where it has one.
-    own_failures: bool,
-}
-
-/// How far a request has come from what the client asked for.
-#[derive(Default)]
-pub struct Trail {
-    count: u32,
-    /// What the client asked for, once the head says something else.
-    pub asked: Option<(Method, String)>,
-    /// Whoever is asked now is not sent the client's body.
-    pub without_body: bool,
-    /// Path and query that the route was asked for, once its rewrite has changed them.
-    pub unwritten: Option<String>,
-    /// Pingora has let go of the request: it cannot pass it on once more.
-    pub is_let_go: bool,
-    /// Limits have been applied; they are, once per request.
-    pub limited: bool,
-    /// It is a part of another request ([`crate::inside`]), whose address, limits and lane it has.
-    pub is_inside: bool,
-    /// How many pages it is a part of.
-    pub depth: u32,
-    /// What is left of the limits of the page it is a part of, or puts together.
-    pub bounds: Option<Arc<Bounds>>,
-    /// Where the last detour led, before steps: path, and the route where it was named.
-    pub entrance: Option<(String, Option<String>)>,
-    /// The page is asked for as it is: its parts are put together outside.
-    pub is_raw: bool,
-    /// The route the next admission is to choose.
-    route: Option<String>,
-    kept: Vec<(HeaderName, HeaderValue)>,
-    page: Option<Page>,
-    /// The route whose failure a page stands in for.
-    pub failed: Option<Arc<Route>>,
-    /// Decided when an answer came, taken when pingora has let go of it.
-    pub pending: Option<Detour>,
-}
-
-impl Trail {
-    /// Whether the client itself asks for what the head says.
-    pub fn is_fresh(&self) -> bool {
-        self.count == 0
-    }
-
-    pub fn named_route(&mut self) -> Option<String> {
-        self.route.take()
-    }
-
-    /// What the answer to the client must carry: fields kept, and the status, if it is not to be the
-    /// answer's own.
-    pub fn overlay(&self) -> (Vec<(HeaderName, HeaderValue)>, Option<StatusCode>) {
-        (self.kept.clone(), self.page.as_ref().and_then(|page| page.status))
-    }
-}
 
 /// The body of a request that is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,7 @@ use crate::cache::serve::CACHE_STATUS;
 use crate::compress::{self, Compressors};
 use crate::connection::{Ends, caller, whole_seconds};
 use crate::detour;
+use crate::error_logs::request_failed;
 use crate::exchange::Exchange;
 use crate::failure::{self, Failure};
 use crate::finish;
@@ -30,7 +31,6 @@ use crate::framing;
 use crate::headers::{self, Downstream};
 use crate::lane::Full;
 use crate::mirror;
-use crate::operator_log::request_failed;
 use crate::pace::OwnRate;
 use crate::parts::{self, Cutters};
 use crate::path::TargetFault;
@@ -38,7 +38,8 @@ use crate::rate_limit::key::Asking;
 use crate::rate_limit::quota::Quota;
 use crate::respond;
 use crate::route::Route;
-use crate::rules::{self, edit_request, edit_response};
+use crate::rules;
+use crate::rules::edits::{edit_request, edit_response};
 use crate::state::State;
 use crate::telemetry::attempt::{self, Attempt};
 use crate::trace::TRACEPARENT;
@@ -46,10 +47,9 @@ use crate::upstream::Upstream;
 use crate::upstream::bounds::INTERIM_MAX;
 use crate::upstream::connector::Carries;
 use crate::upstream::fault::{failure_kind, in_body, is_unprocessed, label};
-use crate::upstream::patience::Patience;
 use crate::upstream::retry::Failed;
 use crate::way::{self, Way};
-use crate::{client_address, cors, dating, inside, local, request, split};
+use crate::{client_address, cors, dating, inside, local, request};
 
 /// The proxy behind one listener.
 pub struct Edge {
@@ -97,7 +97,7 @@ impl Edge {
             let ranges_max = route.files.as_ref().and_then(|files| files.ranges_max);
             parts::offer(session, &route, ranges_max);
         }
-        split::direct(session.req_header(), exchange, &route);
+        way::destine(session.req_header(), exchange, &route);
         // First, so that refusals carry the route's headers too.
         let head = session.req_header();
         exchange.must_prove = false;
@@ -157,9 +157,10 @@ impl Edge {
         };
         let client = exchange.client;
         let users = exchange.ruled.texts.users.clone();
-        guard.check(head, client, users.as_ref(), &self.state, &mut exchange.proved).await?;
+        let means = (&self.state.runtimes, &self.state.connector);
+        guard.check(head, client, users.as_ref(), means, &mut exchange.proved).await?;
         if route.split.is_by_claim() {
-            split::direct(head, exchange, &route);
+            way::destine(head, exchange, &route);
         }
         // Now there is more that rules may tell.
         let walk = std::mem::take(&mut exchange.ruled.walk);
@@ -335,7 +336,7 @@ impl ProxyHttp for Edge {
         let turn = upstream.turn(&mut exchange.attempts, &lane).await;
         let mut turn = turn.map_err(|why| Error::new(ErrorType::Custom(why.name())))?;
         begin_attempt(session.req_header(), exchange, &upstream);
-        Patience::of_request(exchange, &upstream).fit(&mut turn.peer);
+        exchange.patience(&upstream).fit(&mut turn.peer);
         exchange.in_use = Some(turn.in_use);
         Ok(turn.peer)
     }

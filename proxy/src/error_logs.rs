@@ -2,6 +2,7 @@
 //! ban addresses look for those.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, REFERER};
 use pingora::http::RequestHeader;
 use proxy_config::Config;
 use proxy_config::access_log::LogTarget;
-use proxy_config::error_log::Severity;
 use proxy_config::host::HostPattern;
+use proxy_config::severity::Severity;
 use tokio::sync::oneshot;
 
 use crate::exchange::Exchange;
@@ -109,6 +110,18 @@ impl ErrorLogs {
     /// Whether this request's failure is told somewhere.
     pub fn hear(&self, exchange: &Exchange) -> bool {
         !self.of(concerned(exchange)).is_empty()
+    }
+}
+
+/// Tells of a request that failed: what is the operator's to mend, and no error log hears of. `cause` may say more than the
+/// client is told.
+pub fn request_failed(state: &State, exchange: &Exchange, failure: &Failure, cause: &dyn Display) {
+    let is_heard = || exchange.generation.logs.errors.hear(exchange);
+    if failure.is_the_operators() && !is_heard() && state.moderation.may_tell() {
+        let request_id = &exchange.request_id;
+        let route = exchange.route.as_ref().map(|route| route.name.as_str());
+        let failure = failure.name();
+        tracing::warn!(%request_id, route, error = %cause, failure, "request failed");
     }
 }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
+use proxy_config::load::{Knows, Load};
 use proxy_config::proved::Proved;
 use proxy_config::route::ForwardedHeaders;
 
-use crate::buffer::tempo::Tempo;
-use crate::cache::answer::Verdict;
+use crate::buffer::tempo::{Pacing, Tempo};
 use crate::cache::policy::Policy;
+use crate::cache::verdict::Verdict;
 use crate::connection::Caller;
-use crate::detour::Trail;
+use crate::detour::trail::Trail;
 use crate::drain::UnderWay;
 use crate::failure::Failure;
-use crate::fill::origin::Contact;
+use crate::fill::contact::Contact;
 use crate::gather::Gathered;
 use crate::generation::Generation;
 use crate::kept_body::KeptBody;
@@ -24,7 +25,7 @@ use crate::mirror::Mirroring;
 use crate::pace::OwnRate;
 use crate::rate_limit::Passage;
 use crate::route::Route;
-use crate::rules::Ruled;
+use crate::rules::ruled::Ruled;
 use crate::runtimes::Place;
 use crate::state::State;
 use crate::telemetry::Recorder;
@@ -33,6 +34,7 @@ use crate::trace::Trace;
 use crate::tunnel::Tunnelling;
 use crate::upstream::Upstream;
 use crate::upstream::attempts::Attempts;
+use crate::upstream::patience::Patience;
 use crate::upstream::server::InUse;
 
 /// One request, from its head to the end of its response. Whatever way it ends, dropping it gives
@@ -187,7 +189,30 @@ impl Exchange {
         Some(recorder)
     }
 
+    /// What its response is sent by.
+    pub fn pacing(&self) -> Option<Pacing> {
+        let lane = Arc::clone(&self.route.as_ref()?.lane);
+        let own = self.tempo.as_ref().map(|(response, _)| Arc::clone(response));
+        let is_part = self.trail.is_inside;
+        let (rate, allowances) = (self.rate.clone(), self.limits.allowances.clone());
+        Some(Pacing { lane, own, rate, allowances, is_part })
+    }
+
+    /// How long its upstream may take.
+    pub fn patience(&self, upstream: &Upstream) -> Patience {
+        let timeouts = self.route.as_ref().and_then(|route| route.timeouts.as_ref());
+        let total = timeouts.and_then(|timeouts| timeouts.total);
+        let deadline = total.map(|total| self.begun + total.as_std());
+        Patience::of(upstream.timeouts(), timeouts).until(deadline)
+    }
+
     pub fn forwarded(&self) -> ForwardedHeaders {
         self.route.as_ref().map_or_else(ForwardedHeaders::default, |route| route.forwarded)
+    }
+}
+
+impl Knows for Exchange {
+    fn load(&self) -> Load {
+        self.generation.totals.load(&self.under_way)
     }
 }

@@ -26,7 +26,7 @@ use crate::files::{Files, Found, OpenFile};
 use crate::flv::Opening;
 use crate::listing::{self, Entry};
 use crate::prompt::quantum::QUANTUM_BYTES;
-use crate::rules::edit_response;
+use crate::rules::edits::edit_response;
 use crate::{bodies, hop, local, mp4};
 
 /// Bytes read from a file at once.

@@ -5,6 +5,7 @@
 //! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored. Large
 //! objects are fetched by the [`slice`].
 
+pub mod contact;
 pub mod feed;
 pub mod flow;
 pub mod load;
@@ -30,8 +31,8 @@ use crate::cache::policy::Policy;
 use crate::cache::purge::Scope;
 use crate::cache::vary::Selection;
 use crate::failure::Failure;
+use crate::fill::contact::Contact;
 use crate::fill::flow::Flow;
-use crate::fill::origin::Contact;
 
 /// Interim responses of one fill that are passed on, and bytes of their fields together.
 const INTERIM_TOLD_MAX: usize = 8;

@@ -218,7 +218,7 @@ fn entry<'a>(
         first_byte: exchange.first_byte,
         route: route.map(|route| route.name.as_str()),
         lane: route.map(|route| route.lane.name()),
-        cache: exchange.cache.map(crate::cache::answer::Verdict::name),
+        cache: exchange.cache.map(crate::cache::verdict::Verdict::name),
         rate_limit: exchange.limits.over.as_deref(),
         upstream: upstream.map(|upstream| upstream.name.as_str()),
         upstream_address: upstream.and_then(|u| u.server_name(&exchange.attempts)),

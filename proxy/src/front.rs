@@ -29,9 +29,11 @@ use prometheus::IntCounter;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::cache::answer::{Verdict, count};
+use crate::cache::answer::count;
+use crate::cache::verdict::Verdict;
 use crate::connection::{Caller, Ends, whole_seconds};
 use crate::edge::Edge;
+use crate::error_logs::request_failed;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::finish::{self, Moved};
@@ -40,7 +42,6 @@ use crate::front::as_stored::AsStored;
 use crate::front::head::{Begins, Whole, read, write};
 use crate::front::hit::Hit;
 use crate::front::pass::Client;
-use crate::operator_log::request_failed;
 use crate::rate_limit;
 use crate::respond::rendered;
 
@@ -234,10 +235,10 @@ impl Door {
     ) -> Option<(Stream, BytesMut)> {
         let mut exchange = arrival.exchange;
         let head = &whole.head;
-        let limited = match rate_limit::keys(head, &exchange, &self.edge.listener) {
+        let limited = match rate_limit::enter::keys(head, &exchange, &self.edge.listener) {
             Some(keys) => {
                 let wait = async |time| client.stays(tokio::time::sleep(time)).await;
-                rate_limit::hold_against_all(keys, &mut exchange, wait).await
+                rate_limit::enter::hold_against_all(keys, &mut exchange, wait).await
             }
             None => Ok(()),
         };

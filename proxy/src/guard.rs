@@ -6,38 +6,31 @@
 pub mod basic;
 pub mod cloudfront;
 pub mod des_crypt;
+pub mod fault;
 pub mod jwks;
 pub mod key_set;
 pub mod token;
 pub mod users;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST};
 use pingora::http::RequestHeader;
 use proxy_config::facts::cookie;
 use proxy_config::proved::Proved;
 use proxy_config::route_access::{Auth, SignatureFormat};
-use thiserror::Error;
 
 use crate::failure::Failure;
 use crate::guard::basic::Basic;
 use crate::guard::cloudfront::CloudFront;
+use crate::guard::fault::GuardFault;
 use crate::guard::token::Tokens;
 use crate::metrics::Metrics;
-use crate::signed::{KeyFault, Signed};
-use crate::state::State;
+use crate::runtimes::Handles;
+use crate::signed::Signed;
+use crate::upstream::connector::Connector;
 use crate::upstream::server::Servers;
-
-/// A file that a guard cannot do without.
-#[derive(Debug, Error)]
-pub enum GuardFault {
-    #[error(transparent)]
-    Key(#[from] KeyFault),
-    #[error("{} cannot be used: {why}", file.display())]
-    File { file: PathBuf, why: String },
-}
 
 /// The guard of a route.
 pub enum Guard {
@@ -75,7 +68,7 @@ impl Guard {
         head: &RequestHeader,
         client: Option<IpAddr>,
         users: Option<&(String, String)>,
-        state: &State,
+        (runtimes, connector): (&Handles, &Arc<Connector>),
         proved: &mut Proved,
     ) -> Result<(), Failure> {
         let authorization = head.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
@@ -89,13 +82,13 @@ impl Guard {
                 signed.check(host.unwrap_or_default(), &target, &head.headers, client)
             }
             Guard::Basic(basic) => {
-                proved.user = basic.check(authorization, users, &state.runtimes).await?;
+                proved.user = basic.check(authorization, users, runtimes).await?;
                 Ok(())
             }
             Guard::Tokens(tokens) => {
                 let in_cookie =
                     tokens.cookie().and_then(|name| cookie(&head.headers, name)).map(str::as_bytes);
-                proved.claims = tokens.check(authorization, in_cookie, &state.connector).await?;
+                proved.claims = tokens.check(authorization, in_cookie, connector).await?;
                 Ok(())
             }
         }

@@ -4,37 +4,17 @@
 use std::sync::Arc;
 
 use proxy_config::Config;
-use thiserror::Error;
 
-use crate::admin::tokens::{TokenFault, Tokens};
+use crate::admin::tokens::Tokens;
 use crate::generation::Generation;
-use crate::listen::BindFault;
 use crate::listening::Ready;
-use crate::logs::{LogFault, Logs};
+use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::protected::{self, PathFault};
-use crate::route::RouteFault;
+use crate::protected;
 use crate::standing::Standing;
 use crate::state::State;
-use crate::tls::TlsFault;
 use crate::tuning::history::{Author, History, Record};
-
-/// Why a configuration cannot be put into force.
-#[derive(Debug, Error)]
-pub enum Unfit {
-    #[error(transparent)]
-    Log(#[from] LogFault),
-    #[error(transparent)]
-    Bind(#[from] BindFault),
-    #[error(transparent)]
-    Tls(#[from] TlsFault),
-    #[error(transparent)]
-    Route(#[from] RouteFault),
-    #[error(transparent)]
-    Token(#[from] TokenFault),
-    #[error(transparent)]
-    Path(#[from] PathFault),
-}
+use crate::unfit::Unfit;
 
 /// A configuration made ready; dropped, it has changed nothing.
 pub struct Candidate {

@@ -2,9 +2,10 @@
 //! request, by the same engine as [`crate::detour`]s, gate and proof of their own route among it. What was decided for
 //! the client's request holds for them: its address, its limits and its place in a lane.
 
+pub mod bounds;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
@@ -16,45 +17,19 @@ use pingora::proxy::subrequest::{BodyMode, Ctx, CtxBuilder};
 use proxy_config::detours::To;
 use proxy_config::program::Walk;
 use proxy_config::proved::Proved;
-use proxy_config::units::ByteSize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::cache::conditional;
 use crate::connection::Caller;
-use crate::detour::{Detour, Why};
+use crate::detour::trail::{Detour, Why};
 use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::generation::Generation;
 use crate::hop;
+use crate::inside::bounds::Bounds;
 use crate::rules;
-
-/// What is left of what one page may include, however deep: pages in it have no limits of their own.
-#[derive(Debug)]
-pub struct Bounds {
-    parts: AtomicU32,
-    bytes: AtomicU64,
-}
-
-impl Bounds {
-    pub fn new(parts: u32, bytes: ByteSize) -> Bounds {
-        Bounds { parts: AtomicU32::new(parts), bytes: AtomicU64::new(bytes.as_bytes()) }
-    }
-
-    /// Whether there may be one more part.
-    pub fn take_part(&self) -> bool {
-        let take = |left: u32| left.checked_sub(1);
-        self.parts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    /// Errors: a page of more bytes than it may have breaks off.
-    pub fn take_bytes(&self, count: usize) -> Result<(), Failure> {
-        let take = |left: u64| left.checked_sub(count as u64);
-        let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map(drop).map_err(|_| Failure::Internal)
-    }
-}
 
 /// What a request inside has of the one it is part of.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use proxy_config::access_log::LogTarget;
-use proxy_config::error_log::Severity;
+use proxy_config::severity::Severity;
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
 

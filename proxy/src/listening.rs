@@ -29,14 +29,15 @@ use tokio::sync::watch;
 use crate::connection::{Connections, Requests};
 use crate::edge::Edge;
 use crate::front::{self, Door};
-use crate::in_force::Unfit;
 use crate::listen::inherited::ADMIN;
 use crate::listen::{BindFault, Socket, bind_one};
 use crate::runtimes::Place;
 use crate::state::State;
 use crate::tls::certificates::Certificates;
+use crate::tls::kept::Kept;
 use crate::tls::shown::Shown;
-use crate::tls::{self, Kept, Live, Spoken};
+use crate::tls::{self, Live, Spoken};
+use crate::unfit::Unfit;
 use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
 use crate::upstream::retry::ATTEMPTS_MAX;
 

@@ -4,9 +4,9 @@
 use prometheus::IntCounterVec;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use proxy_config::load::{Knows, Load};
+use proxy_config::load::Load;
 
-use crate::exchange::Exchange;
+use crate::drain::UnderWay;
 use crate::metrics::Metrics;
 
 /// Counters of what was, in all listeners and routes.
@@ -36,17 +36,18 @@ fn sum(family: &IntCounterVec) -> u64 {
     values.map(|metric| whole(metric.get_counter().get_value())).fold(0, u64::saturating_add)
 }
 
-impl Knows for Exchange {
-    fn load(&self) -> Load {
-        let Totals { accepted, refused, finished } = &self.generation.totals;
-        let under_way = u64::try_from(self.under_way.requests()).unwrap_or(u64::MAX);
+impl Totals {
+    /// With what is under way.
+    pub fn load(&self, under_way: &UnderWay) -> Load {
+        let Totals { accepted, refused, finished } = self;
+        let requests = u64::try_from(under_way.requests()).unwrap_or(u64::MAX);
         let accepted = sum(accepted);
         Load {
-            open: u64::try_from(self.under_way.connections()).unwrap_or(u64::MAX),
+            open: u64::try_from(under_way.connections()).unwrap_or(u64::MAX),
             accepted,
             handled: accepted.saturating_sub(sum(refused)),
-            requests: sum(finished).saturating_add(under_way),
-            under_way,
+            requests: sum(finished).saturating_add(requests),
+            under_way: requests,
         }
     }
 }

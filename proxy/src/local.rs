@@ -12,7 +12,7 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::headers::titled;
 use crate::rate_limit::quota::Quota;
-use crate::rules::edit_response;
+use crate::rules::edits::edit_response;
 
 /// Sends what the route answers by itself.
 pub async fn reply(

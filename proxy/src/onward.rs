@@ -9,17 +9,17 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use crate::cache::answer;
-use crate::detour::{self, Detour, Next};
+use crate::detour;
+use crate::detour::trail::{Detour, Next};
 use crate::edge::Edge;
+use crate::error_logs::request_failed;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::fastcgi::caller::Caller;
 use crate::fastcgi::pass;
 use crate::fill::origin::Origin;
-use crate::operator_log::request_failed;
 use crate::rate_limit::key::Asking;
 use crate::upstream::naming;
-use crate::upstream::patience::Patience;
 use crate::video::ahead;
 use crate::{
     assemble, auth_request, bodies, buffer, content, gather, kept_body, lane, mirror, rate_limit,
@@ -69,7 +69,7 @@ impl Edge {
 
     async fn step(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, Failure> {
         self.admit(session, exchange)?;
-        trace::enter(session.req_header_mut(), &self.state, exchange);
+        trace::enter::enter(session.req_header_mut(), &self.state, exchange);
         tunnel::consider(session, exchange);
         bodies::offer(session, exchange);
         kept_body::mind(session, exchange);
@@ -78,7 +78,7 @@ impl Edge {
         let proved = self.prove(session.req_header(), exchange).await;
         if !exchange.trail.limited {
             // Attempts to prove something are counted whether they succeed or not.
-            rate_limit::admit(session, exchange, &self.listener).await?;
+            rate_limit::enter::admit(session, exchange, &self.listener).await?;
             if self.state.drain.has_begun() {
                 // While it was held a stop began: the client is told, and opens another connection.
                 session.set_keepalive(None);
@@ -87,7 +87,7 @@ impl Edge {
                 exchange.route.as_ref().is_some_and(|route| !route.rate_limits.is_empty());
         }
         proved?;
-        auth_request::ask(self, session, exchange).await?;
+        auth_request::ask::ask(self, session, exchange).await?;
         kept_body::take_in(&self.state, session, exchange).await?;
         mirror::begin(self, session, exchange);
         if assemble::is_due(session, exchange) {
@@ -111,7 +111,7 @@ impl Edge {
         self.go_ahead(session, exchange).await?;
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
         let origin = self.origin(session, exchange);
-        let holds = buffer::applies(session, exchange) || exchange.kept_body.is_there();
+        let holds = buffer::pass::applies(session, exchange) || exchange.kept_body.is_there();
         let own_body = exchange.ruled.texts.body.is_some();
         let asks_here = holds
             || own_body
@@ -128,7 +128,7 @@ impl Edge {
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
             _ if bodiless => relay::pass(session, exchange, &origin).await,
-            Some(_) if holds && buffer::suits_scripts(session, exchange) => {
+            Some(_) if holds && buffer::pass::suits_scripts(session, exchange) => {
                 Box::pin(buffer::pass::pass(session, exchange, &origin)).await
             }
             Some(gateway) => Box::pin(pass::pass(session, exchange, &origin, &gateway)).await,
@@ -190,7 +190,7 @@ impl Edge {
         Some(Origin {
             connector: Arc::clone(&self.state.connector),
             wish: upstream.wish(&asking),
-            patience: Patience::of_request(exchange, &upstream),
+            patience: exchange.patience(&upstream),
             upstream,
             runtimes: self.state.runtimes.clone(),
             lane: Arc::clone(&route.lane),

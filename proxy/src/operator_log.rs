@@ -1,15 +1,10 @@
 //! What the operator reads: JSON lines on standard error, pingora's `log` records included.
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-
-use crate::exchange::Exchange;
-use crate::failure::Failure;
-use crate::state::State;
 
 /// Starts logging. `level` is a level (`info`) or a list of directives (`info,h2=debug`). Pingora
 /// logs what the access log has too, so it is kept at warnings unless a directive says otherwise.
@@ -28,18 +23,6 @@ pub fn start(level: &str) -> Result<(), ParseError> {
         .with_writer(std::io::stderr)
         .init();
     Ok(())
-}
-
-/// Tells of a request that failed: what is the operator's to mend, and no error log hears of. `cause` may say more than the
-/// client is told.
-pub fn request_failed(state: &State, exchange: &Exchange, failure: &Failure, cause: &dyn Display) {
-    let is_heard = || exchange.generation.logs.errors.hear(exchange);
-    if failure.is_the_operators() && !is_heard() && state.moderation.may_tell() {
-        let request_id = &exchange.request_id;
-        let route = exchange.route.as_ref().map(|route| route.name.as_str());
-        let failure = failure.name();
-        tracing::warn!(%request_id, route, error = %cause, failure, "request failed");
-    }
 }
 
 /// Failed requests told per second. When an upstream is down, every request fails alike; the

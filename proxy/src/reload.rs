@@ -7,9 +7,10 @@ use std::sync::Arc;
 use proxy_config::{Config, Problems, Source};
 use thiserror::Error;
 
-use crate::in_force::{Candidate, Unfit};
+use crate::in_force::Candidate;
 use crate::state::State;
 use crate::tuning::history::{Author, Cause, History};
+use crate::unfit::Unfit;
 
 /// Why a reload changed nothing.
 #[derive(Debug, Error)]

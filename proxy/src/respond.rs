@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error_page;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::rules::edit_response;
+use crate::rules::edits::edit_response;
 
 /// After how many seconds a client that was shed may come back.
 const RETRY_AFTER_S: u32 = 1;

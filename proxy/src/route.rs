@@ -27,7 +27,8 @@ use crate::disguise::other_reading;
 use crate::failure::Failure;
 use crate::files::Files;
 use crate::gate::Gate;
-use crate::guard::{Guard, GuardFault};
+use crate::guard::Guard;
+use crate::guard::fault::GuardFault;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
@@ -159,10 +160,9 @@ impl Routes {
             .iter()
             .enumerate()
             .map(|(index, route)| {
-                let cache_policy = route.cache_policy.as_ref();
                 let destination = |part: String, upstream: Option<&String>| Destination {
                     upstream: upstream.and_then(|name| upstreams.get(name.as_str())).cloned(),
-                    cache_policy: cache_policy.and_then(|name| policy(&part, name)),
+                    cache_policy: route.cache_policy.as_ref().and_then(|name| policy(&part, name)),
                 };
                 let split = split(route, destination);
                 let lane = lanes.named(route.lane.as_str(), metrics);

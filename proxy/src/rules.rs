@@ -1,76 +1,27 @@
 //! What a route's rules make of one request: its target rewritten, edits of headers both ways, and
 //! the answer of a route that answers by itself.
 
+pub mod edits;
+pub mod ruled;
+
 use std::borrow::Cow;
-use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
-use proxy_config::detours::{Step, To};
 use proxy_config::facts::{Connection, Facts};
 use proxy_config::header_edits::Rendered;
 use proxy_config::load::Figures;
 use proxy_config::matching::Target;
 use proxy_config::program::Walk;
-use proxy_config::route_rules::{RenderedReply, RenderedTexts};
 use proxy_config::template::Compiled;
 
-use crate::disguise;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::headers::{self, titled};
+use crate::machine;
 use crate::path::normalize_target;
 use crate::route::Route;
-
-/// The rules of a route, rendered for one request.
-#[derive(Default)]
-pub struct Ruled {
-    /// Path and query as the client asked for them, where a rewrite has changed them.
-    pub asked: Option<String>,
-    pub to_upstream: Rendered,
-    pub to_client: ToClient,
-    pub reply: Option<RenderedReply>,
-    /// The reply is one to a preflight, which proves nothing.
-    pub is_preflight: bool,
-    /// The reply is one of steps, which come before limits and proof.
-    pub by_steps: bool,
-    /// Further texts of the route.
-    pub texts: RenderedTexts,
-    pub tries: Vec<Step>,
-    /// Where each of the route's error pages is.
-    pub pages: Vec<To>,
-    /// Variables and captures on the way to its route.
-    pub walk: Walk,
-    /// What the target is to become.
-    rewritten: Option<String>,
-}
-
-/// What becomes of an answer on its way to the client.
-#[derive(Clone, Default)]
-pub struct ToClient {
-    /// The route's edits, made last.
-    pub edits: Rendered,
-    /// Fields that replace those of the answer: what led here has said them.
-    pub kept: Vec<(HeaderName, HeaderValue)>,
-    /// Sent in place of the answer's own.
-    pub status: Option<StatusCode>,
-}
-
-impl ToClient {
-    /// Whether an answer goes out as it is.
-    pub fn is_empty(&self) -> bool {
-        self.edits.is_empty() && self.kept.is_empty() && self.status.is_none()
-    }
-
-    /// What is answered does not come from where a detour led.
-    pub fn stand_alone(&mut self) {
-        self.kept.clear();
-        self.status = None;
-    }
-}
+use crate::rules::ruled::{Ruled, ToClient};
 
 /// A request as routes look at it.
 pub fn target<'a>(listener: &'a str, head: &'a RequestHeader) -> Target<'a> {
@@ -166,7 +117,7 @@ pub fn facts<'a>(
             requests: Some(exchange.caller.requests),
             introduced: exchange.caller.introduced.map(|ends| (ends.source, ends.destination)),
             tls: exchange.caller.tls.as_deref(),
-            machine: machine(),
+            machine: machine::name(),
             figures: Some(Figures(exchange)),
         },
         ..Facts::of(target, &walk.captures, &exchange.generation.routes.maps)
@@ -180,13 +131,6 @@ pub fn protocol(version: http::Version) -> &'static str {
         http::Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
-}
-
-/// The name of this machine, as it was when it was first asked for.
-pub fn machine() -> &'static str {
-    static NAME: LazyLock<String> =
-        LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
-    &NAME
 }
 
 /// Renders templates that belong to no route: they see the request, what steps have set, and no captures of their own.
@@ -222,114 +166,4 @@ pub fn go_to(session: &mut Session, exchange: &mut Exchange, target: &str) -> Re
     exchange.trail.unwritten.get_or_insert_with(|| asked.clone());
     exchange.ruled.asked.get_or_insert(asked);
     head.set_raw_path(&form).map_err(|_| Failure::Internal)
-}
-
-/// What a message cannot do without.
-const FRAMING: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
-
-/// Edits a request on its way to an upstream.
-pub fn edit_request(head: &mut RequestHeader, edits: &Rendered) -> pingora::Result<()> {
-    let edited = |name: &str| {
-        edits.remove.iter().any(|edited| edited.as_str() == name)
-            || edits.set.iter().any(|(edited, _)| edited.as_str() == name)
-    };
-    for name in disguise::twins(&head.headers, edited) {
-        head.remove_header(&name);
-    }
-    if edits.remove_all {
-        let all: Vec<HeaderName> = head.headers.keys().cloned().collect();
-        for name in all.iter().filter(|name| !FRAMING.contains(name)) {
-            head.remove_header(name);
-        }
-    }
-    for (name, values) in edits.replaced(0, &head.headers) {
-        head.remove_header(&name);
-        for value in values {
-            head.append_header(name.clone(), value)?;
-        }
-    }
-    for name in &edits.remove {
-        head.remove_header(name);
-    }
-    for (name, value) in &edits.set {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    for (name, value) in &edits.add {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    for (name, value, how) in edits.appended(0, &head.headers) {
-        if how.replace {
-            head.insert_header(name, value)?;
-        } else {
-            head.append_header(name, value)?;
-        }
-    }
-    Ok(())
-}
-
-/// The fields of a request as its upstream is asked with them, where they differ from those it came with.
-pub fn as_asked(head: &RequestHeader, edits: &Rendered) -> Option<HeaderMap> {
-    if edits.is_empty() {
-        return None;
-    }
-    let mut asked = head.clone();
-    edit_request(&mut asked, edits).ok()?;
-    Some(http::request::Parts::from(asked).headers)
-}
-
-/// Edits a response on its way to the client, whoever made it; interim responses stay as they are.
-pub fn edit_response(head: &mut ResponseHeader, to_client: &ToClient) -> pingora::Result<()> {
-    if head.status.is_informational() {
-        return Ok(());
-    }
-    for (name, value) in &to_client.kept {
-        match *name {
-            SET_COOKIE => head.append_header(name.clone(), value.clone())?,
-            _ => head.insert_header(titled(name), value.clone()).map(|()| true)?,
-        };
-    }
-    if let Some(status) = to_client.status {
-        if head.status == StatusCode::NO_CONTENT && status != StatusCode::NO_CONTENT {
-            head.insert_header(CONTENT_LENGTH, "0")?;
-        }
-        head.set_status(status)?;
-        head.set_reason_phrase(None)?;
-    }
-    let edits = &to_client.edits;
-    let status = head.status.as_u16();
-    if edits.remove_all {
-        let all: Vec<HeaderName> = head.headers.keys().cloned().collect();
-        for name in all.iter().filter(|name| !FRAMING.contains(name)) {
-            head.remove_header(name);
-        }
-    }
-    // What is said of the answer is said of it as it came.
-    let appended = edits.appended(status, &head.headers);
-    for (name, values) in edits.replaced(status, &head.headers) {
-        match values.as_slice() {
-            // One value takes its place where the other stood.
-            [value] => head.insert_header(titled(&name), value.clone())?,
-            values => {
-                head.remove_header(&name);
-                for value in values {
-                    head.append_header(titled(&name), value.clone())?;
-                }
-            }
-        }
-    }
-    headers::take_off(head, &edits.remove)?;
-    for (name, value) in &edits.set {
-        head.insert_header(titled(name), value.clone())?;
-    }
-    for (name, value) in &edits.add {
-        head.append_header(titled(name), value.clone())?;
-    }
-    for (name, value, how) in appended {
-        if how.replace {
-            head.insert_header(name, value)?;
-        } else {
-            head.append_header(name, value)?;
-        }
-    }
-    Ok(())
 }

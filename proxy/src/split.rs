@@ -4,13 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pingora::http::RequestHeader;
 use proxy_config::rate_limit::RequestKey;
 
 use crate::cache::policy::Policy;
-use crate::exchange::Exchange;
 use crate::rate_limit::key::Asking;
-use crate::route::Route;
 use crate::upstream::Upstream;
 
 /// One part: what is below `up_to`, in hundredths of a percent, and not in an earlier part.
@@ -34,14 +31,6 @@ pub struct Split {
     sticky_by: Vec<RequestKey>,
     drawn: AtomicU64,
     seed: RandomState,
-}
-
-/// Decides where a request goes, by what is known of it so far.
-pub fn direct(head: &RequestHeader, exchange: &mut Exchange, route: &Route) {
-    let (client, proved) = (exchange.client, &exchange.proved);
-    let asking = Asking { client, route: &route.name, head, proved };
-    let Destination { upstream, cache_policy } = route.split.choose(&asking);
-    (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
 }
 
 impl Split {

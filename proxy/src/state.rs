@@ -17,7 +17,7 @@ use crate::runtimes::Handles;
 use crate::slowest::Slowest;
 use crate::standing::Standing;
 use crate::telemetry::Spans;
-use crate::tls;
+use crate::tls::kept::Kept;
 use crate::tuning::history::History;
 use crate::upstream::connector::Connector;
 use crate::upstream::probe::Probes;
@@ -44,7 +44,7 @@ pub struct State {
     /// On their way to the collector of traces.
     pub spans: Arc<Spans>,
     pub listening: Listening,
-    pub tls: tls::Kept,
+    pub tls: Kept,
     /// What is in force.
     pub generation: ArcSwap<Generation>,
     /// What has been in force. Whoever changes it holds this lock.

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use proxy_config::error_log::Severity;
+use proxy_config::severity::Severity;
 use proxy_config::syslog::Syslog;
 
-use crate::rules::machine;
+use crate::machine;
 
 /// Longest message (RFC 5426 section 3.2 has 2048 as what all should take; more is cut off).
 const MESSAGE_MAX: usize = 8192;
@@ -61,7 +61,7 @@ impl Sender {
         let Syslog { tag, hostname, .. } = &self.target;
         let priority = self.target.priority(severity);
         let time = now.strftime("%b %e %H:%M:%S");
-        let host = if *hostname { format!("{} ", machine()) } else { String::new() };
+        let host = if *hostname { format!("{} ", machine::name()) } else { String::new() };
         let mut message = format!("<{priority}>{time} {host}{tag}: ").into_bytes();
         message.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         message.truncate(MESSAGE_MAX);
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(of("server=127.0.0.1:9,nohostname", None), "<190>Nov  7 08:44:15 nginx: GET /a");
         assert_eq!(
             of("server=127.0.0.1:9,tag=shop,facility=user", Some(Severity::Error)),
-            format!("<11>Nov  7 08:44:15 {} shop: GET /a", machine())
+            format!("<11>Nov  7 08:44:15 {} shop: GET /a", machine::name())
         );
     }
 

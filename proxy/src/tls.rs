@@ -1,11 +1,12 @@
 //! TLS towards clients. Pingora's own `TlsSettings` always accepts TLS 1.2 and panics on a bad
 //! certificate file, so the rustls configuration is made here and handed to pingora's acceptor.
 //!
-//! [`certificates`] chooses what is [`shown`], [`keys`] reads keys, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back,
+//! [`certificates`] chooses what is [`shown`], [`keys`] reads keys and certificates, [`asking`] says what clients show, [`tickets`] shortens the handshakes of those who come back,
 //! [`ocsp`] staples what authorities say.
 
 pub mod asking;
 pub mod certificates;
+pub mod kept;
 pub mod keys;
 pub mod ocsp;
 pub mod shown;
@@ -31,11 +32,11 @@ use rustls::{RootCertStore, ServerConfig, version};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::acme::{Issued, challenges};
+use crate::acme::challenges;
 use crate::tls::asking::Asking;
-use crate::tls::certificates::{Certificates, chain};
-use crate::tls::ocsp::stapler::Staples;
-use crate::tls::tickets::TicketKeys;
+use crate::tls::certificates::Certificates;
+use crate::tls::kept::Kept;
+use crate::tls::keys::chain;
 
 /// TLS that cannot be spoken as the document says.
 #[derive(Debug, Error)]
@@ -43,21 +44,6 @@ use crate::tls::tickets::TicketKeys;
 pub struct TlsFault {
     pub listener: String,
     pub why: String,
-}
-
-/// What outlives every configuration, so that a reload takes nothing from who has it.
-#[derive(Default)]
-pub struct Kept {
-    pub tickets: TicketKeys,
-    pub issued: Issued,
-    pub staples: Staples,
-}
-
-impl Kept {
-    /// For who checks a document and serves nothing.
-    pub fn looking() -> Kept {
-        Kept { issued: Issued::looking(), ..Kept::default() }
-    }
 }
 
 /// How a listener speaks TLS.

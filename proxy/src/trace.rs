@@ -5,14 +5,10 @@
 //! A `traceparent` that is malformed or comes twice says nothing; it goes no further, nor does its
 //! `tracestate`. Routes with `forwarded_headers: pass_on` pass both on as they came.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora::http::RequestHeader;
-use proxy_config::route::ForwardedHeaders;
-use proxy_config::units::Percent;
+pub mod enter;
 
-use crate::exchange::Exchange;
-use crate::state::State;
-use crate::telemetry::Recorder;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::telemetry::span::new_id;
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -36,45 +32,6 @@ pub struct Trace {
     /// This proxy's own span.
     pub span: String,
     flags: u8,
-}
-
-/// Takes part in the client's trace, or begins one where traces are recorded.
-pub fn enter(head: &mut RequestHeader, state: &State, exchange: &mut Exchange) {
-    let telemetry = exchange.generation.config.telemetry.as_ref();
-    let is_told = head.headers.contains_key(TRACEPARENT);
-    if exchange.trace.is_some() || !(is_told || telemetry.is_some()) {
-        return;
-    }
-    let mut trace = parse(&head.headers, new_id());
-    if let Some(telemetry) = telemetry {
-        let is_inside = exchange.trail.is_inside;
-        // A part of a request has no span of its own: what it asks is asked by the whole.
-        if let Some(part) = trace.as_mut().filter(|_| is_inside)
-            && let Some(whole) = part.parent.clone()
-        {
-            part.span = whole;
-        }
-        let drawn = || telemetry.sample.takes(fastrand::u16(..Percent::WHOLE));
-        let trace = trace.get_or_insert_with(|| begin(!is_inside && drawn()));
-        if trace.flags & SAMPLED != 0 {
-            let place = (trace.id.as_str(), trace.span.as_str());
-            let recorder = Recorder::new(&state.spans, place, trace.flags, &exchange.generation);
-            exchange.recorder = Some(Box::new(recorder));
-        }
-    }
-    exchange.trace = trace;
-    if exchange.forwarded() == ForwardedHeaders::PassOn {
-        return;
-    }
-    head.remove_header(&TRACEPARENT);
-    let is_new = exchange.trace.as_ref().is_some_and(|trace| trace.parent.is_none());
-    if exchange.trace.is_none() || is_new {
-        head.remove_header(&TRACESTATE);
-    }
-    if let Some(trace) = &exchange.trace {
-        // It is made of hex digits.
-        drop(head.insert_header(TRACEPARENT, header(&trace.id, &trace.span, trace.flags)));
-    }
 }
 
 /// A trace that begins with this request.

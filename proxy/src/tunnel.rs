@@ -25,7 +25,7 @@ use pingora::proxy::Session;
 use sha1::{Digest, Sha1};
 
 use crate::connection::{Caller, caller};
-use crate::detour::Next;
+use crate::detour::trail::Next;
 use crate::edge::Edge;
 use crate::exchange::Exchange;
 use crate::failure::Failure;

@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use proxy_config::matching::Target;
 use proxy_config::program::Walk;
@@ -14,8 +15,10 @@ use proxy_config::way::{End, Map, find as find_end};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::path::normalize_target;
+use crate::rate_limit::key::Asking;
 use crate::route::{Route, Routes};
 use crate::rules::{self, facts, target};
+use crate::split::Destination;
 
 /// Where the way of a request ended.
 pub struct Way {
@@ -94,6 +97,14 @@ pub fn direct(
         walk.captures.arrive(routes.router.captures(index, target));
     }
     Some(Way { route: Arc::clone(route), walk, reply: None })
+}
+
+/// Decides where a request goes, by what is known of it so far.
+pub fn destine(head: &RequestHeader, exchange: &mut Exchange, route: &Route) {
+    let (client, proved) = (exchange.client, &exchange.proved);
+    let asking = Asking { client, route: &route.name, head, proved };
+    let Destination { upstream, cache_policy } = route.split.choose(&asking);
+    (exchange.upstream, exchange.cache_policy) = (upstream, cache_policy);
 }
 
 /// Looks at this machine's files while a request waits: steps that ask for one are few, and the

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use proxy_config::access_log::LogTarget;
-use proxy_config::error_log::{ErrorLog, Severity};
+use proxy_config::error_log::ErrorLog;
+use proxy_config::severity::Severity;
 use proxy_config::syslog::SCHEME;
 
 use crate::translate::scope::Scope;

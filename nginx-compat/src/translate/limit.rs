@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use proxy_config::error_log::Severity;
 use proxy_config::rate_limit::{RateLimit, WhenMissing, WhenOver};
+use proxy_config::severity::Severity;
 use proxy_config::units::{Duration, Per, Rate};
 
 use crate::translate::scope::Scope;

@@ -134,7 +134,7 @@ impl FromStr for ServerAddress {
             }
         };
         let host = host.to_ascii_lowercase();
-        match crate::host::name_fault(&host) {
+        match crate::dns_name::name_fault(&host) {
             Some(fault) => Err(unit_error(message(), fault)),
             None => Ok(ServerAddress::Name { host, port }),
         }

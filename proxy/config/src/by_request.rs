@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::IpNetwork;
-use crate::host::name_fault;
+use crate::dns_name::name_fault;
 use crate::units::{Duration, UnitError, unit_error};
 
 /// Servers that are not listed: each request names its own, by `server` of its route. What a request is made of may be

@@ -16,17 +16,12 @@ use crate::error_log::ErrorLog;
 use crate::lane::Lanes;
 use crate::listener::Listener;
 use crate::map::Map;
-use crate::problem::Problems;
 use crate::rate_limit::RateLimit;
-use crate::read::read_all;
 use crate::route::Route;
 use crate::route_action::MediaTypes;
 use crate::shutdown::Shutdown;
-use crate::source::Source;
 use crate::telemetry::Telemetry;
-use crate::tree::{Node, Tree};
 use crate::upstream::Upstream;
-use crate::validate::validate;
 
 /// The configuration of a Forebay proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,39 +84,4 @@ pub struct Config {
     /// Paths of a ledger's data: no cache and no spill may share a file system with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected_paths: Vec<PathBuf>,
-}
-
-impl Config {
-    /// Reads a document: syntax, types and meaning; every problem at once.
-    pub fn load(source: Source) -> Result<Config, Problems> {
-        let tree = Tree::parse(source)?;
-        Config::from_node(&tree, tree.root(), &BTreeMap::new())
-    }
-
-    /// Reads a document that is part of a larger one. `provided` are upstreams its routes may
-    /// name without the document defining them; they become part of the result.
-    pub fn from_node(
-        tree: &Tree,
-        node: &Node,
-        provided: &BTreeMap<String, Upstream>,
-    ) -> Result<Config, Problems> {
-        let base = tree.path_of(node).unwrap_or_default();
-        let mut reading = read_all::<Config>(tree, node);
-        let mut problems = reading.problems;
-        if let Some(config) = &mut reading.value {
-            for (name, upstream) in provided {
-                config.upstreams.entry(name.clone()).or_insert_with(|| upstream.clone());
-            }
-            problems.extend(validate(config, node, &base, &reading.pruned));
-        }
-        match reading.value {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(Problems::new(tree, problems)),
-        }
-    }
-
-    /// The document with every default written out; loads back equal.
-    pub fn to_yaml(&self) -> String {
-        crate::document::to_yaml(self)
-    }
 }

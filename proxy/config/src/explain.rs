@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::buffer_policy::{BufferPolicy, Buffering};
 use crate::by_request::{ByRequest, Decision};
+use crate::captures::Captures;
 use crate::config::Config;
-use crate::facts::{Captures, Facts, Maps};
+use crate::facts::{Facts, Maps};
 use crate::host::normalize_host;
 use crate::lane::LaneName;
 use crate::leads::Leads;

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 
 use crate::address::IpNetwork;
+use crate::captures::Captures;
 use crate::config::Config;
 use crate::kept_body::Told;
 use crate::leads::Leads;
@@ -18,10 +19,11 @@ use crate::load::Figures;
 use crate::map::Map;
 use crate::matching::Target;
 use crate::pattern::ValueMatch;
-use crate::program::Variables;
 use crate::proved::Proved;
 use crate::template::{Compiled, Scope};
 use crate::tried::Tried;
+use crate::value_test::ValueTest;
+use crate::variables::Variables;
 
 /// A request, as templates see it.
 #[derive(Clone, Copy, Debug)]
@@ -153,108 +155,6 @@ pub fn basic_user(headers: &HeaderMap) -> Option<String> {
     let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
     let pair = String::from_utf8_lossy(&decoded).into_owned();
     Some(pair.split_once(':')?.0.to_owned())
-}
-
-/// What the expressions of a route found in a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Captures {
-    numbered: Vec<String>,
-    named: Vec<(String, String)>,
-}
-
-impl Captures {
-    pub fn get(&self, name: &str) -> &str {
-        let numbered = || self.numbered.get(name.parse::<usize>().ok()?).map(String::as_str);
-        let named =
-            || self.named.iter().find(|(is, _)| is == name).map(|(_, value)| value.as_str());
-        numbered().or_else(named).unwrap_or_default()
-    }
-
-    /// Adds those of one expression: its names; its numbers only when it is the first.
-    pub(crate) fn add<'n>(&mut self, found: impl Iterator<Item = (Option<&'n str>, String)>) {
-        let first = self.numbered.is_empty();
-        for (name, value) in found {
-            if let Some(name) = name {
-                self.named.push((name.to_owned(), value.clone()));
-            }
-            if first {
-                self.numbered.push(value);
-            }
-        }
-    }
-
-    /// What the expressions of the route a request has come to found: numbers only when one did.
-    pub fn arrive(&mut self, found: Captures) {
-        if !found.numbered.is_empty() {
-            self.numbered = found.numbered;
-        }
-        for (name, value) in found.named {
-            self.named.retain(|(known, _)| *known != name);
-            self.named.push((name, value));
-        }
-    }
-
-    /// Takes the place of what was found before; names that are found no more stay.
-    pub(crate) fn renew(
-        &mut self,
-        regex: &regex::Regex,
-        found: &regex::Captures<'_>,
-        encode: impl Fn(&str) -> String,
-    ) {
-        let value = |at| encode(found.get(at).map_or("", |part| part.as_str()));
-        self.numbered = (0..found.len()).map(value).collect();
-        for (at, name) in regex.capture_names().enumerate() {
-            let Some(name) = name else { continue };
-            self.named.retain(|(known, _)| known != name);
-            self.named.push((name.to_owned(), value(at)));
-        }
-    }
-
-    pub(crate) fn add_text(&mut self, regex: &regex::Regex, text: &str) {
-        if let Some(found) = regex.captures(text) {
-            let value = |at| found.get(at).map_or("", |part| part.as_str()).to_owned();
-            self.add(regex.capture_names().enumerate().map(|(at, name)| (name, value(at))));
-        }
-    }
-}
-
-/// How a text must look, made ready.
-#[derive(Clone, Debug)]
-pub(crate) enum ValueTest {
-    Exact(String),
-    Prefix(String),
-    Regex(regex::Regex),
-    Network(IpNetwork),
-}
-
-impl ValueTest {
-    pub(crate) fn new(pattern: &ValueMatch) -> ValueTest {
-        match pattern {
-            ValueMatch::Exact(text) => ValueTest::Exact(text.clone()),
-            ValueMatch::Prefix(text) => ValueTest::Prefix(text.clone()),
-            ValueMatch::Network(network) => ValueTest::Network(*network),
-            ValueMatch::Regex(regex) => {
-                ValueTest::Regex(regex.compile().expect("checked when it was read"))
-            }
-        }
-    }
-
-    pub(crate) fn takes(&self, text: &str) -> bool {
-        match self {
-            ValueTest::Exact(exact) => exact == text,
-            ValueTest::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            ValueTest::Regex(regex) => regex.is_match(text),
-            ValueTest::Network(network) => {
-                text.parse().is_ok_and(|address| network.contains(address))
-            }
-        }
-    }
-
-    pub(crate) fn capture(&self, text: &str, captures: &mut Captures) {
-        if let ValueTest::Regex(regex) = self {
-            captures.add_text(regex, text);
-        }
-    }
 }
 
 /// The maps of a document, made ready. They do not refer to themselves: validation sees to it.

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
-use crate::facts::{Captures, ValueTest};
+use crate::captures::Captures;
 use crate::pattern::FieldMatch;
+use crate::value_test::ValueTest;
 
 /// One condition, made ready.
 #[derive(Clone, Debug)]

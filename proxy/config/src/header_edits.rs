@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::facts::{Captures, Facts};
+use crate::captures::Captures;
+use crate::facts::Facts;
 use crate::kept_body::Told;
 use crate::late::{Answer, Late};
 use crate::pattern::Template;

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::facts::Captures;
+use crate::captures::Captures;
 use crate::kept_body::Told;
 use crate::tried::Tried;
 

@@ -168,7 +168,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::facts::{Captures, Maps};
+    use crate::captures::Captures;
+    use crate::facts::Maps;
     use crate::matching::Target;
 
     fn worth(by: LinkProof, asked: &str, now: u64) -> (String, String) {

@@ -85,7 +85,8 @@ fn escape(value: &str, how: LogEscape, line: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Captures, Maps};
+    use crate::captures::Captures;
+    use crate::facts::Maps;
     use crate::matching::Target;
 
     fn line(text: &str, how: LogEscape) -> Result<String, TemplateError> {

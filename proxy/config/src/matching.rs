@@ -15,8 +15,8 @@ use std::collections::HashMap;
 
 use http::HeaderMap;
 
+use crate::captures::Captures;
 use crate::config::Config;
-use crate::facts::Captures;
 use crate::fields::FieldTest;
 use crate::host::{HostPattern, normalize_host};
 use crate::route::{PathMatch, Route};

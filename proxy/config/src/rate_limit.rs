@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error_log::Severity;
 use crate::pattern::Template;
+use crate::severity::Severity;
 use crate::units::{ByteRate, Duration, Rate};
 
 /// A limit per key. A request without the key shares one limit with all others without it, unless

@@ -1,6 +1,7 @@
 //! What a request's target becomes. The proxy and `explain` ask the same function.
 
-use crate::facts::{Captures, Facts};
+use crate::captures::Captures;
+use crate::facts::Facts;
 use crate::matching::encode_path;
 use crate::route_action::Rewrite;
 use crate::template::{Compiled, Scope, TemplateError};

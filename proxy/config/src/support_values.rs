@@ -1,5 +1,19 @@
 //! Keys that take one of a few values, and those of them that are acted on.
 
+/// By what of a request it is told from others.
+const REQUEST_KEYS: &[&str] = &[
+    "client",
+    "route",
+    "host",
+    "path",
+    "{header: ...}",
+    "{cookie: ...}",
+    "{query: ...}",
+    "{claim: ...}",
+];
+
+const SEVERITIES: &[&str] = &["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"];
+
 /// Values of supported keys that are acted on, where a key has a fixed set of them.
 pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("listeners.*.tls.minimum_version", &["1.2", "1.3"]),
@@ -10,19 +24,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
         "upstreams.*.balance",
         &["round_robin", "least_connections", "consistent_hash", "p2c_ewma", "client_address"],
     ),
-    (
-        "upstreams.*.hash_key[]",
-        &[
-            "client",
-            "route",
-            "host",
-            "path",
-            "{header: ...}",
-            "{cookie: ...}",
-            "{query: ...}",
-            "{claim: ...}",
-        ],
-    ),
+    ("upstreams.*.hash_key[]", REQUEST_KEYS),
     ("upstreams.*.health_checks.active.probe", &["tcp", "{http: ...}", "{grpc: ...}"]),
     ("upstreams.*.protocol", &["http1", "http2", "fastcgi"]),
     ("upstreams.*.by_request.host", &["client", "server"]),
@@ -40,19 +42,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("lanes.interactive.priority", &["normal", "low"]),
     ("lanes.bulk.priority", &["normal", "low"]),
     ("lanes.upload.priority", &["normal", "low"]),
-    (
-        "rate_limits.*.key[]",
-        &[
-            "client",
-            "route",
-            "host",
-            "path",
-            "{header: ...}",
-            "{cookie: ...}",
-            "{query: ...}",
-            "{claim: ...}",
-        ],
-    ),
+    ("rate_limits.*.key[]", REQUEST_KEYS),
     ("rate_limits.*.when_missing", &["share", "pass"]),
     ("rate_limits.*.when_over", &["reject", "delay"]),
     ("rate_limits.*.cluster.when_unavailable", &["local", "allow", "refuse"]),
@@ -65,19 +55,7 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
         "routes[].match.query[].value",
         &["{exact: ...}", "{prefix: ...}", "{regex: ...}", "{network: ...}"],
     ),
-    (
-        "routes[].split.sticky_by[]",
-        &[
-            "client",
-            "route",
-            "host",
-            "path",
-            "{header: ...}",
-            "{cookie: ...}",
-            "{query: ...}",
-            "{claim: ...}",
-        ],
-    ),
+    ("routes[].split.sticky_by[]", REQUEST_KEYS),
     ("routes[].access.satisfy", &["all", "any"]),
     ("routes[].auth", &["{basic: ...}", "{jwt: ...}", "{signed_url: ...}", "{subrequest: ...}"]),
     ("routes[].compression.codings[]", &["gzip", "brotli", "zstd"]),
@@ -119,16 +97,8 @@ pub const SUPPORTED_VALUES: &[(&str, &[&str])] = &[
     ("access_log.escape", &["hex", "json", "none"]),
     ("access_logs.*.format", &["json", "combined", "{template: ...}"]),
     ("access_logs.*.escape", &["hex", "json", "none"]),
-    ("error_logs.*.level", &["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]),
-    (
-        "rate_limits.*.log_level",
-        &["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"],
-    ),
+    ("error_logs.*.level", SEVERITIES),
+    ("rate_limits.*.log_level", SEVERITIES),
     ("admin.tokens[].role", &["viewer", "operator"]),
-    ("error_answers", &["problem_json", "html"]),
-    ("access_log.format", &["json", "combined", "{template: ...}"]),
-    ("access_log.escape", &["hex", "json", "none"]),
-    ("access_logs.*.format", &["json", "combined", "{template: ...}"]),
-    ("access_logs.*.escape", &["hex", "json", "none"]),
     ("cache_policies.*.fill.without_readers", &["finish", "stop", "finish_when_past"]),
 ];

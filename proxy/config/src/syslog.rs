@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error_log::Severity;
+use crate::severity::Severity;
 use crate::units::{UnitError, unit_error};
 
 /// What such a target begins with.

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::captures::Captures;
 use crate::connection_variable::{self, CONNECTION_VARIABLES, ConnectionVariable};
-use crate::facts::{Captures, Facts};
+use crate::facts::Facts;
 use crate::late::{AnswerVariable, Late, Piece};
 use crate::suggest;
 

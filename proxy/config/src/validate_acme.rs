@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::host::HostName;
 use crate::listener::{Acme, ListenerTls};
-use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     let with_tls = config.listeners.iter().filter_map(|(name, listener)| {

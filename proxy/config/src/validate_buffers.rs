@@ -2,9 +2,9 @@
 
 use crate::buffer_policy::{BufferMode, BufferPolicy, BufferSide, PART, Side};
 use crate::config::Config;
+use crate::findings::Findings;
 use crate::lane::Lane;
 use crate::route::Route;
-use crate::validate::Findings;
 
 pub(crate) fn check(policy: &BufferPolicy, path: &str, findings: &mut Findings<'_>) {
     let resolved = policy.resolved();

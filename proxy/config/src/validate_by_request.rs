@@ -2,10 +2,10 @@
 
 use crate::by_request::ByRequest;
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::route::Route;
 use crate::route_access::Auth;
 use crate::upstream::Upstream;
-use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     for (name, upstream) in &config.upstreams {

@@ -1,8 +1,8 @@
 //! Rules for the compression of responses.
 
 use crate::config::Config;
+use crate::findings::{Findings, item};
 use crate::route_action::{Coding, Compression};
-use crate::validate::{Findings, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {

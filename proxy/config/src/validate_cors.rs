@@ -1,7 +1,7 @@
 //! Rules for what browsers are told about requests from other origins: what is not written as browsers write it never matches.
 
+use crate::findings::{Findings, item};
 use crate::route::Route;
-use crate::validate::{Findings, item};
 
 /// Methods whose case browsers mend, or that are in use (the Fetch standard, "methods").
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];

@@ -3,13 +3,13 @@
 use http::HeaderName;
 
 use crate::config::Config;
+use crate::findings::{Findings, item};
 use crate::leads::Leads;
 use crate::pattern::Template;
 use crate::route::Route;
 use crate::route_access::{Auth, AuthSubrequest};
 use crate::route_action::{ErrorPage, TryStep};
 use crate::template::{Compiled, Scope};
-use crate::validate::{Findings, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     let leads = Leads::new(config);

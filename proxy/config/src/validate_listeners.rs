@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::address::{ListenAddress, ServerAddress};
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::listener::{
     CIPHER_SUITES, CIPHER_SUITES_1_3, ClientCertificateMode, Listener, ListenerTimeouts,
     ListenerTls, ProxyProtocolIn, TlsVersion,
 };
 use crate::suggest;
-use crate::validate::{Findings, child, item};
 
 /// Header lines that pingora's parser has room for.
 const HEADERS_MAX: u32 = 256;

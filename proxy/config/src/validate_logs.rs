@@ -3,11 +3,11 @@
 use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::ending::ENDINGS;
+use crate::findings::{Findings, child, item};
 use crate::leads::Leads;
 use crate::log_line::LogLine;
 use crate::suggest;
 use crate::template::{Compiled, Scope};
-use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     let leads = Leads::new(config);

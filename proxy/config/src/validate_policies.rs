@@ -5,11 +5,11 @@ use std::path::Path;
 
 use crate::cache_policy::{CachePolicy, Slices};
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::lane::BODIES_AT_WORST;
 use crate::rate_limit::{RateLimit, WhenOver};
 use crate::telemetry::Endpoint;
 use crate::units::ByteSize;
-use crate::validate::{Findings, child, item};
 use crate::validate_buffers;
 
 /// Slices fetched ahead of one reader at most.

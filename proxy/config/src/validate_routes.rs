@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::host::{HostName, HostPattern};
-use crate::kept_body;
 use crate::matching::normalize_path;
 use crate::route::{PathMatch, Route, RouteMatch};
 use crate::route_access::{Auth, Satisfy};
 use crate::shadowing;
 use crate::upstream::UpstreamProtocol;
-use crate::validate::{Findings, child, item};
 use crate::validate_buffers;
 use crate::validate_cors;
+use crate::validate_kept_body;
 use crate::validate_steps::{check_respond, redirect_status};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
@@ -234,7 +234,7 @@ fn check_references(config: &Config, route: &Route, path: &str, findings: &mut F
         }
     }
     validate_buffers::check_route(config, route, path, findings);
-    kept_body::check(route, path, findings);
+    validate_kept_body::check(route, path, findings);
     if let Some(name) = &route.cache_policy {
         let place = format!("{path}.cache_policy");
         findings.must_exist(&place, name, "cache_policies", &config.cache_policies);

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::config::Config;
+use crate::findings::{Findings, item};
 use crate::leads::Leads;
 use crate::link_check::{CheckLink, LinkProof};
 use crate::route_action::Respond;
 use crate::steps::{Action, ConditionTest, Step};
 use crate::template::{Scope, VARIABLES};
-use crate::validate::{Findings, item};
 use crate::validate_templates::{header_value, headers, template};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {

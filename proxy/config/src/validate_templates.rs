@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::Config;
 use crate::facts::case_scope;
+use crate::findings::{Findings, child, item};
 use crate::header_edits::NOT_EDITABLE;
 use crate::leads::Leads;
 use crate::map::Map;
@@ -14,7 +15,6 @@ use crate::route::{PathMatch, Route};
 use crate::route_access::Auth;
 use crate::route_action::{HeaderEdits, Mirror, Rewrite};
 use crate::template::{Compiled, Scope, is_own};
-use crate::validate::{Findings, child, item};
 
 pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
     let leads = Leads::new(config);

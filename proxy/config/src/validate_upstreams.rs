@@ -2,11 +2,11 @@
 
 use crate::address::ServerAddress;
 use crate::config::Config;
+use crate::findings::{Findings, child, item};
 use crate::leads::Leads;
 use crate::template::{Compiled, Scope};
 use crate::upstream::{Balance, FastCgi, Resolve, Sticky, Upstream, UpstreamProtocol, UpstreamTls};
 use crate::upstream_health::{ATTEMPTS_MAX, HealthChecks, Probe, Retries};
-use crate::validate::{Findings, child, item};
 use crate::validate_listeners::is_own;
 
 /// Longest name of a gRPC service that is asked for.
@@ -116,7 +116,7 @@ fn check_tls(upstream: &Upstream, tls: &UpstreamTls, path: &str, findings: &mut 
     match &tls.server_name {
         Some(name) => {
             let is_ip = name.parse::<std::net::IpAddr>().is_ok();
-            let fault = crate::host::name_fault(&name.to_ascii_lowercase());
+            let fault = crate::dns_name::name_fault(&name.to_ascii_lowercase());
             if let Some(fault) = fault.filter(|_| !is_ip) {
                 let message = format!("`{name}` is not the name of a server");
                 findings.add(format!("{path}.server_name"), message, fault);

@@ -20,7 +20,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::acme::folder::{Folder, Kept};
 use crate::acme::schedule::Failed;
 use crate::retry_after::retry_after;
-use crate::tls::certificates::chain;
+use crate::tls::keys::chain;
 
 /// Longest answer of an authority; a chain has a few KiB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;

@@ -9,7 +9,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use proxy_config::route_action::Gunzip as Rules;
 
 use crate::accept_encoding::takes;
-use crate::bodies::Change;
+use crate::bodies::change::Change;
 
 /// Bytes that one part may come to: what is a thousand times as long as it looks is no page.
 const EXPANSION_MAX: usize = 32 * 1024 * 1024;

@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use pingora::http::ResponseHeader;
 use proxy_config::route_action::Substitutions;
 
-use crate::bodies::Change;
+use crate::bodies::change::Change;
 use crate::headers::media_type;
 
 /// What is done for one request.

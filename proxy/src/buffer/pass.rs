@@ -2,18 +2,43 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, UPGRADE};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 use proxy_config::buffer_policy::Way;
 
 use crate::buffer::body::Body;
 use crate::buffer::intake::take_in;
-use crate::detour::Next;
+use crate::detour::trail::Next;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::fill::origin::{Contact, Feed, Origin};
-use crate::{hop, relay};
+use crate::fill::contact::Contact;
+use crate::fill::origin::{Feed, Origin};
+use crate::{headers, hop, relay};
+
+/// Whether the proxy asks by itself for what it is about to hold. What is no exchange of one body for another
+/// is left to pingora: upgrades, and calls of gRPC, which end in trailers.
+pub fn applies(session: &mut Session, exchange: &Exchange) -> bool {
+    let Some(policy) = exchange.route.as_ref().map(|route| &route.buffering) else { return false };
+    let holds = |way| !policy.side(way).is_off();
+    let fields = &session.req_header().headers;
+    let grpc = fields
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let two_way = fields.contains_key(UPGRADE)
+        || grpc
+        || (fields.contains_key(TE) && headers::takes_trailers(fields) && session.is_http2());
+    let has_request = !session.is_body_empty() && !exchange.trail.without_body;
+    !two_way && (holds(Way::Responses) || (has_request && holds(Way::Requests)))
+}
+
+/// Whether a script is asked by [`pass`] too. It must be told the length of its body: what is gathered first has
+/// one, and what the client says has one.
+pub fn suits_scripts(session: &Session, exchange: &Exchange) -> bool {
+    let route = exchange.route.as_ref();
+    let spools = route.is_some_and(|route| route.buffering.side(Way::Requests).spool);
+    spools || session.req_header().headers.contains_key(CONTENT_LENGTH)
+}
 
 /// Asks the upstream with the client's body, and sends its answer on.
 pub async fn pass(

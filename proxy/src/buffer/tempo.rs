@@ -8,7 +8,6 @@ use proxy_config::buffer_policy::Way;
 use tokio::time::Instant;
 
 use crate::buffer::Policy;
-use crate::exchange::Exchange;
 use crate::lane::Lane;
 use crate::pace::OwnRate;
 use crate::pace::reserved;
@@ -63,17 +62,6 @@ pub struct Pacing {
     pub allowances: Vec<Allowance>,
     /// It is a part of another response, which is paced as a whole.
     pub is_part: bool,
-}
-
-impl Exchange {
-    /// What its response is sent by.
-    pub fn pacing(&self) -> Option<Pacing> {
-        let lane = Arc::clone(&self.route.as_ref()?.lane);
-        let own = self.tempo.as_ref().map(|(response, _)| Arc::clone(response));
-        let is_part = self.trail.is_inside;
-        let (rate, allowances) = (self.rate.clone(), self.limits.allowances.clone());
-        Some(Pacing { lane, own, rate, allowances, is_part })
-    }
 }
 
 impl Pacing {

@@ -21,8 +21,9 @@ use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
 use crate::cache::sliced::Sliced;
 use crate::cache::slices::Probe;
+use crate::cache::verdict::Verdict;
 use crate::cache::{Asking, Step, conditional, now_ms};
-use crate::detour;
+use crate::detour::{self, trail};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::fill::origin::{Origin, Question};
@@ -31,7 +32,7 @@ use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest, Known};
 use crate::hop;
 use crate::prompt::quantum::QUANTUM_BYTES;
-use crate::rules;
+use crate::rules::{self, edits};
 use crate::video::ahead;
 use crate::video::reload::without_directives;
 use crate::video::role::{Format, Role};
@@ -52,52 +53,6 @@ pub const VERDICTS: [&str; 9] = [
     "failed",
 ];
 
-/// How the cache dealt with a request: its name in the log and in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Hit,
-    Stale,
-    /// Stale, because the origin failed.
-    StaleOnError,
-    Revalidated,
-    Miss,
-    /// A miss that shared somebody else's request to the origin.
-    Collapsed,
-    /// It went to the origin without the cache.
-    Pass,
-    NotCached,
-    /// The origin failed, and nothing could stand in.
-    Failed,
-}
-
-impl Verdict {
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Hit => "hit",
-            Verdict::Stale => "stale",
-            Verdict::StaleOnError => "stale_on_error",
-            Verdict::Revalidated => "revalidated",
-            Verdict::Miss => "miss",
-            Verdict::Collapsed => "collapsed",
-            Verdict::Pass => "pass",
-            Verdict::NotCached => "not_cached",
-            Verdict::Failed => "failed",
-        }
-    }
-
-    /// nginx's word for it.
-    pub fn state(self) -> &'static str {
-        match self {
-            Verdict::Hit => "HIT",
-            Verdict::Stale => "UPDATING",
-            Verdict::StaleOnError => "STALE",
-            Verdict::Revalidated => "REVALIDATED",
-            Verdict::Miss | Verdict::Collapsed | Verdict::NotCached | Verdict::Failed => "MISS",
-            Verdict::Pass => "BYPASS",
-        }
-    }
-}
-
 /// What was found for a request.
 enum Found {
     Source(Source, Verdict, String, Option<Interest>),
@@ -111,7 +66,7 @@ pub async fn answer(
     exchange: &mut Exchange,
     policy: &Arc<Policy>,
     origin: &Origin,
-) -> Result<detour::Next, Failure> {
+) -> Result<trail::Next, Failure> {
     let next = Next::of(session.req_header(), exchange, policy, origin);
     // Of a request that was led to a page the body is left behind.
     let is_led = exchange.trail.without_body;
@@ -133,7 +88,7 @@ pub async fn answer(
         Found::Pass(reason) => {
             count(policy, exchange, Verdict::Pass);
             exchange.cache_status = Some(format!("forebay; fwd=bypass; detail={reason}"));
-            Ok(detour::Next::PassOn)
+            Ok(trail::Next::PassOn)
         }
         Found::Source(source, mut verdict, mut status, mut interest) => {
             let source = match source {
@@ -160,7 +115,7 @@ pub async fn answer(
                 ahead::start(policy, &next.origin, &next.question, &next.targets);
             }
             if let Some(detour) = detour::after(exchange, &source.head().response) {
-                return Ok(detour::Next::Elsewhere(detour));
+                return Ok(trail::Next::Elsewhere(detour));
             }
             let pacing = exchange.pacing().ok_or(Failure::Internal)?;
             if source.length().is_none_or(|length| length > QUANTUM_BYTES as u64) {
@@ -174,7 +129,7 @@ pub async fn answer(
             let quota = exchange.limits.quota.as_ref();
             let added = (&edits, quota, &pacing);
             let sent = send(session, &source, &status, added, now_ms(), head_sent).await;
-            sent.map(|()| detour::Next::Sent)
+            sent.map(|()| trail::Next::Sent)
         }
     }
 }
@@ -351,7 +306,7 @@ async fn find(
         return Ok(Found::Pass("no_store"));
     }
     // What tells answers apart is what the origin was asked with.
-    let edited = rules::as_asked(head, &exchange.ruled.to_upstream);
+    let edited = edits::as_asked(head, &exchange.ruled.to_upstream);
     let key = own_key(policy, head, edited.as_ref().unwrap_or(&head.headers), exchange);
     // What is not to be stored begins no fill, as HEAD begins none unless the policy says so.
     let is_head =

@@ -21,7 +21,8 @@ use crate::failure::Failure;
 use crate::fill::flow::{Flow, Reader};
 use crate::rate_limit::quota::Quota;
 use crate::respond;
-use crate::rules::{ToClient, edit_response};
+use crate::rules::edits::edit_response;
+use crate::rules::ruled::ToClient;
 use crate::{bodies, dating};
 
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

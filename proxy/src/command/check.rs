@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::document::{Document, read};
 use super::fault::Fault;
 use super::output::{Output, OutputOption, print};
-use crate::in_force::Unfit;
 use crate::route::RouteFault;
-use crate::tls::{self, Kept};
+use crate::tls;
+use crate::tls::kept::Kept;
+use crate::unfit::Unfit;
 use crate::upstream::ServerFault;
 use crate::upstream::transport::Transport;
 

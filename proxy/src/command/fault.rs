@@ -3,8 +3,8 @@
 use proxy_config::Problems;
 use thiserror::Error;
 
-use crate::in_force::Unfit;
 use crate::server::StartFault;
+use crate::unfit::Unfit;
 
 /// Why a command did not do what it was asked to. The exit code follows from it.
 #[derive(Debug, Error)]

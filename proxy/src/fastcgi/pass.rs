@@ -9,13 +9,15 @@ use pingora::proxy::Session;
 
 use crate::buffer::intake;
 use crate::buffer::pass::{declared, expect_no_more};
-use crate::detour::{self, Next};
+use crate::detour;
+use crate::detour::trail::Next;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::fastcgi::Gateway;
 use crate::fastcgi::ask::{self, Begun};
 use crate::fastcgi::conversation::{Conversation, Event};
-use crate::fill::origin::{Contact, Origin, Question};
+use crate::fill::contact::Contact;
+use crate::fill::origin::{Origin, Question};
 use crate::lane::Full;
 use crate::lane::memory::PASSING;
 use crate::relay::{self, Open};

@@ -9,7 +9,7 @@ use crate::cache::now_ms;
 use crate::cache::object::{Blocks, Body, Stored};
 use crate::cache::paged;
 use crate::cache::policy::Policy;
-use crate::fill::origin::Contact;
+use crate::fill::contact::Contact;
 use crate::fill::{Answer, Fill};
 
 /// How far the clock may have gone back since an answer was written.

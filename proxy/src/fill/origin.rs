@@ -20,6 +20,7 @@ use crate::detour;
 use crate::failure::Failure;
 use crate::fastcgi::ask;
 use crate::fastcgi::caller::Caller;
+use crate::fill::contact::Contact;
 use crate::fill::feed;
 use crate::fill::flow::Window;
 use crate::fill::reply::{Reply, Source};
@@ -93,24 +94,6 @@ pub struct Origin {
     pub reach: Option<Arc<Reach>>,
     /// What scripts are told besides the head, where scripts are asked.
     pub caller: Option<Arc<Caller>>,
-}
-
-/// How the origin was reached, for the log.
-#[derive(Clone, Debug, Default)]
-pub struct Contact {
-    /// Of the answer, once its head is there.
-    pub status: Option<u16>,
-    pub attempts: Attempts,
-    pub reused: Option<bool>,
-    pub connect_time: Option<Duration>,
-    pub first_byte: Option<Duration>,
-}
-
-impl Contact {
-    /// The head of the answer is there, so long after it was asked.
-    pub fn answered(&mut self, status: u16, after: Duration) {
-        (self.status, self.first_byte) = (Some(status), Some(after));
-    }
 }
 
 impl Question {

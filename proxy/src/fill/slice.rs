@@ -16,8 +16,8 @@ use crate::cache::slices::{Layout, Learned, Part, Probe, Span, is_part, learn, v
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::failure::Failure;
+use crate::fill::contact::Contact;
 use crate::fill::flow::{Flow, Held};
-use crate::fill::origin::Contact;
 use crate::fill::reply::Reply;
 use crate::fill::resume::Rest;
 use crate::fill::task::{Ending, Job, room_for};

@@ -10,7 +10,7 @@ use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use crate::failure::unsendable;
 use crate::fill::origin::Question;
 use crate::headers::{self, Downstream};
-use crate::rules::edit_request;
+use crate::rules::edits::edit_request;
 
 /// Room for a head of ordinary length.
 const HEAD_BYTES: usize = 1024;

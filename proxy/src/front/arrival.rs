@@ -11,7 +11,7 @@ use crate::front::Guest;
 use crate::route::Route;
 use crate::rules::target;
 use crate::way::{Way, direct};
-use crate::{request, split, trace};
+use crate::{request, trace, way};
 
 /// A request that came to a plain route and may go on.
 pub struct Arrival {
@@ -42,12 +42,12 @@ pub fn arrive(edge: &Edge, guest: &Guest, head: &mut RequestHeader, raw: &[u8]) 
     if generation.routes.is_disguised(&asked, &route) {
         return None;
     }
-    split::direct(head, &mut exchange, &route);
+    way::destine(head, &mut exchange, &route);
     exchange.route = Some(Arc::clone(&route));
     if !route.rules.is_empty() || route.cors.is_some() {
         edge.rule(head, &mut exchange, &route, walk);
     }
     route.gate.check(exchange.client, &head.headers).ok()?;
-    trace::enter(head, &edge.state, &mut exchange);
+    trace::enter::enter(head, &edge.state, &mut exchange);
     Some(Arrival { exchange, route })
 }

@@ -25,7 +25,7 @@ use crate::front::pass::Client;
 use crate::front::{HEAD_BYTES, Sent};
 use crate::prompt::quantum::QUANTUM_BYTES;
 use crate::rate_limit::quota::Quota;
-use crate::rules::edit_response;
+use crate::rules::edits::edit_response;
 use crate::runtimes::Handles;
 use crate::{detour, hop};
 

@@ -18,7 +18,7 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
-use crate::guard::GuardFault;
+use crate::guard::fault::GuardFault;
 use crate::guard::users::{self, Hash, Users};
 use crate::runtimes::{Handles, Place};
 

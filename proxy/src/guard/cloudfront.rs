@@ -19,7 +19,7 @@ use serde::Deserialize;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
 use crate::failure::Failure;
-use crate::guard::GuardFault;
+use crate::guard::fault::GuardFault;
 
 /// Parameters that belong to the signature, not to the URL that is signed.
 const PARAMETERS: [&str; 4] = ["Expires", "Signature", "Policy", "Key-Pair-Id"];

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::failure::Failure;
-use crate::guard::GuardFault;
+use crate::guard::fault::GuardFault;
 use crate::guard::jwks::{self, Key};
 use crate::guard::key_set::KeySet;
 use crate::metrics::Metrics;

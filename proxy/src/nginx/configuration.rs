@@ -11,7 +11,8 @@ use forebay_nginx::tree::Document;
 use proxy_config::Config;
 use proxy_config::access_log::LogTarget;
 use proxy_config::error_answers::ErrorAnswers;
-use proxy_config::error_log::{ErrorLog, Severity};
+use proxy_config::error_log::ErrorLog;
+use proxy_config::severity::Severity;
 use proxy_config::units::Duration;
 
 use super::options::Options;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use forebay_nginx::include::reason;
 use proxy_config::access_log::LogTarget;
-pub use proxy_config::error_log::Severity as Level;
+pub use proxy_config::severity::Severity as Level;
 use proxy_config::syslog::SCHEME;
 use proxy_config::units::UnitError;
 use tracing::field::{Field, Visit};

@@ -8,12 +8,13 @@ use super::daemon;
 use super::error_log::{ErrorLog, Level, Sink, Told, first_log, open_failed, tell};
 use super::options::Options;
 use super::settings::Settings;
-use crate::in_force::Unfit;
 use crate::listen::write_whole;
 use crate::logs::Logs;
 use crate::reload::ReloadFault;
 use crate::server::{self, Manner, Orders, StartFault};
-use crate::tls::{self, Kept};
+use crate::tls;
+use crate::tls::kept::Kept;
+use crate::unfit::Unfit;
 
 /// Runs until a signal ends it.
 pub fn run(options: &Options) -> Result<(), Told> {

@@ -2,21 +2,18 @@
 //! signatures it can verify.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use proxy_config::host::HostName;
 use proxy_config::listener::{CertificateFiles, ListenerTls};
 use rustls::SignatureScheme;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::acme::challenges::{Challenges, is_authority};
-use crate::tls::Kept;
-use crate::tls::keys::private_key;
+use crate::tls::kept::Kept;
+use crate::tls::keys::{chain, private_key};
 use crate::tls::shown::{Shown, belongs, names};
 
 /// The certificates of a listener. Names are lower case; wildcards begin with `*.`. Names that are refused have none.
@@ -146,19 +143,10 @@ fn read_one(
     Ok((CertifiedKey::new(chain, key), names))
 }
 
-/// The certificates of a PEM file, at least one.
-pub fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unreadable = |error| format!("{} cannot be read: {error}", file.display());
-    let chain = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
-    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-    match chain.is_empty() {
-        true => Err(format!("{} holds no PEM certificate", file.display())),
-        false => Ok(chain),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proxy_config::listener::RefusedNames;
 
     use super::*;

@@ -1,10 +1,10 @@
-//! Private keys in PEM, plain or encrypted (PKCS #8, RFC 5958).
+//! Private keys in PEM, plain or encrypted (PKCS #8, RFC 5958), and certificates.
 
 use std::path::Path;
 
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// What the PEM of an encrypted key begins with.
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
@@ -32,6 +32,17 @@ pub fn private_key(
     let opened =
         opened.ok_or_else(|| format!("no line of {} opens the key", passwords.display()))?;
     Ok(PrivatePkcs8KeyDer::from(opened.as_bytes().to_vec()).into())
+}
+
+/// The certificates of a PEM file, at least one.
+pub fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unreadable = |error| format!("{} cannot be read: {error}", file.display());
+    let chain = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    match chain.is_empty() {
+        true => Err(format!("{} holds no PEM certificate", file.display())),
+        false => Ok(chain),
+    }
 }
 
 #[cfg(test)]

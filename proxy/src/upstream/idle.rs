@@ -14,8 +14,7 @@ use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
-use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
-use crate::upstream::seat::AT_ONCE;
+use crate::upstream::bounds::{AT_ONCE, POOL_CONNECTIONS_MAX};
 use crate::upstream::sips::Sips;
 
 /// How long a connection that its server has closed may lie here.

@@ -7,9 +7,7 @@ use proxy_config::route_action::RouteTimeouts;
 use proxy_config::units;
 use proxy_config::upstream::UpstreamTimeouts;
 
-use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::upstream::Upstream;
 
 /// The times of one request.
 #[derive(Clone, Debug)]
@@ -43,14 +41,6 @@ impl Patience {
             deadline: None,
             is_exacting: first_byte.is_some() || own(|route| route.total).is_some(),
         }
-    }
-
-    /// Those of a request at its upstream.
-    pub fn of_request(exchange: &Exchange, upstream: &Upstream) -> Patience {
-        let timeouts = exchange.route.as_ref().and_then(|route| route.timeouts.as_ref());
-        let total = timeouts.and_then(|timeouts| timeouts.total);
-        let deadline = total.map(|total| exchange.begun + total.as_std());
-        Patience::of(upstream.timeouts(), timeouts).until(deadline)
     }
 
     /// The same, with an end to it all.

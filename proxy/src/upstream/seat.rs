@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use pingora::upstreams::peer::{HttpPeer, Tracer};
 
+use crate::upstream::bounds::AT_ONCE;
 use crate::upstream::resolve::Name;
 use crate::upstream::server::Server;
-
-/// Idle time of a connection that is not kept.
-pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// A server's place in an upstream.
 pub(super) struct Seat {

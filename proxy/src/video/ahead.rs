@@ -16,7 +16,7 @@ use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::generation::Generation;
 use crate::path::normalize_target;
-use crate::rules;
+use crate::rules::edits;
 use crate::video::manifest::Manifest;
 use crate::video::mpd::Mpd;
 use crate::video::playlist::Media;
@@ -160,7 +160,7 @@ fn after_mpd(job: &Job, mpd: &Mpd, now_ms: u64) {
             continue;
         }
         let head = &job.question.head;
-        let edited = rules::as_asked(head, &job.question.edits);
+        let edited = edits::as_asked(head, &job.question.edits);
         let headers = edited.as_ref().unwrap_or(&head.headers);
         let is_known = |target: &String| {
             let key = key(&job.policy, &job.question, (head, headers), target);
@@ -215,7 +215,7 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
         if question.head.set_raw_path(target.as_bytes()).is_err() {
             continue;
         }
-        let edited = rules::as_asked(&question.head, &question.edits);
+        let edited = edits::as_asked(&question.head, &question.edits);
         let headers = edited.as_ref().unwrap_or(&question.head.headers);
         let key = key(policy, like, (&question.head, headers), target);
         match policy.cache.begin_ahead(&key, headers, policy) {
