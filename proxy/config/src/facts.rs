@@ -21,8 +21,8 @@ use crate::matching::Target;
 use crate::pattern::ValueMatch;
 use crate::proved::Proved;
 use crate::template::{Compiled, Scope};
+use crate::text_match::ValueTest;
 use crate::tried::Tried;
-use crate::value_test::ValueTest;
 use crate::variables::Variables;
 
 /// A request, as templates see it.

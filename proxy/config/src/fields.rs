@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::captures::Captures;
 use crate::pattern::FieldMatch;
-use crate::value_test::ValueTest;
+use crate::text_match::ValueTest;
 
 /// One condition, made ready.
 #[derive(Clone, Debug)]

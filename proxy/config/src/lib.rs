@@ -85,6 +85,7 @@ pub mod syslog;
 pub mod target;
 pub mod telemetry;
 pub mod template;
+mod text_match;
 pub mod tree;
 pub mod tried;
 pub mod units;
@@ -106,7 +107,7 @@ mod validate_routes;
 mod validate_steps;
 mod validate_templates;
 mod validate_upstreams;
-mod value_test;
+
 pub mod variables;
 pub mod way;
 mod whole;
