@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use pingora::protocols::tls::SslDigest;
 use prometheus::{Histogram, IntCounter, IntCounterVec};
@@ -331,7 +331,9 @@ impl Upstream {
             return true;
         }
         let header = self.config.retries.as_ref().and_then(|r| r.idempotency_header.as_ref());
-        header.is_some_and(|header| headers.contains_key(header.as_str()))
+        // An empty one names no key, and nothing that a server could know a repetition by.
+        let has_key = |value: &HeaderValue| !value.as_bytes().trim_ascii().is_empty();
+        header.is_some_and(|header| headers.get_all(header.as_str()).iter().any(has_key))
     }
 
     /// How an answer of this status counts among failures, where another server may be asked in its place.

@@ -287,6 +287,8 @@ fn gateway_errors_are_tried_elsewhere_when_that_does_no_harm() {
     for _ in 0..2 {
         assert_eq!(post("Idempotency-Key: 1\r\n").text(), "good");
     }
+    let empty = [post("Idempotency-Key:\r\n").status, post("Idempotency-Key: \r\n").status];
+    assert!(empty.contains(&503), "nor one without a key: {empty:?}");
     let alone = before(&[&failing], rules);
     assert_eq!(
         ask(&alone, "GET", "").status,

@@ -123,8 +123,8 @@ pub struct Retries {
     /// Time after which no further attempt is begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
-    /// Header that makes any method safe to repeat, such as `Idempotency-Key`. Without it only
-    /// GET, HEAD, OPTIONS, TRACE, PUT and DELETE are repeated (RFC 9110 section 9.2.2).
+    /// Header that makes any method safe to repeat, such as `Idempotency-Key`, where it is not empty. Without it
+    /// only GET, HEAD, OPTIONS, TRACE, PUT and DELETE are repeated (RFC 9110 section 9.2.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
 }
