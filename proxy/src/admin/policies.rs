@@ -69,6 +69,8 @@ pub enum OrderFault {
     Tuning(#[from] TuningFault),
     #[error("give `set`, `back_to` or `back`, and only one of them")]
     NotOne,
+    #[error("`note` holds a control character; write it on one line")]
+    Note,
     #[error("no configuration {0} is remembered; see the history")]
     Forgotten(u64),
     #[error("there is nothing to go back to")]
@@ -85,7 +87,9 @@ impl OrderFault {
             OrderFault::Tuning(TuningFault::NothingNew) | OrderFault::InForce(_) => {
                 StatusCode::CONFLICT
             }
-            OrderFault::Tuning(_) | OrderFault::NotOne => StatusCode::BAD_REQUEST,
+            OrderFault::Tuning(_) | OrderFault::NotOne | OrderFault::Note => {
+                StatusCode::BAD_REQUEST
+            }
             OrderFault::Forgotten(_) | OrderFault::NothingBefore => StatusCode::NOT_FOUND,
             OrderFault::Reload(_) => StatusCode::UNPROCESSABLE_ENTITY,
         }
@@ -105,6 +109,9 @@ pub fn history(history: &History) -> Value {
 
 /// Does what is asked, or says what it would do. Blocks as a reload does.
 pub fn obey(state: &Arc<State>, order: Order, by: &str) -> Result<Value, OrderFault> {
+    if order.note.as_ref().is_some_and(|note| note.contains(char::is_control)) {
+        return Err(OrderFault::Note);
+    }
     // Held until the end, so that nothing is in force that this change has not seen.
     let mut history = state.history.lock();
     let current = state.current();

@@ -156,10 +156,10 @@ fn listed(answer: &Value) -> String {
 fn changed(change: &Value) -> String {
     let value = |value: &Value| match value {
         Value::Null => "(default)".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => on_one_line(text),
+        other => on_one_line(&other.to_string()),
     };
-    let path = change["path"].as_str().unwrap_or_default();
+    let path = on_one_line(change["path"].as_str().unwrap_or_default());
     format!("  {path}: {} → {}\n", value(&change["from"]), value(&change["to"]))
 }
 
@@ -176,12 +176,26 @@ fn done(answer: &Value) -> String {
     text
 }
 
+/// Text of others on one line: what would end the line, or move on a terminal, is spelled out.
+fn on_one_line(text: &str) -> String {
+    let moves = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+    };
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if moves(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
 fn told(answer: &Value) -> String {
     let mut text = String::new();
     for record in answer["history"].as_array().into_iter().flatten() {
         let part = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
         let by = record["by"].as_str().map(|by| format!(" by {by}")).unwrap_or_default();
-        let note = record["note"].as_str().map(|note| format!(": {note}")).unwrap_or_default();
+        let note = record["note"].as_str().map(|note| format!(": {}", on_one_line(note)));
+        let note = note.unwrap_or_default();
         let (number, at, cause) = (&record["number"], part("at"), part("cause"));
         text.push_str(&format!("{number}  {at}  {cause}{by}{note}\n"));
         text.extend(record["changes"].as_array().into_iter().flatten().map(changed));
@@ -193,6 +207,18 @@ fn told(answer: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn nobody_forges_lines_of_the_history() {
+        let note = "a\nb\u{1b}[2J\u{9b}1m\u{202e}c\u{2028}é";
+        let change = json!({ "path": "lanes.x\n", "from": null, "to": ["\u{7f}"] });
+        let record = json!({ "number": 2, "at": "t", "cause": "set", "by": "ops", "note": note, "changes": [change] });
+        assert_eq!(
+            told(&json!({ "history": [record] })),
+            "2  t  set by ops: a\\nb\\u{1b}[2J\\u{9b}1m\\u{202e}c\\u{2028}é\n  \
+             lanes.x\\n: (default) → [\"\\u{7f}\"]\n"
+        );
+    }
 
     #[test]
     fn values_are_written_as_in_the_document() {

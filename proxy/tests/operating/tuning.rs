@@ -111,6 +111,7 @@ fn what_is_wrong_or_not_allowed_changes_nothing() {
         (json!({ "back_to": 77 }), 404, "no configuration 77"),
         (json!({ "set": { "lanes.bulk.requests_max": 4096 } }), 409, "changes nothing"),
         (json!({ "sets": {} }), 400, "unknown field"),
+        (json!({ "back": true, "note": "a\n9  now  set by boss" }), 400, "control character"),
     ] {
         let answer = change(&proxy, &order);
         assert_eq!(answer.status, status, "{order} {answer:?}");
