@@ -55,9 +55,21 @@ const HEAD_BYTES: usize = 2048;
 /// Shuts the door when it is `off`, to tell its faults from others'.
 const SWITCH: &str = "FOREBAY_FRONT_DOOR";
 
-/// What the operator set [`SWITCH`] to.
+/// Whether the operator leaves it open.
+///
+/// Errors: what [`SWITCH`] is set to says neither.
+pub fn switched() -> Result<bool, String> {
+    match std::env::var_os(SWITCH) {
+        None => Ok(true),
+        Some(set) if set == "on" || set.is_empty() => Ok(true),
+        Some(set) if set == "off" => Ok(false),
+        Some(set) => Err(format!("{SWITCH} is `{}`; set it to `on` or `off`", set.display())),
+    }
+}
+
+/// The same once a start has looked at it.
 pub fn is_open() -> bool {
-    std::env::var_os(SWITCH).is_none_or(|set| set != "off")
+    switched().unwrap_or(true)
 }
 
 /// The door of a listener.

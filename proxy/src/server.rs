@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::admin::Admin;
 use crate::compress::Encoding;
 use crate::drain::{Deadlines, Drain};
+use crate::front;
 use crate::in_force::Candidate;
 use crate::kept_folder;
 use crate::line_writer::{self, Writer};
@@ -85,6 +86,8 @@ pub enum StartFault {
         "the sockets of the process before this one, or of the service manager, cannot be taken: {0}"
     )]
     TakeOver(io::Error),
+    #[error("{0}")]
+    Switch(String),
     #[error("{path} cannot be written: {error}", path = path.display())]
     Told { path: PathBuf, error: io::Error },
     #[error("the system refused a thread, a runtime or a signal handler: {0}")]
@@ -94,6 +97,7 @@ pub enum StartFault {
 /// Runs the proxy until a signal ends it.
 pub fn run(config: Config, manner: Manner) -> Result<(), StartFault> {
     let Manner { ready, orders } = manner;
+    front::switched().map_err(StartFault::Switch)?;
     raise_descriptor_limit();
     let mut arrival = Arrival::now().map_err(StartFault::TakeOver)?;
     let Sockets { listeners, admin } =

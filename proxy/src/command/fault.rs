@@ -32,7 +32,7 @@ pub enum Fault {
 impl Fault {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Fault::Usage(_) => 2,
+            Fault::Usage(_) | Fault::Start(StartFault::Switch(_)) => 2,
             Fault::Document(_) | Fault::ToldBadDocument => 65,
             Fault::Start(StartFault::Unfit(Unfit::Tls(_))) => 65,
             Fault::Start(StartFault::System(_)) | Fault::ToldPromiseBroken | Fault::Other(_) => 1,

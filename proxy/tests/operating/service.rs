@@ -89,6 +89,25 @@ fn a_socket_that_is_not_where_the_document_says_is_refused() {
     );
 }
 
+#[test]
+fn a_switch_that_says_neither_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("proxy.yaml"),
+        "version: 1\nlisteners: { public: { address: '127.0.0.1:0' } }\n\
+         admin: { address: '127.0.0.1:0' }\nroutes: [ { name: r, respond: { status: 200 } } ]\n",
+    )
+    .unwrap();
+    for set in ["OFF", "0"] {
+        let mut command = Command::new(BINARY);
+        command.args(["run", "proxy.yaml"]).env("FOREBAY_FRONT_DOOR", set).current_dir(dir.path());
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("FOREBAY_FRONT_DOOR is `{set}`")), "{said}");
+    }
+}
+
 /// The unit that is shipped, as systemd reads it.
 #[test]
 fn the_unit_is_one_and_exposes_little() {
