@@ -55,7 +55,9 @@ pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Ne
             }
             // Validation refuses files without a directory.
             (Step::File(..), None) => {}
-            (Step::To(to), _) => return Ok(Next::Elsewhere(Detour { to, why: Why::Try })),
+            (Step::To(to), _) => {
+                return Ok(Next::Elsewhere(Detour { to: to.into(), why: Why::Try }));
+            }
             (Step::Status(status), _) => {
                 let status = StatusCode::from_u16(status).map_err(|_| Failure::Internal)?;
                 return Err(Failure::Tried(status));
@@ -123,7 +125,7 @@ async fn anew(
         true => To::Path(format!("{index}{query}")),
         false => To::Path(format!("{path}{index}{query}")),
     };
-    Ok(Some(Next::Elsewhere(Detour { to, why: Why::Try })))
+    Ok(Some(Next::Elsewhere(Detour { to: to.into(), why: Why::Try })))
 }
 
 /// Answers with the file a step of `try` names, if it is there. A path that ends in `/` names a

@@ -8,21 +8,23 @@
 
 pub mod trail;
 
+use std::borrow::Cow;
+
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES,
     HeaderName, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use proxy_config::detours::To;
 
 use crate::cache::conditional;
 use crate::cache::heeded::X_ACCEL_EXPIRES;
-use crate::detour::trail::{Detour, Page, Why};
+use crate::detour::trail::{Detour, Goal, Page, Trail, Why};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::path::normalize_target;
+use crate::path::{TargetFault, normalize_target, target_of_server};
 use crate::respond;
 
 /// Detours of one request; more is a circle.
@@ -52,7 +54,7 @@ pub enum Again {
 impl Detour {
     /// Whether it leads, by its name, to a route that takes the request as it is: one that asks somebody.
     pub fn takes_request(&self, exchange: &Exchange) -> bool {
-        let To::Route(name) = &self.to else { return false };
+        let Goal::To(To::Route(name)) = &self.to else { return false };
         let routes = &exchange.generation.routes;
         let route = routes.named(name).map(|index| routes.at(index));
         let asks = route.is_some_and(|route| route.files.is_none() && route.rules.reply.is_none());
@@ -88,19 +90,19 @@ pub fn enter(
         }
     }
     match detour.to {
-        To::Route(name) => {
+        Goal::To(To::Route(name)) => {
             trail.route = Some(name);
             if let Some(target) = trail.unwritten.take_if(|_| !goes_as_it_came) {
                 head.set_raw_path(target.as_bytes()).map_err(|_| Failure::Internal)?;
             }
         }
-        To::Path(path) => {
-            trail.unwritten = None;
-            let target = normalize_target(path.as_bytes()).map_err(|fault| {
-                tracing::warn!(path, %fault, "a request cannot be sent on to this path");
-                Failure::Internal
-            })?;
-            head.set_raw_path(&target).map_err(|_| Failure::Internal)?;
+        Goal::To(To::Path(path)) => {
+            let target = normalize_target(path.as_bytes());
+            lead_to(head, trail, path.as_bytes(), target)?;
+        }
+        Goal::Named(path) => {
+            let target = target_of_server(path.as_bytes()).map(Cow::Owned);
+            lead_to(head, trail, path.as_bytes(), target)?;
         }
     }
     let path = String::from_utf8_lossy(head.raw_path()).into_owned();
@@ -118,6 +120,22 @@ pub fn enter(
         }
     }
     Ok(())
+}
+
+/// The request asks for this target from here on.
+fn lead_to(
+    head: &mut RequestHeader,
+    trail: &mut Trail,
+    path: &[u8],
+    target: Result<Cow<'_, [u8]>, TargetFault>,
+) -> Result<(), Failure> {
+    trail.unwritten = None;
+    let target = target.map_err(|fault| {
+        let path = String::from_utf8_lossy(path);
+        tracing::warn!(%path, %fault, "a request cannot be sent on to this path");
+        Failure::Internal
+    })?;
+    head.set_raw_path(&target).map_err(|_| Failure::Internal)
 }
 
 /// The page that stands in for a failure.
@@ -164,7 +182,7 @@ fn page(
     let sent = if page.own_status { None } else { Some(set.unwrap_or(status)) };
     let (failure, own_failures) = (failure.clone(), page.own_failures);
     let why = Why::Page(Page { failure, status: sent, own_failures });
-    Some(Detour { to: to.clone(), why })
+    Some(Detour { to: to.clone().into(), why })
 }
 
 /// What answers here in place of an error does so with a redirect or an error of its own: that is what is sent, where
@@ -181,10 +199,9 @@ pub fn speaks_for_itself(exchange: &mut Exchange, status: u16) {
 pub fn after(exchange: &Exchange, head: &ResponseHeader) -> Option<Detour> {
     let obeyed = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
     if obeyed && let Some(path) = head.headers.get(X_ACCEL_REDIRECT) {
-        let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
-        let to = match path.strip_prefix('@') {
-            Some(name) => To::Route(name.to_owned()),
-            None => To::Path(path),
+        let to = match path.as_bytes().strip_prefix(b"@") {
+            Some(name) => To::Route(String::from_utf8_lossy(name).into_owned()).into(),
+            None => Goal::Named(path.clone()),
         };
         return Some(Detour { to, why: Why::Accel(kept_of(&head.headers)) });
     }

@@ -163,7 +163,7 @@ impl Origin {
         trail.asked = Some(self.asked);
         (trail.depth, trail.is_raw, trail.is_inside) = (self.depth, self.is_raw, true);
         (trail.bounds, trail.limited) = (self.bounds, true);
-        Detour { to: self.to, why: Why::Inside }
+        Detour { to: self.to.into(), why: Why::Inside }
     }
 }
 

@@ -19,6 +19,7 @@ fn pages() -> tempfile::TempDir {
         ("errors/404.html", "<p>not here"),
         ("errors/5xx.html", "<p>broken"),
         ("protected/film.mp4", "0123456789"),
+        ("protected/Übung #1 50% done.mp4", "abc"),
     ] {
         fs::write(root.path().join(name), text).unwrap();
     }
@@ -183,6 +184,9 @@ fn an_upstream_that_is_obeyed_hands_requests_back() {
             "/named" => "@app",
             "/up" => "/plain",
             "/bad" => "no path",
+            "/raw" => "/protected/Übung #1 50% done.mp4",
+            "/escaped" => "%2Fprotected%2F%C3%9Cbung%20%231%2050%25%20done.mp4",
+            "/above" => "/protected/%2e%2e/a.txt",
             _ => return exchange.answer("plain"),
         };
         exchange.write(format!(
@@ -219,7 +223,13 @@ fn an_upstream_that_is_obeyed_hands_requests_back() {
     assert_eq!(ask(&mut client, "GET /named", "").text(), "by name");
     assert_eq!(ask(&mut client, "GET /up", "").text(), "plain");
     assert_eq!(ask(&mut client, "GET /circle", "").status, 500);
-    assert_eq!(ask(&mut client, "GET /bad", "").status, 500);
+    for path in ["/raw", "/escaped"] {
+        let named = ask(&mut client, &format!("GET {path}"), "");
+        assert_eq!((named.status, named.text().as_str()), (200, "abc"), "{path}");
+    }
+    for path in ["/bad", "/above"] {
+        assert_eq!(ask(&mut client, &format!("GET {path}"), "").status, 500, "{path}");
+    }
     assert_eq!(ask(&mut client, "GET /protected/film.mp4", "").status, 404, "from outside");
     let posted = ask(&mut client, "POST /film", "Content-Length: 3\r\n\r\nabc");
     assert_eq!((posted.status, posted.text().as_str()), (200, "0123456789"));

@@ -47,6 +47,45 @@ pub fn normalize_target(target: &[u8]) -> Result<Cow<'_, [u8]>, TargetFault> {
     if whole == target { Ok(Cow::Borrowed(target)) } else { Ok(Cow::Owned(whole)) }
 }
 
+/// The target that a server behind the proxy names, in its one form. Applications write names of files there as they are,
+/// or escaped: `%XX` is the byte that it spells, a slash included, a percent sign that spells none is one, and what no
+/// URI has (a space, `#`, bytes above ASCII) is itself. A `?` that is written so begins the query.
+///
+/// Errors: as of [`normalize_target`]; nothing is resolved here, a path with `..` is refused.
+pub fn target_of_server(said: &[u8]) -> Result<Vec<u8>, TargetFault> {
+    let at = said.iter().position(|byte| *byte == b'?').unwrap_or(said.len());
+    let (path, query) = said.split_at(at);
+    let path = unescaped(path);
+    if path.split(|byte| *byte == b'/').any(|segment| segment == b"..") {
+        return Err(TargetFault::AboveRoot);
+    }
+    let mut whole = Vec::with_capacity(said.len());
+    for byte in path {
+        let is_plain = is_unreserved(byte) || b"/!$&'()*+,;=:@".contains(&byte);
+        if is_plain { whole.push(byte) } else { percent_encode(byte, &mut whole) }
+    }
+    for byte in query {
+        if is_plain_in_query(*byte) { whole.push(*byte) } else { percent_encode(*byte, &mut whole) }
+    }
+    normalize_target(&whole).map(Cow::into_owned)
+}
+
+/// Escapes that spell a byte become it; all else stays.
+pub fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let spelt = match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        bytes.push(spelt.unwrap_or(*byte));
+        rest = if spelt.is_some() { &after[2..] } else { after };
+    }
+    bytes
+}
+
 /// Whether the path is in its one form without looking closely: nearly every request.
 fn is_plain(path: &[u8]) -> bool {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_~!$&'()*+,=:@".contains(byte);
@@ -206,6 +245,33 @@ mod tests {
             let expected = expected.map(|form| form.as_bytes().to_vec());
             let got = normalize_target(sent.as_bytes()).map(Cow::into_owned);
             assert_eq!(got, expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn servers_name_files_as_they_are_or_escaped() {
+        let cases: &[(&[u8], Result<&str, TargetFault>)] = &[
+            (b"/int/a b.txt", Ok("/int/a%20b.txt")),
+            (b"/int/a%20b.txt", Ok("/int/a%20b.txt")),
+            (b"%2Fint%2Fa%20b.txt", Ok("/int/a%20b.txt")),
+            (b"/int/100% of #1 %zz%2", Ok("/int/100%25%20of%20%231%20%25zz%252")),
+            (b"/int/\xe9\xc3\xa9<\">", Ok("/int/%E9%C3%A9%3C%22%3E")),
+            (b"/int/why%3f?a=b c#d%20", Ok("/int/why%3F?a=b%20c%23d%20")),
+            (b"/a;b=1/..c/d..", Ok("/a;b=1/..c/d..")),
+            (b"//a/./b", Ok("/a/b")),
+            (b"/int/../x", Err(TargetFault::AboveRoot)),
+            (b"/int/%2e%2E/x", Err(TargetFault::AboveRoot)),
+            (b"/int%2f..", Err(TargetFault::AboveRoot)),
+            (b"..", Err(TargetFault::AboveRoot)),
+            (b"/int/..;/x", Err(TargetFault::Ambiguous)),
+            (b"/int/a%00", Err(TargetFault::Ambiguous)),
+            (b"/int/a%0d%0ab", Err(TargetFault::Ambiguous)),
+            (b"no path", Err(TargetFault::NotAbsolute)),
+            (b"", Err(TargetFault::NotAbsolute)),
+        ];
+        for (said, expected) in cases {
+            let expected = expected.map(|form| form.as_bytes().to_vec());
+            assert_eq!(target_of_server(said), expected, "{}", String::from_utf8_lossy(said));
         }
     }
 

@@ -21,8 +21,21 @@ pub enum Next {
 /// Where a request goes on, and why.
 #[derive(Clone, Debug)]
 pub struct Detour {
-    pub to: To,
+    pub to: Goal,
     pub why: Why,
+}
+
+#[derive(Clone, Debug)]
+pub enum Goal {
+    To(To),
+    /// The path that an upstream's answer names, as it is written there.
+    Named(HeaderValue),
+}
+
+impl From<To> for Goal {
+    fn from(to: To) -> Goal {
+        Goal::To(to)
+    }
 }
 
 #[derive(Clone, Debug)]
