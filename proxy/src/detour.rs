@@ -1,4 +1,4 @@
-//! Internal redirects: the one engine behind `error_pages`, `try` and `X-Accel-Redirect`.
+//! Internal redirects: the one engine behind `error_pages`, `try`, `X-Accel-Redirect` and `X-Sendfile`.
 //!
 //! A detour sends a request on inside the proxy, to the route of another path or to one it names. There
 //! it is admitted anew: gate, proof, lane and limits of that route apply. A path that a failure or an
@@ -24,6 +24,7 @@ use crate::cache::heeded::X_ACCEL_EXPIRES;
 use crate::detour::trail::{Detour, Goal, Page, Trail, Why};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::handed_out::named::Named;
 use crate::path::{TargetFault, normalize_target, target_of_server};
 use crate::respond;
 
@@ -62,14 +63,14 @@ impl Detour {
     }
 }
 
-/// Sets a request on its way to somewhere else: its head now says what is asked for inside. `again` is what can be had of its
-/// body, where the detour [takes the request](Detour::takes_request).
+/// Sets a request on its way to somewhere else: its head now says what is asked for inside, or the file that it is answered
+/// with is given back. `again` is what can be had of its body, where the detour [takes the request](Detour::takes_request).
 pub fn enter(
     session: &mut Session,
     exchange: &mut Exchange,
     detour: Detour,
     again: Option<Again>,
-) -> Result<(), Failure> {
+) -> Result<Option<Named>, Failure> {
     let trail = &mut exchange.trail;
     trail.count += 1;
     if trail.count > DETOURS_MAX {
@@ -104,6 +105,7 @@ pub fn enter(
             let target = target_of_server(path.as_bytes()).map(Cow::Owned);
             lead_to(head, trail, path.as_bytes(), target)?;
         }
+        Goal::File(named) => return Ok(Some(*named)),
     }
     let path = String::from_utf8_lossy(head.raw_path()).into_owned();
     trail.entrance = Some((path, trail.route.clone()));
@@ -119,7 +121,7 @@ pub fn enter(
             trail.page = Some(page);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The request asks for this target from here on.
@@ -205,6 +207,10 @@ pub fn after(exchange: &Exchange, head: &ResponseHeader) -> Option<Detour> {
         };
         return Some(Detour { to, why: Why::Accel(kept_of(&head.headers)) });
     }
+    let folders = exchange.upstream.as_ref().and_then(|upstream| upstream.folders.as_ref());
+    if let Some(named) = folders.and_then(|folders| folders.named(head)) {
+        return Some(Detour { to: Goal::File(Box::new(named)), why: Why::Accel(Vec::new()) });
+    }
     if exchange.trail.page.is_some() || head.status.as_u16() < 300 {
         return None;
     }
@@ -219,7 +225,7 @@ fn kept_of(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 /// Whether an answer of this request's upstream may lead elsewhere: then the proxy asks by itself, so
 /// that the client's connection outlives the answer that is not passed on.
 pub fn may_follow(exchange: &Exchange) -> bool {
-    let obeys = exchange.upstream.as_ref().is_some_and(|upstream| upstream.x_accel);
+    let obeys = exchange.upstream.as_ref().is_some_and(|upstream| upstream.folders.is_some());
     let mut pages = exchange.route.iter().flat_map(|route| &route.rules.pages);
     obeys || pages.any(proxy_config::detours::Page::takes_upstream_errors)
 }

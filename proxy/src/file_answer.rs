@@ -24,6 +24,7 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::files::{Files, Found, OpenFile};
 use crate::flv::Opening;
+use crate::headers::titled;
 use crate::listing::{self, Entry};
 use crate::prompt::quantum::QUANTUM_BYTES;
 use crate::rules::edits::edit_response;
@@ -151,9 +152,21 @@ pub async fn send(
     file: OpenFile,
     files: &Files,
 ) -> Result<(), Failure> {
+    send_with(session, exchange, file, files, &HeaderMap::new()).await
+}
+
+/// Sends a file that was found with these fields, which count in place of its own: for conditions too.
+pub async fn send_with(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    file: OpenFile,
+    files: &Files,
+    fields: &HeaderMap,
+) -> Result<(), Failure> {
     let request = session.req_header();
     let has_body = request.method == Method::GET;
-    let mut head = head_of(&file, files).map_err(|_| Failure::Internal)?;
+    let head = head_of(&file, files).and_then(|head| dressed(head, fields));
+    let mut head = head.map_err(|_| Failure::Internal)?;
     if !holds(&request.headers, &head.headers) {
         let head = built(StatusCode::PRECONDITION_FAILED)?;
         return local::send(session, exchange, head, Bytes::new()).await;
@@ -243,6 +256,16 @@ fn head_of(file: &OpenFile, files: &Files) -> pingora::Result<ResponseHeader> {
     let gzipped = files.gzipped.as_ref().is_some_and(|gzipped| gzipped.vary);
     if files.precompressed || (gzipped && file.coding.is_some()) {
         head.insert_header("Vary", "Accept-Encoding")?;
+    }
+    Ok(head)
+}
+
+fn dressed(mut head: ResponseHeader, fields: &HeaderMap) -> pingora::Result<ResponseHeader> {
+    for name in fields.keys() {
+        head.remove_header(name);
+    }
+    for (name, value) in fields {
+        head.append_header(titled(name), value.clone())?;
     }
     Ok(head)
 }

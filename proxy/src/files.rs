@@ -92,6 +92,32 @@ impl Files {
         }
     }
 
+    /// A directory whose files somebody else names: each is what it is.
+    pub fn beneath(root: PathBuf) -> Files {
+        Files {
+            root,
+            is_astray: false,
+            strip_prefix: None,
+            index: Vec::new(),
+            precompressed: false,
+            types: None,
+            hidden: true,
+            index_anew: false,
+            flv: false,
+            mp4: None,
+            etag: true,
+            if_modified_since: ModifiedSince::default(),
+            gzipped: None,
+            listing: None,
+            ranges_max: None,
+        }
+    }
+
+    /// The file of this name below the root, which is nothing escaped. Blocks on the disk.
+    pub fn named(&self, name: &str) -> io::Result<Found> {
+        self.open_one(name, name, None)
+    }
+
     /// The same in the directory, and with the indexes, that one request has a say in.
     pub fn told(self: Arc<Files>, root: Option<String>, index: Option<Vec<String>>) -> Arc<Files> {
         if root.is_none() && index.is_none() {
@@ -319,23 +345,8 @@ mod tests {
         std::os::unix::fs::symlink("a.txt", root.join("in")).unwrap();
         std::os::unix::fs::symlink("/proc/self/root", root.join("magic")).unwrap();
         rustix::fs::mkfifoat(CWD, root.join("pipe"), Mode::RWXU).unwrap();
-        let files = Files {
-            root,
-            is_astray: false,
-            strip_prefix: None,
-            index: vec!["index.html".to_owned()],
-            precompressed: false,
-            types: None,
-            hidden: false,
-            index_anew: false,
-            flv: false,
-            mp4: None,
-            etag: true,
-            if_modified_since: ModifiedSince::default(),
-            gzipped: None,
-            listing: None,
-            ranges_max: None,
-        };
+        let index = vec!["index.html".to_owned()];
+        let files = Files { index, hidden: false, ..Files::beneath(root) };
         for (path, expected) in [
             ("/a.txt", "file"),
             ("/%61.txt", "file"),

@@ -10,7 +10,8 @@
 //!    [`lane`]: a place in the lane, or shed; its [`guard`]: who asks, proved; [`rate_limit`]: every
 //!    limit of the route; [`auth_request`]: another service may say no. What the route answers by
 //!    itself is [`content`], sent by [`local`] or, from [`files`], by [`file_answer`]. [`onward`] is the
-//!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew.
+//!    loop of these stops: each [`detour`] (error pages, `try`, `X-Accel-Redirect`) begins them anew; a file that
+//!    `X-Sendfile` names is [`handed_out`].
 //! 7. On a route with a cache policy, the [`cache`]: a hit ends here, a miss is a [`fill`]. What it
 //!    knows of HLS, DASH and players is [`video`]. [`fastcgi`] asks scripts, [`relay`] asks where an
 //!    answer may lead elsewhere, [`mirror`] sends copies, [`tunnel`] carries what is no longer HTTP.
@@ -66,6 +67,7 @@ pub mod gate;
 pub mod gather;
 pub mod generation;
 pub mod guard;
+pub mod handed_out;
 pub mod headers;
 pub mod hop;
 pub mod in_force;

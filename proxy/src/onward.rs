@@ -22,8 +22,8 @@ use crate::rate_limit::key::Asking;
 use crate::upstream::naming;
 use crate::video::ahead;
 use crate::{
-    assemble, auth_request, bodies, buffer, content, gather, kept_body, lane, mirror, rate_limit,
-    relay, rules, trace, tunnel,
+    assemble, auth_request, bodies, buffer, content, gather, handed_out, kept_body, lane, mirror,
+    rate_limit, relay, rules, trace, tunnel,
 };
 
 impl Edge {
@@ -46,10 +46,14 @@ impl Edge {
                     };
                     detour::enter(session, exchange, detour, again)
                 }
-                None => Ok(()),
+                None => Ok(None),
             };
             let next = match entered {
-                Ok(()) => Box::pin(self.step(session, exchange)).await,
+                Ok(None) => Box::pin(self.step(session, exchange)).await,
+                Ok(Some(named)) => {
+                    let sent = Box::pin(handed_out::answer(session, exchange, named)).await;
+                    sent.map(|()| Next::Sent)
+                }
                 Err(failure) => Err(failure),
             };
             match next {

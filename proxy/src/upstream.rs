@@ -41,6 +41,7 @@ use proxy_config::upstream_health::Retries;
 use thiserror::Error;
 
 use crate::fastcgi::Gateway;
+use crate::handed_out::named::Folders;
 use crate::metrics::Metrics;
 use crate::rate_limit::key::{Asking, cookie};
 use crate::upstream::attempts::{Attempts, Wish};
@@ -73,6 +74,8 @@ pub struct Upstream {
     pub name: String,
     /// Its `X-Accel-Redirect` is obeyed.
     pub x_accel: bool,
+    /// Where its `X-Sendfile` is heard.
+    pub folders: Option<Arc<Folders>>,
     /// Where requests name the servers.
     pub directory: Option<Arc<Directory>>,
     /// Where FastCGI is spoken.
@@ -142,6 +145,7 @@ impl Upstream {
         Ok(Self {
             name: name.to_owned(),
             x_accel: config.x_accel,
+            folders: Folders::of(config),
             directory: directory.map(Arc::new),
             gateway: config
                 .fastcgi
@@ -190,6 +194,7 @@ impl Upstream {
         Ok(Upstream {
             name: self.name.clone(),
             x_accel: self.x_accel,
+            folders: self.folders.clone(),
             directory: None,
             gateway: self.gateway.clone(),
             config: Arc::clone(&self.config),
@@ -401,7 +406,7 @@ impl Upstream {
 
     /// It speaks HTTP/1 and is told nothing but requests.
     pub fn is_plain(&self) -> bool {
-        self.gateway.is_none() && !self.x_accel && self.transport.is_plain()
+        self.gateway.is_none() && self.folders.is_none() && self.transport.is_plain()
     }
 
     /// How its servers are reached.

@@ -2,6 +2,7 @@
 
 mod chats;
 mod fuzzed;
+mod handing_out;
 mod interim;
 mod mutations;
 mod parsing;

@@ -111,6 +111,8 @@ pub const SUPPORTED: &[&str] = &[
     "upstreams.*.retries.idempotency_header",
     "upstreams.*.protocol",
     "upstreams.*.x_accel",
+    "upstreams.*.x_sendfile",
+    "upstreams.*.x_sendfile[]",
     "upstreams.*.fastcgi",
     "upstreams.*.fastcgi.root",
     "upstreams.*.fastcgi.index",

@@ -67,6 +67,12 @@ pub struct Upstream {
     /// what a client gets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub x_accel: bool,
+    /// Directories whose files the servers may hand out: one that `X-Sendfile` names by its path is sent in place of what
+    /// they said, with their other fields. Any other path is 500. Without it the field is 500 from FastCGI servers and
+    /// with `x_accel`, and goes on to the client from others. Frameworks that look for `X-Sendfile-Type` are told by
+    /// `fastcgi.params: { HTTP_X_SENDFILE_TYPE: X-Sendfile }`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub x_sendfile: Vec<PathBuf>,
 }
 
 impl Upstream {
@@ -88,6 +94,7 @@ impl Upstream {
             proxy_protocol: None,
             fastcgi: None,
             x_accel: false,
+            x_sendfile: Vec::new(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Rules for upstreams.
 
+use std::path::Component;
+
 use crate::address::ServerAddress;
 use crate::config::Config;
 use crate::findings::{Findings, child, item};
@@ -21,6 +23,7 @@ pub(crate) fn check(config: &Config, findings: &mut Findings<'_>) {
         check_balance(upstream, &path, findings);
         check_protocol(&leads, upstream, &path, findings);
         check_limits(upstream, &path, findings);
+        check_folders(upstream, &format!("{path}.x_sendfile"), findings);
         if let Some(sticky) = &upstream.sticky {
             check_sticky(sticky, &format!("{path}.sticky"), findings);
         }
@@ -82,6 +85,21 @@ fn check_balance(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
     if !hashes && !upstream.hash_key.is_empty() {
         let hint = "set `balance: consistent_hash`, or remove `hash_key`";
         findings.add(format!("{path}.hash_key"), "`hash_key` has no effect here", hint);
+    }
+}
+
+/// What is handed out is compared with these as they are written.
+fn check_folders(upstream: &Upstream, path: &str, findings: &mut Findings<'_>) {
+    for (index, folder) in upstream.x_sendfile.iter().enumerate() {
+        let written = folder.display();
+        let climbs = folder.components().any(|part| part == Component::ParentDir);
+        if !folder.is_absolute() || climbs {
+            let message = format!("`{written}` is not an absolute path without `..`");
+            findings.add(item(path, index), message, "begin it with `/`, and write where it leads");
+        } else if folder.parent().is_none() {
+            let hint = "name the directory that holds what may be handed out";
+            findings.add(item(path, index), "`/` would hand out every file there is", hint);
+        }
     }
 }
 

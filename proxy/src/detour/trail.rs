@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proxy_config::detours::To;
 
 use crate::failure::Failure;
+use crate::handed_out::named::Named;
 use crate::inside::bounds::Bounds;
 use crate::route::Route;
 
@@ -30,6 +31,8 @@ pub enum Goal {
     To(To),
     /// The path that an upstream's answer names, as it is written there.
     Named(HeaderValue),
+    /// The file that an upstream's answer names: it is sent where the request is.
+    File(Box<Named>),
 }
 
 impl From<To> for Goal {
