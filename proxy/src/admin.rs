@@ -1,8 +1,10 @@
 //! The admin listener: `/healthz` (the process answers), `/readyz` (send requests here), `/metrics`
 //! (Prometheus text) and, for those with a token, `/purge`, `/policies`, `/mirrors`,
-//! `/certificates` and `/slowest`. Nothing of it is reachable on other listeners.
+//! `/certificates`, `/slowest` and `/openapi.json`, which describes all of it. Nothing of it is reachable on
+//! other listeners.
 
 pub mod certificates;
+pub mod openapi;
 pub mod policies;
 pub mod purge;
 pub mod tokens;
@@ -68,22 +70,38 @@ impl Page {
     }
 }
 
+/// Every path, and the methods it takes; [`openapi`] says what for.
+pub const PATHS: [(&str, &str); 10] = [
+    ("/certificates", "GET, HEAD, POST"),
+    ("/healthz", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/mirrors", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
+    ("/policies", "GET, HEAD, POST"),
+    ("/policies/history", "GET, HEAD"),
+    ("/purge", "POST"),
+    ("/readyz", "GET, HEAD"),
+    ("/slowest", "GET, HEAD"),
+];
+
 impl Admin {
     async fn page(&self, session: &mut ServerSession) -> Page {
         let head = session.req_header();
-        let shows = head.method == Method::GET || head.method == Method::HEAD;
-        match head.uri.path() {
-            "/purge" if head.method == Method::POST => self.purge(session).await,
-            "/purge" => Page::not_allowed("POST"),
-            "/policies" | "/policies/history" if shows => self.policies(session).await,
-            "/policies" if head.method == Method::POST => self.change(session).await,
-            "/policies" => Page::not_allowed("GET, HEAD, POST"),
-            "/certificates" if shows => self.certificates(session),
-            "/certificates" if head.method == Method::POST => self.renew(session).await,
-            "/certificates" => Page::not_allowed("GET, HEAD, POST"),
-            "/mirrors" if shows => self.mirrors(session),
-            "/slowest" if shows => self.slowest(session),
-            _ if !shows => Page::not_allowed("GET, HEAD"),
+        let found = PATHS.iter().find(|(path, _)| *path == head.uri.path());
+        let takes = found.map_or("GET, HEAD", |(_, takes)| takes);
+        if !takes.split(", ").any(|method| method == head.method.as_str()) {
+            return Page::not_allowed(takes);
+        }
+        let changes = head.method == Method::POST;
+        match found.map_or("", |(path, _)| path) {
+            "/purge" => self.purge(session).await,
+            "/policies" if changes => self.change(session).await,
+            "/policies" | "/policies/history" => self.policies(session).await,
+            "/certificates" if changes => self.renew(session).await,
+            "/certificates" => self.told(session, || certificates::shown(&self.state)),
+            "/mirrors" => self.told(session, || self.mirrors()),
+            "/openapi.json" => self.told(session, openapi::document),
+            "/slowest" => self.told(session, || json!(self.state.slowest.shown())),
             "/healthz" => Page::new(StatusCode::OK, TEXT, "ok\n"),
             "/readyz" if self.draining.load(Ordering::Acquire) => {
                 Page::new(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
@@ -98,8 +116,8 @@ impl Admin {
                 Page::new(StatusCode::OK, METRICS, self.state.metrics.render())
             }
             _ => {
-                let text = "there are /certificates, /healthz, /readyz, /metrics, /mirrors, /policies, /purge and /slowest\n";
-                Page::new(StatusCode::NOT_FOUND, TEXT, text)
+                let paths = PATHS.map(|(path, _)| path).join(", ");
+                Page::new(StatusCode::NOT_FOUND, TEXT, format!("there are {paths}\n"))
             }
         }
     }
@@ -166,25 +184,21 @@ impl Admin {
         }
     }
 
-    /// What was found where answers are compared: it names what people asked for.
-    fn mirrors(&self, session: &ServerSession) -> Page {
+    /// What those with a token are told, a viewer's will do: it names files, and what people asked for.
+    fn told(&self, session: &ServerSession, what: impl FnOnce() -> Value) -> Page {
         let credentials = session.req_header().headers.get(AUTHORIZATION);
-        if let Err(refusal) = self.state.current().tokens.viewer(credentials) {
-            return self.refused(refusal);
+        match self.state.current().tokens.viewer(credentials) {
+            Ok(_) => Page::json(&what()),
+            Err(refusal) => self.refused(refusal),
         }
+    }
+
+    /// What was found where answers are compared.
+    fn mirrors(&self) -> Value {
         let current = self.state.current();
         let found =
             current.routes.reports().map(|(route, found)| (route.to_owned(), found.shown()));
-        Page::json(&Value::Object(found.collect()))
-    }
-
-    /// Which certificates are shown: it names files.
-    fn certificates(&self, session: &ServerSession) -> Page {
-        let credentials = session.req_header().headers.get(AUTHORIZATION);
-        match self.state.current().tokens.viewer(credentials) {
-            Ok(_) => Page::json(&certificates::shown(&self.state)),
-            Err(refusal) => self.refused(refusal),
-        }
+        Value::Object(found.collect())
     }
 
     /// Has a certificate ordered now.
@@ -200,15 +214,6 @@ impl Admin {
         }
         tracing::info!(by = who, host, "a certificate is to be renewed");
         Page::json(&json!({ "renewing": host }))
-    }
-
-    /// Which requests took the longest lately.
-    fn slowest(&self, session: &ServerSession) -> Page {
-        let credentials = session.req_header().headers.get(AUTHORIZATION);
-        match self.state.current().tokens.viewer(credentials) {
-            Ok(_) => Page::json(&json!(self.state.slowest.shown())),
-            Err(refusal) => self.refused(refusal),
-        }
     }
 
     async fn change(&self, session: &mut ServerSession) -> Page {

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use crate::client::Client;
 use crate::harness::{BINARY, PATIENCE, Proxy, eventually, free_port, to};
+use crate::operating::openapi::certificates_are_described;
 use crate::origin::Origin;
 use crate::pebble::Pebble;
 
@@ -152,6 +153,7 @@ fn certificates_are_fetched_shown_renewed_and_kept() {
         "{about}"
     );
     assert_eq!(about["names"], serde_json::json!(["a.example"]));
+    certificates_are_described(&proxy, TOKEN);
     let expiry =
         "forebay_proxy_certificate_expiry_seconds{certificate=\"a.example\",listener=\"public\"}";
     assert!(proxy.metric(expiry) > 1.7e9, "{}", proxy.metrics());
