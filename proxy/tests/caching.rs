@@ -119,6 +119,40 @@ fn ranges_and_conditions_are_answered_from_what_is_stored() {
     assert_eq!(origin.requests(), 1);
 }
 
+/// RFC 9111 section 4.3.4: what is stored is neither fresh again nor told of by a tag that is not its own.
+#[test]
+fn a_304_of_another_version_refreshes_nothing() {
+    let origin = Origin::start(|exchange| match exchange.header("if-none-match") {
+        Some(tag) => {
+            let tag = if exchange.target() == "/weak" { tag } else { "\"other\"" };
+            let tag = tag.trim_start_matches("W/");
+            let fields = format!("ETag: {tag}\r\nCache-Control: max-age=600\r\n");
+            exchange.write(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"))
+        }
+        None => answer(exchange, "Cache-Control: max-age=0\r\nETag: W/\"a\"\r\n", "body"),
+    });
+    let proxy = Proxy::start(&cached(&origin, ""));
+    let asked_on = |origin: &Origin| {
+        let is_on_condition = |head: &String| head.to_ascii_lowercase().contains("if-none-match");
+        origin.heads().iter().map(is_on_condition).collect::<Vec<_>>()
+    };
+    for round in 1..=3 {
+        let response = ask(&proxy, "/", "");
+        assert_eq!((response.status, response.text().as_str()), (200, "body"));
+        assert_eq!(response.header("etag"), Some("W/\"a\""));
+        assert!(!status(&response).contains("304"), "{response:?}");
+        // Asked about, and then for, each time.
+        assert_eq!(origin.requests(), 2 * round - 1);
+    }
+    assert_eq!(asked_on(&origin), [false, true, false, true, false]);
+    // A tag that is strong in the 304 alone names the same.
+    for verdict in ["fwd=uri-miss; stored", "fwd=stale; fwd-status=304", "hit; ttl="] {
+        let response = ask(&proxy, "/weak", "");
+        assert!(status(&response).contains(verdict), "{response:?}");
+    }
+    assert_eq!(origin.requests(), 7);
+}
+
 #[test]
 fn what_must_not_be_stored_is_not() {
     let cases = [

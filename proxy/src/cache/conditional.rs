@@ -74,6 +74,19 @@ pub fn validators(response: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     tag.into_iter().chain(changed).collect()
 }
 
+/// Whether a 304 is about what is stored: it names no version, or the one that is stored (RFC 9111 section
+/// 4.3.4). Compared weakly: where bodies are compressed on their way, tags are strong in a 304 alone.
+pub fn is_about(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
+    let Some(tag) = not_modified.get(ETAG) else { return true };
+    match stored.get(ETAG) {
+        Some(known) => opaque(known.as_bytes()) == opaque(tag.as_bytes()),
+        None => {
+            let changed = stored.get(LAST_MODIFIED);
+            changed.is_some() && changed == not_modified.get(LAST_MODIFIED)
+        }
+    }
+}
+
 /// A tag without its mark of weakness.
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
@@ -120,6 +133,32 @@ mod tests {
             assert_eq!(is_not_modified(&headers(request), &stored), *expected, "{request:?}");
         }
         assert!(is_not_modified(&headers(&[(IF_NONE_MATCH, "*")]), &HeaderMap::new()));
+    }
+
+    type Fields<'a> = &'a [(HeaderName, &'a str)];
+
+    #[test]
+    fn a_304_of_another_version_is_not_about_what_is_stored() {
+        let cases: &[(Fields<'_>, Fields<'_>, bool)] = &[
+            (&[(ETAG, "\"a\"")], &[], true),
+            (&[(ETAG, "\"a\"")], &[(ETAG, "\"a\"")], true),
+            (&[(ETAG, "W/\"a\"")], &[(ETAG, "\"a\"")], true),
+            (&[(ETAG, "\"a\"")], &[(ETAG, "\"b\"")], false),
+            (&[(ETAG, "\"a\"")], &[(ETAG, "W/\"b\"")], false),
+            (
+                &[(ETAG, "\"a\""), (LAST_MODIFIED, EARLY)],
+                &[(ETAG, "\"b\""), (LAST_MODIFIED, EARLY)],
+                false,
+            ),
+            (&[(LAST_MODIFIED, EARLY)], &[(ETAG, "\"b\""), (LAST_MODIFIED, EARLY)], true),
+            (&[(LAST_MODIFIED, EARLY)], &[(ETAG, "\"b\""), (LAST_MODIFIED, LATE)], false),
+            (&[(LAST_MODIFIED, EARLY)], &[(ETAG, "\"b\"")], false),
+            (&[(LAST_MODIFIED, EARLY)], &[(LAST_MODIFIED, EARLY)], true),
+        ];
+        for (stored, said, expected) in cases {
+            let (stored, said) = (headers(stored), headers(said));
+            assert_eq!(is_about(&stored, &said), *expected, "{stored:?} {said:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, IF_RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, IF_RANGE};
 use http::{HeaderMap, StatusCode};
 use pingora::http::ResponseHeader;
 
-use crate::cache::conditional::validators;
+use crate::cache::conditional::{is_about, validators};
 use crate::cache::freshness::Times;
 use crate::cache::now_ms;
 use crate::cache::object::{Blocks, Body, Head, Stored};
@@ -69,11 +69,34 @@ pub struct Asked {
 }
 
 impl Job {
-    /// Asks for the object: for a part of it where it may be large, for the whole where that is no use.
+    /// Asks for the object; whether what is stored still holds first, where that can be asked.
     pub(super) async fn ask(&self, contact: &mut Contact, asked_ms: u64) -> Result<Asked, Failure> {
         let stale = self.stale.as_ref().filter(|_| self.policy.revalidate);
         let stored = stale.map(|stale| &stale.head.response.headers);
         let conditions = stored.map(validators).unwrap_or_default();
+        let asked = self.ask_on(&conditions, contact, asked_ms).await?;
+        let head = &asked.reply.head;
+        let is_other = |stored| !is_about(stored, &head.headers);
+        if head.status != StatusCode::NOT_MODIFIED || !stored.is_some_and(is_other) {
+            return Ok(asked);
+        }
+        // It tells of a version that is not here: nothing is learned of the one that is.
+        asked.reply.release().await;
+        *contact = Contact::default();
+        let asked = self.ask_on(&[], contact, asked_ms).await?;
+        match asked.reply.head.status {
+            StatusCode::NOT_MODIFIED => Err(Failure::UpstreamBroken),
+            _ => Ok(asked),
+        }
+    }
+
+    /// The same on conditions: for a part of it where it may be large, for the whole where that is no use.
+    async fn ask_on(
+        &self,
+        conditions: &[(HeaderName, HeaderValue)],
+        contact: &mut Contact,
+        asked_ms: u64,
+    ) -> Result<Asked, Failure> {
         let tell = |head| self.fill.tell(head);
         let rules = self.policy.slices;
         let probes = match (&self.wants, &rules) {
@@ -81,7 +104,7 @@ impl Job {
             _ => Vec::new(),
         };
         for (probe, rules) in probes {
-            let mut fields = conditions.clone();
+            let mut fields = conditions.to_vec();
             fields.push(probe.field(rules.size));
             let mut reply = self.origin.ask(&self.question, &fields, contact, &tell).await?;
             let whole_max = self.policy.body_bytes_max();
@@ -116,7 +139,7 @@ impl Job {
             *contact = Contact::default();
         }
         *contact = Contact::default();
-        let reply = self.origin.ask(&self.question, &conditions, contact, &tell).await?;
+        let reply = self.origin.ask(&self.question, conditions, contact, &tell).await?;
         Ok(Asked { reply, laid: None })
     }
 

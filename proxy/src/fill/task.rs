@@ -452,7 +452,7 @@ impl Job {
     }
 
     /// What is stored with the head that a 304 brings up to date (RFC 9111 sections 3.2, 4.3.4). A
-    /// single answer was asked about, so the 304 is about that one; a tag that differs is not taken over.
+    /// single answer was asked about, so a 304 that names no version is about that one.
     fn freshened(&self, stale: &Arc<Stored>, reply: &Reply, asked_ms: u64) -> Answer {
         let cache = &self.policy.cache;
         let old = &stale.head.response;
