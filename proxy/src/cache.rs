@@ -47,6 +47,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use lru::LruCache;
 use parking_lot::Mutex;
 use proxy_config::cache::CacheDisk;
@@ -70,10 +71,11 @@ use crate::video::Video;
 /// Fills under way at once in one cache; above it requests pass through.
 const FILLS_MAX: usize = 4096;
 /// How long requests for an answer that may not be stored go to the origin one by one, without
-/// waiting for one another.
-const PASS_MS: u64 = 2000;
-/// Such answers remembered at once.
-const PASSES_MAX: usize = 4096;
+/// waiting for one another; and for a large one, each question about which costs a part of it.
+pub const PASS_MS: u64 = 2000;
+pub const LARGE_PASS_MS: u64 = 60_000;
+/// Answers that may not be stored remembered at once; the oldest are forgotten first.
+const PASSES_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// Keys whose uses are counted before they are stored; those not asked for longest are forgotten first.
 const USES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
 
@@ -97,8 +99,8 @@ struct Inner {
     disk: Option<Arc<Disk>>,
     fills: HashMap<Key, Vec<Arc<Fill>>>,
     fills_count: usize,
-    /// Hashes of keys whose answers may not be stored, and until when that is believed.
-    passes: HashMap<u64, u64>,
+    /// Hashes of what may not be stored ([`Cache::pass_hash`]), and until when that is believed.
+    passes: LruCache<u64, u64>,
     /// How often was asked for what is not stored, by the hash of its key.
     uses: LruCache<u64, u32>,
     /// Evictions that the metric has counted.
@@ -143,7 +145,7 @@ impl Cache {
                 disk: None,
                 fills: HashMap::new(),
                 fills_count: 0,
-                passes: HashMap::new(),
+                passes: LruCache::new(PASSES_MAX),
                 uses: LruCache::new(USES_MAX),
                 evictions_counted: [0; 2],
             }),
@@ -281,7 +283,8 @@ impl Cache {
             return Step::Pass("head");
         }
         let hash = self.hasher.hash_one(asking.key);
-        if inner.passes.get(&hash).is_some_and(|until| now_ms < *until) {
+        let pass = self.pass_hash(asking.key, asking.headers);
+        if inner.passes.peek(&pass).is_some_and(|until| now_ms < *until) {
             return Step::Pass("uncacheable");
         }
         if inner.fills_count >= FILLS_MAX {
@@ -325,16 +328,15 @@ impl Cache {
         on_disk || inner.store.find(key, headers).is_some() || inner.fills.contains_key(key)
     }
 
-    /// Remembers for a while that answers to this key are not to be waited for.
-    pub fn mark_uncacheable(&self, key: &Key, now_ms: u64) {
-        let hash = self.hasher.hash_one(key);
-        let passes = &mut self.inner.lock().passes;
-        if passes.len() >= PASSES_MAX {
-            passes.retain(|_, until| now_ms < *until);
-        }
-        if passes.len() < PASSES_MAX {
-            passes.insert(hash, now_ms + PASS_MS);
-        }
+    /// Remembers for so long that answers to requests like that of this fill are not to be waited for.
+    pub fn mark_uncacheable(&self, fill: &Fill, now_ms: u64, for_ms: u64) {
+        let pass = self.pass_hash(&fill.key, &fill.request);
+        self.inner.lock().passes.put(pass, now_ms + for_ms);
+    }
+
+    /// What may not be stored for who names himself may be for everybody else.
+    fn pass_hash(&self, key: &Key, request: &HeaderMap) -> u64 {
+        self.hasher.hash_one((key, request.contains_key(AUTHORIZATION)))
     }
 
     /// Room for an answer: its head, and as much of its body as is known.

@@ -49,6 +49,8 @@ pub enum Answer {
     Fresh(Arc<Stored>),
     /// For the one who asked: it may not be stored, for this reason.
     Private(Arc<Head>, Arc<Flow>, &'static str),
+    /// For nobody: it may not be stored, for this reason, and only a part of it was asked for.
+    Refused(&'static str),
     Failed(Failure),
     /// It came from the disk, if it came: look again.
     Loaded,

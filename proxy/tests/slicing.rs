@@ -287,11 +287,38 @@ fn what_is_not_large_or_cannot_be_told_apart_is_not_sliced() {
     assert_eq!(ask(&proxy, "/film", "").body, bytes(0, 0, 3 * MIB));
     assert_eq!(middling.ranges(), ["bytes=1048576-2097151", "whole"]);
     assert_eq!(slices(&proxy, "unfit"), 1.0);
-    // What may not be stored passes through, as it was asked for.
-    let private = Film::of(FILM, "Cache-Control: no-store\r\n");
-    let proxy = Proxy::start(&cached(&private.origin, SLICES));
-    assert_eq!(part(&proxy, 10, 19).body, bytes(0, 10, 20));
-    assert_eq!(private.ranges().last().map(String::as_str), Some("bytes=10-19"));
+}
+
+/// A range of it costs a slice at most, and that once: nobody asks for the whole that did not want it.
+#[test]
+fn what_may_not_be_stored_passes_through_as_it_was_asked_for() {
+    let authorized = "Authorization: Basic eDp5\r\n";
+    for (length, fields, asked, reason) in [
+        (FILM, "Cache-Control: private\r\n", "", "private"),
+        (FILM, FRESH, authorized, "authorization"),
+        (3 * MIB, "Cache-Control: no-store\r\n", "", "no_store"),
+    ] {
+        let film = Film::of(length, fields);
+        let proxy = Proxy::start(&cached(&film.origin, SLICES));
+        for (first, last) in [(10, 19), (2 * MIB, 2 * MIB + 9)] {
+            let range = format!("{asked}Range: bytes={first}-{last}\r\n");
+            let got = ask(&proxy, "/film", &range);
+            assert_eq!((got.status, &got.body), (206, &bytes(0, first, last + 1)));
+            let reason = if first == 10 { reason } else { "uncacheable" };
+            assert_eq!(status(&got), format!("forebay; fwd=bypass; detail={reason}"));
+        }
+        assert_eq!(film.ranges(), ["bytes=0-1048575", "bytes=10-19", "bytes=2097152-2097161"]);
+        assert!(film.sent() <= MIB + 20, "{}", film.sent());
+        let refused = "forebay_proxy_cache_fills_total{cache=\"main\",result=\"refused\"}";
+        assert_eq!(proxy.metric(refused), 1.0);
+        let whole = ask(&proxy, "/film", asked);
+        assert!(whole.whole && whole.body.len() as u64 == length, "{}", whole.status);
+        assert_eq!(film.ranges()[3..], ["whole"]);
+        if !asked.is_empty() {
+            // Who does not name himself is not kept from it.
+            assert_eq!(status(&part(&proxy, 10, 19)), "forebay; fwd=uri-miss; stored");
+        }
+    }
 }
 
 #[test]

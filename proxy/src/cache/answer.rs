@@ -444,6 +444,7 @@ fn led(
             let status = format!("forebay; fwd={why}; detail={reason}");
             Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
         }
+        Answer::Refused(reason) => Ok(Found::Pass(reason)),
         Answer::Failed(failure) => stand_in(stale, policy, said).ok_or(failure),
         // A load has no leader of this kind.
         Answer::Loaded => Err(Failure::Internal),
@@ -477,6 +478,7 @@ fn joined(
             let stood_in = stale.filter(|_| failed);
             Ok(Some(stand_in(stood_in, policy, said).unwrap_or(Found::Pass(reason))))
         }
+        Answer::Refused(reason) => Ok(Some(Found::Pass(reason))),
         Answer::Failed(failure) => stand_in(stale, policy, said).map(Some).ok_or(failure),
     }
 }

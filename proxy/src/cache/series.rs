@@ -34,7 +34,10 @@ impl Series {
             (&metrics.cache_requests, &answer::VERDICTS),
             (&metrics.cache_evictions, &["small", "large"]),
             (&metrics.cache_refusals, &freshness::REFUSALS),
-            (&metrics.cache_fills, &["whole", "revalidated", "broken", "failed", "stopped"]),
+            (
+                &metrics.cache_fills,
+                &["whole", "revalidated", "refused", "broken", "failed", "stopped"],
+            ),
             (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
             (&metrics.cache_slices, &sliced::RESULTS),
             (&metrics.cache_purge_messages, &fan_out::RESULTS),

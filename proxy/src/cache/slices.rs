@@ -144,7 +144,11 @@ pub enum Learned {
     Whole(u64),
     /// It is to be kept in slices. `index` is the one whose bytes follow, after so many of the one before.
     Large { total: u64, index: u64, skip: u64 },
-    /// It cannot be, or need not be.
+    /// It is to be kept whole, if at all; so many bytes.
+    Middling(u64),
+    /// It is too large for that, and nothing would prove two slices to be of the same bytes.
+    Unproven,
+    /// Another part came than was asked for.
     Unfit,
 }
 
@@ -161,11 +165,13 @@ pub fn learn(probe: Probe, rules: &Rules, whole_max: u64, reply: &HeaderMap) -> 
         Probe::Slice(asked) => asked == index && span == slice,
         Probe::Last => span.end == total && span.length() == rules.size,
     };
-    let is_large = total >= rules.object_min || total > whole_max;
-    if !as_asked || !is_large || validator(reply).is_none() {
-        return Learned::Unfit;
+    let is_proven = validator(reply).is_some();
+    match total > whole_max {
+        _ if !as_asked => Learned::Unfit,
+        false if total < rules.object_min || !is_proven => Learned::Middling(total),
+        true if !is_proven => Learned::Unproven,
+        _ => Learned::Large { total, index, skip: slice.begin - span.begin },
     }
-    Learned::Large { total, index, skip: slice.begin - span.begin }
 }
 
 /// The field that proves two parts to be of the same bytes, if there is one.
@@ -240,7 +246,7 @@ mod tests {
             (Probe::Last, "bytes 900-999/1000", large(1000, 9, 0)),
             (Probe::Slice(0), "bytes 0-39/40", Learned::Whole(40)),
             (Probe::Last, "bytes 0-99/100", Learned::Whole(100)),
-            (Probe::Slice(0), "bytes 0-99/499", Learned::Unfit),
+            (Probe::Slice(0), "bytes 0-99/499", Learned::Middling(499)),
             (Probe::Slice(0), "bytes 0-98/1000", Learned::Unfit),
             (Probe::Slice(1), "bytes 0-99/1000", Learned::Unfit),
             (Probe::Slice(0), "bytes 0-199/1000", Learned::Unfit),
@@ -252,7 +258,9 @@ mod tests {
         ] {
             assert_eq!(learned(asked, range, tag), expected, "{range}");
         }
-        assert_eq!(learned(Probe::Slice(0), "bytes 0-99/1000", "W/\"a\""), Learned::Unfit);
+        let unproven = |range| learned(Probe::Slice(0), range, "W/\"a\"");
+        assert_eq!(unproven("bytes 0-99/1000"), Learned::Unproven);
+        assert_eq!(unproven("bytes 0-99/800"), Learned::Middling(800), "it may be kept whole");
         let lying = headers(&[(CONTENT_RANGE, "bytes 0-99/1000"), (CONTENT_LENGTH, "99")]);
         assert_eq!(part(&lying), None);
         let reply = headers(&[(CONTENT_RANGE, "bytes 0-99/400"), (ETAG, tag)]);

@@ -12,7 +12,7 @@ use crate::cache::conditional::{is_about, validators};
 use crate::cache::freshness::Times;
 use crate::cache::now_ms;
 use crate::cache::object::{Blocks, Body, Head, Stored};
-use crate::cache::slices::{Layout, Learned, Part, Probe, Span, is_part, learn, validator};
+use crate::cache::slices::{Layout, Learned, Part, Probe, Rules, Span, is_part, learn, validator};
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::failure::Failure;
@@ -62,10 +62,22 @@ pub struct Laid {
 }
 
 /// The origin's reply to a fill.
-pub struct Asked {
-    /// Always of the whole; when it is laid out, the body is not.
-    pub reply: Box<Reply>,
-    pub laid: Option<Laid>,
+pub enum Asked {
+    Whole(Box<Reply>),
+    /// Its head is that of the whole, its body is not.
+    Laid(Box<Reply>, Box<Laid>),
+    /// It was asked for in part, and is not to be stored for this reason: nothing of it is read.
+    Refused(&'static str),
+}
+
+/// What a part tells of the whole.
+enum Seen {
+    /// It is the whole.
+    Whole,
+    Laid(Box<Laid>),
+    Refused(&'static str),
+    /// It has to be asked for without a range.
+    Unfit,
 }
 
 impl Job {
@@ -75,18 +87,21 @@ impl Job {
         let stored = stale.map(|stale| &stale.head.response.headers);
         let conditions = stored.map(validators).unwrap_or_default();
         let asked = self.ask_on(&conditions, contact, asked_ms).await?;
-        let head = &asked.reply.head;
-        let is_other = |stored| !is_about(stored, &head.headers);
-        if head.status != StatusCode::NOT_MODIFIED || !stored.is_some_and(is_other) {
-            return Ok(asked);
-        }
+        let is_other = |head: &ResponseHeader| {
+            head.status == StatusCode::NOT_MODIFIED
+                && stored.is_some_and(|stored| !is_about(stored, &head.headers))
+        };
         // It tells of a version that is not here: nothing is learned of the one that is.
-        asked.reply.release().await;
+        match asked {
+            Asked::Whole(reply) if is_other(&reply.head) => reply.release().await,
+            asked => return Ok(asked),
+        }
         *contact = Contact::default();
-        let asked = self.ask_on(&[], contact, asked_ms).await?;
-        match asked.reply.head.status {
-            StatusCode::NOT_MODIFIED => Err(Failure::UpstreamBroken),
-            _ => Ok(asked),
+        match self.ask_on(&[], contact, asked_ms).await? {
+            Asked::Whole(reply) if reply.head.status == StatusCode::NOT_MODIFIED => {
+                Err(Failure::UpstreamBroken)
+            }
+            asked => Ok(asked),
         }
     }
 
@@ -107,40 +122,56 @@ impl Job {
             let mut fields = conditions.to_vec();
             fields.push(probe.field(rules.size));
             let mut reply = self.origin.ask(&self.question, &fields, contact, &tell).await?;
-            let whole_max = self.policy.body_bytes_max();
             match reply.head.status {
                 StatusCode::PARTIAL_CONTENT => {
-                    match learn(probe, rules, whole_max, &reply.head.headers) {
-                        Learned::Whole(length) => {
-                            as_whole(&mut reply.head, length);
-                            return Ok(Asked { reply, laid: None });
+                    match self.seen(probe, rules, &mut reply, asked_ms) {
+                        Seen::Whole => return Ok(Asked::Whole(reply)),
+                        Seen::Laid(laid) => return Ok(Asked::Laid(reply, laid)),
+                        Seen::Refused(reason) => {
+                            self.policy.cache.count_slice("unfit");
+                            reply.close().await;
+                            return Ok(Asked::Refused(reason));
                         }
-                        Learned::Large { total, index, skip } => {
-                            as_whole(&mut reply.head, total);
-                            let (head, refusal) = self.assessed(&reply, asked_ms);
-                            let too_large = self.policy.body_max.is_some_and(|max| total > max);
-                            if refusal.is_none() && !too_large {
-                                let id = self.policy.cache.new_id();
-                                let layout = Layout { id, size: rules.size };
-                                let laid = Some(Laid { head, layout, index, skip });
-                                return Ok(Asked { reply, laid });
-                            }
+                        Seen::Unfit => {
+                            self.policy.cache.count_slice("unfit");
+                            reply.release().await;
+                            break;
                         }
-                        Learned::Unfit => {}
                     }
-                    self.policy.cache.count_slice("unfit");
-                    reply.release().await;
-                    break;
                 }
                 // Beyond the end: the first slice says where that is.
                 StatusCode::RANGE_NOT_SATISFIABLE => reply.release().await,
-                _ => return Ok(Asked { reply, laid: None }),
+                _ => return Ok(Asked::Whole(reply)),
             }
             *contact = Contact::default();
         }
         *contact = Contact::default();
         let reply = self.origin.ask(&self.question, conditions, contact, &tell).await?;
-        Ok(Asked { reply, laid: None })
+        Ok(Asked::Whole(reply))
+    }
+
+    /// Judges a 206, and makes its head that of the whole.
+    fn seen(&self, probe: Probe, rules: &Rules, reply: &mut Reply, asked_ms: u64) -> Seen {
+        let learned = learn(probe, rules, self.policy.body_bytes_max(), &reply.head.headers);
+        let total = match learned {
+            Learned::Whole(total) | Learned::Middling(total) | Learned::Large { total, .. } => {
+                total
+            }
+            Learned::Unproven => return Seen::Refused("too_large"),
+            Learned::Unfit => return Seen::Unfit,
+        };
+        as_whole(&mut reply.head, total);
+        if matches!(learned, Learned::Whole(_)) {
+            return Seen::Whole;
+        }
+        let (head, refusal) = self.assessed(reply, asked_ms);
+        let too_large = self.policy.body_max.is_some_and(|max| total > max);
+        if let Some(reason) = refusal.or(too_large.then_some("too_large")) {
+            return Seen::Refused(reason);
+        }
+        let Learned::Large { index, skip, .. } = learned else { return Seen::Unfit };
+        let layout = Layout { id: self.policy.cache.new_id(), size: rules.size };
+        Seen::Laid(Box::new(Laid { head, layout, index, skip }))
     }
 
     /// Stores the layout and lets the slice that came with it run on as a fill of its own.

@@ -22,6 +22,7 @@ use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
 use crate::failure::Failure;
 use crate::fill::contact::Contact;
+use crate::cache::{LARGE_PASS_MS, PASS_MS};
 use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::{Origin, Question};
 use crate::fill::reply::Reply;
@@ -109,8 +110,16 @@ impl Job {
         let finishes = self.finishes(0, None);
         let asking = Box::pin(self.ask(&mut contact, asked_ms));
         let Ok(asked) = self.unless_left(asking, || finishes).await else { return };
-        let Asked { reply, laid } = match asked {
-            Ok(asked) => asked,
+        let reply = match asked {
+            Ok(Asked::Whole(reply)) => reply,
+            Ok(Asked::Laid(reply, laid)) => {
+                ending.result = "whole";
+                return self.lay_out(*laid, reply, &contact);
+            }
+            Ok(Asked::Refused(reason)) => {
+                ending.result = "refused";
+                return self.refuse(reason, &contact);
+            }
             Err(failure) => {
                 ending.result = "failed";
                 return self.fail(failure, &contact);
@@ -130,10 +139,6 @@ impl Job {
                 return self.fail(Failure::UpstreamBroken, &contact);
             }
             _ => {}
-        }
-        if let Some(laid) = laid {
-            ending.result = "whole";
-            return self.lay_out(laid, reply, &contact);
         }
         let (head, admitted) = self.judged(&reply, asked_ms);
         let head = Arc::new(head);
@@ -279,7 +284,7 @@ impl Job {
         let cache = &self.policy.cache;
         cache.count_refusal(reason);
         if head.response.status.as_u16() < 500 {
-            cache.mark_uncacheable(&self.fill.key, now_ms());
+            cache.mark_uncacheable(&self.fill, now_ms(), PASS_MS);
             if let Some(stale) = &self.stale {
                 cache.forget(stale);
             }
@@ -290,6 +295,18 @@ impl Job {
         self.fill.make_known(answer, contact);
         cache.complete(&self.fill, None);
         flow
+    }
+
+    /// Sends everyone to the origin by himself, for what he wants of it, for a while.
+    fn refuse(&self, reason: &'static str, contact: &Contact) {
+        let cache = &self.policy.cache;
+        cache.count_refusal(reason);
+        cache.mark_uncacheable(&self.fill, now_ms(), LARGE_PASS_MS);
+        if let Some(stale) = &self.stale {
+            cache.forget(stale);
+        }
+        self.fill.make_known(Answer::Refused(reason), contact);
+        cache.complete(&self.fill, None);
     }
 
     /// Reads the body into the flow, over as many connections as the budget allows. Where it is known which bytes are
@@ -357,7 +374,7 @@ impl Job {
             return;
         }
         self.policy.cache.count_refusal(if too_large { "too_large" } else { "no_room" });
-        self.policy.cache.mark_uncacheable(&self.fill.key, now_ms());
+        self.policy.cache.mark_uncacheable(&self.fill, now_ms(), PASS_MS);
         self.policy.cache.complete(&self.fill, None);
         flow.let_through();
     }

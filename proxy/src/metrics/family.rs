@@ -386,8 +386,8 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_cache_fills_total",
         Kind::Counter,
         &["cache", "result"],
-        "Fills ended: result is whole, revalidated, broken, failed (no answer) or stopped (nobody \
-         left to read).",
+        "Fills ended: result is whole, revalidated, refused (asked for in part, and not to be stored), \
+         broken, failed (no answer) or stopped (nobody left to read).",
     ),
     family(
         "forebay_proxy_cache_fills_in_progress",

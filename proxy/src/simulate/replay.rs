@@ -19,7 +19,7 @@ use crate::cache::object::{Head, Stored};
 use crate::cache::policy::{self, Policy};
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
-use crate::cache::{Asking, Caches, Step};
+use crate::cache::{Asking, Caches, PASS_MS, Step};
 use crate::fill::flow::{Flow, Held, Window};
 use crate::fill::task::room_for;
 use crate::fill::{Fill, Interest};
@@ -241,7 +241,7 @@ impl Replay<'_> {
             if let Some(filling) = self.filling.remove(&id) {
                 let stored = self.stored(&filling, ends_ms);
                 if stored.is_none() {
-                    self.policy.cache.mark_uncacheable(&filling.fill.key, ends_ms);
+                    self.policy.cache.mark_uncacheable(&filling.fill, ends_ms, PASS_MS);
                 }
                 self.policy.cache.complete(&filling.fill, stored);
                 self.memory();
