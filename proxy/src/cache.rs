@@ -43,6 +43,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +51,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 use parking_lot::Mutex;
+use proxy_config::Config;
 use proxy_config::cache::CacheDisk;
 
 use crate::cache::budget::{Class, Lease};
@@ -411,7 +413,7 @@ impl Cache {
     /// Takes the disk tier of a document into force.
     pub fn set_disk(
         self: &Arc<Self>,
-        config: Option<&CacheDisk>,
+        (config, protected): (Option<&CacheDisk>, &[PathBuf]),
         metrics: &Metrics,
     ) -> io::Result<()> {
         let mut inner = self.inner.lock();
@@ -427,11 +429,13 @@ impl Cache {
         let same = inner.disk.as_ref().filter(|disk| disk.path() == config.path);
         if let Some(disk) = same {
             disk.set_bytes_max(bytes_max);
+            disk.set_protected(protected);
         } else {
             let cache = Arc::downgrade(self);
             let reserve = move |bytes| Some(cache.upgrade()?.reserve(bytes, 0).ok()?.0);
             let series = disk::Series::new(&self.name, metrics);
-            let opened = Disk::open(&config.path, bytes_max, Box::new(reserve), series)?;
+            let opened =
+                Disk::open((&config.path, protected), bytes_max, Box::new(reserve), series)?;
             let closed = inner.disk.replace(Arc::new(opened));
             drop(inner);
             drop(closed);
@@ -552,11 +556,8 @@ impl Caches {
     }
 
     /// Takes a document's limits into force; a cache it no longer has is emptied.
-    pub fn set_limits(
-        &self,
-        config: &BTreeMap<String, proxy_config::cache::Cache>,
-        metrics: &Metrics,
-    ) {
+    pub fn set_limits(&self, config: &Config, metrics: &Metrics) {
+        let (config, protected) = (&config.caches, &config.protected_paths);
         for name in config.keys() {
             self.named(name, metrics);
         }
@@ -564,7 +565,7 @@ impl Caches {
             let limits = config.get(&cache.name).map(policy::limits).unwrap_or_default();
             cache.set_limits(limits);
             let disk = config.get(&cache.name).and_then(|cache| cache.disk.as_ref());
-            if let Err(error) = cache.set_disk(disk, metrics) {
+            if let Err(error) = cache.set_disk((disk, protected), metrics) {
                 tracing::error!(cache = cache.name, %error, "no thread for the cache on disk");
             }
             let redis = config.get(&cache.name).and_then(|cache| cache.purge_redis.as_deref());

@@ -56,7 +56,7 @@ pub fn check(config: &Config) -> Result<(), PathFault> {
 }
 
 /// The protected path on the same file system.
-fn sharing(path: &Path, protected: &[PathBuf]) -> Result<Option<PathBuf>, PathFault> {
+pub fn sharing(path: &Path, protected: &[PathBuf]) -> Result<Option<PathBuf>, PathFault> {
     for one in protected {
         if device(path)? == device(one)? {
             return Ok(Some(one.clone()));

@@ -26,7 +26,7 @@ impl Standing {
     pub fn resize(&self, config: &Config, metrics: &Metrics) {
         self.buffers.set(&config.buffer_policies, metrics);
         self.limits.set_limits(&config.rate_limits, metrics);
-        self.caches.set_limits(&config.caches, metrics);
+        self.caches.set_limits(config, metrics);
         for name in LaneName::ALL {
             let lane = self.lanes.named(name.as_str(), metrics);
             lane.enter_into_force(&Budget::of(&config.lanes, name));

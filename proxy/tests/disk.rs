@@ -1,6 +1,7 @@
 //! The cache's second tier on real files: restarts, kills at any point, bit rot, disks that fail.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -195,26 +196,64 @@ fn what_rots_on_disk_is_asked_for_again() {
     wait_until_written(&proxy, 5.0);
 }
 
+/// A file in place of the directory keeps it from being made again for as long as the test wants.
 #[test]
-fn a_disk_that_fails_is_a_miss_and_a_metric() {
+fn a_directory_that_is_removed_is_a_miss_and_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let origin = serving("Cache-Control: max-age=600\r\n");
-    let proxy = Proxy::start(&on_disk(&origin, &cache, "1GiB", ""));
+    let sections = on_disk(&origin, &cache, "1GiB", "");
+    let proxy = Proxy::start(&sections);
+    let ready = |proxy: &Proxy| disk(proxy, "ready");
     assert_eq!(ask(&proxy, "/a", "").body, body_of("/a"));
     wait_until_written(&proxy, 1.0);
-    // Nothing can be written any more, and what was there is gone.
+    fs::remove_dir_all(&cache).unwrap();
+    fs::write(&cache, "in the way").unwrap();
+    eventually("it is seen to be gone", || (ready(&proxy) == 0.0).then_some(()));
+    for path in ["/a", "/b", "/a", "/b"] {
+        assert_eq!(ask(&proxy, path, "").body, body_of(path));
+    }
+    assert_eq!((origin.requests(), disk(&proxy, "objects")), (2, 0.0), "memory goes on");
+    proxy.says("the directory of the cache on disk is gone");
+    fs::remove_file(&cache).unwrap();
+    eventually("a new one", || (ready(&proxy) == 1.0).then_some(()));
+    assert_eq!(ask(&proxy, "/c", "").body, body_of("/c"));
+    wait_until_written(&proxy, 2.0);
+    assert_eq!(records(&cache).len(), 2, "what waited, and what came since");
+    let second = Proxy::start(&sections);
+    second.says("another process uses it");
+    assert_eq!((ready(&second), ready(&proxy)), (0.0, 1.0));
+    // Without what is being written, too, it is none.
     fs::remove_dir_all(cache.join("new")).unwrap();
-    fs::remove_dir_all(cache.join("records")).unwrap();
-    assert_eq!(ask(&proxy, "/b", "").body, body_of("/b"));
-    eventually("a failed write", || (disk(&proxy, "writes_total=failed") > 0.0).then_some(()));
-    assert_eq!(ask(&proxy, "/c", "").body, body_of("/c"), "a pause, not an error");
-    assert!(disk(&proxy, "writes_total=dropped") > 0.0);
+    eventually("it is whole again", || cache.join("new").exists().then_some(()));
+    eventually("it is ready", || (ready(&proxy) == 1.0).then_some(()));
+    assert_eq!(ask(&proxy, "/d", "").body, body_of("/d"));
+    wait_until_written(&proxy, 3.0);
+}
+
+/// A file system that was unmounted, say.
+#[test]
+fn a_directory_that_comes_back_has_what_is_still_good_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, aside) = (folder.path().join("cache"), folder.path().join("aside"));
+    let origin = serving("Cache-Control: max-age=600\r\n");
+    let proxy = Proxy::start(&on_disk(&origin, &cache, "1GiB", ""));
     for path in ["/a", "/b", "/c"] {
         assert_eq!(ask(&proxy, path, "").body, body_of(path));
     }
-    assert_eq!(origin.requests(), 3, "memory goes on");
-    proxy.says("the cache on disk fails");
+    wait_until_written(&proxy, 3.0);
+    let before = records(&cache);
+    fs::rename(&cache, &aside).unwrap();
+    fs::write(&cache, "in the way").unwrap();
+    eventually("it is seen to be gone", || (disk(&proxy, "ready") == 0.0).then_some(()));
+    let post = "POST /a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(proxy.client().ask(post).status, 200, "it forgets what is stored");
+    fs::remove_file(&cache).unwrap();
+    fs::rename(&aside, &cache).unwrap();
+    wait_until_written(&proxy, 2.0);
+    eventually("the forgotten one is removed", || (records(&cache).len() == 2).then_some(()));
+    assert!(records(&cache).iter().all(|record| before.contains(record)), "the others are kept");
+    assert_eq!((disk(&proxy, "ready"), disk(&proxy, "objects")), (1.0, 2.0));
 }
 
 #[test]
@@ -325,6 +364,24 @@ fn no_cache_shares_a_file_system_with_what_is_protected() {
     for named in [&cache, &ledger] {
         assert!(said.contains(&named.display().to_string()), "{said}");
     }
+    assert!(!cache.exists(), "nothing was written");
+}
+
+/// One that was on a file system of its own, until that was gone.
+#[test]
+fn a_directory_that_is_made_again_is_held_against_what_is_protected() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_ne!(device(folder.path()), device(other.path()), "temporary folders are not in memory");
+    let cache = folder.path().join("cache");
+    std::os::unix::fs::symlink(other.path(), &cache).unwrap();
+    let protected = format!("\nprotected_paths: [ '{}' ]", folder.path().display());
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let proxy = Proxy::start(&(on_disk(&origin, &cache, "16MiB", "") + &protected));
+    eventually("the disk", || (disk(&proxy, "ready") == 1.0).then_some(()));
+    fs::remove_file(&cache).unwrap();
+    proxy.says("on the file system of the protected path");
+    assert_eq!((disk(&proxy, "ready"), ask(&proxy, "/", "").text()), (0.0, "1".to_owned()));
     assert!(!cache.exists(), "nothing was written");
 }
 

@@ -5,20 +5,21 @@
 //!   not. [`index`]: what is there, in memory, bounded in bytes; decides what goes.
 //! - One thread per directory writes, evicts and removes. Reads and purges run beside it. No file is
 //!   touched under a lock.
-//! - Whatever goes wrong is a miss and a metric. The directory may even come later: until this process
-//!   has it, and for what is not indexed yet, there are no hits.
+//! - Whatever goes wrong is a miss and a metric. The directory may even come later, or go and come back: until
+//!   this process has it, and for what is not indexed yet, there are no hits.
 
 pub mod folder;
 pub mod index;
 pub mod record;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -27,7 +28,7 @@ use prometheus::{IntCounterVec, IntGauge};
 use tokio::task::spawn_blocking;
 
 use crate::cache::budget::Lease;
-use crate::cache::disk::folder::{Folder, Found, Held};
+use crate::cache::disk::folder::{Folder, Found, Held, tells_of_a_loss};
 use crate::cache::disk::index::{Identity, Index, Number, Swept, on_disk};
 use crate::cache::disk::record::{NEVER, Start, Written};
 use crate::cache::key::Key;
@@ -36,6 +37,7 @@ use crate::cache::object::Stored;
 use crate::cache::purge::{Scope, SweepId};
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
+use crate::protected;
 
 /// Answers that wait to be written; more are dropped.
 const QUEUE_MAX: usize = 1024;
@@ -47,6 +49,8 @@ const USABLE_MS_MIN: u64 = 5000;
 const PAUSE_MS: u64 = 5000;
 /// How often a directory that another process has, or that cannot be used, is tried again.
 const OPEN_AGAIN: Duration = Duration::from_millis(500);
+/// How often it looks whether the directory is still there.
+const LOOK_FOR_FOLDER: Duration = Duration::from_secs(1);
 /// How often the thread looks for what to remove when there is nothing to write.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
@@ -106,7 +110,9 @@ impl Series {
 struct Shared {
     path: PathBuf,
     index: Mutex<Index>,
-    held: OnceLock<Held>,
+    /// Nothing is written on a file system of these.
+    protected: Mutex<Vec<PathBuf>>,
+    held: Mutex<Option<Arc<Held>>>,
     closed: AtomicBool,
     queued_bytes: AtomicU64,
     paused_until_ms: AtomicU64,
@@ -138,12 +144,18 @@ pub struct Disk {
 
 impl Disk {
     /// Returns at once; a thread takes the directory and indexes what is there.
-    pub fn open(path: &Path, bytes_max: u64, reserve: Reserve, series: Series) -> io::Result<Disk> {
+    pub fn open(
+        (path, protected): (&Path, &[PathBuf]),
+        bytes_max: u64,
+        reserve: Reserve,
+        series: Series,
+    ) -> io::Result<Disk> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
+            protected: Mutex::new(protected.to_owned()),
             // A number holds the time, so that it is above those of all runs before.
             index: Mutex::new(Index::new(bytes_max, now_ms() << 20)),
-            held: OnceLock::new(),
+            held: Mutex::default(),
             closed: AtomicBool::new(false),
             queued_bytes: AtomicU64::new(0),
             paused_until_ms: AtomicU64::new(0),
@@ -162,6 +174,10 @@ impl Disk {
         &self.shared.path
     }
 
+    pub fn set_protected(&self, protected: &[PathBuf]) {
+        protected.clone_into(&mut self.shared.protected.lock());
+    }
+
     pub fn set_bytes_max(&self, bytes_max: u64) {
         let mut index = self.shared.index.lock();
         index.bytes_max = bytes_max;
@@ -172,8 +188,7 @@ impl Disk {
 
     /// Bytes and records on disk.
     pub fn counts(&self) -> (u64, usize) {
-        let index = self.shared.index.lock();
-        (index.bytes(), index.objects())
+        self.shared.index.lock().counts()
     }
 
     /// The record that answers the request.
@@ -245,7 +260,7 @@ impl Disk {
     pub async fn load(&self, uri: &Arc<str>, number: Number) -> Option<Loaded> {
         let shared = Arc::clone(&self.shared);
         let read = spawn_blocking(move || {
-            let bytes = shared.held.get()?.read(number);
+            let bytes = shared.held()?.read(number);
             Some(bytes.map(|bytes| record::read(&bytes)))
         });
         let result = match read.await.ok().flatten() {
@@ -287,7 +302,7 @@ impl Disk {
             }
         }
         let shared = &self.shared;
-        let indexing = || shared.held.get().is_some() && !shared.index.lock().is_complete();
+        let indexing = || shared.held().is_some() && !shared.index.lock().is_complete();
         while indexing() && !shared.closed.load(Ordering::Acquire) {
             tokio::time::sleep(LOOK_AROUND).await;
         }
@@ -304,34 +319,74 @@ impl Drop for Disk {
 }
 
 impl Shared {
-    /// The thread: take the directory, index it, then write and remove until the cache is closed.
+    fn held(&self) -> Option<Arc<Held>> {
+        self.held.lock().clone()
+    }
+
+    /// The thread: take the directory, index it, then write and remove until the cache is closed. A directory that
+    /// is lost is taken anew.
     fn run(&self, orders: &Receiver<Write>) {
-        let Some(held) = self.hold() else { return };
-        let held = self.held.get_or_init(|| held);
-        self.series.ready.set(1);
-        let scanned = held.scan(|found| self.index_found(held, found));
+        while let Some(held) = self.hold() {
+            let held = Arc::new(held);
+            *self.held.lock() = Some(Arc::clone(&held));
+            self.series.ready.set(1);
+            self.index_all(&held);
+            if !self.is_lost_after_serving(&held, orders) {
+                return;
+            }
+            self.lose(&held);
+        }
+    }
+
+    fn index_all(&self, held: &Held) {
+        let mut again = HashSet::new();
+        let scanned = held.scan(|found| self.index_found(held, found, &mut again));
         if let Some((path, error)) = &scanned.first {
             let (path, count) = (path.display(), scanned.passed_by);
             tracing::error!(%path, %error, count, "what the cache has on disk cannot all be read");
             self.series.count_reads("failed", count);
         }
-        self.index.lock().complete();
+        let mut index = self.index.lock();
+        if index.is_away() {
+            index.keep(|number| again.contains(&number));
+        }
+        index.complete();
+    }
+
+    /// Does what there is to do until the directory is lost; `false` when the cache was closed.
+    fn is_lost_after_serving(&self, held: &Held, orders: &Receiver<Write>) -> bool {
+        let mut looked = Instant::now();
         while !self.closed.load(Ordering::Acquire) {
             let doomed = std::mem::take(&mut *self.doomed.lock());
             self.remove_or_mark(&doomed, None);
-            match orders.recv_timeout(LOOK_AROUND) {
-                Ok(write) => self.write(held, write),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let is_lost = match orders.recv_timeout(LOOK_AROUND) {
+                Ok(write) => !self.write(held, write),
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            };
+            let is_due = looked.elapsed() >= LOOK_FOR_FOLDER;
+            if is_lost || is_due && !held.is_there() {
+                return true;
             }
+            looked = if is_due { Instant::now() } else { looked };
         }
+        false
+    }
+
+    /// From here on there are no hits, until the directory was taken and looked through again.
+    fn lose(&self, held: &Held) {
+        self.series.ready.set(0);
+        self.index.lock().lose(now_ms() << 20);
+        *self.held.lock() = None;
+        held.release();
+        let path = self.path.display();
+        tracing::error!(%path, "the directory of the cache on disk is gone, or cannot be written");
     }
 
     fn hold(&self) -> Option<Held> {
         let mut told = false;
         while !self.closed.load(Ordering::Acquire) {
-            let folder = Folder::prepare(&self.path).map_err(io::Error::other);
-            let why = match folder.and_then(Folder::hold) {
+            let why = match self.prepare().and_then(Folder::hold) {
                 Ok(Ok(held)) => return Some(held),
                 Ok(Err(_)) => "another process uses it".to_owned(),
                 Err(error) => error.to_string(),
@@ -345,13 +400,34 @@ impl Shared {
         None
     }
 
-    fn index_found(&self, held: &Held, found: Found) -> bool {
+    /// Held against what is protected each time: it may be on another file system than it was.
+    fn prepare(&self) -> io::Result<Folder> {
+        let protected = self.protected.lock().clone();
+        match protected::sharing(&self.path, &protected).map_err(io::Error::other)? {
+            Some(one) => Err(io::Error::other(format!(
+                "it is on the file system of the protected path {}",
+                one.display()
+            ))),
+            None => Folder::prepare(&self.path).map_err(io::Error::other),
+        }
+    }
+
+    /// `again` takes the numbers of what was found again in a directory that was lost.
+    fn index_found(&self, held: &Held, found: Found, again: &mut HashSet<Number>) -> bool {
         let Found { number, start, head } = found;
         let bytes = on_disk(start.record_bytes());
         let identity = head.key().zip(head.selection());
         let identity =
             identity.map(|(key, selection)| Identity { key, selection, tags: head.tags() });
-        let leased = identity.and_then(|identity| {
+        let knows = |of: &Identity| self.index.lock().knows(&of.key.uri, number);
+        let known = identity.as_ref().and_then(knows);
+        if known != Some(false) && self.index.lock().is_away() {
+            again.insert(number);
+        }
+        if known == Some(true) {
+            return !self.closed.load(Ordering::Acquire);
+        }
+        let leased = identity.filter(|_| known.is_none()).and_then(|identity| {
             let lease = (self.reserve)(identity.cost())?;
             Some((identity, lease))
         });
@@ -373,43 +449,61 @@ impl Shared {
         !self.closed.load(Ordering::Acquire)
     }
 
-    fn write(&self, held: &Held, write: Write) {
+    /// Says whether the directory is still of use.
+    fn write(&self, held: &Held, write: Write) -> bool {
         let Write { number, stored, identity, lease } = write;
         self.queued_bytes.fetch_sub(stored.length(), Ordering::AcqRel);
         if !self.index.lock().is_wanted(number) {
-            return self.series.count_write("cancelled");
+            self.series.count_write("cancelled");
+            return true;
         }
         let start = record::write(&stored);
         let bytes = start.as_ref().map(|start| on_disk(start.len() as u64 + stored.length()));
         let room = bytes.and_then(|bytes| self.index.lock().make_room(bytes));
         let (Some(start), Some(bytes), Some(removed)) = (start, bytes, room) else {
             self.index.lock().give_up(number);
-            return self.series.count_write("too_large");
+            self.series.count_write("too_large");
+            return true;
         };
         self.series.count_evictions(removed.len());
         self.remove_all(held, &removed);
         if let Err(error) = held.write(number, &start, &stored) {
             self.index.lock().give_up(number);
-            self.paused_until_ms.store(now_ms() + PAUSE_MS, Ordering::Release);
             self.tell("write", &error);
-            return self.series.count_write("failed");
+            self.series.count_write("failed");
+            let is_lost = tells_of_a_loss(&error) || !held.is_there();
+            if !is_lost {
+                self.paused_until_ms.store(now_ms() + PAUSE_MS, Ordering::Release);
+            }
+            return !is_lost;
         }
         let removed = self.index.lock().add(number, identity, bytes, lease);
         let written = !removed.contains(&number);
         self.remove_all(held, &removed);
         self.series.count_write(if written { "written" } else { "cancelled" });
+        true
     }
 
+    /// What cannot be marked, or is not there to be, is not used again.
     fn remove_or_mark(&self, numbers: &[Number], soft_ms: Option<u64>) {
-        let Some(held) = self.held.get() else { return };
-        let Some(since_ms) = soft_ms else { return self.remove_all(held, numbers) };
+        let held = self.held();
+        let remove = |numbers: &[Number]| held.iter().for_each(|on| self.remove_all(on, numbers));
+        let Some(since_ms) = soft_ms else { return remove(numbers) };
+        let mut unmarked = HashSet::new();
         for number in numbers {
-            if let Err(error) = held.mark_stale(*number, since_ms)
+            let marked = held.as_ref().map(|held| held.mark_stale(*number, since_ms));
+            if let Some(Err(error)) = &marked
                 && error.kind() != io::ErrorKind::NotFound
             {
-                self.tell("mark", &error);
-                self.remove_all(held, &[*number]);
+                self.tell("mark", error);
+                remove(&[*number]);
             }
+            if !matches!(marked, Some(Ok(()))) {
+                unmarked.insert(*number);
+            }
+        }
+        if !unmarked.is_empty() {
+            self.index.lock().keep(|number| !unmarked.contains(&number));
         }
     }
 

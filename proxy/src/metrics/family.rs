@@ -432,8 +432,8 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_cache_disk_ready",
         Kind::Gauge,
         &["cache"],
-        "1 once the directory of `disk` belongs to this process; what is in it is found as it is indexed. \
-         Caches without one have no such series.",
+        "1 while the directory of `disk` belongs to this process and can be used; what is in it is found as it is \
+         indexed. Caches without one have no such series.",
     ),
     family(
         "forebay_proxy_cache_disk_bytes",

@@ -1,13 +1,13 @@
 //! The directory of a cache: `FORMAT` names it, `lock` belongs to the process that uses it, `new/` has
 //! records being written, `records/00` to `records/ff` have whole ones, named by number.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
 use thiserror::Error;
 
 use crate::cache::disk::index::Number;
@@ -36,10 +36,12 @@ pub struct Folder {
     path: PathBuf,
 }
 
-/// A directory that no other process uses.
+/// A directory that no other process uses. Records are reached from the directory itself: where another takes its
+/// place under its path, nothing is written there.
 pub struct Held {
     folder: Folder,
-    _lock: File,
+    at: File,
+    lock: File,
 }
 
 impl Folder {
@@ -69,7 +71,8 @@ impl Folder {
     /// Takes the directory for this process; gives it back when another one has it. What another
     /// version wrote is removed, as is what was being written when a process ended.
     pub fn hold(self) -> Result<Result<Held, Folder>, io::Error> {
-        let lock = OpenOptions::new().create(true).append(true).open(self.path.join("lock"))?;
+        let at = File::open(&self.path)?;
+        let lock = open(&at, "lock", OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(self)),
@@ -85,8 +88,28 @@ impl Folder {
         for shard in 0..=u8::MAX {
             fs::create_dir_all(self.path.join(format!("records/{shard:02x}")))?;
         }
-        Ok(Ok(Held { folder: self, _lock: lock }))
+        let held = Held { folder: self, at, lock };
+        match held.is_there() {
+            true => Ok(Ok(held)),
+            false => Err(io::Error::other("it was replaced meanwhile")),
+        }
     }
+}
+
+fn open(at: &File, name: &str, how: OFlags) -> io::Result<File> {
+    let mode = Mode::from_raw_mode(0o666);
+    Ok(File::from(openat(at, name, how | OFlags::CLOEXEC, mode)?))
+}
+
+/// Whether what failed so will go on failing until the directory is opened anew.
+pub fn tells_of_a_loss(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::StaleNetworkFileHandle
+    )
 }
 
 fn write_format(path: &Path) -> io::Result<()> {
@@ -108,43 +131,61 @@ pub struct Found {
     pub head: Written,
 }
 
+fn record(number: Number) -> String {
+    format!("records/{:02x}/{number:016x}", number & 0xff)
+}
+
 impl Held {
-    fn record(&self, number: Number) -> PathBuf {
-        self.folder.path.join(format!("records/{:02x}/{number:016x}", number & 0xff))
+    /// Whether the directory is still under its path, and whole.
+    pub fn is_there(&self) -> bool {
+        let path = &self.folder.path;
+        let same = match (fs::metadata(path.join("lock")), self.lock.metadata()) {
+            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
+            _ => false,
+        };
+        same && ["FORMAT", "new", "records"].iter().all(|name| path.join(name).exists())
+    }
+
+    /// Gives the directory up, though somebody may still be reading from it.
+    pub fn release(&self) {
+        // What cannot be unlocked is unlocked by being closed.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 
     /// Writes a record beside the others and then gives it its name, so that it is there whole or not.
     pub fn write(&self, number: Number, start: &[u8], stored: &Stored) -> io::Result<()> {
-        let new = self.folder.path.join(format!("new/{number:016x}"));
+        let new = format!("new/{number:016x}");
         let written = (|| {
-            let mut file = File::create(&new)?;
+            let mut file = open(&self.at, &new, OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY)?;
             file.write_all(start)?;
             for block in stored.body.blocks.iter() {
                 file.write_all(block)?;
             }
-            fs::rename(&new, self.record(number))
+            Ok(renameat(&self.at, &new, &self.at, record(number))?)
         })();
         if written.is_err() {
             // It may not even be there.
-            let _ = fs::remove_file(&new);
+            let _ = unlinkat(&self.at, &new, AtFlags::empty());
         }
         written
     }
 
     pub fn read(&self, number: Number) -> io::Result<Bytes> {
-        fs::read(self.record(number)).map(Bytes::from)
+        let mut bytes = Vec::new();
+        open(&self.at, &record(number), OFlags::RDONLY)?.read_to_end(&mut bytes)?;
+        Ok(Bytes::from(bytes))
     }
 
     /// Removes a record; one that is not there is removed.
     pub fn remove(&self, number: Number) -> io::Result<()> {
-        match fs::remove_file(self.record(number)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        match unlinkat(&self.at, record(number), AtFlags::empty()) {
+            Err(error) if error != rustix::io::Errno::NOENT => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     pub fn mark_stale(&self, number: Number, since_ms: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(self.record(number))?;
+        let file = open(&self.at, &record(number), OFlags::WRONLY)?;
         file.write_all_at(&since_ms.to_le_bytes(), STALE_SINCE_AT)
     }
 

@@ -70,6 +70,10 @@ pub struct Index {
     sweeps_begun: u64,
     /// Until every record is indexed: purges that those still to come must obey.
     remembered: Option<Vec<Scope>>,
+    /// The directory is gone: what is known of it answers nothing until it was looked through again.
+    away: bool,
+    /// Up to this number no record is taken in that is not known already.
+    settled: Number,
 }
 
 /// What a step of a purge took out or is to mark on disk.
@@ -92,19 +96,47 @@ impl Index {
             sweeps: Vec::new(),
             sweeps_begun: 0,
             remembered: Some(Vec::new()),
+            away: false,
+            settled: 0,
         }
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// The directory is gone. What comes back of it counts only as far as it is known here by then: it may have
+    /// missed being replaced or purged. `next` is above the number of every record there may be.
+    pub fn lose(&mut self, next: Number) {
+        (self.away, self.settled) = (true, self.last);
+        self.last = self.last.max(next);
+        self.remembered = Some(Vec::new());
     }
 
-    pub fn objects(&self) -> usize {
-        self.order.len()
+    pub fn is_away(&self) -> bool {
+        self.away
+    }
+
+    /// Whether a record that is found again was known, and is as it was; `None` for one of another process.
+    pub fn knows(&self, uri: &Arc<str>, number: Number) -> Option<bool> {
+        let entries = || self.by_uri.get(uri).into_iter().flatten();
+        (number <= self.settled).then(|| entries().any(|entry| entry.number == number))
+    }
+
+    /// Takes out whatever is not to stay.
+    pub fn keep(&mut self, stays: impl Fn(Number) -> bool) {
+        let gone: Vec<_> = self.order.values().filter(|(_, at)| !stays(*at)).cloned().collect();
+        for (uri, number) in gone {
+            self.remove(&uri, number);
+        }
+    }
+
+    /// Bytes and records that are there.
+    pub fn counts(&self) -> (u64, usize) {
+        if self.away { (0, 0) } else { (self.bytes, self.order.len()) }
     }
 
     /// The record that answers the request; it counts as used now.
     pub fn find(&mut self, key: &Key, request: &HeaderMap) -> Option<Number> {
+        if self.away {
+            return None;
+        }
         let sweeps = &self.sweeps;
         let entries = self.by_uri.get_mut(&key.uri)?.iter_mut();
         let fitting = entries.filter(|entry| {
@@ -282,7 +314,7 @@ impl Index {
 
     /// Every record that was there at the start is indexed.
     pub fn complete(&mut self) {
-        self.remembered = None;
+        (self.remembered, self.away) = (None, false);
     }
 
     pub fn is_complete(&self) -> bool {
