@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::StatusCode;
-use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, REFERER, TRANSFER_ENCODING, USER_AGENT};
 use jiff::Timestamp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -23,7 +23,7 @@ use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
 use crate::slowest::{Slow, millis};
 use crate::telemetry::server;
-use crate::{mirror, rules};
+use crate::{mirror, raw, rules};
 
 /// The head that was sent.
 #[derive(Clone, Copy)]
@@ -96,6 +96,7 @@ pub async fn end(edge: &Edge, session: &Session, failed: bool, exchange: &mut Ex
     if exchange.tunnel.has_departed {
         return;
     }
+    reset_if_endless(session, failed, exchange);
     let told = match exchange.trail.is_inside {
         true => error_logs::tell(&edge.state, session.req_header(), exchange),
         false => record(edge, &Moved::by(session), failed, exchange),
@@ -103,10 +104,30 @@ pub async fn end(edge: &Edge, session: &Session, failed: bool, exchange: &mut Ex
     told.written().await;
 }
 
+/// Without an answer of this proxy's own, a failure means that the client has no whole response.
+fn is_aborted(failed: bool, exchange: &Exchange) -> bool {
+    (failed || exchange.failure.is_some()) && exchange.answered.is_none()
+}
+
+/// An answer whose end is that of its connection, as clients of HTTP/1.0 get some, would look whole (RFC 9112 section 8).
+fn reset_if_endless(session: &Session, failed: bool, exchange: &Exchange) {
+    let is_endless = |head: &ResponseHeader| {
+        let framed = [CONTENT_LENGTH, TRANSFER_ENCODING];
+        !framed.iter().any(|name| head.headers.contains_key(name))
+    };
+    let is_sent = session.response_written().is_some_and(is_endless);
+    if !is_sent || !is_aborted(failed, exchange) || exchange.tunnel.carried.is_some() {
+        return;
+    }
+    if let Some(stream) = session.downstream_session.stream() {
+        // Of a Unix socket there is no such thing.
+        let _ = raw::reset(stream);
+    }
+}
+
 /// Counts the request and writes its line, and those of error logs, where they hear of it.
 pub fn record(edge: &Edge, moved: &Moved<'_>, failed: bool, exchange: &mut Exchange) -> Told {
-    // Without an answer of this proxy's own, a failure means that the client has no whole response.
-    let aborted = (failed || exchange.failure.is_some()) && exchange.answered.is_none();
+    let aborted = is_aborted(failed, exchange);
     let sent = moved.sent.map(Sent::status);
     let status = sent.filter(|status| !status.is_informational());
     let took = exchange.begun.elapsed();

@@ -1,6 +1,6 @@
 //! What cannot be had without `unsafe`. A second descriptor of the socket below a stream of pingora's, which tells no more
-//! of it than its number: one that can be waited for elsewhere, and be sent to without copying. And a memory file's pages
-//! as bytes.
+//! of it than its number: one that can be waited for elsewhere, and be sent to without copying; or its connection reset. And a
+//! memory file's pages as bytes.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -11,11 +11,13 @@ use std::slice::from_raw_parts;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use prometheus::IntGauge;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::pwrite;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::net::connect_unspec;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
@@ -33,6 +35,19 @@ pub fn second(stream: &TcpStream) -> io::Result<OwnedFd> {
     // borrowed for longer than this is used.
     let first = unsafe { BorrowedFd::borrow_raw(number) };
     first.try_clone_to_owned()
+}
+
+/// Ends the connection of a stream's socket by a reset, at once; what was not sent yet is not.
+///
+/// Errors: there is no socket of TCP below.
+pub fn reset(stream: &Stream) -> io::Result<()> {
+    let number = stream.id();
+    if number < 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: a stream is known by the number of the descriptor below it, which stays open while the stream is borrowed.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(connect_unspec(socket)?)
 }
 
 /// A socket whose readiness is told to the runtime this is called on.

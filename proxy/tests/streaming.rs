@@ -1,7 +1,10 @@
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use crate::harness::{PATIENCE, Proxy, eventually};
+use crate::caching::cached;
+use crate::harness::{PATIENCE, Proxy, eventually, to};
 use crate::origin::Origin;
 
 #[test]
@@ -167,4 +170,34 @@ fn interim_responses_are_passed_on() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().unwrap().0, 103);
     assert_eq!(client.response(false).unwrap().text(), "ok");
+}
+
+/// HTTP/1.0 has no chunks: the end of the connection is the end of the answer, so it must not look like one.
+#[test]
+fn what_breaks_off_is_no_answer_for_clients_without_chunks_either() {
+    let origin = Origin::start(|exchange| {
+        let is_whole = exchange.target() == "/whole";
+        exchange.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+        if is_whole {
+            exchange.write("0\r\n\r\n");
+        }
+        is_whole
+    });
+    let plain = to(&[origin.address]);
+    for sections in
+        [plain, cached(&origin, ""), cached(&origin, ", freshness: { ttl_default: 1h }")]
+    {
+        let proxy = Proxy::start(&sections);
+        let read = |target: &str| {
+            let mut stream = TcpStream::connect(proxy.public).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            write!(stream, "GET {target} HTTP/1.0\r\nHost: a.example\r\n\r\n").unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).map(|_| String::from_utf8(all).unwrap())
+        };
+        assert!(read("/whole").unwrap().ends_with("\r\n\r\none"));
+        let broken = read("/broken");
+        assert_eq!(broken.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(proxy.log_of("/broken")["aborted"], true);
+    }
 }
