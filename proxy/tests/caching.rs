@@ -527,6 +527,19 @@ fn cookies_of_strangers_are_kept_apart_by_the_key() {
 }
 
 #[test]
+fn what_a_policy_keeps_out_is_said_to_be_kept_out() {
+    let origin = counting("Cache-Control: max-age=60\r\n");
+    let proxy = Proxy::start(&cached(&origin, ", no_store: [ '$cookie_ns' ]"));
+    for body in ["1", "2"] {
+        let response = ask(&proxy, "/", "Cookie: ns=1\r\n");
+        assert_eq!(response.text(), body);
+        assert_eq!(status(&response), "forebay; fwd=bypass; detail=no_store");
+    }
+    let head = proxy.client().ask("HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(status(&head), "forebay; fwd=bypass; detail=head");
+}
+
+#[test]
 fn what_is_not_asked_for_often_enough_is_not_stored() {
     let origin = counting("Cache-Control: max-age=60\r\n");
     let proxy = Proxy::start(&cached(&origin, ", uses_min: 3"));

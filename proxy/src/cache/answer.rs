@@ -323,7 +323,7 @@ async fn find(
         let now_ms = now_ms();
         match policy.cache.look(&asking, policy, now_ms) {
             Step::Unanswerable => return Err(Failure::NotCached),
-            Step::Pass(reason) => return Ok(Found::Pass(reason)),
+            Step::Pass(reason) => return Ok(Found::Pass(said_of(reason, exchange))),
             Step::Serve { stored, refresh } => {
                 if let Some(fill) = refresh {
                     let question = question(session.req_header(), exchange, origin);
@@ -368,6 +368,14 @@ async fn find(
                 }
             }
         }
+    }
+}
+
+/// Why a request passes: what is not to be stored begins no fill, as if it were a HEAD.
+fn said_of(reason: &'static str, exchange: &Exchange) -> &'static str {
+    match reason {
+        "head" if exchange.ruled.texts.cache_no_store => "no_store",
+        reason => reason,
     }
 }
 
