@@ -16,7 +16,7 @@ pub struct Cache {
     /// Second tier on disk; without it, memory only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<CacheDisk>,
-    /// Largest object kept in memory.
+    /// Largest object kept in memory. Nothing larger is stored on disk either, but in `slices`.
     #[serde(default = "object_memory_max")]
     pub object_memory_max: ByteSize,
     /// Part of the memory that objects above `large_object_min` may hold together, so that one

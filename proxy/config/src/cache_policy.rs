@@ -29,7 +29,7 @@ pub struct CachePolicy {
     /// Texts with variables; where one is neither empty nor `0`, the answer is not stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub no_store: Vec<Template>,
-    /// Large objects stored in parts; without it, whole.
+    /// Large objects stored in parts; without it, whole, and none above the cache's `object_memory_max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slices: Option<Slices>,
     /// Largest body stored.

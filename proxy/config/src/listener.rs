@@ -16,7 +16,8 @@ pub struct Listener {
     /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`. Port 0
     /// is any free one. A socket's file is open to all who can reach it: its directory says who can.
     pub address: ListenAddress,
-    /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`.
+    /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`. Interim responses (103) do not
+    /// reach its clients.
     #[serde(default = "yes")]
     pub http2: bool,
     /// TLS; without it the listener speaks cleartext.
