@@ -4,6 +4,7 @@
 //! other listeners.
 
 pub mod certificates;
+pub mod followed;
 pub mod openapi;
 pub mod policies;
 pub mod purge;
@@ -127,10 +128,10 @@ impl Admin {
             Ok(ordered) => ordered,
             Err(page) => return page,
         };
-        let generation = self.state.current();
-        match purge::purge(&order, &generation.routes, &self.state.standing.caches).await {
+        let told = format!("{order:?}");
+        match purge::purge(order, self.state.current(), &self.state.standing.caches).await {
             Ok(done) => {
-                tracing::info!(by = who, ?order, purged = done.purged, "purged");
+                tracing::info!(by = who, order = told, purged = done.purged, "purged");
                 Page::json(&json!(done))
             }
             Err(fault) => Page::problem(fault.status(), &fault.to_string()),

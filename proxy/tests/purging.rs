@@ -18,18 +18,21 @@ pub const TOKEN: &str = "an-operators-token";
 
 /// A proxy whose document has an operator and a viewer, and its tokens' directory.
 pub fn purgeable(origin: &Origin, policy: &str) -> (Proxy, tempfile::TempDir) {
+    purgeable_with(&cached(origin, policy))
+}
+
+fn purgeable_with(sections: &str) -> (Proxy, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("operator"), format!("{TOKEN}\n")).unwrap();
     fs::write(dir.path().join("viewer"), "a-viewers-long-token").unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    let sections = cached(origin, policy);
     let proxy = Proxy::with_admin(
         &format!(
             "tokens: [ {{ name: ops, file: '{}', role: operator }}, {{ name: look, file: '{}', role: viewer }} ]",
             path("operator"),
             path("viewer"),
         ),
-        &sections,
+        sections,
     );
     (proxy, dir)
 }
@@ -93,6 +96,78 @@ fn a_host_is_one_however_it_is_spelled() {
     assert_eq!(asked("a.example"), "5");
     assert_eq!(purge(&proxy, &json!({ "prefixes": ["http://a.example:80/"] }))["purged"], 1);
     assert_eq!(purge(&proxy, &json!({ "urls": ["http://a.example:81/a"] }))["purged"], 1);
+}
+
+/// Routes that ask for other URLs than their clients do.
+fn leading_elsewhere(origin: &Origin) -> String {
+    format!(
+        "upstreams: {{ u: {{ servers: [ {{ address: '{}' }} ] }} }}
+cache_policies: {{ p: {{ cache: main }}, k: {{ cache: main, key: {{ text: 'key-of-$host$request_uri' }} }} }}
+caches: {{ main: {{ memory_max: 64MiB }} }}
+routes:
+- {{ name: prefix, match: {{ paths: [ {{ prefix: /pub/ }} ] }}, rewrite: {{ prefix_to: /priv/ }}, upstream: u, cache_policy: p }}
+- {{ name: whole, match: {{ paths: [ {{ exact: /one }} ] }}, rewrite: {{ to: '/two?of=$query_n' }}, upstream: u, cache_policy: p }}
+- name: found
+  match: {{ paths: [ {{ prefix: /f/ }} ], headers: [ {{ name: x-is, value: {{ exact: f }} }} ] }}
+  rewrite: {{ regex: {{ find: '^/f/', replace: /g/ }} }}
+  upstream: u
+  cache_policy: p
+- {{ name: step, match: {{ paths: [ {{ prefix: /s/ }} ] }}, steps: [ {{ then: [ {{ rewrite: {{ find: '^/s/(.*)', to: '/t/$1' }} }} ] }} ] }}
+- {{ name: keyed, match: {{ paths: [ {{ prefix: /k/ }} ] }}, upstream: u, cache_policy: k }}
+- {{ name: rest, upstream: u, cache_policy: p }}",
+        origin.address
+    )
+}
+
+#[test]
+fn by_the_url_that_clients_ask_for() {
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _tokens) = purgeable_with(&leading_elsewhere(&origin));
+    let paths = ["/pub/a%20b?x=1", "/one?n=5", "/f/a", "/s/a", "/k/a", "/other"];
+    let asked = |path: &str| {
+        let answer = ask(&proxy, path, "X-Is: f\r\n");
+        assert_eq!(answer.status, 200, "{path}");
+        answer.text()
+    };
+    for path in paths {
+        let first = asked(path);
+        assert_eq!(asked(path), first, "{path} is kept");
+        let url = format!("//a.example{path}");
+        assert_eq!(purge(&proxy, &json!({ "urls": [url] }))["purged"], 1, "{path}");
+        assert_ne!(asked(path), first, "{path} is gone");
+    }
+    // Others are not touched.
+    let before = paths.map(asked);
+    for path in ["/pub/a", "/one", "/f/b", "/s/b", "/k/b", "/two"] {
+        let url = format!("http://a.example{path}");
+        assert_eq!(purge(&proxy, &json!({ "urls": [url] }))["purged"], 0, "{path}");
+    }
+    assert_eq!(paths.map(asked), before);
+}
+
+#[test]
+fn by_a_prefix_of_what_clients_ask_for_where_it_can_be_followed() {
+    let origin = counting("Cache-Control: max-age=600\r\n");
+    let (proxy, _tokens) = purgeable_with(&leading_elsewhere(&origin));
+    let path = "/pub/films/a";
+    for prefix in ["/pub/films/", "/pub/", "/pu", "/p", "/pub/films/a", ""] {
+        let first = ask(&proxy, path, "").text();
+        assert_eq!(ask(&proxy, path, "").text(), first);
+        let done = purge(&proxy, &json!({ "prefixes": [format!("http://a.example{prefix}")] }));
+        assert_eq!(done["purged"], 1, "{prefix}");
+        assert_eq!(done.get("not_followed"), None, "{prefix}");
+        assert_ne!(ask(&proxy, path, "").text(), first, "{prefix}");
+    }
+    let lost = |prefix: &str| {
+        let done = purge(&proxy, &json!({ "prefixes": [format!("//a.example{prefix}")] }));
+        assert_eq!(done["purged"], 0, "{prefix}");
+        done.get("not_followed").cloned().unwrap_or(json!([]))
+    };
+    assert_eq!(lost("/pub/series/"), json!([]));
+    assert_eq!(lost("/s/a"), json!(["step"]));
+    assert_eq!(lost("/f"), json!(["found"]));
+    assert_eq!(lost("/on"), json!(["whole"]));
+    assert_eq!(lost("/other/"), json!([]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An order to purge, as the admin API takes it: which answers of which cache.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::admin::followed::{self, Place};
 use crate::cache::key::put_authority;
 use crate::cache::purge::{Busy, SWEEPS_MAX, Scope};
 use crate::cache::{Cache, Caches};
+use crate::generation::Generation;
 use crate::path::{TargetFault, normalize_target};
-use crate::route::Routes;
 
 /// URLs, prefixes and tags in one order together.
 const ITEMS_MAX: usize = 1024;
@@ -49,6 +50,9 @@ pub struct Done {
     /// Caches whose `purge_redis` did not take it, so that other proxies do not know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub untold: Vec<String>,
+    /// Routes that may have led URLs with these prefixes elsewhere, nobody can tell where: what they keep is left.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_followed: BTreeSet<String>,
 }
 
 /// Why an order was not carried out.
@@ -79,7 +83,11 @@ impl PurgeFault {
 }
 
 /// Carries an order out. All of it is read before anything is purged.
-pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Done, PurgeFault> {
+pub async fn purge(
+    order: Order,
+    generation: Arc<Generation>,
+    caches: &Caches,
+) -> Result<Done, PurgeFault> {
     let count = order.urls.len() + order.prefixes.len() + order.tags.len();
     if count == 0 && !order.all {
         return Err(PurgeFault::Nothing);
@@ -94,16 +102,27 @@ pub async fn purge(order: &Order, routes: &Routes, caches: &Caches) -> Result<Do
             return Err(PurgeFault::NoCache(name.clone()));
         }
     }
-    let mut work = Vec::new();
-    for cache in chosen {
-        let scopes = scopes(order, routes, &cache)?;
-        work.push((cache, scopes));
-    }
+    let soft = order.soft;
+    // Routes are many, and so may the URLs be.
+    let planning = tokio::task::spawn_blocking(move || {
+        let mut not_followed = BTreeSet::new();
+        let mut work = Work::new();
+        for cache in chosen {
+            let scopes = scopes(&order, &generation, &cache, &mut not_followed)?;
+            work.push((cache, scopes));
+        }
+        Ok::<_, PurgeFault>((work, not_followed))
+    });
+    let (work, not_followed) = planning.await.map_err(|_| PurgeFault::Busy(Busy))??;
     // Both at once: neither waits for what the other takes. What is refused here is told nobody.
-    let telling = async { Ok(elsewhere(&work, order.soft).await) };
-    let (counts, told) = tokio::try_join!(biased; here(&work, order.soft), telling)?;
-    let mut done =
-        Done { purged: counts.iter().sum(), caches: BTreeMap::new(), untold: Vec::new() };
+    let telling = async { Ok(elsewhere(&work, soft).await) };
+    let (counts, told) = tokio::try_join!(biased; here(&work, soft), telling)?;
+    let mut done = Done {
+        purged: counts.iter().sum(),
+        caches: BTreeMap::new(),
+        untold: Vec::new(),
+        not_followed,
+    };
     for ((cache, _), (count, told)) in work.iter().zip(counts.into_iter().zip(told)) {
         done.caches.insert(cache.name.clone(), count);
         if !told {
@@ -167,7 +186,12 @@ async fn elsewhere(work: &Work, soft: bool) -> Vec<bool> {
     told
 }
 
-fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scope>, PurgeFault> {
+fn scopes(
+    order: &Order,
+    generation: &Generation,
+    cache: &Arc<Cache>,
+    not_followed: &mut BTreeSet<String>,
+) -> Result<Vec<Scope>, PurgeFault> {
     if order.all {
         return Ok(vec![Scope::All]);
     }
@@ -184,7 +208,13 @@ fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scop
             begin.make_ascii_lowercase();
             begin + rest
         };
-        scopes.extend(schemes.iter().map(|scheme| Scope::Prefix(begin(scheme).into())));
+        for scheme in schemes {
+            scopes.push(Scope::Prefix(begin(scheme).into()));
+            let (begins, lost) =
+                followed::prefixes(generation, Place { scheme, host, target: rest });
+            scopes.extend(begins.into_iter().map(|begin| Scope::Prefix(begin.into())));
+            not_followed.extend(lost);
+        }
     }
     for url in &order.urls {
         let (schemes, host, target) = parts(url)?;
@@ -193,12 +223,18 @@ fn scopes(order: &Order, routes: &Routes, cache: &Arc<Cache>) -> Result<Vec<Scop
             .map_err(|fault| PurgeFault::Target { url: url.clone(), fault })?;
         let target = String::from_utf8_lossy(&target);
         // What a URL is stored under depends on the policy: some of its parameters may not count.
-        for policy in routes.cache_policies().filter(|p| Arc::ptr_eq(&p.cache, cache)) {
+        for policy in generation.routes.cache_policies().filter(|p| Arc::ptr_eq(&p.cache, cache)) {
             let uris = schemes.iter().flat_map(|scheme| {
                 let key = &policy.key;
                 [key.uri(scheme, host, &target), key.uri_as_written(scheme, host, &target)]
             });
             scopes.extend(uris.map(Scope::Uri));
+        }
+        for scheme in schemes {
+            let place = Place { scheme, host, target: &target };
+            scopes.extend(
+                followed::uris(generation, place).into_iter().map(|uri| Scope::Uri(uri.into())),
+            );
         }
     }
     scopes.extend(order.tags.iter().map(|tag| Scope::Tag(tag.as_str().into())));

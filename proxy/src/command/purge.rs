@@ -63,6 +63,11 @@ pub fn run(options: &Options) -> Result<(), Fault> {
             Err(Fault::Other(anyhow!("{what} {names})")))
         }
     };
+    for route in answer["not_followed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!(
+            "forebay-proxy: route `{route}` rewrites what begins so, and a prefix does not tell to what: what it keeps is left; purge it by --url or --tag"
+        );
+    }
     match options.output.output {
         Output::Json => print(&format!("{answer}\n")),
         Output::Text => {
