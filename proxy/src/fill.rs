@@ -2,7 +2,7 @@
 //! no reader can hold up or take away from the others.
 //!
 //! What is on disk is a fill too ([`load`]). The stops of the others: [`origin`] asks → the answer is judged ([`crate::cache::freshness`]) and made known to
-//! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored. Large
+//! everyone who waits → the body is read into a [`flow`] and [`resume`]d when it breaks → stored, or [`passing`] where there is no room. Large
 //! objects are fetched by the [`slice`].
 
 pub mod contact;
@@ -10,6 +10,7 @@ pub mod feed;
 pub mod flow;
 pub mod load;
 pub mod origin;
+pub mod passing;
 pub mod reply;
 pub mod resume;
 pub mod slice;
@@ -47,6 +48,8 @@ pub enum Answer {
     Large(Arc<Stored>, Arc<Interest>),
     /// What is stored still holds (304).
     Fresh(Arc<Stored>),
+    /// For everyone it fits who begins with it: there is no room for it, for this reason.
+    Passing(Arc<Head>, Arc<Flow>, &'static str),
     /// For the one who asked: it may not be stored, for this reason.
     Private(Arc<Head>, Arc<Flow>, &'static str),
     /// For nobody: it may not be stored, for this reason, and only a part of it was asked for.
@@ -103,7 +106,7 @@ impl Fill {
     pub fn may_be_in(&self, scope: &Scope) -> bool {
         let known = self.known.borrow();
         let tags = match known.as_ref().map(|known| &known.answer) {
-            Some(Answer::Shared(head, _)) => Some(&head.tags),
+            Some(Answer::Shared(head, _) | Answer::Passing(head, ..)) => Some(&head.tags),
             _ => None,
         };
         scope.may_cover(&self.key.uri, tags)
@@ -178,14 +181,15 @@ impl Fill {
         }
         match self.known.borrow().as_ref().map(|known| &known.answer) {
             None => selection.is_none_or(|s| s.fits(asking.headers) == s.fits(&self.request)),
-            Some(Answer::Shared(head, flow)) => {
+            Some(Answer::Shared(head, flow) | Answer::Passing(head, flow, _)) => {
                 let Some(times) = &head.times else { return false };
                 // Judged as of its arrival: a segment may take longer to come than it is fresh.
                 let at_ms = times.arrived_ms();
                 let honor = policy.freshness.honor_request;
                 let usable =
                     any_request || plan(Some(times), asking.said, honor, at_ms) == Plan::Hit;
-                usable && flow.is_kept() && head.selection.fits(asking.headers)
+                let is_whole = flow.is_kept() || flow.is_open();
+                usable && is_whole && head.selection.fits(asking.headers)
             }
             Some(_) => false,
         }
@@ -199,6 +203,10 @@ impl Interest {
     pub fn in_fill(fill: &Arc<Fill>) -> Interest {
         fill.interest.send_modify(|count| *count += 1);
         Interest(Arc::clone(fill))
+    }
+
+    pub fn key(&self) -> &Key {
+        &self.0.key
     }
 }
 

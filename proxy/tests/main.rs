@@ -59,6 +59,7 @@ mod refusing;
 mod rewriting;
 mod routing;
 mod serving_files;
+mod sharing;
 mod simulating;
 mod slicing;
 mod slow_clients;

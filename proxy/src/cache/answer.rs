@@ -5,7 +5,7 @@ mod invalidate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, RANGE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -16,7 +16,7 @@ pub use crate::cache::answer::invalidate::invalidate;
 use crate::cache::directives::Directives;
 use crate::cache::freshness::{Plan, plan};
 use crate::cache::key::Key;
-use crate::cache::object::Stored;
+use crate::cache::object::{Head, Stored};
 use crate::cache::policy::Policy;
 use crate::cache::serve::{Source, send};
 use crate::cache::sliced::Sliced;
@@ -26,7 +26,9 @@ use crate::cache::{Asking, Step, conditional, now_ms};
 use crate::detour::{self, trail};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
+use crate::fill::flow::Flow;
 use crate::fill::origin::{Origin, Question};
+use crate::fill::passing::Passing;
 use crate::fill::slice::Wants;
 use crate::fill::task::Job;
 use crate::fill::{Answer, Fill, Interest, Known};
@@ -346,24 +348,30 @@ async fn find(
                 let question = question(session.req_header(), exchange, origin);
                 let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
                 let wants = wants(session.req_header(), policy, stale.as_ref());
-                let asked = stale.clone();
-                let origin = origin.clone();
-                Job { fill: of_fill, policy: of_policy, origin, question, stale: asked, wants }
-                    .start();
+                let job = Job {
+                    fill: of_fill,
+                    policy: of_policy,
+                    origin: origin.clone(),
+                    question,
+                    stale: stale.clone(),
+                    wants,
+                };
+                job.start();
                 let known = wait(session, &fill).await?;
-                return led(
-                    session.req_header(),
-                    exchange,
-                    policy,
-                    (known, interest, stale),
-                    &said,
-                );
+                let asked = (session.req_header(), origin);
+                return led(asked, exchange, policy, (known, interest, stale), &said);
             }
             Step::Join { fill, interest, stale } => {
                 let waited = timeout_at(deadline.into(), wait(session, &fill)).await;
                 let Ok(known) = waited else { continue };
+                let known = known?;
+                if let Answer::Passing(head, flow, reason) = known.answer {
+                    let asked = (session.req_header(), edited.as_ref(), origin);
+                    let of = (head, flow, reason);
+                    return Ok(joined_passing(asked, exchange, policy, of, interest));
+                }
                 let headers = edited.as_ref().unwrap_or(&session.req_header().headers);
-                if let Some(found) = joined(headers, policy, (known?, interest, stale), &said)? {
+                if let Some(found) = joined(headers, policy, (known, interest, stale), &said)? {
                     return Ok(found);
                 }
             }
@@ -417,9 +425,9 @@ type Outcome = (Known, Interest, Option<Arc<Stored>>);
 
 /// What the one who began a fill gets of it.
 fn led(
-    request: &RequestHeader,
+    (request, origin): (&RequestHeader, &Origin),
     exchange: &mut Exchange,
-    policy: &Policy,
+    policy: &Arc<Policy>,
     (known, interest, stale): Outcome,
     said: &Directives,
 ) -> Result<Found, Failure> {
@@ -446,17 +454,60 @@ fn led(
                 return Ok(found);
             }
             // The origin can answer a part by itself; the whole would be read for nothing.
-            if request.headers.contains_key(http::header::RANGE) {
+            if request.headers.contains_key(RANGE) {
                 return Ok(Found::Pass(reason));
             }
             let status = format!("forebay; fwd={why}; detail={reason}");
             Ok(Found::Source(Source::Flow(head, flow), Verdict::Miss, status, Some(interest)))
+        }
+        Answer::Passing(_, _, reason) if request.headers.contains_key(RANGE) => {
+            Ok(Found::Pass(reason))
+        }
+        Answer::Passing(head, flow, reason) => {
+            let source = passing((head, flow), &interest, (request, origin), exchange, policy);
+            let status = format!("forebay; fwd={why}; detail={reason}");
+            Ok(Found::Source(source, Verdict::Miss, status, Some(interest)))
         }
         Answer::Refused(reason) => Ok(Found::Pass(reason)),
         Answer::Failed(failure) => stand_in(stale, policy, said).ok_or(failure),
         // A load has no leader of this kind.
         Answer::Loaded => Err(Failure::Internal),
     }
+}
+
+/// What passes, and how its rest is asked for by this request.
+fn passing(
+    (head, flow): (Arc<Head>, Arc<Flow>),
+    interest: &Interest,
+    (request, origin): (&RequestHeader, &Origin),
+    exchange: &Exchange,
+    policy: &Arc<Policy>,
+) -> Source {
+    Source::Passing(Box::new(Passing {
+        head,
+        flow,
+        key: interest.key().clone(),
+        policy: Arc::clone(policy),
+        origin: origin.clone(),
+        question: question(request, exchange, origin),
+    }))
+}
+
+/// What one who waited gets of what there is no room for: a place beside the one who asked, or what he asks for himself.
+fn joined_passing(
+    (request, edited, origin): (&RequestHeader, Option<&HeaderMap>, &Origin),
+    exchange: &Exchange,
+    policy: &Arc<Policy>,
+    (head, flow, reason): (Arc<Head>, Arc<Flow>, &'static str),
+    interest: Interest,
+) -> Found {
+    let headers = edited.unwrap_or(&request.headers);
+    if !flow.is_open() || !head.selection.fits(headers) || headers.contains_key(RANGE) {
+        return Found::Pass(reason);
+    }
+    let source = passing((head, flow), &interest, (request, origin), exchange, policy);
+    let status = format!("forebay; fwd=uri-miss; collapsed; detail={reason}");
+    Found::Source(source, Verdict::Collapsed, status, Some(interest))
 }
 
 /// What one who waited for somebody else's fill gets of it; `None`: to be decided anew.
@@ -480,7 +531,11 @@ fn joined(
             let source = Source::Stored(stored);
             Ok(Some(Found::Source(source, Verdict::Collapsed, status, Some(interest))))
         }
-        Answer::Shared(..) | Answer::Large(..) | Answer::Fresh(_) | Answer::Loaded => Ok(None),
+        Answer::Shared(..)
+        | Answer::Passing(..)
+        | Answer::Large(..)
+        | Answer::Fresh(_)
+        | Answer::Loaded => Ok(None),
         Answer::Private(head, _, reason) => {
             let failed = head.response.status.as_u16() >= 500;
             let stood_in = stale.filter(|_| failed);

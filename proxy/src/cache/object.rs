@@ -67,6 +67,16 @@ pub struct Blocks {
 }
 
 impl Blocks {
+    /// None yet, and the first is to begin here.
+    pub fn beginning_at(at: u64) -> Blocks {
+        Blocks { end: at, ..Blocks::default() }
+    }
+
+    /// Where those that are held begin.
+    pub fn begin(&self) -> u64 {
+        self.blocks.front().map_or(self.end, |(begins, _)| *begins)
+    }
+
     pub fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             let begins = self.end;
@@ -115,7 +125,7 @@ impl Blocks {
 
     /// Bytes that are held.
     pub fn held(&self) -> u64 {
-        self.end - self.blocks.front().map_or(self.end, |(begins, _)| *begins)
+        self.end - self.begin()
     }
 
     /// One block in place of many small ones, so that an origin that drips costs no more than one

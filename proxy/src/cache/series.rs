@@ -38,7 +38,7 @@ impl Series {
                 &metrics.cache_fills,
                 &["whole", "revalidated", "refused", "broken", "failed", "stopped"],
             ),
-            (&metrics.cache_fill_resumes, &["resumed", "changed", "failed"]),
+            (&metrics.cache_fill_resumes, &["resumed", "changed", "failed", "left_behind"]),
             (&metrics.cache_slices, &sliced::RESULTS),
             (&metrics.cache_purge_messages, &fan_out::RESULTS),
         ];

@@ -19,6 +19,7 @@ use crate::cache::range::{Wanted, wanted};
 use crate::cache::sliced::{Sliced, send_sliced};
 use crate::failure::Failure;
 use crate::fill::flow::{Flow, Reader};
+use crate::fill::passing::{Passing, Read};
 use crate::rate_limit::quota::Quota;
 use crate::respond;
 use crate::rules::edits::edit_response;
@@ -36,6 +37,7 @@ const PART_BYTES_MAX: usize = 256 * 1024;
 pub enum Source {
     Stored(Arc<Stored>),
     Flow(Arc<Head>, Arc<Flow>),
+    Passing(Box<Passing>),
     Sliced(Box<Sliced>),
 }
 
@@ -44,6 +46,7 @@ impl Source {
         match self {
             Source::Stored(stored) => &stored.head,
             Source::Flow(head, _) => head,
+            Source::Passing(passing) => &passing.head,
             Source::Sliced(sliced) => &sliced.of.head,
         }
     }
@@ -52,6 +55,7 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.times()),
             Source::Flow(head, _) => head.times,
+            Source::Passing(passing) => passing.head.times,
             Source::Sliced(sliced) => Some(sliced.of.times()),
         }
     }
@@ -61,8 +65,14 @@ impl Source {
         match self {
             Source::Stored(stored) => Some(stored.length()),
             Source::Flow(head, flow) => head.length.or_else(|| flow.whole_length()),
+            Source::Passing(passing) => passing.head.length,
             Source::Sliced(sliced) => sliced.of.head.length,
         }
+    }
+
+    /// Whether its bytes come from the origin now.
+    fn is_on_its_way(&self) -> bool {
+        matches!(self, Source::Flow(..) | Source::Passing(_))
     }
 }
 
@@ -93,7 +103,8 @@ pub async fn send(
     }
     // Made before the head is written: what is to be read must not be forgotten meanwhile.
     let mut reader = match source {
-        Source::Flow(_, flow) if has_body => Some(flow.reader(first)),
+        Source::Flow(_, flow) if has_body => Some((flow.reader(first), None)),
+        Source::Passing(passing) if has_body => Some(passing.reader(first).await?),
         _ => None,
     };
     edit_response(&mut head, edits).map_err(|_| Failure::Internal)?;
@@ -104,14 +115,17 @@ pub async fn send(
     head_sent();
     match (&mut reader, source) {
         _ if !has_body => {}
-        (Some(reader), _) => relay(session, reader, end, pacing).await?,
+        (Some(read), Source::Passing(passing)) => {
+            relay_passing(session, passing, read, end, pacing).await?;
+        }
+        (Some((reader, _)), _) => relay(session, reader, end, pacing).await?,
         (None, Source::Stored(stored)) => {
             send_stored(session, stored, (first, end), pacing).await?;
         }
         (None, Source::Sliced(sliced)) => {
             send_sliced(session, sliced, (first, end), pacing).await?;
         }
-        (None, Source::Flow(..)) => return Err(Failure::Internal),
+        (None, Source::Flow(..) | Source::Passing(_)) => return Err(Failure::Internal),
     }
     session.write_response_body(None, true).await.map_err(|_| Failure::ClientGone)
 }
@@ -178,6 +192,22 @@ pub async fn relay(
     }
 }
 
+/// The same; who is left behind by the others goes on by himself.
+async fn relay_passing(
+    session: &mut Session,
+    passing: &Passing,
+    read: &mut Read,
+    end: u64,
+    pacing: &Pacing,
+) -> Result<(), Failure> {
+    loop {
+        match relay(session, &mut read.0, end, pacing).await {
+            Err(_) if read.0.is_behind() => *read = passing.rest(read.0.at()).await?,
+            done => return done,
+        }
+    }
+}
+
 /// What a request gets of an answer: all of it, unless it `has_parts`. `None` when its head cannot be made.
 pub fn respond_to(
     request: &RequestHeader,
@@ -192,7 +222,7 @@ pub fn respond_to(
     head.remove_header(&CONTENT_LENGTH);
     if let Some(times) = source.times() {
         let age = times.age_ms(now_ms) / 1000;
-        if age > 0 || !matches!(source, Source::Flow(..)) || head.headers.contains_key(AGE) {
+        if age > 0 || !source.is_on_its_way() || head.headers.contains_key(AGE) {
             head.insert_header(AGE, HeaderValue::from(age)).ok()?;
         }
     }

@@ -2,16 +2,18 @@
 //!
 //! While everything is kept, readers may come late and be slow: the writer never waits. A body that
 //! is not kept passes through a window: the writer waits for the slowest reader, and what all have
-//! read is forgotten.
+//! read is forgotten. Who holds up others for too long, and can go on by himself, is left behind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proxy_config::buffer_policy::Side;
 use proxy_config::units::ByteSize;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::cache::budget::Lease;
 use crate::cache::object::{Blocks, Body};
@@ -21,6 +23,8 @@ use crate::raw::PagesWriter;
 
 /// Bytes of a body that is not kept which may wait for their readers, without a policy.
 pub const WINDOW_BYTES: u64 = 256 * 1024;
+/// How long all in all readers wait for slower ones of the same window.
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
 /// Most bytes handed to a reader at once.
 const PART_BYTES_MAX: usize = 256 * 1024;
 
@@ -72,20 +76,53 @@ struct State {
     /// The window was full and is not low yet.
     full: bool,
     /// Where each reader is; only needed for the window.
-    places: BTreeMap<u64, u64>,
+    places: BTreeMap<u64, Place>,
     readers: u64,
+    /// How long readers have waited for slower ones.
+    held_up: Duration,
     held: Held,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u64,
+    /// Its reader can be left behind.
+    goes_on: bool,
 }
 
 impl State {
     fn slowest(&self) -> u64 {
-        self.places.values().min().copied().unwrap_or(0)
+        self.places.values().map(|place| place.at).min().unwrap_or(0)
+    }
+
+    /// Forgets what all have read, once nobody can begin with them any more.
+    fn forget(&mut self) {
+        if self.windowed && self.blocks.end() >= self.window.high {
+            let slowest = self.slowest();
+            self.blocks.forget_before(slowest);
+        }
+    }
+
+    /// Whether somebody has all there is, and others do not.
+    fn is_held_up(&self) -> bool {
+        let there = self.blocks.end();
+        self.places.len() > 1 && self.places.values().any(|place| place.at == there)
+    }
+
+    /// Leaves those behind who are in the way of the others and can go on by themselves.
+    fn leave_behind(&mut self) {
+        self.held_up = Duration::ZERO;
+        if self.is_held_up() {
+            let (there, low) = (self.blocks.end(), self.window.low.max(1));
+            self.places.retain(|_, place| !place.goes_on || there - place.at < low);
+            self.forget();
+        }
     }
 
     fn has_room(&mut self) -> bool {
         let there = self.blocks.end();
         if !self.windowed {
-            let farthest = self.places.values().max();
+            let farthest = self.places.values().map(|place| place.at).max();
             let near = |ahead: u64| farthest.is_none_or(|at| there < at.saturating_add(ahead));
             return self.window.ahead.is_none_or(near);
         }
@@ -114,14 +151,24 @@ impl Flow {
 
     /// A body that is kept in these pages.
     pub fn paged(held: Held, window: Window, pages: Option<PagesWriter>) -> Arc<Flow> {
+        Flow::with(Blocks::default(), held, window, pages)
+    }
+
+    /// The rest of a body, from this byte on; it passes through.
+    pub fn rest(at: u64, window: Window) -> Arc<Flow> {
+        Flow::with(Blocks::beginning_at(at), Held::Nothing, window, None)
+    }
+
+    fn with(blocks: Blocks, held: Held, window: Window, pages: Option<PagesWriter>) -> Arc<Flow> {
         let state = State {
-            blocks: Blocks::default(),
+            blocks,
             end: None,
             windowed: matches!(held, Held::Nothing),
             window,
             full: false,
             places: BTreeMap::new(),
             readers: 0,
+            held_up: Duration::ZERO,
             held,
         };
         Arc::new(Flow {
@@ -134,12 +181,28 @@ impl Flow {
 
     /// A reader that begins at this byte.
     pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
+        self.reader_in(&mut self.state.lock(), Place { at, goes_on: false })
+    }
+
+    /// The same of a reader that can be left behind; `None` when what begins there has passed.
+    pub fn passing_reader(self: &Arc<Self>, at: u64) -> Option<Reader> {
         let mut state = self.state.lock();
+        let is_there = state.blocks.begin() <= at;
+        is_there.then(|| self.reader_in(&mut state, Place { at, goes_on: true }))
+    }
+
+    fn reader_in(self: &Arc<Self>, state: &mut State, place: Place) -> Reader {
         state.readers += 1;
         let id = state.readers;
-        state.places.insert(id, at);
-        drop(state);
-        Reader { flow: Arc::clone(self), id, at, arrived: self.arrived.subscribe() }
+        state.places.insert(id, place);
+        let (flow, arrived) = (Arc::clone(self), self.arrived.subscribe());
+        Reader { flow, id, at: place.at, arrived, is_behind: false }
+    }
+
+    /// Whether a reader may still begin at byte 0 with those of a window.
+    pub fn is_open(&self) -> bool {
+        let state = self.state.lock();
+        state.windowed && state.blocks.begin() == 0 && state.blocks.end() < state.window.high
     }
 
     /// Bytes received so far.
@@ -182,9 +245,27 @@ impl Flow {
     /// much as may be read ahead of it otherwise.
     pub async fn room(&self) {
         let mut taken = self.taken.subscribe();
-        while !self.state.lock().has_room() {
-            if taken.changed().await.is_err() {
-                return;
+        loop {
+            let (held_up, before) = {
+                let mut state = self.state.lock();
+                if state.has_room() {
+                    return;
+                }
+                (state.windowed && state.is_held_up(), state.held_up)
+            };
+            let begun = Instant::now();
+            let changed = match held_up {
+                true => timeout(HELD_UP_MAX.saturating_sub(before), taken.changed()).await,
+                false => Ok(taken.changed().await),
+            };
+            match changed {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) if held_up => self.state.lock().held_up += begun.elapsed(),
+                Ok(Ok(())) => {}
+                Err(_) => {
+                    self.state.lock().leave_behind();
+                    self.arrived.send_replace(());
+                }
             }
         }
     }
@@ -213,8 +294,7 @@ impl Flow {
         let mut state = self.state.lock();
         state.windowed = true;
         state.held = Held::Nothing;
-        let slowest = state.slowest();
-        state.blocks.forget_before(slowest);
+        state.forget();
         // A block would keep all pages.
         if self.pages.lock().take().is_some() {
             state.blocks.copy();
@@ -277,9 +357,20 @@ pub struct Reader {
     id: u64,
     at: u64,
     arrived: watch::Receiver<()>,
+    is_behind: bool,
 }
 
 impl Reader {
+    /// Where it is.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether it failed because it was left behind.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// The next bytes before `end` (exclusive), as soon as there are any; `None` at the end.
     pub async fn next(&mut self, end: u64) -> Option<Result<Bytes, Failure>> {
         loop {
@@ -299,6 +390,10 @@ impl Reader {
             return Some(None);
         }
         let mut state = self.flow.state.lock();
+        if !state.places.contains_key(&self.id) {
+            self.is_behind = true;
+            return Some(Some(Err(Failure::UpstreamBroken)));
+        }
         let there = state.blocks.end();
         if let Some(Err(failure)) = &state.end
             && there < end
@@ -312,11 +407,10 @@ impl Reader {
         let most = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(PART_BYTES_MAX);
         bytes.truncate(most);
         self.at += bytes.len() as u64;
-        state.places.insert(self.id, self.at);
-        if state.windowed {
-            let slowest = state.slowest();
-            state.blocks.forget_before(slowest);
+        if let Some(place) = state.places.get_mut(&self.id) {
+            place.at = self.at;
         }
+        state.forget();
         let is_watched = state.windowed || state.window.ahead.is_some();
         drop(state);
         if is_watched {

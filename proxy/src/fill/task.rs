@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::fill::contact::Contact;
 use crate::fill::flow::{Flow, Held};
 use crate::fill::origin::{Origin, Question};
+use crate::fill::passing::{self, NO_ROOM, TOO_LARGE, is_for_room};
 use crate::fill::reply::Reply;
 use crate::fill::resume::{self, Rest};
 use crate::fill::slice::{Asked, Wants};
@@ -97,6 +98,24 @@ impl Job {
         let runtimes = self.origin.runtimes.clone();
         let latency = runtimes.of(Place::Latency).clone();
         let run = async move { Box::pin(self.run(begun)).await };
+        latency.spawn(async move { hop::drive(&runtimes, None, run).await });
+    }
+
+    /// Reads the rest of a body for one who was left behind by others.
+    pub(super) fn start_rest(
+        self,
+        reply: Box<Reply>,
+        (head, flow): (Arc<Head>, Arc<Flow>),
+        skip: u64,
+    ) {
+        let runtimes = self.origin.runtimes.clone();
+        let latency = runtimes.of(Place::Latency).clone();
+        let run = async move {
+            let asked_ms = now_ms();
+            let mut ending = Ending { job: &self, flow: None, asked_ms, result: "stopped" };
+            let receiving = self.receive(reply, (&head, &flow, None), skip, &mut ending);
+            Box::pin(receiving).await;
+        };
         latency.spawn(async move { hop::drive(&runtimes, None, run).await });
     }
 
@@ -260,10 +279,12 @@ impl Job {
         let cost = head.cost(&self.fill.key);
         let room = match refusal {
             Some(reason) => Err(reason),
-            None if body_bytes > self.policy.body_bytes_max() => Err("too_large"),
-            None => self.policy.cache.reserve(cost, room_for(body_bytes)).map_err(|_| "no_room"),
+            None if body_bytes > self.policy.body_bytes_max() => Err(TOO_LARGE),
+            None => self.policy.cache.reserve(cost, room_for(body_bytes)).map_err(|_| NO_ROOM),
         };
-        head.times = head.times.filter(|_| room.is_ok());
+        // What lacks but room is good for as long as it would be stored.
+        head.times =
+            head.times.filter(|_| room.as_ref().map_or_else(|why| is_for_room(why), |_| true));
         (head, room)
     }
 
@@ -283,13 +304,19 @@ impl Job {
     fn let_pass(&self, head: &Arc<Head>, reason: &'static str, contact: &Contact) -> Arc<Flow> {
         let cache = &self.policy.cache;
         cache.count_refusal(reason);
-        if head.response.status.as_u16() < 500 {
+        // That there is no room says nothing of the answer, nor of the next moment.
+        if head.response.status.as_u16() < 500 && reason != NO_ROOM {
             cache.mark_uncacheable(&self.fill, now_ms(), PASS_MS);
             if let Some(stale) = &self.stale {
                 cache.forget(stale);
             }
         }
         let flow = Flow::new(Held::Nothing, self.origin.window());
+        if self.policy.collapse && passing::is_shared(head, reason) {
+            let answer = Answer::Passing(Arc::clone(head), Arc::clone(&flow), reason);
+            self.fill.make_known(answer, contact);
+            return flow;
+        }
         let answer = Answer::Private(Arc::clone(head), Arc::clone(&flow), reason);
         // Known and out of the table in this order: who still waits must find the answer.
         self.fill.make_known(answer, contact);
@@ -319,7 +346,13 @@ impl Job {
         mut skip: u64,
     ) -> Result<Result<Bytes, Failure>, Stopped> {
         let (mut resumes_left, mut last) = (self.policy.resumes_max, Bytes::new());
+        // Who comes while the first bytes are there begins with the others.
+        let mut is_open = !flow.is_kept();
         loop {
+            if is_open && !flow.is_open() {
+                self.policy.cache.complete(&self.fill, None);
+                is_open = false;
+            }
             let kept = || flow.is_kept();
             let finishes = || kept() && self.finishes(flow.received(), head.length);
             self.unless_left(flow.room(), finishes).await?;
@@ -373,8 +406,10 @@ impl Job {
         if !too_large && (needed == 0 || self.policy.cache.grow(flow, needed).is_ok()) {
             return;
         }
-        self.policy.cache.count_refusal(if too_large { "too_large" } else { "no_room" });
-        self.policy.cache.mark_uncacheable(&self.fill, now_ms(), PASS_MS);
+        self.policy.cache.count_refusal(if too_large { TOO_LARGE } else { NO_ROOM });
+        if too_large {
+            self.policy.cache.mark_uncacheable(&self.fill, now_ms(), PASS_MS);
+        }
         self.policy.cache.complete(&self.fill, None);
         flow.let_through();
     }

@@ -405,7 +405,7 @@ pub const FAMILIES: &[Family] = &[
         "forebay_proxy_cache_fill_resumes_total",
         Kind::Counter,
         &["cache", "result"],
-        "Broken fills asked for their rest: result is resumed, changed (other bytes now) or failed.",
+        "Rests that were asked for, of fills that broke: result is resumed, changed (other bytes now) or failed; and left_behind, for readers who held up others where there was no room.",
     ),
     family(
         "forebay_proxy_cache_purge_messages_total",
