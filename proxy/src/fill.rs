@@ -160,6 +160,11 @@ impl Fill {
         *self.interest.borrow() == 0
     }
 
+    /// How many wait for it or read from it.
+    fn waiting(&self) -> watch::Receiver<usize> {
+        self.interest.subscribe()
+    }
+
     /// Waits until nobody is left who wants it.
     async fn left(&self) {
         let mut interest = self.interest.subscribe();

@@ -72,6 +72,8 @@ struct State {
     blocks: Blocks,
     end: Option<Result<(), Failure>>,
     windowed: bool,
+    /// Readers may still begin with byte 0: nothing is forgotten.
+    gathers: bool,
     window: Window,
     /// The window was full and is not low yet.
     full: bool,
@@ -95,9 +97,9 @@ impl State {
         self.places.values().map(|place| place.at).min().unwrap_or(0)
     }
 
-    /// Forgets what all have read, once nobody can begin with them any more.
+    /// Forgets what all have read.
     fn forget(&mut self) {
-        if self.windowed && self.blocks.end() >= self.window.high {
+        if self.windowed && !self.gathers {
             let slowest = self.slowest();
             self.blocks.forget_before(slowest);
         }
@@ -126,7 +128,8 @@ impl State {
             let near = |ahead: u64| farthest.is_none_or(|at| there < at.saturating_add(ahead));
             return self.window.ahead.is_none_or(near);
         }
-        let waiting = there.saturating_sub(self.slowest());
+        let read = if self.gathers { 0 } else { self.slowest() };
+        let waiting = there.saturating_sub(read);
         if waiting >= self.window.high {
             self.full = true;
         } else if waiting <= self.window.low {
@@ -154,6 +157,13 @@ impl Flow {
         Flow::with(Blocks::default(), held, window, pages)
     }
 
+    /// A body that passes through, for all who begin with it before [`Flow::close`].
+    pub fn gathering(window: Window) -> Arc<Flow> {
+        let flow = Flow::new(Held::Nothing, window);
+        flow.state.lock().gathers = true;
+        flow
+    }
+
     /// The rest of a body, from this byte on; it passes through.
     pub fn rest(at: u64, window: Window) -> Arc<Flow> {
         Flow::with(Blocks::beginning_at(at), Held::Nothing, window, None)
@@ -164,6 +174,7 @@ impl Flow {
             blocks,
             end: None,
             windowed: matches!(held, Held::Nothing),
+            gathers: false,
             window,
             full: false,
             places: BTreeMap::new(),
@@ -188,7 +199,10 @@ impl Flow {
     pub fn passing_reader(self: &Arc<Self>, at: u64) -> Option<Reader> {
         let mut state = self.state.lock();
         let is_there = state.blocks.begin() <= at;
-        is_there.then(|| self.reader_in(&mut state, Place { at, goes_on: true }))
+        let reader = is_there.then(|| self.reader_in(&mut state, Place { at, goes_on: true }));
+        drop(state);
+        self.taken.send_replace(());
+        reader
     }
 
     fn reader_in(self: &Arc<Self>, state: &mut State, place: Place) -> Reader {
@@ -199,10 +213,40 @@ impl Flow {
         Reader { flow, id, at: place.at, arrived, is_behind: false }
     }
 
-    /// Whether a reader may still begin at byte 0 with those of a window.
+    /// Whether a reader may still begin with the others.
     pub fn is_open(&self) -> bool {
+        self.state.lock().gathers
+    }
+
+    /// Whether there is as much as can be while it is open.
+    pub fn is_full(&self) -> bool {
         let state = self.state.lock();
-        state.windowed && state.blocks.begin() == 0 && state.blocks.end() < state.window.high
+        state.blocks.end() >= state.window.high
+    }
+
+    /// Waits until there are so many readers as `waiting` says.
+    pub async fn gathered(&self, mut waiting: watch::Receiver<usize>) {
+        let mut taken = self.taken.subscribe();
+        loop {
+            let readers = self.state.lock().places.len();
+            if *waiting.borrow_and_update() <= readers {
+                return;
+            }
+            let gone = tokio::select! {
+                more = taken.changed() => more.is_err(),
+                less = waiting.changed() => less.is_err(),
+            };
+            if gone {
+                return;
+            }
+        }
+    }
+
+    /// Who has not begun yet comes too late.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.gathers = false;
+        state.forget();
     }
 
     /// Bytes received so far.

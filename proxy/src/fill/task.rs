@@ -1,6 +1,7 @@
 //! The task of a fill: ask, judge, read, store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -39,6 +40,8 @@ use crate::video::role::Role;
 
 /// What a body of known length is reserved beyond its bytes: a block for each 16 KiB and some.
 const BYTES_PER_BLOCK: u64 = 16 * 1024;
+/// How long those who waited for what passes have to begin with it.
+const GATHERING_MAX: Duration = Duration::from_secs(1);
 /// Fields of a 304 that do not replace those stored: they describe bytes that were not sent, or name
 /// the bytes that are here.
 const KEPT_ON_304: [HeaderName; 5] =
@@ -311,12 +314,13 @@ impl Job {
                 cache.forget(stale);
             }
         }
-        let flow = Flow::new(Held::Nothing, self.origin.window());
         if self.policy.collapse && passing::is_shared(head, reason) {
+            let flow = Flow::gathering(self.origin.window());
             let answer = Answer::Passing(Arc::clone(head), Arc::clone(&flow), reason);
             self.fill.make_known(answer, contact);
             return flow;
         }
+        let flow = Flow::new(Held::Nothing, self.origin.window());
         let answer = Answer::Private(Arc::clone(head), Arc::clone(&flow), reason);
         // Known and out of the table in this order: who still waits must find the answer.
         self.fill.make_known(answer, contact);
@@ -346,12 +350,11 @@ impl Job {
         mut skip: u64,
     ) -> Result<Result<Bytes, Failure>, Stopped> {
         let (mut resumes_left, mut last) = (self.policy.resumes_max, Bytes::new());
-        // Who comes while the first bytes are there begins with the others.
-        let mut is_open = !flow.is_kept();
+        let mut is_open = flow.is_open();
         loop {
-            if is_open && !flow.is_open() {
-                self.policy.cache.complete(&self.fill, None);
+            if is_open && flow.is_full() {
                 is_open = false;
+                self.gather(flow).await;
             }
             let kept = || flow.is_kept();
             let finishes = || kept() && self.finishes(flow.received(), head.length);
@@ -391,6 +394,16 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Those who waited for it take their places; nobody comes to it after them.
+    async fn gather(&self, flow: &Flow) {
+        // Out of the table first, so that they become no more.
+        self.policy.cache.complete(&self.fill, None);
+        let gathered = flow.gathered(self.fill.waiting());
+        // Who is not there by then asks by himself.
+        let _ = tokio::time::timeout(GATHERING_MAX, gathered).await;
+        flow.close();
     }
 
     /// Room for more of a body; when there is none, or it has grown too large to be stored, it goes
