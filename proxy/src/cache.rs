@@ -14,6 +14,7 @@
 //! bytes), [`clock`], [`object`] (a stored answer), [`paged`] (bodies the kernel sends).
 
 pub mod answer;
+pub mod backoff;
 pub mod budget;
 pub mod clock;
 pub mod conditional;
@@ -54,6 +55,7 @@ use parking_lot::Mutex;
 use proxy_config::Config;
 use proxy_config::cache::CacheDisk;
 
+use crate::cache::backoff::Failures;
 use crate::cache::budget::{Class, Lease};
 pub use crate::cache::clock::now_ms;
 use crate::cache::directives::Directives;
@@ -103,6 +105,8 @@ struct Inner {
     fills_count: usize,
     /// Hashes of what may not be stored ([`Cache::pass_hash`]), and until when that is believed.
     passes: LruCache<u64, u64>,
+    /// By the same hashes, what an origin has failed to refresh.
+    failures: Failures,
     /// How often was asked for what is not stored, by the hash of its key.
     uses: LruCache<u64, u32>,
     /// Evictions that the metric has counted.
@@ -126,6 +130,8 @@ pub struct Asking<'a> {
 pub enum Step {
     /// Answer with this; `refresh` is a fill to run beside it.
     Serve { stored: Arc<Stored>, refresh: Option<Arc<Fill>> },
+    /// Answer with this in place of an origin that has just failed.
+    StandIn(Arc<Stored>),
     /// Wait for somebody else's fill. `stale` is what stands in when it fails.
     Join { fill: Arc<Fill>, interest: Interest, stale: Option<Arc<Stored>> },
     /// Load what is on disk into memory, then ask again. Others may join meanwhile.
@@ -148,6 +154,7 @@ impl Cache {
                 fills: HashMap::new(),
                 fills_count: 0,
                 passes: LruCache::new(PASSES_MAX),
+                failures: Failures::default(),
                 uses: LruCache::new(USES_MAX),
                 evictions_counted: [0; 2],
             }),
@@ -234,13 +241,25 @@ impl Cache {
             honor,
             now_ms,
         );
+        let has_failed = |inner: &Inner| {
+            let waits =
+                inner.failures.is_waited_for(self.pass_hash(asking.key, asking.headers), now_ms);
+            self.series.refreshes_held.inc_by(u64::from(waits));
+            waits
+        };
         match (plan, stored) {
             (Plan::Hit, Some(stored)) => Step::Serve { stored, refresh: None },
             (Plan::HitAndRevalidate, Some(stored)) => {
                 let running = inner.running(asking, policy, true).is_some();
-                let refresh =
-                    (!running && inner.fills_count < FILLS_MAX).then(|| inner.begin(asking, true));
+                let begins = !running && inner.fills_count < FILLS_MAX && !has_failed(&inner);
+                let refresh = begins.then(|| inner.begin(asking, true));
                 Step::Serve { stored, refresh }
+            }
+            (Plan::Revalidate, Some(stored))
+                if stored.times().serves_on_error(asking.said, honor, now_ms)
+                    && has_failed(&inner) =>
+            {
+                Step::StandIn(stored)
             }
             (Plan::Unanswerable, _) => Step::Unanswerable,
             (_, stale) => {
@@ -334,6 +353,16 @@ impl Cache {
     pub fn mark_uncacheable(&self, fill: &Fill, now_ms: u64, for_ms: u64) {
         let pass = self.pass_hash(&fill.key, &fill.request);
         self.inner.lock().passes.put(pass, now_ms + for_ms);
+    }
+
+    /// What is stored is not to be refreshed for a while, since the origin has failed to; or it has not.
+    pub fn note_refresh(&self, fill: &Fill, stale: &Stored, failed: bool, now_ms: u64) {
+        let hash = self.pass_hash(&fill.key, &fill.request);
+        let failures = &mut self.inner.lock().failures;
+        match failed {
+            true => failures.note(hash, stale.times().lifetime_ms(), now_ms),
+            false => failures.forget(hash),
+        }
     }
 
     /// What may not be stored for who names himself may be for everybody else.

@@ -1,6 +1,6 @@
 //! The metric series of a cache.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::cache::purge::SCOPES;
 use crate::cache::{Cache, answer, disk, fan_out, freshness, sliced};
@@ -16,6 +16,7 @@ pub struct Series {
     pub evictions: IntCounterVec,
     pub refusals: IntCounterVec,
     pub invalidations: IntCounterVec,
+    pub refreshes_held: IntCounter,
     pub purges: IntCounterVec,
     pub purged_objects: IntCounterVec,
     pub fills: IntCounterVec,
@@ -67,6 +68,7 @@ impl Series {
             evictions: metrics.cache_evictions.clone(),
             refusals: metrics.cache_refusals.clone(),
             invalidations: metrics.cache_invalidations.clone(),
+            refreshes_held: metrics.cache_refreshes_held.with_label_values(&[cache]),
             purges: metrics.cache_purges.clone(),
             purged_objects: metrics.cache_purged_objects.clone(),
             fills: metrics.cache_fills.clone(),

@@ -145,7 +145,7 @@ impl Sliced {
         let mut may_load = true;
         for _ in 0..TRIES_MAX {
             let (fill, interest, own) = match step {
-                Step::Serve { stored, .. } => {
+                Step::Serve { stored, .. } | Step::StandIn(stored) => {
                     self.policy.cache.count_slice("stored");
                     return Ok(Piece::Stored(stored));
                 }

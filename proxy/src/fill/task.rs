@@ -144,10 +144,12 @@ impl Job {
             }
             Err(failure) => {
                 ending.result = "failed";
+                self.note_refresh(true);
                 return self.fail(failure, &contact);
             }
         };
         let status = reply.head.status;
+        self.note_refresh(self.stands_in(status));
         match (status, &self.stale) {
             (StatusCode::NOT_MODIFIED, Some(stale)) => {
                 ending.result = "revalidated";
@@ -203,6 +205,13 @@ impl Job {
                 flow.fail(failure);
             }
             Err(Stopped) => {}
+        }
+    }
+
+    /// Whether the origin failed to say what has become of what is stored.
+    fn note_refresh(&self, failed: bool) {
+        if let Some(stale) = &self.stale {
+            self.policy.cache.note_refresh(&self.fill, stale, failed, now_ms());
         }
     }
 

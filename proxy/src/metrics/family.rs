@@ -371,6 +371,12 @@ pub const FAMILIES: &[Family] = &[
         "Answers forgotten because a request may have changed what they show.",
     ),
     family(
+        "forebay_proxy_cache_refreshes_held_total",
+        Kind::Counter,
+        &["cache"],
+        "Requests answered with what is stale without the origin being asked, since it has just failed.",
+    ),
+    family(
         "forebay_proxy_cache_purges_total",
         Kind::Counter,
         &["cache", "scope", "kind"],

@@ -190,6 +190,8 @@ impl Replay<'_> {
                 }
                 0.0
             }
+            // Origins of traces do not fail.
+            Step::StandIn(_) => 0.0,
             Step::Join { fill, .. } => {
                 self.figures.collapsed += 1;
                 let running = self.filling.values().find(|f| Arc::ptr_eq(&f.fill, &fill));
