@@ -15,6 +15,7 @@ mod acme;
 mod admin_socket;
 mod auth_requests;
 mod authority;
+mod backing_off;
 mod balancing;
 mod buffering;
 mod caching;

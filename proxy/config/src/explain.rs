@@ -42,6 +42,9 @@ pub struct Explanation {
     pub host: String,
     /// The path that routes are compared with; bytes that are not UTF-8 are shown as U+FFFD.
     pub path: String,
+    /// Path and query that steps have made of it, where they have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub became: Option<String>,
     pub route: Option<RouteMet>,
     /// The routes before it, each with why it does not take the request.
     pub passed_over: Vec<PassedOver>,
@@ -136,6 +139,10 @@ pub fn explain(
         End::Route(_, Some(reply)) => Some(reply.clone()),
         _ => None,
     };
+    let became = walk.rewritten.then(|| match walk.query.as_str() {
+        "" => walk.path.clone(),
+        query => format!("{}?{query}", walk.path),
+    });
     let walked = Target { path: &walk.path, query: &walk.query, ..target };
     let route = found.map(|index| request.met(index, (&walked, &walk), replied));
     let outcome = match (&route, &listener) {
@@ -155,6 +162,7 @@ pub fn explain(
         listener,
         host: normalize_host(host).into_owned(),
         path: String::from_utf8_lossy(&normalize_path(uri.path())).into_owned(),
+        became,
         route,
         passed_over,
         is_unrouted: end == End::NoRoute,
@@ -358,6 +366,9 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "  host      {}", self.host)?;
         writeln!(f, "  path      {}", self.path)?;
+        if let Some(became) = &self.became {
+            writeln!(f, "  became    {became} by steps")?;
+        }
         for passed in &self.passed_over {
             writeln!(f, "  not       {}: {}", passed.route, passed.reason)?;
         }

@@ -119,10 +119,11 @@ pub struct RewriteStep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AfterRewrite {
-    /// The next step; after the last one, a route is looked for with the new path.
+    /// The next step; after the last one, a route is looked for with the new path: among all that have an action, or,
+    /// where this route has none, among those after it.
     #[default]
     GoOn,
-    /// A route is looked for with the new path at once.
+    /// The same at once.
     Again,
     /// The steps end, and the request stays on this route.
     Stay,
