@@ -14,7 +14,7 @@ use proxy_config::header_edits::Rendered;
 use tokio::time::timeout_at;
 
 pub use crate::cache::answer::invalidate::invalidate;
-use crate::cache::answer::outcome::{Found, joined, joined_passing, led, question, stood_in};
+use crate::cache::answer::outcome::{Found, joined, led, question, stood_in};
 use crate::cache::directives::Directives;
 use crate::cache::key::Key;
 use crate::cache::object::Stored;
@@ -358,14 +358,9 @@ async fn find(
             Step::Join { fill, interest, stale } => {
                 let waited = timeout_at(deadline.into(), wait(session, &fill)).await;
                 let Ok(known) = waited else { continue };
-                let known = known?;
-                if let Answer::Passing(head, flow, reason) = known.answer {
-                    let asked = (session.req_header(), edited.as_ref(), origin);
-                    let of = (head, flow, reason);
-                    return Ok(joined_passing(asked, exchange, policy, of, interest));
-                }
-                let headers = edited.as_ref().unwrap_or(&session.req_header().headers);
-                if let Some(found) = joined(headers, policy, (known, interest, stale), &said)? {
+                let asked = (session.req_header(), edited.as_ref(), origin);
+                let outcome = (known?, interest, stale);
+                if let Some(found) = joined(asked, exchange, policy, outcome, &said)? {
                     return Ok(found);
                 }
             }

@@ -100,7 +100,7 @@ fn passing(
 }
 
 /// What one who waited gets of what there is no room for: a place beside the one who asked, or what he asks for himself.
-pub fn joined_passing(
+fn joined_passing(
     (request, edited, origin): (&RequestHeader, Option<&HeaderMap>, &Origin),
     exchange: &Exchange,
     policy: &Arc<Policy>,
@@ -118,11 +118,13 @@ pub fn joined_passing(
 
 /// What one who waited for somebody else's fill gets of it; `None`: to be decided anew.
 pub fn joined(
-    headers: &HeaderMap,
-    policy: &Policy,
+    asked: (&RequestHeader, Option<&HeaderMap>, &Origin),
+    exchange: &Exchange,
+    policy: &Arc<Policy>,
     (known, interest, stale): Outcome,
     said: &Directives,
 ) -> Result<Option<Found>, Failure> {
+    let headers = asked.1.unwrap_or(&asked.0.headers);
     match known.answer {
         Answer::Shared(head, flow) if head.selection.fits(headers) && flow.is_kept() => {
             let status = "forebay; fwd=uri-miss; collapsed".to_owned();
@@ -137,11 +139,10 @@ pub fn joined(
             let source = Source::Stored(stored);
             Ok(Some(Found::Source(source, Verdict::Collapsed, status, Some(interest))))
         }
-        Answer::Shared(..)
-        | Answer::Passing(..)
-        | Answer::Large(..)
-        | Answer::Fresh(_)
-        | Answer::Loaded => Ok(None),
+        Answer::Shared(..) | Answer::Large(..) | Answer::Fresh(_) | Answer::Loaded => Ok(None),
+        Answer::Passing(head, flow, reason) => {
+            Ok(Some(joined_passing(asked, exchange, policy, (head, flow, reason), interest)))
+        }
         Answer::Private(head, _, reason) => {
             let failed = head.response.status.as_u16() >= 500;
             let stood_in = stale.filter(|_| failed);
