@@ -358,9 +358,11 @@ impl Cache {
     /// What is stored is not to be refreshed for a while, since the origin has failed to; or it has not.
     pub fn note_refresh(&self, fill: &Fill, stale: &Stored, failed: bool, now_ms: u64) {
         let hash = self.pass_hash(&fill.key, &fill.request);
+        let times = stale.times();
+        let fresh_ms = u64::try_from(times.fresh_for_ms(times.arrived_ms())).unwrap_or(0);
         let failures = &mut self.inner.lock().failures;
         match failed {
-            true => failures.note(hash, stale.times().lifetime_ms(), now_ms),
+            true => failures.note(hash, fresh_ms, now_ms),
             false => failures.forget(hash),
         }
     }

@@ -30,7 +30,7 @@ use crate::failure::Failure;
 use crate::fill::origin::{Origin, Question};
 use crate::fill::slice::Wants;
 use crate::fill::task::Job;
-use crate::fill::{Answer, Fill, Known};
+use crate::fill::{Fill, Known};
 use crate::hop;
 use crate::prompt::quantum::QUANTUM_BYTES;
 use crate::rules::{self, edits};

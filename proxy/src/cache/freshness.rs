@@ -144,11 +144,6 @@ impl Times {
         self.arrived_ms < self.fresh_until_ms
     }
 
-    /// How long it was to be fresh when it came.
-    pub fn lifetime_ms(&self) -> u64 {
-        self.fresh_until_ms.saturating_sub(self.arrived_ms)
-    }
-
     /// Freshness left; negative when stale.
     pub fn fresh_for_ms(&self, now_ms: u64) -> i64 {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
