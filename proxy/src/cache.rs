@@ -10,12 +10,13 @@
 //! time is taken out ([`forgetting`], [`purge`]), by URI, prefix or one of its [`tags`], here and at other proxies
 //! ([`fan_out`]).
 //!
-//! Beside the way: [`policy`] (a document's policy made ready), [`budget`] (who holds how many
+//! Beside the way: [`caches`] (all of a process), [`policy`] (a document's policy made ready), [`budget`] (who holds how many
 //! bytes), [`clock`], [`object`] (a stored answer), [`paged`] (bodies the kernel sends).
 
 pub mod answer;
 pub mod backoff;
 pub mod budget;
+pub mod caches;
 pub mod clock;
 pub mod conditional;
 pub mod date;
@@ -40,7 +41,7 @@ pub mod tags;
 pub mod vary;
 pub mod verdict;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
@@ -52,7 +53,6 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 use parking_lot::Mutex;
-use proxy_config::Config;
 use proxy_config::cache::CacheDisk;
 
 use crate::cache::backoff::Failures;
@@ -565,44 +565,6 @@ impl Inner {
         self.fills_count -= before - fills.len();
         if fills.is_empty() {
             self.fills.remove(&fill.key);
-        }
-    }
-}
-
-/// All caches this process has ever known, by name.
-#[derive(Default)]
-pub struct Caches(Mutex<BTreeMap<String, Arc<Cache>>>);
-
-impl Caches {
-    /// The cache of that name, made when new, without memory until a configuration gives it some.
-    pub fn named(&self, name: &str, metrics: &Metrics) -> Arc<Cache> {
-        let mut caches = self.0.lock();
-        let cache =
-            caches.entry(name.to_owned()).or_insert_with(|| Arc::new(Cache::new(name, metrics)));
-        Arc::clone(cache)
-    }
-
-    pub fn all(&self) -> Vec<Arc<Cache>> {
-        self.0.lock().values().cloned().collect()
-    }
-
-    /// Takes a document's limits into force; a cache it no longer has is emptied.
-    pub fn set_limits(&self, config: &Config, metrics: &Metrics) {
-        let (config, protected) = (&config.caches, &config.protected_paths);
-        for name in config.keys() {
-            self.named(name, metrics);
-        }
-        for cache in self.all() {
-            let limits = config.get(&cache.name).map(policy::limits).unwrap_or_default();
-            cache.set_limits(limits);
-            let disk = config.get(&cache.name).and_then(|cache| cache.disk.as_ref());
-            if let Err(error) = cache.set_disk((disk, protected), metrics) {
-                tracing::error!(cache = cache.name, %error, "no thread for the cache on disk");
-            }
-            let redis = config.get(&cache.name).and_then(|cache| cache.purge_redis.as_deref());
-            if let Err(error) = cache.set_fan_out(redis, metrics) {
-                tracing::error!(cache = cache.name, %error, "purges are not shared");
-            }
         }
     }
 }

@@ -6,7 +6,7 @@ use proxy_config::lane::{LaneName, Spill};
 
 use crate::buffer::Policies;
 use crate::buffer::spill::Place;
-use crate::cache::Caches;
+use crate::cache::caches::Caches;
 use crate::lane::{Budget, Lanes};
 use crate::metrics::Metrics;
 use crate::rate_limit::Limits;

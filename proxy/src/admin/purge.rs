@@ -10,9 +10,10 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::admin::followed::{self, Place};
+use crate::cache::Cache;
+use crate::cache::caches::Caches;
 use crate::cache::key::put_authority;
 use crate::cache::purge::{Busy, SWEEPS_MAX, Scope};
-use crate::cache::{Cache, Caches};
 use crate::generation::Generation;
 use crate::path::{TargetFault, normalize_target};
 

@@ -36,7 +36,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use crate::cache::Caches;
+    use crate::cache::caches::Caches;
     use crate::metrics::Metrics;
 
     use super::*;

@@ -13,13 +13,14 @@ use pingora::http::ResponseHeader;
 use proxy_config::Config;
 use serde::Serialize;
 
+use crate::cache::caches::Caches;
 use crate::cache::directives::Directives;
 use crate::cache::freshness::assess;
 use crate::cache::object::{Head, Stored};
 use crate::cache::policy::{self, Policy};
 use crate::cache::tags::Tags;
 use crate::cache::vary::Selection;
-use crate::cache::{Asking, Caches, PASS_MS, Step};
+use crate::cache::{Asking, PASS_MS, Step};
 use crate::fill::flow::{Flow, Held, Window};
 use crate::fill::task::room_for;
 use crate::fill::{Fill, Interest};
