@@ -12,6 +12,7 @@ mod balances;
 mod batches;
 mod behind;
 mod binary;
+mod broken_off;
 mod commands;
 mod copies;
 mod dated;

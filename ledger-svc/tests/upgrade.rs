@@ -20,7 +20,7 @@ on_every_engine!(
 );
 
 /// Those of an engine's migrations, as released.
-fn migrations(engine: Engine, versions: RangeInclusive<i64>) -> Migrator {
+pub fn migrations(engine: Engine, versions: RangeInclusive<i64>) -> Migrator {
     let (folder, name) = match engine {
         Engine::Sqlite => ("sqlite", "ledger"),
         Engine::MariaDb => ("mysql", "forebay ledger"),
@@ -42,7 +42,7 @@ fn migrations(engine: Engine, versions: RangeInclusive<i64>) -> Migrator {
     Migrator::with_migrations(found)
 }
 
-async fn migrate(raw: &mut Raw, engine: Engine, versions: RangeInclusive<i64>) {
+pub async fn migrate(raw: &mut Raw, engine: Engine, versions: RangeInclusive<i64>) {
     async fn run<C: Migrate>(connection: &mut C, migrator: &Migrator) {
         connection.ensure_migrations_table("_sqlx_migrations").await.unwrap();
         migrator.run_direct(None, connection, false).await.unwrap();

@@ -90,8 +90,12 @@ impl Audit {
             Self::MySql(_) => &mysql::MIGRATIONS,
             Self::Postgres(_) => &postgres::MIGRATIONS,
         };
-        let sql = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version".to_owned();
-        let applied = self.rows(sql, |row| Ok((row.long(0)?, row.bytes(1)?.to_vec()))).await;
+        let sql = "SELECT version, checksum, CASE WHEN success THEN version ELSE 0 END
+            FROM _sqlx_migrations ORDER BY version";
+        let applied = |row: &dyn Columns| {
+            Ok((row.long(0)?, row.bytes(1)?.to_vec(), row.long(2)? == row.long(0)?))
+        };
+        let applied = self.rows(sql.to_owned(), applied).await;
         let applied = applied.map_err(|error| StoreError::Foreign {
             database: url.to_string(),
             reason: error.to_string(),

@@ -32,14 +32,7 @@ pub async fn run<C: Migrate>(
     opening: impl Fn(&sqlx::Error) -> StoreError,
 ) -> Result<Migrated, StoreError> {
     let migrator = Migrator::with_migrations(sources.iter().map(migration).collect());
-    let failed = |error| match error {
-        MigrateError::Execute(error) => opening(&error),
-        MigrateError::VersionMismatch(version) => StoreError::OtherVersion {
-            database: database.into(),
-            reason: format!("its migration {version} is not the one this version has"),
-        },
-        error => StoreError::Migration { database: database.into(), reason: error.to_string() },
-    };
+    let failed = |error| failed(error, database, &opening);
     connection.ensure_migrations_table(TABLE).await.map_err(failed)?;
     let before = connection.list_applied_migrations(TABLE).await.map_err(failed)?;
     migrator.run_direct(None, connection, false).await.map_err(failed)?;
@@ -47,22 +40,58 @@ pub async fn run<C: Migrate>(
     Ok(Migrated { applied: sources.len() - before.len(), version })
 }
 
+/// What it means for the database that a migration failed.
+pub fn failed(
+    error: MigrateError,
+    database: &str,
+    opening: impl Fn(&sqlx::Error) -> StoreError,
+) -> StoreError {
+    match error {
+        MigrateError::Execute(error) => opening(&error),
+        MigrateError::ExecuteMigration(error, version) => {
+            stopped(version, database, opening(&error))
+        }
+        MigrateError::VersionMismatch(version) => StoreError::OtherVersion {
+            database: database.into(),
+            reason: format!("its migration {version} is not the one this version has"),
+        },
+        error => StoreError::Migration { database: database.into(), reason: error.to_string() },
+    }
+}
+
+/// What stopped a migration, which is not what keeps a database from being opened.
+pub fn stopped(version: i64, database: &str, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Open { reason, .. } => {
+            let reason = format!("migration {version}: {reason}; it may be run again");
+            StoreError::Migration { database: database.into(), reason }
+        }
+        error => error,
+    }
+}
+
+/// By which a migration is known again.
+pub fn checksum(source: &Source) -> Vec<u8> {
+    migration(source).checksum.to_vec()
+}
+
 /// Holds the migrations a database has had against this version's.
 pub fn compare(
     database: &str,
     sources: &[Source],
-    applied: &[(i64, Vec<u8>)],
+    applied: &[(i64, Vec<u8>, bool)],
 ) -> Result<(), StoreError> {
     let other = |reason: String| StoreError::OtherVersion { database: database.into(), reason };
-    for (index, (version, checksum)) in applied.iter().enumerate() {
+    for (index, (version, checksum, _)) in applied.iter().enumerate() {
         let source = sources.get(index).filter(|source| source.0 == *version);
         let source = source
             .ok_or_else(|| other(format!("it has migration {version}, which has no place here")))?;
-        if migration(source).checksum.as_ref() != checksum.as_slice() {
+        if self::checksum(source) != *checksum {
             return Err(other(format!("its migration {version} is not the one this version has")));
         }
     }
-    if applied.len() < sources.len() {
+    // One that is not done was broken off.
+    if applied.len() < sources.len() || applied.iter().any(|(_, _, is_done)| !is_done) {
         let (database, url) = (database.into(), database.into());
         return Err(StoreError::Unmigrated { database, url });
     }

@@ -5,13 +5,16 @@
 //! after a lost connection the writer itself gets it back only when the server has ended the old
 //! session, so that a commit whose answer was lost is by then either done or undone.
 
+mod broken_off;
 mod packed;
 mod write;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{
+    MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPool, MySqlPoolOptions,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use self::write::inserts;
@@ -253,7 +256,7 @@ fn supported(settings: &Settings) -> Result<Dialect, String> {
     }
 }
 
-/// Looks at what is there before anything is changed. Says how many migrations it has had.
+/// Looks at what is there before anything is changed. Says how many migrations it has had whole.
 async fn inspect(
     server: &Server<MySqlConnectOptions>,
     connection: &mut MySqlConnection,
@@ -266,17 +269,16 @@ async fn inspect(
     .await
     .map_err(failed)?;
     let tables = BTreeSet::from_iter(tables);
-    let applied: Vec<(i64, String)> = if tables.contains(migration::TABLE) {
-        sqlx::query_as(
-            "SELECT version, CAST(description AS CHAR) FROM _sqlx_migrations ORDER BY version",
-        )
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?
+    let rows: Vec<(i64, String, bool)> = if tables.contains(migration::TABLE) {
+        let sql = "SELECT version, CAST(description AS CHAR), success FROM _sqlx_migrations ORDER BY version";
+        sqlx::query_as(sql).fetch_all(connection).await.map_err(failed)?
     } else {
         Vec::new()
     };
-    migration::judge(&server.name, &tables, &applied, &MIGRATIONS)
+    let broken_off = rows.iter().filter(|(_, _, is_done)| !is_done).count();
+    let applied: Vec<_> = rows.into_iter().map(|(version, name, _)| (version, name)).collect();
+    let applied = migration::judge(&server.name, &tables, &applied, &MIGRATIONS)?;
+    Ok(applied - broken_off)
 }
 
 /// Takes the lock for this connection, or says who holds it.
@@ -314,18 +316,23 @@ async fn run_migrations(
     server: &Server<MySqlConnectOptions>,
     connection: &mut MySqlConnection,
 ) -> Result<Migrated, StoreError> {
-    migration::run(connection, &MIGRATIONS, &server.name, |error| opening(server, error)).await
+    let opening = |error: &sqlx::Error| opening(server, error);
+    let finished = broken_off::finish(connection, &MIGRATIONS, &server.name, opening).await?;
+    let migrated = migration::run(connection, &MIGRATIONS, &server.name, opening).await?;
+    Ok(Migrated { applied: migrated.applied + usize::from(finished), ..migrated })
+}
+
+/// The server's number of an error.
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
+    Some(error.number())
 }
 
 /// What an engine error while opening means for the database: 1290, 1792 and 1836 are a server that
 /// takes no writes, such as a replica; 1419 is a migration that may not create triggers.
 fn opening(server: &Server<MySqlConnectOptions>, error: &sqlx::Error) -> StoreError {
     let (database, reason) = (server.name.clone(), error.to_string());
-    let number = error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
-        .map(sqlx::mysql::MySqlDatabaseError::number);
-    match number {
+    match number(error) {
         Some(1290 | 1792 | 1836) => StoreError::ReadOnly { database, reason },
         Some(1419) => StoreError::Migration {
             database,
