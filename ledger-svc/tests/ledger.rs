@@ -31,6 +31,7 @@ mod killed;
 mod lasting;
 mod listings;
 mod metadata;
+mod names;
 mod outbox;
 mod overlaps;
 mod pending;

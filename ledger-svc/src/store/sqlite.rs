@@ -59,10 +59,11 @@ pub struct Writer {
 pub async fn migrate(file: &SqliteFile, allow_unsafe: bool) -> Result<Migrated, StoreError> {
     // Before the lock so that nothing is left beside a foreign file, and under it to be sure.
     inspect(&file.path).await?;
-    let _lock = lock::acquire(&file.path)?;
+    let mut lock = lock::acquire(&file.path)?;
     inspect(&file.path).await?;
     let options = options(file).create_if_missing(true);
     let (mut connection, _) = connect(&file.path, &options, allow_unsafe).await?;
+    lock.hold(&file.path)?;
     let migrated = run_migrations(&file.path, &mut connection).await?;
     connection.close().await?;
     Ok(migrated)
@@ -75,7 +76,7 @@ pub async fn open(
 ) -> Result<(Writer, SqlitePool, SqlitePool, Vec<UnsafeSetting>), StoreError> {
     let path = &file.path;
     inspect(path).await?;
-    let lock = lock::acquire(path)?;
+    let mut lock = lock::acquire(path)?;
     let applied = inspect(path).await?;
     if !access.migrate && applied < MIGRATIONS.len() {
         let url = format!("sqlite:{}", path.display());
@@ -84,6 +85,7 @@ pub async fn open(
     let options = writing(options(file));
     let creating = options.clone().create_if_missing(true);
     let (mut connection, unsafe_settings) = connect(path, &creating, access.allow_unsafe).await?;
+    lock.hold(path)?;
     run_migrations(path, &mut connection).await?;
     let epoch = take_over(&mut connection).await.map_err(|error| opening(path, &error))?;
     let (pool, ahead) = (readers(file), reading(file, 1));
