@@ -160,7 +160,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return BAD_DOCUMENT;
     }
     match error.downcast_ref::<VerifyError>() {
-        Some(VerifyError::Wrong(_) | VerifyError::Unguarded(_)) => return BAD_DOCUMENT,
+        Some(VerifyError::Wrong(_) | VerifyError::Damaged(_) | VerifyError::Unguarded(_)) => {
+            return BAD_DOCUMENT;
+        }
         Some(VerifyError::Store(error)) => return store_code(error),
         None => {}
     }

@@ -19,7 +19,7 @@ use crate::chain::Record;
 use crate::hex::hex;
 use crate::link::{Head, Link};
 use crate::signature::{PublicKey, SignatureRow};
-use crate::store::{Audit, DatabaseUrl, Stream, Unguarded};
+use crate::store::{Audit, DatabaseUrl, StoreError, Stream, Unguarded};
 
 /// Books found right.
 #[derive(Debug)]
@@ -44,13 +44,32 @@ pub async fn verify_signed(
     keys: &[PublicKey],
 ) -> Result<Verified, VerifyError> {
     let mut audit = Audit::open(url).await?;
+    let verified = recompute(&mut audit, url, pinned, keys).await;
+    // A damage is why something cannot be read; and what is read well may go round an index that others rely on.
+    if let Ok(_) | Err(VerifyError::Store(StoreError::Engine(_))) = verified {
+        let damages = audit.damages().await?;
+        if !damages.is_empty() {
+            return Err(VerifyError::Damaged(damages.join("; ")));
+        }
+    }
+    let verified = verified?;
+    audit.close().await?;
+    Ok(verified)
+}
+
+async fn recompute(
+    audit: &mut Audit,
+    url: &DatabaseUrl,
+    pinned: Option<Head>,
+    keys: &[PublicKey],
+) -> Result<Verified, VerifyError> {
     audit.check_migrations(url).await?;
-    let mut chart = Chart::read(&mut audit).await?;
+    let mut chart = Chart::read(audit).await?;
     let mut signed = Signed::new(chart.signatures.values(), keys)?;
     let (reconciled, sealed) = (Reconciled::new(&chart), Sealed::new(&chart));
     let accounts = chart.accounts.len();
     let mut books = Books::new(audit.balances_through().await?);
-    walk(&mut audit, &mut books, &mut chart, pinned, &mut signed).await?;
+    walk(audit, &mut books, &mut chart, pinned, &mut signed).await?;
     signed.end()?;
     if let Some((seq, key)) = audit.key_of_two().await? {
         let what = format!("its key {key:?} is another transfer's too");
@@ -73,9 +92,8 @@ pub async fn verify_signed(
         let row = "transfer_seq".into();
         return Err(Finding { table: "transfer_metadata", row, what }.into());
     }
-    sealed.check(&mut audit).await?;
+    sealed.check(audit).await?;
     let unguarded = audit.unguarded().await?;
-    audit.close().await?;
     Ok(Verified { books, accounts, unguarded, signed: signed.last })
 }
 

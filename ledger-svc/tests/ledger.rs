@@ -15,6 +15,7 @@ mod binary;
 mod broken_off;
 mod commands;
 mod copies;
+mod damaged;
 mod dated;
 mod documented;
 mod effective;

@@ -38,6 +38,9 @@ pub enum Audit {
     Postgres(Box<PgConnection>),
 }
 
+/// Damages that are told.
+const DAMAGES_MAX: usize = 10;
+
 /// A row of `backdated_days`: account, effective date, day of booking, and its sums.
 pub type BackdatedDay = ((i64, String, String), Totals);
 
@@ -106,6 +109,20 @@ impl Audit {
         }
         let (database, url) = (url.to_string(), url.to_string());
         Err(StoreError::Unmigrated { database, url })
+    }
+
+    /// What the embedded engine finds wrong with its file, the first of it: pages, and indexes that lack what their tables have.
+    /// Servers keep sums of their pages, and have tools of their own.
+    pub async fn damages(&mut self) -> Result<Vec<String>, StoreError> {
+        let Self::Sqlite(_) = self else { return Ok(Vec::new()) };
+        let sql = format!("PRAGMA integrity_check({DAMAGES_MAX})");
+        let mut found = match self.rows(sql, |row| row.string(0)).await {
+            // So damaged that it is not even looked through.
+            Err(StoreError::Engine(error)) => vec![error],
+            found => found?,
+        };
+        found.retain(|damage| damage != "ok");
+        Ok(found.into_iter().map(|damage| damage.replace('\n', " ")).collect())
     }
 
     pub async fn close(self) -> Result<(), StoreError> {

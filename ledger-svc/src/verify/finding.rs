@@ -33,6 +33,10 @@ pub enum VerifyError {
     Store(#[from] StoreError),
     #[error("the books are not right: {0}")]
     Wrong(Finding),
+    #[error(
+        "the file is damaged: {0}. Bring back a backup; an index alone is made again from its table by SQLite's REINDEX while no service runs, and what was booked meanwhile, verify finds"
+    )]
+    Damaged(String),
     #[error("{0}; forebay-ledger migrate --mend makes them again")]
     Unguarded(Unguarded),
 }
