@@ -6,6 +6,7 @@
 pub mod camt;
 pub mod matching;
 pub mod overlap;
+mod side;
 pub mod statement;
 pub mod table;
 mod xml;
@@ -29,8 +30,6 @@ use crate::posting::Rejection;
 use crate::transfer::TransferRequest;
 use crate::when::write_instant;
 
-/// Lines and entries looked at in one run of the rules, each.
-pub const CANDIDATES_MAX: usize = 10_000;
 /// Lines and entries of one match.
 pub const MATCH_MAX: usize = 1000;
 /// Longest reason in characters.

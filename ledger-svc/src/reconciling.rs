@@ -1,16 +1,15 @@
 //! The rules run over an account: what is read for them, what of the proposals is taken, and what a line without an entry
 //! is adjusted by.
 
-use std::collections::HashMap;
+mod looking;
 
-use jiff::ToSpan;
 use jiff::civil::Date;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
+pub use self::looking::{LeftOut, Looked};
 use crate::account::Side;
 use crate::act::{Act, Acted, Actor};
 use crate::interchange::{Fault, Faults};
@@ -18,20 +17,16 @@ use crate::link::Hash;
 use crate::metadata::Metadata;
 use crate::money::format_minor;
 use crate::posting::{Rejection, Standing};
-use crate::reconcile::matching::{Item, propose};
 use crate::reconcile::statement::cut;
 use crate::reconcile::table::Mapping;
 use crate::reconcile::{
-    Adjusted, CANDIDATES_MAX, ImportWarning, Match, MatchError, MatchRow, NAME_CHARS_MAX,
-    NewAdjustment, NewMatch, NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat,
-    WithdrawError, camt, overlap, table,
+    Adjusted, ImportWarning, Match, MatchError, MatchRow, NAME_CHARS_MAX, NewAdjustment, NewMatch,
+    NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat, WithdrawError, camt,
+    overlap, table,
 };
 use crate::store::{Reader, StoreError};
 use crate::transfer::{BatchItem, EntryBody, ItemError, TransferBody};
 use crate::writer::{Handle, WriteError};
-
-/// How long before the first open line an entry may have been booked.
-const BOOKED_BEFORE_DAYS: i32 = 40;
 
 /// What reconciliation works with.
 #[derive(Clone, Copy)]
@@ -51,6 +46,7 @@ pub struct Reconciled {
     pub matches: Vec<Match>,
     /// For a person to decide.
     pub suggestions: Vec<Proposal>,
+    pub left_out: LeftOut,
 }
 
 /// Why something of it is not done.
@@ -167,44 +163,9 @@ impl Desk<'_> {
         digest.finalize().into()
     }
 
-    /// What the rules make of what is open.
-    pub async fn proposals(&self, rules: Rules) -> Result<Vec<Proposal>, ReconcileError> {
-        let lines = self.reader.open_lines(self.account, 0, CANDIDATES_MAX).await?.items;
-        let Some(first) = lines.iter().map(|line| line.date).min() else { return Ok(Vec::new()) };
-        let from = first.saturating_sub((BOOKED_BEFORE_DAYS + rules.days).days());
-        let after = self.reader.entries_before_day(self.account, from).await?;
-        let entries =
-            self.reader.unmatched_entries(self.account, after, CANDIDATES_MAX).await?.items;
-        let ids: Vec<Uuid> = entries.iter().map(|entry| entry.transfer).collect();
-        let mut called = HashMap::new();
-        for ids in ids.chunks(1000) {
-            called.extend(self.reader.called(ids).await?);
-        }
-        let lines: Vec<Item> = lines
-            .into_iter()
-            .map(|line| Item {
-                id: line.id,
-                date: line.date,
-                minor: line.minor,
-                text: line.reference,
-            })
-            .collect();
-        let entries: Vec<Item> = entries
-            .into_iter()
-            .map(|entry| {
-                let metadata: Option<&Metadata> = called.get(&entry.transfer);
-                let values = metadata.into_iter().flat_map(|metadata| metadata.0.values());
-                let texts = std::iter::once(&entry.description).chain(values);
-                let text = texts.cloned().collect::<Vec<_>>().join("\n");
-                Item { id: entry.id, date: entry.effective_date, minor: entry.minor, text }
-            })
-            .collect();
-        Ok(propose(&lines, &entries, rules))
-    }
-
     /// Books the sure proposals of these rules; the others are suggestions.
     pub async fn run(&self, rules: Rules, taken: &[Rule]) -> Result<Reconciled, ReconcileError> {
-        let proposals = self.proposals(rules).await?;
+        let Looked { proposals, left_out } = self.proposals(rules).await?;
         let (sure, suggestions): (Vec<Proposal>, Vec<Proposal>) =
             proposals.into_iter().partition(|one| one.sure && taken.contains(&one.rule));
         let account_id = self.account.account_id;
@@ -218,7 +179,7 @@ impl Desk<'_> {
                 entries,
             })
             .collect();
-        let mut reconciled = Reconciled { matches: Vec::new(), suggestions };
+        let mut reconciled = Reconciled { matches: Vec::new(), suggestions, left_out };
         // Each batch is one act: what somebody matched meanwhile is passed over.
         for new in new.chunks(100) {
             for matched in self.book(new.to_vec()).await? {

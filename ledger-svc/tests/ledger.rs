@@ -31,6 +31,7 @@ mod keys;
 mod killed;
 mod lasting;
 mod listings;
+mod looking;
 mod metadata;
 mod names;
 mod outbox;

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 
 use super::database::DatabaseArgs;
@@ -20,7 +21,7 @@ use crate::reconcile::table::Mapping;
 use crate::reconcile::{
     ImportWarning, Proposal, REASON_CHARS_MAX, RepeatedLine, Rule, Rules, StatementFormat,
 };
-use crate::reconciling::{Adjustment, Desk, Reconciled};
+use crate::reconciling::{Adjustment, Desk, LeftOut, Reconciled};
 
 const SERVED: &str = "while the service runs, use its API: /v1/accounts/{code}/reconciliation";
 /// Exceptions printed at most.
@@ -68,7 +69,7 @@ pub struct RunArgs {
     #[command(flatten)]
     of: AccountArgs,
     /// A rule whose sure matches are booked; reference, exact and window when none is given
-    #[arg(long, value_enum, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = finding())]
     rule: Vec<Rule>,
     /// Days that a line and its entry may be apart
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(0..=31))]
@@ -227,7 +228,27 @@ fn told(reconciled: &Reconciled) -> String {
         let (rule, lines, entries) = (rule.as_str(), ids(lines), ids(entries));
         text.push_str(&format!("suggested by {rule}: lines {lines} and entries {entries}\n"));
     }
-    if text.is_empty() { "nothing matches\n".into() } else { text }
+    if text.is_empty() {
+        text.push_str("nothing matches\n");
+    }
+    let LeftOut { lines, entries_before } = reconciled.left_out;
+    if lines > 0 {
+        let _ = writeln!(text, "not looked at: the {lines} open lines that were imported first");
+    }
+    if let Some(day) = entries_before {
+        let _ = writeln!(text, "not looked at: entries booked before {day}");
+    }
+    if lines > 0 || entries_before.is_some() {
+        text.push_str("match or adjust by hand what is old, or withdraw its statement\n");
+    }
+    text
+}
+
+/// The rules that find matches.
+fn finding() -> impl TypedValueParser<Value = Rule> {
+    let rules = Rule::value_variants().iter().filter(|rule| rule.finds());
+    let parser = PossibleValuesParser::new(rules.filter_map(Rule::to_possible_value));
+    parser.try_map(|name| Rule::from_str(&name, false))
 }
 
 async fn exceptions(offline: &Offline, account: &Standing) -> anyhow::Result<String> {

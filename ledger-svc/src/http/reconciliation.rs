@@ -21,7 +21,7 @@ use crate::reconcile::{
     ExternalLine, ExternalStatement, Match, MatchRow, Proposal, REASON_CHARS_MAX, Rule, Rules,
     UnmatchedEntry,
 };
-use crate::reconciling::{Adjustment, Desk, ReconcileError, Reconciled};
+use crate::reconciling::{Adjustment, Desk, LeftOut, ReconcileError, Reconciled};
 use crate::report::Page;
 use crate::store::Reader;
 use crate::when;
@@ -106,6 +106,7 @@ pub struct Reconciliation {
     pub difference: Option<String>,
     /// What the rules would match, sure or not.
     pub suggestions: Vec<Proposal>,
+    pub left_out: LeftOut,
 }
 
 /// How far the rules go.
@@ -149,9 +150,9 @@ pub async fn get(
     let rules = rules(params.days, params.group_max, Kind::InvalidParameter)?;
     let account = app.standing(&code).await?;
     let desk = desk(&app, &actor, &code, &account);
-    let suggestions = desk.proposals(rules).await?;
+    let looked = desk.proposals(rules).await?;
     let mut told = stand(&app.reader, &code, &account).await?;
-    told.suggestions = suggestions;
+    (told.suggestions, told.left_out) = (looked.proposals, looked.left_out);
     Ok(Json(told))
 }
 
@@ -168,6 +169,7 @@ pub async fn stand(
             balance: None,
             difference: None,
             suggestions,
+            left_out: LeftOut::default(),
         });
     };
     let at = AsOf::EffectiveThrough(statement.last_date);
@@ -178,7 +180,8 @@ pub async fn stand(
     let difference = minor(&balance).zip(minor(&statement.closing_balance));
     let difference =
         difference.map(|(books, said)| format_minor(books - said, account.currency.scale));
-    Ok(Reconciliation { statement: Some(statement), balance, difference, suggestions })
+    let left_out = LeftOut::default();
+    Ok(Reconciliation { statement: Some(statement), balance, difference, suggestions, left_out })
 }
 
 /// Which rules book what they are sure of.
@@ -225,6 +228,10 @@ pub async fn run(
     if taken.len() > RULES_MAX {
         let problem = Problem::new(Kind::InvalidBody, "there are only five rules");
         return Err(problem.at("rules".into()));
+    }
+    if taken.iter().any(|rule| !rule.finds()) {
+        let message = "manual and adjustment are what a person says, and find nothing; the rules are reference, exact, window, many-to-one and one-to-many";
+        return Err(Problem::new(Kind::InvalidBody, message).at("rules".into()));
     }
     Ok(Json(desk.run(rules, &taken).await?))
 }

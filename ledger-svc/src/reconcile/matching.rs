@@ -1,11 +1,13 @@
 //! Which lines of a statement are which entries. Pure: lines, entries and rules go in, proposals come out. A proposal is sure
 //! when nothing else could be meant by its rule; the others are for a person to decide.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::side::Side;
 
 /// How a match came to be.
 #[derive(
@@ -40,6 +42,11 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Whether it finds matches by itself.
+    pub fn finds(self) -> bool {
+        !matches!(self, Self::Manual | Self::Adjustment)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reference => "reference",
@@ -96,33 +103,43 @@ const REFERENCE_MIN: usize = 4;
 const AMONG_MAX: usize = 24;
 const STEPS_MAX: usize = 50_000;
 
+/// Steps of all the looking of one run; after them nobody looks any more.
+const STEPS_IN_ALL: usize = 20_000_000;
+
 /// What is not proposed yet.
 struct Open<'a> {
-    lines: BTreeMap<i64, &'a Item>,
-    entries: BTreeMap<i64, &'a Item>,
+    lines: Side<'a>,
+    entries: Side<'a>,
     proposals: Vec<Proposal>,
+    doubtful_through: Option<Date>,
 }
 
-/// Proposals, in the order of the rules. Every line and every entry is in one at most.
-pub fn propose(lines: &[Item], entries: &[Item], rules: Rules) -> Vec<Proposal> {
-    let by_id = |items: &'_ [Item]| -> BTreeMap<i64, usize> {
-        items.iter().enumerate().map(|(place, item)| (item.id, place)).collect()
-    };
-    let (line_places, entry_places) = (by_id(lines), by_id(entries));
-    let mut open = Open {
-        lines: line_places.into_iter().map(|(id, place)| (id, &lines[place])).collect(),
-        entries: entry_places.into_iter().map(|(id, place)| (id, &entries[place])).collect(),
-        proposals: Vec::new(),
-    };
-    open.pair(Rule::Reference, |line, entry| {
-        line.text.chars().count() >= REFERENCE_MIN && names(&entry.text, &line.text)
-    });
-    open.pair(Rule::Exact, |line, entry| line.date == entry.date);
-    open.pair(Rule::Window, |line, entry| apart(line, entry) <= rules.days);
+/// Proposals, in the order of the rules. Every line and every entry is in one at most. What has a part of that day or an earlier
+/// one is not sure: there are others, of about that time, that are not among these.
+pub fn propose(
+    lines: &[Item],
+    entries: &[Item],
+    rules: Rules,
+    doubtful_through: Option<Date>,
+) -> Vec<Proposal> {
+    let (lines, entries) = (Side::new(lines), Side::new(entries));
+    let mut open = Open { lines, entries, proposals: Vec::new(), doubtful_through };
+    open.named();
+    open.pair(Rule::Exact, 0);
+    open.pair(Rule::Window, rules.days);
     open.groups(Rule::ManyToOne, rules);
     open.groups(Rule::OneToMany, rules);
     open.nearest(rules);
     open.proposals
+}
+
+/// What a reference is looked up by: a text that has it has all of its words.
+fn longest_word(reference: &str) -> Option<&str> {
+    words(reference).max_by_key(|word| word.chars().count())
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 /// Whether a text has a reference as a word of its own: `1001` is none of `210013`, nor of `RE-1001` or `1001/7`, which may be
@@ -143,58 +160,71 @@ fn names(text: &str, reference: &str) -> bool {
     })
 }
 
-fn apart(one: &Item, other: &Item) -> i32 {
-    (one.date - other.date).get_days().abs()
+/// The only one there is.
+fn only<'a>(mut found: impl Iterator<Item = &'a Item>) -> Option<&'a Item> {
+    let first = found.next()?;
+    if found.next().is_none() { Some(first) } else { None }
 }
 
 impl<'a> Open<'a> {
-    /// Takes pairs of the same amount that fit, where neither side fits another.
-    fn pair(&mut self, rule: Rule, fits: impl Fn(&Item, &Item) -> bool) {
-        let mut by_amount: HashMap<i64, Vec<i64>> = HashMap::new();
-        for entry in self.entries.values() {
-            by_amount.entry(entry.minor).or_default().push(entry.id);
+    /// Takes pairs of the same amount whose entry names the line's reference, where neither side fits another.
+    fn named(&mut self) {
+        let mut lines: HashMap<(i64, &str), Vec<&Item>> = HashMap::new();
+        for line in self.lines.all().filter(|line| line.text.chars().count() >= REFERENCE_MIN) {
+            if let Some(word) = longest_word(&line.text) {
+                lines.entry((line.minor, word)).or_default().push(line);
+            }
         }
-        let mut of_entry: HashMap<i64, usize> = HashMap::new();
+        let mut entries: HashMap<(i64, &str), Vec<&Item>> = HashMap::new();
+        for entry in self.entries.all() {
+            for word in words(&entry.text).collect::<BTreeSet<_>>() {
+                if lines.contains_key(&(entry.minor, word)) {
+                    entries.entry((entry.minor, word)).or_default().push(entry);
+                }
+            }
+        }
         let mut found = Vec::new();
-        for line in self.lines.values() {
-            let same = by_amount.get(&line.minor).map_or(&[][..], Vec::as_slice);
-            let fitting: Vec<i64> =
-                same.iter().copied().filter(|id| fits(line, self.entries[id])).collect();
-            for id in &fitting {
-                *of_entry.entry(*id).or_default() += 1;
-            }
-            if let [only] = fitting[..] {
-                found.push((line.id, only));
+        for ((minor, word), lines_of_word) in &lines {
+            let entries_of_word = entries.get(&(*minor, *word)).into_iter().flatten().copied();
+            for line in lines_of_word {
+                let fitting =
+                    entries_of_word.clone().filter(|entry| names(&entry.text, &line.text));
+                let Some(entry) = only(fitting) else { continue };
+                let its_words = words(&entry.text).collect::<BTreeSet<_>>();
+                let others = its_words.into_iter().filter_map(|word| lines.get(&(*minor, word)));
+                let others = others.flatten().copied();
+                if only(others.filter(|line| names(&entry.text, &line.text))).is_some() {
+                    found.push((line.id, entry.id));
+                }
             }
         }
+        found.sort_unstable();
         for (line, entry) in found {
-            if of_entry[&entry] == 1 {
-                self.take(rule, true, vec![line], vec![entry]);
-            }
+            self.take(Rule::Reference, true, vec![line], vec![entry]);
+        }
+    }
+
+    /// Takes pairs of the same amount some days apart, where neither side fits another.
+    fn pair(&mut self, rule: Rule, days: i32) {
+        let fits = |line: &'a Item| {
+            let entry = only(self.entries.alike(line, days))?;
+            only(self.lines.alike(entry, days)).map(|line| (line.id, entry.id))
+        };
+        let found: Vec<(i64, i64)> = self.lines.all().filter_map(fits).collect();
+        for (line, entry) in found {
+            self.take(rule, true, vec![line], vec![entry]);
         }
     }
 
     /// What is left of the same amount within the window, the nearest first. Never sure.
     fn nearest(&mut self, rules: Rules) {
-        let mut pairs = Vec::new();
-        let mut by_amount: HashMap<i64, Vec<&Item>> = HashMap::new();
-        for entry in self.entries.values() {
-            by_amount.entry(entry.minor).or_default().push(entry);
-        }
-        for line in self.lines.values() {
-            // Of very many alike the first are as good as any.
-            for entry in by_amount.get(&line.minor).into_iter().flatten().take(AMONG_MAX) {
-                let days = apart(line, entry);
-                if days <= rules.days {
-                    pairs.push((days, line.id, entry.id));
+        for days in 0..=rules.days {
+            let rule = if days == 0 { Rule::Exact } else { Rule::Window };
+            let lines: Vec<&Item> = self.lines.all().collect();
+            for line in lines {
+                if let Some(entry) = self.entries.first_apart(line, days) {
+                    self.take(rule, false, vec![line.id], vec![entry]);
                 }
-            }
-        }
-        pairs.sort_unstable();
-        for (days, line, entry) in pairs {
-            if self.lines.contains_key(&line) && self.entries.contains_key(&entry) {
-                let rule = if days == 0 { Rule::Exact } else { Rule::Window };
-                self.take(rule, false, vec![line], vec![entry]);
             }
         }
     }
@@ -202,23 +232,34 @@ impl<'a> Open<'a> {
     /// Several of one side that come to one of the other: sure when there is one way to do it, and none of them could be
     /// anything else. All are looked for before any is taken, so that who comes first does not hide what is left.
     fn groups(&mut self, rule: Rule, rules: Rules) {
-        let ones: Vec<&Item> = self.ones(rule).values().copied().collect();
-        let looks: Vec<Look> = ones.iter().map(|one| self.look(rule, one, rules)).collect();
+        let mut steps = 0;
+        let ones: Vec<&Item> = self.ones(rule).all().collect();
+        let looks: Vec<Look> =
+            ones.iter().map(|one| self.look(rule, one, rules, &mut steps)).collect();
         let mut wanted: HashMap<i64, usize> = HashMap::new();
         for id in looks.iter().flat_map(|look| &look.wanted) {
             *wanted.entry(*id).or_default() += 1;
         }
+        let crowded = ones.iter().zip(&looks).filter(|(_, look)| look.crowded);
+        let crowds = Side::new_of(crowded.map(|(one, _)| *one));
         for (one, look) in ones.iter().zip(looks) {
             let Some(group) = look.group else { continue };
             let many = self.many(rule);
-            let untouched = group.iter().all(|id| many.contains_key(id));
+            let untouched = group.iter().all(|id| many.get(*id).is_some());
+            let wanted_once = |id: &i64| {
+                let item = many.get(*id);
+                wanted[id] == 1 && item.is_some_and(|item| !crowds.has_larger(item, rules.days))
+            };
             let sure = untouched
                 && look.only
-                && group.iter().all(|id| wanted[id] == 1)
+                && group.iter().all(wanted_once)
                 && !self.pairs_with_another(rule, one, &group, rules);
             // What is left after others took theirs is a suggestion.
-            let again = if untouched { Some(group) } else { self.look(rule, one, rules).group };
-            let Some(group) = again else { continue };
+            let left = match untouched {
+                true => Some(group),
+                false => self.look(rule, one, rules, &mut steps).group,
+            };
+            let Some(group) = left else { continue };
             let (lines, entries) = match rule {
                 Rule::OneToMany => (group, vec![one.id]),
                 _ => (vec![one.id], group),
@@ -228,53 +269,48 @@ impl<'a> Open<'a> {
     }
 
     /// The side of which one is several of the other.
-    fn ones(&self, rule: Rule) -> &BTreeMap<i64, &'a Item> {
+    fn ones(&self, rule: Rule) -> &Side<'a> {
         if rule == Rule::OneToMany { &self.entries } else { &self.lines }
     }
 
-    fn many(&self, rule: Rule) -> &BTreeMap<i64, &'a Item> {
+    fn many(&self, rule: Rule) -> &Side<'a> {
         if rule == Rule::OneToMany { &self.lines } else { &self.entries }
     }
 
-    fn look(&self, rule: Rule, one: &Item, rules: Rules) -> Look {
-        let mut among: Vec<&Item> = (self.many(rule).values().copied())
-            .filter(|item| apart(one, item) <= rules.days)
-            .filter(|item| item.minor.signum() == one.minor.signum())
-            .filter(|item| item.minor.unsigned_abs() < one.minor.unsigned_abs())
-            .collect();
-        let all = |among: &[&Item]| among.iter().map(|item| item.id).collect();
+    fn look(&self, rule: Rule, one: &Item, rules: Rules, steps: &mut usize) -> Look {
+        let mut among: Vec<&Item> =
+            self.many(rule).parts(one, rules.days).take(AMONG_MAX + 1).collect();
         match among.len() {
             0 | 1 => return Look::default(),
-            2..=AMONG_MAX => {}
-            // Nobody has looked, so any of them may be meant.
-            _ => return Look { wanted: all(&among), ..Look::default() },
+            2..=AMONG_MAX if *steps < STEPS_IN_ALL => {}
+            // Nobody looks, so any of them may be meant.
+            _ => return Look { crowded: true, ..Look::default() },
         }
-        among.sort_by_key(|item| std::cmp::Reverse(item.minor.unsigned_abs()));
+        among.sort_by_key(|item| (std::cmp::Reverse(item.minor.unsigned_abs()), item.id));
         let mut search =
             Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
         search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
+        *steps += search.steps;
         let complete = search.steps < STEPS_MAX && search.found.len() < 2;
         let group = search.found.first().cloned();
-        let wanted = if complete { group.clone().unwrap_or_default() } else { all(&among) };
-        Look { only: complete && group.is_some(), group, wanted }
+        let all = || among.iter().map(|item| item.id).collect();
+        let wanted = if complete { group.clone().unwrap_or_default() } else { all() };
+        Look { only: complete && group.is_some(), group, wanted, crowded: false }
     }
 
     /// Whether the one, or a member of its group, is as much as another that is open.
     fn pairs_with_another(&self, rule: Rule, one: &Item, group: &[i64], rules: Rules) -> bool {
-        let alike =
-            |one: &Item, other: &Item| one.minor == other.minor && apart(one, other) <= rules.days;
-        let many = self.many(rule);
-        many.values().any(|item| alike(one, item))
-            || self.ones(rule).values().any(|one| group.iter().any(|id| alike(one, many[id])))
+        let (ones, many) = (self.ones(rule), self.many(rule));
+        let members = group.iter().filter_map(|id| many.get(*id));
+        many.alike(one, rules.days).next().is_some()
+            || members.into_iter().any(|item| ones.alike(item, rules.days).next().is_some())
     }
 
     fn take(&mut self, rule: Rule, sure: bool, lines: Vec<i64>, entries: Vec<i64>) {
-        for id in &lines {
-            self.lines.remove(id);
-        }
-        for id in &entries {
-            self.entries.remove(id);
-        }
+        let mut taken: Vec<&Item> = lines.iter().filter_map(|id| self.lines.remove(*id)).collect();
+        taken.extend(entries.iter().filter_map(|id| self.entries.remove(*id)));
+        let doubtful = |item: &&Item| self.doubtful_through.is_some_and(|day| item.date <= day);
+        let sure = sure && !taken.iter().any(doubtful);
         self.proposals.push(Proposal { rule, sure, lines, entries });
     }
 }
@@ -287,6 +323,8 @@ struct Look {
     only: bool,
     /// Those it may be.
     wanted: Vec<i64>,
+    /// It may be any that are smaller.
+    crowded: bool,
 }
 
 /// Looks for two different groups of items that come to a sum; a second one shows that the first is not sure.
@@ -331,7 +369,7 @@ mod tests {
     }
 
     fn told(lines: &[Item], entries: &[Item]) -> Vec<(Rule, bool, Vec<i64>, Vec<i64>)> {
-        let proposals = propose(lines, entries, Rules::default());
+        let proposals = propose(lines, entries, Rules::default(), None);
         proposals.into_iter().map(|p| (p.rule, p.sure, p.lines, p.entries)).collect()
     }
 
@@ -436,6 +474,40 @@ mod tests {
         assert_eq!(told(&apart, &pair), [(Rule::ManyToOne, true, vec![1], vec![11, 12])]);
     }
 
+    #[test]
+    fn nothing_is_sure_near_what_was_left_out() {
+        let items = |from: i64| [item(from, 5, 100, ""), item(from + 1, 9, 200, "")];
+        let through = Some(jiff::civil::date(2026, 1, 5));
+        let found = propose(&items(1), &items(11), Rules::default(), through);
+        let found: Vec<_> = found.iter().map(|one| (one.sure, one.lines[0])).collect();
+        assert_eq!(found, [(false, 1), (true, 2)]);
+    }
+
+    #[test]
+    fn a_crowd_leaves_no_group_sure_of_what_it_may_want() {
+        let mut entries: Vec<Item> = (100..140).map(|id| item(id, 5, 7, "")).collect();
+        entries.extend([item(11, 5, 60, ""), item(12, 8, 41, "")]);
+        // The first is a group of two that are near the second, which has too many near it to look at.
+        let lines = [item(1, 10, 101, ""), item(2, 5, 99, "")];
+        let found = told(&lines, &entries);
+        assert!(found.iter().all(|(.., lines, _)| lines != &[2]), "{found:?}");
+        let found: Vec<_> = found.iter().filter(|(.., lines, _)| lines == &[1]).collect();
+        assert!(found.is_empty() || !found[0].1, "{found:?}");
+    }
+
+    #[test]
+    fn very_many_alike_are_looked_at_in_no_time() {
+        let many = |from: i64, text: &str| -> Vec<Item> {
+            (0..20_000_i64)
+                .map(|n| item(from + n, i8::try_from(n % 28).unwrap() + 1, 999, text))
+                .collect()
+        };
+        let (lines, entries) = (many(0, "card-1001"), many(100_000, "paid by card-1001"));
+        let found = propose(&lines, &entries, Rules::default(), None);
+        assert!(found.iter().all(|one| !one.sure && one.lines.len() == 1));
+        assert_eq!(found.len(), 20_000);
+    }
+
     proptest! {
         #[test]
         fn proposals_come_out_even_and_share_nothing(
@@ -450,7 +522,7 @@ mod tests {
                 ids.iter().map(|id| of[usize::try_from(*id).unwrap() - 1].minor).sum()
             };
             let (mut seen_lines, mut seen_entries) = (BTreeSet::new(), BTreeSet::new());
-            for proposal in propose(&lines, &entries, Rules::default()) {
+            for proposal in propose(&lines, &entries, Rules::default(), None) {
                 prop_assert_eq!(sum(&proposal.lines, &lines), sum(&proposal.entries, &entries));
                 prop_assert!(proposal.lines.iter().all(|id| seen_lines.insert(*id)));
                 prop_assert!(proposal.entries.iter().all(|id| seen_entries.insert(*id)));
