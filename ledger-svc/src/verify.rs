@@ -79,6 +79,10 @@ async fn recompute(
     reconciled.check(&open, &matched)?;
     books.derived(&audit.balances().await?, &audit.holds().await?)?;
     books.check_backdated_days(&audit.backdated_days().await?)?;
+    if audit.stray_links().await? != 0 {
+        let what = "it is before the first of the chain".into();
+        return Err(Finding { table: "chain", row: "seq below 1".into(), what }.into());
+    }
     if audit.stray_close_balances().await? != 0 {
         let what = "it is carried forward by a close that is not there".into();
         return Err(Finding { table: "close_balances", row: "close_id".into(), what }.into());

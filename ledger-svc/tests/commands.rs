@@ -217,6 +217,32 @@ async fn keys_are_made_and_revoked_by_command(server: &Server) {
 }
 
 #[tokio::test]
+async fn a_key_that_nobody_was_shown_is_not_in_force() {
+    let server = Server::start(Engine::Sqlite, &[]).await;
+    let database = server.database().await;
+    let url = database.url.as_str();
+    assert_eq!(run(&["migrate", "--database", url]).0, 0);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let create = ["key", "create", "--database", url, "--name", "lost", "--role", "admin"];
+    let output = binary().args(create).stdout(full).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("it is revoked"), "{error}");
+    let (_, listed, _) = run(&["key", "list", "--database", url, "--format", "csv"]);
+    let cells: Vec<&str> = listed.lines().nth(1).unwrap().split(',').collect();
+    assert!(cells[1] == "lost" && cells[7].starts_with("20"), "{listed}");
+}
+
+#[test]
+fn times_in_which_nothing_can_be_done_are_refused() {
+    for (flag, time) in
+        [("--request-timeout", "0s"), ("--body-timeout", "0ms"), ("--sign-every", "10ms")]
+    {
+        let (code, _, error) = run(&["serve", "--database", "sqlite:none", flag, time]);
+        assert!(code == 2 && error.contains("must be"), "{flag}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_first_key_comes_from_a_file_and_is_never_logged() {
     let server = Server::start(Engine::Sqlite, &[]).await;
     let database = server.database().await;

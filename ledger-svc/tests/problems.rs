@@ -267,6 +267,12 @@ async fn bodies_that_are_not_json_or_too_large_are_refused(server: &Server) {
         let request = api.request(Method::POST, CURRENCIES).header("content-type", kind).body(body);
         assert_eq!(answer(request).await.status, 201, "{kind}");
     }
+    for (coding, problem) in [("gzip", true), ("identity, br", true), ("identity", false)] {
+        let body = json!({"code": "ABE", "scale": 1});
+        let request = api.request(Method::POST, CURRENCIES).json(&body);
+        let answered = answer(request.header("content-encoding", coding)).await;
+        assert_eq!(answered.status.as_u16(), if problem { 415 } else { 201 }, "{coding}");
+    }
     let announced =
         answer(api.request(Method::POST, CURRENCIES).json(&json!("x".repeat(1000)))).await;
     assert_eq!(announced.problem(), "body-too-large");

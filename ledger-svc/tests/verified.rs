@@ -19,6 +19,7 @@ on_every_engine!(
     books_are_right_while_they_are_written,
     every_change_by_sql_is_found,
     what_the_first_version_booked_is_chained,
+    what_no_version_writes_is_found,
     triggers_that_are_gone_are_told,
     triggers_that_say_nothing_are_found_and_mended,
 );
@@ -395,6 +396,22 @@ async fn the_end_cannot_be_cut_off(database: &Database, raw: &mut Raw, head: Hea
     raw.execute("UPDATE _sqlx_migrations SET checksum = 'x' WHERE version = 4").await.unwrap();
     let error = verified(database, None).await.unwrap_err().to_string();
     assert!(error.contains("migration 4"), "{error}");
+}
+
+async fn what_no_version_writes_is_found(server: &Server) {
+    let running = server.running().await;
+    open_pair(&running.api).await;
+    running.api.post("/v1/keys", &json!({"name": "n", "role": "reader"})).await;
+    let mut raw = unfenced(&running.database).await;
+    raw.execute("UPDATE api_keys SET rate_burst = 5").await.unwrap();
+    let found = verified(&running.database, None).await.unwrap_err().to_string();
+    assert!(found.contains("half a rate"), "{found}");
+    raw.execute("UPDATE api_keys SET rate_burst = NULL").await.unwrap();
+    raw.execute("INSERT INTO chain SELECT seq - 100, subject, hash FROM chain WHERE seq = 1")
+        .await
+        .unwrap();
+    let found = wrong(&running.database, None).await;
+    assert_eq!((found.table, found.row.as_str()), ("chain", "seq below 1"));
 }
 
 async fn what_the_first_version_booked_is_chained(server: &Server) {

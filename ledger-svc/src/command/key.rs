@@ -1,5 +1,7 @@
 //! `forebay-ledger key`: API keys made, listed and revoked at the database itself, such as the first one.
 
+use std::io::{self, Write};
+
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -88,8 +90,17 @@ fn create(args: &CreateArgs) -> anyhow::Result<()> {
     let act = Act::CreateKey { key: NewKey::new(body, &secret), keys_max: http::KEYS_MAX_DEFAULT };
     match done(&args.database, act)? {
         Acted::Key(row) => {
-            eprintln!("key {} of role {}; it is not shown again:", row.id, row.role.as_str());
-            print(&format!("{}\n", secret.reveal()))
+            let (id, role) = (row.id, row.role.as_str());
+            // Whoever cannot be told how it is called may still be told what it is.
+            let _ = writeln!(io::stderr(), "key {id} of role {role}; it is not shown again:");
+            let Err(error) = writeln!(io::stdout(), "{}", secret.reveal()) else { return Ok(()) };
+            // Nobody has it, and nobody would know that it is in force.
+            match done(&args.database, Act::RevokeKey { id, seen: None }) {
+                Ok(_) => bail!("the key cannot be printed ({error}); it is revoked"),
+                Err(failed) => bail!(
+                    "the key cannot be printed ({error}), and not be revoked ({failed}): `forebay-ledger key revoke {id}`"
+                ),
+            }
         }
         Acted::TooManyKeys => bail!("{} keys are in force; revoke one", http::KEYS_MAX_DEFAULT),
         other => bail!("a key became {other:?}"),

@@ -39,6 +39,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds) + Duration::from_millis(ms))
 }
 
+/// One that something has to be done in.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than nothing".into()),
+        some => Ok(some),
+    }
+}
+
+/// One of a second or more.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    if found < Duration::from_secs(1) { Err("must be 1s or more".into()) } else { Ok(found) }
+}
+
 pub fn day(text: &str) -> Result<Date, String> {
     when::day(text).ok_or_else(|| format!("{text:?} is no day; {}", when::DAY))
 }
@@ -65,5 +79,8 @@ mod tests {
         ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
+        assert!(some_time("0s").is_err() && seconds("999ms").is_err());
+        assert_eq!(seconds("1000ms"), Ok(Duration::from_secs(1)));
     }
 }

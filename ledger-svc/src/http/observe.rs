@@ -72,7 +72,8 @@ async fn judged(app: &App, mut request: Request, next: Next) -> Response {
     DefaultBodyLimit::max(app.limits.body_bytes_max).apply(&mut request);
     let table = &app.gate.table;
     let ignored = precondition::none_ignored(table, &request)
-        .and_then(|()| precondition::no_query_ignored(table, &request));
+        .and_then(|()| precondition::no_query_ignored(table, &request))
+        .and_then(|()| precondition::no_coding_ignored(&request));
     if let Err(problem) = ignored {
         return problem.into_response();
     }

@@ -119,6 +119,17 @@ pub fn none_ignored(table: &Table, request: &Request) -> Result<(), Problem> {
     Err(Problem::new(Kind::PreconditionFailed, detail))
 }
 
+/// Refuses a body that is said to be packed (RFC 9110, 8.4): nothing here unpacks, and it would be read as what it is not.
+pub fn no_coding_ignored(request: &Request) -> Result<(), Problem> {
+    let codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = codings.flat_map(|codings| codings.as_bytes().split(|byte| *byte == b','));
+    if codings.all(|coding| matches!(coding.trim_ascii(), b"" | b"identity")) {
+        return Ok(());
+    }
+    let detail = "the body must be sent as it is, without Content-Encoding";
+    Err(Problem::new(Kind::UnsupportedMediaType, detail))
+}
+
 /// Refuses a parameter of an operation that has none: a transfer that was to be tried only would be booked.
 pub fn no_query_ignored(table: &Table, request: &Request) -> Result<(), Problem> {
     let Some(query) = request.uri().query().filter(|query| !query.is_empty()) else {

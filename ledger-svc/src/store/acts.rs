@@ -40,7 +40,11 @@ pub const STATEMENTS: &[&str] = &[KEYS, KEY, LAST_KEY, NEXT_AUDIT, AUDIT_LOG];
 type Known = (ApiKeyRow, Option<i64>, Option<i64>);
 
 fn key_row(row: &dyn Columns) -> Result<ApiKeyRow, StoreError> {
-    let rate = row.long_if_any(5)?.zip(row.long_if_any(6)?);
+    let rate = match (row.long_if_any(5)?, row.long_if_any(6)?) {
+        (None, None) => None,
+        (Some(per_second), Some(burst)) => Some((per_second, burst)),
+        (one, other) => return Err(impossible("half a rate", &format!("{one:?} and {other:?}"))),
+    };
     let count = |found: i64| u32::try_from(found).map_err(|_| impossible("a rate", &found));
     let rate = rate.map(|(per_second, burst)| {
         Ok::<_, StoreError>(Rate { per_second: count(per_second)?, burst: count(burst)? })

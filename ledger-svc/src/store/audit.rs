@@ -405,6 +405,12 @@ impl Audit {
         Ok(self.rows(sql.to_owned(), |row| row.long(0)).await?.pop().unwrap_or(0))
     }
 
+    /// How many links there are before the first.
+    pub async fn stray_links(&mut self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM chain WHERE seq < 1".to_owned();
+        Ok(self.rows(sql, |row| row.long(0)).await?.pop().unwrap_or(0))
+    }
+
     /// API keys, without when they were last used, which is no part of the books.
     pub async fn api_keys(&mut self) -> Result<Vec<ApiKeyRow>, StoreError> {
         let sql = "SELECT id, name, prefix, hash, role, rate_per_second, rate_burst, created_at_us, expires_at_us

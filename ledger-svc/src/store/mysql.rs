@@ -39,12 +39,13 @@ const READERS_MAX: u32 = 8;
 /// For a service that was killed: the server needs a moment to notice.
 const LOCK_PATIENCE_S: u32 = 3;
 
-/// Waits for locks as long as the embedded engine does; is not hung up on for being idle.
+/// Waits for locks as long as the embedded engine does; is not hung up on for being idle. No server cuts what is found.
 const WRITER_SESSION: &str = "SET SESSION innodb_lock_wait_timeout = 5, lock_wait_timeout = 5,
-    wait_timeout = 31536000, autocommit = 1";
+    wait_timeout = 31536000, autocommit = 1, sql_select_limit = 18446744073709551615";
 const WRITER_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 /// Where nothing is committed by itself, a reader's first look would be its only one.
-pub const READER_SESSION: &str = "SET SESSION autocommit = 1;
+pub const READER_SESSION: &str =
+    "SET SESSION autocommit = 1, sql_select_limit = 18446744073709551615;
     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const SETTINGS: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN (
     'innodb_flush_log_at_trx_commit', 'innodb_flush_method', 'innodb_doublewrite', 'log_bin',

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::super::database::DatabaseArgs;
-use super::super::values::{count, duration, filter};
+use super::super::values::{count, duration, filter, seconds, some_time};
 use crate::behind;
 use crate::http::gate::Auth;
 use crate::http::server;
@@ -63,7 +63,7 @@ pub struct ServeArgs {
     #[arg(long, env = "FOREBAY_LEDGER_SIGNING_KEY_FILE", value_name = "PATH")]
     pub signing_key_file: Option<PathBuf>,
     /// How often, while something is booked
-    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, default_value = "1m", value_name = "DURATION", value_parser = seconds)]
     pub sign_every: Duration,
     /// API keys in force at once
     #[arg(long, default_value_t = KEYS_MAX_DEFAULT, value_name = "KEYS", value_parser = count)]
@@ -120,13 +120,13 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 1024, value_name = "CONNECTIONS", value_parser = count)]
     pub connections_max: usize,
     /// For a request's body to arrive, then 408; and for a client to take more of an export, which then breaks off
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = some_time)]
     pub body_timeout: Duration,
     /// For a request to be answered; then 503
-    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = some_time)]
     pub request_timeout: Duration,
     /// For a request's head to arrive and for an idle connection; keep it above the proxy's own
-    #[arg(long, default_value = "75s", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, default_value = "75s", value_name = "DURATION", value_parser = some_time)]
     pub idle_timeout: Duration,
     /// For what was accepted to be answered after a stop
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
@@ -197,5 +197,5 @@ fn first_key(path: &Path) -> anyhow::Result<Secret> {
 fn signing(path: Option<&Path>, every: Duration) -> anyhow::Result<Option<Signing>> {
     let Some(path) = path else { return Ok(None) };
     let key = Arc::new(SigningKey::read(path)?);
-    Ok(Some(Signing { key, every: every.max(Duration::from_secs(1)) }))
+    Ok(Some(Signing { key, every }))
 }
