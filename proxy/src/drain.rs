@@ -50,6 +50,11 @@ impl UnderWay {
     pub fn requests(&self) -> usize {
         self.counts.requests.load(Ordering::Acquire)
     }
+
+    /// Whether a graceful stop has begun.
+    pub fn is_to_end(&self) -> bool {
+        self.counts.begun.load(Ordering::Acquire)
+    }
 }
 
 impl Drain {

@@ -113,25 +113,35 @@ impl Edge {
             next => return Ok(next),
         }
         self.go_ahead(session, exchange).await?;
+        self.ask_upstream(session, exchange).await
+    }
+
+    /// Asks here, where anything is to be held, changed or kept, or leaves it to pingora.
+    async fn ask_upstream(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Next, Failure> {
         let gateway = exchange.upstream.as_ref().and_then(|upstream| upstream.gateway.clone());
         let origin = self.origin(session, exchange);
         let holds = buffer::pass::applies(session, exchange) || exchange.kept_body.is_there();
         let own_body = exchange.ruled.texts.body.is_some();
+        let is_in_hand = is_in_hand(session, exchange);
         let asks_here = holds
             || own_body
             || exchange.rate.is_some()
             || exchange.trail.without_body
             || gateway.is_some()
             || detour::may_follow(exchange)
-            || origin.as_ref().is_some_and(|origin| origin.patience.is_exacting);
+            || origin.as_ref().is_some_and(|origin| origin.patience.is_exacting)
+            || (is_in_hand && is_kept_here(session, exchange));
         if !asks_here {
             lane::enter::origins(session, exchange).await?;
             return Ok(Next::PassOn);
         }
-        let bodiless = is_in_hand(session, exchange);
         let origin = origin.ok_or(Failure::Internal)?;
         match gateway {
-            _ if bodiless => relay::pass(session, exchange, &origin).await,
+            _ if is_in_hand => relay::pass(session, exchange, &origin).await,
             Some(_) if holds && buffer::pass::suits_scripts(session, exchange) => {
                 Box::pin(buffer::pass::pass(session, exchange, &origin)).await
             }
@@ -203,6 +213,13 @@ impl Edge {
             caller: None,
         })
     }
+}
+
+/// Whether the connection to the server is one that this proxy can keep by itself: pingora's pool loses some of those that it is
+/// given back when their clients have long asked again.
+fn is_kept_here(session: &Session, exchange: &Exchange) -> bool {
+    let is_plain = exchange.upstream.as_ref().is_some_and(|upstream| upstream.is_plain());
+    is_plain && !buffer::pass::goes_both_ways(session)
 }
 
 /// Whether nothing of the request's body is to be read from the client any more.

@@ -7,11 +7,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 /// Starts logging. `level` is a level (`info`) or a list of directives (`info,h2=debug`). Pingora
-/// logs what the access log has too, so it is kept at warnings unless a directive says otherwise.
+/// logs what the access log has too, so it is kept at warnings unless a directive says otherwise; what it says of
+/// connections that could not be taken again is no fault of anybody's, and kept silent.
 pub fn start(level: &str) -> Result<(), ParseError> {
     let quiet = matches!(level, "info" | "INFO");
     let directives = if quiet {
-        format!("{level},pingora_core=warn,pingora_proxy=warn,pingora_pool=warn")
+        format!(
+            "{level},pingora_core=warn,pingora_core::connectors=off,pingora_proxy=warn,pingora_pool=warn"
+        )
     } else {
         level.to_owned()
     };

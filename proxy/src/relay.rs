@@ -180,7 +180,7 @@ pub async fn unless_gone<T>(
 async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
-    mut reply: Box<Reply>,
+    reply: Box<Reply>,
     held: Option<Body>,
 ) -> Result<(), Failure> {
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
@@ -204,16 +204,29 @@ async fn send(
         }
         return sending.await;
     }
-    let Open { has_body } = open(session, exchange, head, cookie).await?;
-    if has_body {
-        while let Some(part) = unless_gone(session, reply.read()).await?? {
-            mirror::answer(&mut exchange.mirroring, &part);
-            write(session, &pacing, part).await?;
-        }
+    // The upstream's connection is given back before the client has all of the answer and asks again.
+    if !has_body(&session.req_header().method, &head) {
+        reply.release().await;
+        open(session, exchange, head, cookie).await?;
+        return close(session).await;
     }
-    close(session).await?;
-    reply.release().await;
-    Ok(())
+    open(session, exchange, head, cookie).await?;
+    let mut rest = Some(reply);
+    while let Some(reply) = &mut rest
+        && let Some(part) = unless_gone(session, reply.read()).await??
+    {
+        if reply.is_done()
+            && let Some(reply) = rest.take()
+        {
+            reply.release().await;
+        }
+        mirror::answer(&mut exchange.mirroring, &part);
+        write(session, &pacing, part).await?;
+    }
+    if let Some(reply) = rest {
+        reply.release().await;
+    }
+    close(session).await
 }
 
 /// Reads an upstream's answer as its policy lets it.
@@ -241,6 +254,9 @@ pub async fn open(
     exchange.ruled.to_client.edits.tried = exchange.attempts.tried.clone();
     settle_head(&mut head, exchange, cookie, has_body).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
+    if exchange.under_way.is_to_end() {
+        session.set_keepalive(None);
+    }
     dating::keep_date(session, &mut head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;

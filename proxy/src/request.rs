@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use memchr::memchr2_iter;
 use pingora::http::RequestHeader;
@@ -14,6 +14,14 @@ use proxy_config::listener::{Listener, RequestHeadLimits};
 use crate::failure::Failure;
 use crate::path::{TargetFault, normalize_target};
 use crate::tunnel;
+
+/// Fields that `Connection` must not name.
+const NEVER_TAKEN_OFF: [&str; 4] =
+    ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+/// What it may name.
+const CONNECTION_TOKENS_MAX: usize = 9;
+/// Characters of a name that are neither letters nor digits (RFC 9110 section 5.6.2).
+const TOKEN_MARKS: &[u8] = b"!#$%&'*+-.^_`|~";
 
 /// Longest request id taken over from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -48,6 +56,7 @@ pub fn settle(
     }
     check_method(head, listener)?;
     check_length(&head.headers, raw.unwrap_or_default())?;
+    check_connection(&head.headers)?;
     settle_upgrade(head)?;
     settle_cookies(head)?;
     settle_host(head, listener.is_some_and(|listener| listener.host_of_target))?;
@@ -181,6 +190,25 @@ fn settle_upgrade(head: &mut RequestHeader) -> Result<(), Failure> {
     }
 }
 
+/// What `Connection` names is taken off before a server is asked (RFC 9110 section 7.6.1). Who names what a server is to believe would have
+/// it see another request than was matched.
+fn check_connection(headers: &HeaderMap) -> Result<(), Failure> {
+    let values = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    let mut tokens = 0;
+    for token in values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    {
+        tokens += usize::from(!token.is_empty());
+        let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || TOKEN_MARKS.contains(byte);
+        if tokens > CONNECTION_TOKENS_MAX || !token.iter().all(is_token) {
+            return Err(Failure::BadRequest("Connection is no list of a few names"));
+        }
+        if NEVER_TAKEN_OFF.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(Failure::BadRequest("Connection names a field that it must not name"));
+        }
+    }
+    Ok(())
+}
+
 /// HTTP/2 clients may send each cookie in a field of its own; HTTP/1.1 knows only one field
 /// (RFC 9113 section 8.2.3).
 fn settle_cookies(head: &mut RequestHeader) -> Result<(), Failure> {
@@ -300,6 +328,27 @@ mod tests {
             head.append_header((*name).to_owned(), *value).unwrap();
         }
         head
+    }
+
+    #[test]
+    fn connection_names_a_few_fields_that_servers_need_not_believe() {
+        let checked = |value: &str| {
+            let fields = [(CONNECTION, HeaderValue::from_str(value).unwrap())];
+            check_connection(&fields.into_iter().collect()).is_ok()
+        };
+        for value in ["", "close", "Keep-Alive, TE, ,x-a", "a,b,c,d,e,f,g,h,i"] {
+            assert!(checked(value), "{value}");
+        }
+        for value in [
+            "Host",
+            "close, X-FORWARDED-FOR",
+            "\"Host\"",
+            ":authority",
+            "a b",
+            "a,b,c,d,e,f,g,h,i,j",
+        ] {
+            assert!(!checked(value), "{value}");
+        }
     }
 
     #[test]

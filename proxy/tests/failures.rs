@@ -193,8 +193,9 @@ fn a_stale_connection_is_replaced_once_for_idempotent_requests_only() {
     let origin = forgetful();
     let proxy = Proxy::before(&[origin.address]);
     let mut client = proxy.client();
-    assert_eq!(client.ask("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    // Both with a body: what has none may be asked on another connection.
     let post = "POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(client.ask(post).status, 200);
     assert_eq!(client.ask(post).status, 502);
     assert_eq!(origin.requests(), 2, "a payment is never sent twice");
 }

@@ -107,3 +107,63 @@ fn unused_connections_are_kept_only_up_to_their_number() {
         (origin.connections() == 3).then_some(())
     });
 }
+
+/// Requests asked one after another, each on a connection of its own, and the share of connections to the server that were
+/// used again.
+fn share_kept(proxy: &Proxy, request: &dyn Fn(usize) -> String) -> f64 {
+    let connects = |reused| {
+        proxy.metric(&format!(
+            "forebay_proxy_upstream_connects_total{{reused=\"{reused}\",upstream=\"u\"}}"
+        ))
+    };
+    let before = (connects(true), connects(false));
+    for number in 0..200 {
+        assert_eq!(proxy.client().ask(&request(number)).status, 200);
+    }
+    let (kept, new) = (connects(true) - before.0, connects(false) - before.1);
+    assert_eq!(kept + new, 200.0);
+    kept / 200.0
+}
+
+#[test]
+fn connections_are_kept_whatever_clients_speak() {
+    let kinds: [(&str, &dyn Fn(usize) -> String); 5] = [
+        ("HTTP/1.0", &|n| format!("GET /{n} HTTP/1.0\r\nHost: a.example\r\n\r\n")),
+        ("close", &|n| {
+            format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        }),
+        ("a body", &|n| {
+            let body = "x".repeat(1 + n * 300);
+            let length = body.len();
+            format!(
+                "POST /{n} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+        }),
+        ("a large body", &|n| {
+            let body = "x".repeat(100_000);
+            format!(
+                "POST /{n} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n{body}"
+            )
+        }),
+        ("a body in HTTP/1.0", &|n| {
+            format!("POST /{n} HTTP/1.0\r\nHost: a.example\r\nContent-Length: 4\r\n\r\nbody")
+        }),
+    ];
+    for door in ["on", "off"] {
+        let origin = Origin::start(|exchange| exchange.body().is_some() && exchange.answer("ok"));
+        let address = origin.address;
+        let proxy = Proxy::with_door(
+            door,
+            "",
+            &format!(
+                "upstreams: {{ u: {{ servers: [ {{ address: '{address}' }} ] }} }}\nroutes: [ {{ name: all, upstream: u }} ]"
+            ),
+        );
+        for (kind, request) in &kinds {
+            let share = share_kept(&proxy, request);
+            assert!(share >= 0.99, "{kind}, door {door}: {share}");
+        }
+        assert_eq!(origin.requests(), 1000);
+        assert!(!proxy.stderr().contains("ERROR"), "{}", proxy.stderr());
+    }
+}

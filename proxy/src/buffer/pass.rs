@@ -21,15 +21,19 @@ use crate::{headers, hop, relay};
 pub fn applies(session: &mut Session, exchange: &Exchange) -> bool {
     let Some(policy) = exchange.route.as_ref().map(|route| &route.buffering) else { return false };
     let holds = |way| !policy.side(way).is_off();
+    let has_request = !session.is_body_empty() && !exchange.trail.without_body;
+    !goes_both_ways(session) && (holds(Way::Responses) || (has_request && holds(Way::Requests)))
+}
+
+/// Whether a request is no exchange of one body for another.
+pub fn goes_both_ways(session: &Session) -> bool {
     let fields = &session.req_header().headers;
     let grpc = fields
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    let two_way = fields.contains_key(UPGRADE)
+    fields.contains_key(UPGRADE)
         || grpc
-        || (fields.contains_key(TE) && headers::takes_trailers(fields) && session.is_http2());
-    let has_request = !session.is_body_empty() && !exchange.trail.without_body;
-    !two_way && (holds(Way::Responses) || (has_request && holds(Way::Requests)))
+        || (fields.contains_key(TE) && headers::takes_trailers(fields) && session.is_http2())
 }
 
 /// Whether a script is asked by [`pass`] too. It must be told the length of its body: what is gathered first has

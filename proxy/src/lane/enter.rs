@@ -1,6 +1,7 @@
 //! A request enters its lane, and later perhaps its lane's share of the origins.
 
 use pingora::proxy::Session;
+use tokio::task::yield_now;
 
 use crate::exchange::Exchange;
 use crate::failure::Failure;
@@ -42,6 +43,10 @@ pub async fn origins(session: &mut Session, exchange: &mut Exchange) -> Result<(
     let asking = unless_left(session, lane.ask_origin(PASSING)).await?;
     exchange.at_origin = Some(asking.map_err(|Full| Failure::LaneFull)?);
     hop::to(lane.place()).await;
+    // Pingora takes a connection from its pool once the task that watched it has let go of it. The third task in a row
+    // that wakes another leaves it to another thread, which may then be too early, and the connection is lost: so this
+    // is the first.
+    yield_now().await;
     Ok(())
 }
 
