@@ -53,6 +53,9 @@ const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Streams of one connection at once, as nginx has it.
 const STREAMS_MAX: u32 = 128;
 
+/// How long the rest of a body is read when its request has been answered.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
 /// Connections of the process so far, the next one's number.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -350,6 +353,8 @@ impl Connections {
     ) -> ServerSession {
         let mut session = ServerSession::new_http1(stream);
         session.set_read_timeout(Some(self.timeouts.body.as_std()));
+        // Of a body that nobody wanted, where the connection is to go on.
+        session.set_total_drain_timeout(Some(DRAIN_MAX));
         session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);

@@ -7,9 +7,12 @@
 //!
 //! Small writes leave [`together`].
 //!
+//! Nor does it end before its client: one that is still sending when it has its answer is [lingered](lingering) for.
+//!
 //! Nor does it keep a thread for itself: after a [`quantum`] of bytes it lets the other tasks go first.
 
 pub mod ahead;
+mod lingering;
 mod patience;
 pub mod quantum;
 mod together;
@@ -105,6 +108,10 @@ pub struct Prompting {
     head_due: Option<Pin<Box<Sleep>>>,
     /// Runs while a write waits for the client.
     write_due: Option<Pin<Box<Sleep>>>,
+    /// The client has been told something since its last request began.
+    is_answered: bool,
+    /// It sends nothing more, or took too long.
+    is_over: bool,
 }
 
 /// The client's stream of an HTTP/1 session.
@@ -150,6 +157,8 @@ impl Prompt {
             fault: None,
             head_due: None,
             write_due: None,
+            is_answered: false,
+            is_over: false,
         })
     }
 
@@ -159,6 +168,7 @@ impl Prompt {
         let is_fit = self.fault.is_none() && self.together.is_empty();
         // What is dropped here has a stream to nobody instead.
         let stream = std::mem::replace(&mut self.stream, nobody());
+        self.is_over = true;
         is_fit.then_some(stream)
     }
 }
@@ -195,7 +205,10 @@ impl Prompting {
     ) -> Poll<io::Result<usize>> {
         self.owed |= written.is_ready();
         match &written {
-            Poll::Ready(Ok(count)) => self.turn_bytes += count,
+            Poll::Ready(Ok(count)) => {
+                self.turn_bytes += count;
+                self.is_answered = true;
+            }
             _ => self.turn_bytes = 0,
         }
         self.in_time(context, written)
@@ -218,8 +231,9 @@ impl Prompting {
         context: &mut Context<'_>,
         done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if done.is_ready() {
+        if let Poll::Ready(result) = &done {
             self.write_due = None;
+            self.is_over |= result.is_err();
             return done;
         }
         let write = self.patience.write;
@@ -228,6 +242,7 @@ impl Prompting {
             return Poll::Pending;
         }
         self.patience.writes_late.inc();
+        self.is_over = true;
         Poll::Ready(Err(unread()))
     }
 
@@ -267,10 +282,21 @@ impl Prompting {
         }
     }
 
+    /// Whether the client of an HTTP/1 connection has not said all that it has begun to say.
+    fn is_still_sending(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(framing) = &self.framing else { return false };
+        let mut byte = [0; 1];
+        let mut more = ReadBuf::new(&mut byte);
+        // What it sends behind its last request is unread, too.
+        !framing.is_between()
+            || matches!(Pin::new(&mut self.stream).poll_read(context, &mut more), Poll::Ready(Ok(())) if !more.filled().is_empty())
+    }
+
     /// Follows what was read; from a fault on, nothing is handed on.
     fn follow(&mut self, into: &mut ReadBuf<'_>, before: usize) {
         let Some(framing) = &mut self.framing else { return };
         let was_between = framing.is_between();
+        self.is_answered &= !was_between;
         if let Err((fault, right)) = framing.read(&into.filled()[before..]) {
             self.fault = Some(fault);
             into.set_filled(before + right);
@@ -289,7 +315,10 @@ impl Prompting {
 impl Drop for Prompting {
     fn drop(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
-        let _ = self.poll_send_and_flush(&mut context);
+        let is_sent = matches!(self.poll_send_and_flush(&mut context), Poll::Ready(Ok(())));
+        if is_sent && self.is_answered && !self.is_over && self.is_still_sending(&mut context) {
+            self.patience.lingering.begin(std::mem::replace(&mut self.stream, nobody()));
+        }
     }
 }
 
@@ -323,7 +352,7 @@ impl AsyncRead for Prompting {
         if let Some(due) = &mut self.head_due
             && due.as_mut().poll(context).is_ready()
         {
-            self.head_due = None;
+            (self.head_due, self.is_over) = (None, true);
             self.patience.heads_late.inc();
             let late = "the head of the request took too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)));
@@ -338,6 +367,7 @@ impl AsyncRead for Prompting {
                 None => Pin::new(&mut self.stream).poll_read(context, into),
             };
             if !matches!(read, Poll::Ready(Ok(()))) || into.filled().len() == before {
+                self.is_over |= read.is_ready() && into.remaining() > 0;
                 return read;
             }
             self.turn_bytes += into.filled().len() - before;

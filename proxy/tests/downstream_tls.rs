@@ -17,7 +17,7 @@ fn proxy(origin: &Origin, tls: &str) -> Proxy {
     Proxy::with_listener(&format!(", tls: {{ {tls} }}"), &to(&[origin.address]))
 }
 
-fn client(
+pub fn client(
     authority: &Authority,
     identity: Option<&Pair>,
     versions: &[&'static SupportedProtocolVersion],
@@ -33,7 +33,7 @@ fn client(
     })
 }
 
-async fn connect(
+pub async fn connect(
     proxy: &Proxy,
     config: &Arc<ClientConfig>,
     name: &str,

@@ -45,6 +45,7 @@ mod kept_bodies;
 mod lane_connections;
 mod lanes;
 mod large_bodies;
+mod lingering;
 mod naming;
 mod nginx_command;
 mod operating;

@@ -76,6 +76,20 @@ pub const FAMILIES: &[Family] = &[
          arrive) or write (the client did not read).",
     ),
     family(
+        "forebay_proxy_downstream_lingering",
+        Kind::Gauge,
+        &["listener"],
+        "HTTP/1 connections that are over but for what their client is still sending: it is read and dropped, \
+         so that the client sees its answer. They are not among the open ones.",
+    ),
+    family(
+        "forebay_proxy_downstream_lingered_total",
+        Kind::Counter,
+        &["listener", "end"],
+        "Such connections by their end: closed (by the client), silent (for 5 s), late (after 30 s), too_much (64 MiB came) or \
+         refused (1000 lingered at the listener; closed at once).",
+    ),
+    family(
         "forebay_proxy_front_door_requests_total",
         Kind::Counter,
         &["listener", "outcome"],

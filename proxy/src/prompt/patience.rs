@@ -9,6 +9,7 @@ use prometheus::IntCounter;
 use proxy_config::listener::ListenerTimeouts;
 
 use crate::metrics::Metrics;
+use crate::prompt::lingering::Lingering;
 
 /// How long a client may take, and where it is counted when it takes longer.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct Patience {
     pub write: Duration,
     pub(super) heads_late: IntCounter,
     pub(super) writes_late: IntCounter,
+    pub(super) lingering: Lingering,
 }
 
 impl Patience {
@@ -27,6 +29,7 @@ impl Patience {
             write: timeouts.write.as_std(),
             heads_late: late("head"),
             writes_late: late("write"),
+            lingering: Lingering::new(listener, metrics),
         }
     }
 
