@@ -116,7 +116,7 @@ fn the_documents_of_the_migration_guide_are_right() {
     for text in documents {
         let file = folder.path().join("front.yaml");
         std::fs::write(&file, text).expect("it is writable");
-        printed("forebay-proxy", &["check", &file.display().to_string()]);
+        printed("forebay-proxy", &["check", "--elsewhere", &file.display().to_string()]);
     }
 }
 

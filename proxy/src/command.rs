@@ -19,6 +19,7 @@ mod explain;
 mod fault;
 mod lanes;
 mod mirrors;
+mod named;
 mod output;
 mod policy;
 mod purge;
@@ -101,7 +102,7 @@ pub fn main() -> ExitCode {
         Err(fault) => {
             match &fault {
                 Fault::ToldBadDocument | Fault::ToldPromiseBroken => {}
-                Fault::Document(problems) => eprint!("{problems}"),
+                Fault::Document(problems) | Fault::Unfit { problems, .. } => eprint!("{problems}"),
                 fault => eprintln!("forebay-proxy: {fault}"),
             }
             ExitCode::from(fault.exit_code())

@@ -27,32 +27,89 @@ pub enum PathFault {
     Look { path: PathBuf, error: io::Error },
 }
 
+/// A directory that a document has written to.
+struct Written<'a> {
+    key: String,
+    /// The path of its value in the document.
+    at: String,
+    path: &'a Path,
+    is_cache: bool,
+}
+
+fn written(config: &Config) -> Vec<Written<'_>> {
+    let caches = config.caches.iter().filter_map(|(name, cache)| {
+        let key = format!("caches.{name}.disk.path");
+        Some((key.clone(), key, &cache.disk.as_ref()?.path, true))
+    });
+    let spills = config.lanes.iter().filter_map(|(name, lane)| {
+        let key = format!("lanes.{name}.spill.path");
+        Some((key.clone(), key, &lane.spill.as_ref()?.path, false))
+    });
+    let bodies = config.routes.iter().enumerate().filter_map(|(index, route)| {
+        let folder = route.kept_body.as_ref()?.folder.as_ref()?;
+        let key = format!("routes.{}.kept_body.folder", route.name);
+        Some((key, format!("routes[{index}].kept_body.folder"), folder, false))
+    });
+    let all = caches.chain(spills).chain(bodies);
+    all.map(|(key, at, path, is_cache)| Written { key, at, path, is_cache }).collect()
+}
+
+impl Written<'_> {
+    fn apart_from(&self, protected: &[PathBuf]) -> Result<(), PathFault> {
+        let (key, path) = (self.key.clone(), self.path.to_owned());
+        match sharing(self.path, protected)? {
+            Some(protected) => Err(PathFault::Shared { key, path, protected }),
+            None => Ok(()),
+        }
+    }
+
+    fn not_ours(&self) -> PathFault {
+        PathFault::Folder {
+            key: self.key.clone(),
+            fault: FolderFault::NotOurs(self.path.to_owned()),
+        }
+    }
+}
+
 /// Holds every directory the document writes to against its protected paths, and against what is in
 /// it. A directory that cannot be reached now is no fault: a cache goes on without it.
 pub fn check(config: &Config) -> Result<(), PathFault> {
-    for (name, cache) in &config.caches {
-        let Some(disk) = &cache.disk else { continue };
-        let (key, path) = (format!("caches.{name}.disk.path"), disk.path.clone());
-        if let Some(protected) = sharing(&path, &config.protected_paths)? {
-            return Err(PathFault::Shared { key, path, protected });
-        }
-        if let Err(fault @ FolderFault::NotOurs(_)) = Folder::prepare(&path) {
-            return Err(PathFault::Folder { key, fault });
-        }
-    }
-    let spills = config.lanes.iter().filter_map(|(name, lane)| {
-        Some((format!("lanes.{name}.spill.path"), &lane.spill.as_ref()?.path))
-    });
-    let bodies = config.routes.iter().filter_map(|route| {
-        let folder = route.kept_body.as_ref()?.folder.as_ref()?;
-        Some((format!("routes.{}.kept_body.folder", route.name), folder))
-    });
-    for (key, path) in spills.chain(bodies) {
-        if let Some(protected) = sharing(path, &config.protected_paths)? {
-            return Err(PathFault::Shared { key, path: path.clone(), protected });
+    for written in written(config) {
+        written.apart_from(&config.protected_paths)?;
+        if written.is_cache
+            && let Err(FolderFault::NotOurs(_)) = Folder::prepare(written.path)
+        {
+            return Err(written.not_ours());
         }
     }
     Ok(())
+}
+
+/// The same of all of them, each with the path of its value, and without making any.
+pub fn look(config: &Config) -> Vec<(String, PathFault)> {
+    let looked = written(config).into_iter().filter_map(|written| {
+        let apart = written.apart_from(&config.protected_paths);
+        let is_foreign = || written.is_cache && is_foreign(written.path);
+        let fault = apart.err().or_else(|| is_foreign().then(|| written.not_ours()))?;
+        Some((written.at, fault))
+    });
+    looked.collect()
+}
+
+/// Whether a directory has files of somebody else, as [`Folder::prepare`] judges it.
+fn is_foreign(path: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(path) else { return false };
+    match fs::read_to_string(path.join("FORMAT")) {
+        Ok(text) => !text.starts_with("forebay cache "),
+        Err(error) => {
+            let is_none = error.kind() == io::ErrorKind::NotFound;
+            let harmless = ["lost+found", "FORMAT.new"];
+            is_none
+                && entries.any(|entry| {
+                    entry.is_ok_and(|entry| harmless.iter().all(|name| entry.file_name() != *name))
+                })
+        }
+    }
 }
 
 /// The protected path on the same file system.

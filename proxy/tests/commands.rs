@@ -141,3 +141,78 @@ fn as_many_files_as_the_system_allows() {
     let figures: Vec<_> = line.split_whitespace().skip(3).collect();
     assert_eq!(figures[0], figures[1], "{line}");
 }
+
+/// A document whose files are all missing, or not to be used.
+const UNFIT: &str = "version: 1
+listeners:
+  one: { address: '127.0.0.1:0', tls: { certificates: [ { certificate: nowhere/one.pem, key: nowhere/one.key } ] } }
+  two:
+    address: '127.0.0.1:0'
+    tls:
+      certificates:
+        - { certificate: nowhere/two.pem, key: nowhere/two.key }
+        - { certificate: nowhere/three.pem, key: nowhere/three.key }
+admin: { address: '127.0.0.1:0', tokens: [ { name: ops, file: nowhere/token, role: operator } ] }
+access_log: { path: nowhere/access.log }
+error_logs: { why: { path: made/why.log } }
+error_log: [why]
+protected_paths: [DIR/ledger]
+caches: { c: { memory_max: 64MiB, disk: { path: DIR/theirs, bytes_max: 1GiB } } }
+lanes: { bulk: { spill: { path: DIR/spill, bytes_max: 1GiB } } }
+upstreams: { u: { servers: [ { address: '127.0.0.1:1' } ], tls: { authorities: nowhere/ca.pem } } }
+routes:
+  - { name: all, upstream: u, auth: { basic: { users_file: nowhere/users, realm: r } } }
+";
+
+#[test]
+fn check_tells_of_all_files_at_once_and_makes_none() {
+    let dir = with("");
+    let here = |text: &str| text.replace("DIR", &dir.path().display().to_string());
+    std::fs::write(dir.path().join("proxy.yaml"), here(UNFIT)).unwrap();
+    for folder in ["theirs", "made"] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    std::fs::write(dir.path().join("theirs/letter.txt"), "mine").unwrap();
+    let (code, out, _) = said(&run(dir.path(), &["check", "proxy.yaml", "-o", "json"]));
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let mut found: Vec<_> = json["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let place = (problem["line"].as_u64().unwrap(), problem["column"].as_u64().unwrap());
+            (problem["path"].as_str().unwrap(), place.0, place.1 > 1)
+        })
+        .collect();
+    found.sort_unstable();
+    let wanted = [
+        ("access_log.path", 11, true),
+        ("admin.tokens[0].file", 10, true),
+        ("caches.c.disk.path", 15, true),
+        ("lanes.bulk.spill.path", 16, true),
+        ("listeners.one.tls.certificates[0].certificate", 3, true),
+        ("listeners.two.tls.certificates[0].certificate", 8, true),
+        ("listeners.two.tls.certificates[1].certificate", 9, true),
+        ("routes[0].auth.basic.users_file", 19, true),
+        ("upstreams.u.tls.authorities", 17, true),
+    ];
+    assert_eq!((code, found.as_slice()), (65, wanted.as_slice()), "{out}");
+    assert_eq!(said(&run(dir.path(), &["check", "--elsewhere", "proxy.yaml"])).0, 0);
+    let (code, _, err) = said(&run(dir.path(), &["run", "proxy.yaml"]));
+    assert!(matches!(code, 65 | 69) && err.contains("9 problems"), "{code} {err}");
+    assert!(err.contains("proxy.yaml:11:21") && err.contains("nowhere/access.log"), "{err}");
+    for made in ["spill", "ledger", "nowhere", "theirs/FORMAT", "made/why.log"] {
+        assert!(!dir.path().join(made).exists(), "{made}");
+    }
+    for (folder, code, said_of_it) in
+        [("theirs", 65, "is not a directory of a cache"), ("made", 0, "")]
+    {
+        let disk =
+            "caches: { c: { memory_max: 64MiB, disk: { path: DIR/FOLDER, bytes_max: 1GiB } } }\n";
+        let document = format!("{GOOD}{}", here(disk).replace("FOLDER", folder));
+        std::fs::write(dir.path().join("proxy.yaml"), document).unwrap();
+        let (seen, _, err) = said(&run(dir.path(), &["check", "proxy.yaml"]));
+        assert!(seen == code && err.contains(said_of_it), "{seen} {err}");
+        assert!(!dir.path().join(folder).join("FORMAT").exists(), "{folder}");
+    }
+}

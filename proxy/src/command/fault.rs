@@ -13,6 +13,9 @@ pub enum Fault {
     Usage(String),
     #[error("{0}")]
     Document(Problems),
+    /// What it names on this machine; the exit code is that of what the start failed for.
+    #[error("{problems}")]
+    Unfit { problems: Problems, exit_code: u8 },
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: std::io::Error },
     #[error("no proxy answers at {url}: {error}")]
@@ -35,6 +38,7 @@ impl Fault {
             Fault::Usage(_) | Fault::Start(StartFault::Switch(_)) => 2,
             Fault::Document(_) | Fault::ToldBadDocument => 65,
             Fault::Start(StartFault::Unfit(Unfit::Tls(_))) => 65,
+            Fault::Unfit { exit_code, .. } => *exit_code,
             Fault::Start(StartFault::System(_)) | Fault::ToldPromiseBroken | Fault::Other(_) => 1,
             Fault::Read { .. } | Fault::Unreachable { .. } | Fault::Start(_) => 69,
         }

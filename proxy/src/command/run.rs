@@ -1,12 +1,15 @@
 //! `forebay-proxy run FILE`
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use proxy_config::{Config, Tree};
 
-use super::document::{Document, load};
+use super::document::{Document, load, read};
 use super::fault::Fault;
+use super::named;
 use crate::listen::Addresses;
 use crate::reload::document;
 use crate::server::{Manner, Orders, StartFault};
@@ -50,9 +53,23 @@ pub fn run(options: &Options) -> Result<(), Fault> {
             moved: Arc::new(moved),
         },
     };
-    server::run(config, manner)?;
+    server::run(config, manner).map_err(|fault| with_places(fault, &options.document.file))?;
     if let Some(path) = &options.addresses_file {
         Addresses::forget(path);
     }
     Ok(())
+}
+
+/// Everything that is wrong with what the document names, where a start failed for one of them.
+fn with_places(fault: StartFault, file: &Path) -> Fault {
+    let is_unfit = matches!(fault, StartFault::Unfit(_));
+    let found = || {
+        let tree = Tree::parse(read(file).ok()?).ok()?;
+        let config = Config::from_node(&tree, tree.root(), &BTreeMap::new()).ok()?;
+        Some(named::problems(&config, &tree)).filter(|problems| !problems.is_empty())
+    };
+    let problems = is_unfit.then(found).flatten();
+    let fault = Fault::from(fault);
+    let exit_code = fault.exit_code();
+    problems.map_or(fault, |problems| Fault::Unfit { problems, exit_code })
 }
