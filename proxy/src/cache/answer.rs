@@ -321,12 +321,8 @@ async fn find(
             Step::Pass(reason) => return Ok(Found::Pass(said_of(reason, exchange))),
             Step::Serve { stored, refresh } => {
                 if let Some(fill) = refresh {
-                    let question = question(session.req_header(), exchange, origin);
-                    let stale = Some(Arc::clone(&stored));
-                    let policy = Arc::clone(policy);
-                    let wants = wants(session.req_header(), &policy, Some(&stored));
-                    let origin = origin.clone();
-                    Job { fill, policy, origin, question, stale, wants }.start();
+                    let stale = Some(&stored);
+                    begin(&fill, policy, origin, (session.req_header(), exchange), stale);
                 }
                 return Ok(from_store(stored, now_ms));
             }
@@ -339,18 +335,8 @@ async fn find(
                 may_load = false;
             }
             Step::Lead { fill, interest, stale } => {
-                let question = question(session.req_header(), exchange, origin);
-                let (of_fill, of_policy) = (Arc::clone(&fill), Arc::clone(policy));
-                let wants = wants(session.req_header(), policy, stale.as_ref());
-                let job = Job {
-                    fill: of_fill,
-                    policy: of_policy,
-                    origin: origin.clone(),
-                    question,
-                    stale: stale.clone(),
-                    wants,
-                };
-                job.start();
+                let asked = (session.req_header(), &*exchange);
+                begin(&fill, policy, origin, asked, stale.as_ref());
                 let known = wait(session, &fill).await?;
                 let asked = (session.req_header(), origin);
                 return led(asked, exchange, policy, (known, interest, stale), &said);
@@ -366,6 +352,25 @@ async fn find(
             }
         }
     }
+}
+
+/// Starts a fill for this request.
+fn begin(
+    fill: &Arc<Fill>,
+    policy: &Arc<Policy>,
+    origin: &Origin,
+    (head, exchange): (&RequestHeader, &Exchange),
+    stale: Option<&Arc<Stored>>,
+) {
+    let job = Job {
+        fill: Arc::clone(fill),
+        policy: Arc::clone(policy),
+        origin: origin.clone(),
+        question: question(head, exchange, origin),
+        stale: stale.cloned(),
+        wants: wants(head, policy, stale),
+    };
+    job.start();
 }
 
 /// Why a request passes: what is not to be stored begins no fill, as if it were a HEAD.
