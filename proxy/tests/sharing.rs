@@ -172,7 +172,7 @@ fn what_finds_no_room_leaves_the_stale_answer_for_a_failing_origin() {
             return false;
         }
         let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=0, stale-if-error=600\r\n";
-        exchange.write(format!("{head}Content-Length: {}\r\n\r\n", MIB));
+        exchange.write(format!("{head}Content-Length: {MIB}\r\n\r\n"));
         exchange.write(vec![b'y'; MIB])
     });
     let cache = "memory_max: 8MiB, object_memory_max: 4MiB";
