@@ -23,8 +23,9 @@ use crate::raw::PagesWriter;
 
 /// Bytes of a body that is not kept which may wait for their readers, without a policy.
 pub const WINDOW_BYTES: u64 = 256 * 1024;
-/// How long all in all readers wait for slower ones of the same window.
+/// How long readers wait for slower ones of the same window, all in all, while so many windows pass.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
+const HELD_UP_WINDOWS: u64 = 16;
 /// Most bytes handed to a reader at once.
 const PART_BYTES_MAX: usize = 256 * 1024;
 
@@ -80,8 +81,8 @@ struct State {
     /// Where each reader is; only needed for the window.
     places: BTreeMap<u64, Place>,
     readers: u64,
-    /// How long readers have waited for slower ones.
-    held_up: Duration,
+    /// How long readers have waited for slower ones since this byte.
+    held_up: (Duration, u64),
     held: Held,
 }
 
@@ -113,9 +114,9 @@ impl State {
 
     /// Leaves those behind who are in the way of the others and can go on by themselves.
     fn leave_behind(&mut self) {
-        self.held_up = Duration::ZERO;
+        let (there, low) = (self.blocks.end(), self.window.low.max(1));
+        self.held_up = (Duration::ZERO, there);
         if self.is_held_up() {
-            let (there, low) = (self.blocks.end(), self.window.low.max(1));
             self.places.retain(|_, place| !place.goes_on || there - place.at < low);
             self.forget();
         }
@@ -179,7 +180,7 @@ impl Flow {
             full: false,
             places: BTreeMap::new(),
             readers: 0,
-            held_up: Duration::ZERO,
+            held_up: (Duration::ZERO, 0),
             held,
         };
         Arc::new(Flow {
@@ -295,7 +296,11 @@ impl Flow {
                 if state.has_room() {
                     return;
                 }
-                (state.windowed && state.is_held_up(), state.held_up)
+                let passed = state.blocks.end() - state.held_up.1;
+                if passed >= state.window.high.saturating_mul(HELD_UP_WINDOWS) {
+                    state.held_up = (Duration::ZERO, state.blocks.end());
+                }
+                (state.windowed && state.is_held_up(), state.held_up.0)
             };
             let begun = Instant::now();
             let changed = match held_up {
@@ -304,7 +309,7 @@ impl Flow {
             };
             match changed {
                 Ok(Err(_)) => return,
-                Ok(Ok(())) if held_up => self.state.lock().held_up += begun.elapsed(),
+                Ok(Ok(())) if held_up => self.state.lock().held_up.0 += begun.elapsed(),
                 Ok(Ok(())) => {}
                 Err(_) => {
                     self.state.lock().leave_behind();
@@ -468,5 +473,80 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.flow.state.lock().places.remove(&self.id);
         self.flow.taken.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window { high: 100, low: 100, ahead: None };
+
+    /// Writes as long as there is room, and says how much was written in the end.
+    async fn write(flow: &Flow, windows: u64) -> u64 {
+        for _ in 0..windows {
+            flow.room().await;
+            flow.push(Bytes::from_static(&[0; 100]));
+        }
+        flow.received()
+    }
+
+    /// Reads windows with so much time between them; whether it was left behind, and where.
+    async fn read(mut reader: Reader, windows: u64, each: Duration) -> (bool, u64) {
+        for window in 0..windows {
+            tokio::time::sleep(each).await;
+            while reader.at() < (window + 1) * 100
+                && reader.next(u64::MAX).await.is_some_and(|read| read.is_ok())
+            {}
+        }
+        (reader.is_behind(), reader.at())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_others_up_for_long_is_left_behind_and_who_does_for_moments_is_not() {
+        for (slow_ms, is_left_behind) in [(0, false), (50, false), (200, true), (5000, true)] {
+            let flow = Flow::gathering(WINDOW);
+            let quick = flow.passing_reader(0).unwrap();
+            let slow = flow.passing_reader(0).unwrap();
+            flow.close();
+            let quick = tokio::spawn(read(quick, 40, Duration::ZERO));
+            let slow = tokio::spawn(read(slow, 40, Duration::from_millis(slow_ms)));
+            assert_eq!(write(&flow, 40).await, 4000);
+            flow.finish(Bytes::new());
+            assert_eq!(quick.await.unwrap(), (false, 4000), "{slow_ms}");
+            assert_eq!(slow.await.unwrap().0, is_left_behind, "{slow_ms}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_go_on_by_himself_is_waited_for() {
+        let flow = Flow::new(Held::Nothing, WINDOW);
+        let (quick, slow) = (flow.passing_reader(0).unwrap(), flow.reader(0));
+        let quick = tokio::spawn(read(quick, 10, Duration::ZERO));
+        let slow = tokio::spawn(read(slow, 10, Duration::from_secs(60)));
+        assert_eq!(write(&flow, 10).await, 1000);
+        flow.finish(Bytes::new());
+        assert_eq!(quick.await.unwrap(), (false, 1000));
+        assert_eq!(slow.await.unwrap(), (false, 1000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_keep_their_places_until_the_window_closes() {
+        let flow = Flow::gathering(WINDOW);
+        let interest = watch::Sender::new(2_usize);
+        let mut first = flow.passing_reader(0).unwrap();
+        flow.push(Bytes::from_static(&[0; 100]));
+        assert_eq!(first.next(u64::MAX).await.unwrap().unwrap().len(), 100);
+        assert!(flow.is_open() && flow.is_full());
+        let gathered = timeout(HELD_UP_MAX, flow.gathered(interest.subscribe()));
+        assert!(gathered.await.is_err(), "one is not there yet");
+        let second = flow.passing_reader(0).unwrap();
+        flow.gathered(interest.subscribe()).await;
+        flow.close();
+        assert_eq!(second.at(), 0);
+        drop(second);
+        flow.push(Bytes::from_static(&[0; 100]));
+        assert_eq!(first.next(u64::MAX).await.unwrap().unwrap().len(), 100);
+        assert!(flow.passing_reader(0).is_none(), "it has passed");
     }
 }
