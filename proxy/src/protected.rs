@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use proxy_config::Config;
 use thiserror::Error;
 
-use crate::cache::disk::folder::{Folder, FolderFault};
+use crate::cache::disk::folder::{self, Folder, FolderFault, Whose};
 
 /// Why the directories of a document cannot be used.
 #[derive(Debug, Error)]
@@ -89,27 +89,12 @@ pub fn check(config: &Config) -> Result<(), PathFault> {
 pub fn look(config: &Config) -> Vec<(String, PathFault)> {
     let looked = written(config).into_iter().filter_map(|written| {
         let apart = written.apart_from(&config.protected_paths);
-        let is_foreign = || written.is_cache && is_foreign(written.path);
+        let is_foreign =
+            || written.is_cache && matches!(folder::whose(written.path), Ok(Whose::Others));
         let fault = apart.err().or_else(|| is_foreign().then(|| written.not_ours()))?;
         Some((written.at, fault))
     });
     looked.collect()
-}
-
-/// Whether a directory has files of somebody else, as [`Folder::prepare`] judges it.
-fn is_foreign(path: &Path) -> bool {
-    let Ok(mut entries) = fs::read_dir(path) else { return false };
-    match fs::read_to_string(path.join("FORMAT")) {
-        Ok(text) => !text.starts_with("forebay cache "),
-        Err(error) => {
-            let is_none = error.kind() == io::ErrorKind::NotFound;
-            let harmless = ["lost+found", "FORMAT.new"];
-            is_none
-                && entries.any(|entry| {
-                    entry.is_ok_and(|entry| harmless.iter().all(|name| entry.file_name() != *name))
-                })
-        }
-    }
 }
 
 /// The protected path on the same file system.

@@ -109,7 +109,15 @@ pub fn prefixes(generation: &Generation, place: Place<'_>) -> (BTreeSet<String>,
             }
             let at = Place { target: about.map_or("/", |(at, _)| at), ..place };
             let taken = taking(generation, at).any(|(_, taken)| taken == index);
-            let host = || routes.router.mismatch(index, &target("", at)) != Some(Mismatch::Host);
+            // By no listener of the scheme, or for another host: it never sees them.
+            let is_for_host = || {
+                listeners(generation, place.scheme).any(|listener| {
+                    !matches!(
+                        routes.router.mismatch(index, &target(listener, at)),
+                        Some(Mismatch::ByName | Mismatch::Listener | Mismatch::Host)
+                    )
+                })
+            };
             match (about, rewrite) {
                 (Some((_, rest)), Some(Rewriting::PrefixTo(to))) if taken && !is_led => {
                     let mut begin = format!("{}://", place.scheme);
@@ -118,7 +126,7 @@ pub fn prefixes(generation: &Generation, place: Place<'_>) -> (BTreeSet<String>,
                     begins.insert(format!("{begin}{to}{rest}"));
                 }
                 (Some(_), _) if taken => drop(lost.insert(route.name.clone())),
-                (None, _) if host() => drop(lost.insert(route.name.clone())),
+                (None, _) if is_for_host() => drop(lost.insert(route.name.clone())),
                 _ => {}
             }
         }
@@ -132,22 +140,29 @@ fn taking<'a>(
     place: Place<'a>,
 ) -> impl Iterator<Item = (&'a str, usize)> {
     let routes = &generation.routes;
-    let tls = place.scheme == "https";
     let changes = |index: &usize| {
         let rules = &routes.at(*index).rules;
         rules.rewrite.is_some() || !rules.steps.is_empty() || rules.texts.cache_key.is_some()
     };
-    let listeners = generation.config.listeners.iter();
-    let listeners = listeners.filter(move |(_, listener)| listener.tls.is_some() == tls);
-    listeners.flat_map(move |(listener, _)| {
+    listeners(generation, place.scheme).flat_map(move |listener| {
         let asked = target(listener, place);
         let takes = move |index: &usize| match routes.router.mismatch(*index, &asked) {
             Some(Mismatch::ByName | Mismatch::Listener | Mismatch::Host | Mismatch::Path) => false,
             None | Some(Mismatch::Header | Mismatch::Query | Mismatch::Method) => true,
         };
         let all = 0..generation.config.routes.len();
-        all.filter(changes).filter(takes).map(move |index| (listener.as_str(), index))
+        all.filter(changes).filter(takes).map(move |index| (listener, index))
     })
+}
+
+/// Those that clients of a scheme come in by.
+fn listeners<'a>(
+    generation: &'a Generation,
+    scheme: &str,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let tls = scheme == "https";
+    let all = generation.config.listeners.iter();
+    all.filter(move |(_, listener)| listener.tls.is_some() == tls).map(|(name, _)| name.as_str())
 }
 
 fn target<'a>(listener: &'a str, place: Place<'a>) -> Target<'a> {

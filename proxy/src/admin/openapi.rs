@@ -89,6 +89,7 @@ static OPERATIONS: [Operation; 12] = [
             (200, "It is in force", JSON, Some("Purged")),
             (404, "There is no such cache", PROBLEM, Some("Problem")),
             (503, "Too much is being purged; nothing of this was", PROBLEM, Some("Problem")),
+            INTERNAL,
         ],
         ..order("/purge", "purge", "Takes answers out of caches")
     },

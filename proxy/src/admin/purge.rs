@@ -71,6 +71,10 @@ pub enum PurgeFault {
     Target { url: String, fault: TargetFault },
     #[error(transparent)]
     Busy(#[from] Busy),
+    #[error(
+        "the order could not be planned, which is a fault of this proxy: its log has a line of it"
+    )]
+    Unplanned,
 }
 
 impl PurgeFault {
@@ -78,6 +82,7 @@ impl PurgeFault {
         match self {
             PurgeFault::NoCache(_) => StatusCode::NOT_FOUND,
             PurgeFault::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            PurgeFault::Unplanned => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -114,7 +119,7 @@ pub async fn purge(
         }
         Ok::<_, PurgeFault>((work, not_followed))
     });
-    let (work, not_followed) = planning.await.map_err(|_| PurgeFault::Busy(Busy))??;
+    let (work, not_followed) = planning.await.map_err(|_| PurgeFault::Unplanned)??;
     // Both at once: neither waits for what the other takes. What is refused here is told nobody.
     let telling = async { Ok(elsewhere(&work, soft).await) };
     let (counts, told) = tokio::try_join!(biased; here(&work, soft), telling)?;

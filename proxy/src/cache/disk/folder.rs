@@ -49,21 +49,10 @@ impl Folder {
     pub fn prepare(path: &Path) -> Result<Folder, FolderFault> {
         let unusable = |error| FolderFault::Unusable { path: path.to_owned(), error };
         fs::create_dir_all(path).map_err(unusable)?;
-        let format = path.join("FORMAT");
-        match fs::read_to_string(&format) {
-            Ok(text) if text.starts_with(ANY_FORMAT) => {}
-            Ok(_) => return Err(FolderFault::NotOurs(path.to_owned())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                // A file system of its own has this one from the start.
-                let foreign = |name: &std::ffi::OsStr| name != "lost+found" && name != "FORMAT.new";
-                for entry in fs::read_dir(path).map_err(unusable)? {
-                    if foreign(&entry.map_err(unusable)?.file_name()) {
-                        return Err(FolderFault::NotOurs(path.to_owned()));
-                    }
-                }
-                write_format(path).map_err(unusable)?;
-            }
-            Err(error) => return Err(unusable(error)),
+        match whose(path).map_err(unusable)? {
+            Whose::Ours => {}
+            Whose::Nobodys => write_format(path).map_err(unusable)?,
+            Whose::Others => return Err(FolderFault::NotOurs(path.to_owned())),
         }
         Ok(Folder { path: path.to_owned() })
     }
@@ -93,6 +82,34 @@ impl Folder {
             true => Ok(Ok(held)),
             false => Err(io::Error::other("it was replaced meanwhile")),
         }
+    }
+}
+
+/// Who has files in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A cache, of whatever version.
+    Ours,
+    Nobodys,
+    Others,
+}
+
+/// Looks, and makes nothing.
+pub fn whose(path: &Path) -> io::Result<Whose> {
+    match fs::read_to_string(path.join("FORMAT")) {
+        Ok(text) if text.starts_with(ANY_FORMAT) => Ok(Whose::Ours),
+        Ok(_) => Ok(Whose::Others),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            for entry in fs::read_dir(path)? {
+                let name = entry?.file_name();
+                // A file system of its own has the first from the start.
+                if name != "lost+found" && name != "FORMAT.new" {
+                    return Ok(Whose::Others);
+                }
+            }
+            Ok(Whose::Nobodys)
+        }
+        Err(error) => Err(error),
     }
 }
 
