@@ -3,7 +3,8 @@
 //! kernel runs when nothing else is ready ([decision 0019](../../docs/decisions/0019-two-runtimes.md)).
 //!
 //! Every thread of the bulk runtime lowers its own priority, which needs no capability. Where it
-//! cannot be lowered, that is said once, and the quantum of [`crate::prompt`] alone bounds a turn.
+//! cannot be lowered, that is said once, and the quantum of [`crate::prompt`] alone bounds a turn. Threads of
+//! the latency runtime ask for short turns: the kernel lets who does run as soon as it wakes up.
 
 use std::cell::Cell;
 use std::io;
@@ -17,11 +18,14 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::metrics::Metrics;
+use crate::raw;
 
 /// How far below the process the bulk threads run, in steps of nice: a tenth of its weight.
 const STEPS_BELOW: i32 = 10;
 /// The lowest priority there is.
 const NICE_MAX: i32 = 19;
+/// What a thread of the latency runtime asks the kernel for: the shortest turn there is. Each takes less.
+const LATENCY_TURN: Duration = Duration::from_micros(100);
 /// Tasks a thread polls before it looks at sockets again. Tokio's default of 61 would let 61 quanta
 /// of bodies pass before a request that has arrived is noticed.
 const TASKS_PER_LOOK: u32 = 8;
@@ -82,6 +86,7 @@ impl Runtimes {
         let latency = Builder::new_multi_thread()
             .thread_name("latency")
             .event_interval(TASKS_PER_LOOK)
+            .on_thread_start(ask_for_short_turns)
             .enable_all()
             .build()?;
         let nice = metrics.bulk_nice.with_label_values::<&str>(&[]);
@@ -109,6 +114,13 @@ impl Runtimes {
     pub fn stop(self) {
         self.latency.shutdown_background();
         self.bulk.shutdown_background();
+    }
+}
+
+/// So that one that wakes up does not wait for the end of a bulk thread's turn, which may be milliseconds.
+fn ask_for_short_turns() {
+    if let Err(why) = raw::ask_for_turns_of(LATENCY_TURN) {
+        tracing::debug!(%why, "threads of the latency runtime have turns as long as all others");
     }
 }
 
