@@ -334,11 +334,12 @@ impl ProxyHttp for Edge {
         let lane = exchange.route.as_ref().map(|route| Arc::clone(&route.lane));
         let lane = lane.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let turn = upstream.turn(&mut exchange.attempts, &lane).await;
-        let mut turn = turn.map_err(|why| Error::new(ErrorType::Custom(why.name())))?;
+        let turn = turn.map_err(|why| Error::new(ErrorType::Custom(why.name())))?;
         begin_attempt(session.req_header(), exchange, &upstream);
-        exchange.patience(&upstream).fit(&mut turn.peer);
+        let mut peer = turn.aim.into_peer();
+        exchange.patience(&upstream).fit(&mut peer);
         exchange.in_use = Some(turn.in_use);
-        Ok(turn.peer)
+        Ok(peer)
     }
 
     fn fail_to_connect(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
+use pingora::http::RequestHeader;
 use proxy_config::load::{Knows, Load};
 use proxy_config::proved::Proved;
 use proxy_config::route::ForwardedHeaders;
@@ -17,6 +18,7 @@ use crate::detour::trail::Trail;
 use crate::drain::UnderWay;
 use crate::failure::Failure;
 use crate::fill::contact::Contact;
+use crate::fill::origin::Question;
 use crate::gather::Gathered;
 use crate::generation::Generation;
 use crate::kept_body::KeptBody;
@@ -204,6 +206,24 @@ impl Exchange {
         let total = timeouts.and_then(|timeouts| timeouts.total);
         let deadline = total.map(|total| self.begun + total.as_std());
         Patience::of(upstream.timeouts(), timeouts).until(deadline)
+    }
+
+    /// What an upstream is asked by this proxy itself on behalf of it, with this head.
+    pub fn question(&self, head: Arc<RequestHeader>) -> Question {
+        Question {
+            head,
+            body: None,
+            feed: None,
+            caller: None,
+            client: self.peer.map(|peer| peer.ip()),
+            tls: self.tls.is_some(),
+            request_id: self.request_id.clone(),
+            forwarded: self.forwarded(),
+            edits: self.ruled.to_upstream.clone(),
+            recorder: self.recorder(),
+            claims: None,
+            as_lines: false,
+        }
     }
 
     pub fn forwarded(&self) -> ForwardedHeaders {

@@ -23,6 +23,7 @@ use crate::metrics::code_label;
 use crate::route::NO_ROUTE;
 use crate::slowest::{Slow, millis};
 use crate::telemetry::server;
+use crate::upstream::lines::Lines;
 use crate::{mirror, raw, rules};
 
 /// The head that was sent.
@@ -30,6 +31,7 @@ use crate::{mirror, raw, rules};
 pub enum Sent<'a> {
     Head(&'a ResponseHeader),
     AsStored(&'a AsStored),
+    AsCame(&'a Lines),
 }
 
 impl Sent<'_> {
@@ -37,6 +39,7 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => head.status,
             Sent::AsStored(sent) => sent.status(),
+            Sent::AsCame(lines) => lines.status(),
         }
     }
 
@@ -45,6 +48,12 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => head_bytes(head),
             Sent::AsStored(sent) => sent.head().len() as u64,
+            Sent::AsCame(lines) => {
+                let mut out = BytesMut::new();
+                lines.write(&mut out);
+                // The end of the head.
+                out.len() as u64 + 2
+            }
         }
     }
 
@@ -56,6 +65,7 @@ impl Sent<'_> {
                 Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             }
             Sent::AsStored(sent) => sent.text(&CACHE_STATUS),
+            Sent::AsCame(lines) => lines.values(&CACHE_STATUS).next_back().map(text_of),
         }
     }
 
@@ -67,6 +77,9 @@ impl Sent<'_> {
                 Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             }
             Sent::AsStored(sent) => sent.text(&HeaderName::from_bytes(name.as_bytes()).ok()?),
+            Sent::AsCame(lines) => {
+                lines.values(&HeaderName::from_bytes(name.as_bytes()).ok()?).next().map(text_of)
+            }
         }
     }
 }
@@ -303,6 +316,10 @@ fn head_bytes(head: &ResponseHeader) -> u64 {
     head.header_to_h1_wire(&mut wire);
     // `HTTP/1.1 200 `, the reason, the ends of that line and of the head.
     (13 + reason.len() + 4 + wire.len()) as u64
+}
+
+fn text_of(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 fn text<'a>(head: &'a RequestHeader, name: &HeaderName) -> Option<&'a str> {

@@ -17,6 +17,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use crate::front::hit::Hit;
 use crate::front::pass::Client;
 use crate::rate_limit;
 use crate::respond::rendered;
+use crate::upstream::lines::Lines;
 
 /// Bytes read at once, and of requests to come while one is being answered. What does not come in one piece
 /// is pingora's to put together.
@@ -133,6 +135,7 @@ pub enum Passed {
 pub enum Sent {
     Head(Box<ResponseHeader>),
     AsStored(AsStored),
+    AsCame(Box<Lines>),
 }
 
 /// What the door does for a request.
@@ -213,13 +216,9 @@ impl Door {
 
     /// The request and what to do for it, with its place in its lane; `None` when the door does
     /// nothing.
-    fn consider(
-        &self,
-        guest: &Guest,
-        mut whole: Box<Whole>,
-    ) -> Option<(Box<Whole>, Arrival, Deed)> {
+    fn consider(&self, guest: &Guest, mut whole: Whole) -> Option<(Whole, Arrival, Deed)> {
         let (raw, rest) = guest.read.split_at(whole.head_length);
-        let mut arrival = arrive(&self.edge, guest, &mut whole.head, raw)?;
+        let mut arrival = arrive(&self.edge, guest, Arc::make_mut(&mut whole.head), raw)?;
         let deed = if let Some(hit) = hit::find(&whole, &arrival) {
             Deed::Hit(hit)
         } else if pass::is_for_door(&arrival) {
@@ -241,7 +240,7 @@ impl Door {
     async fn serve(
         &self,
         mut client: Client,
-        whole: Box<Whole>,
+        whole: Whole,
         arrival: Arrival,
         deed: Deed,
     ) -> Option<(Stream, BytesMut)> {
@@ -275,6 +274,7 @@ impl Door {
         let sent = sent.as_ref().map(|sent| match sent {
             Sent::Head(head) => finish::Sent::Head(head),
             Sent::AsStored(sent) => finish::Sent::AsStored(sent),
+            Sent::AsCame(sent) => finish::Sent::AsCame(sent),
         });
         let moved = Moved { head, sent, bytes_in: whole.body_length, bytes_out };
         let told = finish::record(&self.edge, &moved, false, &mut exchange);

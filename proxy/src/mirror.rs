@@ -182,7 +182,10 @@ fn copy(
     }
     if let Some(path) = texts.mirrors.get(index).cloned().flatten() {
         let form = normalize_target(path.as_bytes()).ok();
-        if form.and_then(|form| question.head.set_raw_path(&form).ok()).is_none() {
+        if form
+            .and_then(|form| Arc::make_mut(&mut question.head).set_raw_path(&form).ok())
+            .is_none()
+        {
             // The template came to no path: a copy for any other would mislead whoever compares.
             mirror.counts.failed.inc();
             return None;

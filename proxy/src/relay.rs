@@ -1,6 +1,8 @@
 //! A request the proxy itself asks an upstream, and whose answer it sends on, unless the answer leads
 //! elsewhere.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
@@ -132,32 +134,26 @@ pub async fn answer(
 
 /// The client's request without its body.
 pub fn question(head: &RequestHeader, exchange: &Exchange) -> Question {
-    let mut head = head.clone();
+    question_of(Arc::new(head.clone()), exchange)
+}
+
+/// The same of a head that is shared as far as it is not changed.
+pub fn question_of(mut head: Arc<RequestHeader>, exchange: &Exchange) -> Question {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
-        head.remove_header(&name);
+        if head.headers.contains_key(&name) {
+            Arc::make_mut(&mut head).remove_header(&name);
+        }
     }
     if bodies::asks_whole(&head, exchange) {
-        bodies::ask_whole(&mut head);
+        bodies::ask_whole(Arc::make_mut(&mut head));
     }
     let ask = exchange.route.as_ref().and_then(|route| route.ask.as_ref());
     let method = ask.and_then(|ask| ask.method.as_ref()).and_then(|method| method.parse().ok());
     if let Some(method) = method {
-        head.set_method(method);
+        Arc::make_mut(&mut head).set_method(method);
     }
     let body = exchange.ruled.texts.body.clone().filter(|body| !body.is_empty());
-    Question {
-        head,
-        body: body.map(Bytes::from),
-        feed: None,
-        caller: None,
-        client: exchange.peer.map(|peer| peer.ip()),
-        tls: exchange.tls.is_some(),
-        request_id: exchange.request_id.clone(),
-        forwarded: exchange.forwarded(),
-        edits: exchange.ruled.to_upstream.clone(),
-        recorder: exchange.recorder(),
-        claims: None,
-    }
+    Question { body: body.map(Bytes::from), ..exchange.question(head) }
 }
 
 /// Waits for something, or for the client to leave.

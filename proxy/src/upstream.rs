@@ -4,6 +4,7 @@
 //! [`balance`] chooses among them → [`transport`] says how it is reached → [`retry`] says whether another
 //! is tried. [`patience`] says how long. [`probe`] asks servers how they are, [`resolve`] where they are.
 
+pub mod aim;
 pub mod announce;
 pub mod attempts;
 pub mod balance;
@@ -13,6 +14,7 @@ pub mod delimited;
 pub mod fault;
 pub mod health;
 pub mod idle;
+pub mod lines;
 pub mod naming;
 pub mod patience;
 pub mod pool;
@@ -44,6 +46,7 @@ use crate::fastcgi::Gateway;
 use crate::handed_out::named::Folders;
 use crate::metrics::Metrics;
 use crate::rate_limit::key::{Asking, cookie};
+use crate::upstream::aim::Aim;
 use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::balance::{Candidate, Rule};
 use crate::upstream::bounds::AT_ONCE;
@@ -128,7 +131,7 @@ impl Upstream {
                     address => address.to_string(),
                 };
                 Ok(Seat {
-                    peer: traced(peer, &known),
+                    aim: traced(peer, &known),
                     name: renewed,
                     host,
                     server: known,
@@ -179,7 +182,7 @@ impl Upstream {
             let name = address.map_or_else(|| server.to_string(), |address| address.to_string());
             let known = servers.unlisted(&self.name, &name, metrics);
             Ok(Seat {
-                peer: traced(self.transport.peer(server, *address)?, &known),
+                aim: traced(self.transport.peer(server, *address)?, &known),
                 name: None,
                 host: host.clone(),
                 server: known,
@@ -233,9 +236,9 @@ impl Upstream {
         if let (Some(server), true) = (attempts.server, attempts.repeat_fresh) {
             attempts.repeat_fresh = false;
             let seat = &self.seats[server];
-            let mut peer = Box::new(fresh(&seat.peer()));
-            self.transport.announce(&mut peer, attempts.wish.client);
-            return Some(Turn { peer, in_use: seat.server.enter() });
+            let aim = Aim::of(fresh(seat.aim().peer()));
+            let aim = self.transport.announced(aim, attempts.wish.client);
+            return Some(Turn { aim, in_use: seat.server.enter() });
         }
         // Held until the place is taken, so that no server is given more than it may have.
         let mut credit = self.turn.lock();
@@ -260,12 +263,11 @@ impl Upstream {
         attempts.server = Some(chosen);
         let seat = &self.seats[chosen];
         attempts.tried.ask(Arc::clone(&seat.server.name));
-        let mut peer = Box::new(seat.peer());
-        self.transport.announce(&mut peer, attempts.wish.client);
+        let mut aim = self.transport.announced(seat.aim(), attempts.wish.client);
         if !self.keeps(seat) {
-            peer.options.idle_timeout = Some(AT_ONCE);
+            aim = aim.but(|peer| peer.options.idle_timeout = Some(AT_ONCE));
         }
-        Some(Turn { peer, in_use: seat.server.enter() })
+        Some(Turn { aim, in_use: seat.server.enter() })
     }
 
     /// Whether a connection to this server is kept when its request is done. Those of HTTP/2 are
@@ -353,6 +355,11 @@ impl Upstream {
     /// The server of the current attempt, as written in the document.
     pub fn server_name(&self, attempts: &Attempts) -> Option<&str> {
         attempts.server.map(|server| &*self.seats[server].server.name)
+    }
+
+    /// Whether its answers go on as they came, as far as it has a say.
+    pub fn leaves_heads_alone(&self) -> bool {
+        !self.x_accel && self.folders.is_none() && self.config.sticky.is_none()
     }
 
     /// The value of `Set-Cookie` for a client that is to come back to this server; nothing when it
@@ -464,9 +471,8 @@ impl Upstream {
         let checks = self.config.health_checks.as_ref().and_then(|checks| checks.active.as_ref());
         checks.into_iter().flat_map(|checks| {
             self.seats.iter().map(|seat| {
-                let mut peer = seat.peer.clone();
-                peer.options.tracer = None;
-                self.transport.announce(&mut peer, None);
+                let aim = seat.aim.but(|peer| peer.options.tracer = None);
+                let peer = *self.transport.announced(aim, None).into_peer();
                 let (server, host) = (Arc::clone(&seat.server), seat.host.clone());
                 let transport = Arc::clone(&self.transport);
                 let addresses = seat.name.as_ref().map(|name| Arc::clone(&name.addresses));
@@ -566,7 +572,7 @@ mod tests {
     #[test]
     fn a_fresh_peer_shares_no_pool() {
         use pingora::upstreams::peer::Peer;
-        let peer = upstream(1, |_| {}).seats[0].peer.clone();
+        let peer = upstream(1, |_| {}).seats[0].aim.peer().clone();
         let hashes = [peer.reuse_hash(), fresh(&peer).reuse_hash(), fresh(&peer).reuse_hash()];
         assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
     }

@@ -44,19 +44,8 @@ impl AuthRequest {
             head.insert_header(ORIGINAL_METHOD, method)?;
             head.insert_header(ORIGINAL_URI, uri)?;
         }
-        Ok(Question {
-            head,
-            body: None,
-            feed: None,
-            caller: None,
-            client: exchange.peer.map(|peer| peer.ip()),
-            tls: exchange.tls.is_some(),
-            request_id: exchange.request_id.clone(),
-            forwarded: exchange.forwarded(),
-            edits: exchange.ruled.texts.auth_edits.clone().unwrap_or_default(),
-            recorder: exchange.recorder(),
-            claims: None,
-        })
+        let edits = exchange.ruled.texts.auth_edits.clone().unwrap_or_default();
+        Ok(Question { edits, ..exchange.question(Arc::new(head)) })
     }
 }
 

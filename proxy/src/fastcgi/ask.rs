@@ -46,7 +46,7 @@ pub async fn begin(
         let turn = upstream.turn(&mut contact.attempts, &origin.lane).await?;
         let mut span = origin.span(question, &contact.attempts);
         let begun = Instant::now();
-        match gateway.connect(&turn.peer, origin.patience.connect(), harmless).await {
+        match gateway.connect(turn.aim.peer(), origin.patience.connect(), harmless).await {
             Ok((socket, reused)) => {
                 contact.connect_time = Some(begun.elapsed());
                 contact.reused = Some(reused);
@@ -57,7 +57,7 @@ pub async fn begin(
                 let mut head = head.map_err(|_| Failure::Internal)?;
                 // Scripts are told what the client speaks.
                 head.set_version(question.head.version);
-                let address = turn.peer._address.clone();
+                let address = turn.aim.peer()._address.clone();
                 let conversation = Conversation::begin(
                     (gateway, &origin.patience),
                     socket,

@@ -1,8 +1,9 @@
 //! Sends the body of a question to a server. One that waits in a [`Body`](crate::buffer::body::Body) goes part by
 //! part, and the server is listened to meanwhile: it may answer before it has heard all.
 
+use std::time::Duration;
+
 use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 
 use crate::fill::origin::{Feed, Question, Stop};
 use crate::upstream::fault::UpstreamFault;
@@ -11,7 +12,7 @@ use crate::upstream::fault::UpstreamFault;
 pub async fn send_body(
     session: &mut HttpSession,
     question: &Question,
-    peer: &HttpPeer,
+    of_head: Duration,
     reused: bool,
 ) -> Result<bool, Stop> {
     let fault = |error| Stop::Upstream(UpstreamFault::of(error, reused));
@@ -19,7 +20,7 @@ pub async fn send_body(
         session.write_request_body(body.clone(), false).await.map_err(fault)?;
     }
     let is_answered = match &question.feed {
-        Some(feed) => send(session, feed, peer, reused).await?,
+        Some(feed) => send(session, feed, of_head, reused).await?,
         None => false,
     };
     if !is_answered {
@@ -31,7 +32,7 @@ pub async fn send_body(
 async fn send(
     session: &mut HttpSession,
     feed: &Feed,
-    peer: &HttpPeer,
+    of_head: Duration,
     reused: bool,
 ) -> Result<bool, Stop> {
     let fault = |error| Stop::Upstream(UpstreamFault::of(error, reused));
@@ -52,14 +53,14 @@ async fn send(
         let Some(part) = part else { break false };
         if let Err(error) = session.write_request_body(part, false).await {
             // It may have said why it hears no more.
-            session.set_read_timeout(peer.options.read_timeout);
+            session.set_read_timeout(Some(of_head));
             return match session.read_response_header().await {
                 Ok(()) if is_final(session) => Ok(true),
                 _ => Err(fault(error)),
             };
         }
     };
-    session.set_read_timeout(peer.options.read_timeout);
+    session.set_read_timeout(Some(of_head));
     Ok(answered)
 }
 

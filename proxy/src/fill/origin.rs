@@ -3,13 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::ALPN;
-use pingora::upstreams::peer::HttpPeer;
 use proxy_config::buffer_policy::Way;
 use proxy_config::header_edits::Rendered;
 use proxy_config::route::ForwardedHeaders;
@@ -23,7 +22,7 @@ use crate::fastcgi::caller::Caller;
 use crate::fill::contact::Contact;
 use crate::fill::feed;
 use crate::fill::flow::Window;
-use crate::fill::reply::{Reply, Source};
+use crate::fill::reply::{Reply, Source, bare};
 use crate::fill::wire::{self, request_head};
 use crate::headers;
 use crate::lane::memory::FILLING;
@@ -33,6 +32,7 @@ use crate::telemetry::Recorder;
 use crate::telemetry::attempt::{self, Attempt};
 use crate::trace::TRACEPARENT;
 use crate::upstream::Upstream;
+use crate::upstream::aim::Aim;
 use crate::upstream::attempts::{Attempts, Wish};
 use crate::upstream::bounds::INTERIM_MAX;
 use crate::upstream::connector::{Connection, Connector};
@@ -52,7 +52,7 @@ const BRIEF_BYTES_MAX: usize = 64 * 1024;
 pub struct Question {
     /// As the client sent it, without fields that frame a body; a fill's is a GET without conditions
     /// and ranges.
-    pub head: RequestHeader,
+    pub head: Arc<RequestHeader>,
     pub body: Option<Bytes>,
     /// A body that is not in one piece, or not all here yet.
     pub feed: Option<Feed>,
@@ -68,6 +68,8 @@ pub struct Question {
     pub recorder: Option<Box<Recorder>>,
     /// What its client has proved that counts in the cache's key, there and in the keys of what is asked for ahead.
     pub claims: Option<Arc<[u8]>>,
+    /// Nobody looks at the fields of its answer, so that it may be left as it came.
+    pub as_lines: bool,
 }
 
 /// A body that is sent as it is taken from where it waits.
@@ -114,7 +116,7 @@ impl Question {
             && let Some(parent) = span.traceparent()
         {
             // It is made of hex digits.
-            drop(told.head.insert_header(TRACEPARENT, parent));
+            drop(Arc::make_mut(&mut told.head).insert_header(TRACEPARENT, parent));
         }
         told
     }
@@ -127,7 +129,7 @@ impl Question {
 
 /// Who is asked, in one attempt.
 struct Asked<'a> {
-    peer: Box<HttpPeer>,
+    aim: Aim,
     in_use: InUse,
     attempts: &'a Attempts,
     reused: bool,
@@ -179,15 +181,14 @@ impl Origin {
             }
             let harmless = question.is_harmless(&self.upstream);
             let turn = self.upstream.turn(&mut contact.attempts, &self.lane).await?;
-            let (mut peer, mut in_use) = (turn.peer, turn.in_use);
-            self.patience.fit(&mut peer);
+            let (mut aim, mut in_use) = (turn.aim, turn.in_use);
             if upgrades(fields) {
-                peer.options.alpn = ALPN::H1;
+                aim = aim.but(|peer| peer.options.alpn = ALPN::H1);
             }
             let mut span = self.span(question, &contact.attempts);
             let told = span.as_ref().map(|span| question.under(span));
             let begun = Instant::now();
-            let (mut connection, reused) = match self.connect(&peer, &mut in_use).await {
+            let (mut connection, reused) = match self.connect(&aim, &mut in_use).await {
                 Ok(connected) => connected,
                 Err(Stop::Client(failure)) => return Err(failure),
                 Err(Stop::Upstream(fault)) => {
@@ -202,7 +203,7 @@ impl Origin {
             contact.reused = Some(reused);
             let last = self.upstream.connected(reused, connection.carries());
             let asked = Instant::now();
-            let asking = Asked { peer, in_use, attempts: &contact.attempts, reused, last, tell };
+            let asking = Asked { aim, in_use, attempts: &contact.attempts, reused, last, tell };
             span.iter_mut().for_each(|span| span.reused = Some(reused));
             let asked_as = told.as_deref().unwrap_or(question);
             match self.converse(connection, asking, asked_as, fields).await {
@@ -266,21 +267,26 @@ impl Origin {
     }
 
     /// A connection that the upstream allows and the lane has room for; says whether it was idle.
-    async fn connect(
-        &self,
-        peer: &HttpPeer,
-        in_use: &mut InUse,
-    ) -> Result<(Connection, bool), Stop> {
-        let connected = self.connector.connect(peer).await;
+    async fn connect(&self, aim: &Aim, in_use: &mut InUse) -> Result<(Connection, bool), Stop> {
+        let connected = match self.connector.idle(aim) {
+            Some(connection) => Ok((connection, true)),
+            None => Box::pin(self.connect_anew(aim)).await,
+        };
         let connected = connected.map_err(|error| UpstreamFault::of(error, false));
         let (connection, reused) = connected.and_then(|made| self.allowed(made))?;
         let shared = |descriptor| self.upstream.share(in_use, descriptor, &self.lane);
         if connection.descriptor().map_or(Ok(()), shared).is_err() {
-            let session = Box::new(connection.into_session(peer));
-            self.connector.release_http_session(session, peer).await;
+            let session = Box::new(connection.into_session(aim.peer()));
+            self.connector.release_http_session(session, aim.peer()).await;
             return Err(Stop::Client(Failure::LaneFull));
         }
         Ok((connection, reused))
+    }
+
+    async fn connect_anew(&self, aim: &Aim) -> pingora::Result<(Connection, bool)> {
+        let mut peer = aim.clone().into_peer();
+        self.patience.fit(&mut peer);
+        self.connector.connect(&peer).await
     }
 
     /// Refuses a connection that the upstream's `tls` does not allow.
@@ -302,8 +308,14 @@ impl Origin {
             Connection::H1(stream) if is_brief(question, fields) => {
                 match self.ask_briefly(stream, &asked, question, fields).await? {
                     Began::Delimited(answer) => {
-                        let Answer { head, body } = *answer;
-                        return Ok(self.reply(Source::Delimited(body), asked, head, true));
+                        let Answer { lines, body } = *answer;
+                        let (head, lines) = match question.as_lines {
+                            true => (bare(lines.status()), Some(Box::new(lines))),
+                            false => (lines.head().ok_or_else(UpstreamFault::nonsense)?, None),
+                        };
+                        let mut reply = self.reply(Source::Delimited(body), asked, head, true);
+                        reply.lines = lines;
+                        return Ok(reply);
                     }
                     Began::Other(stream) => (Connection::H1(stream), true),
                 }
@@ -323,11 +335,12 @@ impl Origin {
         question: &Question,
         fields: &[(HeaderName, HeaderValue)],
     ) -> Result<Box<Reply>, Stop> {
-        let Asked { peer, in_use, attempts, reused, last, tell } = asked;
+        let Asked { aim, in_use, attempts, reused, last, tell } = asked;
         let fault = |error| UpstreamFault::of(error, reused);
-        let mut session = connection.into_session(&peer);
-        session.set_read_timeout(peer.options.read_timeout);
-        session.set_write_timeout(peer.options.write_timeout);
+        let mut session = connection.into_session(aim.peer());
+        let of_head = self.patience.of_head();
+        session.set_read_timeout(Some(of_head));
+        session.set_write_timeout(Some(self.patience.of_write()));
         let http2 = session.as_http2().is_some();
         let mut early = false;
         if !is_sent {
@@ -339,7 +352,7 @@ impl Origin {
                 head.insert_header(http::header::CONNECTION, "close").map_err(fault)?;
             }
             session.write_request_header(Box::new(head)).await.map_err(fault)?;
-            early = feed::send_body(&mut session, question, &peer, reused).await?;
+            early = feed::send_body(&mut session, question, of_head, reused).await?;
         }
         let last = last || early;
         for _ in 0..=INTERIM_MAX {
@@ -369,7 +382,7 @@ impl Origin {
                 settle(&mut head).map_err(fault)?;
             }
             session.set_read_timeout(Some(self.patience.read));
-            let asked = Asked { peer, in_use, attempts, reused, last, tell };
+            let asked = Asked { aim, in_use, attempts, reused, last, tell };
             return Ok(self.reply(Source::Http(Box::new(session)), asked, head, framed));
         }
         session.shutdown().await;
@@ -388,13 +401,9 @@ impl Origin {
         let request = wire::bytes(question, fields, server, asked.last);
         let request = request.map_err(|error| UpstreamFault::of(error, asked.reused))?;
         let fault = |fault| UpstreamFault::of_delimited(&fault, asked.reused);
-        let options = &asked.peer.options;
-        let or_read = |time: Option<Duration>| time.unwrap_or(self.patience.read);
-        delimited::send(&mut stream, &request, or_read(options.write_timeout))
-            .await
-            .map_err(fault)?;
-        let of_head = or_read(options.read_timeout);
-        let began = delimited::read(stream, of_head, self.patience.read).await;
+        let sent = delimited::send(&mut stream, &request, self.patience.of_write()).await;
+        sent.map_err(fault)?;
+        let began = delimited::read(stream, self.patience.of_head(), self.patience.read).await;
         began.map_err(fault)
     }
 
@@ -409,7 +418,7 @@ impl Origin {
         let accel_expires = if obeyed { detour::settle(&mut head) } else { None };
         Box::new(Reply {
             source,
-            way_back: Some((asked.peer, Arc::clone(&self.connector))),
+            way_back: Some((asked.aim, Arc::clone(&self.connector))),
             upstream: Arc::clone(&self.upstream),
             last: asked.last,
             attempts: asked.attempts.clone(),
@@ -418,6 +427,7 @@ impl Origin {
             seat: None,
             span: None,
             head,
+            lines: None,
             accel_expires,
             unframed: !framed,
         })

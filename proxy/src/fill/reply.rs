@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use tokio::runtime::Handle;
 
 use crate::cache::heeded::X_ACCEL_EXPIRES;
@@ -21,9 +20,11 @@ use crate::lane::memory::Reserved;
 use crate::lent::socket::Lent;
 use crate::splice::Splice;
 use crate::telemetry::attempt::Attempt;
+use crate::upstream::aim::Aim;
 use crate::upstream::attempts::Attempts;
 use crate::upstream::connector::{Berth, Connector};
 use crate::upstream::fault::UpstreamFault;
+use crate::upstream::lines::Lines;
 use crate::upstream::patience::Patience;
 use crate::upstream::server::InUse;
 use crate::upstream::{Upstream, delimited};
@@ -42,7 +43,7 @@ pub enum Source {
 pub struct Reply {
     pub source: Source,
     /// Where its connection is kept.
-    pub way_back: Option<(Box<HttpPeer>, Arc<Connector>)>,
+    pub way_back: Option<(Aim, Arc<Connector>)>,
     pub upstream: Arc<Upstream>,
     pub attempts: Attempts,
     pub patience: Patience,
@@ -53,12 +54,19 @@ pub struct Reply {
     pub seat: Option<Seat>,
     /// What is recorded of it; it ends with the reply.
     pub(super) span: Option<Box<Attempt>>,
-    /// Without hop-by-hop fields.
+    /// Without hop-by-hop fields; where `lines` has them, without any.
     pub head: ResponseHeader,
+    /// The head as it came, for who has asked for it so.
+    pub lines: Option<Box<Lines>>,
     /// What a server that is obeyed said to this proxy alone of how long it may be kept: `X-Accel-Expires`.
     pub accel_expires: Option<HeaderValue>,
     /// The body ends with the connection: whether it is whole cannot be known.
     pub unframed: bool,
+}
+
+/// A head without fields.
+pub fn bare(status: StatusCode) -> ResponseHeader {
+    ResponseHeader::build_no_case(status, Some(0)).expect("what is a status is one")
 }
 
 impl Reply {
@@ -81,6 +89,7 @@ impl Reply {
             seat: None,
             span: begun.span,
             head,
+            lines: None,
             accel_expires,
             unframed: false,
         })
@@ -113,8 +122,7 @@ impl Reply {
 
     /// The head, for who sends it on; what is left is a bare 200.
     pub fn take_head(&mut self) -> ResponseHeader {
-        let bare = ResponseHeader::build_no_case(StatusCode::OK, None);
-        std::mem::replace(&mut self.head, bare.expect("200 is a status"))
+        std::mem::replace(&mut self.head, bare(StatusCode::OK))
     }
 
     /// The next bytes of the body; `None` when it is whole by its framing.
@@ -269,13 +277,13 @@ impl Reply {
         let Reply { source, way_back, last, .. } = *self;
         match (source, way_back) {
             (Source::Script(conversation), _) => conversation.release(),
-            (Source::Delimited(body), Some((peer, connector))) => {
-                body.release(last, Berth::of(&peer), &connector).await;
+            (Source::Delimited(body), Some((aim, connector))) => {
+                body.release(last, Berth::of(&aim), &connector).await;
             }
-            (Source::Http(mut session), Some((peer, connector))) => {
+            (Source::Http(mut session), Some((aim, connector))) => {
                 match last || !session.response_done() {
                     true => session.shutdown().await,
-                    false => connector.release_http_session(session, &peer).await,
+                    false => connector.release_http_session(session, aim.peer()).await,
                 }
             }
             // Only scripts have no way back.

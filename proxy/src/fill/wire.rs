@@ -21,7 +21,7 @@ pub fn request_head(
     fields: &[(HeaderName, HeaderValue)],
     server: &str,
 ) -> Result<RequestHeader> {
-    let mut head = question.head.clone();
+    let mut head = RequestHeader::clone(&question.head);
     head.set_version(Version::HTTP_11);
     headers::to_upstream(&mut head, &downstream(question), server)?;
     edit_request(&mut head, &question.edits)?;
@@ -97,6 +97,8 @@ fn downstream(question: &Question) -> Downstream<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use proptest::prelude::*;
     use proxy_config::header_edits::Rendered;
@@ -110,7 +112,7 @@ mod tests {
             head.append_header((*name).to_owned(), value).unwrap();
         }
         Question {
-            head,
+            head: Arc::new(head),
             body: body.then(|| Bytes::from_static(b"body")),
             feed: None,
             caller: None,
@@ -121,6 +123,7 @@ mod tests {
             edits: Rendered::default(),
             recorder: None,
             claims: None,
+            as_lines: false,
         }
     }
 

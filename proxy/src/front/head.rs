@@ -1,5 +1,7 @@
 //! Messages of HTTP/1.1 as bytes: requests that are there whole are read, responses are written.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
@@ -18,7 +20,7 @@ const WITH_BODY: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 /// A request at the beginning of some bytes.
 pub struct Whole {
-    pub head: RequestHeader,
+    pub head: Arc<RequestHeader>,
     /// Bytes of the head, and of the body after it.
     pub head_length: usize,
     pub body_length: usize,
@@ -28,7 +30,7 @@ pub struct Whole {
 
 /// What some bytes are for the door.
 pub enum Begins {
-    Request(Box<Whole>),
+    Request(Whole),
     /// More of it has to come.
     Partial,
     /// For somebody else: it is not HTTP/1.1, or asks for more than an answer, as for leave to send a body, an
@@ -46,7 +48,7 @@ pub fn read(bytes: &[u8]) -> Begins {
         Err(_) => return Begins::Other,
     };
     let whole = whole(&request, head_length, bytes);
-    whole.map_or(Begins::Other, |whole| Begins::Request(Box::new(whole)))
+    whole.map_or(Begins::Other, Begins::Request)
 }
 
 fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<Whole> {
@@ -80,7 +82,7 @@ fn whole(request: &Request<'_, '_>, head_length: usize, bytes: &[u8]) -> Option<
     let is_there = bytes.len() - head_length >= body_length;
     let from = target.as_ptr() as usize - bytes.as_ptr() as usize;
     let target = lines.slice(from..from + target.len());
-    let head = head(method, target, headers)?;
+    let head = Arc::new(head(method, target, headers)?);
     is_there.then(|| Whole { head, head_length, body_length, is_plain })
 }
 
@@ -99,15 +101,22 @@ fn head(method: &str, target: Bytes, headers: HeaderMap) -> Option<RequestHeader
 /// Appends the head of a response; `stays` says whether the connection takes another request after it.
 pub fn write(head: &ResponseHeader, stays: bool, into: &mut BytesMut) {
     write_lines(head, into);
-    if !head.headers.contains_key(DATE) && !head.status.is_informational() {
+    match head.status.is_informational() {
+        true => into.put_slice(b"\r\n"),
+        false => end(head.headers.contains_key(DATE), stays, into),
+    }
+}
+
+/// Appends what this proxy says behind the fields of an answer, and the line that ends its head.
+pub fn end(has_date: bool, stays: bool, into: &mut BytesMut) {
+    if !has_date {
         into.put_slice(b"Date: ");
         into.put_slice(get_cached_date().as_bytes());
         into.put_slice(b"\r\n");
     }
-    into.put_slice(match (head.status.is_informational(), stays) {
-        (true, _) => b"\r\n".as_slice(),
-        (_, true) => b"Connection: keep-alive\r\n\r\n",
-        (_, false) => b"Connection: close\r\n\r\n",
+    into.put_slice(match stays {
+        true => b"Connection: keep-alive\r\n\r\n",
+        false => b"Connection: close\r\n\r\n",
     });
 }
 

@@ -23,7 +23,7 @@ use crate::fill::origin::Question;
 use crate::fill::reply::Reply;
 use crate::front::arrival::Arrival;
 use crate::front::direct::{self, End};
-use crate::front::head::write;
+use crate::front::head::{end, write};
 use crate::front::{HEAD_BYTES, READ_BYTES, Sent, read_some};
 use crate::lane::Lane;
 use crate::prompt::quantum::QUANTUM_BYTES;
@@ -60,7 +60,7 @@ pub struct Client {
 pub async fn pass(
     edge: &Edge,
     mut client: Client,
-    head: &RequestHeader,
+    head: &Arc<RequestHeader>,
     body: Option<Bytes>,
     exchange: &mut Exchange,
 ) -> (Client, Result<(), Failure>) {
@@ -89,12 +89,13 @@ pub async fn pass(
 async fn ask(
     edge: &Edge,
     client: &mut Client,
-    head: &RequestHeader,
+    head: &Arc<RequestHeader>,
     body: Option<Bytes>,
     exchange: &mut Exchange,
 ) -> Result<Box<Reply>, Failure> {
     let origin = edge.origin_without_scripts(head, exchange).ok_or(Failure::Internal)?;
-    let question = Question { body, ..relay::question(head, exchange) };
+    let as_lines = is_passed_as_it_came(exchange);
+    let question = Question { body, as_lines, ..relay::question_of(Arc::clone(head), exchange) };
     let mut contact = Contact::default();
     let interim = Mutex::new(Vec::new());
     let reply = {
@@ -106,6 +107,14 @@ async fn ask(
     reply?
 }
 
+/// Whether no field of an answer is added, taken off or looked at.
+fn is_passed_as_it_came(exchange: &Exchange) -> bool {
+    exchange.upstream.as_ref().is_some_and(|upstream| upstream.leaves_heads_alone())
+        && exchange.ruled.to_client.is_empty()
+        && exchange.cache_status.is_none()
+        && exchange.limits.quota.is_none()
+}
+
 /// Makes the head of the answer, as the route has its clients see it.
 fn open(
     client: &mut Client,
@@ -114,6 +123,16 @@ fn open(
     exchange: &mut Exchange,
 ) -> Result<Answer, Failure> {
     exchange.upstream_status = Some(reply.head.status.as_u16());
+    if let Some(lines) = reply.lines.take() {
+        let has_body = relay::has_body(&head.method, &reply.head);
+        let length = usize::try_from(lines.body_length()).ok();
+        let mut out = BytesMut::with_capacity(HEAD_BYTES);
+        lines.write(&mut out);
+        end(lines.has_date(), true, &mut out);
+        client.sent = Some(Sent::AsCame(lines));
+        exchange.first_byte = Some(exchange.begun.elapsed());
+        return Ok(Answer { reply, has_body, is_chunked: false, length, out });
+    }
     let cookie = reply.sticky_cookie(exchange.tls.is_some());
     let has_body = relay::has_body(&head.method, &reply.head);
     let length = || reply.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();

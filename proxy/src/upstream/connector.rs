@@ -13,6 +13,7 @@ use pingora::protocols::{Ssl as _, UniqueID as _};
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use prometheus::IntGauge;
 
+use crate::upstream::aim::Aim;
 use crate::upstream::bounds::POOL_CONNECTIONS_MAX;
 use crate::upstream::idle::Idle;
 use crate::upstream::sips::Sips;
@@ -88,8 +89,8 @@ pub struct Berth {
 }
 
 impl Berth {
-    pub fn of(peer: &HttpPeer) -> Berth {
-        Berth { kind: peer.reuse_hash(), time: peer.options.idle_timeout }
+    pub fn of(aim: &Aim) -> Berth {
+        Berth { kind: aim.kind(), time: aim.peer().options.idle_timeout }
     }
 }
 
@@ -102,6 +103,12 @@ impl Connector {
             idle: Idle::new(idle),
             others: AnyVersion::new(options()),
         }
+    }
+
+    /// An idle connection, where this is who keeps those.
+    pub fn idle(&self, aim: &Aim) -> Option<Connection> {
+        let kept = is_h1(aim.peer()).then(|| self.idle.take(aim.kind()))?;
+        kept.map(Connection::H1)
     }
 
     /// An idle connection, or a new one; says whether it was idle.
@@ -131,7 +138,8 @@ impl Connector {
                 session.respect_keepalive();
                 // Apart, so that the others have no room for a session.
                 if let Some(stream) = Box::pin(session.reuse()).await.map(Sips::again) {
-                    self.release(stream, Berth::of(peer)).await;
+                    let (kind, time) = (peer.reuse_hash(), peer.options.idle_timeout);
+                    self.release(stream, Berth { kind, time }).await;
                 }
             }
             session => {

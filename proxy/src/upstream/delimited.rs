@@ -1,5 +1,5 @@
 //! Answers in HTTP/1.1 whose body is delimited by its length (RFC 9112 section 6.2), read without a session of pingora's:
-//! the head is made once, without what belongs to the connection, and the body is lent from where it was read, or moved by
+//! the head is looked at as it lies ([`Lines`]), and the body is lent from where it was read, or moved by
 //! the kernel without coming here. What is anything else is given back to be read from its first byte by pingora, which
 //! knows every form of an answer.
 
@@ -7,27 +7,21 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
-use http::{HeaderValue, Version};
-use httparse::{EMPTY_HEADER, Response, Status};
-use pingora::http::ResponseHeader;
 use pingora::time::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 
-use crate::headers::HOP_BY_HOP;
 use crate::lent::socket::Lent;
 use crate::splice::Splice;
 use crate::upstream::connector::{Berth, Connector};
+use crate::upstream::lines::Lines;
 use crate::upstream::sips::Sips;
 
 /// Bytes read at first. A head that does not come in one piece is pingora's.
 const HEAD_BYTES: usize = 8 * 1024;
 /// Bytes of a body read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// Fields of a head that is read here.
-const FIELDS_MAX: usize = 64;
 
 /// Why an answer is not whole.
 #[derive(Debug, Error)]
@@ -42,8 +36,6 @@ pub enum Fault {
     Read(io::Error),
     #[error("the connection was closed before the body was whole")]
     CutOff,
-    #[error("the head has a field that cannot be one")]
-    Field,
 }
 
 /// What a server's first bytes begin.
@@ -55,8 +47,7 @@ pub enum Began {
 
 /// An answer whose length is known.
 pub struct Answer {
-    /// Without hop-by-hop fields.
-    pub head: ResponseHeader,
+    pub lines: Lines,
     pub body: Body,
 }
 
@@ -86,7 +77,7 @@ pub async fn send(stream: &mut Sips, request: &[u8], patience: Duration) -> Resu
 /// Reads what comes first of the answer to a request other than HEAD: within `of_head`. What follows has `of_body` for
 /// each read.
 ///
-/// Errors: `ReadLate`, `Field`.
+/// Errors: `ReadLate`.
 pub async fn read(
     mut stream: Box<Sips>,
     of_head: Duration,
@@ -96,112 +87,15 @@ pub async fn read(
     let came = timeout(of_head, stream.read_buf(&mut read)).await;
     let came = came.map_err(|_| Fault::ReadLate)?;
     // A fault is found again by who reads on, who knows what it means for the connection.
-    let begun = came.ok().filter(|count| *count > 0).and_then(|_| begin(&read));
-    let Some(Begun { head_length, body_length, fields, status, reason }) = begun else {
+    let begun = came.ok().filter(|count| *count > 0).and_then(|_| Lines::read(&read));
+    let Some(lines) = begun else {
         stream.put_back(read.freeze());
         return Ok(Began::Other(stream));
     };
-    // Heads and bodies may be kept for long: none of them keeps what was made room for beside it.
-    let lines = Bytes::copy_from_slice(&read[..head_length]);
-    read.advance(head_length);
-    let head = head(&lines, status, reason.as_deref(), &fields).ok_or(Fault::Field)?;
-    let (lent, left, patience) = (BytesMut::new(), body_length, of_body);
+    read.advance(lines.length());
+    let (lent, left, patience) = (BytesMut::new(), lines.body_length(), of_body);
     let body = Body { stream, read, lent, left, patience };
-    Ok(Began::Delimited(Box::new(Answer { head, body })))
-}
-
-/// The head of such an answer, as places in the bytes it came in.
-struct Begun {
-    head_length: usize,
-    body_length: u64,
-    status: u16,
-    /// Where it is not the usual one.
-    reason: Option<String>,
-    fields: Vec<Field>,
-}
-
-struct Field {
-    name: (usize, usize),
-    value: (usize, usize),
-}
-
-/// `None`: not all of a head, or not that of an answer of known length whose bytes could not be read in two ways.
-fn begin(bytes: &[u8]) -> Option<Begun> {
-    let mut parsed = [EMPTY_HEADER; FIELDS_MAX];
-    let mut response = Response::new(&mut parsed);
-    let Ok(Status::Complete(head_length)) = response.parse(bytes) else { return None };
-    let status = response.code.filter(|code| !matches!(code, 0..200 | 204 | 304 | 600..))?;
-    if response.version != Some(1) {
-        return None;
-    }
-    let place = |part: &[u8]| {
-        let from = part.as_ptr() as usize - bytes.as_ptr() as usize;
-        (from, from + part.len())
-    };
-    let mut length = None;
-    let mut fields = Vec::with_capacity(response.headers.len());
-    for field in response.headers.iter() {
-        let name = field.name.as_bytes();
-        match field_kind(name) {
-            Kind::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
-            Kind::Connection | Kind::HopByHop => return None,
-            Kind::KeepAlive => continue,
-            Kind::Length if length.is_none() => length = Some(digits(field.value)?),
-            Kind::Length => return None,
-            Kind::Other => {}
-        }
-        fields.push(Field { name: place(name), value: place(field.value) });
-    }
-    let body_length = length?;
-    // More than was promised is no answer to anything.
-    if (bytes.len() - head_length) as u64 > body_length {
-        return None;
-    }
-    let usual = http::StatusCode::from_u16(status).ok()?.canonical_reason();
-    let reason = response.reason.filter(|reason| Some(*reason) != usual).map(str::to_owned);
-    Some(Begun { head_length, body_length, status, reason, fields })
-}
-
-enum Kind {
-    Connection,
-    KeepAlive,
-    HopByHop,
-    Length,
-    Other,
-}
-
-fn field_kind(name: &[u8]) -> Kind {
-    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
-    match name.len() {
-        10 if is(&CONNECTION) => Kind::Connection,
-        10 if name.eq_ignore_ascii_case(b"keep-alive") => Kind::KeepAlive,
-        14 if is(&CONTENT_LENGTH) => Kind::Length,
-        _ if is(&TRANSFER_ENCODING) || HOP_BY_HOP.iter().any(is) => Kind::HopByHop,
-        _ => Kind::Other,
-    }
-}
-
-fn digits(value: &[u8]) -> Option<u64> {
-    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok())?
-}
-
-fn head(
-    lines: &Bytes,
-    status: u16,
-    reason: Option<&str>,
-    fields: &[Field],
-) -> Option<ResponseHeader> {
-    let mut head = ResponseHeader::build(status, Some(fields.len())).ok()?;
-    head.set_version(Version::HTTP_11);
-    if reason.is_some() {
-        head.set_reason_phrase(reason).ok()?;
-    }
-    for Field { name, value } in fields {
-        let value = HeaderValue::from_maybe_shared(lines.slice(value.0..value.1)).ok()?;
-        head.append_header(lines.slice(name.0..name.1), value).ok()?;
-    }
-    Some(head)
+    Ok(Began::Delimited(Box::new(Answer { lines, body })))
 }
 
 impl Body {
@@ -290,11 +184,14 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::ResponseHeader;
     use pingora::protocols::http::v1::client;
     use proptest::prelude::*;
     use tokio::io::duplex;
 
     use super::*;
+    use crate::front::head::write_lines;
+    use crate::headers::HOP_BY_HOP;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -310,7 +207,8 @@ mod tests {
         let text = b"HTTP/1.1 404 Gone Away\r\nServer: s\r\nConnection: Keep-Alive\r\nKeep-Alive: timeout=5\r\n\
             X-Odd-CASE: a\r\nContent-Length: 5\r\nX-Odd-CASE: b\r\n\r\nhe";
         let Began::Delimited(answer) = answered(text).await else { panic!("not taken") };
-        let Answer { head, mut body } = *answer;
+        let Answer { lines: came, mut body } = *answer;
+        let head = came.head().unwrap();
         assert_eq!((head.status.as_u16(), head.get_reason_phrase()), (404, Some("Gone Away")));
         let mut wire = BytesMut::new();
         head.header_to_h1_wire(&mut wire);
@@ -391,11 +289,22 @@ mod tests {
 
     async fn by_us(text: &[u8]) -> Option<(u16, Vec<(String, Vec<u8>)>, Vec<u8>)> {
         let Began::Delimited(answer) = answered(text).await else { return None };
-        let (head, mut rest, mut body) = (answer.head, answer.body, Vec::new());
+        let (head, mut rest, mut body) = (answer.lines.head()?, answer.body, Vec::new());
+        let (mut as_it_came, mut of_fields) = (BytesMut::new(), BytesMut::new());
+        answer.lines.write(&mut as_it_came);
+        write_lines(&head, &mut of_fields);
+        assert_eq!(sorted(&as_it_came), sorted(&of_fields));
         while let Some(part) = rest.part().await.ok()? {
             body.extend_from_slice(&part);
         }
         Some((head.status.as_u16(), lasting(&head), body))
+    }
+
+    /// The status line and the others, whatever their order: fields of one name stand together in a map.
+    fn sorted(lines: &[u8]) -> Vec<&[u8]> {
+        let mut lines: Vec<_> = lines.split(|byte| *byte == b'\n').collect();
+        lines[1..].sort_unstable();
+        lines
     }
 
     /// The fields that go further.

@@ -95,7 +95,6 @@ impl UpstreamFault {
             F::ReadLate => (Failure::UpstreamTimeout, "read_timeout", false),
             F::Send(_) => (Failure::UpstreamBroken, "write", reused),
             F::Read(_) | F::CutOff => (Failure::UpstreamBroken, "read", false),
-            F::Field => (Failure::UpstreamBroken, "response", false),
         };
         UpstreamFault { failure, kind, stale, unprocessed: false }
     }

@@ -60,6 +60,16 @@ impl Patience {
         self.capped(self.connect)
     }
 
+    /// From the request having been sent, as things are.
+    pub fn of_head(&self) -> Duration {
+        self.capped(self.first_byte)
+    }
+
+    /// For each step of sending it.
+    pub fn of_write(&self) -> Duration {
+        self.capped(self.write)
+    }
+
     /// What comes of this before the deadline.
     pub async fn within<T>(
         &self,
@@ -75,8 +85,8 @@ impl Patience {
         let options = &mut peer.options;
         options.connection_timeout = Some(self.connect());
         options.total_connection_timeout = Some(self.connect());
-        options.read_timeout = Some(self.capped(self.first_byte));
-        options.write_timeout = Some(self.capped(self.write));
+        options.read_timeout = Some(self.of_head());
+        options.write_timeout = Some(self.of_write());
     }
 }
 

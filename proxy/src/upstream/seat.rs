@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pingora::upstreams::peer::{HttpPeer, Tracer};
 
+use crate::upstream::aim::Aim;
 use crate::upstream::bounds::AT_ONCE;
 use crate::upstream::resolve::Name;
 use crate::upstream::server::Server;
@@ -17,7 +18,7 @@ pub(super) struct Seat {
     pub(super) connections_max: u32,
     pub(super) attempts_max: usize,
     pub(super) slow_start_ms: u64,
-    pub(super) peer: HttpPeer,
+    pub(super) aim: Aim,
     /// Where it is now, when that may change.
     pub(super) name: Option<Name>,
     /// What stands for it in a Host that the client did not send.
@@ -26,19 +27,18 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Where it is asked.
-    pub(super) fn peer(&self) -> HttpPeer {
-        let mut peer = self.peer.clone();
-        if let Some(name) = &self.name {
-            name.addresses.place(&mut peer);
+    pub(super) fn aim(&self) -> Aim {
+        match &self.name {
+            Some(name) => self.aim.but(|peer| name.addresses.place(peer)),
+            None => self.aim.clone(),
         }
-        peer
     }
 }
 
 /// Counts the connections that are made to it.
-pub(super) fn traced(mut peer: HttpPeer, server: &Server) -> HttpPeer {
+pub(super) fn traced(mut peer: HttpPeer, server: &Server) -> Aim {
     peer.options.tracer = Some(Tracer(Box::new(server.open.clone())));
-    peer
+    Aim::of(peer)
 }
 
 /// The same server on a connection that cannot come from the pool: pingora has no switch for it,

@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use crate::proxy_protocol::{Ends, Header, write_v1, write_v2};
 use crate::tls::keys::private_key;
+use crate::upstream::aim::Aim;
 use crate::upstream::announce::Announce;
 use crate::upstream::bounds::RECEIVE_BYTES;
 use crate::upstream::unverified::{self, Unverified};
@@ -160,20 +161,12 @@ impl Transport {
         }
     }
 
-    /// Makes the connection begin with who it is made for, where the upstream asks for that.
-    pub fn announce(&self, peer: &mut HttpPeer, client: Option<Ends>) {
-        let Some(version) = self.proxy_protocol else { return };
-        let header = client.map_or(Header::Local, Header::For);
-        let bytes = match version {
-            ProxyProtocolOut::V1 => write_v1(header),
-            ProxyProtocolOut::V2 => write_v2(header),
-        };
-        // What a connection was announced as, it stays.
-        let mut group = DefaultHasher::new();
-        (peer.group_key, &bytes).hash(&mut group);
-        peer.group_key = group.finish();
-        let tweak = peer.options.upstream_tcp_sock_tweak_hook.clone();
-        peer.options.custom_l4 = Some(Arc::new(Announce::new(bytes, tweak)));
+    /// A connection that begins with who it is made for, where the upstream asks for that.
+    pub fn announced(&self, aim: Aim, client: Option<Ends>) -> Aim {
+        match self.proxy_protocol {
+            Some(version) => aim.but(|peer| announce(peer, version, client)),
+            None => aim,
+        }
     }
 
     /// Whether this connection is one the upstream allows: pingora takes every version of TLS that
@@ -226,6 +219,20 @@ impl Tls {
             identity: identity.transpose()?,
         })
     }
+}
+
+fn announce(peer: &mut HttpPeer, version: ProxyProtocolOut, client: Option<Ends>) {
+    let header = client.map_or(Header::Local, Header::For);
+    let bytes = match version {
+        ProxyProtocolOut::V1 => write_v1(header),
+        ProxyProtocolOut::V2 => write_v2(header),
+    };
+    // What a connection was announced as, it stays.
+    let mut group = DefaultHasher::new();
+    (peer.group_key, &bytes).hash(&mut group);
+    peer.group_key = group.finish();
+    let tweak = peer.options.upstream_tcp_sock_tweak_hook.clone();
+    peer.options.custom_l4 = Some(Arc::new(Announce::new(bytes, tweak)));
 }
 
 fn wrapped(certificates: Vec<Vec<u8>>) -> Vec<WrappedX509> {
@@ -360,10 +367,10 @@ mod tests {
             Some(Ends { source, destination: source })
         };
         let group = |client| {
-            let mut peer = announced.peer(&"127.0.0.1:1".parse().unwrap(), None).unwrap();
-            announced.announce(&mut peer, client);
-            assert!(peer.options.custom_l4.is_some());
-            peer.group_key
+            let peer = announced.peer(&"127.0.0.1:1".parse().unwrap(), None).unwrap();
+            let aim = announced.announced(Aim::of(peer), client);
+            assert!(aim.peer().options.custom_l4.is_some());
+            aim.kind()
         };
         assert_eq!(group(ends(1)), group(ends(1)));
         assert_ne!(group(ends(1)), group(ends(2)));

@@ -2,17 +2,16 @@
 
 use std::os::fd::RawFd;
 
-use pingora::upstreams::peer::HttpPeer;
-
 use crate::failure::{Failure, LANE_FULL, NO_SERVER};
 use crate::lane::{Full, Lane};
 use crate::upstream::Upstream;
+use crate::upstream::aim::Aim;
 use crate::upstream::attempts::Attempts;
 use crate::upstream::server::InUse;
 
 /// A server's turn: where to connect, and the request's place there while it lasts.
 pub struct Turn {
-    pub peer: Box<HttpPeer>,
+    pub aim: Aim,
     pub in_use: InUse,
 }
 

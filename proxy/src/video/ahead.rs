@@ -212,7 +212,7 @@ pub fn start(policy: &Arc<Policy>, origin: &Origin, like: &Question, targets: &[
     for target in targets {
         // Nobody has asked for it: it is no part of a trace.
         let mut question = Question { recorder: None, ..like.clone() };
-        if question.head.set_raw_path(target.as_bytes()).is_err() {
+        if Arc::make_mut(&mut question.head).set_raw_path(target.as_bytes()).is_err() {
             continue;
         }
         let edited = edits::as_asked(&question.head, &question.edits);

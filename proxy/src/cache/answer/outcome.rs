@@ -193,17 +193,6 @@ pub fn question(head: &RequestHeader, exchange: &Exchange, origin: &Origin) -> Q
     }
     head.remove_header(&CONTENT_LENGTH);
     head.remove_header(&TRANSFER_ENCODING);
-    Question {
-        head,
-        body: None,
-        feed: None,
-        caller: origin.caller.clone(),
-        client: exchange.peer.map(|peer| peer.ip()),
-        tls: exchange.tls.is_some(),
-        request_id: exchange.request_id.clone(),
-        forwarded: exchange.forwarded(),
-        edits: exchange.ruled.to_upstream.clone(),
-        recorder: exchange.recorder(),
-        claims: exchange.cache_policy.as_ref().and_then(|p| p.key.claims(&exchange.proved)),
-    }
+    let claims = exchange.cache_policy.as_ref().and_then(|p| p.key.claims(&exchange.proved));
+    Question { caller: origin.caller.clone(), claims, ..exchange.question(Arc::new(head)) }
 }
