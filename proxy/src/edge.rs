@@ -336,10 +336,8 @@ impl ProxyHttp for Edge {
         let turn = upstream.turn(&mut exchange.attempts, &lane).await;
         let turn = turn.map_err(|why| Error::new(ErrorType::Custom(why.name())))?;
         begin_attempt(session.req_header(), exchange, &upstream);
-        let mut peer = turn.aim.into_peer();
-        exchange.patience(&upstream).fit(&mut peer);
         exchange.in_use = Some(turn.in_use);
-        Ok(peer)
+        Ok(exchange.patience(&upstream).fitted(turn.aim))
     }
 
     fn fail_to_connect(

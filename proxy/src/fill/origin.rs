@@ -284,9 +284,7 @@ impl Origin {
     }
 
     async fn connect_anew(&self, aim: &Aim) -> pingora::Result<(Connection, bool)> {
-        let mut peer = aim.clone().into_peer();
-        self.patience.fit(&mut peer);
-        self.connector.connect(&peer).await
+        self.connector.connect(&self.patience.fitted(aim.clone())).await
     }
 
     /// Refuses a connection that the upstream's `tls` does not allow.

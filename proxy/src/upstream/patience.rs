@@ -8,6 +8,7 @@ use proxy_config::units;
 use proxy_config::upstream::UpstreamTimeouts;
 
 use crate::failure::Failure;
+use crate::upstream::aim::Aim;
 
 /// The times of one request.
 #[derive(Clone, Debug)]
@@ -80,13 +81,15 @@ impl Patience {
         done.unwrap_or(Err(Failure::UpstreamTimeout))
     }
 
-    /// Sets the times of a connection that is asked by this proxy itself.
-    pub fn fit(&self, peer: &mut HttpPeer) {
+    /// What to connect to, with the times of this request.
+    pub fn fitted(&self, aim: Aim) -> Box<HttpPeer> {
+        let mut peer = aim.into_peer();
         let options = &mut peer.options;
         options.connection_timeout = Some(self.connect());
         options.total_connection_timeout = Some(self.connect());
         options.read_timeout = Some(self.of_head());
         options.write_timeout = Some(self.of_write());
+        peer
     }
 }
 
