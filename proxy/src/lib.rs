@@ -61,6 +61,7 @@ pub mod files;
 pub mod fill;
 pub mod finish;
 pub mod flv;
+pub mod frames;
 pub mod framing;
 pub mod front;
 pub mod gate;
