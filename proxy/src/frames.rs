@@ -98,7 +98,8 @@ where
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let client = digest.socket_digest.as_ref().and_then(|socket| socket.peer_addr()?.as_inet().copied());
+    let client =
+        digest.socket_digest.as_ref().and_then(|socket| socket.peer_addr()?.as_inet().copied());
     let handshake = options().handshake::<_, Bytes>(stream);
     let mut connection = match timeout(terms.head, handshake).await {
         Ok(Ok(connection)) => connection,
@@ -141,3 +142,6 @@ fn name(reason: Reason) -> &'static str {
 }
 
 type Http2 = Connection<Stream, Bytes>;
+
+#[cfg(test)]
+mod tests;

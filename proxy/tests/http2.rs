@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to};
+use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
 
 pub fn run<T>(work: impl Future<Output = T>) -> T {
@@ -68,6 +68,31 @@ fn prior_knowledge_on_the_plain_port() {
         (Some("HTTP/2.0"), Some("a.example"))
     );
     assert_eq!((line["query"].as_str(), line["bytes_out"].as_u64()), (Some("y"), Some(2)));
+}
+
+#[test]
+fn requests_of_a_connection_are_counted_and_one_that_breaks_the_rules_is_given_up() {
+    let origin = Origin::saying("ok");
+    let said = "respond: { status: 200, body: \"$connection_requests\" }";
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {} }}\nroutes: [ {{ name: n, match: {{ paths: [ {{ exact: /n }} ] }}, {said} }}, {{ name: all, upstream: u }} ]",
+        upstream(&[origin.address]),
+    ));
+    run(async {
+        let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;
+        for number in 1..=3 {
+            let answer = ask(&mut sender, get("http://a.example/n")).await;
+            assert_eq!(answer.1, number.to_string().into_bytes());
+        }
+    });
+    let mut client = proxy.client();
+    // A window that grows by nothing.
+    client.send(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x04\x08\0\0\0\0\0\0\0\0\0",
+    );
+    let given_up = "forebay_proxy_downstream_http2_given_up_total{listener=\"public\",reason=\"protocol_error\"}";
+    eventually("the connection counted", || (proxy.metric(given_up) == 1.0).then_some(()));
+    proxy.says("an HTTP/2 connection was given up");
 }
 
 #[test]

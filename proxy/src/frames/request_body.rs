@@ -15,6 +15,8 @@ pub struct RequestBody {
     stream: RecvStream,
     /// The request says that it has none.
     is_none: bool,
+    /// The end of it has been read. Trailers may follow, which nobody hears of.
+    is_over: bool,
     bytes: usize,
     kept: Option<Box<FixedBuffer>>,
     /// How long a client may be silent.
@@ -25,13 +27,26 @@ pub struct RequestBody {
 
 impl RequestBody {
     pub fn new(stream: RecvStream, is_none: bool) -> RequestBody {
-        RequestBody { stream, is_none, bytes: 0, kept: None, patience: None, drain: None }
+        RequestBody {
+            stream,
+            is_none,
+            is_over: false,
+            bytes: 0,
+            kept: None,
+            patience: None,
+            drain: None,
+        }
     }
 
     /// The next part; none when there is no more. May be dropped while it waits.
     pub async fn read(&mut self) -> Result<Option<Bytes>> {
+        if self.is_over {
+            return Ok(None);
+        }
         let part = match self.patience {
-            Some(patience) => timeout(patience, self.stream.data()).await.map_err(|_| late(patience))?,
+            Some(patience) => {
+                timeout(patience, self.stream.data()).await.map_err(|_| late(patience))?
+            }
             None => self.stream.data().await,
         };
         let part =
@@ -44,6 +59,7 @@ impl RequestBody {
             // Fails where the stream is over, which the next read says.
             let _ = self.stream.flow_control().release_capacity(part.len());
         }
+        self.is_over = part.is_none();
         Ok(part)
     }
 
@@ -65,12 +81,12 @@ impl RequestBody {
 
     /// Whether there was nothing to read.
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0 && (self.is_none || self.stream.is_end_stream())
+        self.bytes == 0 && (self.is_none || self.is_over || self.stream.is_end_stream())
     }
 
     /// Whether there is nothing more to read.
     pub fn is_done(&self) -> bool {
-        self.is_empty() || self.stream.is_end_stream()
+        self.is_over || self.is_empty() || self.stream.is_end_stream()
     }
 
     pub fn bytes(&self) -> usize {

@@ -152,7 +152,10 @@ impl Response {
         left.or_err(ErrorType::H2Error, "the client's connection ended")
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<Reason, h2::Error>> {
+    fn poll_left(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::result::Result<Reason, h2::Error>> {
         match &mut self.body {
             Some(body) => body.poll_reset(context),
             None => self.stream.poll_reset(context),
