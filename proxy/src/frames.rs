@@ -54,13 +54,18 @@ pub struct Terms {
 
 impl Terms {
     pub fn new(listener: &str, timeouts: &ListenerTimeouts, metrics: &Metrics) -> Terms {
+        let given_up = metrics.http2_given_up.clone();
+        // What has not happened is 0, not absent.
+        for reason in REASONS.iter().map(|(_, name)| name).chain([&LATE, &OTHER]) {
+            given_up.with_label_values(&[listener, reason]);
+        }
         Terms {
             listener: listener.into(),
             head: timeouts.head.as_std(),
             idle: timeouts.idle.as_std(),
             body: timeouts.body.as_std(),
             write: timeouts.write.as_std(),
-            given_up: metrics.http2_given_up.clone(),
+            given_up,
         }
     }
 
@@ -104,7 +109,7 @@ where
     let mut connection = match timeout(terms.head, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return terms.ended(&error, client),
-        Err(_) => return terms.given_up("late"),
+        Err(_) => return terms.given_up(LATE),
     };
     let in_flight = InFlight::default();
     let mut farewell = Farewell::new(closing, terms.idle);
@@ -129,16 +134,21 @@ fn options() -> Builder {
     options
 }
 
-/// An error code as RFC 9113 section 7 names it.
+/// Why `h2` gives a connection up, as RFC 9113 section 7 names it.
+const REASONS: [(Reason, &str); 5] = [
+    (Reason::PROTOCOL_ERROR, "protocol_error"),
+    (Reason::FLOW_CONTROL_ERROR, "flow_control_error"),
+    (Reason::FRAME_SIZE_ERROR, "frame_size_error"),
+    (Reason::COMPRESSION_ERROR, "compression_error"),
+    (Reason::ENHANCE_YOUR_CALM, "enhance_your_calm"),
+];
+const OTHER: &str = "other";
+/// It was silent in place of HTTP/2.
+const LATE: &str = "late";
+
 fn name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::PROTOCOL_ERROR => "protocol_error",
-        Reason::FLOW_CONTROL_ERROR => "flow_control_error",
-        Reason::FRAME_SIZE_ERROR => "frame_size_error",
-        Reason::COMPRESSION_ERROR => "compression_error",
-        Reason::ENHANCE_YOUR_CALM => "enhance_your_calm",
-        _ => "other",
-    }
+    let known = REASONS.iter().find(|(code, _)| *code == reason);
+    known.map_or(OTHER, |(_, name)| name)
 }
 
 type Http2 = Connection<Stream, Bytes>;
