@@ -376,11 +376,10 @@ impl Connections {
             let serve = |session, under_way| {
                 number += 1;
                 let caller = Caller { requests: number, ..requests.caller.clone() };
-                let requests = Arc::new(Requests { caller, ..requests.clone() });
-                let shutdown = shutdown.clone();
+                let served = requests.serve(session, caller, shutdown.clone());
                 tokio::spawn(async move {
                     let _under_way = under_way;
-                    requests.process_new_http(session, &shutdown).await;
+                    served.await;
                 });
             };
             frames::drive(Box::new(stream), &terms, closing, serve).await;
@@ -403,6 +402,20 @@ impl Requests {
     pub fn new(proxy: Arc<HttpProxy<Edge>>, runtimes: Handles) -> Self {
         Self { proxy, runtimes, company: None, caller: Caller::default() }
     }
+
+    /// Serves one request of this caller's.
+    fn serve(
+        &self,
+        session: ServerSession,
+        caller: Caller,
+        shutdown: ShutdownWatch,
+    ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<> {
+        let proxy = Arc::clone(&self.proxy);
+        let served = async move { proxy.process_new_http(session, &shutdown).await };
+        let served = CALLER.scope(caller, served);
+        let (runtimes, company) = (self.runtimes.clone(), self.company.clone());
+        async move { hop::drive(&runtimes, company, served).await }
+    }
 }
 
 #[async_trait]
@@ -412,10 +425,7 @@ impl HttpServerApp for Requests {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let served = async move { proxy.process_new_http(session, &shutdown).await };
-        let served = CALLER.scope(self.caller.clone(), served);
-        hop::drive(&self.runtimes, self.company.clone(), served).await
+        self.serve(session, self.caller.clone(), shutdown.clone()).await
     }
 }
 

@@ -23,15 +23,16 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Digest, Stream};
 use pingora::proxy;
 use pingora::server::ShutdownWatch;
-use pingora::time::timeout;
 use prometheus::IntCounterVec;
 use proxy_config::listener::ListenerTimeouts;
+use tokio::time::timeout;
 
 use crate::frames::farewell::{Farewell, Next};
 use crate::frames::in_flight::InFlight;
 pub use crate::frames::in_flight::UnderWay;
 use crate::frames::session::Session;
 use crate::metrics::Metrics;
+use crate::operator_log::Moderation;
 
 /// What a client may send on all streams of a connection before it is read. Twice the default: clients are told so
 /// at once, as they are by nginx, and one stream that nobody reads does not stop the others.
@@ -42,7 +43,7 @@ const STREAMS_MAX: u32 = 128;
 const HEADER_LIST_MAX: u32 = 64 * 1024;
 
 /// How long clients of HTTP/2 may take, and where their faults are counted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Terms {
     listener: Arc<str>,
     head: Duration,
@@ -50,6 +51,7 @@ pub struct Terms {
     body: Duration,
     write: Duration,
     given_up: IntCounterVec,
+    telling: Arc<Moderation>,
 }
 
 impl Terms {
@@ -66,6 +68,7 @@ impl Terms {
             body: timeouts.body.as_std(),
             write: timeouts.write.as_std(),
             given_up,
+            telling: Arc::default(),
         }
     }
 
@@ -82,8 +85,10 @@ impl Terms {
             return;
         };
         self.given_up(name(reason));
-        let client = client.map(|client| client.to_string());
-        tracing::info!(listener = &*self.listener, client, %error, "an HTTP/2 connection was given up");
+        if self.telling.may_tell() {
+            let (listener, client) = (&*self.listener, client.map(|client| client.to_string()));
+            tracing::info!(listener, client, %error, "an HTTP/2 connection was given up");
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::RecvStream;
 use pingora::protocols::http::body_buffer::FixedBuffer;
-use pingora::time::timeout;
 use pingora::{Error, ErrorType, OrErr, Result};
+use tokio::time::timeout;
 
 /// Bytes that are kept in case the request has to be sent again, as pingora keeps them of HTTP/1.
 const KEPT_BYTES_MAX: usize = 64 * 1024;

@@ -11,8 +11,8 @@ use h2::{Reason, SendStream};
 use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::time::timeout;
 use pingora::{Error, ErrorType, OrErr, Result};
+use tokio::time::timeout;
 
 use crate::dating;
 
@@ -95,7 +95,6 @@ impl Response {
             return Ok(());
         }
         let body = self.body.as_mut().ok_or_else(headless)?;
-        let bytes = part.len();
         if part.is_empty() && end {
             let sent = body.send_data(Bytes::new(), true);
             sent.or_err(ErrorType::WriteError, "while ending a response")?;
@@ -107,9 +106,9 @@ impl Response {
                 let fits = part.split_to(room);
                 let sent = body.send_data(fits, end && part.is_empty());
                 sent.or_err(ErrorType::WriteError, "while sending a response's body")?;
+                self.bytes += room;
             }
         }
-        self.bytes += bytes;
         self.is_ended = end;
         Ok(())
     }

@@ -223,29 +223,30 @@ async fn bodies_go_on_as_they_are_read() {
     assert!(received == answer);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_reads_nothing_is_waited_for_within_a_limit_that_begins_anew() {
     let mut pair = Pair::new().await;
     let mut asked = pair.ask(get(), true).await;
     let session = &mut asked.session;
     session.set_write_timeout(Some(SOON));
     session.write_response_header(head(200, &[])).await.unwrap();
-    let parts = Bytes::from(vec![b'x'; 8 * WINDOW]);
+    let part = Bytes::from(vec![b'x'; 8 * WINDOW]);
     let slow = async {
         let mut body = (&mut asked.response).await.unwrap().into_body();
-        let mut bytes = 0;
-        while bytes < 4 * WINDOW {
-            let part = body.data().await.unwrap().unwrap();
-            bytes += part.len();
-            // Each window takes most of the time there is for one, all of them several times that.
-            tokio::time::sleep(SOON * part.len() as u32 / (2 * WINDOW as u32)).await;
-            body.flow_control().release_capacity(part.len()).unwrap();
+        for _ in 0..4 {
+            let mut bytes = 0;
+            while bytes < WINDOW {
+                bytes += body.data().await.unwrap().unwrap().len();
+            }
+            tokio::time::sleep(SOON * 2 / 3).await;
+            body.flow_control().release_capacity(bytes).unwrap();
         }
         // And now nothing more.
         body
     };
-    let (sent, mut body) = tokio::join!(session.write_response_body(parts, true), slow);
+    let (sent, mut body) = tokio::join!(session.write_response_body(part, true), slow);
     assert_eq!(kind(sent), Some(ErrorType::WriteTimedout));
+    assert_eq!(session.body_bytes_sent(), 5 * WINDOW);
     drop(asked.session);
     assert!(read(&mut body).await.is_err(), "what was not sent whole does not end well");
 }
@@ -282,7 +283,7 @@ async fn what_is_not_whole_is_reset() {
     assert_eq!(read(&mut asked.response.await.unwrap().into_body()).await.unwrap(), b"");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_stops_in_a_body_is_waited_for_within_a_limit_until_it_is_answered() {
     let timeouts =
         ListenerTimeouts { body: "30ms".parse().unwrap(), ..ListenerTimeouts::default() };
