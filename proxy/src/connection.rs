@@ -31,7 +31,7 @@ use crate::edge::Edge;
 use crate::failure::Failure;
 use crate::frames;
 use crate::front::{Door, Guest, Passed};
-use crate::hop::{self, Company};
+use crate::hop::{self, Company, Work};
 use crate::introduction::introduce;
 use crate::lane::charge::Charged;
 use crate::prompt::{Patience, Prompt, ahead};
@@ -373,18 +373,19 @@ impl Connections {
             (requests.runtimes.clone(), shutdown.clone(), self.terms.clone());
         let served = async move {
             let (mut number, closing) = (0, shutdown.clone());
-            let serve = |session, under_way| {
+            let serve = |session: Box<frames::Session>, under_way| {
                 number += 1;
                 let caller = Caller { requests: number, ..requests.caller.clone() };
-                let served = requests.serve(session, caller, shutdown.clone());
+                let made = move || (ServerSession::new_custom(session), under_way);
+                let work = requests.work(made, caller, shutdown.clone());
+                let (runtimes, company) = (requests.runtimes.clone(), requests.company.clone());
                 tokio::spawn(async move {
-                    let _under_way = under_way;
-                    served.await;
+                    hop::carry(&runtimes, company, work).await;
                 });
             };
             frames::drive(Box::new(stream), &terms, closing, serve).await;
         };
-        hop::drive(&runtimes, None, served).await;
+        hop::carry(&runtimes, None, Box::pin(served)).await;
     }
 }
 
@@ -403,18 +404,20 @@ impl Requests {
         Self { proxy, runtimes, company: None, caller: Caller::default() }
     }
 
-    /// Serves one request of this caller's.
-    fn serve(
+    /// Serves one request of this caller's. Its session is made when that begins, so that there is room for it once; what
+    /// is made with it is kept until it has been served.
+    fn work<K: Send + 'static>(
         &self,
-        session: ServerSession,
+        made: impl FnOnce() -> (ServerSession, K) + Send + 'static,
         caller: Caller,
         shutdown: ShutdownWatch,
-    ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + use<> {
+    ) -> Work<Option<ReusedHttpStream>> {
         let proxy = Arc::clone(&self.proxy);
-        let served = async move { proxy.process_new_http(session, &shutdown).await };
-        let served = CALLER.scope(caller, served);
-        let (runtimes, company) = (self.runtimes.clone(), self.company.clone());
-        async move { hop::drive(&runtimes, company, served).await }
+        let served = async move {
+            let (session, _kept) = made();
+            proxy.process_new_http(session, &shutdown).await
+        };
+        Box::pin(CALLER.scope(caller, served))
     }
 }
 
@@ -425,7 +428,8 @@ impl HttpServerApp for Requests {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        self.serve(session, self.caller.clone(), shutdown.clone()).await
+        let work = self.work(|| (session, ()), self.caller.clone(), shutdown.clone());
+        hop::carry(&self.runtimes, self.company.clone(), work).await
     }
 }
 

@@ -19,7 +19,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
 use h2::{Error, Reason};
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Digest, Stream};
 use pingora::proxy;
 use pingora::server::ShutdownWatch;
@@ -27,10 +26,10 @@ use prometheus::IntCounterVec;
 use proxy_config::listener::ListenerTimeouts;
 use tokio::time::timeout;
 
-use crate::frames::farewell::{Farewell, Next};
+use crate::frames::farewell::Farewell;
 use crate::frames::in_flight::InFlight;
 pub use crate::frames::in_flight::UnderWay;
-use crate::frames::session::Session;
+pub use crate::frames::session::Session;
 use crate::metrics::Metrics;
 use crate::operator_log::Moderation;
 
@@ -97,10 +96,10 @@ pub fn is_http2(session: &proxy::Session) -> bool {
     session.downstream_session.is_custom()
 }
 
-/// Serves a connection to its end; each of its requests is handed to `serve`.
+/// Serves a connection to its end; a session is handed to `serve` for each of its requests.
 pub async fn drive<F>(stream: Stream, terms: &Terms, closing: ShutdownWatch, mut serve: F)
 where
-    F: FnMut(ServerSession, UnderWay),
+    F: FnMut(Box<Session>, UnderWay),
 {
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
@@ -118,15 +117,13 @@ where
     };
     let in_flight = InFlight::default();
     let mut farewell = Farewell::new(closing, terms.idle);
-    loop {
-        match farewell.or_next(&mut connection, &in_flight).await {
-            Next::Request(request, respond) => {
-                let session = Session::new(request, respond, Arc::clone(&digest), terms);
-                serve(ServerSession::new_custom(Box::new(session)), in_flight.enter());
-            }
-            Next::Failed(error) => return terms.ended(&error, client),
-            Next::Over => return,
-        }
+    while let Some(next) = farewell.or_next(&mut connection, &in_flight).await {
+        let (request, respond) = match next {
+            Ok(accepted) => accepted,
+            Err(error) => return terms.ended(&error, client),
+        };
+        let session = Session::new(request, respond, Arc::clone(&digest), terms);
+        serve(Box::new(session), in_flight.enter());
     }
 }
 

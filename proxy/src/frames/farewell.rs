@@ -24,12 +24,8 @@ pub struct Farewell {
     is_said: bool,
 }
 
-/// What comes next of a connection.
-pub enum Next {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
-    Failed(Error),
-    Over,
-}
+/// A request of a connection, and what it is answered by; none when that is over.
+pub type Next = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), Error>>;
 
 impl Farewell {
     pub fn new(closing: ShutdownWatch, idle: Duration) -> Farewell {
@@ -49,16 +45,10 @@ impl Farewell {
                 biased;
                 // An error is that everything ends.
                 _ = self.closing.wait_for(|closing| *closing), if !is_said => {}
-                accepted = poll_fn(|context| connection.poll_accept(context)) => {
-                    return match accepted {
-                        Some(Ok((request, respond))) => Next::Request(request, respond),
-                        Some(Err(error)) => Next::Failed(error),
-                        None => Next::Over,
-                    };
-                }
+                accepted = poll_fn(|context| connection.poll_accept(context)) => return accepted,
                 () = idle => {
                     if is_said {
-                        return Next::Over;
+                        return None;
                     }
                 }
             }

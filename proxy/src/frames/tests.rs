@@ -39,7 +39,7 @@ async fn pair(timeouts: ListenerTimeouts) -> Pair {
     let terms = Terms::new("l", &timeouts, &metrics);
     let driven = tokio::spawn(async move {
         drive(Box::new(ours), &terms, closes, |session, under_way| {
-            let _ = serve.send((session, under_way));
+            let _ = serve.send((ServerSession::new_custom(session), under_way));
         })
         .await;
     });
