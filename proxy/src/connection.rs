@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{ALPN, SocketDigest, Ssl, Stream};
@@ -30,8 +29,9 @@ use crate::acme::challenges;
 use crate::drain::Drain;
 use crate::edge::Edge;
 use crate::failure::Failure;
+use crate::frames;
 use crate::front::{Door, Guest, Passed};
-use crate::hop::{self, Company};
+use crate::hop::{self, Company, Work};
 use crate::introduction::introduce;
 use crate::lane::charge::Charged;
 use crate::prompt::{Patience, Prompt, ahead};
@@ -45,13 +45,6 @@ use crate::vetting::{self, Vetted};
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What a client may send on all streams of an HTTP/2 connection before it is read. Twice the default: clients are told so
-/// at once, as they are by nginx, and one stream that nobody reads does not stop the others.
-const CONNECTION_WINDOW: u32 = 128 * 1024;
-
-/// Streams of one connection at once, as nginx has it.
-const STREAMS_MAX: u32 = 128;
 
 /// How long the rest of a body is read when its request has been answered.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -129,6 +122,7 @@ pub struct Connections {
     closing: ShutdownWatch,
     timeouts: ListenerTimeouts,
     patience: Patience,
+    terms: frames::Terms,
     host_of_target: bool,
     connections_max: i64,
     open: IntGauge,
@@ -162,6 +156,7 @@ impl Connections {
             drain: state.drain.clone(),
             closing,
             patience: Patience::new(name, &listener.timeouts, metrics),
+            terms: frames::Terms::new(name, &listener.timeouts, metrics),
             host_of_target: listener.host_of_target,
             timeouts: listener.timeouts.clone(),
             connections_max: i64::from(listener.connections_max),
@@ -374,11 +369,23 @@ impl Connections {
         let company = Arc::new(Company::default());
         let stream = Prompt::http2(stream, self.patience.clone(), Arc::clone(&company));
         let requests = Requests { company: Some(company), caller, ..self.requests.clone() };
-        let (runtimes, shutdown) = (requests.runtimes.clone(), shutdown.clone());
+        let (runtimes, shutdown, terms) =
+            (requests.runtimes.clone(), shutdown.clone(), self.terms.clone());
         let served = async move {
-            Arc::new(requests).process_new(Box::new(stream), &shutdown).await;
+            let (mut number, closing) = (0, shutdown.clone());
+            let serve = |session: Box<frames::Session>, under_way| {
+                number += 1;
+                let caller = Caller { requests: number, ..requests.caller.clone() };
+                let made = move || (ServerSession::new_custom(session), under_way);
+                let work = requests.work(made, caller, shutdown.clone());
+                let (runtimes, company) = (requests.runtimes.clone(), requests.company.clone());
+                tokio::spawn(async move {
+                    hop::carry(&runtimes, company, work).await;
+                });
+            };
+            frames::drive(Box::new(stream), &terms, closing, serve).await;
         };
-        hop::drive(&runtimes, None, served).await;
+        hop::carry(&runtimes, None, Box::pin(served)).await;
     }
 }
 
@@ -393,9 +400,24 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// `proxy` must have h2c switched on in its server options where its listener takes HTTP/2.
     pub fn new(proxy: Arc<HttpProxy<Edge>>, runtimes: Handles) -> Self {
         Self { proxy, runtimes, company: None, caller: Caller::default() }
+    }
+
+    /// Serves one request of this caller's. Its session is made when that begins, so that there is room for it once; what
+    /// is made with it is kept until it has been served.
+    fn work<K: Send + 'static>(
+        &self,
+        made: impl FnOnce() -> (ServerSession, K) + Send + 'static,
+        caller: Caller,
+        shutdown: ShutdownWatch,
+    ) -> Work<Option<ReusedHttpStream>> {
+        let proxy = Arc::clone(&self.proxy);
+        let served = async move {
+            let (session, _kept) = made();
+            proxy.process_new_http(session, &shutdown).await
+        };
+        Box::pin(CALLER.scope(caller, served))
     }
 }
 
@@ -406,21 +428,8 @@ impl HttpServerApp for Requests {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let served = async move { proxy.process_new_http(session, &shutdown).await };
-        let served = CALLER.scope(self.caller.clone(), served);
-        hop::drive(&self.runtimes, self.company.clone(), served).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        let mut options = default_h2_options();
-        options.initial_connection_window_size(CONNECTION_WINDOW);
-        options.max_concurrent_streams(STREAMS_MAX);
-        Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
+        let work = self.work(|| (session, ()), self.caller.clone(), shutdown.clone());
+        hop::carry(&self.runtimes, self.company.clone(), work).await
     }
 }
 

@@ -1,16 +1,14 @@
-//! The date of an answer says when its origin made it (RFC 9110 section 6.6.1), and pingora writes its own over it.
-//! On HTTP/1 heads pass by in [`crate::prompt`], and the date is put back. HTTP/2 has no such place: there an answer
-//! that is fresh by `Expires` alone is told its lifetime, which would change with its date.
+//! The date of an answer says when its origin made it (RFC 9110 section 6.6.1). Towards HTTP/2 it goes on as it is; on HTTP/1 pingora
+//! writes its own over it, and it is put back as the head passes by in [`crate::prompt`].
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, DATE, EXPIRES};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::DATE;
 use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
 
-use crate::cache::date::date_ms;
-use crate::cache::freshness::single;
 use crate::prompt;
 
 /// Length of every date that is written today (RFC 9110 section 5.6.7); one that differs stays out.
@@ -31,35 +29,29 @@ impl Dating {
     }
 }
 
-/// Lets this head, the next but for interim responses, go out with its own date, or with what that meant.
-pub fn keep_date(session: &Session, head: &mut ResponseHeader) {
+/// Lets this head, the next but for interim responses, go out with its own date.
+pub fn keep_date(session: &Session, head: &ResponseHeader) {
     if head.status.is_informational() {
         return;
     }
-    if session.is_http2() {
-        if let Some(seconds) = seconds_by_dates(&head.headers) {
-            // Text of this form is always taken.
-            let _ = head.append_header(CACHE_CONTROL, format!("max-age={seconds}"));
-        }
-        return;
-    }
-    let date = head.headers.get(DATE).filter(|date| date.len() == DATE_BYTES);
-    if let (Some(prompt), Some(date)) = (prompt::of(session), date) {
+    if let (Some(prompt), Some(date)) = (prompt::of(session), own(head)) {
         *prompt.dating().0.lock() = Some(date.clone());
     }
 }
 
-/// How long an answer is fresh by `Expires` and `Date` (RFC 9111 section 4.2.1), where nothing goes before them.
-fn seconds_by_dates(headers: &HeaderMap) -> Option<u64> {
-    let says_age = |value: &HeaderValue| {
-        value.as_bytes().to_ascii_lowercase().windows(7).any(|bytes| bytes == b"max-age")
-    };
-    if headers.get_all(CACHE_CONTROL).iter().any(says_age) {
-        return None;
+/// Lets this head go out with its own date, or with that of now where it has none.
+///
+/// Errors: none; a date is always a value.
+pub fn settle(head: &mut ResponseHeader) -> pingora::Result<()> {
+    match own(head) {
+        Some(_) => Ok(()),
+        None => head.insert_header(DATE, get_cached_date()),
     }
-    let expires_ms = single(headers, &EXPIRES).and_then(date_ms)?;
-    let date_ms = single(headers, &DATE).and_then(date_ms)?;
-    Some(expires_ms.checked_sub(date_ms)? / 1000)
+}
+
+/// The date that a head has.
+fn own(head: &ResponseHeader) -> Option<&HeaderValue> {
+    head.headers.get(DATE).filter(|date| date.len() == DATE_BYTES)
 }
 
 /// The head with this date, no byte longer or shorter; as it was when it has none.
@@ -104,27 +96,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_told_where_it_hangs_on_the_date() {
-        const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
-        const LATE: &str = "Sun, 06 Nov 1994 08:50:37 GMT";
-        type Fields = [(&'static str, &'static str)];
-        let cases: &[(&Fields, Option<u64>)] = &[
-            (&[("date", EARLY), ("expires", LATE)], Some(60)),
-            (&[("date", EARLY), ("expires", EARLY)], Some(0)),
-            (&[("date", EARLY), ("expires", LATE), ("cache-control", "s-maxage=5")], Some(60)),
-            (&[("date", EARLY), ("expires", LATE), ("cache-control", "public, Max-Age=5")], None),
-            (&[("date", LATE), ("expires", EARLY)], None),
-            (&[("date", EARLY), ("expires", "0")], None),
-            (&[("date", EARLY), ("expires", LATE), ("expires", LATE)], None),
-            (&[("expires", LATE)], None),
-            (&[("date", EARLY)], None),
-        ];
-        for (fields, expected) in cases {
-            let fields = fields.iter().map(|(name, value)| {
-                (name.parse::<http::HeaderName>().unwrap(), HeaderValue::from_static(value))
-            });
-            let headers = fields.collect::<HeaderMap>();
-            assert_eq!(seconds_by_dates(&headers), *expected, "{headers:?}");
+    fn a_head_without_a_date_has_that_of_now() {
+        const DATES: [(&str, bool); 2] = [("Sun, 06 Nov 1994 08:49:37 GMT", true), ("soon", false)];
+        for (date, stays) in DATES {
+            let mut head = ResponseHeader::build(200, None).unwrap();
+            head.insert_header(DATE, date).unwrap();
+            settle(&mut head).unwrap();
+            assert_eq!(head.headers[DATE] == date, stays);
+            assert_eq!(head.headers[DATE].len(), DATE_BYTES);
         }
+        let mut head = ResponseHeader::build(200, None).unwrap();
+        settle(&mut head).unwrap();
+        assert_eq!(own(&head).map(HeaderValue::len), Some(DATE_BYTES));
     }
 }

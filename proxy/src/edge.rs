@@ -27,6 +27,7 @@ use crate::error_logs::request_failed;
 use crate::exchange::Exchange;
 use crate::failure::{self, Failure};
 use crate::finish;
+use crate::frames;
 use crate::framing;
 use crate::headers::{self, Downstream};
 use crate::lane::Full;
@@ -288,10 +289,6 @@ impl ProxyHttp for Edge {
             .map_or(none, |digest| (digest.socket_digest.as_deref(), digest.ssl_digest.as_deref()));
         let ends = Ends::of(socket, tls);
         self.meet(session.req_header(), &ends, exchange);
-        if session.is_http2() {
-            // A client that gives no window; on HTTP/1 `prompt` sees to it.
-            session.set_write_timeout(Some(self.timeouts.write.as_std()));
-        }
         if session.get_keepalive() == Some(0) {
             // Pingora forgets the limit with each request that may be followed by another.
             session.set_keepalive(Some(whole_seconds(self.timeouts.idle)));
@@ -391,7 +388,9 @@ impl ProxyHttp for Edge {
             exchange.upstream.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         let server = upstream.host(&exchange.attempts);
         let http2 = head.version == Version::HTTP_2;
-        let trailers = http2 && session.is_http2() && headers::takes_trailers(&head.headers);
+        // Pingora has taken the field off already.
+        let takes = headers::takes_trailers(&session.req_header().headers);
+        let trailers = http2 && frames::is_http2(session) && takes;
         let downstream = Downstream {
             client: exchange.peer.map(|peer| peer.ip()),
             tls: exchange.tls.is_some(),

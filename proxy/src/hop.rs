@@ -86,7 +86,7 @@ impl Company {
     }
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum Step<T> {
     Done(T),
@@ -138,8 +138,17 @@ pub async fn drive<T: Send + 'static>(
     company: Option<Arc<Company>>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
+    carry(runtimes, company, Box::pin(work)).await
+}
+
+/// The same for work that is boxed already: who waits for it needs no room for it besides.
+pub async fn carry<T: Send + 'static>(
+    runtimes: &Handles,
+    company: Option<Arc<Company>>,
+    mut work: Work<T>,
+) -> T {
     let home = here();
-    let (mut work, mut place): (Work<T>, _) = (Box::pin(work), home);
+    let mut place = home;
     loop {
         let leg = Leg { work: Some(work), company: company.clone() };
         let step = if place == home {

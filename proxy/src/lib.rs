@@ -2,7 +2,7 @@
 //!
 //! 1. [`listen`] binds sockets; [`server`] assembles everything and runs it on two [`runtimes`].
 //! 2. [`connection`]: PROXY protocol ([`introduction`]), TLS ([`tls`]), HTTP/1 or HTTP/2; on HTTP/1 the [`front`] door, ahead of
-//!    pingora's `HttpProxy`, and [`vetting`], so that no head is pingora's to refuse. A request with a large body may [`hop`] to the bulk runtime.
+//!    pingora's `HttpProxy`, and [`vetting`], so that no head is pingora's to refuse; on HTTP/2 [`frames`], a session of our own for each stream. A request with a large body may [`hop`] to the bulk runtime.
 //! 3. [`edge`]: pingora's phases as a table; each delegates to one of the next stops.
 //! 4. [`client_address`] ([`proxy_protocol`]), [`request`], [`path`]: who asks, and one valid form, or a refusal; the [`trace`] it is a part of.
 //! 5. [`route`]: the first route that matches, with its [`lane`] and [`upstream`], or a [`split`] of several.
@@ -61,6 +61,7 @@ pub mod files;
 pub mod fill;
 pub mod finish;
 pub mod flv;
+pub mod frames;
 pub mod framing;
 pub mod front;
 pub mod gate;

@@ -355,8 +355,6 @@ fn connections(
     let mut options = HttpServerOptions::default();
     // `request` refuses it, in the proxy's own words.
     options.allow_connect_method_proxying = true;
-    options.h2c = listener.http2;
-    options.h2_idle_timeout = Some(listener.timeouts.idle.as_std());
     proxy.server_options = Some(options);
     let requests = Requests::new(Arc::new(proxy), state.runtimes.clone());
     Connections::new(name, listener, requests, spoken, (closing, door), state)

@@ -253,7 +253,7 @@ pub async fn open(
     if exchange.under_way.is_to_end() {
         session.set_keepalive(None);
     }
-    dating::keep_date(session, &mut head);
+    dating::keep_date(session, &head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     exchange.first_byte = Some(exchange.begun.elapsed());

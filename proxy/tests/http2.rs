@@ -12,8 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to};
+use crate::harness::{PATIENCE, Proxy, dead_address, eventually, to, upstream};
 use crate::origin::Origin;
+use crate::raw_http2::{self, Outcome};
 
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -68,6 +69,70 @@ fn prior_knowledge_on_the_plain_port() {
         (Some("HTTP/2.0"), Some("a.example"))
     );
     assert_eq!((line["query"].as_str(), line["bytes_out"].as_u64()), (Some("y"), Some(2)));
+}
+
+#[test]
+fn requests_of_a_connection_are_counted_and_one_that_breaks_the_rules_is_given_up() {
+    let origin = Origin::saying("ok");
+    let said = "respond: { status: 200, body: \"$connection_requests\" }";
+    let proxy = Proxy::start(&format!(
+        "upstreams: {{ u: {} }}\nroutes: [ {{ name: n, match: {{ paths: [ {{ exact: /n }} ] }}, {said} }}, {{ name: all, upstream: u }} ]",
+        upstream(&[origin.address]),
+    ));
+    run(async {
+        let mut sender = http2(TcpStream::connect(proxy.public).await.unwrap()).await;
+        for number in 1..=3 {
+            let answer = ask(&mut sender, get("http://a.example/n")).await;
+            assert_eq!(answer.1, number.to_string().into_bytes());
+        }
+    });
+    let mut client = proxy.client();
+    // A window that grows by nothing.
+    client.send(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x04\x08\0\0\0\0\0\0\0\0\0",
+    );
+    let given_up = "forebay_proxy_downstream_http2_given_up_total{listener=\"public\",reason=\"protocol_error\"}";
+    eventually("the connection counted", || (proxy.metric(given_up) == 1.0).then_some(()));
+    proxy.says("an HTTP/2 connection was given up");
+}
+
+#[test]
+fn what_is_refused_is_answered_and_logged_as_on_http1() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::before(&[origin.address]);
+    let cases: [(&str, &[(&str, &str)]); 5] = [
+        ("/two-names", &[(":authority", "a.example"), ("host", "b.example")]),
+        ("/user", &[(":authority", "u@a.example")]),
+        ("/nobody", &[]),
+        ("/twice", &[("host", "a.example"), ("host", "a.example")]),
+        (
+            "/lengths",
+            &[(":authority", "a.example"), ("content-length", "0"), ("content-length", "0")],
+        ),
+    ];
+    for (place, (path, fields)) in cases.into_iter().enumerate() {
+        let pseudo = fields.iter().filter(|(name, _)| name.starts_with(':'));
+        let rest = fields.iter().filter(|(name, _)| !name.starts_with(':'));
+        let first = [(":method", "GET"), (":scheme", "http"), (":path", path)];
+        let head = first.iter().chain(pseudo).chain(rest);
+        let head: Vec<_> = head
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect();
+        let Outcome::Answered(body) = raw_http2::ask(proxy.public, &head, None, &[]) else {
+            panic!("{path}: no answer");
+        };
+        assert!(body.starts_with(b"{"), "{path}: {}", String::from_utf8_lossy(&body));
+        let line = eventually("a line", || proxy.log().get(place).cloned());
+        let told = (line["status"].as_u64(), line["protocol"].as_str(), line["error"].as_str());
+        assert_eq!(told.0.zip(told.1), Some((400, "HTTP/2.0")), "{path}: {line}");
+        assert!(told.2.is_some(), "{path}: {line}");
+    }
+    let tunnel = [(":method", "CONNECT"), (":authority", "a.example:443")];
+    let tunnel = tunnel.map(|(name, value)| (name.into(), value.into()));
+    assert!(matches!(raw_http2::ask(proxy.public, &tunnel, None, &[]), Outcome::Answered(_)));
+    let line = eventually("its line", || proxy.log().get(cases.len()).cloned());
+    assert_eq!(line["status"], 405);
+    assert_eq!(origin.requests(), 0);
 }
 
 #[test]

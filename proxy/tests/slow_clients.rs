@@ -3,6 +3,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::harness::{PATIENCE, Proxy, eventually, to};
+use crate::http2::{http2, run};
 use crate::origin::Origin;
 
 fn late(what: &str) -> String {
@@ -42,6 +43,13 @@ fn a_body_that_stops_gives_its_place_back() {
     let mut client = proxy.client();
     client.send("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
     assert_eq!(client.response(false).unwrap().status, 408);
+    run(async {
+        let mut sender = http2(tokio::net::TcpStream::connect(proxy.public).await.unwrap()).await;
+        let request = http::Request::post("http://a/slow").body(()).unwrap();
+        let (response, mut upload) = sender.send_request(request, false).unwrap();
+        upload.send_data("hello".into(), false).unwrap();
+        assert_eq!(response.await.unwrap().status(), 408);
+    });
     nobody_is_in_a_lane(&proxy);
 }
 

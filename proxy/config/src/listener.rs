@@ -16,8 +16,7 @@ pub struct Listener {
     /// Where to accept connections: `127.0.0.1:8080`, `[::]:443`, or `unix:/path/socket`. Port 0
     /// is any free one. A socket's file is open to all who can reach it: its directory says who can.
     pub address: ListenAddress,
-    /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`. Interim responses (103) do not
-    /// reach its clients.
+    /// HTTP/2: by prior knowledge in cleartext, by ALPN with `tls`.
     #[serde(default = "yes")]
     pub http2: bool,
     /// TLS; without it the listener speaks cleartext.
@@ -305,7 +304,7 @@ impl Default for RequestHeadLimits {
 pub struct ListenerTimeouts {
     /// From the first byte of a request to the end of its head.
     pub head: Duration,
-    /// Between two reads of a request's body.
+    /// Between two reads of a request's body. Over HTTP/2 only until the answer has begun, and not in calls of gRPC.
     pub body: Duration,
     /// Between two writes of a response; each moves up to 64 KiB.
     pub write: Duration,

@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::fill::contact::Contact;
 use crate::fill::origin::{Feed, Origin};
-use crate::{headers, hop, relay};
+use crate::{frames, headers, hop, relay};
 
 /// Whether the proxy asks by itself for what it is about to hold. What is no exchange of one body for another
 /// is left to pingora: upgrades, and calls of gRPC, which end in trailers.
@@ -33,7 +33,7 @@ pub fn goes_both_ways(session: &Session) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     fields.contains_key(UPGRADE)
         || grpc
-        || (fields.contains_key(TE) && headers::takes_trailers(fields) && session.is_http2())
+        || (fields.contains_key(TE) && headers::takes_trailers(fields) && frames::is_http2(session))
 }
 
 /// Whether a script is asked by [`pass`] too. It must be told the length of its body: what is gathered first has

@@ -109,7 +109,7 @@ pub async fn send(
     };
     edit_response(&mut head, edits).map_err(|_| Failure::Internal)?;
     respond::fit_protocol(session, &mut head);
-    dating::keep_date(session, &mut head);
+    dating::keep_date(session, &head);
     let written = session.write_response_header(Box::new(head), !has_body).await;
     written.map_err(|_| Failure::ClientGone)?;
     head_sent();

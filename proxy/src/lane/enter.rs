@@ -21,7 +21,7 @@ pub async fn lane(session: &mut Session, exchange: &mut Exchange) -> Result<(), 
         exchange.permit = None;
         let admitted = unless_left(session, lane.admit(&exchange.caller.charged)).await?;
         let seat = admitted.map_err(|shed| {
-            if shed == Shed::Connection && !session.is_http2() {
+            if shed == Shed::Connection {
                 // It would go on and count nowhere.
                 session.set_keepalive(None);
             }

@@ -76,6 +76,14 @@ pub const FAMILIES: &[Family] = &[
          arrive) or write (the client did not read).",
     ),
     family(
+        "forebay_proxy_downstream_http2_given_up_total",
+        Kind::Counter,
+        &["listener", "reason"],
+        "HTTP/2 connections ended for what their client did: reason is the error code it was told (protocol_error, \
+         flow_control_error, frame_size_error, compression_error, enhance_your_calm, other), or late (it did not begin to speak \
+         HTTP/2 within timeouts.head).",
+    ),
+    family(
         "forebay_proxy_downstream_lingering",
         Kind::Gauge,
         &["listener"],
