@@ -6,6 +6,7 @@
 pub mod camt;
 pub mod matching;
 pub mod overlap;
+mod search;
 mod side;
 pub mod statement;
 pub mod table;

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::search::Search;
 use super::side::Side;
 
 /// How a match came to be.
@@ -122,9 +123,8 @@ pub struct NotSearched {
 
 /// References shorter than that are in any text by chance.
 const REFERENCE_MIN: usize = 4;
-/// Items a group is looked for among, and steps of looking.
+/// Items a group is looked for among.
 const AMONG_MAX: usize = 24;
-const STEPS_MAX: usize = 50_000;
 
 /// Steps of all the looking of one run; after them nobody looks any more.
 const STEPS_IN_ALL: usize = 20_000_000;
@@ -325,15 +325,13 @@ impl<'a> Open<'a> {
             _ => return Look { crowded: true, broken_off: true, ..Look::default() },
         }
         among.sort_by_key(|item| (std::cmp::Reverse(item.minor.unsigned_abs()), item.id));
-        let mut search =
-            Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
-        search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
+        let search = Search::run(&among, one.minor.unsigned_abs(), rules.group_max);
         *steps += search.steps;
-        let complete = search.steps < STEPS_MAX && search.found.len() < 2;
+        let complete = !search.is_broken_off() && search.found.len() < 2;
         let group = search.found.first().cloned();
         let all = || among.iter().map(|item| item.id).collect();
         let wanted = if complete { group.clone().unwrap_or_default() } else { all() };
-        let broken_off = search.steps >= STEPS_MAX && group.is_none();
+        let broken_off = search.is_broken_off() && group.is_none();
         Look { only: complete && group.is_some(), group, wanted, crowded: false, broken_off }
     }
 
@@ -386,37 +384,6 @@ struct Look {
     crowded: bool,
     /// There may be a group that was not found.
     broken_off: bool,
-}
-
-/// Looks for two different groups of items that come to a sum; a second one shows that the first is not sure.
-struct Search<'a> {
-    /// The largest first.
-    among: &'a [&'a Item],
-    steps: usize,
-    found: Vec<Vec<i64>>,
-    max: usize,
-}
-
-impl Search<'_> {
-    fn go(&mut self, from: usize, left: u64, taken: &mut Vec<i64>) {
-        self.steps += 1;
-        if left == 0 {
-            let group: BTreeSet<i64> = taken.iter().copied().collect();
-            self.found.push(group.into_iter().collect());
-            return;
-        }
-        for place in from..self.among.len() {
-            if self.steps >= STEPS_MAX || self.found.len() > 1 || taken.len() == self.max {
-                return;
-            }
-            let item = self.among[place];
-            if item.minor.unsigned_abs() <= left {
-                taken.push(item.id);
-                self.go(place + 1, left - item.minor.unsigned_abs(), taken);
-                taken.pop();
-            }
-        }
-    }
 }
 
 #[cfg(test)]
