@@ -274,6 +274,18 @@ const EXPORTS_CAPACITY: Row = Row {
     labels: &[],
     help: "Most exports that may be under way (--exports-max).",
 };
+const RECONCILIATIONS: Row = Row {
+    name: "forebay_ledger_reconciliations",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Accounts whose open lines and entries the rules of reconciliation are looking at, 2 at most.",
+};
+const RECONCILIATIONS_WAITING: Row = Row {
+    name: "forebay_ledger_reconciliations_waiting",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Requests that wait until the rules have looked at others' accounts.",
+};
 const LOG_LINES_LOST: Row = Row {
     name: "forebay_ledger_log_lines_lost_total",
     kind: Kind::Counter,
@@ -300,7 +312,7 @@ const UNSAFE_DURABILITY: Row = Row {
     help: "1 when the database's settings can lose acknowledged transfers (--allow-unsafe-durability), otherwise 0. Alert on 1.",
 };
 
-const TABLE: [&Row; 45] = [
+const TABLE: [&Row; 47] = [
     &HTTP_REQUESTS,
     &HTTP_SECONDS,
     &HTTP_IN_FLIGHT,
@@ -342,6 +354,8 @@ const TABLE: [&Row; 45] = [
     &EVENT_STREAMS_CAPACITY,
     &EXPORTS,
     &EXPORTS_CAPACITY,
+    &RECONCILIATIONS,
+    &RECONCILIATIONS_WAITING,
     &LOG_LINES_LOST,
     &BUILD,
     &DATABASE,
@@ -405,6 +419,8 @@ pub struct Registered {
     pub event_streams_capacity: prometheus::IntGauge,
     pub exports: prometheus::IntGauge,
     pub exports_capacity: prometheus::IntGauge,
+    pub reconciliations: prometheus::IntGauge,
+    pub reconciliations_waiting: prometheus::IntGauge,
     /// Set once, by engine.
     pub database: IntGaugeVec,
     pub unsafe_durability: prometheus::IntGauge,
@@ -462,6 +478,9 @@ impl Metrics {
                 .with_label_values(&none),
             exports: gauges(&registry, &EXPORTS).with_label_values(&none),
             exports_capacity: gauges(&registry, &EXPORTS_CAPACITY).with_label_values(&none),
+            reconciliations: gauges(&registry, &RECONCILIATIONS).with_label_values(&none),
+            reconciliations_waiting: gauges(&registry, &RECONCILIATIONS_WAITING)
+                .with_label_values(&none),
             database: gauges(&registry, &DATABASE),
             unsafe_durability: gauges(&registry, &UNSAFE_DURABILITY).with_label_values(&none),
             registry,

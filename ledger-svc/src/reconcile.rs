@@ -6,6 +6,7 @@
 pub mod camt;
 pub mod matching;
 pub mod overlap;
+mod search;
 mod side;
 pub mod statement;
 pub mod table;
@@ -18,7 +19,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub use self::matching::{Proposal, Rule, Rules};
+pub use self::matching::{NotSearched, Proposal, Rule, Rules};
 pub use self::overlap::ImportWarning;
 pub use self::statement::{
     ExternalLine, ExternalStatement, IDENTITY_CHARS_MAX, LINES_MAX, LineRow, NAME_CHARS_MAX,

@@ -15,14 +15,15 @@ use crate::act::{Act, Acted, Actor};
 use crate::interchange::{Fault, Faults};
 use crate::link::Hash;
 use crate::metadata::Metadata;
+use crate::metrics::Metrics;
 use crate::money::format_minor;
 use crate::posting::{Rejection, Standing};
 use crate::reconcile::statement::cut;
 use crate::reconcile::table::Mapping;
 use crate::reconcile::{
     Adjusted, ImportWarning, Match, MatchError, MatchRow, NAME_CHARS_MAX, NewAdjustment, NewMatch,
-    NewStatement, Proposal, RepeatedLine, Rule, Rules, StatementFormat, WithdrawError, camt,
-    overlap, table,
+    NewStatement, NotSearched, Proposal, RepeatedLine, Rule, Rules, StatementFormat, WithdrawError,
+    camt, overlap, table,
 };
 use crate::store::{Reader, StoreError};
 use crate::transfer::{BatchItem, EntryBody, ItemError, TransferBody};
@@ -33,6 +34,7 @@ use crate::writer::{Handle, WriteError};
 pub struct Desk<'a> {
     pub reader: &'a Reader,
     pub writer: &'a Handle,
+    pub metrics: &'a Metrics,
     pub actor: &'a Actor,
     /// The account's code and how it stands.
     pub code: &'a str,
@@ -47,6 +49,7 @@ pub struct Reconciled {
     /// For a person to decide.
     pub suggestions: Vec<Proposal>,
     pub left_out: LeftOut,
+    pub not_searched: NotSearched,
 }
 
 /// Why something of it is not done.
@@ -165,7 +168,7 @@ impl Desk<'_> {
 
     /// Books the sure proposals of these rules; the others are suggestions.
     pub async fn run(&self, rules: Rules, taken: &[Rule]) -> Result<Reconciled, ReconcileError> {
-        let Looked { proposals, left_out } = self.proposals(rules).await?;
+        let Looked { proposals, left_out, not_searched } = self.proposals(rules).await?;
         let (sure, suggestions): (Vec<Proposal>, Vec<Proposal>) =
             proposals.into_iter().partition(|one| one.sure && taken.contains(&one.rule));
         let account_id = self.account.account_id;
@@ -179,7 +182,8 @@ impl Desk<'_> {
                 entries,
             })
             .collect();
-        let mut reconciled = Reconciled { matches: Vec::new(), suggestions, left_out };
+        let mut reconciled =
+            Reconciled { matches: Vec::new(), suggestions, left_out, not_searched };
         // Each batch is one act: what somebody matched meanwhile is passed over.
         for new in new.chunks(100) {
             for matched in self.book(new.to_vec()).await? {

@@ -107,7 +107,7 @@ async fn a_batch_is_bounded(server: &Server) {
     let stalled = running.database.stall().await;
     let waiting: Vec<_> = (0..33).map(|i| post(&running, &format!("k{i}"))).collect();
     // As many as fit in a batch are being written at most, in two lanes twice as many, and four are decided meanwhile.
-    let two_lanes = server.engine == Engine::Postgres;
+    let two_lanes = server.engine != Engine::Sqlite;
     let (waits, least) = if two_lanes { (21.0, 6.0) } else { (25.0, 7.0) };
     running.api.metric_reaches("forebay_ledger_queue_depth", waits).await;
     let before = running.api.metric("forebay_ledger_batch_writes_count").await;

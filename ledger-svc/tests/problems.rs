@@ -219,6 +219,7 @@ on_every_engine!(
     every_mistake_is_a_documented_problem,
     bodies_that_are_not_json_or_too_large_are_refused,
     headers_and_slow_bodies_have_limits,
+    heads_that_two_could_read_differently_are_refused,
     the_admin_listener_has_its_own_paths_and_the_main_one_has_not,
 );
 
@@ -314,6 +315,33 @@ async fn headers_and_slow_bodies_have_limits(server: &Server) {
         answered.starts_with("HTTP/1.1 408") && answered.contains("request-timeout"),
         "{answered}"
     );
+}
+
+async fn heads_that_two_could_read_differently_are_refused(server: &Server) {
+    let running = server.running().await;
+    let ask = async |head: &str| {
+        let mut stream = TcpStream::connect(running.service.listen).await.unwrap();
+        let body = r#"{"code":"ABC","scale":1}"#;
+        let length = body.len();
+        let text = format!("POST /v1/currencies {head}content-length: {length}\r\n\r\n{body}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        raw_answer(&mut stream).await
+    };
+    const JSON: &str = "content-type: application/json\r\n";
+    for (head, detail) in [
+        (format!("HTTP/1.1\r\n{JSON}"), "no Host field"),
+        (format!("HTTP/1.1\r\nhost: x\r\nhost: x\r\n{JSON}"), "more than one Host field"),
+        (format!("HTTP/1.0\r\nhost: x\r\nhost: y\r\n{JSON}"), "more than one Host field"),
+        (format!("HTTP/1.1\r\nhost: x\r\n{JSON}content-type: text/plain\r\n"), "Content-Type"),
+        (format!("HTTP/1.1\r\nhost: x\r\n{JSON}{JSON}"), "more than one Content-Type field"),
+    ] {
+        let answered = ask(&head).await;
+        assert!(answered.starts_with("HTTP/1.1 400") || answered.starts_with("HTTP/1.0 400"));
+        assert!(answered.contains("content-type: application/problem+json"), "{answered}");
+        assert!(answered.contains("malformed-request") && answered.contains(detail), "{answered}");
+    }
+    let before = ask(&format!("HTTP/1.0\r\n{JSON}")).await;
+    assert!(before.starts_with("HTTP/1.0 201"), "{before}");
 }
 
 /// Everything until the service closes the connection or has sent a whole problem.

@@ -13,6 +13,7 @@ use crate::writer::{self, Handle, Limits};
 /// An opened database.
 pub struct Offline {
     pub writer: Handle,
+    pub metrics: Metrics,
     writing: JoinHandle<Result<(), StoreError>>,
     pub reader: Reader,
 }
@@ -37,8 +38,9 @@ impl Offline {
             accounts_known_max: 100_000,
             balances_behind_max: 32_768,
         };
-        let (writer, writing) = writer::start(opened.writer, opened.ahead, limits, Metrics::new());
-        Ok(Self { writer, writing, reader: opened.reader })
+        let metrics = Metrics::new();
+        let (writer, writing) = writer::start(opened.writer, opened.ahead, limits, metrics.clone());
+        Ok(Self { writer, metrics, writing, reader: opened.reader })
     }
 
     pub async fn act(&self, act: Act) -> anyhow::Result<Acted> {

@@ -132,8 +132,9 @@ async fn done(
     let Some(account) = offline.reader.standing(code).await? else {
         bail!("there is no account {code:?}");
     };
-    let (reader, writer) = (&offline.reader, &offline.writer);
-    let desk = Desk { reader, writer, actor: &Actor::Command, code, account: &account };
+    let Offline { reader, writer, metrics, .. } = offline;
+    let (actor, account) = (&Actor::Command, &account);
+    let desk = Desk { reader, writer, metrics, actor, code, account };
     match command {
         ReconcileCommand::Import(args) => import(&desk, args).await,
         ReconcileCommand::Run(args) => {
@@ -142,7 +143,7 @@ async fn done(
             let rules = Rules { days: args.days, ..Rules::default() };
             Ok(told(&desk.run(rules, taken).await?))
         }
-        ReconcileCommand::Exceptions(_) => exceptions(offline, &account).await,
+        ReconcileCommand::Exceptions(_) => exceptions(offline, account).await,
         ReconcileCommand::Adjust(args) => {
             reason(&args.reason)?;
             let adjustment = Adjustment {
@@ -214,8 +215,12 @@ fn reason(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn listed(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn told(reconciled: &Reconciled) -> String {
-    let ids = |ids: &[i64]| ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let ids = listed;
     let mut text = String::new();
     for matched in &reconciled.matches {
         let (lines, entries) = (ids(&matched.lines), ids(&matched.entries));
@@ -230,6 +235,19 @@ fn told(reconciled: &Reconciled) -> String {
     }
     if text.is_empty() {
         text.push_str("nothing matches\n");
+    }
+    let not = &reconciled.not_searched;
+    for (what, ids, in_all) in
+        [("lines", &not.lines, not.lines_in_all), ("entries", &not.entries, not.entries_in_all)]
+    {
+        if in_all > 0 {
+            let more = if in_all > ids.len() { " and more" } else { "" };
+            let _ = writeln!(
+                text,
+                "not searched for groups, as too many may belong to them: {what} {}{more}",
+                listed(ids)
+            );
+        }
     }
     let LeftOut { lines, entries_before } = reconciled.left_out;
     if lines > 0 {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use prometheus::IntGauge;
 
 use super::app::App;
@@ -28,7 +28,7 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
         None => UNMATCHED.to_owned(),
     };
     let (request, rest) = Rest::watch(request);
-    let mut answered = match headers_in_limits(request.headers(), &app) {
+    let mut answered = match head_in_order(&request, &app) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
             match tokio::time::timeout(app.limits.request_timeout, judged(&app, request, next))
@@ -94,6 +94,24 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn head_in_order(request: &Request, app: &App) -> Result<(), Problem> {
+    headers_in_limits(request.headers(), app)?;
+    let malformed = |detail| Err(Problem::new(Kind::MalformedRequest, detail));
+    let count = |name| request.headers().get_all(name).iter().count();
+    // One whom somebody in between asks for may be told of another (RFC 9112, 3.2).
+    match count(header::HOST) {
+        1 => {}
+        0 if request.version() < Version::HTTP_11 => {}
+        0 => return malformed("there is no Host field, which HTTP/1.1 asks for"),
+        _ => return malformed("there is more than one Host field"),
+    }
+    // Who reads the first and who reads the last would read another body (RFC 9110, 5.3 and 8.3).
+    if count(header::CONTENT_TYPE) > 1 {
+        return malformed("there is more than one Content-Type field");
+    }
+    Ok(())
 }
 
 fn headers_in_limits(headers: &HeaderMap, app: &App) -> Result<(), Problem> {

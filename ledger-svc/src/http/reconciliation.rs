@@ -18,8 +18,8 @@ use crate::money::{format_minor, signed_minor};
 use crate::naming::validate_text;
 use crate::posting::Standing;
 use crate::reconcile::{
-    ExternalLine, ExternalStatement, Match, MatchRow, Proposal, REASON_CHARS_MAX, Rule, Rules,
-    UnmatchedEntry,
+    ExternalLine, ExternalStatement, Match, MatchRow, NotSearched, Proposal, REASON_CHARS_MAX,
+    Rule, Rules, UnmatchedEntry,
 };
 use crate::reconciling::{Adjustment, Desk, LeftOut, ReconcileError, Reconciled};
 use crate::report::Page;
@@ -33,7 +33,8 @@ const GROUP_MAX: usize = 8;
 const RULES_MAX: usize = 5;
 
 pub fn desk<'a>(app: &'a App, actor: &'a Actor, code: &'a str, account: &'a Standing) -> Desk<'a> {
-    Desk { reader: &app.reader, writer: &app.writer, actor, code, account }
+    let (reader, writer, metrics) = (&app.reader, &app.writer, &app.metrics);
+    Desk { reader, writer, metrics, actor, code, account }
 }
 
 /// List lines without an entry
@@ -107,6 +108,7 @@ pub struct Reconciliation {
     /// What the rules would match, sure or not.
     pub suggestions: Vec<Proposal>,
     pub left_out: LeftOut,
+    pub not_searched: NotSearched,
 }
 
 /// How far the rules go.
@@ -153,6 +155,7 @@ pub async fn get(
     let looked = desk.proposals(rules).await?;
     let mut told = stand(&app.reader, &code, &account).await?;
     (told.suggestions, told.left_out) = (looked.proposals, looked.left_out);
+    told.not_searched = looked.not_searched;
     Ok(Json(told))
 }
 
@@ -170,6 +173,7 @@ pub async fn stand(
             difference: None,
             suggestions,
             left_out: LeftOut::default(),
+            not_searched: NotSearched::default(),
         });
     };
     let at = AsOf::EffectiveThrough(statement.last_date);
@@ -180,8 +184,14 @@ pub async fn stand(
     let difference = minor(&balance).zip(minor(&statement.closing_balance));
     let difference =
         difference.map(|(books, said)| format_minor(books - said, account.currency.scale));
-    let left_out = LeftOut::default();
-    Ok(Reconciliation { statement: Some(statement), balance, difference, suggestions, left_out })
+    Ok(Reconciliation {
+        statement: Some(statement),
+        balance,
+        difference,
+        suggestions,
+        left_out: LeftOut::default(),
+        not_searched: NotSearched::default(),
+    })
 }
 
 /// Which rules book what they are sure of.

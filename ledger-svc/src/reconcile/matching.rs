@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::search::Search;
 use super::side::Side;
 
 /// How a match came to be.
@@ -97,20 +98,47 @@ pub struct Proposal {
     pub entries: Vec<i64>,
 }
 
+/// What the rules came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proposed {
+    pub proposals: Vec<Proposal>,
+    pub not_searched: NotSearched,
+}
+
+/// What may be a group of the other side, was not searched for one to the end, and is in no proposal: too many may belong to
+/// it, or the run had looked at too many before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NotSearched {
+    /// Ids of the first of the lines.
+    #[schema(max_items = 1000)]
+    pub lines: Vec<i64>,
+    /// How many lines there are in all.
+    pub lines_in_all: usize,
+    /// Ids of the first of the entries.
+    #[schema(max_items = 1000)]
+    pub entries: Vec<i64>,
+    /// How many entries there are in all.
+    pub entries_in_all: usize,
+}
+
 /// References shorter than that are in any text by chance.
 const REFERENCE_MIN: usize = 4;
-/// Items a group is looked for among, and steps of looking.
+/// Items a group is looked for among.
 const AMONG_MAX: usize = 24;
-const STEPS_MAX: usize = 50_000;
 
 /// Steps of all the looking of one run; after them nobody looks any more.
 const STEPS_IN_ALL: usize = 20_000_000;
+
+/// Ids that are told of what was not searched.
+const NOT_SEARCHED_MAX: usize = 1000;
 
 /// What is not proposed yet.
 struct Open<'a> {
     lines: Side<'a>,
     entries: Side<'a>,
     proposals: Vec<Proposal>,
+    /// Lines that may be several entries, and entries that may be several lines, and were not searched to the end.
+    unsearched: [BTreeSet<i64>; 2],
     doubtful_through: Option<Date>,
 }
 
@@ -121,16 +149,18 @@ pub fn propose(
     entries: &[Item],
     rules: Rules,
     doubtful_through: Option<Date>,
-) -> Vec<Proposal> {
+) -> Proposed {
     let (lines, entries) = (Side::new(lines), Side::new(entries));
-    let mut open = Open { lines, entries, proposals: Vec::new(), doubtful_through };
+    let (proposals, unsearched) = (Vec::new(), Default::default());
+    let mut open = Open { lines, entries, proposals, unsearched, doubtful_through };
     open.named();
     open.pair(Rule::Exact, 0);
     open.pair(Rule::Window, rules.days);
     open.groups(Rule::ManyToOne, rules);
     open.groups(Rule::OneToMany, rules);
     open.nearest(rules);
-    open.proposals
+    let not_searched = open.not_searched();
+    Proposed { proposals: open.proposals, not_searched }
 }
 
 /// What a reference is looked up by: a text that has it has all of its words.
@@ -234,8 +264,12 @@ impl<'a> Open<'a> {
     fn groups(&mut self, rule: Rule, rules: Rules) {
         let mut steps = 0;
         let ones: Vec<&Item> = self.ones(rule).all().collect();
-        let looks: Vec<Look> =
-            ones.iter().map(|one| self.look(rule, one, rules, &mut steps)).collect();
+        let mut looks = Vec::with_capacity(ones.len());
+        for one in &ones {
+            let look = self.look(rule, one, rules, &mut steps);
+            self.note(rule, one, &look);
+            looks.push(look);
+        }
         let mut wanted: HashMap<i64, usize> = HashMap::new();
         for id in looks.iter().flat_map(|look| &look.wanted) {
             *wanted.entry(*id).or_default() += 1;
@@ -257,7 +291,11 @@ impl<'a> Open<'a> {
             // What is left after others took theirs is a suggestion.
             let left = match untouched {
                 true => Some(group),
-                false => self.look(rule, one, rules, &mut steps).group,
+                false => {
+                    let again = self.look(rule, one, rules, &mut steps);
+                    self.note(rule, one, &again);
+                    again.group
+                }
             };
             let Some(group) = left else { continue };
             let (lines, entries) = match rule {
@@ -284,18 +322,37 @@ impl<'a> Open<'a> {
             0 | 1 => return Look::default(),
             2..=AMONG_MAX if *steps < STEPS_IN_ALL => {}
             // Nobody looks, so any of them may be meant.
-            _ => return Look { crowded: true, ..Look::default() },
+            _ => return Look { crowded: true, broken_off: true, ..Look::default() },
         }
         among.sort_by_key(|item| (std::cmp::Reverse(item.minor.unsigned_abs()), item.id));
-        let mut search =
-            Search { among: &among, steps: 0, found: Vec::new(), max: rules.group_max };
-        search.go(0, one.minor.unsigned_abs(), &mut Vec::new());
+        let search = Search::run(&among, one.minor.unsigned_abs(), rules.group_max);
         *steps += search.steps;
-        let complete = search.steps < STEPS_MAX && search.found.len() < 2;
+        let complete = !search.is_broken_off() && search.found.len() < 2;
         let group = search.found.first().cloned();
         let all = || among.iter().map(|item| item.id).collect();
         let wanted = if complete { group.clone().unwrap_or_default() } else { all() };
-        Look { only: complete && group.is_some(), group, wanted, crowded: false }
+        let broken_off = search.is_broken_off() && group.is_none();
+        Look { only: complete && group.is_some(), group, wanted, crowded: false, broken_off }
+    }
+
+    fn note(&mut self, rule: Rule, one: &Item, look: &Look) {
+        let [lines, entries] = &mut self.unsearched;
+        let of_its_side = if rule == Rule::OneToMany { entries } else { lines };
+        if look.broken_off {
+            of_its_side.insert(one.id);
+        }
+    }
+
+    /// Those of them that nothing is proposed for.
+    fn not_searched(&self) -> NotSearched {
+        let left = |side: &Side<'a>, ids: &BTreeSet<i64>| -> (Vec<i64>, usize) {
+            let left: Vec<i64> = ids.iter().copied().filter(|id| side.get(*id).is_some()).collect();
+            (left.iter().copied().take(NOT_SEARCHED_MAX).collect(), left.len())
+        };
+        let [of_lines, of_entries] = &self.unsearched;
+        let (lines, lines_in_all) = left(&self.lines, of_lines);
+        let (entries, entries_in_all) = left(&self.entries, of_entries);
+        NotSearched { lines, lines_in_all, entries, entries_in_all }
     }
 
     /// Whether the one, or a member of its group, is as much as another that is open.
@@ -325,37 +382,8 @@ struct Look {
     wanted: Vec<i64>,
     /// It may be any that are smaller.
     crowded: bool,
-}
-
-/// Looks for two different groups of items that come to a sum; a second one shows that the first is not sure.
-struct Search<'a> {
-    /// The largest first.
-    among: &'a [&'a Item],
-    steps: usize,
-    found: Vec<Vec<i64>>,
-    max: usize,
-}
-
-impl Search<'_> {
-    fn go(&mut self, from: usize, left: u64, taken: &mut Vec<i64>) {
-        self.steps += 1;
-        if left == 0 {
-            let group: BTreeSet<i64> = taken.iter().copied().collect();
-            self.found.push(group.into_iter().collect());
-            return;
-        }
-        for place in from..self.among.len() {
-            if self.steps >= STEPS_MAX || self.found.len() > 1 || taken.len() == self.max {
-                return;
-            }
-            let item = self.among[place];
-            if item.minor.unsigned_abs() <= left {
-                taken.push(item.id);
-                self.go(place + 1, left - item.minor.unsigned_abs(), taken);
-                taken.pop();
-            }
-        }
-    }
+    /// There may be a group that was not found.
+    broken_off: bool,
 }
 
 #[cfg(test)]
@@ -369,8 +397,8 @@ mod tests {
     }
 
     fn told(lines: &[Item], entries: &[Item]) -> Vec<(Rule, bool, Vec<i64>, Vec<i64>)> {
-        let proposals = propose(lines, entries, Rules::default(), None);
-        proposals.into_iter().map(|p| (p.rule, p.sure, p.lines, p.entries)).collect()
+        let proposed = propose(lines, entries, Rules::default(), None);
+        proposed.proposals.into_iter().map(|p| (p.rule, p.sure, p.lines, p.entries)).collect()
     }
 
     #[test]
@@ -479,7 +507,7 @@ mod tests {
         let items = |from: i64| [item(from, 5, 100, ""), item(from + 1, 9, 200, "")];
         let through = Some(jiff::civil::date(2026, 1, 5));
         let found = propose(&items(1), &items(11), Rules::default(), through);
-        let found: Vec<_> = found.iter().map(|one| (one.sure, one.lines[0])).collect();
+        let found: Vec<_> = found.proposals.iter().map(|one| (one.sure, one.lines[0])).collect();
         assert_eq!(found, [(false, 1), (true, 2)]);
     }
 
@@ -496,6 +524,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_searched_is_said() {
+        let searched = |lines: &[Item], entries: &[Item]| {
+            propose(lines, entries, Rules::default(), None).not_searched
+        };
+        // Twenty are looked through, and nothing comes to the sum; among 25 nobody looks.
+        let entries: Vec<Item> = (100..125).map(|id| item(id, 5, 7, "")).collect();
+        let line = [item(1, 5, 50, "")];
+        assert_eq!(searched(&line, &entries[5..]), NotSearched::default());
+        let of_lines = NotSearched { lines: vec![1], lines_in_all: 1, ..NotSearched::default() };
+        assert_eq!(searched(&line, &entries), of_lines);
+        // The other way round it is the entry.
+        let entry = NotSearched { entries: vec![1], entries_in_all: 1, ..NotSearched::default() };
+        assert_eq!(searched(&entries, &line), entry);
+        // One that is suggested by another rule is not missing.
+        let mut twice = entries.clone();
+        twice.extend([item(11, 6, 50, ""), item(12, 6, 50, "")]);
+        assert_eq!(searched(&line, &twice), NotSearched::default());
+        // Sums that are near one another take more steps than a search may have.
+        let rules = Rules { group_max: 8, ..Rules::default() };
+        let near: Vec<Item> = (0..24).map(|n| item(100 + n, 5, 100_000 + 2 * n, "")).collect();
+        let odd = [item(1, 5, 800_101, "")];
+        assert_eq!(propose(&odd, &near, rules, None).not_searched, of_lines);
+    }
+
+    #[test]
+    fn of_very_many_that_are_not_searched_the_first_are_named() {
+        let entries: Vec<Item> = (100..125).map(|id| item(id, 5, 7, "")).collect();
+        let lines: Vec<Item> = (1000..3000).map(|id| item(id, 5, 50, "")).collect();
+        let told = propose(&lines, &entries, Rules::default(), None).not_searched;
+        assert_eq!((told.lines_in_all, told.lines), (2000, (1000..2000).collect()));
+    }
+
+    #[test]
     fn very_many_alike_are_looked_at_in_no_time() {
         let many = |from: i64, text: &str| -> Vec<Item> {
             (0..20_000_i64)
@@ -503,7 +564,7 @@ mod tests {
                 .collect()
         };
         let (lines, entries) = (many(0, "card-1001"), many(100_000, "paid by card-1001"));
-        let found = propose(&lines, &entries, Rules::default(), None);
+        let found = propose(&lines, &entries, Rules::default(), None).proposals;
         assert!(found.iter().all(|one| !one.sure && one.lines.len() == 1));
         assert_eq!(found.len(), 20_000);
     }
@@ -522,7 +583,7 @@ mod tests {
                 ids.iter().map(|id| of[usize::try_from(*id).unwrap() - 1].minor).sum()
             };
             let (mut seen_lines, mut seen_entries) = (BTreeSet::new(), BTreeSet::new());
-            for proposal in propose(&lines, &entries, Rules::default(), None) {
+            for proposal in propose(&lines, &entries, Rules::default(), None).proposals {
                 prop_assert_eq!(sum(&proposal.lines, &lines), sum(&proposal.entries, &entries));
                 prop_assert!(proposal.lines.iter().all(|id| seen_lines.insert(*id)));
                 prop_assert!(proposal.entries.iter().all(|id| seen_entries.insert(*id)));

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use prometheus::IntGauge;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Desk, ReconcileError};
 use crate::metadata::Metadata;
-use crate::reconcile::matching::{Item, propose};
+use crate::reconcile::matching::{Item, NotSearched, Proposed, propose};
 use crate::reconcile::{ExternalLine, Proposal, Rules, UnmatchedEntry};
 use crate::store::StoreError;
 
@@ -34,6 +35,23 @@ static LOOKING: Semaphore = Semaphore::const_new(2);
 pub struct Looked {
     pub proposals: Vec<Proposal>,
     pub left_out: LeftOut,
+    pub not_searched: NotSearched,
+}
+
+/// Counts one for as long as it is there, however that ends.
+struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    fn by(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What the rules did not look at; nothing near it is sure.
@@ -97,8 +115,11 @@ impl Halving {
 impl Desk<'_> {
     /// What the rules make of what is open.
     pub async fn proposals(&self, rules: Rules) -> Result<Looked, ReconcileError> {
+        let waits = Counted::by(&self.metrics.reconciliations_waiting);
         // It is never closed.
         let _one = LOOKING.acquire().await;
+        drop(waits);
+        let _looks = Counted::by(&self.metrics.reconciliations);
         let Newest { lines, left_out, last } = self.newest_lines().await?;
         let Some(first) = lines.iter().map(|line| line.date).min() else {
             return Ok(Looked::default());
@@ -115,8 +136,9 @@ impl Desk<'_> {
             propose(&Vec::from(lines), &entries, rules, doubtful_through)
         });
         let failed = |error| StoreError::Engine(format!("the rules did not end: {error}"));
-        let proposals = proposing.await.map_err(failed)?;
-        Ok(Looked { proposals, left_out: LeftOut { lines: left_out, entries_before } })
+        let Proposed { proposals, not_searched } = proposing.await.map_err(failed)?;
+        let left_out = LeftOut { lines: left_out, entries_before };
+        Ok(Looked { proposals, left_out, not_searched })
     }
 
     async fn newest_lines(&self) -> Result<Newest, StoreError> {

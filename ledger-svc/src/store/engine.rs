@@ -18,8 +18,8 @@ pub struct Writer {
     lanes: Vec<Lane>,
 }
 
-/// A writing connection. PostgreSQL has two, so that the rows of one batch are inserted while the batch before it is being
-/// written; SQLite has one writer at a time, and on MySQL it does not pay.
+/// A writing connection. Servers have two, so that the rows of one batch are inserted while the batch before it is being
+/// written; SQLite has one writer at a time.
 #[derive(Debug)]
 pub enum Lane {
     Sqlite(Box<sqlite::Writer>),
@@ -122,7 +122,7 @@ impl Writer {
 impl Lane {
     /// Whether rows can be inserted while another lane inserts its own.
     pub fn flies_beside(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        !matches!(self, Self::Sqlite(_))
     }
 
     /// Begins a batch.

@@ -1,8 +1,8 @@
 //! MySQL 8 and MariaDB: how a database is judged, locked and migrated, and how the writer connects.
 //! What is written in its own words is here and in `write`.
 //!
-//! The writer's connection holds a named lock of the server. A second service cannot get it; and
-//! after a lost connection the writer itself gets it back only when the server has ended the old
+//! Each of the writer's lanes is a connection that holds a named lock of the server. A second service cannot get them; and
+//! after a lost connection the lane itself gets its lock back only when the server has ended the old
 //! session, so that a commit whose answer was lost is by then either done or undone.
 
 mod broken_off;
@@ -52,9 +52,11 @@ const SETTINGS: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN (
     'sync_binlog', 'default_storage_engine', 'sql_mode', 'transaction_isolation', 'tx_isolation',
     'aurora_version', 'version', 'max_allowed_packet')";
 /// Of the server, so the database is part of the name.
-const LOCK: &str = "SELECT GET_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE())), ?)";
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE()), ?), ?)";
 const LOCK_HOLDER: &str =
-    "SELECT CAST(IS_USED_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE()))) AS SIGNED)";
+    "SELECT CAST(IS_USED_LOCK(CONCAT('forebay-ledger:', SHA1(DATABASE()), ?)) AS SIGNED)";
+/// How the names end: one for each lane. Earlier versions know the first.
+const LOCK_ENDS: [&str; 2] = ["", ":2"];
 const EPOCH: &str = "SELECT epoch FROM service WHERE id = 1";
 const ACCOUNT: &str =
     "SELECT code, name, currency, normal_balance, created_at_us, id FROM accounts WHERE code = ?";
@@ -76,12 +78,14 @@ pub struct Ahead {
     dialect: Dialect,
 }
 
-/// The one writing connection.
+/// One writing connection.
 #[derive(Debug)]
 pub struct Writer {
     server: Server<MySqlConnectOptions>,
     dialect: Dialect,
     connection: Option<MySqlConnection>,
+    /// Of the lock that this lane holds.
+    lock_end: &'static str,
     /// The server's number of the connection the lock was last taken on.
     connection_id: i64,
     epoch: i64,
@@ -95,7 +99,9 @@ pub async fn migrate(
 ) -> Result<Migrated, StoreError> {
     let mut connection = connect(server, allow_unsafe).await?.connection;
     inspect(server, &mut connection).await?;
-    lock(server, &mut connection).await?;
+    for end in LOCK_ENDS {
+        lock(server, &mut connection, end).await?;
+    }
     let migrated = run_migrations(server, &mut connection).await?;
     connection.close().await?;
     Ok(migrated)
@@ -105,12 +111,14 @@ pub async fn migrate(
 pub async fn open(
     server: &Server<MySqlConnectOptions>,
     access: Access,
-) -> Result<(Writer, MySqlPool, Ahead, Vec<UnsafeSetting>), StoreError> {
+) -> Result<([Writer; 2], MySqlPool, Ahead, Vec<UnsafeSetting>), StoreError> {
     let failed = |error: sqlx::Error| opening(server, &error);
     let connected = connect(server, access.allow_unsafe).await?;
     let Connected { mut connection, dialect, unsafe_settings } = connected;
     inspect(server, &mut connection).await?;
-    lock(server, &mut connection).await?;
+    lock(server, &mut connection, LOCK_ENDS[0]).await?;
+    let mut beside = connect(server, access.allow_unsafe).await?.connection;
+    lock(server, &mut beside, LOCK_ENDS[1]).await?;
     let applied = inspect(server, &mut connection).await?;
     if access.migrate {
         run_migrations(server, &mut connection).await?;
@@ -119,17 +127,19 @@ pub async fn open(
         return Err(StoreError::Unmigrated { database, url });
     }
     let epoch = take_over(&mut connection).await.map_err(failed)?;
-    let connection_id = connection_id(&mut connection).await?;
+    let connection_ids = [connection_id(&mut connection).await?, connection_id(&mut beside).await?];
     let (pool, ahead) = (readers(server), Ahead { pool: reading(server, 1), dialect });
-    let writer = Writer {
+    let lane = |connection: MySqlConnection, number: usize| Writer {
         server: server.clone(),
         dialect,
         connection: Some(connection),
-        connection_id,
+        lock_end: LOCK_ENDS[number],
+        connection_id: connection_ids[number],
         epoch,
         allow_unsafe: access.allow_unsafe,
     };
-    Ok((writer, pool, ahead, unsafe_settings))
+    let lanes = [lane(connection, 0), lane(beside, 1)];
+    Ok((lanes, pool, ahead, unsafe_settings))
 }
 
 /// Reading connections.
@@ -168,14 +178,14 @@ impl Writer {
             return Err(StoreError::Replaced { ours: self.epoch, found });
         }
         // The server may take minutes to notice that the old connection's other end is gone.
-        let holder = lock_holder(&mut connection).await?;
+        let holder = lock_holder(&mut connection, self.lock_end).await?;
         if holder == Some(self.connection_id) {
             tracing::warn!(connection = self.connection_id, "ending our lost connection");
             let kill = sqlx::AssertSqlSafe(format!("KILL {}", self.connection_id));
             // It may just have ended by itself; the lock tells.
             let _ = connection.execute(kill).await;
         }
-        lock(&self.server, &mut connection).await?;
+        lock(&self.server, &mut connection, self.lock_end).await?;
         self.connection_id = connection_id(&mut connection).await?;
         self.connection = Some(connection);
         Ok(())
@@ -286,13 +296,14 @@ async fn inspect(
 async fn lock(
     server: &Server<MySqlConnectOptions>,
     connection: &mut MySqlConnection,
+    end: &str,
 ) -> Result<(), StoreError> {
-    let taken: Option<i64> =
-        sqlx::query_scalar(LOCK).bind(LOCK_PATIENCE_S).fetch_one(&mut *connection).await?;
+    let taking = sqlx::query_scalar(LOCK).bind(end).bind(LOCK_PATIENCE_S);
+    let taken: Option<i64> = taking.fetch_one(&mut *connection).await?;
     if taken == Some(1) {
         return Ok(());
     }
-    let holder = match lock_holder(connection).await? {
+    let holder = match lock_holder(connection, end).await? {
         Some(holder) => format!(" by connection {holder} of the server"),
         None => String::new(),
     };
@@ -300,8 +311,11 @@ async fn lock(
     Err(StoreError::Locked { database: server.name.clone(), holder, lock })
 }
 
-async fn lock_holder(connection: &mut MySqlConnection) -> Result<Option<i64>, StoreError> {
-    Ok(sqlx::query_scalar(LOCK_HOLDER).fetch_one(connection).await?)
+async fn lock_holder(
+    connection: &mut MySqlConnection,
+    end: &str,
+) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(LOCK_HOLDER).bind(end).fetch_one(connection).await?)
 }
 
 async fn connection_id(connection: &mut MySqlConnection) -> Result<i64, StoreError> {

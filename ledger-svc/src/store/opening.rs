@@ -58,8 +58,8 @@ pub(super) async fn open_unheld(url: &DatabaseUrl, access: Access) -> Result<Ope
             (lanes, Reader::Sqlite(pool), Ahead::Sqlite(ahead), unsafe_settings)
         }
         DatabaseUrl::MySql(server) => {
-            let (writer, pool, ahead, unsafe_settings) = mysql::open(server, access).await?;
-            let lanes = vec![Lane::MySql(writer)];
+            let (lanes, pool, ahead, unsafe_settings) = mysql::open(server, access).await?;
+            let lanes = lanes.map(Lane::MySql).into();
             (lanes, Reader::MySql(pool), Ahead::MySql(ahead), unsafe_settings)
         }
         DatabaseUrl::Postgres(server) => {

@@ -10,8 +10,8 @@ use super::super::row;
 use super::super::table::{Cell, Clash, Sort, Table};
 use super::write::{columns, literal};
 
-/// Fewer rows are not worth an expression for each column.
-const ROWS_MIN: usize = 4;
+/// Fewer rows are not worth an expression for each column and a table of the server's.
+const ROWS_MIN: usize = 32;
 /// The server puts the strings of a statement into a table of its own first, which takes as much memory for each as the
 /// longest of them has.
 const ROWS_MAX: usize = 1000;
@@ -32,12 +32,12 @@ struct Part<'a> {
     at: usize,
 }
 
-/// Appends an INSERT of the first of these rows; says how many cells they have, none where they cannot be sent
+/// Appends a statement that writes the first of these rows; says how many cells they have, none where they cannot be sent
 /// in this way.
 pub fn push(text: &mut String, table: &Table, cells: &[Cell<'_>]) -> usize {
     let width = table.columns.len();
     let cells = &cells[..cells.len().min(width * ROWS_MAX)];
-    if table.clash != Clash::Fails || cells.len() < width * ROWS_MIN {
+    if table.clash == Clash::Adds || cells.len() < width * ROWS_MIN {
         return 0;
     }
     let (parts, head_bytes) = parts(table, cells);
@@ -46,22 +46,48 @@ pub fn push(text: &mut String, table: &Table, cells: &[Cell<'_>]) -> usize {
         let Some(bytes) = bytes(row, &parts, head_bytes) else { return 0 };
         packed.push(bytes);
     }
-    let _ =
-        write!(text, "INSERT INTO {} ({}) WITH packed (v) AS (VALUES ", table.name, columns(table));
+    match table.clash {
+        Clash::Replaces => text.push_str("UPDATE ("),
+        _ => {
+            let _ = write!(text, "INSERT INTO {} ({}) ", table.name, columns(table));
+        }
+    }
+    text.push_str("WITH packed (v) AS (VALUES ");
     for (index, bytes) in packed.iter().enumerate() {
         text.push_str(if index == 0 { "(x'" } else { ",(x'" });
         row::push_hex(text, bytes);
         text.push_str("')");
     }
-    text.push_str(") SELECT ");
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
+    match table.clash {
+        Clash::Replaces => push_update(text, table, &parts),
+        _ => {
+            text.push_str(") SELECT ");
+            for (index, part) in parts.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                push_column(text, part);
+            }
+            text.push_str(" FROM packed;");
         }
+    }
+    cells.len()
+}
+
+/// Looks each row up by its key, which costs less than to insert it and find that it is there.
+fn push_update(text: &mut String, table: &Table, parts: &[Part<'_>]) {
+    let _ = write!(text, ") SELECT v FROM packed) AS new STRAIGHT_JOIN {} AS old", table.name);
+    for (index, ((name, _), part)) in table.columns.iter().zip(parts).enumerate() {
+        text.push_str(match index {
+            0 => " ON ",
+            index if index < table.keys => " AND ",
+            index if index == table.keys => " SET ",
+            _ => ",",
+        });
+        let _ = write!(text, "old.`{name}`=");
         push_column(text, part);
     }
-    text.push_str(" FROM packed;");
-    cells.len()
+    text.push(';');
 }
 
 /// Where each column lies, and how many bytes that takes ahead of what differs in length.
@@ -196,13 +222,15 @@ mod tests {
 
     #[test]
     fn a_row_is_one_string_and_a_column_a_place_in_it() {
-        let rows =
-            [(-7, "o'é", None), (12, "", Some(&[0, 255][..])), (3, "a", None), (4, "", None)];
+        let mut rows = vec![(4, "", None); ROWS_MIN];
+        rows[0] = (-7, "o'é", None);
+        rows[1] = (12, "", Some(&[0, 255][..]));
+        rows[2] = (3, "a", None);
         let (text, done) = packed(&cells(&rows));
         let first: Vec<u8> = [&b"-7"[..], b"0014", b"0004", b"000", "o'é".as_bytes()].concat();
         let mut hex = String::new();
         row::push_hex(&mut hex, &first);
-        assert_eq!(done, 16);
+        assert_eq!(done, 4 * ROWS_MIN);
         assert!(
             text.starts_with(&format!(
                 "INSERT INTO t (`key`,`said`,`kind`,`mark`) WITH packed (v) AS (VALUES (x'{hex}'),(x'"
@@ -216,11 +244,33 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_there_are_looked_up() {
+        const REPLACED: Table = Table {
+            name: "u",
+            columns: &[("a", Sort::Long), ("b", Sort::Long), ("c", Sort::Long), ("d", Sort::Long)],
+            keys: 2,
+            clash: Clash::Replaces,
+        };
+        let of_row = |number: i64| [number, number + 1, 7, 100 * number].map(Cell::Long);
+        let cells: Vec<Cell<'_>> = (10..50).flat_map(of_row).collect();
+        let mut text = String::new();
+        assert_eq!(push(&mut text, &REPLACED, &cells), 160);
+        assert!(text.starts_with("UPDATE (WITH packed (v) AS (VALUES (x'3130313131303030'),(x'"));
+        let set = ") SELECT v FROM packed) AS new STRAIGHT_JOIN u AS old \
+            ON old.`a`=CAST(SUBSTR(v,1,2) AS SIGNED) AND old.`b`=CAST(SUBSTR(v,3,2) AS SIGNED) \
+            SET old.`c`=7,old.`d`=CAST(SUBSTR(v,5,4) AS SIGNED);";
+        assert!(text.ends_with(set), "{text}");
+        let mut text = String::new();
+        const ADDED: Table = Table { clash: Clash::Adds, ..REPLACED };
+        assert_eq!((push(&mut text, &ADDED, &cells), text.as_str()), (0, ""));
+    }
+
+    #[test]
     fn what_does_not_fit_is_left() {
-        let few = cells(&[(1, "a", None); 3]);
+        let few = cells(&[(1, "a", None); ROWS_MIN - 1]);
         assert_eq!(packed(&few), (String::new(), 0));
         let long = "x".repeat(ROW_BYTES_MAX);
-        let mut rows = vec![(1, "a", None); 9];
+        let mut rows = vec![(1, "a", None); ROWS_MIN];
         rows[8].1 = &long;
         assert_eq!(packed(&cells(&rows)), (String::new(), 0));
         let many = cells(&vec![(1, "a", None); ROWS_MAX + 1]);
