@@ -46,9 +46,6 @@ use crate::vetting::{self, Vetted};
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long the rest of a body is read when its request has been answered.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
-
 /// Connections of the process so far, the next one's number.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -349,7 +346,7 @@ impl Connections {
         let mut session = ServerSession::new_http1(stream);
         session.set_read_timeout(Some(self.timeouts.body.as_std()));
         // Of a body that nobody wanted, where the connection is to go on.
-        session.set_total_drain_timeout(Some(DRAIN_MAX));
+        session.set_total_drain_timeout(Some(frames::DRAIN_MAX));
         session.set_keepalive((!*shutdown.borrow()).then_some(whole_seconds(self.timeouts.idle)));
         // A client may send its next request before the answer (RFC 9112 section 9.3.2).
         session.set_pipelining_enabled(true);

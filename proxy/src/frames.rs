@@ -38,6 +38,8 @@ use crate::operator_log::Moderation;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Streams of one connection at once, as nginx has it.
 const STREAMS_MAX: u32 = 128;
+/// How long the rest of a body is read when its request has been answered, on HTTP/1 as well.
+pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// The fields of a head, uncompressed, each with 32 bytes on top (RFC 9113 section 6.5.2). More is answered with 431 by `h2`.
 const HEADER_LIST_MAX: u32 = 64 * 1024;
 

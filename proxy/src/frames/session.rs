@@ -19,12 +19,9 @@ use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, Result};
 
-use crate::frames::Terms;
 use crate::frames::request_body::RequestBody;
 use crate::frames::response::Response;
-
-/// How long the rest of a body is read when its request has been answered.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
+use crate::frames::{DRAIN_MAX, Terms};
 
 pub struct Session {
     head: RequestHeader,
