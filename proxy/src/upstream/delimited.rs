@@ -220,6 +220,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reason_that_is_not_said_is_not_made_up() {
+        for line in ["HTTP/1.1 500\r\n", "HTTP/1.1 500 \r\n"] {
+            let text = format!("{line}Content-Length: 0\r\n\r\n");
+            let Began::Delimited(answer) = answered(text.as_bytes()).await else {
+                panic!("{line}")
+            };
+            let (mut as_it_came, mut of_fields) = (BytesMut::new(), BytesMut::new());
+            answer.lines.write(&mut as_it_came);
+            write_lines(&answer.lines.head().unwrap(), &mut of_fields);
+            assert_eq!(&as_it_came[..], b"HTTP/1.1 500 \r\nContent-Length: 0\r\n");
+            assert_eq!(as_it_came, of_fields);
+        }
+    }
+
+    #[tokio::test]
     async fn a_body_is_lent_until_its_end_and_no_further() {
         let (ours, mut theirs) = duplex(1 << 20);
         theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n").await.unwrap();

@@ -17,8 +17,8 @@ const FIELDS_MAX: usize = 64;
 pub struct Lines {
     bytes: Bytes,
     status: StatusCode,
-    /// Where it is said.
-    reason: Option<Place>,
+    /// Empty where none is said.
+    reason: Place,
     fields: Vec<Field>,
     body_length: u64,
     has_date: bool,
@@ -70,7 +70,11 @@ impl Lines {
             // Heads and bodies may be kept for long: none of them keeps what was made room for beside it.
             bytes: Bytes::copy_from_slice(&bytes[..head_length]),
             status: StatusCode::from_u16(status).ok()?,
-            reason: response.reason.map(|reason| place(reason.as_bytes())),
+            // One that is empty lies nowhere in what was read.
+            reason: response
+                .reason
+                .filter(|reason| !reason.is_empty())
+                .map_or((0, 0), |reason| place(reason.as_bytes())),
             fields,
             body_length,
             has_date,
@@ -99,7 +103,7 @@ impl Lines {
     pub fn head(&self) -> Option<ResponseHeader> {
         let mut head = ResponseHeader::build(self.status, Some(self.fields.len())).ok()?;
         head.set_version(Version::HTTP_11);
-        let reason = self.reason();
+        let reason = self.at(self.reason);
         if Some(reason) != self.status.canonical_reason().map(str::as_bytes) {
             head.set_reason_phrase(Some(std::str::from_utf8(reason).ok()?)).ok()?;
         }
@@ -112,13 +116,6 @@ impl Lines {
 
     fn at(&self, place: Place) -> &[u8] {
         &self.bytes[place.0..place.1]
-    }
-
-    fn reason(&self) -> &[u8] {
-        match self.reason {
-            Some(place) => self.at(place),
-            None => self.status.canonical_reason().unwrap_or_default().as_bytes(),
-        }
     }
 
     /// The values of a field, in their order.
@@ -134,7 +131,7 @@ impl Lines {
         into.put_slice(b"HTTP/1.1 ");
         into.put_slice(self.status.as_str().as_bytes());
         into.put_u8(b' ');
-        into.put_slice(self.reason());
+        into.put_slice(self.at(self.reason));
         into.put_slice(b"\r\n");
         for Field { name, value } in &self.fields {
             into.put_slice(self.at(*name));
