@@ -62,7 +62,7 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => {
                 let value = head.headers.get_all(CACHE_STATUS).iter().next_back()?;
-                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+                Some(text_of(value.as_bytes()))
             }
             Sent::AsStored(sent) => sent.text(&CACHE_STATUS),
             Sent::AsCame(lines) => lines.values(&CACHE_STATUS).next_back().map(text_of),
@@ -74,7 +74,7 @@ impl Sent<'_> {
         match self {
             Sent::Head(head) => {
                 let value = head.headers.get(name)?;
-                Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+                Some(text_of(value.as_bytes()))
             }
             Sent::AsStored(sent) => sent.text(&HeaderName::from_bytes(name.as_bytes()).ok()?),
             Sent::AsCame(lines) => {
